@@ -1,0 +1,181 @@
+package spec
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Spec is what the file of design section 3 says, with every default filled
+// in: what a reader of it needs, it has. Parse makes it; nobody changes it.
+type Spec struct {
+	Cloud       string
+	Region      string // Keystone region of the endpoints
+	VIPs        []VIP
+	Controllers []Controller // in order of preference
+	Services    []Service    // in the order of the file
+	Agent       Agent
+	// Digest is the first 12 hex digits of the SHA-256 of the bytes parsed.
+	Digest string
+}
+
+// Agent has the ports of the agents.
+type Agent struct {
+	Port      int // read-only HTTP on the controller's address; default 9470
+	CheckPort int // HAProxy's agent-check; default 9471
+}
+
+// Device says on which kind of device a VIP is activated.
+type Device string
+
+// The devices.
+const (
+	Direct  Device = "direct"  // on the interface itself
+	Macvlan Device = "macvlan" // on one of its own, with the virtual router's MAC address
+)
+
+// A VIP is an address, or several that move together, dedicated to HAProxy.
+type VIP struct {
+	Name      string
+	Addresses []netip.Prefix // at least one; the address with the prefix length of its network
+	Hostname  string
+	Interface string // the usual one; see Spec.Interface
+	Device    Device
+	Endpoints []string // subset of public, internal, admin
+	VRRP      VRRP
+	TLS       *TLS // nil: plain
+}
+
+// VRRP has the settings of a VIP's virtual router (RFC 9568).
+type VRRP struct {
+	RouterID int           // 1 to 255
+	Interval time.Duration // 10ms to 40.95s in steps of 10ms; default 100ms
+	Preempt  bool
+	Peers    Peers
+	Checksum Checksum
+}
+
+// Peers says how adverts are sent.
+type Peers string
+
+// The ways to send adverts.
+const (
+	Unicast   Peers = "unicast" // to every controller's address
+	Multicast Peers = "multicast"
+)
+
+// Checksum says which form of the IPv4 checksum is sent; both are accepted.
+type Checksum string
+
+// The forms of the checksum.
+const (
+	ChecksumRFC        Checksum = "rfc"        // RFC 9568 section 5.2.8: over the message only
+	ChecksumKeepalived Checksum = "keepalived" // with a pseudo-header, as keepalived sends and wants it
+)
+
+// TLS terminates TLS on a VIP.
+type TLS struct {
+	Certificate string // path of a PEM file: certificate, chain and key
+}
+
+// A Controller is a host with an agent and an HAProxy.
+type Controller struct {
+	Name      string
+	Address   netip.Addr
+	Interface string // overrides that of every VIP; empty: does not
+}
+
+// Mode is HAProxy's mode of a service.
+type Mode string
+
+// The modes.
+const (
+	HTTP Mode = "http"
+	TCP  Mode = "tcp"
+)
+
+// Affinity says what keeps a client on one host of a service.
+type Affinity string
+
+// The affinities of design section 3.
+const (
+	AffinitySource Affinity = "source" // the client's address, hashed consistently
+	AffinityCookie Affinity = "cookie"
+	AffinityToken  Affinity = "token" // X-Auth-Token, hashed consistently
+	AffinityNone   Affinity = "none"  // least connections
+)
+
+// A Service is an API, or a TCP service, behind the VIPs.
+type Service struct {
+	Name     string
+	Type     string // catalog type: "identity"
+	Port     int    // on the VIP and on every host
+	Path     string // of the endpoint URL, with its templates; may be empty
+	Mode     Mode
+	Check    Check
+	Affinity Affinity
+	Timeout  Timeout
+	Hosts    []Host // at least one; the controllers, unless the file has others
+}
+
+// A Check is a service's health check.
+type Check struct {
+	// Layer is 7, or 4 for a mere connect.
+	Layer  int
+	Method string // "GET"
+	Path   string // "/healthcheck"
+	Expect []CodeRange
+}
+
+// A CodeRange is a range of HTTP status codes, both ends included.
+type CodeRange struct{ From, To int }
+
+// Timeout has the timeouts of a service that differ from HAProxy's defaults
+// section; 0 means not set.
+type Timeout struct {
+	Client  time.Duration
+	Server  time.Duration
+	Connect time.Duration
+	Tunnel  time.Duration
+	Check   time.Duration
+	Queue   time.Duration
+}
+
+// A Host is where a service runs.
+type Host struct {
+	Name    string
+	Address netip.Addr
+}
+
+// Interface gives the interface on which c activates v.
+func (s *Spec) Interface(v VIP, c Controller) string {
+	if c.Interface != "" {
+		return c.Interface
+	}
+	return v.Interface
+}
+
+// Controller gives the controller called name, and whether there is one.
+func (s *Spec) Controller(name string) (Controller, bool) {
+	for _, c := range s.Controllers {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return Controller{}, false
+}
+
+// Priority gives the VRRP priority of the controller called name: 254 for the
+// first and less by an equal step for each after it, so that the skew times
+// (RFC 9568 section 6.1) of any two are well apart. 0 if there is none.
+func (s *Spec) Priority(name string) int {
+	step := 24
+	if n := len(s.Controllers); n > 10 {
+		step = max(1, 240/n)
+	}
+	for i, c := range s.Controllers {
+		if c.Name == name {
+			return max(1, 254-i*step)
+		}
+	}
+	return 0
+}

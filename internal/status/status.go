@@ -1,0 +1,233 @@
+// Package status holds the words the product speaks: findings with their
+// severity, and the snapshot of one agent from which the page, the API, the
+// command line and the metrics are all made, so that they cannot disagree.
+//
+// It is vocabulary only: it measures nothing, decides nothing and does no I/O.
+package status
+
+import (
+	"fmt"
+	"time"
+)
+
+// Severity says how much a Finding matters.
+type Severity string
+
+// The severities, from the one that stops a command to the one that is only worth knowing.
+const (
+	Error   Severity = "error"
+	Warning Severity = "warning"
+	Info    Severity = "info"
+)
+
+// A Position is a place in a file. Line and Column count from 1; the zero
+// Position is nowhere.
+type Position struct {
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
+}
+
+// IsZero reports whether p names no place.
+func (p Position) IsZero() bool { return p == Position{} }
+
+// String gives p as FILE:LINE:COL, leaving out what it does not have.
+func (p Position) String() string {
+	switch {
+	case p.Line == 0:
+		return p.File
+	case p.Column == 0:
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+}
+
+// A Finding is one thing that is wrong, or worth knowing, said for a person:
+// what it is, where, and what to do about it.
+type Finding struct {
+	Severity Severity `json:"severity"`
+	// Code names the kind of finding, stable over releases: "unknown-key".
+	Code string `json:"code"`
+	// Where is the place in a file, for findings of one.
+	Where Position `json:"where,omitzero"`
+	// Subject is what the finding is about, for those of a running cloud:
+	// "service nova on cloudcontrol1004".
+	Subject string `json:"subject,omitempty"`
+	// Text says what is wrong; lower case, no period.
+	Text string `json:"text"`
+	// Remedy says what to do, or what to write instead; may be empty.
+	Remedy string `json:"remedy,omitempty"`
+	// Line is the text of the file's line that Where points into.
+	Line string `json:"line,omitempty"`
+}
+
+// String gives f on one line: "FILE:LINE:COL: text; remedy", or with the
+// subject in place of the position. A warning says so after the position.
+func (f Finding) String() string {
+	s := f.Text
+	if f.Remedy != "" {
+		s += "; " + f.Remedy
+	}
+	if f.Severity == Warning || f.Severity == Info {
+		s = string(f.Severity) + ": " + s
+	}
+	switch {
+	case !f.Where.IsZero():
+		return f.Where.String() + ": " + s
+	case f.Subject != "":
+		return f.Subject + ": " + s
+	}
+	return s
+}
+
+// Worst gives the most severe severity among findings, "" for none.
+func Worst(findings []Finding) Severity {
+	worst := Severity("")
+	for _, f := range findings {
+		if f.Severity == Error {
+			return Error
+		}
+		if worst != Warning {
+			worst = f.Severity
+		}
+	}
+	return worst
+}
+
+// A Snapshot is all that one agent says of itself at one moment. Its JSON form
+// is the contract of docs/json.md: fields are added, never renamed or removed.
+type Snapshot struct {
+	Schema     int       `json:"schema"` // always 1
+	Time       time.Time `json:"time"`
+	Version    string    `json:"version"`
+	Cloud      string    `json:"cloud"`
+	Controller string    `json:"controller"`
+	PID        int       `json:"pid"`
+	Started    time.Time `json:"started"`
+	Config     Config    `json:"config"`
+	HAProxy    HAProxy   `json:"haproxy"`
+	VIPs       []VIP     `json:"vips"`
+	Services   []Service `json:"services"`
+	Findings   []Finding `json:"findings"`
+}
+
+// Config tells which spec file an agent runs with.
+type Config struct {
+	File string `json:"file"`
+	// Digest is the first 12 hex digits of the SHA-256 of the spec in use;
+	// two controllers with different digests run different specs.
+	Digest string    `json:"digest"`
+	Loaded time.Time `json:"loaded"`
+	// Rejected says why the file as it is now is not the spec in use, one
+	// finding a line; empty when it is.
+	Rejected []Finding `json:"rejected,omitempty"`
+}
+
+// HAProxyState is the condition of the HAProxy process of a controller.
+type HAProxyState string
+
+// The states of HAProxy.
+const (
+	HAProxyStarting HAProxyState = "starting"
+	HAProxyRunning  HAProxyState = "running"
+	HAProxyHung     HAProxyState = "hung"   // the process lives, but does not answer
+	HAProxyDown     HAProxyState = "down"   // no process; to be started again
+	HAProxyFailed   HAProxyState = "failed" // cannot start; Reason says why
+)
+
+// HAProxy tells of the HAProxy of a controller.
+type HAProxy struct {
+	State    HAProxyState `json:"state"`
+	Reason   string       `json:"reason,omitempty"`
+	Version  string       `json:"version,omitempty"`
+	PID      int          `json:"pid,omitempty"` // of the master
+	Since    time.Time    `json:"since"`         // in this state
+	Adopted  bool         `json:"adopted"`       // found running, not started by this agent
+	Restarts int          `json:"restarts"`      // since the agent started
+	Reloads  int          `json:"reloads"`
+	// Connections is the number of open connections of clients.
+	Connections int `json:"connections"`
+}
+
+// VIPState is a VRRP state (RFC 9568 section 6.4).
+type VIPState string
+
+// The VRRP states.
+const (
+	Initialize VIPState = "initialize"
+	Backup     VIPState = "backup"
+	Active     VIPState = "active"
+)
+
+// VIP tells of one virtual IP as one controller sees it.
+type VIP struct {
+	Name      string   `json:"name"`
+	Addresses []string `json:"addresses"` // with prefix length
+	Hostname  string   `json:"hostname"`
+	Interface string   `json:"interface"`
+	State     VIPState `json:"state"`
+	// Since is when State began, Reason what made it begin.
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason,omitempty"`
+	// Holder is the controller that holds the VIP as far as this one knows;
+	// empty when it knows of none.
+	Holder string `json:"holder,omitempty"`
+	// Priority is this controller's own VRRP priority, 1 to 254.
+	Priority int `json:"priority"`
+	// Present reports whether the kernel has the addresses at this moment.
+	Present     bool   `json:"present"`
+	Transitions uint64 `json:"transitions"`
+	AdvertsSent uint64 `json:"adverts_sent"`
+	AdvertsSeen uint64 `json:"adverts_seen"`
+	// Rejected counts adverts that were dropped, by reason.
+	Rejected map[string]uint64 `json:"rejected,omitempty"`
+}
+
+// ServiceState is the condition of one service, or of one host of it.
+type ServiceState string
+
+// The states of a service or a host.
+const (
+	Up       ServiceState = "up"
+	Degraded ServiceState = "degraded" // of a service: some hosts are not up
+	Down     ServiceState = "down"
+	Drain    ServiceState = "drain" // of a host: taken out on purpose
+	Unknown  ServiceState = "unknown"
+)
+
+// Service tells of one service as the HAProxy of one controller sees it.
+type Service struct {
+	Name  string       `json:"name"`
+	Type  string       `json:"type"`
+	Port  int          `json:"port"`
+	State ServiceState `json:"state"`
+	Hosts []Host       `json:"hosts"`
+}
+
+// Host tells of one host of a service.
+type Host struct {
+	Name    string       `json:"name"`
+	Address string       `json:"address"` // address:port
+	State   ServiceState `json:"state"`
+	Since   time.Time    `json:"since"`
+	// Check is the last check's result in words, with the path and the code
+	// it saw: "GET /healthcheck answered 503, want 200".
+	Check string `json:"check,omitempty"`
+	// Sessions is the number of requests or connections it has at the moment.
+	Sessions int `json:"sessions"`
+	Weight   int `json:"weight"`
+}
+
+// An Event is one line of the journal: a transition, its cause, and how long it took.
+type Event struct {
+	Time       time.Time `json:"time"`
+	Controller string    `json:"controller"`
+	// Kind is stable over releases: "vip-active", "haproxy-died", "reload".
+	Kind    string `json:"kind"`
+	Subject string `json:"subject"` // "vip api", "haproxy", "service nova on ctl2"
+	Text    string `json:"text"`
+	Cause   string `json:"cause,omitempty"`
+	// Took is how long the transition took, from its cause to its end; in
+	// JSON, nanoseconds. Zero where it has no length.
+	Took time.Duration `json:"took_ns,omitempty"`
+}
