@@ -1,0 +1,156 @@
+// Package holdfast_test holds the architecture to its table: which package may
+// import which, what a pure one must not touch, and that each says what it is.
+package holdfast_test
+
+import (
+	"encoding/json"
+	"errors"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "holdfast/"
+
+// mayImport lists, for each package below internal, the ones of ours that it
+// may import. Imports point down only: a package stands below all it imports
+// from. "*" is anything.
+var mayImport = map[string][]string{
+	"internal/status":          {},
+	"internal/catalog":         {},
+	"internal/vrrp":            {},
+	"internal/spec":            {"internal/status", "internal/catalog"},
+	"internal/haproxy":         {"internal/spec", "internal/catalog", "internal/status"},
+	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status"},
+	"internal/dns":             {"internal/spec", "internal/catalog", "internal/status"},
+	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
+	"internal/haproxy/process": {"internal/haproxy", "internal/status"},
+	"internal/vip":             {"internal/status"},
+	"internal/web":             {"internal/status"},
+	"internal/doctor":          {"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/dns", "internal/keystone"},
+	"internal/agent": {
+		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process",
+		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web",
+	},
+	// The lab runs the shipped binary: it must not reach into the agent.
+	"internal/lab": {"internal/spec", "internal/status"},
+	"internal/cli": {"*"},
+	"cmd/holdfast": {"internal/cli"},
+}
+
+// pure packages have no I/O, no clock and no logger of their own.
+var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone"}
+
+// notPure gives, for each package that no pure one imports, the reason.
+var notPure = map[string]string{
+	"net":       "it opens sockets; net/netip has the addresses",
+	"net/http":  "it opens sockets",
+	"os":        "it reads the machine",
+	"os/exec":   "it starts processes",
+	"syscall":   "it talks to the kernel",
+	"log":       "what a pure package finds, it returns",
+	"log/slog":  "what a pure package finds, it returns",
+	"math/rand": "it makes two runs differ",
+}
+
+// edgeOf names the pure packages that have an edge in the same folder: the
+// files whose imports are not held to notPure.
+var edgeOf = map[string][]string{}
+
+type goPackage struct {
+	ImportPath string
+	Dir        string
+	Doc        string
+	GoFiles    []string
+	Imports    []string
+}
+
+func (p goPackage) short() string { return strings.TrimPrefix(p.ImportPath, module) }
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,Doc,GoFiles,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		if len(p.GoFiles) > 0 {
+			all = append(all, p)
+		}
+	}
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for _, p := range packages(t) {
+		allowed, known := mayImport[p.short()]
+		if !known {
+			t.Errorf("%s is not in the table of imports: say what it may import", p.short())
+			continue
+		}
+		for _, imported := range p.Imports {
+			ours, isOurs := strings.CutPrefix(imported, module)
+			if isOurs && !slices.Contains(allowed, ours) && !slices.Contains(allowed, "*") {
+				t.Errorf("%s imports %s, which the table does not allow", p.short(), ours)
+			}
+		}
+	}
+}
+
+func TestPurePackagesArePure(t *testing.T) {
+	for _, p := range packages(t) {
+		if !slices.Contains(pure, p.short()) {
+			continue
+		}
+		for _, file := range p.GoFiles {
+			if slices.Contains(edgeOf[p.short()], file) {
+				continue
+			}
+			checkPureFile(t, filepath.Join(p.Dir, file))
+		}
+	}
+}
+
+func checkPureFile(t *testing.T, path string) {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, imported := range parsed.Imports {
+		if why, bad := notPure[strings.Trim(imported.Path.Value, `"`)]; bad {
+			t.Errorf("%s imports %s: a pure package must not, %s", path, imported.Path.Value, why)
+		}
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, clock := range []string{"time.Now(", "time.Since(", "time.Sleep(", "time.After(", "time.NewTimer("} {
+		if strings.Contains(string(source), clock) {
+			t.Errorf("%s calls %s): a pure package is told the time", path, clock)
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	for _, p := range packages(t) {
+		if len(strings.Fields(p.Doc)) < 4 {
+			t.Errorf("%s has no package comment that says what it is", p.short())
+		}
+	}
+}
