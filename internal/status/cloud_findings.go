@@ -1,0 +1,369 @@
+package status
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// The codes of the findings that Merge makes. An agent need not report these
+// of itself: Merge leaves them out of what it takes over from Snapshots.
+const (
+	CodeNoController      = "no-controller-answers"
+	CodeUnreachable       = "controller-unreachable"
+	CodeWrongController   = "wrong-controller"
+	CodeAgentStalled      = "agent-stalled"
+	CodeClockDiffers      = "clock-differs"
+	CodeSpecDiffers       = "spec-differs"
+	CodeSpecRejected      = "spec-rejected"
+	CodeHAProxyNotRunning = "haproxy-not-running"
+	CodeVIPUnheld         = "vip-unheld"
+	CodeVIPHeldTwice      = "vip-held-twice"
+	CodeVIPNotPresent     = "vip-not-present"
+	CodeServiceDown       = "service-down"
+	CodeServiceUnknown    = "service-unknown"
+	CodeHostDown          = "host-down"
+	CodeHostDisagreement  = "host-disagreement"
+	CodeDrained           = "drained"
+	CodeAdvertsRejected   = "adverts-rejected"
+	CodeVersionsDiffer    = "versions-differ"
+)
+
+// madeByMerge reports whether code is one of those above.
+func madeByMerge(code string) bool {
+	return slices.Contains([]string{
+		CodeNoController, CodeUnreachable, CodeWrongController, CodeAgentStalled, CodeClockDiffers,
+		CodeSpecDiffers, CodeSpecRejected, CodeHAProxyNotRunning, CodeVIPUnheld, CodeVIPHeldTwice,
+		CodeVIPNotPresent, CodeServiceDown, CodeServiceUnknown, CodeHostDown, CodeHostDisagreement,
+		CodeDrained, CodeAdvertsRejected, CodeVersionsDiffer,
+	}, code)
+}
+
+// find adds a finding. Parts of it are words of other machines, so each is made
+// one line without control characters.
+func (m *merger) find(severity Severity, code, subject, text, remedy string) {
+	m.out.Findings = append(m.out.Findings, Finding{
+		Severity: severity, Code: code, Subject: oneLine(subject), Text: oneLine(text), Remedy: oneLine(remedy),
+	})
+}
+
+// oneLine gives s with every control character replaced by a space.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// findControllers tells of agents that do not answer, or not as they should.
+func (m *merger) findControllers() {
+	reachable := 0
+	for _, a := range m.answers {
+		if a.Snapshot == nil {
+			m.findUnreachable(a)
+			continue
+		}
+		reachable++
+		m.findImpostor(a)
+		m.findStalled(a)
+	}
+	if reachable == 0 {
+		m.find(Error, CodeNoController, "cloud", "no controller answers, so nothing is known",
+			"check that this host reaches the controllers' addresses, and that an agent runs there")
+	}
+	m.findClocks()
+}
+
+func (m *merger) findUnreachable(a Answer) {
+	text := "its agent does not answer: " + a.Error
+	for _, v := range m.out.VIPs {
+		if v.Holder == a.Name {
+			text += "; by its adverts it still holds VIP " + v.Name
+		}
+	}
+	if down, whole := m.downOn(a.Name); whole {
+		text += "; no service answers there: " + list(down)
+	}
+	m.find(Warning, CodeUnreachable, "controller "+a.Name, text,
+		"is the host up? then see systemctl status holdfast there")
+}
+
+func (m *merger) findImpostor(a Answer) {
+	if got := a.Snapshot.Controller; got != a.Name {
+		m.find(Error, CodeWrongController, "controller "+a.Name,
+			fmt.Sprintf("the agent at %s says that it is controller %q", a.Address, got),
+			"start it with --controller "+a.Name+", or correct the address in the spec")
+	}
+	if got := a.Snapshot.Cloud; got != m.out.Cloud {
+		m.find(Error, CodeWrongController, "controller "+a.Name,
+			fmt.Sprintf("the agent at %s belongs to cloud %q, not %q", a.Address, got, m.out.Cloud),
+			"correct the address in the spec, or the spec on that controller")
+	}
+}
+
+func (m *merger) findStalled(a Answer) {
+	if age := a.Clock.Sub(a.Snapshot.Time); !a.Clock.IsZero() && age > StaleAfter {
+		m.find(Error, CodeAgentStalled, "controller "+a.Name,
+			fmt.Sprintf("its agent stands still: what it says is %s old", age.Round(time.Second)),
+			"systemctl restart holdfast there; HAProxy goes on serving meanwhile")
+	}
+}
+
+// offset is how far a controller's clock is ahead of the asker's, give or take open.
+type offset struct {
+	name        string
+	ahead, open time.Duration
+}
+
+// findClocks compares the controllers' clocks with each other, not with the
+// asker's, which may be the one that is wrong.
+func (m *merger) findClocks() {
+	var all []offset
+	for _, a := range m.answers {
+		if a.Snapshot != nil && !a.Clock.IsZero() {
+			all = append(all, offset{a.Name, a.Clock.Sub(a.Received.Add(-a.Took / 2)), a.Took / 2})
+		}
+	}
+	if len(all) < 2 {
+		return
+	}
+	byAhead := slices.SortedStableFunc(slices.Values(all), func(a, b offset) int { return cmp.Compare(a.ahead, b.ahead) })
+	middle := byAhead[(len(byAhead)-1)/2]
+	for _, o := range all {
+		if d := o.ahead - middle.ahead; o.name != middle.name && d.Abs() > clockTolerance+o.open+middle.open {
+			word := "ahead of"
+			if d < 0 {
+				word = "behind"
+			}
+			m.find(Warning, CodeClockDiffers, "controller "+o.name,
+				fmt.Sprintf("its clock is %s %s that of %s", d.Abs().Round(100*time.Millisecond), word, middle.name),
+				"let NTP set both (chronyc tracking): Keystone tokens and the journal go by it")
+		}
+	}
+}
+
+// findSpecs tells where controllers run different specs, or not the one on disk.
+func (m *merger) findSpecs() {
+	for _, s := range m.snapshots() {
+		if len(s.Config.Rejected) == 0 {
+			continue
+		}
+		why := s.Config.Rejected[0]
+		text := "the file is refused and the spec before it stays in use: " + Finding{Severity: Error, Where: why.Where, Text: why.Text}.String()
+		if more := len(s.Config.Rejected) - 1; more > 0 {
+			text += fmt.Sprintf(" (and %d more)", more)
+		}
+		remedy := why.Remedy
+		if remedy == "" {
+			remedy = "mend it, then holdfast validate and systemctl reload holdfast there"
+		}
+		m.find(Warning, CodeSpecRejected, "spec on "+s.Controller, text, remedy)
+	}
+	if text := m.differing(func(s *Snapshot) string { return s.Config.Digest }); text != "" {
+		m.find(Warning, CodeSpecDiffers, "spec", "controllers run different specs: "+text,
+			"put the same file on all, then systemctl reload holdfast on each that differs")
+	}
+}
+
+// differing says which controllers have which value, the most common first;
+// "" when all that have one have the same.
+func (m *merger) differing(value func(*Snapshot) string) string {
+	having := map[string][]string{}
+	var order []string
+	for _, s := range m.snapshots() {
+		v := value(s)
+		if v == "" {
+			continue
+		}
+		if having[v] == nil {
+			order = append(order, v)
+		}
+		having[v] = append(having[v], s.Controller)
+	}
+	if len(order) < 2 {
+		return ""
+	}
+	slices.SortStableFunc(order, func(a, b string) int { return len(having[b]) - len(having[a]) })
+	for i, v := range order {
+		order[i] = v + " on " + list(having[v])
+	}
+	return strings.Join(order, "; ")
+}
+
+func (m *merger) findHAProxys() {
+	for _, s := range m.snapshots() {
+		if s.HAProxy.State == HAProxyRunning {
+			continue
+		}
+		severity, text := Warning, m.haproxyWords(s.HAProxy)
+		for _, v := range m.out.VIPs {
+			if v.Holder == s.Controller {
+				severity = Error
+				text += "; it holds VIP " + v.Name
+			}
+		}
+		m.find(severity, CodeHAProxyNotRunning, "haproxy on "+s.Controller, text,
+			"the agent tries again by itself; see journalctl -u holdfast and holdfast doctor there")
+	}
+}
+
+func (m *merger) haproxyWords(h HAProxy) string {
+	text := map[HAProxyState]string{
+		HAProxyStarting: "is starting",
+		HAProxyHung:     "runs but does not answer",
+		HAProxyDown:     "is not running",
+		HAProxyFailed:   "cannot start",
+	}[h.State]
+	if text == "" {
+		text = "is in an unknown state"
+	}
+	return text + m.since(h.Since) + because(h.Reason)
+}
+
+func (m *merger) findVIPs() {
+	for _, v := range m.out.VIPs {
+		switch {
+		case len(v.Holders) > 1:
+			m.find(Error, CodeVIPHeldTwice, "vip "+v.Name, "held by "+list(v.Holders)+" at once",
+				"they do not hear each other's adverts: let IP protocol 112 pass between them; holdfast doctor shows where")
+		case v.Holder == "":
+			m.find(Error, CodeVIPUnheld, "vip "+v.Name, "no controller holds it"+m.whyUnheld(v.Name),
+				"holdfast events on each controller says why")
+		}
+	}
+	for _, s := range m.snapshots() {
+		m.findAbsent(s)
+	}
+}
+
+// whyUnheld gives the reasons that the controllers have for not holding a VIP.
+func (m *merger) whyUnheld(vip string) string {
+	var why []string
+	for _, s := range m.snapshots() {
+		for _, v := range s.VIPs {
+			if v.Name == vip && v.Reason != "" {
+				why = append(why, fmt.Sprintf("%s is %s (%s)", s.Controller, v.State, v.Reason))
+			}
+		}
+	}
+	return because(strings.Join(why, ", "))
+}
+
+// findAbsent tells of a VIP that is held by word but that the kernel does not have.
+func (m *merger) findAbsent(s *Snapshot) {
+	for _, v := range s.VIPs {
+		if v.State == Active && !v.Present && s.Time.Sub(v.Since) >= settleTime {
+			m.find(Error, CodeVIPNotPresent, "vip "+v.Name,
+				fmt.Sprintf("%s holds it, but %s does not have %s", s.Controller, v.Interface, list(v.Addresses)),
+				"is "+v.Interface+" up on "+s.Controller+"? see journalctl -u holdfast there")
+		}
+	}
+}
+
+// findWorthKnowing tells what degrades nothing.
+func (m *merger) findWorthKnowing() {
+	for _, s := range m.snapshots() {
+		for _, v := range s.VIPs {
+			m.findRejectedAdverts(s.Controller, v)
+		}
+	}
+	if text := m.differing(func(s *Snapshot) string { return s.Version }); text != "" {
+		m.find(Info, CodeVersionsDiffer, "holdfast", "controllers run different versions: "+text, "finish the upgrade, one controller after the other")
+	}
+	if text := m.differing(func(s *Snapshot) string { return s.HAProxy.Version }); text != "" {
+		m.find(Info, CodeVersionsDiffer, "haproxy", "controllers run different versions: "+text, "finish the upgrade, one controller after the other")
+	}
+}
+
+// findRejectedAdverts is information only: the counts never go back, and what
+// was dropped did no harm.
+func (m *merger) findRejectedAdverts(controller string, v VIP) {
+	var parts []string
+	for _, reason := range slices.Sorted(maps.Keys(v.Rejected)) {
+		if n := v.Rejected[reason]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, reason))
+		}
+	}
+	if len(parts) > 0 {
+		m.find(Info, CodeAdvertsRejected, "vip "+v.Name+" on "+controller,
+			"adverts dropped since the agent started: "+strings.Join(parts, ", "),
+			"tcpdump -ni "+v.Interface+" vrrp shows who sends them; give one of the two another router_id")
+	}
+}
+
+// takeReported takes over what agents report of themselves. A finding that
+// several have is told once, with who has it.
+func (m *merger) takeReported() {
+	type reported struct {
+		finding Finding
+		by      []string
+	}
+	var all []reported
+	for _, s := range m.snapshots() {
+		for _, f := range s.Findings {
+			if madeByMerge(f.Code) {
+				continue
+			}
+			i := slices.IndexFunc(all, func(r reported) bool { return r.finding == f })
+			if i < 0 {
+				i = len(all)
+				all = append(all, reported{finding: f})
+			}
+			all[i].by = append(all[i].by, s.Controller)
+		}
+	}
+	everyone := len(m.snapshots())
+	for _, r := range all {
+		f := r.finding
+		switch {
+		case f.Subject == "":
+			f.Subject = subjects("controller", r.by)
+		case len(r.by) < everyone && !slices.Contains(strings.Fields(f.Subject), r.by[0]):
+			f.Subject += " on " + list(r.by)
+		}
+		f.Subject, f.Text, f.Remedy = oneLine(f.Subject), oneLine(f.Text), oneLine(f.Remedy)
+		m.out.Findings = append(m.out.Findings, f)
+	}
+}
+
+// since gives " since 10:02:11 UTC", with the date when it was another day.
+func (m *merger) since(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	t = t.UTC()
+	if t.Format(time.DateOnly) == m.now.UTC().Format(time.DateOnly) {
+		return t.Format(" since 15:04:05 UTC")
+	}
+	return t.Format(" since 2006-01-02 15:04 UTC")
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+// listed is how many names a finding lists before it only counts.
+const listed = 8
+
+func list(names []string) string {
+	if more := len(names) - listed; more > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:listed], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+func subjects(kind string, names []string) string {
+	if len(names) > 1 {
+		kind += "s"
+	}
+	return kind + " " + list(names)
+}

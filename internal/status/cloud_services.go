@@ -1,0 +1,195 @@
+package status
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// findServices tells of services and of hosts of them that do not answer.
+func (m *merger) findServices() {
+	var unknown []string
+	for _, s := range m.out.Services {
+		switch s.State {
+		case Down:
+			m.findServiceDown(s)
+		case Unknown:
+			unknown = append(unknown, s.Name)
+		}
+	}
+	if len(unknown) > 0 {
+		m.find(Warning, CodeServiceUnknown, subjects("service", unknown), "no HAProxy has found out yet whether it answers",
+			"wait for the first checks; if it stays so, see HAProxy above")
+	}
+	m.findHostsDown()
+	m.findDisagreements()
+	m.findDrained()
+}
+
+func (m *merger) findServiceDown(s CloudService) {
+	var whys []string
+	for _, h := range s.Hosts {
+		whys = append(whys, h.why())
+	}
+	text, remedy := "no host answers: ", "see its log on each host; it comes back by itself once a check passes"
+	if same := slices.Compact(slices.Clone(whys)); len(same) == 1 {
+		text += same[0] + " on " + list(names(s.Hosts))
+	} else {
+		for i, h := range s.Hosts {
+			whys[i] = h.Name + ": " + whys[i]
+		}
+		text += strings.Join(whys[:min(len(whys), listed)], ", ")
+	}
+	if !slices.Contains(s.states(), Down) {
+		text, remedy = "every host is drained: "+list(names(s.Hosts)), "holdfast undrain one of them"
+	}
+	m.find(Error, CodeServiceDown, "service "+s.Name, text, remedy)
+}
+
+// why says why h is as it is: its check's words.
+func (h CloudHost) why() string {
+	switch {
+	case h.State == Drain:
+		return "drained"
+	case h.Check != "":
+		return h.Check
+	}
+	return "its check fails"
+}
+
+// findHostsDown tells of hosts that are down while their service has others. A
+// host on which nothing answers any more is one finding, not one a service.
+func (m *merger) findHostsDown() {
+	told := map[string]bool{}
+	for _, s := range m.out.Services {
+		for _, h := range s.Hosts {
+			if h.State != Down || s.State == Down || h.disagrees() || told[h.Name] {
+				continue
+			}
+			down, whole := m.downOn(h.Name)
+			switch {
+			case whole && m.unreachable(h.Name): // said with the controller
+			case whole:
+				told[h.Name] = true
+				m.find(Warning, CodeHostDown, "host "+h.Name,
+					fmt.Sprintf("none of its %d services answers%s: %s (%s)", len(down), m.since(h.Since), h.why(), list(down)),
+					"is the host up, and does "+m.asker()+" reach "+h.Address+"?")
+			default:
+				m.find(Warning, CodeHostDown, "service "+s.Name+" on "+h.Name, "down"+m.since(h.Since)+": "+h.why(),
+					"see its log there; it comes back by itself once its check passes")
+			}
+		}
+	}
+}
+
+// downOn gives the services that are down on a host, and whether those are all
+// that it has, and several.
+func (m *merger) downOn(host string) (down []string, whole bool) {
+	all := 0
+	for _, s := range m.out.Services {
+		for _, h := range s.Hosts {
+			if h.Name != host {
+				continue
+			}
+			all++
+			if h.State == Down && !h.disagrees() {
+				down = append(down, s.Name)
+			}
+		}
+	}
+	return down, all > 1 && len(down) == all
+}
+
+// asker gives the controller whose HAProxy is believed.
+func (m *merger) asker() string {
+	if len(m.seeing) == 0 {
+		return "the load balancer"
+	}
+	return m.seeing[0].Controller
+}
+
+// findDisagreements tells of hosts that HAProxys see differently for longer
+// than their checks explain, one finding for each host and way to differ.
+func (m *merger) findDisagreements() {
+	services := map[[2]string][]string{}
+	var order [][2]string
+	for _, s := range m.out.Services {
+		for _, h := range s.Hosts {
+			words := h.disagreement()
+			if words == "" {
+				continue
+			}
+			key := [2]string{h.Name, words}
+			if services[key] == nil {
+				order = append(order, key)
+			}
+			services[key] = append(services[key], s.Name)
+		}
+	}
+	for _, key := range order {
+		m.find(Warning, CodeHostDisagreement, subjects("service", services[key])+" on "+key[0], key[1],
+			"check the network between "+key[0]+" and the controllers that find it down")
+	}
+}
+
+// disagreement says who sees h how: "up for a, b, down for c (why)"; "" when
+// all agree or a change is too young.
+func (h CloudHost) disagreement() string {
+	var parts []string
+	for _, state := range []ServiceState{Up, Drain, Down} {
+		var who []string
+		why := ""
+		for _, v := range h.Views {
+			if v.State == state && v.settled {
+				who = append(who, v.Controller)
+				why = v.Check
+			}
+		}
+		if len(who) == 0 {
+			continue
+		}
+		part := string(state) + " for " + list(who)
+		if state == Down && why != "" {
+			part += " (" + why + ")"
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) < 2 {
+		return ""
+	}
+	return strings.Join(parts, ", ")
+}
+
+// findDrained tells what was taken out on purpose, one finding a host.
+func (m *merger) findDrained() {
+	drained, all := map[string][]string{}, map[string]int{}
+	var order []string
+	for _, s := range m.out.Services {
+		for _, h := range s.Hosts {
+			all[h.Name]++
+			if h.State != Drain {
+				continue
+			}
+			if drained[h.Name] == nil {
+				order = append(order, h.Name)
+			}
+			drained[h.Name] = append(drained[h.Name], s.Name)
+		}
+	}
+	for _, host := range order {
+		subject, remedy := "host "+host, "holdfast undrain "+host+" puts it back"
+		if part := drained[host]; len(part) < all[host] {
+			subject = subjects("service", part) + " on " + host
+			remedy = "holdfast undrain " + host + " --service " + part[0] + " puts it back"
+		}
+		m.find(Info, CodeDrained, subject, "drained on purpose", remedy)
+	}
+}
+
+func names(hosts []CloudHost) []string {
+	var all []string
+	for _, h := range hosts {
+		all = append(all, h.Name)
+	}
+	return all
+}
