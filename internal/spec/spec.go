@@ -115,6 +115,9 @@ type Service struct {
 	Affinity Affinity
 	Timeout  Timeout
 	Hosts    []Host // at least one; the controllers, unless the file has others
+	// SafePosts has the paths whose POST may be repeated after it was sent,
+	// as the catalog says: "/v3/auth/tokens".
+	SafePosts []string
 }
 
 // A Check is a service's health check.
