@@ -16,7 +16,6 @@ const (
 	CodeNoController      = "no-controller-answers"
 	CodeUnreachable       = "controller-unreachable"
 	CodeWrongController   = "wrong-controller"
-	CodeAgentStalled      = "agent-stalled"
 	CodeClockDiffers      = "clock-differs"
 	CodeSpecDiffers       = "spec-differs"
 	CodeSpecRejected      = "spec-rejected"
@@ -33,10 +32,14 @@ const (
 	CodeVersionsDiffer    = "versions-differ"
 )
 
+// CodeAgentStalled is reported by an agent's web server of the agent's own
+// loop, and by Merge of an agent whose Snapshots are old.
+const CodeAgentStalled = "agent-stalled"
+
 // madeByMerge reports whether code is one of those above.
 func madeByMerge(code string) bool {
 	return slices.Contains([]string{
-		CodeNoController, CodeUnreachable, CodeWrongController, CodeAgentStalled, CodeClockDiffers,
+		CodeNoController, CodeUnreachable, CodeWrongController, CodeClockDiffers,
 		CodeSpecDiffers, CodeSpecRejected, CodeHAProxyNotRunning, CodeVIPUnheld, CodeVIPHeldTwice,
 		CodeVIPNotPresent, CodeServiceDown, CodeServiceUnknown, CodeHostDown, CodeHostDisagreement,
 		CodeDrained, CodeAdvertsRejected, CodeVersionsDiffer,

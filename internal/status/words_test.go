@@ -1,0 +1,51 @@
+package status
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestBrief(t *testing.T) {
+	for want, d := range map[string]time.Duration{
+		"0s": -time.Second, "0.4ms": 400 * time.Microsecond, "41ms": 41900 * time.Microsecond, "1.2s": 1240 * time.Millisecond,
+		"41s": 41 * time.Second, "39m": 39*time.Minute + 59*time.Second, "2h5m": 125 * time.Minute, "3d4h": 76 * time.Hour,
+	} {
+		if got := Brief(d); got != want {
+			t.Errorf("Brief(%d) is %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestAge(t *testing.T) {
+	for want, since := range map[string]time.Time{
+		"": {}, "0s": now.Add(time.Hour), "3s": now.Add(-3900 * time.Millisecond), "12s": now.Add(-12 * time.Second), "1h0m": now.Add(-time.Hour),
+	} {
+		if got := Age(now, since); got != want {
+			t.Errorf("Age(now, %s) is %s, want %s", since, got, want)
+		}
+	}
+}
+
+func TestGroup(t *testing.T) {
+	service := func(name, hosts string) CloudService {
+		s := CloudService{Name: name}
+		for _, h := range strings.Fields(hosts) {
+			s.Hosts = append(s.Hosts, CloudHost{Name: h})
+		}
+		return s
+	}
+	got := Group([]CloudService{service("keystone", "a b c"), service("designate", "d"), service("nova", "c a b"), service("mdns", "d")})
+	want := []ServiceGroup{
+		{[]string{"a", "b", "c"}, []CloudService{service("keystone", "a b c"), service("nova", "a b c")}},
+		{[]string{"d"}, []CloudService{service("designate", "d"), service("mdns", "d")}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
+	if got := Group(nil); got != nil {
+		t.Errorf("groups of nothing: %v", got)
+	}
+}
