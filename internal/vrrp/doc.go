@@ -1,0 +1,16 @@
+// Package vrrp is the Virtual Router Redundancy Protocol, version 3
+// (RFC 9568), without any I/O: the codec of its one message, the
+// ADVERTISEMENT, and the state machine that elects one Active router.
+//
+// It opens no socket, reads no clock and starts no goroutine. Package
+// vrrp/link drives one Machine with real sockets, timers and addresses.
+//
+// Where it differs from the RFC, on purpose:
+//
+//   - A checksum over IPv4 is accepted in both forms in use, see Checksum.
+//   - The first IPv6 address needs not be link-local (section 5.2.9): the
+//     addresses are those of a service, not of a default gateway.
+//   - Nobody is the address owner: priorities are 1 to 254. A peer with
+//     priority 255 wins like any higher priority.
+//   - A process that was held up knows it, see Machine.
+package vrrp

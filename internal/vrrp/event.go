@@ -1,0 +1,126 @@
+package vrrp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A State is a state of the machine (RFC 9568 section 6.4).
+type State uint8
+
+// The states.
+const (
+	Initialize State = iota
+	Backup
+	Active
+)
+
+// String gives "initialize", "backup" or "active".
+func (s State) String() string {
+	switch s {
+	case Backup:
+		return "backup"
+	case Active:
+		return "active"
+	}
+	return "initialize"
+}
+
+// An Event is what happened to a Machine: one of Startup, Timer,
+// AdvertReceived, Eligible, Configure and Shutdown.
+type Event interface{ event() }
+
+type (
+	// Startup begins the protocol (RFC 9568 section 6.4.1). The machine stays
+	// in Initialize while it is not eligible.
+	Startup struct{}
+
+	// Timer says that the deadline of the last Output has come. Before the
+	// driver serves it, it passes on every advert that it has received: after
+	// a delay they may say that the deadline is no more.
+	Timer struct{}
+
+	// AdvertReceived is an advert that passed every check of RFC 9568 section 7.1.
+	AdvertReceived struct {
+		Src      netip.Addr
+		Priority uint8
+		Interval time.Duration // Max Advertise Interval
+	}
+
+	// Eligible says whether this router may be Active, and in words why. One
+	// that may not is in Initialize; an Active one resigns first.
+	Eligible struct {
+		OK     bool
+		Reason string
+	}
+
+	// Configure changes the configuration and keeps the state. The driver
+	// sends with the new interval from the Output of this event on.
+	Configure struct{ Config }
+
+	// Shutdown ends the protocol (RFC 9568 sections 6.4.2 and 6.4.3).
+	Shutdown struct{}
+)
+
+func (Startup) event()        {}
+func (Timer) event()          {}
+func (AdvertReceived) event() {}
+func (Eligible) event()       {}
+func (Configure) event()      {}
+func (Shutdown) event()       {}
+
+// An Output is everything that the driver must do after an event, in the order
+// of the fields: whoever resigns says so before it spends time on removing the
+// address, and whoever takes over says so before it takes the address, so that
+// the one before has dropped it when the new one is announced.
+type Output struct {
+	// Send has the priorities of the adverts to send now, to every peer. It is
+	// valid until the next Step.
+	Send []uint8
+	// Release asks to remove the virtual addresses.
+	Release bool
+	// Claim asks to put them on the interface. Claim and Release never come together.
+	Claim bool
+	// Announce asks for gratuitous ARP or unsolicited neighbour advertisements.
+	Announce bool
+
+	// State is the state after the event; Cause says why it is another than before.
+	State State
+	Cause Cause
+	// Late is by how much the deadline was missed, when that was so long that
+	// a peer may have acted in the meantime; 0 otherwise.
+	Late time.Duration
+	// Deadline is when to Step with a Timer, unless a later Output has another
+	// one; zero for never.
+	Deadline time.Time
+}
+
+// A CauseKind is a kind of Cause.
+type CauseKind uint8
+
+// The kinds of causes.
+const (
+	CauseStarted    CauseKind = iota + 1 // the protocol began
+	CauseShutdown                        // the protocol ended
+	CauseIneligible                      // the router may not be Active; Text says why
+	CauseEligible                        // it may be again; Text says why
+	CauseSilence                         // no advert for Lasted; Peer is whose were heard last, if anyone's
+	CauseResigned                        // Peer sent priority 0
+	CausePreempt                         // Peer is Active with a lower Priority, and this router preempts
+	CauseOutranked                       // Peer is Active too, with a higher Priority
+	CauseTieBreak                        // Peer is Active too, with the same Priority and a higher address
+	CauseHeldUp                          // this process did not run for Lasted, and Peer took over
+)
+
+// A Cause says why the state changed.
+type Cause struct {
+	Kind     CauseKind
+	Peer     netip.Addr    // the other router
+	Priority uint8         // its priority
+	Own      uint8         // this router's priority
+	Lasted   time.Duration // of silence, or of the delay
+	Text     string        // of the Eligible event
+}
+
+// String says c in words, with the addresses of peers.
+func (c Cause) String() string { return c.Words(netip.Addr.String) }

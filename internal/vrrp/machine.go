@@ -1,0 +1,411 @@
+package vrrp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Config is what a Machine is configured with.
+type Config struct {
+	// Priority is 1 to 254: the higher, the earlier this router takes over.
+	// Values outside are taken as the nearest one inside.
+	Priority uint8
+	// Interval is the Advertisement_Interval; see Advert.Interval.
+	Interval time.Duration
+	// Preempt says whether this router takes over from one that is Active with
+	// a lower priority (Preempt_Mode of RFC 9568 section 6.1). Two that are both
+	// Active are resolved by priority and address whatever it says.
+	Preempt bool
+	// Source is the address from which this router sends. Between equal
+	// priorities the higher address wins.
+	Source netip.Addr
+}
+
+// normal gives c with every value in its bounds.
+func (c Config) normal() Config {
+	c.Priority = min(max(c.Priority, 1), 254)
+	c.Interval = min(max(c.Interval, MinInterval), MaxInterval)
+	c.Source = c.Source.WithZone("")
+	return c
+}
+
+// A Machine is the state machine of one virtual router (RFC 9568 section 6.4),
+// without the address owner's priority 255. It is a value in memory: Step
+// tells it the time and what happened, and gets what is to be done. The same
+// steps give the same outputs. It is not safe for concurrent use.
+//
+// To the RFC it adds:
+//
+//   - Eligibility: a router whose service is down stays in Initialize.
+//   - It knows when it was held up. An Active router that could not advertise
+//     for so long that a Backup one must have taken over concedes to any advert
+//     it then hears, whatever the priorities, for one Active_Down_Interval. A
+//     Backup router that served its deadline late was starved, and so perhaps
+//     was the Active one beside it: it listens once more before it takes over.
+//   - After two routers were Active at once, the winner announces the address
+//     again although its state did not change, and once more an interval after
+//     the loser's last advert, when the loser has dropped it.
+//   - The first advert of an Active router after Startup makes it release what
+//     a former process may have left on the interface.
+//   - A longer interval is advertised at the old pace first, since a Backup
+//     router that misses the first advert with it still counts by the old one.
+type Machine struct {
+	cfg      Config
+	started  bool
+	bar      string // why not eligible; "" when eligible
+	leftover bool   // a former process may have left the addresses
+	state    State
+
+	deadline time.Time // Active: Adver_Timer; Backup: Active_Down_Timer
+	out      Output
+	sends    [2]uint8
+
+	backup backup
+	active active
+}
+
+// backup is what a machine knows while it is in Backup.
+type backup struct {
+	interval time.Duration // Active_Adver_Interval: learned, or the own one
+	learned  bool
+	since    time.Time  // the silence began: at the last accepted advert, or the start
+	peer     netip.Addr // who sent it
+	resigned bool       // it had priority 0
+	lower    AdvertReceived
+	again    bool // the deadline was late once, and this is the second one
+}
+
+// active is what a machine knows while it is in Active.
+type active struct {
+	sent time.Time // the last advert
+
+	contested bool      // a losing advert was heard: announce again
+	again     time.Time // at the first deadline not before this
+	calm      time.Time // losing adverts before this do not begin another contest
+
+	pace time.Duration
+	slow int // deadlines to set by pace before the interval counts
+
+	doubtUntil time.Time // a peer may have taken over, while this process was held up
+	heldUp     time.Duration
+	spoke      bool // an advert was sent in doubt
+}
+
+// NewMachine gives a machine in Initialize, which is eligible and waits for Startup.
+func NewMachine(c Config) *Machine {
+	return &Machine{cfg: c.normal()}
+}
+
+// State gives the state.
+func (m *Machine) State() State { return m.state }
+
+// Config gives the configuration, with every value in its bounds.
+func (m *Machine) Config() Config { return m.cfg }
+
+// Step tells m that e happened, at the time now, which is never before that of
+// the step before.
+func (m *Machine) Step(now time.Time, e Event) Output {
+	m.out = Output{Send: m.sends[:0]}
+	m.noticeDelay(now)
+	switch e := e.(type) {
+	case Startup:
+		m.startup(now)
+	case Timer:
+		m.timer(now)
+	case AdvertReceived:
+		m.heard(now, e)
+	case Eligible:
+		m.setEligible(now, e)
+	case Configure:
+		m.configure(now, e.Config.normal())
+	case Shutdown:
+		m.started = false
+		m.toInitialize(Cause{Kind: CauseShutdown})
+	}
+	m.out.State, m.out.Deadline = m.state, m.deadline
+	return m.out
+}
+
+func (m *Machine) startup(now time.Time) {
+	if m.started {
+		return
+	}
+	m.started, m.leftover = true, true
+	if m.bar == "" {
+		m.toBackup(now, Cause{Kind: CauseStarted})
+	}
+}
+
+func (m *Machine) setEligible(now time.Time, e Eligible) {
+	was := m.bar == ""
+	m.bar = ""
+	if !e.OK {
+		m.bar = e.Reason
+		if m.bar == "" {
+			m.bar = "not eligible"
+		}
+		m.toInitialize(Cause{Kind: CauseIneligible, Text: m.bar})
+		return
+	}
+	if m.started && !was {
+		m.toBackup(now, Cause{Kind: CauseEligible, Text: e.Reason})
+	}
+}
+
+// toInitialize leaves Backup or Active; an Active router says so first.
+func (m *Machine) toInitialize(c Cause) {
+	if m.state == Initialize {
+		return
+	}
+	if m.state == Active {
+		m.send(0)
+		m.out.Release = true
+	}
+	m.state, m.deadline, m.out.Cause = Initialize, time.Time{}, c
+}
+
+// toBackup enters Backup with nobody heard yet.
+func (m *Machine) toBackup(now time.Time, c Cause) {
+	m.state, m.out.Cause = Backup, c
+	m.backup = backup{interval: m.cfg.Interval, since: now}
+	m.deadline = now.Add(m.downInterval())
+}
+
+// toActive takes over. The interval learned from the one before is forgotten.
+func (m *Machine) toActive(now time.Time, c Cause) {
+	m.state, m.out.Cause = Active, c
+	m.active, m.leftover = active{}, false
+	m.out.Claim, m.out.Announce = true, true
+	m.advertise(now)
+	m.deadline = now.Add(m.cfg.Interval)
+}
+
+// concede goes from Active to Backup, to the sender of a.
+func (m *Machine) concede(now time.Time, a AdvertReceived, c Cause) {
+	m.out.Release = true
+	m.toBackup(now, c)
+	m.learn(now, a)
+}
+
+// learn takes a for the advert of the Active router.
+func (m *Machine) learn(now time.Time, a AdvertReceived) {
+	m.backup = backup{
+		interval: max(a.Interval, MinInterval),
+		learned:  true,
+		since:    now,
+		peer:     a.Src,
+	}
+	m.deadline = now.Add(m.downInterval())
+}
+
+func (m *Machine) downInterval() time.Duration {
+	return ActiveDownInterval(m.backup.interval, m.cfg.Priority)
+}
+
+func (m *Machine) skewTime() time.Duration {
+	return SkewTime(m.backup.interval, m.cfg.Priority)
+}
+
+func (m *Machine) send(priority uint8) {
+	m.out.Send = append(m.out.Send, priority)
+}
+
+// advertise sends the own priority, as Active.
+func (m *Machine) advertise(now time.Time) {
+	m.send(m.cfg.Priority)
+	m.active.sent = now
+	m.active.spoke = true
+}
+
+// noticeDelay finds out that an Active router was held up for so long that a
+// Backup one, which waits for at most four intervals, has taken over. It looks
+// at every event: the first one after the delay may be the other's advert.
+func (m *Machine) noticeDelay(now time.Time) {
+	late := now.Sub(m.deadline)
+	if m.state != Active || late <= ActiveDownInterval(m.cfg.Interval, m.cfg.Priority) {
+		return
+	}
+	m.out.Late = late
+	m.active.heldUp = late
+	m.active.spoke = false
+	m.active.doubtUntil = now.Add(ActiveDownInterval(m.cfg.Interval, m.cfg.Priority))
+}
+
+func (m *Machine) timer(now time.Time) {
+	if now.Before(m.deadline) {
+		return // served early; the driver gets the same deadline again
+	}
+	switch m.state {
+	case Backup:
+		m.activeDown(now)
+	case Active:
+		m.advertTimer(now)
+	}
+}
+
+// activeDown serves the Active_Down_Timer.
+func (m *Machine) activeDown(now time.Time) {
+	b := &m.backup
+	late := now.Sub(m.deadline)
+	if late > b.interval/2 && !b.resigned && !b.again {
+		// Starved, and perhaps the Active router too. Once only: one that is
+		// alone and always late takes over all the same.
+		b.again = true
+		m.out.Late = late
+		m.deadline = now.Add(b.interval + m.skewTime())
+		return
+	}
+	c := Cause{Kind: CauseSilence, Peer: b.peer, Lasted: now.Sub(b.since), Own: m.cfg.Priority}
+	switch {
+	case b.resigned:
+		c.Kind = CauseResigned
+	case b.lower.Src.IsValid():
+		c.Kind, c.Peer, c.Priority = CausePreempt, b.lower.Src, b.lower.Priority
+	}
+	m.toActive(now, c)
+}
+
+// advertTimer serves the Adver_Timer.
+func (m *Machine) advertTimer(now time.Time) {
+	m.advertise(now)
+	if m.active.contested && !now.Before(m.active.again) {
+		m.active.contested = false
+		m.out.Announce = true
+	}
+	pace := m.cfg.Interval
+	if m.active.slow > 0 {
+		m.active.slow--
+		pace = m.active.pace
+	}
+	// The pace holds although one advert was late.
+	m.deadline = m.deadline.Add(pace)
+	if !m.deadline.After(now) {
+		m.deadline = now.Add(pace)
+	}
+}
+
+func (m *Machine) heard(now time.Time, a AdvertReceived) {
+	switch m.state {
+	case Initialize:
+		m.dropLeftover(a)
+	case Backup:
+		m.heardInBackup(now, a)
+	case Active:
+		m.heardInActive(now, a)
+	}
+}
+
+// dropLeftover releases what a former process may have left, now that a is
+// known to be Active.
+func (m *Machine) dropLeftover(a AdvertReceived) {
+	if m.leftover && m.started && a.Priority > 0 {
+		m.leftover = false
+		m.out.Release = true
+	}
+}
+
+// heardInBackup is RFC 9568 section 6.4.2.
+func (m *Machine) heardInBackup(now time.Time, a AdvertReceived) {
+	switch {
+	case a.Priority == 0:
+		m.backup.peer, m.backup.resigned, m.backup.since = a.Src, true, now
+		m.deadline = now.Add(m.skewTime())
+	case m.cfg.Preempt && a.Priority < m.cfg.Priority:
+		m.backup.lower = a
+	default:
+		m.dropLeftover(a)
+		m.learn(now, a)
+	}
+}
+
+// heardInActive is RFC 9568 section 6.4.3.
+func (m *Machine) heardInActive(now time.Time, a AdvertReceived) {
+	c := Cause{Peer: a.Src, Priority: a.Priority, Own: m.cfg.Priority}
+	switch {
+	case a.Priority == 0:
+		m.advertise(now)
+		m.deadline = now.Add(m.cfg.Interval)
+	case now.Before(m.active.doubtUntil):
+		c.Kind, c.Lasted = CauseHeldUp, m.active.heldUp
+		if m.active.spoke {
+			// The peer may have conceded to what was said in doubt, while this
+			// router concedes to the peer: say that it does.
+			m.send(0)
+		}
+		m.concede(now, a, c)
+	case a.Priority > m.cfg.Priority:
+		c.Kind = CauseOutranked
+		m.concede(now, a, c)
+	case a.Priority == m.cfg.Priority && m.cfg.Source.Less(a.Src.WithZone("")):
+		c.Kind = CauseTieBreak
+		m.concede(now, a, c)
+	default:
+		m.assert(now)
+	}
+}
+
+// assert answers the advert of a router that loses against this one. The
+// loser has announced the address as its own, so it is announced again: now,
+// and at the deadline, which is an interval after the last losing advert. A
+// contest that does not end, because the loser cannot hear this router, is
+// announced a few times a second, not at every advert.
+func (m *Machine) assert(now time.Time) {
+	const contestGap = time.Second
+	a := &m.active
+	switch {
+	case !now.Before(a.calm):
+		m.out.Announce = true
+		a.contested, a.again, a.calm = true, now, now.Add(contestGap)
+	case !a.contested:
+		a.contested, a.again = true, a.calm
+	}
+	if now.Sub(a.sent) < m.cfg.Interval/8 {
+		// Two routers that both think they have won would else answer each
+		// other as fast as the network can.
+		return
+	}
+	m.advertise(now)
+	m.deadline = now.Add(m.cfg.Interval)
+}
+
+// configure takes c and keeps the state.
+func (m *Machine) configure(now time.Time, c Config) {
+	old := m.cfg
+	m.cfg = c
+	switch m.state {
+	case Backup:
+		m.reconfigureBackup(now)
+	case Active:
+		if c.Interval != old.Interval || c.Priority != old.Priority {
+			m.reconfigureActive(now, old.Interval)
+		}
+	}
+}
+
+func (m *Machine) reconfigureBackup(now time.Time) {
+	b := &m.backup
+	if !b.learned {
+		b.interval = m.cfg.Interval
+	}
+	wait := m.downInterval()
+	if b.resigned {
+		wait = m.skewTime()
+	}
+	m.deadline = b.since.Add(wait)
+	if m.deadline.Before(now) {
+		m.deadline = now
+	}
+}
+
+// reconfigureActive advertises the new values at once. Adverts with a longer
+// interval go out at the old pace at first, so that a Backup router which misses
+// one does not take over.
+func (m *Machine) reconfigureActive(now time.Time, old time.Duration) {
+	const adverts = 3 // after this one
+	m.advertise(now)
+	m.active.slow = 0
+	if m.cfg.Interval > old {
+		m.active.slow, m.active.pace = adverts-1, old
+	}
+	m.deadline = now.Add(min(m.cfg.Interval, old))
+}
