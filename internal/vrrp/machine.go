@@ -44,7 +44,9 @@ func (c Config) normal() Config {
 //     was the Active one beside it: it listens once more before it takes over.
 //   - After two routers were Active at once, the winner announces the address
 //     again although its state did not change, and once more an interval after
-//     the loser's last advert, when the loser has dropped it.
+//     the loser's last advert, when the loser has dropped it. So that the winner
+//     knows, the loser sends a last advert when it concedes.
+//   - A Backup router that hears two Active ones follows the one that wins.
 //   - The first advert of an Active router after Startup makes it release what
 //     a former process may have left on the interface.
 //   - A longer interval is advertised at the old pace first, since a Backup
@@ -70,7 +72,8 @@ type backup struct {
 	learned  bool
 	since    time.Time  // the silence began: at the last accepted advert, or the start
 	peer     netip.Addr // who sent it
-	resigned bool       // it had priority 0
+	priority uint8      // of peer
+	resigned bool       // peer sent priority 0
 	lower    AdvertReceived
 	again    bool // the deadline was late once, and this is the second one
 }
@@ -194,6 +197,7 @@ func (m *Machine) learn(now time.Time, a AdvertReceived) {
 		learned:  true,
 		since:    now,
 		peer:     a.Src,
+		priority: a.Priority,
 	}
 	m.deadline = now.Add(m.downInterval())
 }
@@ -306,16 +310,34 @@ func (m *Machine) dropLeftover(a AdvertReceived) {
 
 // heardInBackup is RFC 9568 section 6.4.2.
 func (m *Machine) heardInBackup(now time.Time, a AdvertReceived) {
+	losing := m.losing(now, a)
 	switch {
+	case a.Priority == 0 && losing:
 	case a.Priority == 0:
 		m.backup.peer, m.backup.resigned, m.backup.since = a.Src, true, now
 		m.deadline = now.Add(m.skewTime())
 	case m.cfg.Preempt && a.Priority < m.cfg.Priority:
 		m.backup.lower = a
+	case losing:
+		wait := ActiveDownInterval(a.Interval, m.cfg.Priority)
+		if until := now.Add(wait); until.After(m.deadline) {
+			m.deadline = until
+		}
 	default:
 		m.dropLeftover(a)
 		m.learn(now, a)
 	}
+}
+
+// losing reports whether a is of a second Active router, which loses against
+// the one that is known and alive. Its last adverts must not replace what is
+// known: with a shorter interval, they would make this router take over from
+// the winner.
+func (m *Machine) losing(now time.Time, a AdvertReceived) bool {
+	b := &m.backup
+	alive := b.learned && !b.resigned && now.Sub(b.since) <= 3*b.interval
+	loses := a.Priority < b.priority || a.Priority == b.priority && a.Src.Less(b.peer)
+	return alive && loses && a.Src != b.peer
 }
 
 // heardInActive is RFC 9568 section 6.4.3.
@@ -323,49 +345,67 @@ func (m *Machine) heardInActive(now time.Time, a AdvertReceived) {
 	c := Cause{Peer: a.Src, Priority: a.Priority, Own: m.cfg.Priority}
 	switch {
 	case a.Priority == 0:
+		m.contest(now)
 		m.advertise(now)
 		m.deadline = now.Add(m.cfg.Interval)
 	case now.Before(m.active.doubtUntil):
 		c.Kind, c.Lasted = CauseHeldUp, m.active.heldUp
-		if m.active.spoke {
-			// The peer may have conceded to what was said in doubt, while this
-			// router concedes to the peer: say that it does.
-			m.send(0)
-		}
+		m.sayDoubtful(a)
 		m.concede(now, a, c)
 	case a.Priority > m.cfg.Priority:
 		c.Kind = CauseOutranked
+		m.send(m.cfg.Priority)
 		m.concede(now, a, c)
 	case a.Priority == m.cfg.Priority && m.cfg.Source.Less(a.Src.WithZone("")):
 		c.Kind = CauseTieBreak
+		m.send(m.cfg.Priority)
 		m.concede(now, a, c)
 	default:
 		m.assert(now)
 	}
 }
 
-// assert answers the advert of a router that loses against this one. The
-// loser has announced the address as its own, so it is announced again: now,
-// and at the deadline, which is an interval after the last losing advert. A
-// contest that does not end, because the loser cannot hear this router, is
-// announced a few times a second, not at every advert.
-func (m *Machine) assert(now time.Time) {
-	const contestGap = time.Second
-	a := &m.active
+// sayDoubtful sends the last advert of a router that was held up and concedes
+// to the sender of a. It must not have the own priority, which may be the higher one.
+func (m *Machine) sayDoubtful(a AdvertReceived) {
+	const lowest = 1
 	switch {
-	case !now.Before(a.calm):
-		m.out.Announce = true
-		a.contested, a.again, a.calm = true, now, now.Add(contestGap)
-	case !a.contested:
-		a.contested, a.again = true, a.calm
+	case m.active.spoke:
+		// The peer may have conceded to what was said in doubt, and then it is
+		// to take over again.
+		m.send(0)
+	case a.Priority > lowest:
+		m.send(lowest)
 	}
-	if now.Sub(a.sent) < m.cfg.Interval/8 {
+}
+
+// assert answers the advert of a router that loses against this one.
+func (m *Machine) assert(now time.Time) {
+	const most = 10 * time.Millisecond
+	m.contest(now)
+	if now.Sub(m.active.sent) < min(m.cfg.Interval/8, most) {
 		// Two routers that both think they have won would else answer each
 		// other as fast as the network can.
 		return
 	}
 	m.advertise(now)
 	m.deadline = now.Add(m.cfg.Interval)
+}
+
+// contest announces the address, because another router has announced it as its
+// own: now, and at the deadline, an interval after the other's last advert. A
+// contest that does not end, because the other cannot hear this router, is
+// announced a few times a second, not at every advert.
+func (m *Machine) contest(now time.Time) {
+	const gap = time.Second
+	a := &m.active
+	switch {
+	case !now.Before(a.calm):
+		m.out.Announce = true
+		a.contested, a.again, a.calm = true, now, now.Add(gap)
+	case !a.contested:
+		a.contested, a.again = true, a.calm
+	}
 }
 
 // configure takes c and keeps the state.

@@ -59,12 +59,12 @@ func TestStateTable(t *testing.T) {
 
 		{"6.4.3 shutdown", Active, false, Shutdown{}, want{"send 0, release", Initialize, 0}},
 		{"6.4.3 Adver_Timer fires", Active, false, Timer{}, want{"send 100", Active, interval}},
-		{"6.4.3 priority 0", Active, false, adv(low, 0), want{"send 100", Active, interval}},
-		{"6.4.3 higher priority", Active, false, adv(low, 101), want{"release", Backup, learnedDown}},
-		{"6.4.3 higher priority", Active, true, adv(low, 101), want{"release", Backup, learnedDown}},
-		{"6.4.3 owner's priority", Active, true, adv(low, 255), want{"release", Backup, learnedDown}},
-		{"6.4.3 same priority, higher address", Active, false, adv(high, 100), want{"release", Backup, learnedDown}},
-		{"6.4.3 same priority, higher address", Active, true, adv(high, 100), want{"release", Backup, learnedDown}},
+		{"6.4.3 priority 0", Active, false, adv(low, 0), want{"send 100, announce", Active, interval}},
+		{"6.4.3 higher priority", Active, false, adv(low, 101), want{"send 100, release", Backup, learnedDown}},
+		{"6.4.3 higher priority", Active, true, adv(low, 101), want{"send 100, release", Backup, learnedDown}},
+		{"6.4.3 owner's priority", Active, true, adv(low, 255), want{"send 100, release", Backup, learnedDown}},
+		{"6.4.3 same priority, higher address", Active, false, adv(high, 100), want{"send 100, release", Backup, learnedDown}},
+		{"6.4.3 same priority, higher address", Active, true, adv(high, 100), want{"send 100, release", Backup, learnedDown}},
 		{"6.4.3 same priority, lower address", Active, false, adv(low, 100), want{"send 100, announce", Active, interval}},
 		{"6.4.3 lower priority, no preemption", Active, false, adv(high, 99), want{"send 100, announce", Active, interval}},
 		{"6.4.3 lower priority, preemption", Active, true, adv(high, 99), want{"send 100, announce", Active, interval}},
@@ -104,9 +104,7 @@ func machineIn(t *testing.T, state State, c Config) (m *Machine, now, deadline t
 	var out Output
 	if state != Initialize {
 		out = m.Step(now, Startup{})
-		// A first advert, so that nothing is left over from before.
-		out = m.Step(now, AdvertReceived{Src: netip.MustParseAddr("10.0.0.9"), Priority: 254, Interval: c.Interval})
-		out.Release = false
+		m.leftover = false // a later advert is not the first one
 	}
 	if state == Active {
 		now = out.Deadline
