@@ -1,0 +1,333 @@
+package vip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// An Address is one VIP, with all its addresses, on one interface of this
+// host. Its methods may be called from several goroutines.
+type Address struct {
+	options Options
+	log     *slog.Logger
+	seconds uint32 // of the lease
+
+	mu      sync.Mutex // guards following
+	kernel  kernel
+	devices []*device
+
+	announcer announcer
+	putBack   atomic.Uint64
+}
+
+// Stats counts since the Address was made.
+type Stats struct {
+	// PutBack counts addresses that Hold found removed by someone else.
+	PutBack uint64
+	// Announced and AnnounceFailed count frames.
+	Announced, AnnounceFailed uint64
+}
+
+// New gives the Address that options describe, without touching the machine.
+// The error has everything that is wrong with them.
+func New(options Options) (*Address, error) {
+	options = options.withDefaults()
+	if err := options.validate(); err != nil {
+		return nil, err
+	}
+	log := options.Log.With("vip", options.Name, "interface", options.Interface)
+	return &Address{
+		options:   options,
+		log:       log,
+		seconds:   uint32(options.Lease / time.Second),
+		kernel:    kernel{family: unix.NETLINK_ROUTE},
+		devices:   devicesOf(options),
+		announcer: announcer{log: log},
+	}, nil
+}
+
+// Claim adds all addresses as a lease, or renews the lease of those that are
+// there. After an error none is there. Announce is the caller's to call.
+func (a *Address) Claim(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("claim vip %s: %w", a.options.Name, err)
+	}
+	var targets []target
+	for _, d := range a.devices {
+		t, err := a.claimDevice(ctx, d)
+		if err != nil {
+			return errors.Join(fmt.Errorf("claim vip %s: %w", a.options.Name, err), a.remove())
+		}
+		targets = append(targets, t)
+	}
+	a.announcer.set(targets)
+	return nil
+}
+
+// claimDevice readies a device and leases its addresses.
+func (a *Address) claimDevice(ctx context.Context, d *device) (target, error) {
+	l, err := d.ready(&a.kernel, a.log)
+	if err != nil {
+		return target{}, err
+	}
+	if l.flags&unix.IFF_UP == 0 && d.parent == "" {
+		a.log.Warn("the interface is down: nobody reaches the address; ip link set up")
+	}
+	for _, p := range d.prefixes {
+		if _, err := a.lease(d, p.Addr()); err != nil {
+			return target{}, err
+		}
+	}
+	networks, copies, err := d.survey(&a.kernel)
+	if err != nil {
+		return target{}, err
+	}
+	for _, c := range copies {
+		a.log.Warn("the network configuration has the address too, without a lease; take it out there", "address", c)
+	}
+	d.networks = networks
+	if err := a.connect(d); err != nil {
+		return target{}, err
+	}
+	return newTarget(l, d.prefixes), a.settled(ctx, d)
+}
+
+// Hold renews the lease. An address that someone has removed, even with the
+// device that it was on, is put back, announced, logged and counted.
+func (a *Address) Hold(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("hold vip %s: %w", a.options.Name, err)
+	}
+	var errs []error
+	lost := false
+	for _, d := range a.devices {
+		put, err := a.holdDevice(ctx, d)
+		lost = lost || put
+		errs = append(errs, err)
+	}
+	if lost {
+		a.announcer.round()
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("hold vip %s: %w", a.options.Name, err)
+	}
+	return nil
+}
+
+func (a *Address) holdDevice(ctx context.Context, d *device) (lost bool, err error) {
+	if d.index == 0 {
+		return true, a.reclaim(ctx, d)
+	}
+	for _, p := range d.prefixes {
+		added, err := a.lease(d, p.Addr())
+		if errors.Is(err, unix.ENODEV) {
+			return true, a.reclaim(ctx, d)
+		}
+		if err != nil {
+			return lost, err
+		}
+		if added {
+			a.putBack.Add(1)
+			a.log.Warn("someone removed the address; put it back", "address", p.Addr())
+		}
+		lost = lost || added
+	}
+	if lost {
+		return true, errors.Join(a.connect(d), a.settled(ctx, d))
+	}
+	return false, a.connect(d)
+}
+
+// reclaim finds or makes a device that went away, and puts all its addresses
+// on it.
+func (a *Address) reclaim(ctx context.Context, d *device) error {
+	t, err := a.claimDevice(ctx, d)
+	if err != nil {
+		return err
+	}
+	a.putBack.Add(uint64(len(d.prefixes)))
+	a.log.Warn("the device of the address was gone; put the address back", "device", d.name)
+	a.announcer.add(t)
+	return nil
+}
+
+func (a *Address) lease(d *device, address netip.Addr) (added bool, err error) {
+	if added, err = a.kernel.lease(d.index, address, a.seconds); err != nil {
+		return added, a.kernel.explain(fmt.Sprintf("add %s to", address), d.name, err)
+	}
+	return added, nil
+}
+
+// settled waits until the IPv6 addresses of the device work.
+func (a *Address) settled(ctx context.Context, d *device) error {
+	for _, p := range d.prefixes {
+		if p.Addr().Is4() {
+			continue
+		}
+		err := a.kernel.settled(ctx, p.Addr())
+		if errors.Is(err, errUnsettled) {
+			a.log.Warn(err.Error(), "address", p.Addr())
+		} else if err != nil {
+			return fmt.Errorf("wait for %s on %s: %w", p.Addr(), d.name, err)
+		}
+	}
+	return nil
+}
+
+// connect adds or renews the routes that only the VIP gives.
+func (a *Address) connect(d *device) error {
+	for _, network := range d.networks {
+		err := a.kernel.connect(d.index, network, d.sourceIn(network), a.seconds)
+		if err != nil && !errors.Is(err, unix.ENETDOWN) { // it comes with the interface
+			return fmt.Errorf("add route to %s on %s: %w", network, d.name, err)
+		}
+	}
+	return nil
+}
+
+// Announce tells the neighbours, once for each address, where it now is: by
+// gratuitous ARP, in the form of a request and of a reply in turn, or by an
+// unsolicited neighbour advertisement. It never waits, and does nothing unless
+// the addresses are claimed. What cannot be sent is logged and counted.
+func (a *Address) Announce() { a.announcer.round() }
+
+// Withdraw removes the addresses, and the macvlan devices, but leaves the
+// connections alone: for a planned move, which keeps them. It is done also
+// when nothing was there, and whether or not ctx has ended.
+func (a *Address) Withdraw(context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.remove()
+}
+
+// Release removes the addresses, then destroys the TCP connections that have
+// one of them as their local address, so that their peers get a reset at once
+// instead of waiting for an answer. The addresses are removed even when ctx has
+// ended.
+func (a *Address) Release(ctx context.Context) error {
+	errs := []error{a.Withdraw(ctx)}
+	for _, p := range a.options.Addresses {
+		n, err := DestroySockets(ctx, Match{Local: netip.AddrPortFrom(p.Addr(), 0)})
+		if n > 0 {
+			a.log.Info("reset the connections of the released address", "address", p.Addr(), "connections", n)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// remove removes all that Claim adds, going on after an error.
+func (a *Address) remove() error {
+	a.announcer.set(nil)
+	var errs []error
+	for _, d := range a.devices {
+		if err := a.removeFrom(d); err != nil {
+			errs = append(errs, fmt.Errorf("release vip %s: %w", a.options.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (a *Address) removeFrom(d *device) error {
+	l, err := d.find(&a.kernel)
+	if err != nil || l.index == 0 {
+		d.index = 0
+		return err
+	}
+	var errs []error
+	for _, p := range d.prefixes {
+		errs = append(errs, a.delete(l.index, d, hostPrefix(p.Addr())))
+	}
+	errs = append(errs, a.removeCopies(l.index, d))
+	for _, network := range d.networks {
+		errs = append(errs, a.kernel.disconnect(l.index, network))
+	}
+	if d.parent != "" && l.kind == kindMacvlan && l.hw == d.hw {
+		if err := a.kernel.deleteLink(l.index); err != nil {
+			errs = append(errs, a.kernel.explain("delete macvlan device", d.name, err))
+		}
+	}
+	d.index, d.networks = 0, nil
+	return errors.Join(errs...)
+}
+
+// removeCopies removes the VIP's addresses that the interface has with another
+// prefix length: the network configuration's, which no lease ends.
+func (a *Address) removeCopies(index int, d *device) error {
+	on, err := a.kernel.addresses(index)
+	if err != nil {
+		return fmt.Errorf("list the addresses of %s: %w", d.name, err)
+	}
+	var errs []error
+	for _, p := range on {
+		if d.has(p.Addr()) {
+			a.log.Warn("removed an address that the network configuration has; take it out there", "address", p)
+			errs = append(errs, a.delete(index, d, p))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (a *Address) delete(index int, d *device, p netip.Prefix) error {
+	if err := a.kernel.deleteAddress(index, p); err != nil {
+		return a.kernel.explain(fmt.Sprintf("remove %s from", p), d.name, err)
+	}
+	return nil
+}
+
+// Present reports whether the kernel has all addresses on their devices now,
+// whoever put them there: an agent that starts finds out with it whether an
+// earlier one's lease still runs, and then claims or releases.
+func (a *Address) Present() (bool, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, d := range a.devices {
+		l, err := d.find(&a.kernel)
+		if err != nil {
+			return false, fmt.Errorf("look for vip %s: %w", a.options.Name, err)
+		}
+		if l.index == 0 {
+			return false, nil
+		}
+		on, err := a.kernel.addresses(l.index)
+		if err != nil {
+			return false, fmt.Errorf("list the addresses of %s: %w", d.name, err)
+		}
+		for _, p := range d.prefixes {
+			if !slices.ContainsFunc(on, func(q netip.Prefix) bool { return q.Addr() == p.Addr() }) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// Stats gives the counters.
+func (a *Address) Stats() Stats {
+	return Stats{
+		PutBack:        a.putBack.Load(),
+		Announced:      a.announcer.sent.Load(),
+		AnnounceFailed: a.announcer.failed.Load(),
+	}
+}
+
+// Close closes the sockets; it does not remove the addresses. The Address can
+// be used again.
+func (a *Address) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return errors.Join(a.kernel.close(), a.announcer.close())
+}

@@ -1,0 +1,153 @@
+package vip
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// A target is a device to announce addresses on.
+type target struct {
+	name      string
+	index     int
+	hw        mac
+	silent    bool // no Ethernet: loopback, point-to-point
+	addresses []netip.Addr
+}
+
+func newTarget(l netlinkLink, prefixes []netip.Prefix) target {
+	t := target{name: l.name, index: l.index, hw: l.hw}
+	t.silent = l.flags&(unix.IFF_LOOPBACK|unix.IFF_NOARP) != 0 || l.hw == mac{}
+	for _, p := range prefixes {
+		t.addresses = append(t.addresses, p.Addr())
+	}
+	return t
+}
+
+// An announcer sends announcements through one packet socket, opened when
+// first used. It has nothing to announce until set.
+type announcer struct {
+	log          *slog.Logger
+	sent, failed atomic.Uint64
+
+	mu      sync.Mutex // guards following
+	open    bool
+	fd      int
+	form    arpForm
+	targets []target
+	trouble string // the last error logged
+}
+
+// set replaces the targets.
+func (n *announcer) set(targets []target) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.targets, n.form = targets, 0
+}
+
+// add replaces the target of the same name.
+func (n *announcer) add(t target) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i, have := range n.targets {
+		if have.name == t.name {
+			n.targets[i] = t
+			return
+		}
+	}
+	n.targets = append(n.targets, t)
+}
+
+// round sends one frame for each address.
+func (n *announcer) round() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.form == arpRequest {
+		n.form = arpReply
+	} else {
+		n.form = arpRequest
+	}
+	var errs []error
+	for _, t := range n.targets {
+		if t.silent {
+			continue
+		}
+		errs = append(errs, n.sendAll(t))
+	}
+	n.report(errors.Join(errs...))
+}
+
+func (n *announcer) sendAll(t target) error {
+	forwarding := forwardsIPv6(t.name)
+	for _, a := range t.addresses {
+		etherType, frame := uint16(etherTypeARP), []byte(nil)
+		if a.Is4() {
+			frame = gratuitousARP(t.hw, a, n.form)
+		} else {
+			etherType, frame = etherTypeIPv6, unsolicitedNA(t.hw, a, forwarding)
+		}
+		if err := n.send(t.index, etherType, frame); err != nil {
+			n.failed.Add(1)
+			return fmt.Errorf("announce %s on %s: %w", a, t.name, err)
+		}
+		n.sent.Add(1)
+	}
+	return nil
+}
+
+// send gives the frame to the device, or fails at once when its queue is full.
+func (n *announcer) send(index int, etherType uint16, frame []byte) error {
+	if !n.open {
+		// Protocol 0: it sends, and receives nothing.
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open packet socket, which needs CAP_NET_RAW: %w", err)
+		}
+		n.fd, n.open = fd, true
+	}
+	to := unix.SockaddrLinklayer{Protocol: networkOrder(etherType), Ifindex: index, Halen: 6}
+	copy(to.Addr[:], frame[:6])
+	return unix.Sendto(n.fd, frame, unix.MSG_DONTWAIT, &to)
+}
+
+// networkOrder gives v as the kernel stores a big-endian number.
+func networkOrder(v uint16) uint16 {
+	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v))
+}
+
+// report logs an error once, until it changes.
+func (n *announcer) report(err error) {
+	trouble := ""
+	if err != nil {
+		trouble = err.Error()
+	}
+	if trouble != "" && trouble != n.trouble {
+		n.log.Warn("neighbours may still send to the old place", "error", err)
+	}
+	n.trouble = trouble
+}
+
+func (n *announcer) close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.open {
+		return nil
+	}
+	n.open = false
+	return unix.Close(n.fd)
+}
+
+// forwardsIPv6 reports whether the host routes for others from this device,
+// which an advertisement must say.
+func forwardsIPv6(name string) bool {
+	text, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + name + "/forwarding")
+	return err == nil && strings.TrimSpace(string(text)) == "1"
+}

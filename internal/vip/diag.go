@@ -1,0 +1,117 @@
+package vip
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// The wire forms of linux/inet_diag.h, as far as they are needed here.
+const (
+	diagRequestLength = 8 + diagIDLength
+	diagReplyLength   = 4 + diagIDLength + 20
+	diagIDLength      = 48
+
+	diagBytecode    = 1 // INET_DIAG_REQ_BYTECODE
+	diagMatchLocal  = 7 // INET_DIAG_BC_S_COND
+	diagMatchRemote = 8 // INET_DIAG_BC_D_COND
+)
+
+// The states of linux/tcp_states.h which a socket without a peer has, or one
+// that is over.
+const (
+	tcpTimeWait = 6
+	tcpClose    = 7
+	tcpListen   = 10
+	tcpStates   = 12 // the last one
+)
+
+// connected is the set of the states in which somebody waits at the other end.
+const connected uint32 = (1<<(tcpStates+1) - 2) &^ (1<<tcpTimeWait | 1<<tcpClose | 1<<tcpListen)
+
+// A diagSocket is a TCP socket as the kernel lists it.
+type diagSocket struct {
+	family        uint8
+	local, remote netip.AddrPort
+	id            [diagIDLength]byte // what identifies it in a request
+}
+
+// parseSocket reads a struct inet_diag_msg; what follows it is ignored.
+func parseSocket(b []byte) (diagSocket, error) {
+	if len(b) < diagReplyLength {
+		return diagSocket{}, fmt.Errorf("socket of %d bytes is too short", len(b))
+	}
+	s := diagSocket{family: b[0], id: [diagIDLength]byte(b[4:])}
+	var local, remote netip.Addr
+	switch s.family {
+	case unix.AF_INET:
+		local, remote = netip.AddrFrom4([4]byte(s.id[4:])), netip.AddrFrom4([4]byte(s.id[20:]))
+	case unix.AF_INET6:
+		local, remote = netip.AddrFrom16([16]byte(s.id[4:])).Unmap(), netip.AddrFrom16([16]byte(s.id[20:])).Unmap()
+	default:
+		return diagSocket{}, fmt.Errorf("socket of unknown family %d", s.family)
+	}
+	s.local = netip.AddrPortFrom(local, binary.BigEndian.Uint16(s.id[0:]))
+	s.remote = netip.AddrPortFrom(remote, binary.BigEndian.Uint16(s.id[2:]))
+	return s, nil
+}
+
+// listSockets is the request for the connected TCP sockets of a family that m
+// matches (struct inet_diag_req_v2 with a filter that the kernel runs).
+func listSockets(family uint8, m Match) []byte {
+	b := []byte{family, unix.IPPROTO_TCP, 0, 0}
+	b = binary.NativeEndian.AppendUint32(b, connected)
+	b = append(b, make([]byte, diagIDLength)...)
+	filter := m.bytecode()
+	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(filter)))
+	b = binary.NativeEndian.AppendUint16(b, diagBytecode)
+	return append(b, filter...)
+}
+
+// destroySocket is the request to destroy s.
+func destroySocket(s diagSocket) []byte {
+	b := []byte{s.family, unix.IPPROTO_TCP, 0, 0}
+	b = binary.NativeEndian.AppendUint32(b, connected)
+	return append(b, s.id[:]...)
+}
+
+// bytecode is the filter program: one condition for each end that m names.
+func (m Match) bytecode() []byte {
+	var conditions [][]byte
+	if m.Local != (netip.AddrPort{}) {
+		conditions = append(conditions, condition(diagMatchLocal, m.Local))
+	}
+	if m.Remote != (netip.AddrPort{}) {
+		conditions = append(conditions, condition(diagMatchRemote, m.Remote))
+	}
+	left := 0
+	for _, c := range conditions {
+		left += len(c)
+	}
+	var program []byte
+	for _, c := range conditions {
+		// What fails jumps past the end by one instruction, which rejects.
+		binary.NativeEndian.PutUint16(c[2:], uint16(left+4))
+		left -= len(c)
+		program = append(program, c...)
+	}
+	return program
+}
+
+// condition is one struct inet_diag_bc_op and its struct inet_diag_hostcond.
+func condition(code uint8, end netip.AddrPort) []byte {
+	family, address := uint8(unix.AF_UNSPEC), []byte(nil)
+	if a := end.Addr(); a.IsValid() {
+		family, address = familyOf(a), a.AsSlice()
+	}
+	port := int32(-1) // any
+	if end.Port() != 0 {
+		port = int32(end.Port())
+	}
+	b := []byte{code, uint8(12 + len(address)), 0, 0}
+	b = append(b, family, uint8(8*len(address)), 0, 0)
+	b = binary.NativeEndian.AppendUint32(b, uint32(port))
+	return append(b, address...)
+}

@@ -1,0 +1,119 @@
+package vip
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// routeProtocol marks the routes of this package ("proto 72" in ip route).
+	routeProtocol = 72
+	// routeMetric is above that of the kernel's own connected routes, 0 for
+	// IPv4 and 256 for IPv6, so that those are preferred where they exist.
+	routeMetric = 1024
+)
+
+// connect makes network reachable on the device while source is an address of
+// the host. It is done also when the route was there already. The kernel
+// removes it with the address (IPv4), or ends it with the lease (IPv6).
+func (k *kernel) connect(index int, network netip.Prefix, source netip.Addr, seconds uint32) error {
+	e := netlink.NewAttributeEncoder()
+	e.Bytes(unix.RTA_DST, network.Addr().AsSlice())
+	e.Uint32(unix.RTA_OIF, uint32(index))
+	e.Uint32(unix.RTA_PRIORITY, routeMetric)
+	flags := netlink.Create | netlink.Excl
+	if source.Is4() {
+		e.Bytes(unix.RTA_PREFSRC, source.AsSlice())
+	} else {
+		e.Uint32(unix.RTA_EXPIRES, seconds)
+		flags = netlink.Create | netlink.Replace
+	}
+	data, err := withHeader(routeHeader(network), e)
+	if err != nil {
+		return err
+	}
+	_, err = k.do(unix.RTM_NEWROUTE, netlink.Acknowledge|flags, data)
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return err
+}
+
+// disconnect removes the route that connect added; done also when there is none.
+func (k *kernel) disconnect(index int, network netip.Prefix) error {
+	e := netlink.NewAttributeEncoder()
+	e.Bytes(unix.RTA_DST, network.Addr().AsSlice())
+	e.Uint32(unix.RTA_OIF, uint32(index))
+	e.Uint32(unix.RTA_PRIORITY, routeMetric)
+	data, err := withHeader(routeHeader(network), e)
+	if err != nil {
+		return err
+	}
+	_, err = k.do(unix.RTM_DELROUTE, netlink.Acknowledge, data)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
+
+// routeHeader is struct rtmsg of a unicast route of the main table.
+func routeHeader(network netip.Prefix) []byte {
+	b := []byte{
+		familyOf(network.Addr()), uint8(network.Bits()), 0, 0,
+		unix.RT_TABLE_MAIN, routeProtocol, unix.RT_SCOPE_LINK, unix.RTN_UNICAST,
+	}
+	return binary.NativeEndian.AppendUint32(b, 0)
+}
+
+// settled waits until the host takes packets for a: the kernel adds an IPv6
+// address's local route, and listens for questions about it, a moment after it
+// has added the address. A connection from this host in that moment would go
+// out on the wire, and go on doing so until it times out.
+func (k *kernel) settled(ctx context.Context, a netip.Addr) error {
+	const most = 200 * time.Millisecond // usually far less than one
+	for start := time.Now(); time.Since(start) < most; {
+		local, err := k.isLocal(a)
+		if err != nil || local {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Microsecond):
+		}
+	}
+	return errUnsettled
+}
+
+// errUnsettled is what settled gives in the end: the interface is down.
+var errUnsettled = errors.New("the kernel has the address, but takes no packets for it")
+
+// isLocal reports whether the host takes packets for a.
+func (k *kernel) isLocal(a netip.Addr) (bool, error) {
+	e := netlink.NewAttributeEncoder()
+	e.Bytes(unix.RTA_DST, a.AsSlice())
+	header := make([]byte, unix.SizeofRtMsg)
+	header[0], header[1] = familyOf(a), uint8(a.BitLen())
+	data, err := withHeader(header, e)
+	if err != nil {
+		return false, err
+	}
+	replies, err := k.do(unix.RTM_GETROUTE, 0, data)
+	if _, unroutable := errors.AsType[kernelError](err); unroutable {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look up the route to %s: %w", a, err)
+	}
+	if len(replies) != 1 || len(replies[0].Data) < unix.SizeofRtMsg {
+		return false, fmt.Errorf("look up the route to %s: %d replies", a, len(replies))
+	}
+	return replies[0].Data[7] == unix.RTN_LOCAL, nil
+}

@@ -1,0 +1,122 @@
+package vip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// A Match names TCP connections by their ends. An end without an address
+// matches any address, one with port 0 any port; a zero end matches all.
+// An IPv4 address matches the connections of IPv6 sockets to it, too.
+type Match struct {
+	Local, Remote netip.AddrPort
+}
+
+// normal gives m without zones, and IPv4 addresses in their own form.
+func (m Match) normal() Match {
+	for _, end := range []*netip.AddrPort{&m.Local, &m.Remote} {
+		*end = netip.AddrPortFrom(end.Addr().Unmap().WithZone(""), end.Port())
+	}
+	return m
+}
+
+// families gives those whose sockets can match.
+func (m Match) families() []uint8 {
+	if m.Local.Addr().Is6() || m.Remote.Addr().Is6() {
+		return []uint8{unix.AF_INET6}
+	}
+	return []uint8{unix.AF_INET, unix.AF_INET6}
+}
+
+// matches reports whether m names s.
+func (m Match) matches(s diagSocket) bool {
+	return endMatches(m.Local, s.local) && endMatches(m.Remote, s.remote)
+}
+
+func endMatches(want, end netip.AddrPort) bool {
+	return (!want.Addr().IsValid() || want.Addr() == end.Addr()) && (want.Port() == 0 || want.Port() == end.Port())
+}
+
+// DestroySockets destroys the TCP connections of this host that m names, as
+// SOCK_DESTROY does: the process that has one gets ECONNABORTED, the other end
+// a reset where the local address is still the host's or the socket is
+// transparent. Listening sockets are left alone. It gives the number destroyed,
+// also when it fails half way.
+func DestroySockets(ctx context.Context, m Match) (n int, err error) {
+	m = m.normal()
+	if m == (Match{}) {
+		return 0, errors.New("destroy sockets: the match names neither end")
+	}
+	k := kernel{family: unix.NETLINK_SOCK_DIAG}
+	defer func() { err = errors.Join(err, k.close()) }()
+	for _, family := range m.families() {
+		destroyed, err := k.destroyAll(ctx, family, m)
+		n += destroyed
+		if err != nil {
+			return n, fmt.Errorf("destroy sockets: %w", explainDiag(err))
+		}
+	}
+	return n, nil
+}
+
+// destroyAll goes on until none is found: one that changes its place in the
+// kernel's table while that is read can be missed.
+func (k *kernel) destroyAll(ctx context.Context, family uint8, m Match) (n int, err error) {
+	const rounds = 4
+	for range rounds {
+		found, err := k.sockets(family, m)
+		if err != nil || len(found) == 0 {
+			return n, err
+		}
+		for _, s := range found {
+			if err := ctx.Err(); err != nil {
+				return n, err
+			}
+			_, err := k.do(unix.SOCK_DESTROY, netlink.Acknowledge, destroySocket(s))
+			if errors.Is(err, unix.ENOENT) {
+				continue // it ended by itself
+			}
+			if err != nil {
+				return n, err
+			}
+			n++
+		}
+	}
+	return n, nil
+}
+
+// sockets lists the connected TCP sockets that m names.
+func (k *kernel) sockets(family uint8, m Match) ([]diagSocket, error) {
+	replies, err := k.dump(unix.SOCK_DIAG_BY_FAMILY, listSockets(family, m))
+	if err != nil {
+		return nil, err
+	}
+	var found []diagSocket
+	for _, r := range replies {
+		s, err := parseSocket(r.Data)
+		if err != nil {
+			return nil, err
+		}
+		if m.matches(s) {
+			found = append(found, s)
+		}
+	}
+	return found, nil
+}
+
+func explainDiag(err error) error {
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%w; this kernel is built without CONFIG_INET_DIAG_DESTROY", err)
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("%w; the kernel has no socket diagnosis: modprobe tcp_diag", err)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w; run as root or with CAP_NET_ADMIN", err)
+	}
+	return err
+}
