@@ -10,6 +10,7 @@ import (
 type Spec struct {
 	Cloud       string
 	Region      string // Keystone region of the endpoints
+	Release     string // OpenStack release that the checks are for; empty: the newest
 	VIPs        []VIP
 	Controllers []Controller // in order of preference
 	Services    []Service    // in the order of the file
@@ -106,8 +107,11 @@ const (
 
 // A Service is an API, or a TCP service, behind the VIPs.
 type Service struct {
-	Name     string
-	Type     string // catalog type: "identity"
+	Name string
+	Type string // catalog type: "identity"; empty for what has no endpoint in Keystone
+	// Types are all types under which it may be in a Keystone catalog, Type first:
+	// "block-storage", "volumev3".
+	Types    []string
 	Port     int    // on the VIP and on every host
 	Path     string // of the endpoint URL, with its templates; may be empty
 	Mode     Mode
@@ -116,8 +120,11 @@ type Service struct {
 	Timeout  Timeout
 	Hosts    []Host // at least one; the controllers, unless the file has others
 	// SafePosts has the paths whose POST may be repeated after it was sent,
-	// as the catalog says: "/v3/auth/tokens".
+	// as the catalog says: "/v3/auth/tokens". "*" stands for any one segment.
 	SafePosts []string
+	// KeepForwarded says that X-Forwarded-For is set by a part of OpenStack and
+	// is not the client's address, so it goes through as it came.
+	KeepForwarded bool
 }
 
 // A Check is a service's health check.

@@ -1,0 +1,9 @@
+package spec
+
+import "slices"
+
+// Keys gives every key that the file may have.
+func Keys() []string {
+	return slices.Concat(keysOf(specFields()), keysOf(vipFields()), keysOf(vrrpFields()), keysOf(tlsFields()), keysOf(controllerFields()),
+		keysOf(serviceFields()), keysOf(checkFields()), keysOf(timeoutFields()), keysOf(agentFields()))
+}

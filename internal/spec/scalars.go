@@ -1,0 +1,201 @@
+package spec
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"go.yaml.in/yaml/v4"
+
+	"holdfast/internal/catalog"
+)
+
+// scalar gives the text of the single value v. It reports lists, mappings,
+// nothing and places that are not filled in.
+func (d *decoder) scalar(v value) (string, bool) {
+	if !d.is(v, yaml.ScalarNode) || d.unfilled(v) {
+		return "", false
+	}
+	if isNull(v.node) || v.node.Value == "" {
+		d.fail("wrong-type", v.node, v.path+" has no value", v.hint.String())
+		return "", false
+	}
+	if !strings.HasPrefix(v.node.Tag, "!!") || v.node.Tag == "!!binary" {
+		d.fail("wrong-type", v.node, fmt.Sprintf("%s has the tag %s, which means nothing here", v.path, quote(v.node.Tag)), "remove the tag")
+		return "", false
+	}
+	return v.node.Value, true
+}
+
+// text reads words: a number will do, true or false will not.
+func (d *decoder) text(v value) item[string] {
+	s, ok := d.scalar(v)
+	switch {
+	case !ok:
+		return bad[string](v)
+	case v.node.Tag == "!!bool":
+		d.fail("wrong-type", v.node, fmt.Sprintf("%s is %s", v.path, kind(v.node)), v.hint.String()+", or put it in quotes, if that is the name")
+		return bad[string](v)
+	case strings.TrimSpace(s) != s || strings.ContainsFunc(s, unicode.IsControl):
+		d.fail("bad-name", v.node, fmt.Sprintf("%s %s has blanks around it or a control character in it", v.path, quote(s)), "remove them")
+		return bad[string](v)
+	case len(s) > 255:
+		d.fail("bad-name", v.node, fmt.Sprintf("%s has %d characters", v.path, len(s)), "write at most 255")
+		return bad[string](v)
+	}
+	return good(v, s)
+}
+
+// name reads a name that commands, metrics and the HAProxy configuration use.
+func (d *decoder) name(v value) item[string] {
+	t := d.text(v)
+	if t.ok && !isName(t.v) {
+		d.fail("bad-name", v.node, fmt.Sprintf("%s %s is not a name", v.path, quote(t.v)), "write letters, digits and . - _, a letter or digit first, at most 100")
+		return bad[string](v)
+	}
+	return t
+}
+
+func isName(s string) bool {
+	odd := func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune(".-_", r) }
+	return s != "" && len(s) <= 100 && isAlnum(rune(s[0])) && !strings.ContainsFunc(s, odd)
+}
+
+func isAlnum(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+}
+
+// choice reads one of a few words.
+func (d *decoder) choice(v value, words ...string) item[string] {
+	t := d.text(v)
+	if !t.ok || slices.Contains(words, t.v) {
+		return t
+	}
+	remedy := "write " + list(words, "or")
+	if near, ok := catalog.Nearest(strings.ToLower(t.v), words); ok {
+		remedy = fmt.Sprintf("did you mean %q?", near)
+	}
+	d.fail("unknown-value", v.node, fmt.Sprintf("%s cannot be %s", v.path, quote(t.v)), remedy)
+	return bad[string](v)
+}
+
+// boolean reads true or false.
+func (d *decoder) boolean(v value) item[bool] {
+	s, ok := d.scalar(v)
+	if !ok {
+		return bad[bool](v)
+	}
+	if v.node.Tag != "!!bool" {
+		d.fail("wrong-type", v.node, fmt.Sprintf("%s is %s", v.path, kind(v.node)), "write true or false, without quotes")
+		return bad[bool](v)
+	}
+	return good(v, strings.EqualFold(s, "true"))
+}
+
+// integer reads a whole number from low to high, written in digits. code is
+// that of the finding for one out of range.
+func (d *decoder) integer(v value, low, high int, code string) item[int] {
+	s, ok := d.scalar(v)
+	if !ok {
+		return bad[int](v)
+	}
+	n, err := strconv.Atoi(s)
+	remedy := fmt.Sprintf("write a whole number from %d to %d", low, high)
+	switch {
+	case err == nil && v.node.Tag == "!!str":
+		d.fail("wrong-type", v.node, fmt.Sprintf("%s is %s in quotes", v.path, s), fmt.Sprintf("write it without: %d", n))
+	case err == nil && strconv.Itoa(n) != s:
+		d.fail("wrong-type", v.node, fmt.Sprintf("%s %s could be an octal number", v.path, s), fmt.Sprintf("write %d", n))
+	case err != nil && v.node.Tag != "!!int":
+		d.fail("wrong-type", v.node, fmt.Sprintf("%s is %s", v.path, kind(v.node)), remedy)
+	case err != nil && strings.ContainsAny(s, "_xXoObB"):
+		d.fail("wrong-type", v.node, fmt.Sprintf("%s %s is not in plain digits", v.path, quote(s)), remedy)
+	case err != nil || n < low || n > high:
+		d.fail(code, v.node, fmt.Sprintf("%s %s is out of range", v.path, quote(s)), remedy)
+	default:
+		return good(v, n)
+	}
+	return bad[int](v)
+}
+
+func (d *decoder) port(v value) item[int] { return d.integer(v, 1, 65535, "bad-port") }
+
+// maxTimeout is what HAProxy can count: 2^31-1 milliseconds, 24 days.
+const maxTimeout = 24 * 24 * time.Hour
+
+// duration reads a time with its unit, above 0 and in whole milliseconds.
+func (d *decoder) duration(v value) item[time.Duration] {
+	s, ok := d.scalar(v)
+	if !ok {
+		return bad[time.Duration](v)
+	}
+	t, err := time.ParseDuration(s)
+	switch {
+	case isNumber(s):
+		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s has no unit", v.path, s), fmt.Sprintf("write %ss, if seconds are meant; the units are ms, s, m and h", s))
+	case err != nil:
+		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is not a time", v.path, quote(s)), "write a number with its unit, like 500ms, 60s, 10m or 6h")
+	case t <= 0:
+		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is not above 0", v.path, s), "write a time above 0, or leave it out for the default")
+	case t%time.Millisecond != 0:
+		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is not in whole milliseconds", v.path, s), fmt.Sprintf("write %dms", t.Milliseconds()+1))
+	case t > maxTimeout:
+		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is above HAProxy's limit", v.path, s), "write at most 576h")
+	default:
+		return good(v, t)
+	}
+	return bad[time.Duration](v)
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
+}
+
+// The range of a VRRP interval: 12 bits of centiseconds, 0 not allowed (RFC 9568
+// section 5.2.7).
+const (
+	minInterval  = 10 * time.Millisecond
+	maxInterval  = 4095 * 10 * time.Millisecond
+	intervalStep = 10 * time.Millisecond
+)
+
+func (d *decoder) interval(v value) item[time.Duration] {
+	t := d.duration(v)
+	switch {
+	case !t.ok:
+		return t
+	case t.v < minInterval || t.v > maxInterval:
+		d.fail("bad-interval", v.node, fmt.Sprintf("%s %s is out of range", v.path, v.node.Value), "write a time from 10ms to 40.95s")
+	case t.v%intervalStep != 0:
+		below := t.v.Truncate(intervalStep)
+		d.fail("bad-interval", v.node, fmt.Sprintf("%s %s is not in steps of 10ms", v.path, v.node.Value), fmt.Sprintf("write %v or %v", below, below+intervalStep))
+	default:
+		return t
+	}
+	return bad[time.Duration](v)
+}
+
+// codes reads accepted status codes: 200, "200-299", "200,300-308".
+func (d *decoder) codes(v value) item[[]CodeRange] {
+	s, ok := d.scalar(v)
+	if !ok {
+		return bad[[]CodeRange](v)
+	}
+	ranges, err := catalog.ParseCodes(s)
+	if err != nil {
+		d.fail("bad-expect", v.node, fmt.Sprintf("%s: %s", v.path, err), `write codes and ranges of them, like "200", "200-299" or "200,300-308"`)
+		return bad[[]CodeRange](v)
+	}
+	own := make([]CodeRange, len(ranges))
+	for i, r := range ranges {
+		own[i] = CodeRange(r)
+	}
+	if own[len(own)-1].To >= 500 {
+		d.warn("expect-failure", v.node, fmt.Sprintf("%s %s takes a service that answers 5xx for healthy", v.path, quote(s)), "write codes below 500")
+	}
+	return good(v, own)
+}

@@ -1,0 +1,299 @@
+package spec
+
+import (
+	"net/netip"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// The raw types hold the file as it was written, each value with its place, so
+// that what is wrong with several values together can be reported at one of them.
+type (
+	rawSpec struct {
+		node        *yaml.Node
+		cloud       item[string]
+		region      item[string]
+		release     item[string]
+		vips        rawList[rawVIP]
+		controllers rawList[rawHost]
+		services    rawList[rawService]
+		agent       rawAgent
+	}
+	rawAgent struct {
+		port, checkPort item[int]
+	}
+	rawVIP struct {
+		at                    value
+		name, hostname, iface item[string]
+		addresses             rawList[item[netip.Prefix]]
+		device                item[string]
+		endpoints             rawList[item[string]]
+		vrrp                  rawVRRP
+		tls                   *yaml.Node // nil: none
+		certificate           item[string]
+	}
+	rawVRRP struct {
+		routerID        item[int]
+		interval        item[time.Duration]
+		preempt         item[bool]
+		peers, checksum item[string]
+	}
+	// rawHost is a controller, or a host of a service.
+	rawHost struct {
+		at          value
+		name, iface item[string]
+		address     item[netip.Addr]
+	}
+	rawService struct {
+		at             value
+		key            *yaml.Node
+		name           item[string]
+		typ, path      item[string]
+		port           item[int]
+		mode, affinity item[string]
+		check          rawCheck
+		timeout        rawTimeout
+		hosts          rawList[rawHost]
+	}
+	rawCheck struct {
+		layer        item[int]
+		method, path item[string]
+		expect       item[[]CodeRange]
+	}
+	rawTimeout struct {
+		client, server, connect, tunnel, check, queue item[time.Duration]
+	}
+	// rawList is a list, or the mapping of the services. It is absent (no node),
+	// or of another kind and reported (a node, not ok), or ok.
+	rawList[T any] struct {
+		all  []T
+		node *yaml.Node
+		ok   bool
+	}
+)
+
+// each reads every element of the list v into a raw list; what says what to
+// write for an element.
+func each[T any](d *decoder, v value, what string, read func(value) T) rawList[T] {
+	l := rawList[T]{node: v.node}
+	l.ok = d.sequence(v, what, func(e value) { l.all = append(l.all, read(e)) })
+	return l
+}
+
+// spec reads the whole file; nil if it is not a mapping.
+func (d *decoder) spec(root *yaml.Node) *rawSpec {
+	raw := &rawSpec{node: root}
+	if !mapping(d, value{node: root, hint: hint{what: "write the keys " + list(keysOf(specFields()), "and")}}, specFields(), raw) {
+		return nil
+	}
+	return raw
+}
+
+func specFields() []field[rawSpec] {
+	return []field[rawSpec]{
+		{"cloud", false, "the name of the cloud", "eqiad1",
+			func(d *decoder, v value, s *rawSpec) { s.cloud = d.text(v) }},
+		{"region", false, "the Keystone region of the endpoints", "RegionOne",
+			func(d *decoder, v value, s *rawSpec) { s.region = d.text(v) }},
+		{"release", false, "the OpenStack release of the services", "zed",
+			func(d *decoder, v value, s *rawSpec) { s.release = d.text(v) }},
+		{"vips", true, "a list of VIPs", "[{name: api, addresses: [10.64.20.10/24], ...}]",
+			func(d *decoder, v value, s *rawSpec) {
+				s.vips = each(d, v, "write a mapping with name, addresses, hostname, interface and vrrp", d.rawVIP)
+			}},
+		{"controllers", true, "a list of controllers, the preferred one first", "[{name: ctl1, address: 10.64.20.13}, ...]",
+			func(d *decoder, v value, s *rawSpec) {
+				s.controllers = each(d, v, hostHint, func(e value) rawHost { return d.rawHost(e, controllerFields()) })
+			}},
+		{"services", true, "a mapping of services", "{keystone: {}, glance: {}}",
+			func(d *decoder, v value, s *rawSpec) { s.services = d.rawServices(v) }},
+		{"agent", false, "the ports of the agents", "{port: 9470, check_port: 9471}",
+			func(d *decoder, v value, s *rawSpec) { mapping(d, v, agentFields(), &s.agent) }},
+	}
+}
+
+func agentFields() []field[rawAgent] {
+	return []field[rawAgent]{
+		{"port", false, "the port of the dashboard and the metrics", "9470",
+			func(d *decoder, v value, a *rawAgent) { a.port = d.port(v) }},
+		{"check_port", false, "the port that answers HAProxy's agent-check", "9471",
+			func(d *decoder, v value, a *rawAgent) { a.checkPort = d.port(v) }},
+	}
+}
+
+func (d *decoder) rawVIP(v value) rawVIP {
+	raw := rawVIP{at: v}
+	mapping(d, v, vipFields(), &raw)
+	return raw
+}
+
+func vipFields() []field[rawVIP] {
+	return []field[rawVIP]{
+		{"name", true, "a name for the VIP", "api",
+			func(d *decoder, v value, r *rawVIP) { r.name = d.name(v) }},
+		{"addresses", true, "the VIP's own addresses with the prefix length of their network", "[10.64.20.10/24]",
+			func(d *decoder, v value, r *rawVIP) {
+				r.addresses = each(d, v, `write an address that no host has, with the prefix length of its network, as in "10.64.20.10/24"`, d.vip)
+			}},
+		{"hostname", true, "the DNS name that clients use", "openstack.example.org",
+			func(d *decoder, v value, r *rawVIP) { r.hostname = d.hostname(v) }},
+		{"interface", false, "the network interface on which it is activated", "eno1",
+			func(d *decoder, v value, r *rawVIP) { r.iface = d.device(v) }},
+		{"device", false, "direct or macvlan", "direct",
+			func(d *decoder, v value, r *rawVIP) { r.device = d.choice(v, string(Direct), string(Macvlan)) }},
+		{"endpoints", false, "the catalog interfaces that it serves", "[public, internal, admin]",
+			func(d *decoder, v value, r *rawVIP) {
+				r.endpoints = each(d, v, "write public, internal or admin", func(e value) item[string] { return d.choice(e, endpointInterfaces()...) })
+			}},
+		{"vrrp", true, "the settings of its virtual router", "{router_id: 51}",
+			func(d *decoder, v value, r *rawVIP) { mapping(d, v, vrrpFields(), &r.vrrp) }},
+		{"tls", false, "how TLS is terminated", "{certificate: /etc/holdfast/tls/api.pem}",
+			func(d *decoder, v value, r *rawVIP) {
+				r.tls = v.node
+				mapping(d, v, tlsFields(), r)
+			}},
+	}
+}
+
+// endpointInterfaces are the interfaces of Keystone's catalog.
+func endpointInterfaces() []string { return []string{"public", "internal", "admin"} }
+
+func vrrpFields() []field[rawVRRP] {
+	return []field[rawVRRP]{
+		{"router_id", true, "a number from 1 to 255 that no other virtual router of the network has", "51",
+			func(d *decoder, v value, r *rawVRRP) { r.routerID = d.integer(v, 1, 255, "bad-router-id") }},
+		{"interval", false, "the time between adverts, 10ms to 40.95s", "100ms",
+			func(d *decoder, v value, r *rawVRRP) { r.interval = d.interval(v) }},
+		{"preempt", false, "true or false", "false",
+			func(d *decoder, v value, r *rawVRRP) { r.preempt = d.boolean(v) }},
+		{"peers", false, "unicast or multicast", "unicast",
+			func(d *decoder, v value, r *rawVRRP) { r.peers = d.choice(v, string(Unicast), string(Multicast)) }},
+		{"checksum", false, "rfc or keepalived", "rfc",
+			func(d *decoder, v value, r *rawVRRP) {
+				r.checksum = d.choice(v, string(ChecksumRFC), string(ChecksumKeepalived))
+			}},
+	}
+}
+
+func tlsFields() []field[rawVIP] {
+	return []field[rawVIP]{
+		{"certificate", true, "the file of the certificate, its chain and its key", "/etc/holdfast/tls/api.pem",
+			func(d *decoder, v value, r *rawVIP) { r.certificate = d.filePath(v) }},
+	}
+}
+
+const hostHint = `write a mapping, as in "{name: ctl1, address: 10.64.20.13}"`
+
+func (d *decoder) rawHost(v value, fields []field[rawHost]) rawHost {
+	raw := rawHost{at: v}
+	mapping(d, v, fields, &raw)
+	return raw
+}
+
+func hostFields() []field[rawHost] {
+	return []field[rawHost]{
+		{"name", true, "the name of the host", "ctl1",
+			func(d *decoder, v value, r *rawHost) { r.name = d.name(v) }},
+		{"address", true, "the host's own address, which the services bind to", "10.64.20.13",
+			func(d *decoder, v value, r *rawHost) { r.address = d.address(v) }},
+	}
+}
+
+func controllerFields() []field[rawHost] {
+	return append(hostFields(), field[rawHost]{"interface", false, "this controller's interface for the VIPs", "enp2s0",
+		func(d *decoder, v value, r *rawHost) { r.iface = d.device(v) }})
+}
+
+// rawServices reads the mapping of the services, in the order of the file. A
+// service of which nothing is said ("keystone:") is one of which nothing needs
+// to be said ("keystone: {}").
+func (d *decoder) rawServices(v value) rawList[rawService] {
+	l := rawList[rawService]{node: v.node}
+	entries, ok := d.entries(v)
+	l.ok = ok
+	for _, e := range entries {
+		at := value{e.key, "services." + e.key.Value, hint{"the name of a service", "keystone", "{}"}}
+		raw := rawService{key: e.key, name: d.serviceName(at)}
+		raw.at = value{follow(e.value), at.path, hint{what: `write a mapping, like "{}" or "{port: 5668}"`}}
+		if !isNull(raw.at.node) {
+			mapping(d, raw.at, serviceFields(), &raw)
+		}
+		l.all = append(l.all, raw)
+	}
+	return l
+}
+
+func (d *decoder) serviceName(v value) item[string] {
+	if d.unfilled(v) {
+		return bad[string](v)
+	}
+	if !isName(v.node.Value) {
+		d.fail("bad-name", v.node, quote(v.node.Value)+" is not a name for a service", "write letters, digits and . - _, a letter or digit first, at most 100")
+		return bad[string](v)
+	}
+	return good(v, v.node.Value)
+}
+
+func serviceFields() []field[rawService] {
+	return []field[rawService]{
+		{"type", false, "its type in the Keystone catalog", "identity",
+			func(d *decoder, v value, r *rawService) { r.typ = d.name(v) }},
+		{"port", false, "the port on the VIP and on every host", "5000",
+			func(d *decoder, v value, r *rawService) { r.port = d.port(v) }},
+		{"path", false, "the path of the endpoint URL", "/v3",
+			func(d *decoder, v value, r *rawService) { r.path = d.endpointPath(v) }},
+		{"mode", false, "http or tcp", "http",
+			func(d *decoder, v value, r *rawService) { r.mode = d.choice(v, string(HTTP), string(TCP)) }},
+		{"affinity", false, "source, cookie, token or none", "source",
+			func(d *decoder, v value, r *rawService) {
+				r.affinity = d.choice(v, string(AffinitySource), string(AffinityCookie), string(AffinityToken), string(AffinityNone))
+			}},
+		{"check", false, "how its health is checked", "{path: /healthcheck, expect: 200}",
+			func(d *decoder, v value, r *rawService) { mapping(d, v, checkFields(), &r.check) }},
+		{"timeout", false, "timeouts", "{server: 60s}",
+			func(d *decoder, v value, r *rawService) { mapping(d, v, timeoutFields(), &r.timeout) }},
+		{"hosts", false, "a list of the hosts where it runs", "[{name: ns1, address: 10.64.20.23}, ...]",
+			func(d *decoder, v value, r *rawService) {
+				r.hosts = each(d, v, hostHint, func(e value) rawHost { return d.rawHost(e, hostFields()) })
+			}},
+	}
+}
+
+func checkFields() []field[rawCheck] {
+	return []field[rawCheck]{
+		{"layer", false, "7 for a request, 4 for a mere connect", "7",
+			func(d *decoder, v value, r *rawCheck) { r.layer = d.layer(v) }},
+		{"method", false, "GET, HEAD or OPTIONS", "GET",
+			func(d *decoder, v value, r *rawCheck) { r.method = d.choice(v, "GET", "HEAD", "OPTIONS") }},
+		{"path", false, "the path to ask for", "/healthcheck",
+			func(d *decoder, v value, r *rawCheck) { r.path = d.urlPath(v) }},
+		{"expect", false, "the status codes of a healthy service", "200-299",
+			func(d *decoder, v value, r *rawCheck) { r.expect = d.codes(v) }},
+	}
+}
+
+// layer reads 4 or 7.
+func (d *decoder) layer(v value) item[int] {
+	n := d.integer(v, 1, 99, "unknown-value")
+	if n.ok && n.v != 4 && n.v != 7 {
+		d.fail("unknown-value", v.node, v.path+" is neither 4 nor 7", v.hint.String())
+		return bad[int](v)
+	}
+	return n
+}
+
+func timeoutFields() []field[rawTimeout] {
+	one := func(key, what string, of func(*rawTimeout) *item[time.Duration]) field[rawTimeout] {
+		return field[rawTimeout]{key, false, what + " with its unit", "60s",
+			func(d *decoder, v value, r *rawTimeout) { *of(r) = d.duration(v) }}
+	}
+	return []field[rawTimeout]{
+		one("client", "how long a client may be silent", func(r *rawTimeout) *item[time.Duration] { return &r.client }),
+		one("server", "how long a host may take to answer", func(r *rawTimeout) *item[time.Duration] { return &r.server }),
+		one("connect", "how long a connect may take", func(r *rawTimeout) *item[time.Duration] { return &r.connect }),
+		one("tunnel", "how long a websocket may be silent", func(r *rawTimeout) *item[time.Duration] { return &r.tunnel }),
+		one("check", "how long a check may take", func(r *rawTimeout) *item[time.Duration] { return &r.check }),
+		one("queue", "how long a request may wait for a host", func(r *rawTimeout) *item[time.Duration] { return &r.queue }),
+	}
+}
