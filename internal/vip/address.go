@@ -15,18 +15,26 @@ import (
 )
 
 // An Address is one VIP, with all its addresses, on one interface of this
-// host. Its methods may be called from several goroutines.
+// host. Its methods may be called from several goroutines. Claim, Hold and
+// Announce wait for nothing but the kernel, so that a thread with real-time
+// priority can call them.
 type Address struct {
-	options Options
-	log     *slog.Logger
-	seconds uint32 // of the lease
+	options   Options
+	log       *slog.Logger
+	seconds   uint32 // of the lease
+	announcer announcer
+	putBack   atomic.Uint64
 
 	mu      sync.Mutex // guards following
 	kernel  kernel
-	devices []*device
+	devices []*device // of each, only index and networks change
+	// stopReset ends the resetting that the last Release began; may be nil.
+	stopReset context.CancelFunc
+	resetting sync.WaitGroup
 
-	announcer announcer
-	putBack   atomic.Uint64
+	// Present is not to make Hold wait, so it has a socket of its own.
+	lookMu sync.Mutex // guards look
+	look   kernel
 }
 
 // Stats counts since the Address was made.
@@ -50,6 +58,7 @@ func New(options Options) (*Address, error) {
 		log:       log,
 		seconds:   uint32(options.Lease / time.Second),
 		kernel:    kernel{family: unix.NETLINK_ROUTE},
+		look:      kernel{family: unix.NETLINK_ROUTE},
 		devices:   devicesOf(options),
 		announcer: announcer{log: log},
 	}, nil
@@ -63,6 +72,7 @@ func (a *Address) Claim(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("claim vip %s: %w", a.options.Name, err)
 	}
+	a.endReset()
 	var targets []target
 	for _, d := range a.devices {
 		t, err := a.claimDevice(ctx, d)
@@ -213,20 +223,55 @@ func (a *Address) Withdraw(context.Context) error {
 	return a.remove()
 }
 
-// Release removes the addresses, then destroys the TCP connections that have
-// one of them as their local address, so that their peers get a reset at once
-// instead of waiting for an answer. The addresses are removed even when ctx has
-// ended.
+// Release removes the addresses, and then resets the TCP connections that have
+// one of them as their local address, so that their peers need not wait for an
+// answer in vain. It returns when the addresses are gone, whether or not ctx
+// has ended; the connections, some 25 µs for each, end in a goroutine of their
+// own, which a Claim ends and Close waits for.
 func (a *Address) Release(ctx context.Context) error {
-	errs := []error{a.Withdraw(ctx)}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	err := a.remove()
+	a.endReset()
+	// Opened here, in the network namespace of the caller's thread.
+	sockets := &kernel{family: unix.NETLINK_SOCK_DIAG}
+	if failed := sockets.open(); failed != nil {
+		return errors.Join(err, fmt.Errorf("reset the connections of vip %s: %w", a.options.Name, failed))
+	}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), resetTime)
+	a.stopReset = stop
+	a.resetting.Go(func() {
+		defer stop()
+		a.reset(ctx, sockets)
+	})
+	return err
+}
+
+// resetTime bounds the resetting of connections after a Release.
+const resetTime = 10 * time.Second
+
+func (a *Address) endReset() {
+	if a.stopReset != nil {
+		a.stopReset()
+		a.stopReset = nil
+	}
+}
+
+// reset destroys the connections of all addresses, until ctx ends, and closes
+// sockets.
+func (a *Address) reset(ctx context.Context, sockets *kernel) {
 	for _, p := range a.options.Addresses {
-		n, err := DestroySockets(ctx, Match{Local: netip.AddrPortFrom(p.Addr(), 0)})
+		n, err := sockets.destroy(ctx, Match{Local: netip.AddrPortFrom(p.Addr(), 0)})
 		if n > 0 {
 			a.log.Info("reset the connections of the released address", "address", p.Addr(), "connections", n)
 		}
-		errs = append(errs, err)
+		if err != nil && !errors.Is(err, context.Canceled) {
+			a.log.Warn("connections of the released address are left to time out", "address", p.Addr(), "error", err)
+		}
 	}
-	return errors.Join(errs...)
+	if err := sockets.close(); err != nil {
+		a.log.Warn("close netlink", "error", err)
+	}
 }
 
 // remove removes all that Claim adds, going on after an error.
@@ -292,17 +337,17 @@ func (a *Address) delete(index int, d *device, p netip.Prefix) error {
 // whoever put them there: an agent that starts finds out with it whether an
 // earlier one's lease still runs, and then claims or releases.
 func (a *Address) Present() (bool, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.lookMu.Lock()
+	defer a.lookMu.Unlock()
 	for _, d := range a.devices {
-		l, err := d.find(&a.kernel)
+		l, err := d.find(&a.look)
 		if err != nil {
 			return false, fmt.Errorf("look for vip %s: %w", a.options.Name, err)
 		}
 		if l.index == 0 {
 			return false, nil
 		}
-		on, err := a.kernel.addresses(l.index)
+		on, err := a.look.addresses(l.index)
 		if err != nil {
 			return false, fmt.Errorf("list the addresses of %s: %w", d.name, err)
 		}
@@ -324,10 +369,13 @@ func (a *Address) Stats() Stats {
 	}
 }
 
-// Close closes the sockets; it does not remove the addresses. The Address can
-// be used again.
+// Close waits for the connections that Release resets, and closes the sockets.
+// It does not remove the addresses. The Address can be used again.
 func (a *Address) Close() error {
+	a.resetting.Wait()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return errors.Join(a.kernel.close(), a.announcer.close())
+	a.lookMu.Lock()
+	defer a.lookMu.Unlock()
+	return errors.Join(a.kernel.close(), a.look.close(), a.announcer.close())
 }

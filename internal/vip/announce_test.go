@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,7 +127,7 @@ func TestAnnounceTroubleIsCountedAndLoggedOnce(t *testing.T) {
 	if s := a.Stats(); s.AnnounceFailed != 2 {
 		t.Errorf("%+v, want 2 failed", s)
 	}
-	if n := bytes.Count(log.Bytes(), []byte("neighbours")); n != 1 {
+	if n := strings.Count(log.String(), "neighbours"); n != 1 {
 		t.Errorf("logged %d times: %s", n, log)
 	}
 }

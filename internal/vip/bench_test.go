@@ -13,7 +13,7 @@ func benchmarkClaim(b *testing.B, o Options) {
 		w.claim(a)
 		a.Announce()
 		b.StopTimer()
-		if err := a.Release(b.Context()); err != nil {
+		if err := a.Withdraw(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,10 +117,28 @@ func prefixes(all ...string) []netip.Prefix {
 	return out
 }
 
+// A syncBuffer is a log that several goroutines write.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
 // address gives an Address on eth0 and what it logs.
-func (w *world) address(o Options) (*Address, *bytes.Buffer) {
+func (w *world) address(o Options) (*Address, *syncBuffer) {
 	w.t.Helper()
-	var log bytes.Buffer
+	var log syncBuffer
 	o.Name = "api"
 	if o.Interface == "" {
 		o.Interface = "eth0"

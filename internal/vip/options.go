@@ -37,7 +37,8 @@ type Options struct {
 	RouterID int
 	// Lease is whole seconds, at least one; 0 means DefaultLease.
 	Lease time.Duration
-	// Log may be nil.
+	// Log may be nil. Hold logs what someone else did to the addresses, so its
+	// handler should not wait.
 	Log *slog.Logger
 }
 

@@ -83,10 +83,14 @@ func (k *kernel) settled(ctx context.Context, a netip.Addr) error {
 		if err != nil || local {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(50 * time.Microsecond):
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// Not a timer of Go's: on a busy host that comes late, and the caller
+		// may be a thread with real-time priority.
+		pause := unix.NsecToTimespec(int64(50 * time.Microsecond))
+		if err := unix.Nanosleep(&pause, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("sleep: %w", err)
 		}
 	}
 	return errUnsettled

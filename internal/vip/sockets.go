@@ -48,12 +48,16 @@ func endMatches(want, end netip.AddrPort) bool {
 // transparent. Listening sockets are left alone. It gives the number destroyed,
 // also when it fails half way.
 func DestroySockets(ctx context.Context, m Match) (n int, err error) {
+	k := kernel{family: unix.NETLINK_SOCK_DIAG}
+	n, err = k.destroy(ctx, m)
+	return n, errors.Join(err, k.close())
+}
+
+func (k *kernel) destroy(ctx context.Context, m Match) (n int, err error) {
 	m = m.normal()
 	if m == (Match{}) {
 		return 0, errors.New("destroy sockets: the match names neither end")
 	}
-	k := kernel{family: unix.NETLINK_SOCK_DIAG}
-	defer func() { err = errors.Join(err, k.close()) }()
 	for _, family := range m.families() {
 		destroyed, err := k.destroyAll(ctx, family, m)
 		n += destroyed
