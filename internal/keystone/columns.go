@@ -109,6 +109,11 @@ func (l *listing) endpoint(line int, shown string, v values) {
 		l.skip(line, shown, err.Error())
 		return
 	}
+	if len(l.endpoints) == maxEndpoints {
+		l.once(status.Warning, line, "too-many", fmt.Sprintf("this and what follows is left out: %d endpoints are read already", maxEndpoints),
+			"give the list of one region: openstack endpoint list --region NAME")
+		return
+	}
 	l.endpoints = append(l.endpoints, e)
 }
 

@@ -14,6 +14,8 @@ import (
 const (
 	// MaxListing is the size in bytes above which a listing is refused.
 	MaxListing = 16 << 20
+	// maxEndpoints is how many endpoints are read; the rest is left out.
+	maxEndpoints = 20_000
 	// maxUnreadable is how many findings about rows are given; the rest are counted.
 	maxUnreadable = 100
 )
