@@ -5,6 +5,7 @@ import "github.com/spf13/cobra"
 // commands gives every command, in the order of "holdfast --help".
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
+		a.importCommand(),
 		a.versionCommand(),
 		a.manCommand(),
 	}
