@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"holdfast/internal/catalog"
 	"holdfast/internal/keystone"
@@ -177,12 +176,6 @@ func (a *app) listingFrom(args []string) endpointSource {
 		endpoints, findings := keystone.ParseListing(name, data)
 		return name, endpoints, findings, nil
 	}
-}
-
-// isTerminal reports whether in is a terminal, which ends only when a person says so.
-func isTerminal(in io.Reader) bool {
-	f, ok := in.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // runImport drafts a spec of what source gives, and prints it.

@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 // The exit codes of every command.
@@ -175,6 +176,12 @@ func (a *app) printJSON(v any) error {
 // logf says something beside the answer, on stderr.
 func (a *app) logf(format string, args ...any) {
 	fmt.Fprintf(a.stdio.Err, "holdfast: "+format+"\n", args...)
+}
+
+// isTerminal reports whether stream, one of Stdio's, is a terminal.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 func envOr(name, otherwise string) string {
