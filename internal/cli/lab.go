@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/lab"
+)
+
+// labCommand is "holdfast lab" with all below it.
+func (a *app) labCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "lab",
+		Short: "A whole cloud on this one machine, to try and to prove it",
+		Long: `lab builds the cloud of a spec on this one machine: a network namespace for
+each controller, each other host and a client, on one bridge. The agents, HAProxy
+and the kernel's network are the real ones; the services behind them are
+stand-ins. It needs root, or unprivileged user namespaces.
+
+  holdfast lab up                 build it and keep it until Ctrl-C
+  holdfast lab status             who holds the address, what runs where
+  holdfast lab exec client curl http://NAME:5000/
+  holdfast lab fault power-off holder
+  holdfast lab down`,
+		Args: noSuchSubcommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(
+		a.labUpCommand(), a.labDownCommand(), a.labStatusCommand(), a.labExecCommand(), a.labFaultCommand(),
+		a.labDemoCommand(), a.labLoadCommand(),
+		a.labInitCommand(), a.labNodeCommand(), a.labStandinCommand(),
+	)
+	return cmd
+}
+
+// noSuchSubcommand refuses words after a command that only has commands below it.
+func noSuchSubcommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if !c.Hidden {
+			names = append(names, c.Name())
+		}
+	}
+	return usagef("unknown command %q; %s has %s", args[0], cmd.CommandPath(), strings.Join(names, ", "))
+}
+
+// withLabName gives cmd the flag that says which lab is meant.
+func withLabName(cmd *cobra.Command, name *string) *cobra.Command {
+	cmd.Flags().StringVar(name, "name", "", "which lab, when several run")
+	return cmd
+}
+
+func (a *app) labDownCommand() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "down [--name NAME]",
+		Short: "End a lab and leave nothing of it",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := lab.Find(cmd.Context(), name)
+			if err != nil {
+				return err
+			}
+			return lab.Down(cmd.Context(), dir)
+		},
+	}
+	return withLabName(cmd, &name)
+}
+
+func plural(word string, n int) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
+}
+
+func orNobody(names []string) string {
+	if len(names) == 0 {
+		return "nobody"
+	}
+	return strings.Join(names, " and ")
+}

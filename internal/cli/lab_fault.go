@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/lab"
+)
+
+func (a *app) labFaultCommand() *cobra.Command {
+	var name string
+	var list bool
+	cmd := &cobra.Command{
+		Use:   "fault [--name NAME] FAULT [NODE [SERVICE]]",
+		Short: "Break something in a lab, or mend it",
+		Long: `fault injects one fault, or ends it; "holdfast lab fault --list" has them all.
+NODE may be "holder": the controller that has the address. A partition takes
+two sets of nodes or more: "holdfast lab fault partition ctl1 ctl2,ctl3".`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if list {
+				return a.listFaults()
+			}
+			fault, err := parseFault(args)
+			if err != nil {
+				return err
+			}
+			dir, err := lab.Find(cmd.Context(), name)
+			if err != nil {
+				return err
+			}
+			done, err := lab.Inject(cmd.Context(), dir, fault)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.stdio.Out, done.Done)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&list, "list", false, "print all faults")
+	return withLabName(cmd, &name)
+}
+
+func (a *app) listFaults() error {
+	if a.asJSON() {
+		return a.printJSON(lab.FaultKinds())
+	}
+	for _, k := range lab.FaultKinds() {
+		if _, err := fmt.Fprintf(a.stdio.Out, "%-32s %s\n", k.Name+" "+k.Args, k.Text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseFault reads the words of "lab fault".
+func parseFault(args []string) (lab.Fault, error) {
+	if len(args) == 0 {
+		return lab.Fault{}, usagef(`name a fault; "holdfast lab fault --list" has them`)
+	}
+	kinds := lab.FaultKinds()
+	i := slices.IndexFunc(kinds, func(k lab.FaultKind) bool { return k.Name == args[0] })
+	if i < 0 {
+		return lab.Fault{}, usagef(`unknown fault %q; "holdfast lab fault --list" has them`, args[0])
+	}
+	f, rest := lab.Fault{Kind: args[0]}, args[1:]
+	wrong := usagef("%s takes: %s", args[0], strings.TrimSpace(args[0]+" "+kinds[i].Args))
+	switch kinds[i].Args {
+	case "":
+		if len(rest) > 0 {
+			return f, wrong
+		}
+	case "SET SET...":
+		for _, set := range strings.Split(strings.Join(rest, "|"), "|") {
+			f.Sets = append(f.Sets, strings.Split(set, ","))
+		}
+		if len(f.Sets) < 2 {
+			return f, wrong
+		}
+	default:
+		most := strings.Count(kinds[i].Args, " ") + 1
+		if len(rest) == 0 || len(rest) > most {
+			return f, wrong
+		}
+		f.Node = rest[0]
+		if len(rest) > 1 {
+			f.Service = rest[1]
+		}
+	}
+	return f, nil
+}

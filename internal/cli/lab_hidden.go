@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/lab"
+	"holdfast/internal/lab/demo"
+	"holdfast/internal/lab/load"
+	"holdfast/internal/lab/standin"
+	"holdfast/internal/spec"
+)
+
+// The commands of this file are the lab's own parts: it runs them, people
+// seldom do.
+
+// labInitCommand is the process that a lab hangs on.
+func (a *app) labInitCommand() *cobra.Command {
+	var dir string
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use: "init", Hidden: true, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log := slog.New(slog.NewTextHandler(a.stdio.Err, nil))
+			return lab.Serve(cmd.Context(), lab.Dir(dir), wait, log)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "the lab's directory")
+	cmd.Flags().DurationVar(&wait, "timeout", time.Minute, "until every service must answer")
+	return cmd
+}
+
+// labNodeCommand is the first process of a node.
+func (a *app) labNodeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "node NAME", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return lab.RunNode(args[0]) },
+	}
+}
+
+// labStandinCommand is one host of a service.
+func (a *app) labStandinCommand() *cobra.Command {
+	var service, host string
+	var opt standin.Options
+	cmd := &cobra.Command{
+		Use: "standin", Hidden: true, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.findStandin(service, host, opt)
+			if err != nil {
+				return err
+			}
+			return s.Run(cmd.Context())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&service, "service", "", "name of the service in the spec")
+	flags.StringVar(&host, "host", "", "name of the service's host")
+	flags.StringVar(&opt.FailFile, "fail-file", "", "while this file exists, answer 503")
+	flags.DurationVar(&opt.Latency, "latency", 0, "let every answer take so much longer")
+	return cmd
+}
+
+func (a *app) findStandin(service, host string, opt standin.Options) (*standin.Server, error) {
+	parsed, err := a.readSpecQuietly()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range parsed.Services {
+		i := slices.IndexFunc(s.Hosts, func(h spec.Host) bool { return h.Name == host })
+		if s.Name == service && i >= 0 {
+			return standin.New(s, s.Hosts[i], opt), nil
+		}
+	}
+	return nil, usagef("%s has no service %q on host %q", a.file, service, host)
+}
+
+func (a *app) readSpecQuietly() (*spec.Spec, error) {
+	data, err := os.ReadFile(a.file)
+	if err != nil {
+		return nil, usagef("read the spec: %w", err)
+	}
+	parsed, findings := spec.Parse(a.file, data)
+	if parsed == nil {
+		return nil, usagef("%s is not a good spec: %v", a.file, findings)
+	}
+	return parsed, nil
+}
+
+// labLoadCommand measures what a client sees. It runs in the client's node.
+func (a *app) labLoadCommand() *cobra.Command {
+	c := load.Config{}
+	var urls []string
+	var clients int
+	var connections string
+	var records bool
+	cmd := &cobra.Command{
+		Use:    "load [-f FILE] [--url NAME=URL]...",
+		Short:  "Send requests at a fixed rate and print what came of them",
+		Hidden: true,
+		Args:   noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c.Connections = load.Connections(connections)
+			if err := a.loadTargets(&c, urls, clients); err != nil {
+				return err
+			}
+			collect := &collector{}
+			c.Record = collect.keep
+			if records {
+				c.Record = collect.print(json.NewEncoder(a.stdio.Out))
+			}
+			begin := time.Now()
+			if err := load.Run(cmd.Context(), c); err != nil {
+				return usagef("%w", err)
+			}
+			if records {
+				return collect.err
+			}
+			return a.printJSON(load.Summarize(collect.records, begin, time.Now()))
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringArrayVar(&urls, "url", nil, "NAME=URL to ask; default: every http service of the spec through the VIP's name")
+	flags.Float64Var(&c.Rate, "rate", 200, "requests a second, in all")
+	flags.DurationVar(&c.Duration, "duration", 10*time.Second, "for how long")
+	flags.DurationVar(&c.Timeout, "timeout", 10*time.Second, "of one request")
+	flags.StringVar(&connections, "connections", string(load.Mixed), "new, keep-alive or mixed")
+	flags.StringSliceVar(&c.Methods, "method", []string{"GET"}, "methods, by turns")
+	flags.Int64Var(&c.Body, "body", 0, "bytes in the body of a POST or PUT")
+	flags.IntVar(&clients, "clients", 0, "come from so many addresses, by turns (adds them to this network namespace)")
+	flags.BoolVar(&records, "records", false, "print each request's record as a line of JSON instead")
+	return cmd
+}
+
+func (a *app) loadTargets(c *load.Config, urls []string, clients int) error {
+	for _, u := range urls {
+		name, url, found := strings.Cut(u, "=")
+		if !found {
+			return usagef("--url %q; write NAME=URL", u)
+		}
+		c.Targets = append(c.Targets, load.Target{Name: name, URL: url})
+	}
+	vip := netip.IPv4Unspecified()
+	if len(urls) == 0 {
+		parsed, err := a.readSpecQuietly()
+		if err != nil {
+			return err
+		}
+		c.Targets = load.TargetsOf(parsed)
+		vip = parsed.VIPs[0].Addresses[0].Addr()
+	}
+	if clients == 0 {
+		return nil
+	}
+	var err error
+	c.Clients, err = lab.AddClients(clients, vip)
+	return err
+}
+
+// labDemoCommand is what "make demo" runs.
+func (a *app) labDemoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "demo",
+		Short:  "Import the proposal's endpoints, break one thing after the other, and show what clients see",
+		Hidden: true,
+		Args:   noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return demo.Run(cmd.Context(), demo.Options{Out: a.stdio.Out, Err: a.stdio.Err})
+		},
+	}
+}
+
+// A collector keeps records, or prints them, as they come from many goroutines.
+type collector struct {
+	mu      sync.Mutex // guards following
+	records []load.Record
+	err     error
+}
+
+func (c *collector) keep(r load.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.records = append(c.records, r)
+}
+
+func (c *collector) print(out *json.Encoder) func(load.Record) {
+	return func(r load.Record) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if err := out.Encode(r); err != nil && c.err == nil {
+			c.err = fmt.Errorf("write a record: %w", err)
+		}
+	}
+}

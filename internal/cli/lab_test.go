@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"holdfast/internal/lab"
+)
+
+func TestParseFault(t *testing.T) {
+	tests := []struct {
+		args []string
+		want lab.Fault
+	}{
+		{[]string{"heal"}, lab.Fault{Kind: "heal"}},
+		{[]string{"power-off", "holder"}, lab.Fault{Kind: "power-off", Node: "holder"}},
+		{[]string{"service-kill", "ctl1"}, lab.Fault{Kind: "service-kill", Node: "ctl1"}},
+		{[]string{"service-kill", "ctl1", "nova"}, lab.Fault{Kind: "service-kill", Node: "ctl1", Service: "nova"}},
+		{[]string{"partition", "a,b", "c"}, lab.Fault{Kind: "partition", Sets: [][]string{{"a", "b"}, {"c"}}}},
+		{[]string{"partition", "a|b,c|d"}, lab.Fault{Kind: "partition", Sets: [][]string{{"a"}, {"b", "c"}, {"d"}}}},
+	}
+	for _, tt := range tests {
+		got, err := parseFault(tt.args)
+		if err != nil {
+			t.Errorf("%v: %v", tt.args, err)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", tt.args, diff)
+		}
+	}
+	for _, args := range [][]string{
+		nil, {"meteor"}, {"heal", "x"}, {"power-off"}, {"power-off", "a", "b"}, {"service-kill"},
+		{"service-kill", "a", "b", "c"}, {"partition"}, {"partition", "a,b"},
+	} {
+		if got, err := parseFault(args); err == nil {
+			t.Errorf("%v gave %+v, want an error", args, got)
+		}
+	}
+}
+
+func TestCommandOf(t *testing.T) {
+	t.Setenv("SHELL", "/bin/zsh")
+	tests := []struct{ args, want []string }{
+		{nil, []string{"/bin/zsh"}},
+		{[]string{"--"}, []string{"/bin/zsh"}},
+		{[]string{"--", "ls", "--", "-l"}, []string{"ls", "--", "-l"}},
+		{[]string{"ls", "-l"}, []string{"ls", "-l"}},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, commandOf(tt.args)); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", tt.args, diff)
+		}
+	}
+}

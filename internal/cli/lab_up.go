@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/lab"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+)
+
+func (a *app) labUpCommand() *cobra.Command {
+	var opt lab.UpOptions
+	cmd := &cobra.Command{
+		Use:   "up [-f FILE] [--name NAME] [--detach]",
+		Short: "Build the cloud of a spec and wait until every service answers",
+		Long: `up builds the cloud of the spec with 1 to 9 controllers, starts everything and
+waits until every service answers through the virtual IP. It then stays until
+Ctrl-C, SIGTERM or "holdfast lab down", and leaves nothing behind, not even when
+it is killed. With --detach it returns, and the lab stays until "lab down".
+
+Without -f, and without ` + defaultFile + `, it builds a sample: three
+controllers with keystone, glance, neutron and nova, designate and a service of
+its own on hosts of theirs.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.labSpec(cmd, &opt); err != nil {
+				return err
+			}
+			return a.labUp(cmd.Context(), opt)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&opt.Name, "name", lab.DefaultName, "name of the lab, when there is to be more than one")
+	flags.BoolVar(&opt.Detach, "detach", false, "return when the lab is up, and let it run on")
+	flags.DurationVar(&opt.Timeout, "timeout", time.Minute, "how long every service may take to answer")
+	return cmd
+}
+
+// labSpec reads the spec that a lab is to be built from, and shows what is
+// wrong with it.
+func (a *app) labSpec(cmd *cobra.Command, opt *lab.UpOptions) error {
+	var err error
+	opt.File = a.file
+	opt.Data, err = os.ReadFile(a.file)
+	if errors.Is(err, fs.ErrNotExist) && a.file == defaultFile && !cmd.Flags().Changed("file") {
+		opt.File, opt.Data, err = "built-in sample", lab.Sample(), nil
+	}
+	if err != nil {
+		return usagef("read the spec: %w", err)
+	}
+	parsed, findings := spec.Parse(opt.File, opt.Data)
+	for _, f := range findings {
+		if f.Severity == status.Error || parsed == nil {
+			fmt.Fprintln(a.stdio.Err, f)
+		}
+	}
+	if parsed == nil {
+		return silent(exitUsage)
+	}
+	return nil
+}
+
+func (a *app) labUp(ctx context.Context, opt lab.UpOptions) error {
+	begin := time.Now()
+	opt.Progress = func(text string) { a.logf("%5.1f s  %s", time.Since(begin).Seconds(), text) }
+	l, err := lab.Up(ctx, opt)
+	if err != nil {
+		return err
+	}
+	s, err := lab.GetStatus(ctx, l.Dir)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	if err := a.sayLabUp(s, opt, time.Since(begin)); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	if opt.Detach {
+		return l.Release()
+	}
+	select {
+	case <-l.Done():
+		a.logf("lab %q has ended", s.Name)
+	case <-ctx.Done():
+		a.logf("lab %q goes down", s.Name)
+	}
+	return l.Close()
+}
+
+// sayLabUp tells that the lab is up and what to type next.
+func (a *app) sayLabUp(s *lab.Status, opt lab.UpOptions, took time.Duration) error {
+	if a.asJSON() {
+		return a.printJSON(s)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "lab %q is up, after %.1f s: %s\n", s.Name, took.Seconds(), countNodes(s))
+	for _, v := range s.VIPs {
+		fmt.Fprintf(&b, "%s is %s, held by %s\n", v.Hostname, v.Address, orNobody(v.Holders))
+	}
+	name := ""
+	if s.Name != lab.DefaultName {
+		name = " --name " + s.Name
+	}
+	client := s.Nodes[len(s.Nodes)-1].Name
+	fmt.Fprintf(&b, "\nTry:\n")
+	lines := [][2]string{
+		{"status" + name, "who holds the address, what runs where"},
+		{fmt.Sprintf("exec%s %s curl -s %s", name, client, someURL(s)), "be a client"},
+		{fmt.Sprintf("exec%s %s holdfast status", name, s.Nodes[0].Name), "be on a controller"},
+		{"fault" + name + " power-off holder", "cut its power"},
+		{"fault" + name + " back NODE", "and give it back"},
+		{"fault --list", "what else can be broken"},
+	}
+	width := 0
+	for _, line := range lines {
+		width = max(width, len(line[0]))
+	}
+	for _, line := range lines {
+		fmt.Fprintf(&b, "  holdfast lab %-*s  # %s\n", width, line[0], line[1])
+	}
+	if opt.Detach {
+		fmt.Fprintf(&b, "\nIt runs until: holdfast lab down%s\n", name)
+	} else {
+		fmt.Fprintf(&b, "\nCtrl-C ends it and leaves nothing behind.\n")
+	}
+	_, err := fmt.Fprint(a.stdio.Out, b.String())
+	return err
+}
+
+func someURL(s *lab.Status) string {
+	if len(s.Endpoints) == 0 {
+		return "telnet://" + s.VIPs[0].Hostname
+	}
+	return s.Endpoints[0].URL
+}
+
+func countNodes(s *lab.Status) string {
+	counts := map[string]int{}
+	for _, n := range s.Nodes {
+		counts[n.Role]++
+	}
+	text := fmt.Sprintf("%d %s", counts["controller"], plural("controller", counts["controller"]))
+	if n := counts["host"]; n > 0 {
+		text += fmt.Sprintf(", %d other %s", n, plural("host", n))
+	}
+	return text + ", a client"
+}

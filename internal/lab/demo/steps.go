@@ -1,0 +1,349 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"holdfast/internal/lab"
+	"holdfast/internal/lab/load"
+)
+
+// A promise is what design decided that a fault may cost.
+type promise struct {
+	text string
+	// lost allows requests to fail that were in flight, or on a connection
+	// that was open, before the gap's end; otherwise none may.
+	lost bool
+	// gap is the longest time without an answer, beside this machine's noise.
+	gap time.Duration
+	// two is the longest time that two nodes may have the address; 0: not looked at.
+	two time.Duration
+}
+
+// A step is one thing that is done while clients go on asking.
+type step struct {
+	name    string
+	fault   func(context.Context) (lab.Fault, error) // nil: none
+	watch   time.Duration                            // how long clients are watched after it
+	after   func(context.Context) error              // done before the next step; nil: nothing
+	promise promise
+}
+
+// steps gives the faults in their order.
+func (d *demo) steps() []step {
+	nothing := promise{text: "0 failed, no gap"}
+	lost := "" // the controller that is powered off
+	return []step{
+		{name: "nothing is broken", watch: 3 * time.Second, promise: nothing},
+		{
+			name: "service killed", watch: 4 * time.Second, promise: nothing,
+			fault: d.killService, after: d.undo,
+		},
+		{
+			name: "HAProxy killed on the holder", watch: 4 * time.Second,
+			fault:   d.onHolder("haproxy-kill"),
+			promise: promise{text: "only in flight, 50 ms", lost: true, gap: 50 * time.Millisecond},
+		},
+		{
+			name: "agent killed on the holder", watch: 5 * time.Second,
+			fault:   d.onHolder("agent-kill"),
+			promise: promise{text: "only in flight, no gap", lost: true, two: 2500 * time.Millisecond},
+		},
+		{
+			name: "power cut on the holder", watch: 5 * time.Second,
+			fault: func(ctx context.Context) (lab.Fault, error) {
+				f, err := d.onHolder("power-off")(ctx)
+				lost = f.Node
+				return f, err
+			},
+			promise: promise{text: "only in flight, 100 ms", lost: true, gap: 100 * time.Millisecond},
+		},
+		{
+			name: "its return", watch: 6 * time.Second, promise: nothing,
+			fault: func(ctx context.Context) (lab.Fault, error) {
+				return d.inject(ctx, lab.Fault{Kind: "back", Node: lost})
+			},
+		},
+	}
+}
+
+// breakThings runs the steps under load and prints the table.
+func (d *demo) breakThings(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	loading := make(chan error, 1)
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		_, err := d.load(d.records, "--rate", fmt.Sprint(rate), "--duration", "1h").Run(ctx, d.lab.Dir)
+		loading <- err
+	})
+	d.say("\n%d requests a second to all %d services through that name, from %d clients,", rate, len(load.TargetsOf(d.spec)), clients)
+	d.say("half of them on new connections. Nobody repairs anything.\n")
+	d.say("%s", tableHead())
+	broken := false
+	for _, s := range d.steps() {
+		result, err := d.run(ctx, s)
+		if err != nil {
+			cancel()
+			return errors.Join(err, stopped(loading, &wait))
+		}
+		d.say("%s", result)
+		broken = broken || len(result.broken) > 0
+	}
+	cancel()
+	if err := stopped(loading, &wait); err != nil {
+		return err
+	}
+	d.say("%s", tableFoot)
+	if broken {
+		return ErrBroken
+	}
+	d.say("All as promised.")
+	return nil
+}
+
+// stopped waits for the load's end. That it was stopped is no error.
+func stopped(loading <-chan error, wait *sync.WaitGroup) error {
+	wait.Wait()
+	if err := <-loading; err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("the load: %w", err)
+	}
+	return nil
+}
+
+// run does one step and measures it.
+func (d *demo) run(ctx context.Context, s step) (result, error) {
+	if err := d.settle(ctx); err != nil {
+		return result{}, err
+	}
+	begin := time.Now()
+	var f lab.Fault
+	if s.fault != nil {
+		var err error
+		if f, err = s.fault(ctx); err != nil {
+			return result{}, fmt.Errorf("%s: %w", s.name, err)
+		}
+		begin = f.Time
+	}
+	if err := sleep(ctx, s.watch); err != nil {
+		return result{}, err
+	}
+	end := time.Now()
+	// A request that was due just now may take as long as it is let wait.
+	records, err := d.answered(ctx, begin, end)
+	if err != nil {
+		return result{}, err
+	}
+	changes, err := lab.ReadHoldings(d.lab.Dir)
+	if err != nil {
+		return result{}, err
+	}
+	vip := d.spec.VIPs[0].Addresses[0].Addr()
+	r := judge(s, f, load.Summarize(records, begin, end), records, lab.TakeoverOf(changes, vip, begin, end))
+	if s.after != nil {
+		err = s.after(ctx)
+	}
+	return r, err
+}
+
+// answered gives the records of the requests that were due between begin and
+// end, when all of them have one.
+func (d *demo) answered(ctx context.Context, begin, end time.Time) ([]load.Record, error) {
+	want := int(end.Sub(begin).Seconds()*rate) - 2
+	for {
+		records := d.records.since(begin)
+		n := 0
+		for _, r := range records {
+			if r.Due.Before(end) {
+				n++
+			}
+		}
+		if n >= want || time.Since(end) > requestTimeout+time.Second {
+			return records, nil
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// settle waits until nothing has failed for a while, all that should run does,
+// and one node has the address.
+func (d *demo) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the lab did not settle within a minute"))
+	defer cancel()
+	begin := time.Now()
+	for {
+		calm := time.Since(begin) >= pause
+		for _, r := range d.records.since(time.Now().Add(-pause)) {
+			calm = calm && r.Failure == ""
+		}
+		if calm {
+			s, err := d.status(ctx)
+			if err != nil {
+				return err
+			}
+			if whole(s) {
+				return nil
+			}
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// whole reports whether every node that is on has what it should, and each
+// address one holder.
+func whole(s *lab.Status) bool {
+	for _, v := range s.VIPs {
+		if len(v.Holders) != 1 {
+			return false
+		}
+	}
+	for _, n := range s.Nodes {
+		if n.On && n.Agent != nil && (n.Agent.State != "ready" || len(n.HAProxy) == 0) {
+			return false
+		}
+	}
+	return true
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (d *demo) inject(ctx context.Context, f lab.Fault) (lab.Fault, error) {
+	return lab.Inject(ctx, d.lab.Dir, f)
+}
+
+func (d *demo) onHolder(kind string) func(context.Context) (lab.Fault, error) {
+	return func(ctx context.Context) (lab.Fault, error) {
+		return d.inject(ctx, lab.Fault{Kind: kind, Node: lab.Holder})
+	}
+}
+
+// killService kills the host of nova that answers most.
+func (d *demo) killService(ctx context.Context) (lab.Fault, error) {
+	const service = "nova"
+	host := d.records.busiest(service, time.Now().Add(-2*time.Second))
+	if host == "" {
+		return lab.Fault{}, fmt.Errorf("no host of %s answers", service)
+	}
+	return d.inject(ctx, lab.Fault{Kind: "service-kill", Node: host, Service: service})
+}
+
+// undo brings every node's services back.
+func (d *demo) undo(ctx context.Context) error {
+	s, err := d.status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range s.Nodes {
+		for _, service := range n.Services {
+			if service.State == "up" {
+				continue
+			}
+			if _, err := d.inject(ctx, lab.Fault{Kind: "service-back", Node: n.Name, Service: service.Name}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const (
+	tableLine = "%-30s %8s %6s %9s %9s  %-24s %-36s %s"
+	tableFoot = `
+"In flight" is a request that was under way, or on a connection that was open,
+when the fault struck or while the address moved. A gap is the longest time in
+which no client got an answer; requests are 5 ms apart. A bound counts as kept
+within 50 ms and twice what this machine kept the load generator itself waiting.`
+)
+
+func tableHead() string {
+	return fmt.Sprintf(tableLine, "what is broken", "requests", "failed", "gap", "slowest", "promise", "who has the address", "")
+}
+
+// A result is one row of the table.
+type result struct {
+	step     step
+	fault    lab.Fault
+	seen     load.Summary
+	takeover lab.Takeover
+	broken   []string // what was not as promised
+}
+
+// judge compares what was seen with what was promised.
+func judge(s step, f lab.Fault, seen load.Summary, records []load.Record, t lab.Takeover) result {
+	r := result{step: s, fault: f, seen: seen, takeover: t}
+	margin := 50*time.Millisecond + 2*seen.Late
+	if seen.Requests == 0 {
+		r.broken = append(r.broken, "no request was sent")
+	}
+	if seen.LongestGap > s.promise.gap+margin {
+		r.broken = append(r.broken, "the gap is too long")
+	}
+	switch late := load.FailuresAfter(records, seen.From.Add(s.promise.gap+margin)); {
+	case !s.promise.lost && seen.Failed > 0:
+		r.broken = append(r.broken, "requests failed: "+kinds(seen))
+	case len(late) > 0:
+		r.broken = append(r.broken, fmt.Sprintf("%d failed that were not in flight, first: %s", len(late), late[0].Error))
+	}
+	if s.promise.two > 0 && t.Two > s.promise.two+margin {
+		r.broken = append(r.broken, "two had the address for "+short(t.Two))
+	}
+	if len(t.To) != 1 {
+		r.broken = append(r.broken, fmt.Sprintf("the address has %d holders", len(t.To)))
+	}
+	return r
+}
+
+func kinds(s load.Summary) string {
+	var all []string
+	for kind, n := range s.Kinds {
+		all = append(all, fmt.Sprintf("%d %s", n, kind))
+	}
+	return strings.Join(all, ", ")
+}
+
+// String gives the row.
+func (r result) String() string {
+	verdict := "as promised"
+	if len(r.broken) > 0 {
+		verdict = "BROKEN: " + strings.Join(r.broken, "; ")
+	}
+	return fmt.Sprintf(tableLine, r.step.name, fmt.Sprint(r.seen.Requests), fmt.Sprint(r.seen.Failed),
+		short(r.seen.LongestGap), short(r.seen.Slowest), r.step.promise.text, r.address(), verdict)
+}
+
+// address tells who has the address and how it got there.
+func (r result) address() string {
+	t := r.takeover
+	now := strings.Join(t.To, " and ")
+	if t.Taken < 0 {
+		return now
+	}
+	text := fmt.Sprintf("%s after %s", now, short(t.Taken))
+	if t.Two > 0 {
+		text += fmt.Sprintf(", both for %s", short(t.Two))
+	}
+	return text
+}
+
+// short gives d as a person reads it: 12 ms, 1.05 s.
+func short(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
+	}
+	return fmt.Sprintf("%.2f s", d.Seconds())
+}

@@ -1,0 +1,159 @@
+// Package load asks services for answers at a fixed rate and measures what a
+// client gets. The load is open: requests leave when they are due, whether
+// earlier ones were answered or not, and an answer's time counts from the
+// moment its request was due. A service that stalls therefore shows every
+// request that it made wait, not only the one that a patient client would
+// have sent.
+//
+// It speaks HTTP/1.1 itself, since the standard client repeats requests whose
+// connection was lost: what that hides is what is measured here.
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// Connections says how requests use connections.
+type Connections string
+
+// The ways to use connections.
+const (
+	New       Connections = "new"        // a new one for each request
+	KeepAlive Connections = "keep-alive" // one that is idle, else a new one
+	Mixed     Connections = "mixed"      // by turns
+)
+
+// Bounds of a Config.
+const (
+	MaxRate     = 20000 // requests a second
+	maxInFlight = 10000 // beyond, requests are counted as failed, not sent
+)
+
+// A Target is what is asked for.
+type Target struct {
+	Name string `json:"name"` // of the service
+	URL  string `json:"url"`
+}
+
+// Config is one load.
+type Config struct {
+	Targets     []Target // asked by turns
+	Rate        float64  // requests a second, in all
+	Duration    time.Duration
+	Timeout     time.Duration // of one request, from when it was due
+	Connections Connections
+	Methods     []string // by turns; GET when empty. Methods with a body send Body bytes
+	Body        int64
+	// Clients are the addresses that requests come from, by turns; this
+	// host's own when empty.
+	Clients []netip.Addr
+	// Record is called with each request's Record, from several goroutines.
+	Record func(Record)
+}
+
+// A Record is what became of one request.
+type Record struct {
+	Due     time.Time     `json:"due"`
+	Late    time.Duration `json:"late_ns"` // the generator's own lateness in sending it
+	Took    time.Duration `json:"took_ns"` // from Due to the answer's end
+	Target  string        `json:"target"`
+	Method  string        `json:"method"`
+	Key     string        `json:"key"`              // its X-Lab-Key
+	Client  string        `json:"client,omitempty"` // its source address, where one was chosen
+	Status  int           `json:"status,omitempty"`
+	Host    string        `json:"host,omitempty"` // that answered: X-Served-By
+	Failure Failure       `json:"failure,omitempty"`
+	Error   string        `json:"error,omitempty"`
+	// Reused tells that the connection was one of an earlier request's, and
+	// Opened when it was made.
+	Reused bool      `json:"reused,omitempty"`
+	Opened time.Time `json:"opened,omitzero"`
+}
+
+// End is when the answer was complete, or the failure was known.
+func (r Record) End() time.Time { return r.Due.Add(r.Took) }
+
+// check says what is wrong with c.
+func (c Config) check() error {
+	switch {
+	case len(c.Targets) == 0:
+		return errors.New("no target for the load")
+	case c.Rate <= 0 || c.Rate > MaxRate:
+		return fmt.Errorf("rate of %g requests a second; 0 < rate <= %d", c.Rate, MaxRate)
+	case c.Duration <= 0:
+		return fmt.Errorf("duration of %v; it must be positive", c.Duration)
+	case c.Timeout <= 0:
+		return fmt.Errorf("timeout of %v; it must be positive", c.Timeout)
+	}
+	switch c.Connections {
+	case New, KeepAlive, Mixed:
+	default:
+		return fmt.Errorf("connections %q; write new, keep-alive or mixed", c.Connections)
+	}
+	for _, t := range c.Targets {
+		u, err := url.Parse(t.URL)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			return fmt.Errorf("target %q is not an http or https URL", t.URL)
+		}
+	}
+	return nil
+}
+
+// Run sends the load and returns when the last request has its Record. When
+// ctx ends, no more are sent, and those in flight fail as cancelled.
+func Run(ctx context.Context, c Config) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	client, err := newClient(c)
+	if err != nil {
+		return err
+	}
+	defer client.close()
+	gap := time.Duration(float64(time.Second) / c.Rate)
+	total := int(c.Duration / gap)
+	slots := make(chan struct{}, maxInFlight)
+	var sending sync.WaitGroup
+	start := time.Now()
+	for i := range total {
+		due := start.Add(time.Duration(i) * gap)
+		if !sleepUntil(ctx, due) {
+			break
+		}
+		shot := client.shot(i, due)
+		select {
+		case slots <- struct{}{}:
+		default:
+			c.Record(shot.failed(time.Now(), errTooMany))
+			continue
+		}
+		sending.Go(func() {
+			c.Record(client.fire(ctx, shot))
+			<-slots
+		})
+	}
+	sending.Wait()
+	return nil
+}
+
+var errTooMany = fmt.Errorf("%d requests are waiting already", maxInFlight)
+
+// sleepUntil reports whether due came before ctx ended.
+func sleepUntil(ctx context.Context, due time.Time) bool {
+	wait := time.Until(due)
+	if wait <= 0 {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-time.After(wait):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
