@@ -284,19 +284,37 @@ func (m *merger) findWorthKnowing() {
 	}
 }
 
+// rejectedWords says what adverts were that were dropped for a reason, as
+// counters have it; "" for those that a shared network has anyway.
+func rejectedWords(reason string) string {
+	switch reason {
+	case "vrid", "own": // another virtual router's, this router's own
+		return ""
+	case "source":
+		return "from an address that is no controller's"
+	case "checksum":
+		return "with a wrong checksum"
+	case "ttl":
+		return "from another network (by their TTL)"
+	case "version":
+		return "of another version of VRRP"
+	}
+	return "refused for their " + reason
+}
+
 // findRejectedAdverts is information only: the counts never go back, and what
 // was dropped did no harm.
 func (m *merger) findRejectedAdverts(controller string, v VIP) {
 	var parts []string
 	for _, reason := range slices.Sorted(maps.Keys(v.Rejected)) {
-		if n := v.Rejected[reason]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, reason))
+		if n, words := v.Rejected[reason], rejectedWords(reason); n > 0 && words != "" {
+			parts = append(parts, fmt.Sprintf("%d %s", n, words))
 		}
 	}
 	if len(parts) > 0 {
 		m.find(Info, CodeAdvertsRejected, "vip "+v.Name+" on "+controller,
 			"adverts dropped since the agent started: "+strings.Join(parts, ", "),
-			"tcpdump -ni "+v.Interface+" vrrp shows who sends them; give one of the two another router_id")
+			"tcpdump -ni "+v.Interface+" vrrp shows who sends them; two clouds on one network need two router_ids")
 	}
 }
 

@@ -264,12 +264,12 @@ func TestMergeFindings(t *testing.T) {
 		},
 		{
 			"adverts of others and an upgrade are worth knowing", func(a []Answer) {
-				a[0].Snapshot.VIPs[0].Rejected = map[string]uint64{"source not in the spec": 12, "bad checksum": 1, "ttl": 0}
+				a[0].Snapshot.VIPs[0].Rejected = map[string]uint64{"source": 12, "checksum": 1, "ttl": 0, "vrid": 99, "length": 3}
 				a[2].Snapshot.Version = "1.1.0"
 				a[2].Snapshot.HAProxy.Version = "2.8.5"
 			}, true,
 			[]string{
-				"vip api on ctl1: info: adverts dropped since the agent started: 1 bad checksum, 12 source not in the spec; tcpdump -ni eno1 vrrp shows who sends them; give one of the two another router_id",
+				"vip api on ctl1: info: adverts dropped since the agent started: 1 with a wrong checksum, 3 refused for their length, 12 from an address that is no controller's; tcpdump -ni eno1 vrrp shows who sends them; two clouds on one network need two router_ids",
 				"holdfast: info: controllers run different versions: 1.0.0 on ctl1, ctl2; 1.1.0 on ctl3; finish the upgrade, one controller after the other",
 				"haproxy: info: controllers run different versions: 2.6.12 on ctl1, ctl2; 2.8.5 on ctl3; finish the upgrade, one controller after the other",
 			},

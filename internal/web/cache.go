@@ -1,0 +1,107 @@
+package web
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"holdfast/internal/status"
+)
+
+const (
+	// viewAge is how long one look at the cloud is shown to everybody.
+	viewAge = time.Second
+	// lookTimeout bounds one look, whoever waits for it.
+	lookTimeout = 3 * time.Second
+	// pageEvents is the number of events that the page shows.
+	pageEvents = 40
+)
+
+// A view is one look at the cloud.
+type view struct {
+	cloud  status.Cloud
+	events []status.Event // of all controllers, newest first
+}
+
+// A cache keeps the newest view, and makes one at a time however many ask.
+type cache struct {
+	now  func() time.Time
+	load func(context.Context) view
+
+	mu   sync.Mutex // guards following
+	made time.Time
+	view view
+	next chan struct{} // closed when the view that is being made is there; nil when none is
+}
+
+// get gives a view that is not older than viewAge. With ctx's end it gives the
+// last there was.
+func (c *cache) get(ctx context.Context) view {
+	wait := c.refresh()
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.view
+}
+
+// refresh starts to make a view when the last is too old, and gives what to
+// wait for; nil when it is not.
+func (c *cache) refresh() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.next == nil && c.now().Sub(c.made) >= viewAge {
+		c.next = make(chan struct{})
+		go c.make()
+	}
+	return c.next
+}
+
+// make belongs to all who wait for it, so it has a context of its own.
+func (c *cache) make() {
+	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+	defer cancel()
+	v := c.load(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.view, c.made = v, c.now()
+	close(c.next)
+	c.next = nil
+}
+
+// look asks all controllers for their Snapshots and events. This one is not
+// asked over the network.
+func (s *Server) look(ctx context.Context) view {
+	targets := s.opt.Controllers()
+	var others []Target
+	for _, t := range targets {
+		if t.Name != s.opt.Self {
+			others = append(others, t)
+		}
+	}
+	var answers []status.Answer
+	events := s.opt.Events(pageEvents)
+	var both sync.WaitGroup
+	both.Go(func() { answers = Gather(ctx, others) })
+	both.Go(func() { events = newestFirst(append(events, GatherEvents(ctx, others, pageEvents)...), pageEvents) })
+	both.Wait()
+	return view{cloud: status.Merge(s.opt.Now(), "", s.inOrder(targets, answers)), events: events}
+}
+
+// inOrder gives the answers in the order of targets, with this controller's own.
+func (s *Server) inOrder(targets []Target, answers []status.Answer) []status.Answer {
+	var all []status.Answer
+	for _, t := range targets {
+		if t.Name != s.opt.Self {
+			all, answers = append(all, answers[0]), answers[1:]
+			continue
+		}
+		now, snap := s.opt.Now(), s.snapshot()
+		all = append(all, status.Answer{Name: t.Name, Address: t.Addr, Snapshot: &snap, Received: now, Clock: now})
+	}
+	return all
+}

@@ -1,0 +1,236 @@
+package web
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"holdfast/internal/status"
+)
+
+const (
+	// askTimeout bounds one question to one controller.
+	askTimeout = time.Second
+	// maxAnswer is the largest answer that is read, in bytes. A Snapshot of
+	// 100 services on 50 hosts each has about one MiB.
+	maxAnswer = 8 << 20
+	// maxObjects bounds the memory that an answer of few bytes may decode to.
+	maxObjects = 64 << 10
+	// clockHeader has the answering controller's clock, in RFC 3339 with nanoseconds.
+	clockHeader = "Holdfast-Time"
+)
+
+// A Target is a controller's agent, to be asked.
+type Target struct {
+	Name string
+	Addr string // address:port of the read-only HTTP
+}
+
+// Gather asks all targets for their Snapshots at the same time, each for at
+// most one second. The answers are in the order of targets; one without a
+// Snapshot says why in words.
+func Gather(ctx context.Context, targets []Target) []status.Answer {
+	client := newAsker()
+	defer client.CloseIdleConnections()
+	answers := make([]status.Answer, len(targets))
+	var all sync.WaitGroup
+	for i, t := range targets {
+		all.Go(func() { answers[i] = gatherOne(ctx, client, t) })
+	}
+	all.Wait()
+	return answers
+}
+
+func gatherOne(ctx context.Context, client *http.Client, t Target) status.Answer {
+	answer := status.Answer{Name: t.Name, Address: t.Addr}
+	began := time.Now()
+	body, header, err := ask(ctx, client, t, "/status", nil)
+	answer.Received = time.Now()
+	answer.Took = answer.Received.Sub(began)
+	if err == nil {
+		answer.Snapshot, err = decodeSnapshot(body)
+	}
+	if err != nil {
+		answer.Error = err.Error()
+		return answer
+	}
+	if clock, err := time.Parse(time.RFC3339Nano, header.Get(clockHeader)); err == nil {
+		answer.Clock = clock // one who does not tell has no clock to compare
+	}
+	return answer
+}
+
+// GatherEvents asks all targets for their newest n events at the same time.
+// Those that do not answer have none: Gather says so.
+func GatherEvents(ctx context.Context, targets []Target, n int) []status.Event {
+	client := newAsker()
+	defer client.CloseIdleConnections()
+	found := make([][]status.Event, len(targets))
+	var all sync.WaitGroup
+	for i, t := range targets {
+		all.Go(func() {
+			body, _, err := ask(ctx, client, t, "/events", url.Values{"n": {strconv.Itoa(n)}})
+			if err != nil {
+				return
+			}
+			if events, err := decodeEvents(body); err == nil {
+				found[i] = events[max(0, len(events)-n):]
+			}
+		})
+	}
+	all.Wait()
+	return slices.Concat(found...)
+}
+
+// newestFirst sorts events by time and keeps the newest n.
+func newestFirst(events []status.Event, n int) []status.Event {
+	slices.SortStableFunc(events, func(a, b status.Event) int { return b.Time.Compare(a.Time) })
+	return events[:min(n, len(events))]
+}
+
+// newAsker makes a client that asks the address it is told to, and nobody else:
+// through no proxy, and following no redirect.
+func newAsker() *http.Client {
+	return &http.Client{
+		Timeout: askTimeout,
+		Transport: &http.Transport{
+			Proxy:                  nil,
+			DialContext:            (&net.Dialer{Timeout: askTimeout}).DialContext,
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxHeaderBytes,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// ask fetches path from t. Its errors are words for people.
+func ask(ctx context.Context, client *http.Client, t Target, path string, query url.Values) ([]byte, http.Header, error) {
+	u := url.URL{Scheme: "http", Host: t.Addr, Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot be asked at %s: %w", t.Addr, err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, nil, inWords(err, t.Addr)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	if resp.StatusCode != http.StatusOK {
+		return nil, nil, fmt.Errorf("answered %d %s, want 200", resp.StatusCode, http.StatusText(resp.StatusCode))
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, nil, inWords(err, t.Addr)
+	}
+	if len(body) > maxAnswer {
+		return nil, nil, fmt.Errorf("answered more than %d MiB, which is no holdfast agent's way", maxAnswer>>20)
+	}
+	return body, resp.Header, nil
+}
+
+// inWords says why no answer came.
+func inWords(err error, addr string) error {
+	host, port, splitErr := net.SplitHostPort(addr)
+	if splitErr != nil {
+		host, port = addr, "?"
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return errors.New("was not waited for")
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		return fmt.Errorf("no answer within %s", askTimeout)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("connection refused: the host is up, but nothing listens on port %s of %s", port, host)
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return fmt.Errorf("no route to %s", host)
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the connection was closed before the answer was complete")
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok { // without the URL, which says nothing more
+		err = e.Err
+	}
+	return fmt.Errorf("did not answer as an agent does: %w", err)
+}
+
+func isTimeout(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout()
+}
+
+// decodeSnapshot reads what a controller answered, which may be anything.
+func decodeSnapshot(body []byte) (*status.Snapshot, error) {
+	if err := checkSize(body); err != nil {
+		return nil, err
+	}
+	var head struct {
+		Schema int `json:"schema"`
+	}
+	if err := json.Unmarshal(body, &head); err != nil {
+		return nil, fmt.Errorf("answered what is not a snapshot: %w", jsonError(err))
+	}
+	switch {
+	case head.Schema < 1:
+		return nil, errors.New("answered JSON that is not a snapshot: it has no schema")
+	case head.Schema > 1:
+		return nil, fmt.Errorf("answered in schema %d, and this holdfast reads 1; upgrade this one", head.Schema)
+	}
+	var s status.Snapshot
+	if err := json.Unmarshal(body, &s); err != nil {
+		return nil, fmt.Errorf("answered what is not a snapshot: %w", jsonError(err))
+	}
+	return &s, nil
+}
+
+// Events is the answer of /events.
+type Events struct {
+	Schema     int            `json:"schema"` // always 1
+	Controller string         `json:"controller"`
+	Events     []status.Event `json:"events"` // oldest first
+}
+
+func decodeEvents(body []byte) ([]status.Event, error) {
+	if err := checkSize(body); err != nil {
+		return nil, err
+	}
+	var e Events
+	if err := json.Unmarshal(body, &e); err != nil {
+		return nil, fmt.Errorf("answered what is not a list of events: %w", jsonError(err))
+	}
+	return e.Events, nil
+}
+
+// checkSize refuses what would take far more memory decoded than it has bytes:
+// an object of two bytes can become a struct of two hundred.
+func checkSize(body []byte) error {
+	if n := bytes.Count(body, []byte("{")) + bytes.Count(body, []byte("null")); n > maxObjects {
+		return fmt.Errorf("answered %d objects, more than the %d that are read", n, maxObjects)
+	}
+	return nil
+}
+
+// jsonError says what is wrong with JSON without the names of Go's types.
+func jsonError(err error) error {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("%s is of type %s", cmp.Or(e.Field, "it"), e.Value)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("it ends too early")
+	}
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Errorf("bad JSON at byte %d", e.Offset)
+	}
+	return err
+}

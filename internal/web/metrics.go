@@ -1,0 +1,221 @@
+package web
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"holdfast/internal/status"
+)
+
+// metricsHandler serves the Snapshot as metrics, and what Prometheus's own
+// collectors tell of the process. Nothing is counted beside the Snapshot.
+func metricsHandler(snapshot func() status.Snapshot, log *slog.Logger) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		newCollector(snapshot),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorHandling:       promhttp.ContinueOnError,
+		MaxRequestsInFlight: 8,
+		Timeout:             writeTimeout,
+	})
+}
+
+// A collector makes metrics of a Snapshot each time it is asked.
+type collector struct {
+	snapshot func() status.Snapshot
+	desc     descriptions
+}
+
+// descriptions are the metrics there are; docs/json.md lists them.
+type descriptions struct {
+	info, started, taken                                  *prometheus.Desc
+	configInfo, configLoaded, configRejected              *prometheus.Desc
+	haproxyInfo, haproxyState, haproxySince               *prometheus.Desc
+	haproxyRestarts, haproxyReloads, haproxyConnections   *prometheus.Desc
+	vipState, vipSince, vipPresent, vipPriority           *prometheus.Desc
+	vipTransitions, advertsSent, advertsSeen, advertsDrop *prometheus.Desc
+	serviceState, serviceHosts                            *prometheus.Desc
+	hostUp, hostDrained, hostSince, hostSessions          *prometheus.Desc
+	findings                                              *prometheus.Desc
+}
+
+func newCollector(snapshot func() status.Snapshot) *collector {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("holdfast_"+name, help, labels, nil)
+	}
+	host := []string{"service", "host", "address"}
+	return &collector{snapshot, descriptions{
+		info:    d("info", "Always 1; the labels tell which agent this is.", "version", "cloud", "controller"),
+		started: d("start_time_seconds", "When the agent started, in Unix time."),
+		taken:   d("snapshot_time_seconds", "When the agent's loop made what is shown here, in Unix time."),
+
+		configInfo:     d("config_info", "Always 1; the label is the digest of the spec in use.", "digest"),
+		configLoaded:   d("config_loaded_time_seconds", "When the spec in use was brought into force, in Unix time."),
+		configRejected: d("config_rejected", "1 when the spec file as it is now was refused and the one before it is in use."),
+
+		haproxyInfo:        d("haproxy_info", "Always 1; the label is HAProxy's version.", "version"),
+		haproxyState:       d("haproxy_state", "1 for the state that HAProxy is in, 0 for the others.", "state"),
+		haproxySince:       d("haproxy_state_since_time_seconds", "When HAProxy came into its state, in Unix time."),
+		haproxyRestarts:    d("haproxy_restarts_total", "How often HAProxy was started again since the agent started."),
+		haproxyReloads:     d("haproxy_reloads_total", "How often HAProxy was reloaded since the agent started."),
+		haproxyConnections: d("haproxy_client_connections", "Open connections of clients."),
+
+		vipState:       d("vip_state", "1 for the VRRP state that the VIP is in here, 0 for the others.", "vip", "state"),
+		vipSince:       d("vip_state_since_time_seconds", "When the VIP came into its state here, in Unix time.", "vip"),
+		vipPresent:     d("vip_address_present", "1 when the kernel has the VIP's addresses at this moment.", "vip"),
+		vipPriority:    d("vip_priority", "The VRRP priority of this controller.", "vip"),
+		vipTransitions: d("vip_transitions_total", "Changes of the VRRP state since the agent started.", "vip"),
+		advertsSent:    d("vip_adverts_sent_total", "VRRP adverts sent.", "vip"),
+		advertsSeen:    d("vip_adverts_received_total", "VRRP adverts received and accepted.", "vip"),
+		advertsDrop:    d("vip_adverts_rejected_total", "VRRP adverts received and dropped, by reason.", "vip", "reason"),
+
+		serviceState: d("service_state", "1 for the state that the service is in as this HAProxy sees it, 0 for the others.", "service", "state"),
+		serviceHosts: d("service_hosts", "Hosts of the service in each state as this HAProxy sees them.", "service", "state"),
+		hostUp:       d("service_host_up", "1 when the host's health check passes and it is not drained.", host...),
+		hostDrained:  d("service_host_drained", "1 when the host is taken out on purpose.", host...),
+		hostSince:    d("service_host_state_since_time_seconds", "When the host came into its state, in Unix time.", host...),
+		hostSessions: d("service_host_sessions", "Requests or connections that the host has at the moment.", host...),
+
+		findings: d("findings", "What the agent finds wrong or worth knowing, by severity.", "severity"),
+	}}
+}
+
+// Describe is part of prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	d := c.desc
+	for _, desc := range []*prometheus.Desc{
+		d.info, d.started, d.taken, d.configInfo, d.configLoaded, d.configRejected,
+		d.haproxyInfo, d.haproxyState, d.haproxySince, d.haproxyRestarts, d.haproxyReloads, d.haproxyConnections,
+		d.vipState, d.vipSince, d.vipPresent, d.vipPriority, d.vipTransitions, d.advertsSent, d.advertsSeen, d.advertsDrop,
+		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.findings,
+	} {
+		ch <- desc
+	}
+}
+
+// Collect is part of prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.snapshot()
+	out := emitter{ch}
+	c.agent(out, s)
+	c.haproxy(out, s.HAProxy)
+	for _, v := range s.VIPs {
+		c.vip(out, v)
+	}
+	for _, service := range s.Services {
+		c.service(out, service)
+	}
+}
+
+// emitter sends constant metrics. One that cannot be made, as of a label that
+// is not UTF-8, is reported by the registry and costs no other.
+type emitter struct{ ch chan<- prometheus.Metric }
+
+func (e emitter) send(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) {
+	m, err := prometheus.NewConstMetric(desc, kind, value, labels...)
+	if err != nil {
+		m = prometheus.NewInvalidMetric(desc, err)
+	}
+	e.ch <- m
+}
+
+func (e emitter) gauge(desc *prometheus.Desc, value float64, labels ...string) {
+	e.send(desc, prometheus.GaugeValue, value, labels)
+}
+
+func (e emitter) counter(desc *prometheus.Desc, value float64, labels ...string) {
+	e.send(desc, prometheus.CounterValue, value, labels)
+}
+
+// time sends t, unless it is unknown.
+func (e emitter) time(desc *prometheus.Desc, t time.Time, labels ...string) {
+	if !t.IsZero() {
+		e.gauge(desc, float64(t.UnixNano())/1e9, labels...)
+	}
+}
+
+func (c *collector) agent(out emitter, s status.Snapshot) {
+	out.gauge(c.desc.info, 1, s.Version, s.Cloud, s.Controller)
+	out.time(c.desc.started, s.Started)
+	out.time(c.desc.taken, s.Time)
+	out.gauge(c.desc.configInfo, 1, s.Config.Digest)
+	out.time(c.desc.configLoaded, s.Config.Loaded)
+	out.gauge(c.desc.configRejected, one(len(s.Config.Rejected) > 0))
+	for _, severity := range []status.Severity{status.Error, status.Warning, status.Info} {
+		n := 0
+		for _, f := range s.Findings {
+			if f.Severity == severity {
+				n++
+			}
+		}
+		out.gauge(c.desc.findings, float64(n), string(severity))
+	}
+}
+
+func (c *collector) haproxy(out emitter, h status.HAProxy) {
+	out.gauge(c.desc.haproxyInfo, 1, h.Version)
+	for _, state := range []status.HAProxyState{
+		status.HAProxyStarting, status.HAProxyRunning, status.HAProxyHung, status.HAProxyDown, status.HAProxyFailed,
+	} {
+		out.gauge(c.desc.haproxyState, one(h.State == state), string(state))
+	}
+	out.time(c.desc.haproxySince, h.Since)
+	out.counter(c.desc.haproxyRestarts, float64(h.Restarts))
+	out.counter(c.desc.haproxyReloads, float64(h.Reloads))
+	out.gauge(c.desc.haproxyConnections, float64(h.Connections))
+}
+
+func (c *collector) vip(out emitter, v status.VIP) {
+	for _, state := range []status.VIPState{status.Initialize, status.Backup, status.Active} {
+		out.gauge(c.desc.vipState, one(v.State == state), v.Name, string(state))
+	}
+	out.time(c.desc.vipSince, v.Since, v.Name)
+	out.gauge(c.desc.vipPresent, one(v.Present), v.Name)
+	out.gauge(c.desc.vipPriority, float64(v.Priority), v.Name)
+	out.counter(c.desc.vipTransitions, float64(v.Transitions), v.Name)
+	out.counter(c.desc.advertsSent, float64(v.AdvertsSent), v.Name)
+	out.counter(c.desc.advertsSeen, float64(v.AdvertsSeen), v.Name)
+	for reason, n := range v.Rejected {
+		out.counter(c.desc.advertsDrop, float64(n), v.Name, reason)
+	}
+}
+
+// serviceStates are the states that a service, or a host of it, is shown with.
+func serviceStates() []status.ServiceState {
+	return []status.ServiceState{status.Up, status.Degraded, status.Down, status.Drain, status.Unknown}
+}
+
+func (c *collector) service(out emitter, s status.Service) {
+	count := map[status.ServiceState]int{}
+	for _, h := range s.Hosts {
+		count[h.State]++
+		out.gauge(c.desc.hostUp, one(h.State == status.Up), s.Name, h.Name, h.Address)
+		out.gauge(c.desc.hostDrained, one(h.State == status.Drain), s.Name, h.Name, h.Address)
+		out.time(c.desc.hostSince, h.Since, s.Name, h.Name, h.Address)
+		out.gauge(c.desc.hostSessions, float64(h.Sessions), s.Name, h.Name, h.Address)
+	}
+	for _, state := range serviceStates() {
+		if state != status.Drain { // of a host only
+			out.gauge(c.desc.serviceState, one(s.State == state), s.Name, string(state))
+		}
+		if state != status.Degraded { // of a service only
+			out.gauge(c.desc.serviceHosts, float64(count[state]), s.Name, string(state))
+		}
+	}
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,63 @@
+package web
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+
+	"holdfast/internal/status"
+)
+
+// TestMetrics holds every metric's name, help and value to a golden file, the
+// descriptions to what is collected, and the names to Prometheus's own rules.
+func TestMetrics(t *testing.T) {
+	snap := demoController(0, 3)
+	snap.Services = snap.Services[3:5]
+	snap.VIPs[0].Rejected = map[string]uint64{"source": 7}
+	snap.Services[0].State, snap.Services[0].Hosts[1].State = status.Degraded, status.Down
+	snap.Services[1].Hosts[0].State = status.Drain
+	snap.Config.Rejected = []status.Finding{{Severity: status.Error, Text: "bad"}}
+	snap.Findings = []status.Finding{{Severity: status.Warning}, {Severity: status.Info}, {Severity: status.Info}}
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(newCollector(func() status.Snapshot { return snap })); err != nil {
+		t.Fatal(err)
+	}
+	problems, err := testutil.GatherAndLint(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden(t, "metrics.txt", text.Bytes())
+}
+
+// TestMetricsOfAnything proves that no Snapshot, however odd, ends the agent.
+func TestMetricsOfAnything(t *testing.T) {
+	odd := status.Snapshot{
+		Version: "\xff", Started: time.Time{},
+		VIPs:     []status.VIP{{Name: "a"}, {Name: "a"}},
+		Services: []status.Service{{Name: "s", Hosts: []status.Host{{}, {}}}},
+	}
+	s := demoServer(view{})
+	s.opt.Snapshot = func() status.Snapshot { return odd }
+	resp, body := get(t, "GET", start(t, s)+"/metrics")
+	if resp.StatusCode != 200 || !strings.Contains(body, "holdfast_haproxy_state") {
+		t.Errorf("%s\n%s", resp.Status, body)
+	}
+}

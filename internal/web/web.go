@@ -1,0 +1,166 @@
+// Package web is how an agent is asked: the read-only page, JSON and metrics on
+// the controller's address, the control socket in the run directory, and the
+// clients of both.
+//
+// It shows and it passes on, and decides nothing. All that it tells of an agent
+// comes from one status.Snapshot, and all that it tells of the cloud from
+// status.Merge of the Snapshots of all controllers, so page, JSON, metrics and
+// command line cannot disagree.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"holdfast/internal/status"
+)
+
+// Bounds of what a client may take of the agent.
+const (
+	maxHeaderBytes = 16 << 10
+	maxConnections = 256 // each server; more wait to be accepted
+	headerTimeout  = 2 * time.Second
+	readTimeout    = 5 * time.Second
+	writeTimeout   = 10 * time.Second
+	idleTimeout    = 30 * time.Second
+	// leaveTime is how long running requests may take to end with the agent.
+	leaveTime = 2 * time.Second
+)
+
+// Options is what a Server shows.
+type Options struct {
+	// Self is the name of this controller.
+	Self string
+	// Snapshot gives the agent's Snapshot of this moment.
+	Snapshot func() status.Snapshot
+	// Events gives the newest n events of the journal, oldest first.
+	Events func(n int) []status.Event
+	// Controllers gives those of the spec in use, in its order, this one too.
+	Controllers func() []Target
+	// Alive says why the agent's loop stands still; nil when it turns. A nil
+	// Alive stands for a loop that always does.
+	Alive func() error
+	Log   *slog.Logger
+	// Now is the clock; nil is the real one.
+	Now func() time.Time
+}
+
+// A Server answers read-only HTTP on the controller's address.
+type Server struct {
+	opt     Options
+	metrics http.Handler
+	views   cache
+	page    page
+	streams chan struct{} // one element for each open stream
+}
+
+// New makes a Server. It starts nothing.
+func New(opt Options) *Server {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Alive == nil {
+		opt.Alive = func() error { return nil }
+	}
+	s := &Server{opt: opt, page: newPage(), streams: make(chan struct{}, maxStreams)}
+	s.views.now, s.views.load = opt.Now, s.look
+	s.metrics = metricsHandler(s.snapshot, opt.Log)
+	return s
+}
+
+// Handler gives what answers the requests; GET and HEAD only.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.servePage)
+	mux.HandleFunc("GET /stream", s.serveStream)
+	mux.HandleFunc("GET /status", s.serveStatus)
+	mux.HandleFunc("GET /cloud", s.serveCloud)
+	mux.HandleFunc("GET /events", s.serveEvents)
+	mux.HandleFunc("GET /healthz", s.serveHealth)
+	mux.Handle("GET /metrics", s.metrics)
+	mux.HandleFunc("GET /assets/{name}", s.page.serveAsset)
+	return secured(mux)
+}
+
+// Serve answers on listener, which it closes, until ctx ends; then it lets
+// running requests end for a short while.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	return serve(ctx, netutil.LimitListener(listener, maxConnections), s.Handler(), s.opt.Log, writeTimeout)
+}
+
+// Cloud gives the cloud as this controller finds it: its own Snapshot and what
+// the others answer. An answer of the last second is given again.
+func (s *Server) Cloud(ctx context.Context) status.Cloud { return s.views.get(ctx).cloud }
+
+// snapshot gives the agent's Snapshot, which says so when its loop stands still.
+func (s *Server) snapshot() status.Snapshot {
+	snap := s.opt.Snapshot()
+	if err := s.opt.Alive(); err != nil {
+		snap.Findings = append([]status.Finding{{
+			Severity: status.Error,
+			Code:     status.CodeAgentStalled,
+			Subject:  "controller " + snap.Controller,
+			Text:     "its agent stands still: " + err.Error(),
+			Remedy:   "systemctl restart holdfast there; HAProxy goes on serving meanwhile",
+		}}, snap.Findings...)
+	}
+	return snap
+}
+
+// serve runs an HTTP server on listener until ctx ends. Requests end with ctx
+// too, so that streams do not hold it up.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger, write time.Duration) error {
+	server := &http.Server{
+		Handler:           handler,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      write,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	left := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { left <- leave(server) })
+	err := server.Serve(listener)
+	if stop() { // it failed by itself
+		return fmt.Errorf("answer on %s: %w", listener.Addr(), err)
+	}
+	return <-left
+}
+
+// leave ends server, and what still runs after a while with it.
+func leave(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("stop answering: %w", err)
+	}
+	return nil
+}
+
+// secured sets the headers that keep a browser from doing more with an answer
+// than to show it.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
