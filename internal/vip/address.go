@@ -24,10 +24,12 @@ type Address struct {
 	seconds   uint32 // of the lease
 	announcer announcer
 	putBack   atomic.Uint64
+	lapsed    atomic.Uint64
 
 	mu      sync.Mutex // guards following
 	kernel  kernel
 	devices []*device // of each, only index and networks change
+	renewed time.Time // when all leases were last known to run
 	// stopReset ends the resetting that the last Release began; may be nil.
 	stopReset context.CancelFunc
 	resetting sync.WaitGroup
@@ -39,8 +41,9 @@ type Address struct {
 
 // Stats counts since the Address was made.
 type Stats struct {
-	// PutBack counts addresses that Hold found removed by someone else.
-	PutBack uint64
+	// PutBack counts addresses that Hold found removed by someone else, Lapsed
+	// those whose lease had ended because Hold came too late.
+	PutBack, Lapsed uint64
 	// Announced and AnnounceFailed count frames.
 	Announced, AnnounceFailed uint64
 }
@@ -73,6 +76,7 @@ func (a *Address) Claim(ctx context.Context) error {
 		return fmt.Errorf("claim vip %s: %w", a.options.Name, err)
 	}
 	a.endReset()
+	begun := time.Now()
 	var targets []target
 	for _, d := range a.devices {
 		t, err := a.claimDevice(ctx, d)
@@ -82,6 +86,7 @@ func (a *Address) Claim(ctx context.Context) error {
 		targets = append(targets, t)
 	}
 	a.announcer.set(targets)
+	a.renewed = begun
 	return nil
 }
 
@@ -121,6 +126,7 @@ func (a *Address) Hold(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("hold vip %s: %w", a.options.Name, err)
 	}
+	begun := time.Now()
 	var errs []error
 	lost := false
 	for _, d := range a.devices {
@@ -134,6 +140,7 @@ func (a *Address) Hold(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("hold vip %s: %w", a.options.Name, err)
 	}
+	a.renewed = begun
 	return nil
 }
 
@@ -150,8 +157,7 @@ func (a *Address) holdDevice(ctx context.Context, d *device) (lost bool, err err
 			return lost, err
 		}
 		if added {
-			a.putBack.Add(1)
-			a.log.Warn("someone removed the address; put it back", "address", p.Addr())
+			a.missed(p.Addr())
 		}
 		lost = lost || added
 	}
@@ -159,6 +165,17 @@ func (a *Address) holdDevice(ctx context.Context, d *device) (lost bool, err err
 		return true, errors.Join(a.connect(d), a.settled(ctx, d))
 	}
 	return false, a.connect(d)
+}
+
+// missed counts and logs that an address was not there, and is again.
+func (a *Address) missed(address netip.Addr) {
+	if late := time.Since(a.renewed); late >= a.options.Lease {
+		a.lapsed.Add(1)
+		a.log.Warn("the lease ended before it was renewed; put the address back", "address", address, "since renewed", late)
+		return
+	}
+	a.putBack.Add(1)
+	a.log.Warn("someone removed the address; put it back", "address", address)
 }
 
 // reclaim finds or makes a device that went away, and puts all its addresses
@@ -364,6 +381,7 @@ func (a *Address) Present() (bool, error) {
 func (a *Address) Stats() Stats {
 	return Stats{
 		PutBack:        a.putBack.Load(),
+		Lapsed:         a.lapsed.Load(),
 		Announced:      a.announcer.sent.Load(),
 		AnnounceFailed: a.announcer.failed.Load(),
 	}

@@ -40,6 +40,12 @@ func TestLeaseEndsByItself(t *testing.T) {
 		t.Errorf("the host's own addresses went, too: %s", out)
 	}
 	w.present(a, false)
+	if err := a.Hold(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := a.Stats(); s.Lapsed != 2 || s.PutBack != 0 {
+		t.Errorf("%+v, want two addresses lapsed, and none removed by others", s)
+	}
 }
 
 func TestClaimIsIdempotent(t *testing.T) {
