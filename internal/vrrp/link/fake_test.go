@@ -1,0 +1,332 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"holdfast/internal/vrrp"
+)
+
+// A wire joins fake hosts. It delivers at once.
+type wire struct {
+	mu    sync.Mutex // guards following
+	hosts map[netip.Addr]*fakeHost
+	cut   map[netip.Addr]bool
+	sniff []string // what was sent, with the time
+	begun time.Time
+}
+
+func newWire() *wire {
+	return &wire{hosts: map[netip.Addr]*fakeHost{}, cut: map[netip.Addr]bool{}, begun: time.Now()}
+}
+
+// A fakeHost is a host without an operating system, for virtual time.
+type fakeHost struct {
+	wire  *wire
+	addr  netip.Addr
+	wakes chan struct{}
+
+	mu      sync.Mutex // guards following
+	inbox   []datagram
+	bad     string // fault
+	openErr error
+	opens   int
+	sendErr error
+	readErr error
+	links   bool // changed
+}
+
+func (w *wire) host(addr string) *fakeHost {
+	h := &fakeHost{wire: w, addr: netip.MustParseAddr(addr), wakes: make(chan struct{}, 1)}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hosts[h.addr] = h
+	return h
+}
+
+func (h *fakeHost) enter(*Options) (string, error) { return "fake", nil }
+func (h *fakeHost) leave() error                   { return nil }
+
+func (h *fakeHost) wake() {
+	select {
+	case h.wakes <- struct{}{}:
+	default:
+	}
+}
+
+func (h *fakeHost) wait(until time.Time) (bool, error) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-h.wakes:
+	case <-timer.C:
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	changed := h.links
+	h.links = false
+	return changed, nil
+}
+
+func (h *fakeHost) fault(*Options) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.bad
+}
+
+// setFault breaks or mends the interface, as the kernel would say.
+func (h *fakeHost) setFault(s string) {
+	h.mu.Lock()
+	h.bad, h.links = s, true
+	h.mu.Unlock()
+	h.wake()
+}
+
+func (h *fakeHost) open(*Options) (conn, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.opens++
+	if h.openErr != nil {
+		return nil, h.openErr
+	}
+	return fakeConn{h}, nil
+}
+
+type fakeConn struct{ h *fakeHost }
+
+func (c fakeConn) source() netip.Addr { return c.h.addr }
+func (c fakeConn) close() error       { return nil }
+
+func (c fakeConn) send(msg []byte, to netip.Addr) error {
+	c.h.mu.Lock()
+	err := c.h.sendErr
+	c.h.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	w := c.h.wire
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sniff = append(w.sniff, fmt.Sprintf("%v %v sends %d", time.Since(w.begun), c.h.addr, msg[2]))
+	for addr, to2 := range w.hosts {
+		if to2 != c.h && (addr == to || to.IsMulticast()) && !w.cut[c.h.addr] && !w.cut[addr] {
+			to2.put(datagram{src: c.h.addr, dst: to, ttl: 255, payload: slices.Clone(msg)})
+		}
+	}
+	return nil
+}
+
+func (h *fakeHost) put(d datagram) {
+	h.mu.Lock()
+	h.inbox = append(h.inbox, d)
+	h.mu.Unlock()
+	h.wake()
+}
+
+func (c fakeConn) receive() (datagram, error) {
+	c.h.mu.Lock()
+	defer c.h.mu.Unlock()
+	if err := c.h.readErr; err != nil {
+		c.h.readErr = nil
+		return datagram{}, err
+	}
+	if len(c.h.inbox) == 0 {
+		return datagram{}, errNothing
+	}
+	d := c.h.inbox[0]
+	c.h.inbox = c.h.inbox[1:]
+	return d, nil
+}
+
+// isolate cuts a host off, or joins it again.
+func (w *wire) isolate(h *fakeHost, cut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut[h.addr] = cut
+}
+
+// sent gives what was sent since it was last asked.
+func (w *wire) sent() []string {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.sniff
+	w.sniff = nil
+	return s
+}
+
+// A fakeHolder writes down what it is asked for, with the time.
+type fakeHolder struct {
+	begun time.Time
+
+	mu       sync.Mutex // guards following
+	events   []string
+	holds    int
+	claimErr error
+	holdErr  error
+	block    time.Duration // what Hold lasts, once
+	present  bool
+}
+
+func (h *fakeHolder) note(what string) {
+	h.events = append(h.events, fmt.Sprintf("%v %s", time.Since(h.begun), what))
+}
+
+func (h *fakeHolder) Claim(context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.note("claim")
+	h.present = h.claimErr == nil
+	return h.claimErr
+}
+
+func (h *fakeHolder) Hold(context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.holds++
+	if h.block > 0 {
+		time.Sleep(h.block)
+		h.block = 0
+	}
+	return h.holdErr
+}
+
+func (h *fakeHolder) Announce() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.note("announce")
+}
+
+func (h *fakeHolder) Release(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.note("release")
+	h.present = false
+	return ctx.Err()
+}
+
+// set changes the holder while the loop runs.
+func (h *fakeHolder) set(change func(*fakeHolder)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change(h)
+}
+
+// did gives what the holder was asked for since it was last asked, without Holds.
+func (h *fakeHolder) did() []string {
+	synctest.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.events
+	h.events = nil
+	return e
+}
+
+func (h *fakeHolder) holdCount() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := h.holds
+	h.holds = 0
+	return n
+}
+
+// A controller is a loop on a fake host.
+type controller struct {
+	*Loop
+	t      *testing.T
+	host   *fakeHost
+	holder *fakeHolder
+	stop   func()
+
+	mu    sync.Mutex // guards following
+	moves []Transition
+}
+
+// cluster starts n eligible controllers, ctl1 with the highest priority, in a bubble.
+func cluster(t *testing.T, n int, change func(i int, o *Options)) (*wire, []*controller) {
+	w := newWire()
+	var all []*controller
+	for i := range n {
+		c := &controller{t: t, host: w.host(fmt.Sprintf("10.0.0.%d", i+1)), holder: &fakeHolder{begun: w.begun}}
+		o := Options{
+			Name: "api", Controller: fmt.Sprintf("ctl%d", i+1),
+			VRID: 51, Priority: uint8(254 - 24*i), Interval: 100 * time.Millisecond,
+			Interface: "eth0", Source: c.host.addr, Peers: map[netip.Addr]string{},
+			Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.100"), netip.MustParseAddr("fd00::100")},
+			Holder:    c.holder,
+			OnTransition: func(tr Transition) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.moves = append(c.moves, tr)
+			},
+		}
+		for j := range n {
+			if j != i {
+				o.Peers[netip.AddrFrom4([4]byte{10, 0, 0, byte(j + 1)})] = fmt.Sprintf("ctl%d", j+1)
+			}
+		}
+		if change != nil {
+			change(i, &o)
+		}
+		var err error
+		if c.Loop, err = newLoop(o, c.host); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	for _, c := range all {
+		c.SetEligible(true, "haproxy is ready")
+		c.start()
+	}
+	return w, all
+}
+
+func (c *controller) start() {
+	ctx, cancel := context.WithCancel(c.t.Context())
+	done := make(chan error)
+	go func() { done <- c.Run(ctx) }()
+	c.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			c.t.Errorf("Run: %v", err)
+		}
+	})
+	c.t.Cleanup(c.stop)
+}
+
+// reasons gives the transitions since it was last asked.
+func (c *controller) reasons() []string {
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []string
+	for _, m := range c.moves {
+		out = append(out, fmt.Sprintf("%v: %s", m.To, m.Reason))
+	}
+	c.moves = nil
+	return out
+}
+
+func (c *controller) wantState(s vrrp.State) {
+	c.t.Helper()
+	synctest.Wait()
+	if got := c.Stats().State; got != s {
+		c.t.Errorf("%s is %v, want %v", c.options.Load().Controller, got, s)
+	}
+}
+
+func wantAll(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got\n%q, want\n%q", what, got, want)
+	}
+}
+
+var errFake = errors.New("no such device")

@@ -1,0 +1,89 @@
+package link
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"holdfast/internal/vrrp"
+)
+
+// A host is what a loop needs of the operating system. Only wake may be called
+// from another goroutine than the loop's.
+type host interface {
+	// enter readies the goroutine's thread, leave undoes it. The words say how
+	// the thread is scheduled.
+	enter(o *Options) (scheduling string, err error)
+	leave() error
+	// wait returns when there is something to receive, after a wake, when the
+	// state of a link may have changed, and at the given time; also without a
+	// reason. A zero time is never.
+	wait(until time.Time) (linksChanged bool, err error)
+	// wake makes the wait under way, or else the next one, return.
+	wake()
+	// fault says what is wrong with the interfaces and addresses that o needs;
+	// "" for nothing.
+	fault(o *Options) string
+	// open opens the socket for o; the one before must be closed.
+	open(o *Options) (conn, error)
+}
+
+// A conn is the socket of one virtual router.
+type conn interface {
+	// source is the address from which send sends.
+	source() netip.Addr
+	send(msg []byte, to netip.Addr) error
+	// receive gives what was received first, without waiting: errNothing if
+	// there is nothing. A vrrp.Reason as the error is about one packet, any
+	// other about the socket. The payload is valid until the next call.
+	receive() (datagram, error)
+	close() error
+}
+
+// errNothing says that there is nothing to receive.
+var errNothing = errors.New("nothing to receive")
+
+// A datagram is a received IP packet.
+type datagram struct {
+	src, dst netip.Addr
+	ttl      int // or hop limit
+	payload  []byte
+}
+
+// accept decodes d into a, with all checks of RFC 9568 section 7.1 and those of
+// this package, for a router with o that sends from own. The Reason is 0 when
+// the advert is good. Who has sent is checked before what: so a foreign router
+// is named, whatever version of VRRP it speaks.
+func accept(o *Options, own netip.Addr, d datagram, a *vrrp.Advert) (vrrp.Checksum, vrrp.Reason) {
+	switch {
+	case d.src == own || d.src == o.Source:
+		return 0, vrrp.OwnSource
+	case !o.believes(d.src):
+		return 0, vrrp.ForeignSource
+	case d.dst.IsMulticast() != o.Multicast || !o.Multicast && d.dst != o.Source:
+		return 0, vrrp.BadDestination
+	case d.ttl != vrrp.TTL:
+		return 0, vrrp.BadTTL
+	}
+	form, err := a.Unmarshal(d.payload, d.src, d.dst)
+	if err != nil {
+		r, ok := errors.AsType[vrrp.Reason](err)
+		if !ok {
+			r = vrrp.BadHeader
+		}
+		return 0, r
+	}
+	if a.VRID != o.VRID {
+		return 0, vrrp.BadVRID // received before the kernel's filter was there
+	}
+	return form, 0
+}
+
+// believes reports whether adverts may come from src.
+func (o *Options) believes(src netip.Addr) bool {
+	if o.Multicast && src.Is6() {
+		return src.IsLinkLocalUnicast()
+	}
+	_, known := o.Peers[src]
+	return known
+}

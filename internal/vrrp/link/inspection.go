@@ -1,0 +1,138 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/internal/vrrp"
+)
+
+// inspection is what the runner knows of its interfaces and its socket.
+type inspection struct {
+	due   time.Time // of the next one
+	fault string    // what is wrong with the interfaces; "" for nothing
+	seen  time.Time // a fault was, while Active
+
+	closed string // why there is no socket
+	reopen time.Time
+	pause  time.Duration // before reopen
+	broken bool          // the socket sends no more
+	mended time.Time     // it was opened anew because of that
+}
+
+const (
+	// inspectEvery is how often the interfaces are looked at without a reason:
+	// an address that goes away tells nobody.
+	inspectEvery = time.Second
+	// mendEvery is the least time between two sockets that are opened because
+	// the one before could not send.
+	mendEvery      = time.Second
+	minReopenPause = 100 * time.Millisecond
+	maxReopenPause = 5 * time.Second
+)
+
+// brokenBy looks closer at what made a send fail.
+func (n *inspection) brokenBy(err error) {
+	for _, gone := range [...]error{unix.ENODEV, unix.ENXIO, unix.EINVAL, unix.EADDRNOTAVAIL} {
+		if errors.Is(err, gone) {
+			n.broken, n.due = true, time.Now()
+		}
+	}
+}
+
+// inspect looks at the interfaces, and opens the socket when they are well.
+func (r *runner) inspect(now time.Time) {
+	n := &r.links
+	n.due = now.Add(inspectEvery)
+	fault := r.host.fault(r.o)
+	if fault != "" && r.debounce(now) {
+		return
+	}
+	n.seen = time.Time{}
+	if fault != "" {
+		n.fault = fault
+		return
+	}
+	if n.fault != "" || n.broken && now.Sub(n.mended) > mendEvery {
+		n.fault, n.mended = "", now
+		r.reset()
+	}
+	n.broken = false
+	if r.conn == nil && !now.Before(n.reopen) {
+		r.openConn(now)
+	}
+	if r.conn == nil && n.reopen.Before(n.due) {
+		n.due = n.reopen
+	}
+}
+
+// debounce reports whether it is too early to believe in a fault. Without a
+// carrier nobody reaches this controller, so while the others still wait it
+// costs nothing to keep the addresses for a moment, in which it may come back.
+func (r *runner) debounce(now time.Time) bool {
+	const intervals = 2
+	n := &r.links
+	if r.machine.State() != vrrp.Active {
+		return false
+	}
+	if n.seen.IsZero() {
+		n.seen = now
+	}
+	until := n.seen.Add(intervals * r.o.Interval)
+	if !now.Before(until) {
+		return false
+	}
+	n.due = until
+	return true
+}
+
+// reset closes the socket, to open it anew: an interface that was away has
+// lost its memberships, and may have another index and address.
+func (r *runner) reset() {
+	if err := r.closeConn(); err != nil {
+		r.report.warn(time.Now(), "close", "cannot close the socket", "error", err)
+	}
+}
+
+// lose gives up a socket that fails, for a while.
+func (r *runner) lose(err error) {
+	now := time.Now()
+	r.report.warn(now, "receive "+err.Error(), "cannot receive adverts", "error", err)
+	r.reset()
+	r.postpone(now, err)
+}
+
+func (r *runner) openConn(now time.Time) {
+	c, err := r.host.open(r.o)
+	if err != nil {
+		r.report.warn(now, "open "+err.Error(), "cannot open the socket for adverts; trying again", "error", err)
+		r.postpone(now, err)
+		return
+	}
+	before := r.config()
+	r.conn, r.links.closed, r.links.pause = c, "", 0
+	if after := r.config(); after != before {
+		r.step(vrrp.Configure{Config: after})
+	}
+}
+
+// postpone waits longer each time before the socket is opened again.
+func (r *runner) postpone(now time.Time, err error) {
+	n := &r.links
+	n.closed = fmt.Sprintf("no socket for adverts: %v", err)
+	n.pause = min(max(2*n.pause, minReopenPause), maxReopenPause)
+	n.reopen = now.Add(n.pause)
+	n.due = n.reopen
+}
+
+func (r *runner) closeConn() error {
+	if r.conn == nil {
+		return nil
+	}
+	c := r.conn
+	r.conn = nil
+	return c.close()
+}

@@ -1,0 +1,245 @@
+package link
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// linux is the host of production. Between enter and leave, all but wake is
+// for the goroutine that called enter.
+type linux struct {
+	waker   atomic.Pointer[os.File] // an eventfd(2)
+	links   int                     // netlink socket that tells of links
+	control int                     // socket for ioctl(2)
+	socket  *socket                 // nil when closed
+	polls   [3]unix.PollFd
+	timeout unix.Timespec
+
+	thread thread
+	// sourceLink is the interface that has the source address, as far as known,
+	// and sourceLooked when it was looked for.
+	sourceLink   string
+	sourceLooked time.Time
+}
+
+func newLinux() *linux { return &linux{links: -1, control: -1} }
+
+// enter locks the goroutine to its thread, which gets the priority, and opens
+// what wait needs.
+func (h *linux) enter(o *Options) (string, error) {
+	runtime.LockOSThread()
+	if err := h.openDescriptors(); err != nil {
+		return "", errors.Join(err, h.leave())
+	}
+	return h.thread.raise(o.NoPriority), nil
+}
+
+func (h *linux) openDescriptors() error {
+	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("make an eventfd: %w", err)
+	}
+	h.waker.Store(os.NewFile(uintptr(event), "eventfd"))
+	h.control, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open a socket to ask for interfaces: %w", err)
+	}
+	h.links, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open a netlink socket: %w", err)
+	}
+	if err := unix.Bind(h.links, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK}); err != nil {
+		return fmt.Errorf("listen to changes of links: %w", err)
+	}
+	h.polls = [3]unix.PollFd{
+		{Fd: int32(event), Events: unix.POLLIN},
+		{Fd: int32(h.links), Events: unix.POLLIN},
+		{Fd: -1, Events: unix.POLLIN},
+	}
+	return nil
+}
+
+// leave closes all and gives the thread back as it was.
+func (h *linux) leave() error {
+	var errs []error
+	if h.socket != nil {
+		errs = append(errs, h.socket.close())
+	}
+	if f := h.waker.Swap(nil); f != nil {
+		errs = append(errs, f.Close())
+	}
+	for _, fd := range []*int{&h.links, &h.control} {
+		if *fd >= 0 {
+			errs = append(errs, unix.Close(*fd))
+			*fd = -1
+		}
+	}
+	errs = append(errs, h.thread.restore())
+	runtime.UnlockOSThread()
+	return errors.Join(errs...)
+}
+
+func (h *linux) wake() {
+	f := h.waker.Load()
+	if f == nil {
+		return // not running: there is nothing to wake
+	}
+	// It fails only when leave has closed the file, and there is nothing to wake.
+	_, _ = f.Write(binary.NativeEndian.AppendUint64(nil, 1))
+}
+
+func (h *linux) wait(until time.Time) (bool, error) {
+	var timeout *unix.Timespec
+	if !until.IsZero() {
+		h.timeout = unix.NsecToTimespec(int64(max(0, time.Until(until))))
+		timeout = &h.timeout
+	}
+	for i := range h.polls {
+		h.polls[i].Revents = 0
+	}
+	n, err := unix.Ppoll(h.polls[:], timeout, nil)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return false, fmt.Errorf("wait for adverts: %w", err)
+	}
+	if n <= 0 {
+		return false, nil
+	}
+	if h.polls[0].Revents != 0 {
+		var count [8]byte
+		if _, err := unix.Read(int(h.polls[0].Fd), count[:]); err != nil && !errors.Is(err, unix.EAGAIN) {
+			return false, fmt.Errorf("read an eventfd: %w", err)
+		}
+	}
+	if h.polls[1].Revents != 0 {
+		h.drainLinks()
+		return true, nil
+	}
+	return false, nil
+}
+
+// drainLinks reads what netlink says and forgets it: that something changed is
+// all that counts, fault looks for itself. A lost message says that too.
+func (h *linux) drainLinks() {
+	var buf [8192]byte
+	for range 64 {
+		if _, err := unix.Read(h.links, buf[:]); err != nil && !errors.Is(err, unix.ENOBUFS) {
+			return
+		}
+	}
+}
+
+func (h *linux) fault(o *Options) string {
+	if f := h.linkFault(o.Interface); f != "" {
+		return f
+	}
+	if o.Multicast && o.Source.Is6() {
+		return "" // open looks for the link-local address
+	}
+	if !hasAddress(o.Source) {
+		h.sourceLink = ""
+		return fmt.Sprintf("this host does not have the controller's address %v", o.Source)
+	}
+	h.findSourceLink(o.Source)
+	if h.sourceLink == "" || h.sourceLink == o.Interface {
+		return ""
+	}
+	return h.linkFault(h.sourceLink)
+}
+
+// linkFault says what is wrong with an interface.
+func (h *linux) linkFault(name string) string {
+	flags, err := h.linkFlags(name)
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return fmt.Sprintf("there is no interface %s", name)
+	case err != nil:
+		return fmt.Sprintf("cannot ask for the state of interface %s: %v", name, err)
+	case flags&unix.IFF_UP == 0:
+		return fmt.Sprintf("interface %s is down", name)
+	case flags&unix.IFF_RUNNING == 0:
+		return fmt.Sprintf("interface %s has no carrier", name)
+	}
+	return ""
+}
+
+func (h *linux) linkFlags(name string) (uint16, error) {
+	req, err := unix.NewIfreq(name)
+	if err != nil {
+		return 0, unix.ENODEV // no interface can have such a name
+	}
+	if err := unix.IoctlIfreq(h.control, unix.SIOCGIFFLAGS, req); err != nil {
+		return 0, err
+	}
+	return req.Uint16(), nil
+}
+
+// findSourceLink looks, now and then, for the interface that has the address:
+// an address may move from one to another.
+func (h *linux) findSourceLink(a netip.Addr) {
+	const often = 10 * time.Second
+	if h.sourceLink != "" && time.Since(h.sourceLooked) < often {
+		return
+	}
+	h.sourceLooked, h.sourceLink = time.Now(), ""
+	family := netlink.FAMILY_V4
+	if a.Is6() {
+		family = netlink.FAMILY_V6
+	}
+	all, err := netlink.AddrList(nil, family)
+	if err != nil {
+		return // it is looked for again at the next inspection
+	}
+	for _, on := range all {
+		if ip, ok := netip.AddrFromSlice(on.IP); !ok || ip.Unmap() != a {
+			continue
+		}
+		if l, err := netlink.LinkByIndex(on.LinkIndex); err == nil {
+			h.sourceLink = l.Attrs().Name
+		}
+	}
+}
+
+// hasAddress reports whether this host has the address, and not as a tentative
+// one: only then can a socket be bound to it.
+func hasAddress(a netip.Addr) bool {
+	// What else can go wrong, such as too many open files, says nothing of it.
+
+	family := unix.AF_INET
+	if a.Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return true
+	}
+	err = errors.Join(unix.Bind(fd, sockaddr(a)), unix.Close(fd))
+	return !errors.Is(err, unix.EADDRNOTAVAIL)
+}
+
+// sockaddr gives a with port 0.
+func sockaddr(a netip.Addr) unix.Sockaddr {
+	if a.Is4() {
+		return &unix.SockaddrInet4{Addr: a.As4()}
+	}
+	return &unix.SockaddrInet6{Addr: a.As16()}
+}
+
+func (h *linux) open(o *Options) (conn, error) {
+	s, err := openSocket(o)
+	if err != nil {
+		return nil, err
+	}
+	h.socket = s
+	h.polls[2].Fd = int32(s.fd)
+	s.closed = func() { h.socket, h.polls[2].Fd = nil, -1 }
+	return s, nil
+}
