@@ -278,7 +278,7 @@ func (a *Address) endReset() {
 // sockets.
 func (a *Address) reset(ctx context.Context, sockets *kernel) {
 	for _, p := range a.options.Addresses {
-		n, err := sockets.destroy(ctx, Match{Local: netip.AddrPortFrom(p.Addr(), 0)})
+		n, err := sockets.destroy(ctx, Match{Local: netip.AddrPortFrom(p.Addr(), 0)}, anybodys)
 		if n > 0 {
 			a.log.Info("reset the connections of the released address", "address", p.Addr(), "connections", n)
 		}

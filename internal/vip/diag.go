@@ -35,6 +35,7 @@ const connected uint32 = (1<<(tcpStates+1) - 2) &^ (1<<tcpTimeWait | 1<<tcpClose
 type diagSocket struct {
 	family        uint8
 	local, remote netip.AddrPort
+	inode         uint32             // as /proc/PID/fd has it; 0 for one that no process has
 	id            [diagIDLength]byte // what identifies it in a request
 }
 
@@ -43,7 +44,7 @@ func parseSocket(b []byte) (diagSocket, error) {
 	if len(b) < diagReplyLength {
 		return diagSocket{}, fmt.Errorf("socket of %d bytes is too short", len(b))
 	}
-	s := diagSocket{family: b[0], id: [diagIDLength]byte(b[4:])}
+	s := diagSocket{family: b[0], id: [diagIDLength]byte(b[4:]), inode: binary.NativeEndian.Uint32(b[diagReplyLength-4:])}
 	var local, remote netip.Addr
 	switch s.family {
 	case unix.AF_INET:

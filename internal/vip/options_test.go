@@ -14,7 +14,8 @@ func TestNewSaysAllThatIsWrong(t *testing.T) {
 	}{
 		{"nothing", Options{Name: "api"}, []string{"no address", `interface ""`}},
 		{
-			"addresses", Options{Interface: "eth0", Addresses: prefixes("10.0.0.1/24", "10.0.0.1/32", "::ffff:10.0.0.2/120", "ff02::1/64")},
+			"addresses",
+			Options{Interface: "eth0", Addresses: prefixes("10.0.0.1/24", "10.0.0.1/32", "::ffff:10.0.0.2/120", "ff02::1/64")},
 			[]string{"10.0.0.1 is there twice", "::ffff:10.0.0.2/120 cannot", "ff02::1/64 cannot"},
 		},
 		{"interface", Options{Interface: "averylongname.100", Addresses: prefixes("10.0.0.1/24")}, []string{"1 to 15 characters"}},

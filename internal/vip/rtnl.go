@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 
@@ -39,8 +40,9 @@ func (k *kernel) do(request uint16, flags netlink.HeaderFlags, data []byte) ([]n
 	if err == nil {
 		return replies, nil
 	}
-	if said, ok := errors.AsType[*netlink.OpError](err); ok && said.Op == "receive" {
-		if errno, ok := said.Err.(syscall.Errno); ok { // the kernel's reply, not the socket's failure
+	if _, socket := errors.AsType[*os.SyscallError](err); !socket {
+		if errno, ok := errors.AsType[syscall.Errno](err); ok {
+			said, _ := errors.AsType[*netlink.OpError](err)
 			return nil, kernelError{errno, said.Message}
 		}
 	}

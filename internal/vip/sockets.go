@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -49,17 +53,59 @@ func endMatches(want, end netip.AddrPort) bool {
 // also when it fails half way.
 func DestroySockets(ctx context.Context, m Match) (n int, err error) {
 	k := kernel{family: unix.NETLINK_SOCK_DIAG}
-	n, err = k.destroy(ctx, m)
+	n, err = k.destroy(ctx, m, anybodys)
 	return n, errors.Join(err, k.close())
 }
 
-func (k *kernel) destroy(ctx context.Context, m Match) (n int, err error) {
+// DestroySocketsOf destroys, of the TCP connections that m names, those that
+// belong to one of the processes pids, in the way of DestroySockets.
+func DestroySocketsOf(ctx context.Context, pids []int, m Match) (n int, err error) {
+	inodes, err := socketsOf(pids)
+	if err != nil || len(inodes) == 0 {
+		return 0, err
+	}
+	k := kernel{family: unix.NETLINK_SOCK_DIAG}
+	n, err = k.destroy(ctx, m, func(s diagSocket) bool { return inodes[s.inode] })
+	return n, errors.Join(err, k.close())
+}
+
+// socketsOf gives the inodes of the sockets that the processes pids have open.
+// A process that has ended has none.
+func socketsOf(pids []int) (map[uint32]bool, error) {
+	inodes := map[uint32]bool{}
+	for _, pid := range pids {
+		dir := fmt.Sprintf("/proc/%d/fd", pid)
+		files, err := os.ReadDir(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list the sockets of process %d: %w", pid, err)
+		}
+		for _, f := range files {
+			target, err := os.Readlink(filepath.Join(dir, f.Name()))
+			if err != nil {
+				continue // closed in the meantime
+			}
+			var inode uint32
+			if _, err := fmt.Sscanf(target, "socket:[%d]", &inode); err == nil {
+				inodes[inode] = true
+			}
+		}
+	}
+	return inodes, nil
+}
+
+// anybodys stands for the connections of every process.
+func anybodys(diagSocket) bool { return true }
+
+func (k *kernel) destroy(ctx context.Context, m Match, whose func(diagSocket) bool) (n int, err error) {
 	m = m.normal()
 	if m == (Match{}) {
 		return 0, errors.New("destroy sockets: the match names neither end")
 	}
 	for _, family := range m.families() {
-		destroyed, err := k.destroyAll(ctx, family, m)
+		destroyed, err := k.destroyAll(ctx, family, m, whose)
 		n += destroyed
 		if err != nil {
 			return n, fmt.Errorf("destroy sockets: %w", explainDiag(err))
@@ -70,10 +116,11 @@ func (k *kernel) destroy(ctx context.Context, m Match) (n int, err error) {
 
 // destroyAll goes on until none is found: one that changes its place in the
 // kernel's table while that is read can be missed.
-func (k *kernel) destroyAll(ctx context.Context, family uint8, m Match) (n int, err error) {
+func (k *kernel) destroyAll(ctx context.Context, family uint8, m Match, whose func(diagSocket) bool) (n int, err error) {
 	const rounds = 4
 	for range rounds {
 		found, err := k.sockets(family, m)
+		found = slices.DeleteFunc(found, func(s diagSocket) bool { return !whose(s) })
 		if err != nil || len(found) == 0 {
 			return n, err
 		}

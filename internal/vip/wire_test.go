@@ -89,7 +89,8 @@ func TestFilterProgram(t *testing.T) {
 		{"local", Match{Local: netip.MustParseAddrPort("10.0.0.10:0")}, "07 10 1400 02 20 0000 ffffffff 0a00000a"},
 		{"remote port", Match{Remote: netip.AddrPortFrom(netip.Addr{}, 443)}, "08 0c 1000 00 00 0000 bb010000"},
 		{
-			"both", Match{Local: netip.MustParseAddrPort("10.0.0.10:0"), Remote: netip.MustParseAddrPort("[fd00::1]:80")},
+			"both",
+			Match{Local: netip.MustParseAddrPort("10.0.0.10:0"), Remote: netip.MustParseAddrPort("[fd00::1]:80")},
 			`07 10 3000 02 20 0000 ffffffff 0a00000a
 			 08 1c 2000 0a 80 0000 50000000 fd000000000000000000000000000001`,
 		},
