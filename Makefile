@@ -1,0 +1,75 @@
+# holdfast. "make help" says what there is.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+UNITDIR ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,/etc/systemd/system)
+
+GO       ?= go
+DEPS     ?= scripts/deps.sh
+FUZZTIME ?= 30s
+RUN      ?= .
+# Tests and the lab need root, for network namespaces; building does not.
+ROOT     := scripts/root.sh
+TOOL     := $(GO) tool -modfile=tools.mod
+GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.DEFAULT_GOAL := help
+.PHONY: help build test check race demo lab bench lint fuzz install deps clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/holdfast
+	@# The version is that of the commit: "holdfast version" reads the build's own stamp.
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags='-s -w' -o bin/holdfast ./cmd/holdfast
+
+test: deps build check ## Run every test, as root where one needs it
+	$(GO) test -count=1 -timeout=12m -exec=$(abspath $(ROOT)) -run='$(RUN)' ./...
+
+check:
+	@unformatted=$$(gofmt -l cmd internal *.go) && [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+
+race: deps build ## Run every test under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout=30m -exec=$(abspath $(ROOT)) -run='$(RUN)' ./...
+
+demo: deps build ## Break one thing after the other in a cloud of three controllers, and show what clients see
+	$(ROOT) bin/holdfast lab demo
+
+lab: deps build ## The same cloud, left up to play with
+	$(ROOT) bin/holdfast lab up
+
+bench: deps build ## Measure every fault of the lab, beside HAProxy with keepalived
+	$(ROOT) bin/holdfast lab bench
+
+lint: check ## golangci-lint, known vulnerabilities, go.mod
+	$(GOLANGCI) run
+	$(GO) mod tidy -diff
+	$(TOOL) govulncheck ./...
+
+fuzz: ## Fuzz every parser for FUZZTIME (30s) each
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+install: build ## Install the binary, the unit, man pages and completions (PREFIX, DESTDIR)
+	install -D -m 755 bin/holdfast $(DESTDIR)$(PREFIX)/bin/holdfast
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)/etc/holdfast/tls
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' packaging/systemd/holdfast.service > $(DESTDIR)$(UNITDIR)/holdfast.service
+	[ -e $(DESTDIR)/etc/default/holdfast ] || install -D -m 644 packaging/default/holdfast $(DESTDIR)/etc/default/holdfast
+	bin/holdfast man $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	bin/holdfast completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/holdfast
+	bin/holdfast completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_holdfast
+	bin/holdfast completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/holdfast.fish
+
+deps: ## Install what tests and the lab need, through apt, where it is missing
+	@$(DEPS)
+
+clean: ## Remove what was built
+	rm -rf bin
