@@ -7,6 +7,8 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.importCommand(),
 		a.validateCommand(),
+		a.statusCommand(),
+		a.eventsCommand(),
 		a.labCommand(),
 		a.versionCommand(),
 		a.manCommand(),

@@ -47,20 +47,20 @@ func madeByMerge(code string) bool {
 }
 
 // find adds a finding. Parts of it are words of other machines, so each is made
-// one line without control characters.
+// one line without anything that a terminal would obey.
 func (m *merger) find(severity Severity, code, subject, text, remedy string) {
 	m.out.Findings = append(m.out.Findings, Finding{
 		Severity: severity, Code: code, Subject: oneLine(subject), Text: oneLine(text), Remedy: oneLine(remedy),
 	})
 }
 
-// oneLine gives s with every control character replaced by a space.
+// oneLine gives s with a space for every character that does not print.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
+		if unicode.IsPrint(r) {
+			return r
 		}
-		return r
+		return ' '
 	}, s)
 }
 
@@ -94,7 +94,7 @@ func (m *merger) findUnreachable(a Answer) {
 		text += "; no service answers there: " + list(down)
 	}
 	m.find(Warning, CodeUnreachable, "controller "+a.Name, text,
-		"is the host up? then see systemctl status holdfast there")
+		"see systemctl status holdfast there, if the host can be reached")
 }
 
 func (m *merger) findImpostor(a Answer) {

@@ -82,7 +82,7 @@ func TestMergeFindings(t *testing.T) {
 		{"all is well", func([]Answer) {}, true, nil},
 		{
 			"a backup is unreachable", func(a []Answer) { lose(&a[2], "connection refused") }, false,
-			[]string{"controller ctl3: warning: its agent does not answer: connection refused; is the host up? then see systemctl status holdfast there"},
+			[]string{"controller ctl3: warning: its agent does not answer: connection refused; see systemctl status holdfast there, if the host can be reached"},
 		},
 		{
 			"a host is lost: one finding, not one for each service", func(a []Answer) {
@@ -90,11 +90,11 @@ func TestMergeFindings(t *testing.T) {
 				checkAll(a, "keystone", "ctl3", Down, "connect timed out")
 				checkAll(a, "nova", "ctl3", Down, "connect timed out")
 			}, false,
-			[]string{"controller ctl3: warning: its agent does not answer: no answer within 1s; no service answers there: keystone, nova; is the host up? then see systemctl status holdfast there"},
+			[]string{"controller ctl3: warning: its agent does not answer: no answer within 1s; no service answers there: keystone, nova; see systemctl status holdfast there, if the host can be reached"},
 		},
 		{
 			"the holder's agent is unreachable, its adverts are not", func(a []Answer) { lose(&a[0], "connection refused") }, false,
-			[]string{"controller ctl1: warning: its agent does not answer: connection refused; by its adverts it still holds VIP api; is the host up? then see systemctl status holdfast there"},
+			[]string{"controller ctl1: warning: its agent does not answer: connection refused; by its adverts it still holds VIP api; see systemctl status holdfast there, if the host can be reached"},
 		},
 		{
 			"nobody answers", func(a []Answer) {
@@ -104,9 +104,9 @@ func TestMergeFindings(t *testing.T) {
 			}, false,
 			[]string{
 				"cloud: no controller answers, so nothing is known; check that this host reaches the controllers' addresses, and that an agent runs there",
-				"controller ctl1: warning: its agent does not answer: no route to host; is the host up? then see systemctl status holdfast there",
-				"controller ctl2: warning: its agent does not answer: no route to host; is the host up? then see systemctl status holdfast there",
-				"controller ctl3: warning: its agent does not answer: no route to host; is the host up? then see systemctl status holdfast there",
+				"controller ctl1: warning: its agent does not answer: no route to host; see systemctl status holdfast there, if the host can be reached",
+				"controller ctl2: warning: its agent does not answer: no route to host; see systemctl status holdfast there, if the host can be reached",
+				"controller ctl3: warning: its agent does not answer: no route to host; see systemctl status holdfast there, if the host can be reached",
 			},
 		},
 		{

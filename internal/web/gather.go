@@ -143,19 +143,15 @@ func ask(ctx context.Context, client *http.Client, t Target, path string, query 
 
 // inWords says why no answer came.
 func inWords(err error, addr string) error {
-	host, port, splitErr := net.SplitHostPort(addr)
-	if splitErr != nil {
-		host, port = addr, "?"
-	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		return errors.New("was not waited for")
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return fmt.Errorf("no answer within %s", askTimeout)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("connection refused: the host is up, but nothing listens on port %s of %s", port, host)
+		return fmt.Errorf("connection refused: nothing listens at %s", addr)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return fmt.Errorf("no route to %s", host)
+		return fmt.Errorf("no route to %s", addr)
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the connection was closed before the answer was complete")
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -31,10 +30,9 @@ func say(body string) http.HandlerFunc {
 func TestGatherSaysWhyInWords(t *testing.T) {
 	closed := listen(t)
 	closed.Close()
-	_, port, _ := net.SplitHostPort(closed.Addr().String())
 	elsewhere := peer(t, "", func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") })
 	for want, target := range map[string]Target{
-		"connection refused: the host is up, but nothing listens on port " + port + " of 127.0.0.1": {"refused", closed.Addr().String()},
+		"connection refused: nothing listens at " + closed.Addr().String(): {"refused", closed.Addr().String()},
 		"no answer within 1s":                        peer(t, "hangs", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
 		"answered 503 Service Unavailable, want 200": peer(t, "busy", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }),
 		"answered 302 Found, want 200":               peer(t, "redirects", http.RedirectHandler("http://"+elsewhere.Addr, http.StatusFound).ServeHTTP),

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/status"
+)
+
+// eventsCommand is "holdfast events".
+func (a *app) eventsCommand() *cobra.Command {
+	var follow bool
+	var n int
+	cmd := &cobra.Command{
+		Use:   "events [--follow]",
+		Short: "Show the journal: each transition, its cause, and how long it took",
+		Long: `events shows what the local agent has in its journal, the oldest first: each change
+of a virtual IP, of HAProxy, of a service or of the spec, with its cause and how
+long it took. Times are UTC.
+
+With -o json it prints one event a line when it follows, and one object otherwise.`,
+		Example: `  holdfast events
+  holdfast events -n 0 --follow`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if n < 0 {
+				return usagef("-n is %d; how many of the newest events are wanted?", n)
+			}
+			if follow {
+				return a.followEvents(cmd.Context(), n)
+			}
+			return a.events(cmd.Context(), n)
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "F", false, "go on with each event as it happens, until Ctrl-C")
+	cmd.Flags().IntVarP(&n, "lines", "n", 50, "how many of the newest events; at most 1000")
+	return a.withRunDir(cmd)
+}
+
+func (a *app) events(ctx context.Context, n int) error {
+	answer, err := a.control().Events(ctx, n)
+	if err != nil {
+		return err
+	}
+	if a.asJSON() {
+		return a.printJSON(answer)
+	}
+	for _, e := range answer.Events {
+		if err := a.print(eventLine(e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) followEvents(ctx context.Context, n int) error {
+	show := func(e status.Event) error { return a.print(eventLine(e)) }
+	if a.asJSON() {
+		show = func(e status.Event) error { return a.printLine(e) }
+	}
+	for e, err := range a.control().Follow(ctx, n) {
+		if err == nil {
+			err = show(e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eventLine writes an event on one line: when, what about, what, how long it
+// took, and why.
+func eventLine(e status.Event) string {
+	line := fmt.Sprintf("%s  %s: %s", e.Time.UTC().Format("2006-01-02 15:04:05.000"), e.Subject, e.Text)
+	if e.Took > 0 {
+		line += ", took " + status.Brief(e.Took.Round(100*time.Microsecond))
+	}
+	if e.Cause != "" {
+		line += "; cause: " + e.Cause
+	}
+	return printable(line) + "\n"
+}

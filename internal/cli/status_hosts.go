@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"holdfast/internal/status"
+)
+
+// services writes one table for each set of hosts: a row for each service, a
+// column for each host. Hosts are named in the head where that fits, by number
+// where that fits, and where nothing does only those that are not up are.
+func (s *statusWriter) services() {
+	services := s.c.Services
+	if s.v.brief {
+		services = slices.DeleteFunc(slices.Clone(services), allUp)
+	}
+	groups := status.Group(services)
+	name := len("SERVICE")
+	for _, svc := range services {
+		name = max(name, len(svc.Name))
+	}
+	for _, g := range groups {
+		full := s.hostTable(g, name, s.fullCell, g.Hosts)
+		if full.width() <= s.v.width {
+			s.table(full)
+			continue
+		}
+		numbered := s.hostTable(g, name, shortCell, numbers(len(g.Hosts)))
+		if numbered.width() <= s.v.width {
+			s.table(numbered)
+			s.legend(g.Hosts)
+			continue
+		}
+		s.summary(g, name)
+	}
+	if n := len(s.c.Services) - len(services); n > 0 {
+		s.line("")
+		s.line(count(n, "more service") + " up on every host")
+	}
+}
+
+func allUp(s status.CloudService) bool {
+	return s.State == status.Up && !slices.ContainsFunc(s.Hosts, func(h status.CloudHost) bool { return h.State != status.Up || len(h.Views) > 0 })
+}
+
+// hostTable makes the table of a group with cells and column heads of some form.
+func (s *statusWriter) hostTable(g status.ServiceGroup, name int, form func(status.CloudHost) cell, heads []string) *table {
+	t := &table{head: words(append([]string{fmt.Sprintf("%-*s", name, "SERVICE"), "PORT ", "STATE   "}, heads...)...)}
+	for _, svc := range g.Services {
+		row := []cell{plain(svc.Name), plain(strconv.Itoa(svc.Port)), stateCell(svc.State)}
+		for _, h := range svc.Hosts {
+			row = append(row, form(h))
+		}
+		t.add(row...)
+	}
+	return t
+}
+
+func stateCell(state status.ServiceState) cell {
+	switch state {
+	case status.Up:
+		return marked("up", good)
+	case status.Down:
+		return marked("DOWN", bad)
+	}
+	return marked(string(state), warn)
+}
+
+// fullCell tells a host's state and, if it is not up, for how long.
+func (s *statusWriter) fullCell(h status.CloudHost) cell {
+	c := shortCell(h)
+	if h.State != status.Up && len(h.Views) == 0 {
+		c.text = strings.TrimSpace(c.text + " " + status.Age(s.c.Time, h.Since))
+	}
+	return c
+}
+
+// shortCell tells a host's state: "up", "DOWN", "drain", or "up/DOWN" when
+// HAProxys see it differently.
+func shortCell(h status.CloudHost) cell {
+	c := stateCell(h.State)
+	if h.State == status.Drain {
+		c.tone = calm
+	}
+	for _, v := range h.Views {
+		if word := stateCell(v.State).text; v.State != status.Unknown && !slices.Contains(strings.Split(c.text, "/"), word) {
+			c = marked(c.text+"/"+word, warn)
+		}
+	}
+	return c
+}
+
+func numbers(n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, "#"+strconv.Itoa(i+1))
+	}
+	return all
+}
+
+// legend says which host has which number.
+func (s *statusWriter) legend(hosts []string) {
+	text := "hosts:"
+	for i, h := range hosts {
+		word := fmt.Sprintf(" #%d %s", i+1, printable(h))
+		if len(text)+len(word) > s.v.width {
+			s.line(text)
+			text = "      "
+		}
+		text += word
+	}
+	s.line(text)
+}
+
+// summary tells of a group with more hosts than there are columns for.
+func (s *statusWriter) summary(g status.ServiceGroup, name int) {
+	t := &table{head: words(fmt.Sprintf("%-*s", name, "SERVICE"), "PORT ", "STATE   ", "HOSTS")}
+	for _, svc := range g.Services {
+		up, rest := 0, ""
+		for _, h := range svc.Hosts {
+			if h.State == status.Up {
+				up++
+			}
+			if c := s.fullCell(h); c.text != "up" {
+				rest += ", " + h.Name + " " + c.text
+			}
+		}
+		t.add(plain(svc.Name), plain(strconv.Itoa(svc.Port)), stateCell(svc.State), plain(fmt.Sprintf("%d of %d up%s", up, len(svc.Hosts), rest)))
+	}
+	s.table(t)
+}

@@ -1,0 +1,246 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"holdfast/internal/status"
+)
+
+var updateStatus = flag.Bool("update-status", false, "write the golden files of holdfast status anew")
+
+var statusNow = time.Date(2026, 11, 22, 10, 42, 7, 0, time.UTC)
+
+func past(d time.Duration) time.Time { return statusNow.Add(-d) }
+
+// cloudAnswers gives the answers of n controllers of a healthy cloud, the first
+// of which holds the VIP.
+func cloudAnswers(n int) []status.Answer {
+	var answers []status.Answer
+	for i := range n {
+		name := fmt.Sprintf("cloudcontrol%d", 1003+i)
+		s := &status.Snapshot{
+			Schema: 1, Time: statusNow, Version: "0.3.1", Cloud: "eqiad1", Controller: name, Started: past(76 * time.Hour),
+			Config:  status.Config{Digest: "3f2a91bc04de"},
+			HAProxy: status.HAProxy{State: status.HAProxyRunning, Version: "2.6.12", Since: past(75 * time.Hour)},
+			VIPs: []status.VIP{{
+				Name: "api", Addresses: []string{"10.64.20.10/24", "2001:db8::10/64"}, Hostname: "openstack.eqiad1.wikimediacloud.org",
+				State: status.Backup, Since: past(26 * time.Hour), Holder: "cloudcontrol1003",
+			}},
+		}
+		if i == 0 {
+			s.HAProxy.Connections, s.VIPs[0].State, s.VIPs[0].Present = 187, status.Active, true
+		}
+		for _, service := range []status.Service{{Name: "keystone", Port: 5000}, {Name: "glance", Port: 9292}, {Name: "nova", Port: 8774}} {
+			for j := range n {
+				service.Hosts = append(service.Hosts, status.Host{
+					Name: fmt.Sprintf("cloudcontrol%d", 1003+j), Address: fmt.Sprintf("10.64.20.%d:%d", 13+j, service.Port), State: status.Up, Since: past(50 * time.Hour),
+				})
+			}
+			s.Services = append(s.Services, service)
+		}
+		s.Services = append(s.Services, status.Service{Name: "designate", Port: 9001, Hosts: []status.Host{
+			{Name: "cloudservices1003", Address: "10.64.20.23:9001", State: status.Up, Since: past(50 * time.Hour)},
+			{Name: "cloudservices1004", Address: "10.64.20.24:9001", State: status.Up, Since: past(50 * time.Hour)},
+		}})
+		answers = append(answers, status.Answer{Name: name, Address: fmt.Sprintf("10.64.20.%d:9470", 13+i), Snapshot: s})
+	}
+	return answers
+}
+
+// setHost sets what the HAProxys of answers see of one host.
+func setHost(answers []status.Answer, service, host string, state status.ServiceState, since time.Duration, check string) {
+	for _, a := range answers {
+		for i := range a.Snapshot.Services {
+			for j := range a.Snapshot.Services[i].Hosts {
+				if h := &a.Snapshot.Services[i].Hosts[j]; a.Snapshot.Services[i].Name == service && h.Name == host {
+					h.State, h.Since, h.Check = state, past(since), check
+				}
+			}
+		}
+	}
+}
+
+func merged(answers []status.Answer) status.Cloud { return status.Merge(statusNow, "eqiad1", answers) }
+
+func degradedCloud(n int) status.Cloud {
+	a := cloudAnswers(n)
+	setHost(a, "nova", "cloudcontrol1004", status.Down, 3*time.Minute, "GET / answered 503, want 200")
+	setHost(a[2:], "glance", "cloudcontrol1004", status.Down, 2*time.Minute, "GET /healthcheck timed out after 2s")
+	setHost(a, "designate", "cloudservices1004", status.Drain, 20*time.Minute, "")
+	a[1].Snapshot.Config.Rejected = []status.Finding{{Severity: status.Error, Where: status.Position{File: "/etc/holdfast/holdfast.yaml", Line: 31, Column: 5}, Text: `unknown key "affinty"`, Remedy: `did you mean "affinity"?`}}
+	a[n-1].Snapshot.HAProxy = status.HAProxy{State: status.HAProxyHung, Version: "2.6.12", Since: past(4 * time.Second), Reason: "no answer for 300ms"}
+	return merged(a)
+}
+
+func lostCloud() status.Cloud {
+	a := cloudAnswers(3)
+	a[1].Snapshot.VIPs[0].State, a[1].Snapshot.VIPs[0].Present, a[1].Snapshot.VIPs[0].Since = status.Active, true, past(40*time.Second)
+	for _, service := range []string{"keystone", "glance", "nova"} {
+		setHost(a[1:], service, "cloudcontrol1003", status.Down, 39*time.Second, "connect timed out")
+	}
+	a[0].Snapshot, a[0].Error = nil, "no answer within 1s"
+	return merged(a)
+}
+
+func TestStatusText(t *testing.T) {
+	nobody := cloudAnswers(2)
+	for i := range nobody {
+		nobody[i].Snapshot, nobody[i].Error = nil, "no route to 10.64.20.13"
+	}
+	split := cloudAnswers(3)
+	split[2].Snapshot.VIPs[0].State, split[2].Snapshot.VIPs[0].Since = status.Active, past(time.Second)
+	for name, tt := range map[string]struct {
+		cloud status.Cloud
+		view  viewport
+	}{
+		"healthy":   {merged(cloudAnswers(3)), viewport{}},
+		"degraded":  {degradedCloud(3), viewport{}},
+		"lost":      {lostCloud(), viewport{}},
+		"nobody":    {merged(nobody), viewport{}},
+		"split":     {merged(split), viewport{}},
+		"ten":       {degradedCloud(10), viewport{}},
+		"forty":     {degradedCloud(40), viewport{}},
+		"wide":      {degradedCloud(10), viewport{width: 260}},
+		"colour":    {degradedCloud(3), viewport{colour: true}},
+		"brief":     {degradedCloud(3), viewport{brief: true}},
+		"one-alone": {merged(cloudAnswers(1)), viewport{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			goldenStatus(t, name+".txt", statusText(tt.cloud, tt.view))
+		})
+	}
+}
+
+func goldenStatus(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", "status", name)
+	if *updateStatus {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got); go test -update-status writes it anew:\n%s", path, diff)
+	}
+}
+
+// TestStatusFits proves that all but the findings, which are one line each, fits
+// into 100 columns with up to ten controllers, in ASCII.
+func TestStatusFits(t *testing.T) {
+	for n := 3; n <= 10; n++ {
+		text := statusText(degradedCloud(n), viewport{})
+		tables, _, _ := strings.Cut(text, "\nERROR")
+		tables, _, _ = strings.Cut(tables, "\nwarning")
+		for line := range strings.Lines(tables) {
+			if len(line) > defaultWidth+1 {
+				t.Errorf("%d controllers: %d columns: %s", n, len(line)-1, line)
+			}
+		}
+		if i := strings.IndexFunc(text, func(r rune) bool { return r > 126 }); i >= 0 {
+			t.Errorf("not ASCII: %q", text[i:])
+		}
+	}
+}
+
+// TestStatusIsSafe proves that no word of another machine reaches the terminal
+// as a command.
+func TestStatusIsSafe(t *testing.T) {
+	const hostile = "\x1b[2J\r\n\x9b0m"
+	a := cloudAnswers(2)
+	s := a[0].Snapshot
+	s.Cloud, s.Version, s.Config.Digest, s.HAProxy.Version, s.HAProxy.State = hostile, hostile, hostile, hostile, hostile
+	s.VIPs[0].Name, s.VIPs[0].Hostname, s.VIPs[0].Addresses[0] = hostile, hostile, hostile
+	s.Services[0].Name, s.Services[0].Hosts[0].Name, s.Services[0].Hosts[0].State = hostile, hostile, hostile
+	s.Findings = []status.Finding{{Severity: hostile, Text: hostile, Subject: hostile}}
+	a[1].Snapshot, a[1].Error, a[1].Name = nil, hostile, hostile
+	for _, width := range []int{40, 100} {
+		text := statusText(status.Merge(statusNow, "", a), viewport{width: width})
+		if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && (r < 32 || r > 126) }); i >= 0 {
+			t.Errorf("width %d: %q", width, text[i:min(len(text), i+40)])
+		}
+	}
+	if line := eventLine(status.Event{Subject: hostile, Text: hostile, Cause: hostile}); strings.ContainsAny(line[:len(line)-1], "\x1b\r\n\u009b") {
+		t.Errorf("event: %q", line)
+	}
+}
+
+func TestFrameFitsTheTerminal(t *testing.T) {
+	for _, size := range [][2]int{{80, 24}, {80, 50}, {100, 30}, {40, 10}, {20, 5}, {10, 2}, {300, 100}} {
+		v := viewport{width: size[0], height: size[1], colour: true}
+		got := frame(degradedCloud(3), v)
+		body := strings.TrimSuffix(strings.TrimPrefix(got, toTop), clearLine+clearBelow)
+		lines := strings.Split(body, clearLine+"\r\n")
+		if len(lines) > v.height {
+			t.Errorf("%v: %d lines", size, len(lines))
+		}
+		for _, line := range lines {
+			if n := visible(line); n > v.width && v.width > 2*foldIndent && !strings.HasPrefix(line, "...") {
+				t.Errorf("%v: %d columns: %q", size, n, line)
+			}
+		}
+	}
+}
+
+func TestFold(t *testing.T) {
+	for _, tt := range []struct {
+		line  string
+		width int
+		want  []string
+	}{
+		{"short", 40, []string{"short"}},
+		{"warning  one two three four five", 24, []string{"warning  one two three", "         four five"}},
+		{"\x1b[33mwarning\x1b[0m  one two three four five", 24, []string{"\x1b[33mwarning\x1b[0m  one two three", "         four five"}},
+		{strings.Repeat("x", 45), 30, []string{strings.Repeat("x", 30), "         " + strings.Repeat("x", 15)}},
+	} {
+		if diff := cmp.Diff(tt.want, fold(tt.line, tt.width)); diff != "" {
+			t.Errorf("fold(%q, %d) (-want +got):\n%s", tt.line, tt.width, diff)
+		}
+	}
+}
+
+func TestStatusExitCodes(t *testing.T) {
+	for want, cloud := range map[int]status.Cloud{exitDone: merged(cloudAnswers(3)), exitFailed: degradedCloud(3)} {
+		for _, output := range []string{"", "json"} {
+			var out bytes.Buffer
+			a := &app{stdio: Stdio{Out: &out, Err: &out}, output: output}
+			err := a.status(t.Context(), func(context.Context) (status.Cloud, error) { return cloud, nil })
+			if got := a.exitCode(err); got != want {
+				t.Errorf("exit code %d, want %d; output:\n%s", got, want, out.String())
+			}
+		}
+	}
+}
+
+// TestWatchAppends proves that a watch into a pipe is one block a second, and
+// that its end is no failure, however the cloud is.
+func TestWatchAppends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for output, want := range map[string]string{"": "\n\neqiad1  DEGRADED", "json": "}\n{\"schema\":1"} {
+			var out bytes.Buffer
+			a := &app{stdio: Stdio{Out: &out}, output: output}
+			ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+			defer cancel()
+			if err := a.watchStatus(ctx, func(context.Context) (status.Cloud, error) { return degradedCloud(3), nil }); err != nil {
+				t.Errorf("watch: %v", err)
+			}
+			if n := strings.Count(out.String(), want); n != 2 {
+				t.Errorf("%d blocks after the first, want 2:\n%s", n, out.String())
+			}
+		}
+	})
+}

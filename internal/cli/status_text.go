@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"holdfast/internal/status"
+)
+
+// defaultWidth is how many columns are used when there is no terminal to ask.
+const defaultWidth = 100
+
+// viewport is where text is shown.
+type viewport struct {
+	width  int // columns; 0 is defaultWidth
+	height int // lines, of a terminal
+	colour bool
+	brief  bool // services that are up on every host are only counted
+}
+
+// statusText is "holdfast status" for people: the VIPs, the controllers, every
+// service on every host, and then the findings, one line each.
+func statusText(c status.Cloud, v viewport) string {
+	if v.width <= 0 {
+		v.width = defaultWidth
+	}
+	s := statusWriter{c: c, v: v}
+	s.title()
+	s.vips()
+	s.controllers()
+	s.services()
+	s.findings()
+	return s.out.String()
+}
+
+type statusWriter struct {
+	c   status.Cloud
+	v   viewport
+	out strings.Builder
+}
+
+// line writes one line of plain text.
+func (s *statusWriter) line(text string) { s.out.WriteString(strings.TrimRight(text, " ") + "\n") }
+
+// table writes t, after an empty line.
+func (s *statusWriter) table(t *table) {
+	for i, line := range t.lines(s.v.colour) {
+		if i == 0 {
+			s.line("")
+		}
+		s.line(line)
+	}
+}
+
+func (s *statusWriter) title() {
+	word, tone := "healthy", good
+	if !s.c.Healthy {
+		word, tone = "DEGRADED", bad
+	}
+	name, at := printable(s.c.Cloud), s.c.Time.UTC().Format("2006-01-02 15:04:05 UTC")
+	pad := max(2, min(s.v.width, defaultWidth)-len(name)-2-len(word)-len(at))
+	s.line(name + "  " + paint(word, tone, s.v.colour) + strings.Repeat(" ", pad) + at)
+}
+
+func (s *statusWriter) vips() {
+	t := &table{head: words("VIP", "ADDRESS", "HELD BY", "SINCE", "HOSTNAME")}
+	for _, vip := range s.c.VIPs {
+		addresses := append(slices.Clone(vip.Addresses), "")
+		t.add(plain(vip.Name), plain(addresses[0]), holder(vip), plain(s.since(vip.Since)), plain(vip.Hostname))
+		for _, more := range addresses[1:max(1, len(addresses)-1)] {
+			t.add(plain(""), plain(more))
+		}
+	}
+	s.table(t)
+}
+
+func holder(v status.CloudVIP) cell {
+	switch {
+	case len(v.Holders) > 1:
+		return marked("TWO: "+strings.Join(v.Holders, ", "), bad)
+	case v.Holder == "":
+		return marked("NOBODY", bad)
+	case len(v.Holders) == 0:
+		return marked(v.Holder+" (no answer)", warn)
+	}
+	return marked(v.Holder, good)
+}
+
+// since gives the time, with the date when it was another day, and its age.
+func (s *statusWriter) since(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	layout := "15:04:05"
+	if t.UTC().Format(time.DateOnly) != s.c.Time.UTC().Format(time.DateOnly) {
+		layout = "01-02 15:04"
+	}
+	return t.UTC().Format(layout) + " (" + status.Age(s.c.Time, t) + ")"
+}
+
+func (s *statusWriter) controllers() {
+	t := &table{head: words("CONTROLLER", "ADDRESS", "AGENT", "HAPROXY", "CLIENTS", "VIPS", "SPEC")}
+	for _, c := range s.c.Controllers {
+		snap, address := c.Snapshot, c.Address
+		if addr, err := netip.ParseAddrPort(address); err == nil {
+			address = addr.Addr().String()
+		}
+		if snap == nil {
+			t.add(plain(c.Name), plain(address), cell{text: printable("NO ANSWER: " + c.Error), tone: bad, spans: true})
+			continue
+		}
+		t.add(plain(c.Name), plain(address), plain(snap.Version+" "+status.Age(s.c.Time, snap.Started)), s.haproxy(snap.HAProxy),
+			plain(strconv.Itoa(snap.HAProxy.Connections)), vipStates(snap.VIPs), specCell(snap.Config))
+	}
+	s.table(t)
+}
+
+func (s *statusWriter) haproxy(h status.HAProxy) cell {
+	c := marked(string(h.State), good)
+	if h.State != status.HAProxyRunning {
+		c = marked(strings.ToUpper(string(h.State)), bad)
+	}
+	return marked(strings.Join(strings.Fields(c.text+" "+h.Version+" "+status.Age(s.c.Time, h.Since)), " "), c.tone)
+}
+
+// vipStates gives the VRRP state of each VIP, with its name when there are several.
+func vipStates(vips []status.VIP) cell {
+	var all []string
+	for _, v := range vips {
+		word := string(v.State)
+		if len(vips) > 1 {
+			word = v.Name + ":" + word
+		}
+		all = append(all, word)
+	}
+	return plain(dash(strings.Join(all, " ")))
+}
+
+func specCell(c status.Config) cell {
+	if len(c.Rejected) > 0 {
+		return marked("file REFUSED", warn)
+	}
+	return plain(c.Digest)
+}
+
+func (s *statusWriter) findings() {
+	for i, f := range s.c.Findings {
+		if i == 0 {
+			s.line("")
+		}
+		word, t := string(f.Severity), calm
+		switch f.Severity {
+		case status.Error:
+			word, t = "ERROR", bad
+		case status.Warning:
+			t = warn
+		}
+		f.Severity = "" // said already
+		s.line(paint(fmt.Sprintf("%-7s", printable(word)), t, s.v.colour) + "  " + printable(f.String()))
+	}
+}
