@@ -1,0 +1,434 @@
+package haproxy_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+)
+
+// clients gives n client addresses.
+func (b *bench) clients(n int) []netip.Addr {
+	var all []netip.Addr
+	for i := range n {
+		all = append(all, netip.AddrFrom4([4]byte{127, b.a, b.b ^ byte(1+i/250), byte(1 + i%250)}))
+	}
+	return all
+}
+
+// mapping gives the host that each client gets.
+func (x *balancer) mapping(clients []netip.Addr) map[netip.Addr]string {
+	x.t.Helper()
+	got := make(map[netip.Addr]string)
+	for _, c := range clients {
+		got[c] = x.do(c, "GET", "/").body
+	}
+	return got
+}
+
+// moved gives the clients that are on another host in b than in a.
+func moved(a, b map[netip.Addr]string) (from map[string]int) {
+	from = make(map[string]int)
+	for c, host := range a {
+		if b[c] != host {
+			from[host]++
+		}
+	}
+	return from
+}
+
+// Two HAProxys that know nothing of each other send each of 200 clients to the
+// same host; a host that is lost, or added, moves its own share only.
+func TestSourceAffinity(t *testing.T) {
+	b := newBench(t, "ctl1", "ctl2", "ctl3", "ctl4")
+	hosts := b.service().Hosts
+	b.service().Hosts = hosts[:3]
+	one, two := b.start(1), b.start(2)
+	clients := b.clients(200)
+	before := one.mapping(clients)
+	share := make(map[string]int)
+	for _, h := range before {
+		share[h]++
+	}
+	t.Logf("shares: %v", share)
+	if len(share) != 3 {
+		t.Fatalf("shares %v, want three hosts", share)
+	}
+	if m := moved(before, one.mapping(clients)); len(m) > 0 {
+		t.Errorf("a second request went elsewhere: %v", m)
+	}
+	if m := moved(before, two.mapping(clients)); len(m) > 0 {
+		t.Errorf("the other HAProxy sends clients elsewhere: %v", m)
+	}
+
+	b.hosts["ctl2"].down()
+	one.awaitState("ctl2", status.Down)
+	two.awaitState("ctl2", status.Down)
+	lost := two.mapping(clients)
+	if m := moved(before, lost); len(m) != 1 || m["ctl2"] != share["ctl2"] {
+		t.Errorf("with ctl2 lost, clients moved from %v; want its %d only", m, share["ctl2"])
+	}
+	if m := moved(lost, one.mapping(clients)); len(m) > 0 {
+		t.Errorf("with ctl2 lost, the two disagree: %v", m)
+	}
+	b.hosts["ctl2"].up(t)
+	one.awaitState("ctl2", status.Up)
+	if m := moved(before, one.mapping(clients)); len(m) > 0 {
+		t.Errorf("with ctl2 back, some are elsewhere than before: %v", m)
+	}
+
+	b.service().Hosts = append([]spec.Host{hosts[3]}, hosts[:3]...) // order does not matter
+	after := b.start(3).mapping(clients)
+	for c, h := range after {
+		if h != before[c] && h != "ctl4" {
+			t.Errorf("%v moved from %s to %s for a host that was added", c, before[c], h)
+		}
+	}
+}
+
+func TestTokenAffinity(t *testing.T) {
+	b := newBench(t, "ctl1", "ctl2", "ctl3")
+	b.service().Affinity = spec.AffinityToken
+	one, two := b.start(1), b.start(2)
+	used := make(map[string]bool)
+	for i := range 30 {
+		token := fmt.Sprintf("gAAAAAB%d", i)
+		first := one.do(b.addr(240), "GET", "/", "X-Auth-Token", token).body
+		second := two.do(b.addr(241), "GET", "/", "X-Auth-Token", token).body
+		if first != second {
+			t.Errorf("token %s went to %s and %s", token, first, second)
+		}
+		used[first] = true
+	}
+	if len(used) != 3 {
+		t.Errorf("30 tokens used %v", used)
+	}
+}
+
+func TestCookieAffinity(t *testing.T) {
+	b := newBench(t, "ctl1", "ctl2", "ctl3")
+	b.service().Affinity = spec.AffinityCookie
+	one, two := b.start(1), b.start(2)
+	for range 5 {
+		r := one.get("/")
+		set := r.Get("Set-Cookie")
+		if !strings.Contains(set, "HttpOnly") || strings.Contains(set, "127.") || strings.Contains(set, r.body) || strings.Contains(set, "Secure") {
+			t.Errorf("Set-Cookie: %q", set)
+		}
+		cookie, _, _ := strings.Cut(set, ";")
+		for range 3 {
+			again := two.do(b.addr(249), "GET", "/", "Cookie", cookie)
+			if again.body != r.body {
+				t.Errorf("cookie of %s led to %s", r.body, again.body)
+			}
+		}
+		for name, h := range b.hosts {
+			for _, q := range h.seen() {
+				if q.Header.Get("Cookie") != "" {
+					t.Errorf("%s saw the cookie", name)
+				}
+			}
+		}
+	}
+}
+
+// What a client says of where it comes from does not reach a service.
+func TestForwardedHeaders(t *testing.T) {
+	b := newBench(t, "ctl1")
+	x := b.start(1)
+	x.do(b.addr(77), "GET", "/",
+		"X-Forwarded-For", "6.6.6.6", "x-forwarded-for", "6.6.6.7", "X-FORWARDED-PROTO", "gopher", "X-Forwarded-Host", "evil",
+		"X-Forwarded-Port", "666", "X-Forwarded-Prefix", "/evil", "X_Forwarded_For", "6.6.6.6", "X-Forwarded_Host", "evil",
+		"Forwarded", "for=6.6.6.6;host=evil", "X-Real-Ip", "6.6.6.6", "X_Real_IP", "6.6.6.6", "X-Auth-Token", "mine", "X-Forwarding", "kept")
+	seen := b.hosts["ctl1"].seen()
+	if len(seen) != 1 {
+		t.Fatalf("%d requests", len(seen))
+	}
+	got := make(map[string]string)
+	for name, values := range seen[0].Header {
+		got[strings.ToLower(name)] = strings.Join(values, ", ")
+	}
+	want := map[string]string{
+		"x-forwarded-for": b.addr(77).String(), "x-forwarded-proto": "http", "x-forwarded-port": fmt.Sprint(b.service().Port),
+		"x-forwarded-host": fmt.Sprintf("%v:%d", b.addr(1), b.service().Port), "x-auth-token": "mine", "x-forwarding": "kept",
+	}
+	for name, value := range want {
+		if got[name] != value {
+			t.Errorf("%s: %q, want %q", name, got[name], value)
+		}
+	}
+	for name, value := range got {
+		if strings.Contains(value, "6.6.6") || strings.Contains(value, "evil") {
+			t.Errorf("%s: %q reached the service", name, value)
+		}
+	}
+}
+
+// With TLS a service hears that its client used https, HTTP/2 is spoken, and
+// the cookie is for TLS only.
+func TestTLS(t *testing.T) {
+	b := newBench(t, "ctl1", "ctl2")
+	file := filepath.Join(t.TempDir(), "tls.pem")
+	write(t, file, selfSigned(t))
+	b.spec.VIPs[0].TLS = &spec.TLS{Certificate: file}
+	b.service().Affinity = spec.AffinityCookie
+	r := b.start(1).get("/")
+	if r.code != 200 || r.proto != "HTTP/2.0" || !strings.Contains(r.Get("Set-Cookie"), "; Secure") {
+		t.Errorf("%d %s %v", r.code, r.proto, r.Header)
+	}
+	for _, q := range b.hosts[r.body].seen() {
+		if got := q.Header.Get("X-Forwarded-Proto"); got != "https" {
+			t.Errorf("X-Forwarded-Proto: %q", got)
+		}
+	}
+}
+
+// Metadata of nova comes through neutron's proxy, whose X-Forwarded-For names
+// the instance.
+func TestKeepForwarded(t *testing.T) {
+	b := newBench(t, "ctl1")
+	b.service().KeepForwarded = true
+	b.start(1).do(b.addr(77), "GET", "/", "X-Forwarded-For", "10.9.8.7", "X_Forwarded_For", "6.6.6.6", "X-Forwarded_For", "6.6.6.6",
+		"X-Forwarded-Fox", "6.6.6.6", "X-Forwarded-Host", "evil", "X-Forwarded-Prefix", "/evil", "Forwarded", "for=6.6.6.6")
+	for _, q := range b.hosts["ctl1"].seen() {
+		for name, values := range q.Header {
+			if v := strings.Join(values, ","); strings.Contains(v, "6.6.6") || strings.Contains(v, "evil") {
+				t.Errorf("%s: %q reached the service", name, v)
+			}
+		}
+		if got := q.Header["X-Forwarded-For"]; len(got) != 1 || got[0] != "10.9.8.7" {
+			t.Errorf("X-Forwarded-For: %q", got)
+		}
+	}
+}
+
+// A TCP service: its clients learn of a dead host from the end of the
+// connection, and the next one goes elsewhere.
+func TestTCP(t *testing.T) {
+	b := newBench(t, "ctl1", "ctl2")
+	svc := b.service()
+	svc.Mode, svc.Check, svc.Affinity = spec.TCP, spec.Check{Layer: 4}, spec.AffinitySource
+	x := b.start(1)
+	first := x.get("/").body
+	release := make(chan struct{})
+	defer close(release)
+	b.hosts[first].set(func(s *standIn) { s.hang = release })
+	conn, err := net.Dial("tcp", netip.AddrPortFrom(x.vip, uint16(svc.Port)).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	x.eventually("one connection", func() bool { return x.states()[first].Sessions+x.states()[other(first)].Sessions == 1 })
+	b.hosts["ctl1"].listener.Close() // no new connections; those that are stay open
+	b.hosts["ctl2"].listener.Close()
+	x.awaitState("ctl1", status.Down)
+	x.awaitState("ctl2", status.Down)
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the connection to a dead host: %v, want its end", err)
+	}
+}
+
+// other gives the other of the two hosts.
+func other(name string) string {
+	if name == "ctl1" {
+		return "ctl2"
+	}
+	return "ctl1"
+}
+
+// Requests that are safe to repeat survive a host that fails them; one that is
+// not reaches one host once.
+func TestRetries(t *testing.T) {
+	for name, fail := range map[string]func(*standIn){
+		"500":   func(s *standIn) { s.code = 500 },
+		"503":   func(s *standIn) { s.code = 503 },
+		"crash": func(s *standIn) { s.crash = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, "ctl1", "ctl2", "ctl3")
+			b.service().SafePosts = []string{"/v3/auth/tokens"}
+			x := b.start(1)
+			bad := b.hosts["ctl1"]
+			bad.set(fail) // its health check stays good
+			clients := b.clients(40)
+			for _, c := range clients {
+				if r := x.do(c, "GET", "/"); r.code != 200 {
+					t.Errorf("GET from %v: %d %s", c, r.code, r.body)
+				}
+				if r := x.do(c, "POST", "/v3/auth/tokens"); r.code != 200 {
+					t.Errorf("safe POST from %v: %d %s", c, r.code, r.body)
+				}
+			}
+			if len(bad.seen()) < 5 {
+				t.Errorf("the bad host saw %d requests only; the test proves nothing", len(bad.seen()))
+			}
+			for _, h := range b.hosts {
+				h.set(func(*standIn) {})
+			}
+			failed := 0
+			for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
+				for _, c := range clients {
+					if x.do(c, method, "/").code != 200 {
+						failed++
+					}
+				}
+			}
+			total := 0
+			for _, h := range b.hosts {
+				total += len(h.seen())
+			}
+			if total != 4*len(clients) || failed == 0 || failed != len(bad.seen()) {
+				t.Errorf("%d unsafe requests reached hosts %d times; %d failed, %d at the bad host", 4*len(clients), total, failed, len(bad.seen()))
+			}
+		})
+	}
+}
+
+// A host that fails its check is out soon, and in words.
+func TestHealthChecks(t *testing.T) {
+	b := newBench(t, "ctl1", "ctl2", "ctl3")
+	b.service().Timeout.Check = 0 // as it comes
+	x := b.start(1)
+	if h := x.awaitState("ctl1", status.Up); h.Check != "GET /healthcheck answered 200" {
+		t.Errorf("up: %q", h.Check)
+	}
+	release := make(chan struct{})
+	defer close(release)
+	for _, fault := range []struct {
+		name, host string
+		do         func(*standIn)
+		want       string
+	}{
+		{"wrong status", "ctl1", func(s *standIn) { s.health = 503 }, "GET /healthcheck answered 503, want 200"},
+		{"hang", "ctl2", func(s *standIn) { s.hang = release }, "GET /healthcheck: no answer within 250ms"},
+		{"kill", "ctl3", func(s *standIn) { s.server.Close() }, "connection refused"},
+	} {
+		begun := time.Now()
+		b.hosts[fault.host].set(fault.do)
+		h := x.awaitState(fault.host, status.Down)
+		t.Logf("%s: down after %v", fault.name, time.Since(begun).Round(time.Millisecond))
+		if h.Check != fault.want {
+			t.Errorf("%s: %q, want %q", fault.name, h.Check, fault.want)
+		}
+	}
+
+	r := x.get("/")
+	if r.code != 503 || r.Get("Retry-After") == "" || !strings.Contains(r.body, "no host of api") || r.Get("Content-Type") != "application/json" {
+		t.Errorf("no host: %d %q %v", r.code, r.body, r.Header)
+	}
+	if r := x.get(haproxy.PingPath); r.code != 200 || r.body != haproxy.PingBody {
+		t.Errorf("ping: %d %q", r.code, r.body)
+	}
+}
+
+// A request that every host fails takes no host out.
+func TestOneBadRequest(t *testing.T) {
+	b := newBench(t, "ctl1", "ctl2", "ctl3")
+	x := b.start(1)
+	for _, h := range b.hosts {
+		h.set(func(s *standIn) { s.code = 500 })
+	}
+	for range 100 {
+		if r := x.get("/poison"); r.code != 500 {
+			t.Fatalf("GET /poison: %d %s", r.code, r.body)
+		}
+	}
+	for _, r := range x.rows() {
+		if r.Kind == haproxy.KindServer && (r.Downs > 0 || r.Status != "UP") {
+			t.Errorf("%s is %s, went down %d times", r.Name, r.Status, r.Downs)
+		}
+	}
+}
+
+// Drain is what the agent of the host says, and no answer changes nothing.
+func TestAgentCheck(t *testing.T) {
+	t.Parallel() // it waits for most of the time
+	b := newBench(t, "ctl1", "ctl2")
+	b.spec.Controllers[0].Address = b.addr(11) // the host ctl1 is a controller
+	agent := newFakeAgent(t, netip.AddrPortFrom(b.addr(11), 9471))
+	x := b.start(1)
+	agent.say("drain\n")
+	x.awaitState("ctl1", status.Drain)
+	if got := agent.asked.Load(); got == nil || *got != "ctl1 api" {
+		t.Errorf("HAProxy asked %v, want \"ctl1 api\"", got)
+	}
+	for range 20 {
+		if r := x.get("/"); r.body != "ctl2" {
+			t.Errorf("a drained host answered: %s", r.body)
+		}
+	}
+	agent.say("up ready\n")
+	x.awaitState("ctl1", status.Up)
+	agent.say("") // accepts and says nothing, as one that hangs
+	for n := agent.calls.Load(); agent.calls.Load() < n+3; time.Sleep(10 * time.Millisecond) {
+		if s := x.states()["ctl1"]; s.State != status.Up {
+			t.Fatalf("an agent that hangs took its host out: %+v", s)
+		}
+	}
+	agent.say("drain\n")
+	x.awaitState("ctl1", status.Drain)
+	agent.Close()
+	time.Sleep(1500 * time.Millisecond) // more than an interval: nothing is to happen
+	if s := x.states()["ctl1"]; s.State != status.Drain {
+		t.Errorf("the death of the agent changed the host: %+v", s)
+	}
+}
+
+// A fakeAgent answers agent checks.
+type fakeAgent struct {
+	net.Listener
+	answer, asked atomic.Pointer[string]
+	calls         atomic.Int64
+}
+
+func newFakeAgent(t *testing.T, at netip.AddrPort) *fakeAgent {
+	l, err := net.Listen("tcp", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &fakeAgent{Listener: l}
+	a.say("up ready\n")
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			a.calls.Add(1)
+			go a.converse(c)
+		}
+	}()
+	return a
+}
+
+func (a *fakeAgent) say(s string) { a.answer.Store(&s) }
+
+func (a *fakeAgent) converse(c net.Conn) {
+	defer c.Close()
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		return
+	}
+	line = strings.TrimSpace(line)
+	a.asked.Store(&line)
+	if answer := *a.answer.Load(); answer != "" {
+		fmt.Fprint(c, answer)
+		return
+	}
+	time.Sleep(5 * time.Second)
+}

@@ -1,0 +1,84 @@
+package haproxy
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+)
+
+// A Bind is an address that a configuration listens on.
+type Bind struct {
+	Frontend string
+	Address  netip.AddrPort
+	Line     int // of the configuration, from 1
+}
+
+// Binds gives the addresses that cfg, made by Render, listens on.
+func Binds(cfg []byte) []Bind {
+	var binds []Bind
+	forLines(cfg, func(n int, section []string, words []string) {
+		if len(words) < 2 || words[0] != "bind" || len(section) < 2 {
+			return
+		}
+		if at, err := netip.ParseAddrPort(words[1]); err == nil {
+			binds = append(binds, Bind{Frontend: section[1], Address: at, Line: n})
+		}
+	})
+	return binds
+}
+
+// ServerAddresses gives the address:port of each server of cfg, made by
+// Render, by "backend/server".
+func ServerAddresses(cfg []byte) map[string]netip.AddrPort {
+	servers := make(map[string]netip.AddrPort)
+	forLines(cfg, func(_ int, section []string, words []string) {
+		if len(words) < 3 || words[0] != "server" || len(section) < 2 {
+			return
+		}
+		if at, err := netip.ParseAddrPort(words[2]); err == nil {
+			servers[section[1]+"/"+words[1]] = at
+		}
+	})
+	return servers
+}
+
+// forLines calls f for each line of cfg that is in a section: with its number,
+// the words of the section's own line, and its words. Quoting is not looked at.
+func forLines(cfg []byte, f func(n int, section, words []string)) {
+	var section []string
+	n := 0
+	for line := range strings.Lines(string(cfg)) {
+		n++
+		words := strings.Fields(line)
+		switch {
+		case len(words) == 0 || words[0][0] == '#':
+		case line[0] != ' ' && line[0] != '\t':
+			section = words
+		default:
+			f(n, section, words)
+		}
+	}
+}
+
+// WithStateFile gives cfg with file as its server-state-file. "haproxy -c"
+// loads the states, and warns of each server that was down: no fault of the
+// configuration. Lines keep their numbers.
+func WithStateFile(cfg []byte, file string) []byte {
+	const key = "\n    server-state-file "
+	before, after, ok := bytes.Cut(cfg, []byte(key))
+	if !ok {
+		return cfg
+	}
+	_, rest, _ := bytes.Cut(after, []byte("\n"))
+	return bytes.Join([][]byte{before, []byte(key + word(file) + "\n"), rest}, nil)
+}
+
+// Line gives the n-th line of cfg, from 1, without the space around it.
+func Line(cfg []byte, n int) string {
+	for line := range strings.Lines(string(cfg)) {
+		if n--; n == 0 {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}

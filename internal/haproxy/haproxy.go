@@ -1,0 +1,106 @@
+// Package haproxy turns a spec into the configuration of HAProxy, and the
+// replies of HAProxy's sockets into values and the words of package status.
+//
+// It is pure: bytes in, bytes or values out. It starts nothing, opens nothing
+// and reads no clock; package process, below it, does. Facts about HAProxy are
+// from its configuration manual and management guide, versions 2.4 to 3.2, and
+// were tried on those.
+package haproxy
+
+import (
+	"hash/fnv"
+	"strings"
+
+	"holdfast/internal/spec"
+)
+
+// PingPath is answered by HAProxy itself, with 200 and PingBody, on the port of
+// every http service of every VIP. It tells that HAProxy accepts and answers;
+// it says nothing of any service.
+const (
+	PingPath = "/.holdfast/ping"
+	PingBody = "holdfast\n"
+)
+
+// The files that a configuration names, and those of package process beside
+// them, all in Local.RunDir.
+const (
+	RuntimeSocket = "haproxy.sock"  // the runtime API of the current worker
+	MasterSocket  = "master.sock"   // of the master, given on its command line
+	StateFile     = "haproxy.state" // server states, kept for the next worker
+)
+
+// ConfigFile is the configuration's name, in Local.StateDir.
+const ConfigFile = "haproxy.cfg"
+
+// Local is what the configuration takes from the host it is for. All else is
+// the same on every controller.
+type Local struct {
+	RunDir   string // of the sockets and the state file
+	StateDir string // where the agent keeps the configuration itself
+	// User and Group are what the worker runs as. Empty: as who starts it.
+	User, Group string
+	// MaxConn is the most client connections at once; see MaxConn. 0: what
+	// fits DefaultNoFile.
+	MaxConn int
+}
+
+// FrontendName gives the name of the frontend of service s on the i-th address
+// of v: "api-v4-nova", or "api-v4.2-nova" on the second IPv4 address.
+func FrontendName(v spec.VIP, i int, s spec.Service) string {
+	family, nth := "v4", 0
+	is4 := v.Addresses[i].Addr().Unmap().Is4()
+	if !is4 {
+		family = "v6"
+	}
+	for _, a := range v.Addresses[:i] {
+		if a.Addr().Unmap().Is4() == is4 {
+			nth++
+		}
+	}
+	name := v.Name + "-" + family
+	if nth > 0 {
+		name += "." + itoa(nth+1)
+	}
+	return proxyName(name + "-" + s.Name)
+}
+
+// BackendName gives the name of the backend of service s.
+func BackendName(s spec.Service) string { return proxyName(s.Name) }
+
+// ServerName gives the name of the server of host h in a backend.
+func ServerName(h spec.Host) string { return proxyName(h.Name) }
+
+// proxyName gives s with what HAProxy does not allow in the name of a proxy or
+// a server replaced by "_". Names from spec.Parse come out as they are.
+func proxyName(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', strings.ContainsRune("-_.:", r):
+			return r
+		}
+		return '_'
+	}, s)
+}
+
+// idBits is how many bits of a server's id reach the consistent hash: HAProxy
+// hashes id*4096+n for the n-th point of a server on the ring, in 32 bits
+// (lb_chash.c), so ids that differ above these bits only would share all points.
+const idBits = 20
+
+// serverIDs gives the id of each host: of its name alone, so that adding or
+// removing a host leaves every other where it is on the ring of the consistent
+// hash, on every controller. Names whose hashes collide get the next free id.
+func serverIDs(hosts []spec.Host) map[string]int {
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		names[i] = h.Name
+	}
+	return probeIDs(names, hashID)
+}
+
+func hashID(name string) int {
+	h := fnv.New32a()
+	h.Write([]byte(name)) // never fails
+	return int(h.Sum32()%(1<<idBits-1)) + 1
+}

@@ -1,0 +1,49 @@
+package haproxy
+
+import "holdfast/internal/spec"
+
+// The bounds of maxconn.
+const (
+	// DefaultNoFile is the limit of open files that is counted on where none
+	// is known: what a small container has.
+	DefaultNoFile = 20_000
+	// maxMaxConn is where more would not help the APIs of a cloud: kolla-ansible's figure.
+	maxMaxConn = 40_000
+	// minMaxConn is the least that is rendered, whatever the limit: HAProxy
+	// then refuses to start, and says which limit it wants.
+	minMaxConn = 100
+	// reservedFiles covers what HAProxy counts beside connections, listeners
+	// and checks: 3 for each of up to 128 threads, the sockets of the runtime
+	// and master APIs and their clients, and 10 that it sets aside (haproxy.c,
+	// compute_ideal_maxsock).
+	reservedFiles = 600
+)
+
+// MaxConn gives the most client connections at once that fit a hard limit of
+// nofile open files (RLIMIT_NOFILE) with the listeners and checks of s: each
+// connection needs two descriptors, one to the client and one to the host.
+// HAProxy raises the soft limit by itself, and refuses to start when the hard
+// one is too low for its maxconn.
+func MaxConn(s *spec.Spec, nofile uint64) int {
+	files := int(min(nofile, 4*maxMaxConn))
+	return min(max((files-reservedFiles-listeners(s)-checks(s))/2, minMaxConn), maxMaxConn)
+}
+
+// listeners counts the bind lines of s.
+func listeners(s *spec.Spec) int {
+	n := 0
+	for _, v := range s.VIPs {
+		n += len(v.Addresses) * len(s.Services)
+	}
+	return n
+}
+
+// checks counts the descriptors that health checks and agent checks may have
+// open at once.
+func checks(s *spec.Spec) int {
+	n := 0
+	for _, svc := range s.Services {
+		n += 2 * len(svc.Hosts)
+	}
+	return n
+}

@@ -1,0 +1,368 @@
+package haproxy_test
+
+import (
+	"bytes"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+)
+
+// replies gives what HAProxy 2.4, 2.6 and 3.2 answered to one command, by version.
+func replies(t testing.TB, command string) map[string][]byte {
+	t.Helper()
+	files, err := filepath.Glob("testdata/replies/" + command + "-*")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("replies to %s: %v, %v", command, files, err)
+	}
+	all := make(map[string][]byte)
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[strings.TrimSuffix(strings.TrimPrefix(filepath.Base(f), command+"-"), filepath.Ext(f))] = data
+	}
+	return all
+}
+
+func TestParseStat(t *testing.T) {
+	for version, reply := range replies(t, "stat") {
+		t.Run(version, func(t *testing.T) {
+			rows, err := haproxy.ParseStat(reply)
+			if err != nil || len(rows) != 4 {
+				t.Fatalf("%d rows, %v", len(rows), err)
+			}
+			if rows[0].Kind != haproxy.KindFrontend || rows[0].Proxy != "api-v4-nova" || rows[3].Kind != haproxy.KindBackend {
+				t.Errorf("rows %+v", rows)
+			}
+			up, down := rows[1], rows[2]
+			if up.Kind != haproxy.KindServer || up.Name != "ctl1" || up.Status != "UP" || up.CheckStatus != "L7OK" || up.CheckCode != 200 ||
+				up.Weight != 16 || up.ID != 1 || up.Total != 1 || up.Responses != [6]uint64{2: 1} {
+				t.Errorf("up: %+v", up)
+			}
+			if down.Status != "DOWN" || down.CheckStatus != "L4CON" || down.CheckText != "Connection refused" || down.Downs != 1 || down.Since != time.Second {
+				t.Errorf("down: %+v", down)
+			}
+			for cut := range reply {
+				if rows, err := haproxy.ParseStat(reply[:cut]); err == nil && len(rows) == 4 {
+					if rest := string(reply[cut:]); strings.TrimSpace(rest) != "" {
+						t.Errorf("cut before %q: no error", rest)
+					}
+				}
+			}
+		})
+	}
+	for _, bad := range []string{"", "\n", "# pxname,svname\na,b\n", "Permission denied\n", "# pxname,svname,status\na,b\n"} {
+		if rows, err := haproxy.ParseStat([]byte(bad)); err == nil {
+			t.Errorf("%q: %v, want an error", bad, rows)
+		}
+	}
+	rows, err := haproxy.ParseStat([]byte("# new,status,svname,pxname,\nx,UP,ctl1,nova,\n\n"))
+	if err != nil || len(rows) != 1 || rows[0].Name != "ctl1" {
+		t.Errorf("other columns: %+v, %v", rows, err)
+	}
+}
+
+func TestParseInfo(t *testing.T) {
+	for version, reply := range replies(t, "info") {
+		i, err := haproxy.ParseInfo(reply)
+		if err != nil || !strings.HasPrefix(i.Version, version) || i.PID == 0 || i.MaxConn != 100 || i.MaxSock < 200 || i.Stopping || i.Full() {
+			t.Errorf("%s: %+v, %v", version, i, err)
+		}
+	}
+	for _, bad := range []string{"", "Name: HAProxy\n", "Pid: 12", "Pid: -1\n", "Pid: 99999999999999999999\n"} {
+		if i, err := haproxy.ParseInfo([]byte(bad)); err == nil {
+			t.Errorf("%q: %+v, want an error", bad, i)
+		}
+	}
+}
+
+func TestParseProc(t *testing.T) {
+	for version, reply := range replies(t, "proc") {
+		p, err := haproxy.ParseProc(reply)
+		if err != nil {
+			t.Errorf("%s: %v", version, err)
+			continue
+		}
+		if p.Master.PID == 0 || p.Master.Reloads != 1 || p.Master.Failed != 0 || !strings.HasPrefix(p.Master.Version, version) {
+			t.Errorf("%s: master %+v", version, p.Master)
+		}
+		if len(p.Workers) != 1 || p.Workers[0].Reloads != 0 || len(p.Old) != 1 || p.Old[0].Reloads != 1 || p.Old[0].Uptime < time.Second {
+			t.Errorf("%s: workers %+v, old %+v", version, p.Workers, p.Old)
+		}
+	}
+	failed := "#<PID> <type> <reloads> <uptime> <version>\n14368 master 2 [failed: 1] 1d02h03m04s 2.6.12\n# workers\n16811 worker 1 0d00h00m02s 2.6.12\n# programs\n9 sidecar 0 0d00h00m02s -\n\n"
+	p, err := haproxy.ParseProc([]byte(failed))
+	want := haproxy.Processes{
+		Master:  haproxy.Process{PID: 14368, Reloads: 2, Failed: 1, Uptime: 26*time.Hour + 3*time.Minute + 4*time.Second, Version: "2.6.12"},
+		Workers: []haproxy.Process{{PID: 16811, Reloads: 1, Uptime: 2 * time.Second, Version: "2.6.12"}},
+	}
+	if d := cmp.Diff(want, p); d != "" || err != nil {
+		t.Errorf("a failed reload: %v\n%s", err, d)
+	}
+	for _, bad := range []string{"", "# workers\n1 worker 0 0d00h00m02s 2.6\n", "x master 0 0d00h00m02s 2.6\n", "1 master 0 [failed: 0d00h00m02s\n"} {
+		if p, err := haproxy.ParseProc([]byte(bad)); err == nil {
+			t.Errorf("%q: %+v, want an error", bad, p)
+		}
+	}
+}
+
+func TestParseMessages(t *testing.T) {
+	const text = `[NOTICE]   (14368) : haproxy version is 2.6.12
+[ALERT]    (14368) : config : parsing [/etc/a b.cfg:28] : 'hash-type' only supports 'consistent'.
+[ALERT] 325/093000 (77) : parsing [x.cfg:3]: missing '=' after it
+[WARNING]  (9) : config : backend 'a'
+   | has more to say
+[ALERT]    (14368) : config : Error(s) found in configuration file : a.cfg
+[ALERT]    (14368) : config : Fatal errors found in configuration.
+no form at all
+[ALERT]`
+	got := haproxy.ParseMessages(text)
+	want := []haproxy.Message{
+		{Severity: "NOTICE", PID: 14368, Text: "haproxy version is 2.6.12"},
+		{Severity: "ALERT", PID: 14368, File: "/etc/a b.cfg", Line: 28, Text: "'hash-type' only supports 'consistent'."},
+		{Severity: "ALERT", PID: 77, File: "x.cfg", Line: 3, Text: "missing '=' after it"},
+		{Severity: "WARNING", PID: 9, Text: "backend 'a' | has more to say"},
+		{Severity: "ALERT", PID: 14368, Text: "Error(s) found in configuration file : a.cfg"},
+		{Severity: "ALERT", PID: 14368, Text: "Fatal errors found in configuration. no form at all [ALERT]"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if bad := haproxy.Complaints(got); len(bad) != 3 || bad[0].String() != "line 28: 'hash-type' only supports 'consistent'." {
+		t.Errorf("complaints: %v", bad)
+	}
+}
+
+// rowOf makes the row of one server.
+func rowOf(name, state, check string, code int, text string) haproxy.Server {
+	return haproxy.Server{
+		Kind: haproxy.KindServer, Proxy: "nova", Name: name, Status: state, CheckStatus: check,
+		CheckCode: code, CheckText: text, CheckDesc: "Layer4 connection problem", Since: 90 * time.Second, Sessions: 3, Weight: 16,
+	}
+}
+
+func TestServices(t *testing.T) {
+	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	svc := spec.Service{
+		Name: "nova", Type: "compute", Port: 8774,
+		Check: spec.Check{Layer: 7, Method: "GET", Path: "/healthcheck", Expect: []spec.CodeRange{{From: 200, To: 200}, {From: 300, To: 399}}},
+		Hosts: []spec.Host{{Name: "ctl1", Address: netip.MustParseAddr("10.0.0.1")}},
+	}
+	for _, c := range []struct {
+		row  haproxy.Server
+		want status.ServiceState
+		all  status.ServiceState
+		text string
+	}{
+		{rowOf("ctl1", "UP", "L7OK", 200, ""), status.Up, status.Up, "GET /healthcheck answered 200"},
+		{rowOf("ctl1", "UP 1/2", "L7STS", 503, ""), status.Up, status.Up, "GET /healthcheck answered 503, want 200,300-399"},
+		{rowOf("ctl1", "DOWN", "L7STS", 404, ""), status.Down, status.Down, "GET /healthcheck answered 404, want 200,300-399"},
+		{rowOf("ctl1", "DOWN 1/3", "L7OK", 200, ""), status.Down, status.Down, "GET /healthcheck answered 200"},
+		{rowOf("ctl1", "DOWN (agent)", "L7OK", 200, ""), status.Down, status.Down, "GET /healthcheck answered 200"},
+		{rowOf("ctl1", "DRAIN (agent)", "L7OK", 200, ""), status.Drain, status.Down, "GET /healthcheck answered 200"},
+		{rowOf("ctl1", "MAINT (via a/b)", "", 0, ""), status.Drain, status.Down, "not checked yet"},
+		{rowOf("ctl1", "MAINT(resolution)", "", 0, ""), status.Drain, status.Down, "not checked yet"},
+		{rowOf("ctl1", "NOLB", "L7OKC", 404, ""), status.Drain, status.Down, "GET /healthcheck answered 404"},
+		{rowOf("ctl1", "UP", "INI", 0, ""), status.Unknown, status.Unknown, "not checked yet"},
+		{rowOf("ctl1", "no check", "", 0, ""), status.Unknown, status.Unknown, "not checked yet"},
+		{rowOf("ctl1", "DOWN", "L4CON", 0, "Connection refused"), status.Down, status.Down, "connection refused"},
+		{rowOf("ctl1", "DOWN", "L4CON", 0, "No route to host"), status.Down, status.Down, "no route to host"},
+		{rowOf("ctl1", "DOWN", "L4CON", 0, ""), status.Down, status.Down, "connection failed"},
+		{rowOf("ctl1", "DOWN", "L4TOUT", 0, ""), status.Down, status.Down, "no connection within 200ms"},
+		{rowOf("ctl1", "DOWN", "L7TOUT", 0, ""), status.Down, status.Down, "GET /healthcheck: no answer within 250ms"},
+		{rowOf("ctl1", "DOWN", "L7RSP", 0, ""), status.Down, status.Down, "GET /healthcheck: the answer is not HTTP"},
+		{rowOf("ctl1", "NEWSTATE", "L9NEW", 0, "Something New"), status.Unknown, status.Unknown, "layer4 connection problem: something new"},
+		{rowOf("other", "UP", "L7OK", 200, ""), status.Unknown, status.Unknown, "HAProxy does not have it"},
+	} {
+		s := &spec.Spec{Services: []spec.Service{svc}}
+		got := haproxy.Services(s, []haproxy.Server{c.row}, now)
+		if len(got) != 1 || len(got[0].Hosts) != 1 {
+			t.Fatalf("%+v", got)
+		}
+		h := got[0].Hosts[0]
+		if got[0].State != c.all || h.State != c.want || h.Check != c.text {
+			t.Errorf("%s %s: service %s, host %s, %q; want %s, %s, %q", c.row.Status, c.row.CheckStatus, got[0].State, h.State, h.Check, c.all, c.want, c.text)
+		}
+		if c.row.Name == "ctl1" && (!h.Since.Equal(now.Add(-90*time.Second)) || h.Address != "10.0.0.1:8774" || h.Sessions != 3 || h.Weight != 16) {
+			t.Errorf("host %+v", h)
+		}
+	}
+
+	svc.Hosts = append(svc.Hosts, spec.Host{Name: "ctl2", Address: netip.MustParseAddr("10.0.0.2")})
+	rows := []haproxy.Server{rowOf("ctl1", "UP", "L7OK", 200, ""), rowOf("ctl2", "DRAIN", "L7OK", 200, "")}
+	if got := haproxy.Services(&spec.Spec{Services: []spec.Service{svc}}, rows, now); got[0].State != status.Degraded {
+		t.Errorf("one up, one drained: %s", got[0].State)
+	}
+}
+
+func TestServerStates(t *testing.T) {
+	s := large(1, 2)
+	s.Services[0].Name, s.Services[0].Port = "nova", 18774
+	s.Services[0].Hosts = []spec.Host{{Name: "ctl1", Address: netip.MustParseAddr("127.0.0.11")}, {Name: "ctl2", Address: netip.MustParseAddr("127.0.0.12")}}
+	cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast"})
+	for version, reply := range replies(t, "state") {
+		got, err := haproxy.ServerStates(reply, cfg)
+		if err != nil {
+			t.Fatalf("%s: %v", version, err)
+		}
+		lines := strings.Split(strings.TrimSpace(string(got)), "\n")
+		// ctl2 has another port in the reply, and so begins afresh.
+		if len(lines) != 3 || lines[0] != "1" || !strings.HasPrefix(lines[2], "3 nova 1 ctl1 127.0.0.11 2 0 16 16 ") || !strings.HasSuffix(lines[2], " - 18774 - 0 0 - - 0") {
+			t.Errorf("%s: %q", version, lines)
+		}
+		again, err := haproxy.ServerStates(got, cfg)
+		if err != nil || !bytes.Equal(again, got) {
+			t.Errorf("%s: what it makes is not what it takes: %v", version, err)
+		}
+	}
+	moved := "1\n3 nova 1 ctl1 127.0.0.11 0 1 16 16 3 15 3 4 6 0 0 1 - 18774 - 0 99 6.6.6.6 6.6.6.6 666\n\n"
+	got, err := haproxy.ServerStates([]byte(moved), cfg)
+	if want := "1\n3 nova 1 ctl1 127.0.0.11 0 1 16 16 3 15 3 4 6 0 0 1 - 18774 - 0 0 - - 0\n"; string(got) != want || err != nil {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+	for _, bad := range []string{"", "2\n", "1", "1\n3 nova 1 ctl1 127.0.0.11\n", "1\n# x\n3 nova"} {
+		if got, err := haproxy.ServerStates([]byte(bad), cfg); err == nil {
+			t.Errorf("%q: %q, want an error", bad, got)
+		}
+	}
+}
+
+func TestReadsItsOwnConfiguration(t *testing.T) {
+	s := large(2, 2)
+	cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast"})
+	var got []string
+	for _, b := range haproxy.Binds(cfg) {
+		got = append(got, b.Frontend+" "+b.Address.String())
+		if !strings.HasPrefix(haproxy.Line(cfg, b.Line), "bind "+b.Address.String()) {
+			t.Errorf("line %d is %q", b.Line, haproxy.Line(cfg, b.Line))
+		}
+	}
+	want := []string{
+		"api-v4-service1 10.0.0.10:10000", "api-v4-service2 10.0.0.10:10001",
+		"api-v6-service1 [2001:db8::10]:10000", "api-v6-service2 [2001:db8::10]:10001",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	servers := haproxy.ServerAddresses(cfg)
+	if len(servers) != 4 || servers["service2/cloudcontrol0001"] != netip.MustParseAddrPort("10.0.1.1:10001") {
+		t.Errorf("servers %v", servers)
+	}
+	other := haproxy.WithStateFile(cfg, "/tmp/x y")
+	if !bytes.Contains(other, []byte("\n    server-state-file '/tmp/x y'\n")) || bytes.Contains(other, []byte("/run/holdfast/haproxy.state")) {
+		t.Error("the state file was not replaced")
+	}
+	if bytes.Count(other, []byte("\n")) != bytes.Count(cfg, []byte("\n")) {
+		t.Error("lines moved")
+	}
+}
+
+func TestMaxConn(t *testing.T) {
+	s := large(6, 3) // two addresses: 12 listeners; 36 checks
+	for _, c := range []struct {
+		nofile uint64
+		want   int
+	}{{0, 100}, {1024, 188}, {20_000, 9_676}, {1 << 40, 40_000}} {
+		if got := haproxy.MaxConn(s, c.nofile); got != c.want {
+			t.Errorf("MaxConn with %d files = %d, want %d", c.nofile, got, c.want)
+		}
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	for _, r := range replies(f, "stat") {
+		f.Add(r)
+	}
+	f.Add([]byte("# pxname,svname,status\n\"a,b\n"))
+	s := large(1, 1)
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		rows, err := haproxy.ParseStat(data)
+		if err == nil {
+			haproxy.Services(s, rows, time.Time{})
+		}
+	})
+}
+
+func FuzzParseInfo(f *testing.F) {
+	for _, r := range replies(f, "info") {
+		f.Add(r)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if i, err := haproxy.ParseInfo(data); err == nil && (i.PID <= 0 || i.Conns < 0 || i.MaxConn < 0) {
+			t.Errorf("%+v", i)
+		}
+	})
+}
+
+func FuzzParseProc(f *testing.F) {
+	for _, r := range replies(f, "proc") {
+		f.Add(r)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := haproxy.ParseProc(data)
+		for _, w := range append(append([]haproxy.Process{}, p.Workers...), p.Old...) {
+			if w.PID <= 0 || w.Uptime < 0 {
+				t.Errorf("%+v", w)
+			}
+		}
+		if err == nil && p.Master.PID <= 0 {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+func FuzzParseMessages(f *testing.F) {
+	f.Add("[ALERT]    (1) : config : parsing [a:1] : x\n  y")
+	f.Add("[WARNING]")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, m := range haproxy.ParseMessages(text) {
+			if strings.ContainsAny(m.String(), "\n\r") || m.Line < 0 {
+				t.Errorf("%q", m)
+			}
+		}
+	})
+}
+
+func FuzzServerStates(f *testing.F) {
+	for _, r := range replies(f, "state") {
+		f.Add(r)
+	}
+	cfg := haproxy.Render(large(1, 2), haproxy.Local{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		out, err := haproxy.ServerStates(data, cfg)
+		if err != nil {
+			return
+		}
+		if again, err := haproxy.ServerStates(out, cfg); err != nil || !bytes.Equal(again, out) {
+			t.Errorf("%q, %v, from %q", again, err, out)
+		}
+	})
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add(haproxy.Render(large(1, 1), haproxy.Local{RunDir: "/run/holdfast"}), 12)
+	f.Add([]byte("a\n bind\n bind x\n server\n server a b\n"), 0)
+	f.Fuzz(func(t *testing.T, cfg []byte, n int) {
+		haproxy.Line(cfg, n)
+		haproxy.ServerAddresses(cfg)
+		for _, b := range haproxy.Binds(haproxy.WithStateFile(cfg, "/x")) {
+			if !b.Address.IsValid() || b.Line < 1 {
+				t.Errorf("%+v", b)
+			}
+		}
+		if a, b := haproxy.Binds(cfg), haproxy.Binds(cfg); !reflect.DeepEqual(a, b) {
+			t.Errorf("%v and %v", a, b)
+		}
+	})
+}

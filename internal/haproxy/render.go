@@ -1,0 +1,278 @@
+package haproxy
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"holdfast/internal/spec"
+)
+
+// Timeouts, and the timing of health checks. A host that hangs is down after at most
+// interval + 2*checkTimeout + fastInterval: 0.85 s with three controllers.
+const (
+	defaultConnect = 500 * time.Millisecond
+	checkTimeout   = 250 * time.Millisecond
+	fastInterval   = 50 * time.Millisecond
+	downInterval   = time.Second
+	// Every controller's HAProxy checks every host, so the interval grows with
+	// their number: a service answers at most 10 checks a second.
+	intervalPerController              = 100 * time.Millisecond
+	minCheckInterval, maxCheckInterval = 200 * time.Millisecond, time.Second
+)
+
+// agentInterval is how often each agent is asked whether its hosts are drained.
+const agentInterval = time.Second
+
+// retryAfter is what a client of a service without a host is told to wait, in seconds.
+const retryAfter = 5
+
+// Render gives the configuration of HAProxy for s. It is the same on every
+// controller but for what l says, and has no warnings in "haproxy -c" once the
+// state file that it names is there.
+func Render(s *spec.Spec, l Local) []byte {
+	w := &writer{}
+	w.header(s, l)
+	w.global(s, l)
+	w.defaults(s, spec.HTTP)
+	w.proxies(s, spec.HTTP)
+	if hasMode(s, spec.TCP) {
+		w.defaults(s, spec.TCP)
+		w.proxies(s, spec.TCP)
+	}
+	return w.Bytes()
+}
+
+// A writer collects the lines of a configuration.
+type writer struct{ bytes.Buffer }
+
+// section begins a section.
+func (w *writer) section(words ...string) {
+	w.WriteByte('\n')
+	w.WriteString(strings.Join(words, " "))
+	w.WriteByte('\n')
+}
+
+// line adds a line to the section.
+func (w *writer) line(words ...string) {
+	w.WriteString("    ")
+	w.WriteString(strings.Join(words, " "))
+	w.WriteByte('\n')
+}
+
+// comment adds lines of prose to the section, and an empty line before them.
+func (w *writer) comment(lines ...string) {
+	w.WriteByte('\n')
+	for _, l := range lines {
+		w.line("# " + l)
+	}
+}
+
+// banner begins a part of the file with lines of prose.
+func (w *writer) banner(lines ...string) {
+	w.WriteByte('\n')
+	for _, l := range lines {
+		w.WriteString("# " + l + "\n")
+	}
+}
+
+func (w *writer) header(s *spec.Spec, l Local) {
+	w.WriteString("# HAProxy (2.4 or later) of cloud " + printable(s.Cloud) + ", made by holdfast from its spec.\n")
+	w.WriteString("# Do not edit: the agent writes " + printable(path.Join(l.StateDir, ConfigFile)) + " anew, and reloads\n")
+	w.WriteString("# HAProxy, when the spec changes. Apart from paths, user and maxconn it is the same on\n")
+	w.WriteString("# every controller, so that any of them sends a client to the same host.\n")
+}
+
+func (w *writer) global(s *spec.Spec, l Local) {
+	maxconn := l.MaxConn
+	if maxconn == 0 {
+		maxconn = MaxConn(s, DefaultNoFile)
+	}
+	w.section("global")
+	w.line("# Runtime API, for the agent alone. expose-fd hands the listening sockets to the")
+	w.line("# next worker, so that a reload refuses no connection.")
+	w.line("stats socket", word(path.Join(l.RunDir, RuntimeSocket)), "mode 600 level admin expose-fd listeners")
+	w.line("stats timeout 30s")
+	w.line("stats maxconn 50")
+	if l.User != "" {
+		w.line("user", word(l.User))
+	}
+	if l.Group != "" {
+		w.line("group", word(l.Group))
+	}
+	w.comment("What fits the limit of open files: two for each connection, one for each listener",
+		"and check. HAProxy does not start when it does not fit.")
+	w.line("maxconn", itoa(maxconn))
+	w.comment("Every request, and every server that goes up or down, to the system's log.")
+	w.line("log /dev/log len 4096 local0 info")
+	w.comment("After a reload the old worker finishes what it has: an image's upload or a console may",
+		"take hours. It is cut after a day, or 25 reloads, so that old workers cannot pile up.")
+	w.line("hard-stop-after 24h")
+	w.line("mworker-max-reloads 25")
+	w.comment("The states of the servers outlive a reload or a crash: a host that was down gets no",
+		"request before a check finds it up.")
+	w.line("server-state-file", word(path.Join(l.RunDir, StateFile)))
+	w.comment("Checks of many services of one host do not fall together.")
+	w.line("spread-checks 5")
+	if hasTLS(s) {
+		w.comment("TLS 1.2 and later; ciphers by the system's policy. No tickets: they would need keys",
+			"shared between controllers.")
+		w.line("ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets")
+		w.line("tune.ssl.default-dh-param 2048")
+	}
+}
+
+// defaults writes the defaults section of all proxies of mode.
+func (w *writer) defaults(s *spec.Spec, mode spec.Mode) {
+	w.section("defaults")
+	w.line("mode", string(mode))
+	w.line("log global")
+	w.line("option", string(mode)+"log")
+	w.line("option dontlognull")
+	w.line("load-server-state-from-file global")
+	if mode == spec.HTTP {
+		w.httpTimeouts()
+		w.httpConnections()
+		w.httpErrors()
+	} else {
+		w.tcpTimeouts()
+	}
+	w.retries(mode)
+	w.checkTiming(s, mode)
+}
+
+func (w *writer) httpTimeouts() {
+	w.comment("A host on the same network that does not accept within half a second will not, or lost",
+		"a packet; the next one is tried rather than the retransmission waited for.")
+	w.line("timeout connect", duration(defaultConnect))
+	w.line("timeout http-request 10s")
+	w.line("timeout http-keep-alive 10s")
+	w.line("timeout queue 10s")
+	w.line("timeout client 60s")
+	w.line("timeout client-fin 10s")
+	w.line("timeout server 60s")
+	w.line("timeout server-fin 10s")
+	w.line("timeout tunnel 1h")
+}
+
+func (w *writer) httpConnections() {
+	w.comment("Clients keep their connections. Hosts get a new one for each request: none can be closed",
+		"by an idle host at the moment a POST is sent on it, and a drained host is left at once.")
+	w.line("option http-server-close")
+	w.comment("On reload, tell the client of an idle connection to close it with its next answer",
+		"(HAProxy 2.4.13 and later), and do not cut it while its next request is on the way.")
+	w.line("option idle-close-on-response")
+}
+
+// httpErrors writes what a client gets when HAProxy has no answer to hand on:
+// JSON in the form of Keystone's errors, which OpenStack clients show.
+func (w *writer) httpErrors() {
+	w.comment("HAProxy's own errors, in the form that OpenStack clients show to people. That of a service",
+		"without a host, 503, is in its backend.")
+	w.httpError(502, "Bad Gateway", "the host closed the connection before it answered; what it did is not known")
+	w.httpError(504, "Gateway Timeout", "the host did not answer in time; what it did is not known")
+}
+
+// httpError writes what a client gets with code. A 503 says when to come again.
+func (w *writer) httpError(code int, title, text string) {
+	retry := ""
+	if code == 503 {
+		retry = " hdr Retry-After " + itoa(retryAfter)
+	}
+	w.line("http-error status", itoa(code), "content-type application/json string", word(errorBody(code, title, text))+retry)
+}
+
+// errorBody gives an error in the form of Keystone's.
+func errorBody(code int, title, text string) string {
+	quote := func(s string) string {
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(printable(s)) + `"`
+	}
+	return fmt.Sprintf(`{"error": {"code": %d, "title": %s, "message": %s}}`, code, quote(title), quote(text))
+}
+
+func (w *writer) tcpTimeouts() {
+	w.comment("Pools of database connections idle for long; keep-alives find a dead end.")
+	w.line("timeout connect", duration(defaultConnect))
+	w.line("timeout queue 10s")
+	w.line("timeout client 1h")
+	w.line("timeout client-fin 10s")
+	w.line("timeout server 1h")
+	w.line("option clitcpka")
+	w.line("option srvtcpka")
+}
+
+// retries says what HAProxy tries again. The response-timeout, 504 and
+// junk-response keywords are left out: see the comment that is written.
+func (w *writer) retries(mode spec.Mode) {
+	w.comment("A host that refuses: on to another one at once.")
+	w.line("retries 3")
+	w.line("option redispatch 1")
+	if mode != spec.HTTP {
+		return
+	}
+	w.comment("A request that a host did not answer, or answered with its own failure, goes to another",
+		"host; each backend restricts this to requests that are safe to repeat. Not on a timeout or",
+		"504: the call is long, not lost, and repeating it would double the load; a host that",
+		"hangs is found by its check, and its requests then end as empty-response.")
+	w.line("retry-on conn-failure empty-response 500 502 503")
+}
+
+// checkTiming says how health checks go in proxies of mode.
+func (w *writer) checkTiming(s *spec.Spec, mode spec.Mode) {
+	inter := checkInterval(s)
+	longest := inter + 2*checkTimeout + fastInterval
+	w.comment("A host is down after two failed checks: at once when it refuses or answers wrong, after",
+		fmt.Sprintf("%v at most when it hangs. A check has its own short timeout: \"timeout: {check: ...}\" in", longest),
+		"the spec is for a service that may be that slow when it is well. It is up again after",
+		"three good ones.",
+		"A failed request only brings the next check forward, which then decides (on-error",
+		"fastinter): one bad request, sent again and again, cannot take hosts out one by one.")
+	observe := "observe layer7"
+	if mode == spec.TCP {
+		observe = "observe layer4"
+	}
+	w.line("timeout check", duration(checkTimeout))
+	w.line("default-server check inter", duration(inter), "fastinter", duration(fastInterval),
+		"downinter", duration(downInterval), "fall 2 rise 3", observe, "error-limit 1 on-error fastinter")
+	if mode == spec.TCP {
+		w.comment("A client of a host that is down finds out now, and not when its connection times out.")
+		w.line("default-server on-marked-down shutdown-sessions")
+	}
+	w.comment("16 gives each host 256 points on the ring of the consistent hash: shares even to some",
+		"per cent. The same for all, so that only ids and health decide.")
+	w.line("default-server weight 16")
+}
+
+// checkInterval gives the time between two checks of a host by one HAProxy.
+func checkInterval(s *spec.Spec) time.Duration {
+	n := time.Duration(len(s.Controllers))
+	return min(max(n*intervalPerController, minCheckInterval), maxCheckInterval)
+}
+
+func hasMode(s *spec.Spec, mode spec.Mode) bool {
+	for _, svc := range s.Services {
+		if modeOf(svc) == mode {
+			return true
+		}
+	}
+	return false
+}
+
+// modeOf gives the mode of svc; the zero value is HTTP.
+func modeOf(svc spec.Service) spec.Mode {
+	if svc.Mode == spec.TCP {
+		return spec.TCP
+	}
+	return spec.HTTP
+}
+
+func hasTLS(s *spec.Spec) bool {
+	for _, v := range s.VIPs {
+		if v.TLS != nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,275 @@
+package haproxy
+
+import (
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"regexp"
+	"strings"
+	"time"
+
+	"holdfast/internal/spec"
+)
+
+// proxies writes the frontends and backends of the services of mode.
+func (w *writer) proxies(s *spec.Spec, mode spec.Mode) {
+	w.frontendBanner(mode)
+	for _, v := range s.VIPs {
+		for i := range v.Addresses {
+			for _, svc := range s.Services {
+				if modeOf(svc) == mode {
+					w.frontend(v, i, svc)
+				}
+			}
+		}
+	}
+	w.backendBanner(mode)
+	for _, svc := range s.Services {
+		if modeOf(svc) == mode {
+			w.backend(s, svc)
+		}
+	}
+}
+
+func (w *writer) frontendBanner(mode spec.Mode) {
+	w.banner("One frontend for each address of a VIP and each service, on the service's standard port.",
+		"\"transparent\": bound whether the address is here or not, so a takeover starts nothing.")
+	if mode == spec.TCP {
+		return
+	}
+	w.WriteString("# " + PingPath + " is answered by HAProxy itself; the agent asks it for a sign of life.\n")
+	w.WriteString("# X-Forwarded-* is what HAProxy sees, never what the client says; in the spellings with \"_\"\n")
+	w.WriteString("# too, which WSGI cannot tell apart. Forwarded is removed and not set: oslo.middleware\n")
+	w.WriteString("# prefers it to X-Forwarded-*, and does not understand its quotes.\n")
+}
+
+// frontend writes the frontend of svc on the i-th address of v.
+func (w *writer) frontend(v spec.VIP, i int, svc spec.Service) {
+	w.section("frontend", FrontendName(v, i, svc))
+	w.line(bindWords(v, i, svc)...)
+	if svc.Timeout.Client > 0 {
+		w.line("timeout client", duration(svc.Timeout.Client))
+	}
+	if modeOf(svc) == spec.HTTP {
+		w.frontendRules(v, svc)
+	}
+	w.line("default_backend", BackendName(svc))
+}
+
+func bindWords(v spec.VIP, i int, svc spec.Service) []string {
+	at := netip.AddrPortFrom(v.Addresses[i].Addr().Unmap(), uint16(svc.Port))
+	words := []string{"bind", at.String(), "transparent"}
+	if v.TLS == nil {
+		return words
+	}
+	words = append(words, "ssl crt", word(v.TLS.Certificate))
+	if modeOf(svc) == spec.HTTP {
+		words = append(words, "alpn h2,http/1.1")
+	}
+	return words
+}
+
+// Names of headers that tell where a request comes from, in any spelling that
+// WSGI makes one of: as extended regular expressions, since HAProxy may be
+// built without PCRE, and in lower case, as HAProxy has header names.
+const (
+	claims = "'^(x[-_]forwarded[-_]|x[-_]real[-_]ip$|forwarded$)'"
+	// claimsButFor leaves X-Forwarded-For alone.
+	claimsButFor = "'^(x_forwarded[-_]|x-forwarded_|x-forwarded-([^f]|f[^o]|fo[^r]|for.)|x[-_]real[-_]ip$|forwarded$)'"
+)
+
+func (w *writer) frontendRules(v spec.VIP, svc spec.Service) {
+	proto := "http"
+	if v.TLS != nil {
+		proto = "https"
+	}
+	ping := "if { path " + PingPath + " }"
+	w.line("http-request set-log-level silent", ping)
+	w.line(`http-request return status 200 content-type text/plain string "holdfast\n"`, ping)
+	if svc.KeepForwarded {
+		w.line("# X-Forwarded-For goes through: a part of OpenStack sets it, and means something else by it.")
+		w.line("http-request del-header", claimsButFor, "-m reg")
+	} else {
+		w.line("http-request del-header", claims, "-m reg")
+		w.line("http-request set-header X-Forwarded-For %[src]")
+	}
+	w.line("http-request set-header X-Forwarded-Proto", proto)
+	w.line("http-request set-header X-Forwarded-Host %[req.hdr(Host)]")
+	w.line("http-request set-header X-Forwarded-Port %[dst_port]")
+}
+
+func (w *writer) backendBanner(mode spec.Mode) {
+	w.banner("One backend for each service, with all its hosts.",
+		"A server's id comes from its host's name alone, and the consistent hash from the ids: every",
+		"HAProxy sends a client to the same host, with no table and no peers, and when a host comes",
+		"or goes only its own share of the clients moves.",
+		"agent-check asks the agent of that controller whether it is drained; no answer: no change.")
+	if mode == spec.TCP {
+		return
+	}
+	w.WriteString("# Only requests that are safe to repeat are retried once they were sent; any other only when\n")
+	w.WriteString("# the connection failed before that.\n")
+}
+
+func (w *writer) backend(s *spec.Spec, svc spec.Service) {
+	w.section("backend", BackendName(svc))
+	w.balance(s, svc)
+	w.check(s, svc)
+	if modeOf(svc) == spec.HTTP {
+		w.backendRules(svc)
+	}
+	w.backendTimeouts(svc.Timeout)
+	ids := serverIDs(svc.Hosts)
+	controllers := controllerAddresses(s)
+	for _, h := range svc.Hosts {
+		w.server(s, svc, h, ids[h.Name], controllers[h.Address])
+	}
+}
+
+// balance says which host a client gets.
+func (w *writer) balance(s *spec.Spec, svc spec.Service) {
+	affinity := svc.Affinity
+	if modeOf(svc) == spec.TCP && affinity != spec.AffinityNone {
+		affinity = spec.AffinitySource // there are no headers to go by
+	}
+	switch affinity {
+	case spec.AffinityNone:
+		w.line("balance leastconn")
+		w.line("default-server slowstart 10s")
+	case spec.AffinityCookie:
+		w.line("balance leastconn")
+		w.line("cookie", "HOLDFAST_"+cookieName(svc), "insert indirect nocache httponly"+secure(s))
+	case spec.AffinityToken:
+		w.line("balance hdr(X-Auth-Token)")
+		w.line("hash-type consistent")
+	default:
+		w.line("balance source")
+		w.line("hash-type consistent")
+	}
+}
+
+// secure marks the cookie as one for TLS only, where every VIP has TLS.
+func secure(s *spec.Spec) string {
+	for _, v := range s.VIPs {
+		if v.TLS == nil {
+			return ""
+		}
+	}
+	return " secure"
+}
+
+func cookieName(svc spec.Service) string {
+	return strings.ToUpper(strings.NewReplacer("-", "_", ".", "_", ":", "_").Replace(BackendName(svc)))
+}
+
+// cookieValue names host h in the cookie of svc: the same on every controller,
+// and telling a client neither its name nor its address.
+func cookieValue(svc spec.Service, h spec.Host) string {
+	f := fnv.New32a()
+	f.Write([]byte(svc.Name + "/" + h.Name)) // never fails
+	return fmt.Sprintf("%08x", f.Sum32())
+}
+
+// check says how a host is checked; a mere connect needs no line.
+func (w *writer) check(s *spec.Spec, svc spec.Service) {
+	if svc.Check.Layer != 7 {
+		return
+	}
+	w.line("option httpchk")
+	w.line("http-check send meth", word(checkMethod(svc)), "uri", word(svc.Check.Path),
+		"ver HTTP/1.1 hdr Host", word(checkHost(s)), "hdr User-Agent holdfast")
+	w.line("http-check expect status", codes(svc.Check.Expect))
+}
+
+func checkMethod(svc spec.Service) string {
+	if svc.Check.Method == "" {
+		return "GET"
+	}
+	return svc.Check.Method
+}
+
+// checkHost gives the Host header of health checks: what clients send.
+func checkHost(s *spec.Spec) string {
+	for _, v := range s.VIPs {
+		if v.Hostname != "" {
+			return v.Hostname
+		}
+	}
+	return "holdfast"
+}
+
+// codes gives ranges as HAProxy and people write them: "200,300-399".
+func codes(ranges []spec.CodeRange) string {
+	if len(ranges) == 0 {
+		return "200"
+	}
+	words := make([]string, len(ranges))
+	for i, r := range ranges {
+		words[i] = itoa(r.From)
+		if r.To > r.From {
+			words[i] += "-" + itoa(r.To)
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+// backendRules says what is retried, and what a client gets when there is no host.
+func (w *writer) backendRules(svc spec.Service) {
+	unless := "{ method GET HEAD OPTIONS }"
+	if len(svc.SafePosts) > 0 {
+		unless += " || { method POST } { path -m reg " + safePosts(svc.SafePosts) + " }"
+	}
+	w.line("http-request disable-l7-retry unless", unless)
+	// Not "http-request return … if { nbsrv eq 0 }": nbsrv is 0 in a worker
+	// that finishes what it has after a reload.
+	w.httpError(503, "Service Unavailable", "no host of "+svc.Name+" accepted the request; it was not carried out")
+}
+
+// safePosts gives one regular expression for paths, in which "*" stands for
+// any one segment.
+func safePosts(paths []string) string {
+	patterns := make([]string, len(paths))
+	for i, p := range paths {
+		patterns[i] = strings.ReplaceAll(regexp.QuoteMeta(p), `\*`, "[^/]+")
+	}
+	return word("^(" + strings.Join(patterns, "|") + ")$")
+}
+
+func (w *writer) backendTimeouts(t spec.Timeout) {
+	for _, x := range []struct {
+		name string
+		d    time.Duration
+	}{
+		{"connect", t.Connect}, {"queue", t.Queue}, {"server", t.Server}, {"tunnel", t.Tunnel}, {"check", t.Check},
+	} {
+		if x.d > 0 {
+			w.line("timeout", x.name, duration(x.d))
+		}
+	}
+}
+
+// server writes the line of host h of svc. agent reports whether the host is a
+// controller, whose agent can be asked.
+func (w *writer) server(s *spec.Spec, svc spec.Service, h spec.Host, id int, agent bool) {
+	name := ServerName(h)
+	words := []string{
+		"server", name, netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(id),
+	}
+	if modeOf(svc) == spec.HTTP && svc.Affinity == spec.AffinityCookie {
+		words = append(words, "cookie", cookieValue(svc, h))
+	}
+	if agent {
+		words = append(words, "agent-check agent-addr", h.Address.Unmap().String(), "agent-port", itoa(s.Agent.CheckPort),
+			"agent-inter", duration(agentInterval), `agent-send "`+name+" "+BackendName(svc)+`\n"`)
+	}
+	w.line(words...)
+}
+
+// controllerAddresses tells which addresses are those of controllers.
+func controllerAddresses(s *spec.Spec) map[netip.Addr]bool {
+	at := make(map[netip.Addr]bool, len(s.Controllers))
+	for _, c := range s.Controllers {
+		at[c.Address] = true
+	}
+	return at
+}

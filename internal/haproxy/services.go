@@ -1,0 +1,150 @@
+package haproxy
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+)
+
+// Services tells how the services of s are, by the rows of "show stat" that
+// were read at now. Services and hosts are in the order of s; a host that has
+// no row is Unknown.
+func Services(s *spec.Spec, rows []Server, now time.Time) []status.Service {
+	type key struct{ backend, server string }
+	found := make(map[key]*Server, len(rows))
+	for i := range rows {
+		if rows[i].Kind == KindServer {
+			found[key{rows[i].Proxy, rows[i].Name}] = &rows[i]
+		}
+	}
+	out := make([]status.Service, 0, len(s.Services))
+	for _, svc := range s.Services {
+		one := status.Service{Name: svc.Name, Type: svc.Type, Port: svc.Port}
+		for _, h := range svc.Hosts {
+			one.Hosts = append(one.Hosts, host(s, svc, h, found[key{BackendName(svc), ServerName(h)}], now))
+		}
+		one.State = serviceState(one.Hosts)
+		out = append(out, one)
+	}
+	return out
+}
+
+// host tells of host h of svc by its row, nil for none.
+func host(s *spec.Spec, svc spec.Service, h spec.Host, r *Server, now time.Time) status.Host {
+	out := status.Host{
+		Name: h.Name, Address: netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(),
+		State: status.Unknown, Since: now,
+	}
+	if r == nil {
+		out.Check = "HAProxy does not have it"
+		return out
+	}
+	out.State = hostState(r)
+	out.Since = now.Add(-r.Since)
+	out.Check = CheckWords(s, svc, r)
+	out.Sessions = r.Sessions
+	out.Weight = r.Weight
+	return out
+}
+
+// hostState gives the state of a server by its row.
+func hostState(r *Server) status.ServiceState {
+	word, _, _ := strings.Cut(r.Status, " ")
+	word, _, _ = strings.Cut(word, "(")
+	switch word {
+	case "UP":
+		if r.CheckStatus == "INI" || r.CheckStatus == "UNK" {
+			return status.Unknown // up until its first check says otherwise
+		}
+		return status.Up
+	case "DOWN":
+		return status.Down
+	case "DRAIN", "NOLB", "MAINT":
+		return status.Drain
+	}
+	return status.Unknown
+}
+
+// serviceState gives the state of a service by those of its hosts.
+func serviceState(hosts []status.Host) status.ServiceState {
+	n := make(map[status.ServiceState]int)
+	for _, h := range hosts {
+		n[h.State]++
+	}
+	switch {
+	case len(hosts) == 0 || n[status.Unknown] == len(hosts):
+		return status.Unknown
+	case n[status.Up] == len(hosts):
+		return status.Up
+	case n[status.Up] > 0:
+		return status.Degraded
+	case n[status.Unknown] > 0:
+		return status.Unknown
+	}
+	return status.Down
+}
+
+// CheckWords tells in words what the last check of r, a host of svc, found:
+// "GET /healthcheck answered 503, want 200", "connection refused".
+func CheckWords(s *spec.Spec, svc spec.Service, r *Server) string {
+	request := "connect"
+	if svc.Check.Layer == 7 {
+		request = checkMethod(svc) + " " + svc.Check.Path
+	}
+	timeout := svc.Timeout.Check
+	if timeout == 0 {
+		timeout = checkTimeout
+	}
+	switch r.CheckStatus {
+	case "INI", "UNK", "":
+		return "not checked yet"
+	case "L4OK":
+		return "accepts connections"
+	case "L7OK", "L7OKC":
+		return fmt.Sprintf("%s answered %d", request, r.CheckCode)
+	case "L7STS":
+		return fmt.Sprintf("%s answered %d, want %s", request, r.CheckCode, codes(svc.Check.Expect))
+	case "L7TOUT":
+		return fmt.Sprintf("%s: no answer within %v", request, timeout)
+	case "L7RSP":
+		return fmt.Sprintf("%s: the answer is not HTTP%s", request, because(r))
+	case "L4TOUT":
+		return fmt.Sprintf("no connection within %v", min(checkInterval(s), connectTimeout(svc)))
+	case "L4CON":
+		return refused(r)
+	case "SOCKERR":
+		return "HAProxy could not make the check" + because(r)
+	}
+	return strings.ToLower(r.CheckDesc) + because(r)
+}
+
+// because gives what HAProxy adds to the status of a check.
+func because(r *Server) string {
+	if r.CheckText == "" || r.CheckText == r.CheckDesc {
+		return ""
+	}
+	return ": " + strings.ToLower(r.CheckText)
+}
+
+// refused gives why a connection failed: HAProxy has the kernel's words for
+// it, with its own beside them in some versions.
+func refused(r *Server) string {
+	text := strings.TrimPrefix(r.CheckText, "Layer4 connection problem, ")
+	if text == "" || text == r.CheckDesc {
+		return "connection failed"
+	}
+	return strings.ToLower(text)
+}
+
+// connectTimeout gives how long a check waits for a connection at most, beside
+// its interval.
+func connectTimeout(svc spec.Service) time.Duration {
+	if svc.Timeout.Connect > 0 {
+		return svc.Timeout.Connect
+	}
+	return defaultConnect
+}
