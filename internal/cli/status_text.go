@@ -19,7 +19,9 @@ type viewport struct {
 	width  int // columns; 0 is defaultWidth
 	height int // lines, of a terminal
 	colour bool
-	brief  bool // services that are up on every host are only counted
+	// brief says that there is no room for all: findings come first, tables
+	// lose what does not fit, and services that are well are only counted.
+	brief bool
 }
 
 // statusText is "holdfast status" for people: the VIPs, the controllers, every
@@ -30,10 +32,15 @@ func statusText(c status.Cloud, v viewport) string {
 	}
 	s := statusWriter{c: c, v: v}
 	s.title()
+	if v.brief {
+		s.findings()
+	}
 	s.vips()
 	s.controllers()
 	s.services()
-	s.findings()
+	if !v.brief {
+		s.findings()
+	}
 	return s.out.String()
 }
 
@@ -48,6 +55,9 @@ func (s *statusWriter) line(text string) { s.out.WriteString(strings.TrimRight(t
 
 // table writes t, after an empty line.
 func (s *statusWriter) table(t *table) {
+	if s.v.brief {
+		t.narrow(s.v.width)
+	}
 	for i, line := range t.lines(s.v.colour) {
 		if i == 0 {
 			s.line("")

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -45,21 +47,43 @@ func (a *app) view() viewport {
 func (a *app) watchStatus(ctx context.Context, look look) error {
 	switch {
 	case a.asJSON():
-		return everySecond(ctx, look, func(c status.Cloud) error { return a.printLine(c) })
+		return everySecond(ctx, look, func(c status.Cloud) error { return a.printLine(c) }, nil)
 	case !isTerminal(a.stdio.Out):
-		return everySecond(ctx, look, func(c status.Cloud) error { return a.print(statusText(c, viewport{}) + "\n") })
+		return everySecond(ctx, look, func(c status.Cloud) error { return a.print(statusText(c, viewport{}) + "\n") }, nil)
 	}
 	if err := a.print(enterScreen); err != nil {
 		return err
 	}
 	defer io.WriteString(a.stdio.Out, leaveScreen) //nolint:errcheck // the terminal is gone
-	return everySecond(ctx, look, func(c status.Cloud) error { return a.print(frame(c, a.view())) })
+	return everySecond(ctx, look, func(c status.Cloud) error { return a.print(frame(c, a.view())) }, a.suspend)
 }
 
-// everySecond shows what look finds until ctx ends, which is no error.
-func everySecond(ctx context.Context, look look, show func(status.Cloud) error) error {
+// suspend is what Ctrl-Z does: the terminal is as it was until "fg". The kernel
+// may stop this thread a moment after the call, so SIGCONT is waited for.
+func (a *app) suspend() error {
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, syscall.SIGCONT)
+	defer signal.Stop(continued)
+	if err := a.print(leaveScreen); err != nil {
+		return err
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	<-continued
+	return a.print(enterScreen)
+}
+
+// everySecond shows what look finds until ctx ends, which is no error. A
+// suspend that is not nil is what to do at SIGTSTP.
+func everySecond(ctx context.Context, look look, show func(status.Cloud) error, suspend func() error) error {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
+	stops := make(chan os.Signal, 1)
+	if suspend != nil {
+		signal.Notify(stops, syscall.SIGTSTP)
+		defer signal.Stop(stops)
+	}
 	for {
 		cloud, err := look(ctx)
 		if ctx.Err() != nil {
@@ -74,6 +98,10 @@ func everySecond(ctx context.Context, look look, show func(status.Cloud) error) 
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-stops:
+			if err := suspend(); err != nil {
+				return err
+			}
 		case <-ticker.C:
 		}
 	}

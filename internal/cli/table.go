@@ -89,6 +89,17 @@ func (t *table) width() int {
 	return sum
 }
 
+// narrow leaves out columns from the end, but for the first three, until the
+// table fits into width.
+func (t *table) narrow(width int) {
+	for n := len(t.head) - 1; n >= 3 && t.width() > width; n-- {
+		t.head = t.head[:n]
+		for i, row := range t.rows {
+			t.rows[i] = row[:min(n, len(row))]
+		}
+	}
+}
+
 // lines gives the table, a head and a line for each row; nothing without rows.
 func (t *table) lines(colour bool) []string {
 	if len(t.rows) == 0 {
