@@ -47,5 +47,5 @@ if [ "$(id -u)" -ne 0 ]; then
 	as_root=(sudo)
 fi
 
-echo "deps: installing ${packages[*]} (${as_root[*]} apt-get install; no service is started)" >&2
+echo "deps: installing ${packages[*]} (${as_root[*]:+sudo }apt-get install; no service is started)" >&2
 "${as_root[@]}" "$PWD/apt-quietly.sh" "${packages[@]}" || give_up "apt-get has failed, see above"
