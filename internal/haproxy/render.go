@@ -21,6 +21,9 @@ const (
 	// their number: a service answers at most 10 checks a second.
 	intervalPerController              = 100 * time.Millisecond
 	minCheckInterval, maxCheckInterval = 200 * time.Millisecond, time.Second
+	// One HAProxy makes at most 500 checks a second, however large the spec:
+	// they must not take the processor from the requests.
+	intervalPerServer = 2 * time.Millisecond
 )
 
 // agentInterval is how often each agent is asked whether its hosts are drained.
@@ -248,7 +251,12 @@ func (w *writer) checkTiming(s *spec.Spec, mode spec.Mode) {
 // checkInterval gives the time between two checks of a host by one HAProxy.
 func checkInterval(s *spec.Spec) time.Duration {
 	n := time.Duration(len(s.Controllers))
-	return min(max(n*intervalPerController, minCheckInterval), maxCheckInterval)
+	servers := 0
+	for _, svc := range s.Services {
+		servers += len(svc.Hosts)
+	}
+	usual := min(max(n*intervalPerController, minCheckInterval), maxCheckInterval)
+	return max(usual, time.Duration(servers)*intervalPerServer)
 }
 
 func hasMode(s *spec.Spec, mode spec.Mode) bool {
