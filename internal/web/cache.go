@@ -21,6 +21,8 @@ const (
 type view struct {
 	cloud  status.Cloud
 	events []status.Event // of all controllers, newest first
+	// fragments has the page of this view, once some stream has asked for it.
+	fragments *fragments
 }
 
 // A cache keeps the newest view, and makes one at a time however many ask.
@@ -89,7 +91,7 @@ func (s *Server) look(ctx context.Context) view {
 	both.Go(func() { answers = Gather(ctx, others) })
 	both.Go(func() { events = newestFirst(append(events, GatherEvents(ctx, others, pageEvents)...), pageEvents) })
 	both.Wait()
-	return view{cloud: status.Merge(s.opt.Now(), "", s.inOrder(targets, answers)), events: events}
+	return view{cloud: status.Merge(s.opt.Now(), "", s.inOrder(targets, answers)), events: events, fragments: &fragments{}}
 }
 
 // inOrder gives the answers in the order of targets, with this controller's own.

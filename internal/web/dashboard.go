@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -121,7 +122,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 	ticker := time.NewTicker(streamInterval)
 	defer ticker.Stop()
 	for {
-		if s.sendParts(out, s.model(s.views.get(r.Context())), sent) != nil {
+		if err := sendNew(out, s.fragmentsOf(s.views.get(r.Context())), sent); err != nil {
 			return
 		}
 		select {
@@ -132,25 +133,51 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// sendParts sends each fragment that is not in sent as it is now.
-func (s *Server) sendParts(out stream, m model, sent map[string]string) error {
-	for _, name := range parts() {
-		html, err := s.page.render(name, m.steady())
-		if err != nil {
-			s.opt.Log.Error("the page cannot be shown", "error", err)
-			return err
+// fragments are the parts of the page for one view, made once for all streams.
+type fragments struct {
+	once sync.Once
+	all  []fragment
+}
+
+// A fragment is one part of the page, as the page's script takes it.
+type fragment struct {
+	ID    string `json:"id"`
+	HTML  string `json:"html"`
+	Title string `json:"title"` // of the whole page
+}
+
+func (s *Server) fragmentsOf(v view) []fragment {
+	if v.fragments == nil { // nobody has looked yet
+		return nil
+	}
+	v.fragments.once.Do(func() {
+		m := s.model(v).steady()
+		for _, name := range parts() {
+			html, err := s.page.render(name, m)
+			if err != nil {
+				s.opt.Log.Error("the page cannot be shown", "error", err)
+				return
+			}
+			v.fragments.all = append(v.fragments.all, fragment{name, string(html), m.Title})
 		}
-		if sent[name] == string(html) {
+	})
+	return v.fragments.all
+}
+
+// sendNew sends each fragment that is not in sent as it is now.
+func sendNew(out stream, all []fragment, sent map[string]string) error {
+	for _, f := range all {
+		if sent[f.ID] == f.HTML {
 			continue
 		}
-		data, err := json.Marshal(map[string]string{"id": name, "html": string(html), "title": m.Title})
+		data, err := json.Marshal(f)
 		if err != nil {
 			return fmt.Errorf("encode a fragment: %w", err)
 		}
 		if err := out.send(fmt.Appendf(nil, "event: part\ndata: %s\n\n", data)); err != nil {
 			return err
 		}
-		sent[name] = string(html)
+		sent[f.ID] = f.HTML
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func TestPageEscapes(t *testing.T) {
 	s.Services[0].Hosts[0].Check, s.Services[0].Hosts[0].State = hostile, status.Down
 	s.Services[0].Hosts[0].Name = hostile
 	a[1].Snapshot, a[1].Error, a[1].Address = nil, hostile, "javascript:alert(1)"
-	v := view{status.Merge(demoNow, "", a), []status.Event{{Controller: hostile, Text: hostile, Cause: hostile, Subject: hostile}}}
+	v := viewOf(a, []status.Event{{Controller: hostile, Text: hostile, Cause: hostile, Subject: hostile}})
 	server := demoServer(v)
 	html, err := server.page.render("page.html", server.model(v))
 	if err != nil {

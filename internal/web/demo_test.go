@@ -102,12 +102,16 @@ func demoHost(answers []status.Answer, service, host string, state status.Servic
 // demoViews are clouds in each condition that the page must show well.
 func demoViews() map[string]view {
 	return map[string]view{
-		"healthy":     {status.Merge(demoNow, "eqiad1", demoAnswers(3)), demoEvents()[2:]},
+		"healthy":     viewOf(demoAnswers(3), demoEvents()[2:]),
 		"degraded":    demoDegraded(),
 		"unreachable": demoUnreachable(),
 		"ten":         demoTen(),
 		"nothing":     demoNothing(),
 	}
+}
+
+func viewOf(answers []status.Answer, events []status.Event) view {
+	return view{cloud: status.Merge(demoNow, "eqiad1", answers), events: events, fragments: &fragments{}}
 }
 
 func demoDegraded() view {
@@ -119,7 +123,7 @@ func demoDegraded() view {
 	a[1].Snapshot.Config.Rejected = []status.Finding{{Severity: status.Error, Where: status.Position{File: "/etc/holdfast/holdfast.yaml", Line: 31, Column: 5}, Text: `unknown key "affinty"`, Remedy: `did you mean "affinity"?`}}
 	a[0].Snapshot.VIPs[0].Rejected = map[string]uint64{"source": 48121}
 	a[1].Snapshot.HAProxy.Restarts = 1
-	return view{status.Merge(demoNow, "eqiad1", a), demoEvents()}
+	return viewOf(a, demoEvents())
 }
 
 // demoUnreachable is the cloud 40 s after its first controller has lost power.
@@ -131,14 +135,14 @@ func demoUnreachable() view {
 	a[2].Snapshot.VIPs[0].Holder = demoName(1)
 	demoHost(a, "", demoName(0), status.Down, 39*time.Second, "connect timed out after 1s")
 	a[1].Snapshot.HAProxy.Connections = 203
-	return view{status.Merge(demoNow, "eqiad1", a), demoEvents()}
+	return viewOf(a, demoEvents())
 }
 
 func demoTen() view {
 	a := demoAnswers(10)
 	demoHost(a, "keystone", demoName(7), status.Down, 3*time.Hour, "connection refused")
 	demoHost(a, "", demoName(4), status.Drain, time.Hour, "")
-	return view{status.Merge(demoNow, "eqiad1", a), demoEvents()}
+	return viewOf(a, demoEvents())
 }
 
 func demoNothing() view {
@@ -146,7 +150,7 @@ func demoNothing() view {
 	for i := range a {
 		a[i].Snapshot, a[i].Clock, a[i].Error = nil, time.Time{}, "no route to 10.64.20.13"
 	}
-	return view{status.Merge(demoNow, "eqiad1", a), nil}
+	return viewOf(a, nil)
 }
 
 func demoEvents() []status.Event {

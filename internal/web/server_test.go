@@ -216,7 +216,7 @@ func TestStream(t *testing.T) {
 		case v := <-views:
 			return v
 		case <-ctx.Done():
-			return view{}
+			return view{fragments: &fragments{}}
 		}
 	}
 	url := start(t, s)
@@ -241,7 +241,7 @@ func TestStream(t *testing.T) {
 		t.Errorf("first fragments (-want +got):\n%s", diff)
 	}
 	later := healthy
-	later.cloud.Time = demoNow.Add(time.Second)
+	later.cloud.Time, later.fragments = demoNow.Add(time.Second), &fragments{}
 	views <- later
 	if e := nextEvent(t, lines); e.ID != "clock" || !strings.Contains(e.HTML, "10:42:08 UTC") {
 		t.Errorf("when only time has passed: %+v", e)
