@@ -1,0 +1,525 @@
+package keystone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// everything has all operations of a plan in it: updates, creates, a new
+// service and a definition too many.
+const everything = `
+f1 RegionOne glance image public http://127.0.0.2:PORT-glance/v2
+`
+
+func everyOption() PlanOptions { return PlanOptions{Create: true, Prune: true} }
+
+// withoutProxy makes the plan create a service.
+func withoutProxy(s *site) {
+	s.keystone.state.Endpoints = slices.DeleteFunc(s.keystone.state.Endpoints, func(e Record) bool { return e.ServiceType == "proxy" })
+	s.keystone.state.Services = slices.DeleteFunc(s.keystone.state.Services, func(e ServiceRecord) bool { return e.Type == "proxy" })
+}
+
+func TestApplyAndRollback(t *testing.T) {
+	s := newSite(t, everything)
+	first := s.keystone.snapshot()
+	a := s.applier()
+	plan := s.plan(a, everyOption())
+	proofs, err := a.Prober.Preflight(t.Context(), a.Client, s.spec, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range proofs {
+		if p.Problem != "" {
+			t.Errorf("%s: %s: %s", p.Service, p.Request, p.Problem)
+		}
+	}
+	journal, err := a.Apply(t.Context(), plan, everyOption())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := s.plan(a, everyOption()); !again.Empty() {
+		t.Errorf("there is still to do:\n%s", again.Diff())
+	}
+	for _, e := range s.keystone.snapshot().Endpoints {
+		if e.Enabled && strings.Contains(e.URL, ctlAddr) && e.Region == "RegionOne" {
+			t.Errorf("%s names the controller still: %s", e, e.URL)
+		}
+		if e.ID == "e9" && e != first.Endpoints[slices.IndexFunc(first.Endpoints, func(e Record) bool { return e.ID == "e9" })] {
+			t.Errorf("another region was changed: %+v", e)
+		}
+	}
+	journals, err := a.Journals.Latest()
+	if err != nil || len(journals) != 1 || journals[0].Name != journal || journals[0].End != Applied {
+		t.Fatalf("journals %+v, %v", journals, err)
+	}
+	result, err := s.applier().Rollback(t.Context(), journals, false)
+	if err != nil || len(result.Left) > 0 || result.Undone != len(plan.Changes) {
+		t.Fatalf("rollback: %+v, %v", result, err)
+	}
+	if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+		t.Errorf("after the rollback, -first +now:\n%s", diff)
+	}
+	if left, err := a.Journals.Latest(); err != nil || len(left) != 0 {
+		t.Errorf("there is still to roll back: %+v, %v", left, err)
+	}
+}
+
+// errKilled is what everything gives after the point at which a test kills.
+var errKilled = errors.New("killed")
+
+// killer lets so many steps happen and then none. A step is a request to
+// Keystone or a line of the journal; each has a moment before, one in the
+// middle of it and one after.
+type killer struct {
+	steps  int // made so far
+	at     int // the step that is cut short; from 1
+	moment int // 0 before, 1 in the middle, 2 after it
+	dead   bool
+	die    func()
+	kinds  []string // of the steps: "request", "line"
+}
+
+const moments = 3
+
+// step reports how much of the next step happens: 0 nothing, 1 a part, 2 all
+// but nobody hears of it, 3 all.
+func (k *killer) step(kind string) int {
+	if k.dead {
+		return 0
+	}
+	k.steps++
+	k.kinds = append(k.kinds, kind)
+	if k.steps == k.at {
+		k.dead = true
+		k.die()
+		return k.moment
+	}
+	return 3
+}
+
+// killedTransport sends requests as long as the killer lets it.
+type killedTransport struct {
+	*killer
+	next http.RoundTripper
+}
+
+func (k killedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	switch k.step("request") {
+	case 0, 1: // half a request does nothing
+		return nil, errKilled
+	case 2:
+		resp, err := k.next.RoundTrip(r.WithContext(context.WithoutCancel(r.Context())))
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		return nil, errors.Join(errKilled, err)
+	}
+	return k.next.RoundTrip(r)
+}
+
+// killedJournal writes lines as long as the killer lets it.
+type killedJournal struct {
+	*killer
+	*journalFile
+}
+
+func (k killedJournal) write(e Entry) error {
+	switch k.step("line") {
+	case 0:
+		return errKilled
+	case 1:
+		line, err := e.Encode()
+		if err == nil {
+			_, err = k.file.Write(line[:len(line)/2])
+		}
+		return errors.Join(errKilled, err)
+	case 2:
+		return errors.Join(errKilled, k.journalFile.write(e))
+	}
+	return k.journalFile.write(e)
+}
+
+// under puts a under k, and gives the context in which a lives.
+func (k *killer) under(t *testing.T, a *Applier) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	k.die = cancel
+	client := &a.Client.identity.HTTPClient
+	client.Transport = killedTransport{k, client.Transport}
+	a.wrap = func(w journalWriter) journalWriter { return killedJournal{k, w.(*journalFile)} }
+	return ctx
+}
+
+// everyMoment calls f for every moment at which something can be cut short.
+func everyMoment(kinds []string, f func(at, moment int)) {
+	for i, kind := range kinds {
+		for moment := range moments {
+			if kind == "line" || moment != 1 { // half a request is none
+				f(i+1, moment)
+			}
+		}
+	}
+}
+
+// TestKilledAtEveryStep kills an apply at every moment of every step; then a
+// rollback brings the first state back.
+func TestKilledAtEveryStep(t *testing.T) {
+	s := newSite(t, everything)
+	withoutProxy(s)
+	first := s.keystone.snapshot()
+	kinds := killApply(t, s, 0, 0)
+	rollBack(t, s)
+	kills := 0
+	everyMoment(kinds, func(at, moment int) {
+		if err := os.RemoveAll(s.dir); err != nil {
+			t.Fatal(err)
+		}
+		if made := killApply(t, s, at, moment); len(made) != at {
+			t.Fatalf("killed at step %d instead of %d", len(made), at)
+		}
+		kills++
+		rollBack(t, s)
+		if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+			t.Fatalf("killed at step %d (%s), moment %d: -first +after rollback:\n%s", at, kinds[at-1], moment, diff)
+		}
+	})
+	t.Logf("%d steps, killed at %d moments", len(kinds), kills)
+}
+
+// killApply applies, and is killed at a step; it gives the steps made.
+func killApply(t *testing.T, s *site, at, moment int) []string {
+	t.Helper()
+	a := s.applier()
+	a.Tell = func(string) {}
+	plan := s.plan(a, everyOption())
+	k := &killer{at: at, moment: moment}
+	_, err := a.Apply(k.under(t, a), plan, everyOption())
+	if (err == nil) != (at == 0) {
+		t.Fatalf("killed at step %d: apply gives %v", at, err)
+	}
+	return k.kinds
+}
+
+// rollBack does what "holdfast endpoints rollback" does.
+func rollBack(t *testing.T, s *site) {
+	t.Helper()
+	a := s.applier()
+	a.Tell = func(string) {}
+	journals, err := a.Journals.Latest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := a.Rollback(t.Context(), journals, false)
+	if err != nil || len(result.Left) > 0 {
+		t.Fatalf("rollback: %+v, %v", result, err)
+	}
+}
+
+// TestRollbackKilledAtEveryStep kills the rollback, too; the next one goes on.
+func TestRollbackKilledAtEveryStep(t *testing.T) {
+	s := newSite(t, "")
+	withoutProxy(s)
+	first := s.keystone.snapshot()
+	var kinds []string
+	kill := func(at, moment int) {
+		if err := os.RemoveAll(s.dir); err != nil {
+			t.Fatal(err)
+		}
+		killApply(t, s, 0, 0)
+		a := s.applier()
+		a.Tell = func(string) {}
+		k := &killer{at: at, moment: moment}
+		ctx := k.under(t, a)
+		journals, err := a.Journals.Latest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = a.Rollback(ctx, journals, false); (err == nil) != (at == 0) {
+			t.Fatalf("rollback killed at step %d: it gives %v", at, err)
+		}
+		kinds = k.kinds
+		rollBack(t, s)
+		if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+			t.Fatalf("rollback killed at step %d, moment %d: -first +after the second rollback:\n%s", at, moment, diff)
+		}
+	}
+	kill(0, 0)
+	everyMoment(slices.Clone(kinds), kill)
+}
+
+// TestApplyAfterKill goes on with a new plan, and undoes both applies at once.
+func TestApplyAfterKill(t *testing.T) {
+	s := newSite(t, everything)
+	first := s.keystone.snapshot()
+	killApply(t, s, 30, 2)
+	a := s.applier()
+	plan := s.plan(a, everyOption())
+	if plan.Empty() {
+		t.Fatal("nothing left to do: the test kills too late")
+	}
+	if _, err := a.Apply(t.Context(), plan, everyOption()); err != nil {
+		t.Fatal(err)
+	}
+	journals, err := a.Journals.Latest()
+	if err != nil || len(journals) != 2 {
+		t.Fatalf("%d journals to roll back, %v; want both", len(journals), err)
+	}
+	rollBack(t, s)
+	if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+		t.Errorf("-first +after rollback:\n%s", diff)
+	}
+}
+
+func TestApplyRefusesAnotherState(t *testing.T) {
+	s := newSite(t, "")
+	a := s.applier()
+	plan := s.plan(a, PlanOptions{})
+	s.keystone.state.Endpoints[0].URL += "/"
+	first := s.keystone.snapshot()
+	if _, err := a.Apply(t.Context(), plan, PlanOptions{}); !errors.Is(err, ErrChanged) {
+		t.Errorf("got %v, want %v", err, ErrChanged)
+	}
+	if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+		t.Error(diff)
+	}
+	if names, err := a.Journals.Names(); err != nil || len(names) > 0 {
+		t.Errorf("journals %v, %v", names, err)
+	}
+}
+
+// TestApplyRefusesMeanwhile has somebody change an endpoint while apply is at
+// work on another one.
+func TestApplyRefusesMeanwhile(t *testing.T) {
+	s := newSite(t, "")
+	a := s.applier()
+	plan := s.plan(a, PlanOptions{})
+	last := plan.Changes[len(plan.Changes)-1]
+	a.Tell = func(string) {
+		s.keystone.mu.Lock()
+		defer s.keystone.mu.Unlock()
+		i := slices.IndexFunc(s.keystone.state.Endpoints, func(e Record) bool { return e.ID == last.Before.ID })
+		s.keystone.state.Endpoints[i].URL = "http://somebody.example.org:5000/v3"
+	}
+	_, err := a.Apply(t.Context(), plan, PlanOptions{})
+	stopped, ok := errors.AsType[*StoppedError](err)
+	if !ok || !errors.Is(err, ErrChanged) || stopped.Done != len(plan.Changes)-1 {
+		t.Fatalf("got %v", err)
+	}
+	a.Tell = func(string) {}
+	rollBack(t, s)
+	now := s.keystone.snapshot().Endpoints
+	if i := slices.IndexFunc(now, func(e Record) bool { return e.ID == last.Before.ID }); now[i].URL != "http://somebody.example.org:5000/v3" {
+		t.Errorf("what somebody else did was undone: %+v", now[i])
+	}
+}
+
+func TestApplyLocks(t *testing.T) {
+	s := newSite(t, "")
+	a := s.applier()
+	plan := s.plan(a, PlanOptions{})
+	release, err := a.Journals.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Apply(t.Context(), plan, PlanOptions{}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+		t.Errorf("got %v, want the process that has the lock", err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Apply(t.Context(), plan, PlanOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestApplyStops breaks services at a change; what was done before can be undone.
+func TestApplyStops(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		breaks func(*site)
+		want   string
+		done   int
+	}{
+		{"the URL does not answer", func(s *site) { s.vip["glance"].Close() }, "does not answer, so nothing was changed", 0},
+		{"the URL answers 503", func(s *site) {
+			s.vip["proxy"].set(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
+		}, "HTTP status 503", 2},
+		{"tokens stay stale", func(s *site) { s.keystone.lag = 1 << 30 }, "caches of their own", 0},
+		{"another Keystone behind the VIP", func(s *site) {
+			other := newFake(s.t, State{})
+			other.next = 0x900000
+			s.vip["keystone"].set(other)
+		}, "they are not one Keystone", 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t, "")
+			first := s.keystone.snapshot()
+			a := s.applier()
+			if tt.want == "caches of their own" {
+				a.verifyFor = time.Second
+			}
+			plan := s.plan(a, PlanOptions{})
+			tt.breaks(s)
+			_, err := a.Apply(t.Context(), plan, PlanOptions{})
+			stopped, ok := errors.AsType[*StoppedError](err)
+			if !ok || !strings.Contains(err.Error(), tt.want) || stopped.Done != tt.done {
+				t.Fatalf("got %v after %+v, want %q after %d changes", err, stopped, tt.want, tt.done)
+			}
+			journal, err := a.Journals.Load(stopped.Journal)
+			if err != nil || journal.End != Stopped || journal.Error == "" {
+				t.Errorf("the journal ends with %q, %q, %v", journal.End, journal.Error, err)
+			}
+			rollBack(t, s)
+			if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+				t.Errorf("-first +after rollback:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestApplyWaitsForCaches(t *testing.T) {
+	s := newSite(t, "")
+	s.keystone.lag = 1 // one token after each change is stale
+	a := s.applier()
+	if _, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestApplyWithoutProject has tokens that do not see URLs with a project in them.
+func TestApplyWithoutProject(t *testing.T) {
+	s := newSite(t, "")
+	s.keystone.project = ""
+	a := s.applier()
+	if _, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRollbackLeavesWhatOthersDid(t *testing.T) {
+	s := newSite(t, everything)
+	a := s.applier()
+	if _, err := a.Apply(t.Context(), s.plan(a, everyOption()), everyOption()); err != nil {
+		t.Fatal(err)
+	}
+	edit := func(id string, f func(*Record)) {
+		for i := range s.keystone.state.Endpoints {
+			if s.keystone.state.Endpoints[i].ID == id {
+				f(&s.keystone.state.Endpoints[i])
+			}
+		}
+	}
+	edit("e1", func(e *Record) { e.URL = "http://elsewhere.example.org:5000/v3" })
+	s.keystone.state.Endpoints = slices.DeleteFunc(s.keystone.state.Endpoints, func(e Record) bool { return e.ID == "e4" })
+	journals, err := a.Journals.Latest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := s.applier().Rollback(t.Context(), journals, false)
+	if err != nil || len(result.Left) != 2 {
+		t.Fatalf("got %+v, %v", result, err)
+	}
+	for i, want := range []string{"--force puts that back", "openstack endpoint create --region RegionOne"} {
+		if !strings.Contains(result.Left[i], want) {
+			t.Errorf("%q is not in %q", want, result.Left[i])
+		}
+	}
+	journals, err = a.Journals.Latest()
+	if err != nil || len(journals) != 1 {
+		t.Fatalf("the journal is not offered again: %v, %v", journals, err)
+	}
+	result, err = s.applier().Rollback(t.Context(), journals, true)
+	if err != nil || len(result.Left) != 1 || result.Undone != 1 {
+		t.Fatalf("with force: %+v, %v", result, err)
+	}
+}
+
+// TestRollbackWithKeystoneBroken loses the Keystone that the environment names,
+// which is the one that the catalog names now.
+func TestRollbackWithKeystoneBroken(t *testing.T) {
+	s := newSite(t, "")
+	first := s.keystone.snapshot()
+	a := s.applier()
+	if _, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.vip["keystone"].Close()
+	auth := s.auth()
+	auth.URL = fmt.Sprintf("http://localhost:%d/v3", s.ports["keystone"])
+	journals, err := a.Journals.Latest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	client, err := ConnectFor(t.Context(), auth, journals, func(line string) { told = append(told, line) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Client = client
+	if _, err := a.Rollback(t.Context(), journals, false); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+		t.Errorf("-first +after rollback:\n%s", diff)
+	}
+	if !strings.Contains(strings.Join(told, "\n"), "refused") || !strings.Contains(strings.Join(told, "\n"), ctlAddr) {
+		t.Errorf("told %q", told)
+	}
+	auth.Password = NewSecret("wrong")
+	if _, err := ConnectFor(t.Context(), auth, journals, func(string) {}); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("with a wrong password: %v", err)
+	}
+}
+
+// TestNoSecretIsWritten looks for the password and the tokens in all that was
+// said and written, of an apply that fails.
+func TestNoSecretIsWritten(t *testing.T) {
+	s := newSite(t, everything)
+	a := s.applier()
+	var said strings.Builder
+	a.Tell = func(line string) { said.WriteString(line + "\n") }
+	a.verifyFor = time.Millisecond
+	plan := s.plan(a, everyOption())
+	s.vip["keystone"].set(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// What a debugging proxy might do.
+		refuse(w, http.StatusTeapot, "you said correct-horse with "+r.Header.Get("X-Auth-Token"))
+	}))
+	_, err := a.Apply(t.Context(), plan, everyOption())
+	fmt.Fprintf(&said, "%v %+v\n%v\n", err, err, a.Client.token.ID)
+	fmt.Fprintf(&said, "%v %+v %#v %q %s\n", s.auth(), s.auth(), s.auth(), s.auth().Password, s.auth().Who())
+	proofs, err := a.Prober.Preflight(t.Context(), a.Client, s.spec, plan)
+	fmt.Fprintf(&said, "%+v %v", proofs, err)
+	files, err := filepath.Glob(filepath.Join(s.dir, "*"))
+	if err != nil || len(files) < 2 {
+		t.Fatalf("no journal: %v, %v", files, err)
+	}
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: mode %v, %v", file, info.Mode(), err)
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said.Write(data)
+	}
+	if !strings.Contains(said.String(), "you said (hidden)") {
+		t.Errorf("the test proves nothing: %s", said.String())
+	}
+	for _, secret := range []string{"correct-horse", "gAAAA-"} {
+		if strings.Contains(said.String(), secret) {
+			t.Errorf("%q was written: %s", secret, said.String())
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package keystone
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"holdfast/internal/catalog"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+)
+
+// say adds a finding.
+func (p *planner) say(f status.Finding) { p.findings = append(p.findings, f) }
+
+// about adds a finding about one endpoint.
+func (p *planner) about(e Record, severity status.Severity, code, text, remedy string) {
+	p.say(status.Finding{Severity: severity, Code: code, Subject: e.String() + " " + e.ID, Text: text, Remedy: remedy})
+}
+
+// checkRegion reports whether Keystone has the spec's region, and says so when
+// it has not: that mistake makes every plan empty.
+func (p *planner) checkRegion() bool {
+	regions := p.state.Regions
+	if len(regions) == 0 || slices.Contains(regions, p.spec.Region) {
+		return true
+	}
+	remedy := "Keystone has " + strings.Join(regions, ", ")
+	if near, ok := catalog.Nearest(p.spec.Region, regions); ok {
+		remedy += fmt.Sprintf("; did you mean %q?", near)
+	} else {
+		remedy += `; correct "region" in the spec`
+	}
+	p.say(status.Finding{
+		Severity: status.Error, Code: "unknown-region", Subject: "region " + p.spec.Region,
+		Text: fmt.Sprintf("Keystone has no region %q, which the spec names", p.spec.Region), Remedy: remedy,
+	})
+	return false
+}
+
+// sayNoVIP says once for each interface that no VIP serves it.
+func (p *planner) sayNoVIP(r *Row) {
+	if p.saidNoVIP[r.Interface] {
+		return
+	}
+	p.saidNoVIP[r.Interface] = true
+	p.say(status.Finding{
+		Severity: status.Info, Code: "no-vip", Subject: "interface " + r.Interface,
+		Text:   fmt.Sprintf("no VIP of the spec serves the %s interface, so its endpoints are not touched", r.Interface),
+		Remedy: fmt.Sprintf(`add it to "endpoints" of a VIP, if %s clients are to use the VIP`, r.Interface),
+	})
+}
+
+// sayWhere says where r points, when that is not where it should.
+func (p *planner) sayWhere(r *Row, svc spec.Service, vip spec.VIP) {
+	at, err := locate(r.URL)
+	if err != nil {
+		return // said already
+	}
+	remedy := "it is to be " + r.Target
+	switch who := p.whose(at, svc); {
+	case who != "":
+		p.about(r.Record, status.Warning, "single-controller",
+			fmt.Sprintf("%s names %s, and nothing answers when that is down", r.URL, who), remedy)
+	case p.isVIP(at, vip):
+	default:
+		p.about(r.Record, status.Warning, "not-the-vip", fmt.Sprintf("%s does not point at the VIP", r.URL), remedy)
+	}
+	if vip.TLS != nil && at.scheme == "http" && svc.Mode == spec.HTTP {
+		p.about(r.Record, status.Warning, "no-tls", fmt.Sprintf("%s is http, and the VIP has TLS", r.URL), remedy)
+	}
+	if strings.HasPrefix(r.Target, "http:") && at.scheme == "https" {
+		p.about(r.Record, status.Warning, "loses-tls", fmt.Sprintf("%s is https, and would be http: the VIP has no TLS", r.URL),
+			fmt.Sprintf("give the VIP %s a certificate, \"tls\" in the spec", vip.Name))
+	}
+}
+
+// whose names the host of the spec that at points at; empty for none.
+func (p *planner) whose(at location, svc spec.Service) string {
+	is := func(h spec.Host) bool {
+		if addr, ok := at.addr(); ok {
+			return addr.Unmap() == h.Address
+		}
+		return at.host == strings.ToLower(h.Name) || at.shortHost() == shortName(h.Name)
+	}
+	for _, c := range p.spec.Controllers {
+		if is(spec.Host{Name: c.Name, Address: c.Address}) {
+			return "the controller " + c.Name
+		}
+	}
+	for _, h := range svc.Hosts {
+		if is(h) {
+			return "the host " + h.Name
+		}
+	}
+	return ""
+}
+
+func shortName(name string) string {
+	short, _, _ := strings.Cut(strings.ToLower(name), ".")
+	return short
+}
+
+// isVIP reports whether at is v under its name or one of its addresses.
+func (p *planner) isVIP(at location, v spec.VIP) bool {
+	if addr, ok := at.addr(); ok {
+		for _, a := range v.Addresses {
+			if a.Addr() == addr.Unmap() {
+				return true
+			}
+		}
+	}
+	return at.host == strings.ToLower(v.Hostname)
+}
+
+// reason says in short why r is to change.
+func (p *planner) reason(r *Row, svc spec.Service) string {
+	at, err := locate(r.URL)
+	vip, _ := vipFor(p.spec, r.Interface)
+	if err != nil {
+		return err.Error()
+	}
+	var why []string
+	switch who := p.whose(at, svc); {
+	case who != "":
+		why = append(why, "names "+who)
+	case at.host == strings.ToLower(vip.Hostname):
+	case p.isVIP(at, vip):
+		why = append(why, "names the VIP's address")
+	default:
+		why = append(why, "does not point at the VIP")
+	}
+	if at.port != svc.Port && at.port != 0 {
+		why = append(why, fmt.Sprintf("has port %d, not %d", at.port, svc.Port))
+	}
+	if !strings.HasPrefix(r.Target, at.scheme+"://") {
+		why = append(why, "is "+at.scheme)
+	}
+	return strings.Join(why, ", ")
+}
+
+// sayDuplicates says that clients find several definitions, and which to keep.
+func (p *planner) sayDuplicates(enabled []*Row, keep *Row) {
+	var urls []string
+	for _, r := range enabled {
+		urls = append(urls, r.URL)
+		if r != keep && r.Verdict == Fits {
+			r.Verdict = Duplicate
+		}
+	}
+	remedy := "--prune disables all but " + keep.ID
+	if p.opt.Prune {
+		remedy = "all but " + keep.ID + " are to be disabled"
+	}
+	p.about(keep.Record, status.Warning, "several-endpoints",
+		fmt.Sprintf("there are %d definitions, and clients get either: %s", len(urls), strings.Join(urls, ", ")), remedy)
+}
+
+// sayDisabled tells of the disabled ones among rows, of which others are enabled.
+func (p *planner) sayDisabled(rows []*Row, enabled int) {
+	for _, r := range rows {
+		switch {
+		case r.Enabled:
+		case enabled > 0:
+			p.about(r.Record, status.Info, "disabled-endpoint", "it is disabled, beside one that is not",
+				fmt.Sprintf("when no way back to it is needed: openstack endpoint delete %s", r.ID))
+		default:
+			p.about(r.Record, status.Warning, "disabled-endpoint", "it is disabled, and there is no other: clients do not find the service",
+				fmt.Sprintf("openstack endpoint set --enable %s, or --create", r.ID))
+		}
+	}
+}
+
+// sayUnanswered tells of the endpoints whose URLs do not answer, and of
+// services that are disabled as a whole.
+func (p *planner) sayUnanswered() {
+	for _, r := range p.rows {
+		if why, ok := p.opt.Unanswered[r.ID]; ok && r.Enabled && r.Service != "" {
+			p.about(r.Record, status.Warning, "no-answer", fmt.Sprintf("%s does not answer: %s", r.URL, why), "")
+		}
+	}
+	for _, s := range p.state.Services {
+		used := slices.ContainsFunc(p.rows, func(r *Row) bool { return r.ServiceID == s.ID && r.Service != "" })
+		if !s.Enabled && used {
+			p.say(status.Finding{
+				Severity: status.Warning, Code: "disabled-service", Subject: fmt.Sprintf("service %s (%s) in Keystone", s.Name, s.Type),
+				Text: "it is disabled, so clients see none of its endpoints", Remedy: "openstack service set --enable " + s.ID,
+			})
+		}
+	}
+}

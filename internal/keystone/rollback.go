@@ -1,0 +1,223 @@
+package keystone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// RollbackResult says what a rollback did.
+type RollbackResult struct {
+	Journals []string `json:"journals"` // newest first
+	Undone   int      `json:"undone"`   // changes taken back
+	AsWere   int      `json:"as_were"`  // changes that there was nothing to take back of
+	// Left says what could not be put back, each with what to do about it.
+	Left []string `json:"left"`
+}
+
+// Rollback undoes all that journals say, newest first, from the last change to
+// the first. It can be cut short at any point and called again. With force it
+// puts back also what somebody else has changed since.
+func (a *Applier) Rollback(ctx context.Context, journals []Journal, force bool) (result RollbackResult, err error) {
+	release, err := a.Journals.Lock()
+	if err != nil {
+		return RollbackResult{}, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	result = RollbackResult{Journals: []string{}, Left: []string{}}
+	for _, j := range journals {
+		result.Journals = append(result.Journals, j.Name)
+		if err := a.rollbackOne(ctx, j, force, &result); err != nil {
+			return result, err
+		}
+		if len(result.Left) > 0 {
+			break // what the older ones say builds on this one
+		}
+	}
+	return result, nil
+}
+
+// rollbackOne undoes one journal.
+func (a *Applier) rollbackOne(ctx context.Context, j Journal, force bool, result *RollbackResult) (err error) {
+	file, err := a.Journals.reopen(j.Name, a.Now)
+	if err != nil {
+		return err
+	}
+	w := a.wrapped(file)
+	defer func() { err = errors.Join(err, w.close()) }()
+	done, left := 0, len(result.Left)
+	for _, c := range slices.Backward(j.Changes) {
+		if c.Undone {
+			continue
+		}
+		err := a.refreshAfter(ctx, done)
+		if err == nil {
+			err = a.undo(ctx, c, w, force, result)
+		}
+		if err != nil {
+			return &StoppedError{Journal: j.Name, Done: done, Err: fmt.Errorf("undo change %d: %w", c.N, err)}
+		}
+		done++
+	}
+	if len(result.Left) > left {
+		return nil
+	}
+	return w.write(Entry{Kind: Back})
+}
+
+// refreshAfter gets a new token once in a while, before the old one expires.
+func (a *Applier) refreshAfter(ctx context.Context, done int) error {
+	if done%100 != 99 {
+		return nil
+	}
+	_, err := a.Client.Refresh(ctx)
+	return err
+}
+
+// undo takes back c, if that has come about.
+func (a *Applier) undo(ctx context.Context, c JournalChange, w journalWriter, force bool, result *RollbackResult) error {
+	now, err := a.look(ctx, c)
+	if err != nil {
+		return err
+	}
+	step, id, err := c.UndoStep(now)
+	if err != nil {
+		return err
+	}
+	if step == StepConflict && force && c.Before != nil {
+		step = StepPut
+	}
+	switch step {
+	case StepConflict, StepGone:
+		result.Left = append(result.Left, c.leftText(step, id, now))
+		a.Tell(result.Left[len(result.Left)-1])
+		return nil
+	case StepNone:
+		result.AsWere++
+		return w.write(Entry{Kind: Restored, N: c.N})
+	case StepPut:
+		a.Tell(fmt.Sprintf("%s: back to %s", c.Before, c.Before.URL))
+		err = a.Client.put(ctx, id, c.Before.URL, c.Before.Enabled)
+	case StepDelete:
+		kind := "endpoints"
+		if c.Op == CreateService {
+			kind = "services"
+		}
+		a.Tell(fmt.Sprintf("delete what was created: %s", Change{Op: c.Op, After: *c.After}))
+		err = a.Client.remove(ctx, kind, id)
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.isUndone(ctx, c, id); err != nil {
+		return err
+	}
+	result.Undone++
+	return w.write(Entry{Kind: Restored, N: c.N})
+}
+
+// look reads as much of Keystone's state as UndoStep needs for c.
+func (a *Applier) look(ctx context.Context, c JournalChange) (State, error) {
+	if c.Before == nil {
+		return a.Client.State(ctx)
+	}
+	endpoints, err := a.Client.endpoints(ctx, c.Before.ServiceID)
+	return State{Endpoints: endpoints}, err
+}
+
+// isUndone looks whether Keystone has c as it was.
+func (a *Applier) isUndone(ctx context.Context, c JournalChange, id string) error {
+	now, err := a.look(ctx, c)
+	if err != nil {
+		return err
+	}
+	c.CreatedID = id
+	if step, _, err := c.UndoStep(now); err != nil || step != StepNone {
+		return errors.Join(err, fmt.Errorf("Keystone took the request, and has it not as it was; run the rollback again"))
+	}
+	return nil
+}
+
+// leftText says what of c could not be put back.
+func (c JournalChange) leftText(step Step, id string, now State) string {
+	switch {
+	case step == StepGone:
+		return fmt.Sprintf("%s: somebody has deleted it, and Keystone gives no id twice; to have one like it: openstack endpoint create --region %s %s %s '%s'",
+			c.Before, c.Before.Region, c.Before.ServiceID, c.Before.Interface, c.Before.URL)
+	case c.Op == CreateService:
+		return fmt.Sprintf("service %s (%s), which was created, has endpoints of somebody else's now; it stays: openstack endpoint list --service %s", c.After.ServiceName, c.After.ServiceType, id)
+	case c.Op == Create:
+		return fmt.Sprintf("%s, which was created, has been changed by somebody else since; it stays: openstack endpoint show %s", c.After, id)
+	}
+	what := ""
+	if i := slices.IndexFunc(now.Endpoints, func(e Record) bool { return e.ID == id }); i >= 0 {
+		what = ", to " + describeFlags(now.Endpoints[i])
+	}
+	return fmt.Sprintf("%s %s: somebody else has changed it since%s; it was %s; --force puts that back", c.Before, id, what, describeFlags(*c.Before))
+}
+
+func describeFlags(r Record) string {
+	if r.Enabled {
+		return r.URL
+	}
+	return r.URL + ", disabled"
+}
+
+// ConnectFor connects to the Keystone of auth for a rollback of journals. When
+// that does not answer, because auth has its URL from the catalog that is to be
+// put right, or the name in it is what broke, it tries the URLs at which the
+// journals have seen Keystone. It says what it tried.
+func ConnectFor(ctx context.Context, auth Auth, journals []Journal, tell func(string)) (*Client, error) {
+	client, err := Connect(ctx, auth)
+	if _, unreachable := errors.AsType[*Unreachable](err); !unreachable {
+		return client, err
+	}
+	failed := err
+	for _, other := range otherURLs(auth, journals) {
+		tell(failed.Error())
+		tell("trying " + other + ", which the journal has")
+		there := auth
+		there.URL = other
+		there.Source = "the journal"
+		client, err := Connect(ctx, there)
+		if err == nil {
+			return client, nil
+		}
+		failed = err
+	}
+	return nil, failed
+}
+
+// otherURLs gives the URLs of Keystone that journals know beside auth's own. A
+// secret that was meant for TLS is not sent without it.
+func otherURLs(auth Auth, journals []Journal) []string {
+	var urls []string
+	add := func(url string) {
+		at, err := locate(url)
+		if err != nil || isTemplate(url) || at.dropped != "" {
+			return
+		}
+		if strings.HasPrefix(auth.URL, "https:") && at.scheme != "https" {
+			return
+		}
+		base := strings.TrimRight(identityURL(url), "/")
+		if base+"/" != identityURL(auth.URL) && !slices.Contains(urls, base) {
+			urls = append(urls, base)
+		}
+	}
+	for _, j := range journals {
+		add(j.Begin.AuthURL)
+	}
+	for _, j := range journals {
+		for _, c := range j.Changes {
+			for _, r := range []*Record{c.Before, c.After} {
+				if r != nil && strings.EqualFold(r.ServiceType, identityType) {
+					add(r.URL)
+				}
+			}
+		}
+	}
+	return urls
+}

@@ -1,0 +1,99 @@
+package keystone
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"holdfast/internal/spec"
+)
+
+// vipFor gives the VIP that serves the catalog interface iface.
+func vipFor(s *spec.Spec, iface string) (spec.VIP, bool) {
+	i := slices.IndexFunc(s.VIPs, func(v spec.VIP) bool { return slices.Contains(v.Endpoints, iface) })
+	if i < 0 {
+		return spec.VIP{}, false
+	}
+	return s.VIPs[i], true
+}
+
+// origin gives scheme, host and port of svc behind v, as clients are to see
+// them. What is not HTTP keeps the scheme that it has.
+func origin(v spec.VIP, svc spec.Service, scheme string) string {
+	switch {
+	case svc.Mode == spec.TCP && scheme != "":
+	case v.TLS != nil:
+		scheme = "https"
+	default:
+		scheme = "http"
+	}
+	return fmt.Sprintf("%s://%s:%d", scheme, v.Hostname, svc.Port)
+}
+
+// target gives the URL that an endpoint of svc behind v is to have instead of
+// current. All that follows the authority stays as it is, to the letter.
+func target(v spec.VIP, svc spec.Service, current string) (string, error) {
+	at, err := locate(current)
+	if err != nil {
+		return "", err
+	}
+	want := origin(v, svc, at.scheme)
+	if at.host != "" && want == at.origin() {
+		return current, nil // the same in other words: a port left out, capitals
+	}
+	return want + tailOf(current), nil
+}
+
+// tailOf gives what follows the authority of url: path, templates, query.
+func tailOf(url string) string {
+	_, rest, ok := strings.Cut(url, "://")
+	if !ok {
+		return ""
+	}
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		return rest[i:]
+	}
+	return ""
+}
+
+// probePath gives the part of tail that can be asked for without knowing a
+// project: all before the segment of the first template, and no query.
+func probePath(tail string) string {
+	if i := strings.IndexAny(tail, "?#"); i >= 0 {
+		tail = tail[:i]
+	}
+	if i := strings.IndexAny(tail, "$%"); i >= 0 && isTemplate(tail) {
+		tail = tail[:strings.LastIndexByte(tail[:i], '/')+1]
+	}
+	if tail == "" {
+		return "/"
+	}
+	return tail
+}
+
+// discoveryPath gives the path at which the API at path lists its versions:
+// path up to its first segment that is a version, "/identity/" for "/identity/v3".
+func discoveryPath(path string) string {
+	segments := strings.Split(path, "/")
+	i := slices.IndexFunc(segments, isVersion)
+	if i < 0 {
+		return path
+	}
+	return strings.Join(segments[:i], "/") + "/"
+}
+
+// isVersion reports whether s is like "v3" or "v2.1".
+func isVersion(s string) bool {
+	return len(s) > 1 && s[0] == 'v' && strings.Trim(s[1:], "0123456789.") == ""
+}
+
+// Fill gives url as Keystone puts it into the catalog of a token of project and
+// user. The second result is false when something in it is not known here.
+func Fill(url, project, user string) (string, bool) {
+	known := strings.NewReplacer(
+		"$(tenant_id)s", project, "%(tenant_id)s", project,
+		"$(project_id)s", project, "%(project_id)s", project,
+		"$(user_id)s", user, "%(user_id)s", user)
+	filled := known.Replace(url)
+	return filled, !isTemplate(filled) && (project != "" || filled == url)
+}
