@@ -171,7 +171,7 @@ func (a *Address) holdDevice(ctx context.Context, d *device) (lost bool, err err
 func (a *Address) missed(address netip.Addr) {
 	if late := time.Since(a.renewed); late >= a.options.Lease {
 		a.lapsed.Add(1)
-		a.log.Warn("the lease ended before it was renewed; put the address back", "address", address, "since renewed", late)
+		a.log.Warn("the lease ended before it was renewed; put the address back", "address", address, "since renewed", late.Round(time.Millisecond).String())
 		return
 	}
 	a.putBack.Add(1)
