@@ -8,7 +8,7 @@ GO       ?= go
 DEPS     ?= scripts/deps.sh
 FUZZTIME ?= 30s
 RUN      ?= .
-# Tests and the lab need root, for network namespaces; building does not.
+# Tests need root, for network namespaces. The lab makes do with a user namespace.
 ROOT     := scripts/root.sh
 TOOL     := $(GO) tool -modfile=tools.mod
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -35,13 +35,13 @@ race: deps build ## Run every test under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout=30m -exec=$(abspath $(ROOT)) -run='$(RUN)' ./...
 
 demo: deps build ## Break one thing after the other in a cloud of three controllers, and show what clients see
-	$(ROOT) bin/holdfast lab demo
+	bin/holdfast lab demo
 
 lab: deps build ## The same cloud, left up to play with
-	$(ROOT) bin/holdfast lab up
+	bin/holdfast lab up
 
 bench: deps build ## Measure every fault of the lab, beside HAProxy with keepalived
-	$(ROOT) bin/holdfast lab bench
+	bin/holdfast lab bench
 
 lint: check ## golangci-lint, known vulnerabilities, go.mod
 	$(GOLANGCI) run
