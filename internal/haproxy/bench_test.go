@@ -55,7 +55,7 @@ func newBench(t *testing.T, names ...string) *bench {
 		Name: "api", Port: port, Affinity: spec.AffinitySource,
 		// A machine that is busy with other tests must not look like a host that hangs.
 		Timeout: spec.Timeout{Check: 5 * time.Second},
-		Check: spec.Check{Layer: 7, Method: "GET", Path: "/healthcheck", Expect: []spec.CodeRange{{From: 200, To: 200}}},
+		Check:   spec.Check{Layer: 7, Method: "GET", Path: "/healthcheck", Expect: []spec.CodeRange{{From: 200, To: 200}}},
 	}
 	for i, name := range names {
 		svc.Hosts = append(svc.Hosts, spec.Host{Name: name, Address: b.addr(11 + i)})

@@ -20,10 +20,6 @@ type Info struct {
 	Stopping  bool // it was told to leave
 }
 
-// Full reports whether the worker accepts no more connections because it has
-// as many as it may.
-func (i Info) Full() bool { return i.MaxConn > 0 && i.Conns >= i.MaxConn }
-
 // ParseInfo reads the reply to "show info". Fields that it does not know are
 // passed over; Pid must be there. A reply that was cut short is an error.
 func ParseInfo(reply []byte) (Info, error) {

@@ -38,12 +38,12 @@ func listeners(s *spec.Spec) int {
 	return n
 }
 
-// checks counts the descriptors that health checks and agent checks may have
-// open at once.
+// checks counts the descriptors that HAProxy sets aside for health checks and
+// agent checks: three for each server with both.
 func checks(s *spec.Spec) int {
 	n := 0
 	for _, svc := range s.Services {
-		n += 2 * len(svc.Hosts)
+		n += 3 * len(svc.Hosts)
 	}
 	return n
 }

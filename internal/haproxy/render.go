@@ -18,16 +18,16 @@ const (
 	fastInterval   = 50 * time.Millisecond
 	downInterval   = time.Second
 	// Every controller's HAProxy checks every host, so the interval grows with
-	// their number: a service answers at most 10 checks a second.
-	intervalPerController              = 100 * time.Millisecond
-	minCheckInterval, maxCheckInterval = 200 * time.Millisecond, time.Second
-	// One HAProxy makes at most 500 checks a second, however large the spec:
-	// they must not take the processor from the requests.
-	intervalPerServer = 2 * time.Millisecond
+	// their number: a service answers at most 10 checks a second. And it grows
+	// with the number of hosts and services: an HAProxy makes at most 500, which
+	// must not take the processor from the requests.
+	intervalPerController = 100 * time.Millisecond
+	intervalPerServer     = 2 * time.Millisecond
+	minCheckInterval      = 200 * time.Millisecond
+	maxCheckInterval      = 10 * time.Second
+	// agentInterval is how often each agent is asked whether a host is drained.
+	agentInterval = time.Second
 )
-
-// agentInterval is how often each agent is asked whether its hosts are drained.
-const agentInterval = time.Second
 
 // retryAfter is what a client of a service without a host is told to wait, in seconds.
 const retryAfter = 5
@@ -238,7 +238,7 @@ func (w *writer) checkTiming(s *spec.Spec, mode spec.Mode) {
 	}
 	w.line("timeout check", duration(checkTimeout))
 	w.line("default-server check inter", duration(inter), "fastinter", duration(fastInterval),
-		"downinter", duration(downInterval), "fall 2 rise 3", observe, "error-limit 1 on-error fastinter")
+		"downinter", duration(max(inter, downInterval)), "fall 2 rise 3", observe, "error-limit 1 on-error fastinter")
 	if mode == spec.TCP {
 		w.comment("A client of a host that is down finds out now, and not when its connection times out.")
 		w.line("default-server on-marked-down shutdown-sessions")
@@ -250,13 +250,22 @@ func (w *writer) checkTiming(s *spec.Spec, mode spec.Mode) {
 
 // checkInterval gives the time between two checks of a host by one HAProxy.
 func checkInterval(s *spec.Spec) time.Duration {
-	n := time.Duration(len(s.Controllers))
-	servers := 0
+	byControllers := time.Duration(len(s.Controllers)) * intervalPerController
+	return min(max(byControllers, byServers(s), minCheckInterval), maxCheckInterval)
+}
+
+// agentCheckInterval gives the time between two agent checks of a host.
+func agentCheckInterval(s *spec.Spec) time.Duration {
+	return min(max(byServers(s), agentInterval), maxCheckInterval)
+}
+
+// byServers gives an interval that keeps the number of checks in bounds.
+func byServers(s *spec.Spec) time.Duration {
+	n := 0
 	for _, svc := range s.Services {
-		servers += len(svc.Hosts)
+		n += len(svc.Hosts)
 	}
-	usual := min(max(n*intervalPerController, minCheckInterval), maxCheckInterval)
-	return max(usual, time.Duration(servers)*intervalPerServer)
+	return time.Duration(n) * intervalPerServer
 }
 
 func hasMode(s *spec.Spec, mode spec.Mode) bool {

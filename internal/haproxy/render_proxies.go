@@ -121,8 +121,13 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service) {
 	w.backendTimeouts(svc.Timeout)
 	ids := serverIDs(svc.Hosts)
 	controllers := controllerAddresses(s)
+	agent := "agent-port " + itoa(s.Agent.CheckPort) + " agent-inter " + duration(agentCheckInterval(s))
 	for _, h := range svc.Hosts {
-		w.server(s, svc, h, ids[h.Name], controllers[h.Address])
+		if controllers[h.Address] {
+			w.server(svc, h, ids[h.Name], agent)
+		} else {
+			w.server(svc, h, ids[h.Name], "")
+		}
 	}
 }
 
@@ -248,9 +253,9 @@ func (w *writer) backendTimeouts(t spec.Timeout) {
 	}
 }
 
-// server writes the line of host h of svc. agent reports whether the host is a
-// controller, whose agent can be asked.
-func (w *writer) server(s *spec.Spec, svc spec.Service, h spec.Host, id int, agent bool) {
+// server writes the line of host h of svc. agent says how the agent of the host
+// is asked; empty for a host that is no controller, and has none.
+func (w *writer) server(svc spec.Service, h spec.Host, id int, agent string) {
 	name := ServerName(h)
 	words := []string{
 		"server", name, netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(id),
@@ -258,9 +263,9 @@ func (w *writer) server(s *spec.Spec, svc spec.Service, h spec.Host, id int, age
 	if modeOf(svc) == spec.HTTP && svc.Affinity == spec.AffinityCookie {
 		words = append(words, "cookie", cookieValue(svc, h))
 	}
-	if agent {
-		words = append(words, "agent-check agent-addr", h.Address.Unmap().String(), "agent-port", itoa(s.Agent.CheckPort),
-			"agent-inter", duration(agentInterval), `agent-send "`+name+" "+BackendName(svc)+`\n"`)
+	if agent != "" {
+		words = append(words, "agent-check agent-addr", h.Address.Unmap().String(), agent,
+			`agent-send "`+name+" "+BackendName(svc)+`\n"`)
 	}
 	w.line(words...)
 }

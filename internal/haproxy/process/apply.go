@@ -1,0 +1,269 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/internal/haproxy"
+)
+
+// Action is what an Apply did to HAProxy.
+type Action string
+
+// The actions.
+const (
+	Unchanged Action = "unchanged" // it runs with this very configuration
+	Started   Action = "started"
+	Reloaded  Action = "reloaded"
+)
+
+// A Result says what an Apply did.
+type Result struct {
+	Action Action
+	Took   time.Duration // from the request to HAProxy serving
+}
+
+// String says it in words.
+func (r Result) String() string {
+	switch r.Action {
+	case Started:
+		return "HAProxy was started"
+	case Reloaded:
+		return "HAProxy was reloaded"
+	case Unchanged:
+		return "HAProxy's configuration is the same"
+	}
+	return "HAProxy was not touched"
+}
+
+// A request asks the supervisor to bring a configuration, that was checked,
+// into force.
+type request struct {
+	cfg   []byte
+	reply chan<- outcome // with room for one
+}
+
+type outcome struct {
+	result Result
+	err    error
+}
+
+// Apply brings cfg into force: it has HAProxy check it, looks for ports that
+// are taken, puts it in place and starts or reloads HAProxy, and returns when
+// that serves. When any of that fails the configuration before stays in force,
+// and its process goes on. Run must be running. Once the check is done ctx does
+// not end it: a reload that has begun is carried through.
+//
+// Errors: *CheckError, *PortsTakenError, or another.
+func (m *Manager) Apply(ctx context.Context, cfg []byte) (Result, error) {
+	begun := time.Now()
+	select {
+	case m.applying <- struct{}{}:
+		defer func() { <-m.applying }()
+	case <-ctx.Done():
+		return Result{}, fmt.Errorf("apply: another one is under way: %w", ctx.Err())
+	}
+	if m.runsWith(cfg) {
+		return Result{Action: Unchanged, Took: time.Since(begun)}, nil
+	}
+	if err := m.check(ctx, cfg); err != nil {
+		return Result{}, err
+	}
+	reply := make(chan outcome, 1)
+	select {
+	case m.requests <- request{bytes.Clone(cfg), reply}:
+	case <-ctx.Done():
+		return Result{}, fmt.Errorf("apply: HAProxy's supervisor is busy, or not running: %w", ctx.Err())
+	}
+	select {
+	case o := <-reply:
+		o.result.Took = time.Since(begun)
+		return o.result, o.err
+	case <-ctx.Done():
+		return Result{}, fmt.Errorf("apply: under way still: %w", ctx.Err())
+	}
+}
+
+// runsWith reports whether HAProxy runs with cfg.
+func (m *Manager) runsWith(cfg []byte) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.proc != nil && !m.proc.over() && m.cfg != nil && bytes.Equal(m.cfg, cfg)
+}
+
+// apply brings cfg, which was checked, into force.
+func (s *supervisor) apply(cfg []byte) (Result, error) {
+	before, err := readIfThere(s.configFile())
+	if err != nil {
+		return Result{}, fmt.Errorf("read the configuration before: %w", err)
+	}
+	p := s.current()
+	if p != nil && p.over() {
+		s.died()
+		p = nil
+	}
+	if p != nil {
+		return Result{Action: Reloaded}, s.applyReload(p, before, cfg)
+	}
+	return Result{Action: Started}, s.applyStart(before, cfg)
+}
+
+// applyStart starts HAProxy with cfg. Where that fails, what was there before
+// is tried again from now on, or cfg where nothing was.
+func (s *supervisor) applyStart(before, cfg []byte) error {
+	if err := writeAtomically(s.configFile(), cfg); err != nil {
+		return err
+	}
+	s.restart = nil
+	err := s.start("")
+	if err == nil {
+		s.log.Info("started HAProxy", "pid", s.State().PID)
+		return nil
+	}
+	if s.ctx.Err() != nil {
+		return s.ctx.Err()
+	}
+	if before != nil && !bytes.Equal(before, cfg) {
+		err = errors.Join(err, writeAtomically(s.configFile(), before))
+	}
+	s.failed(err)
+	return err
+}
+
+// applyReload reloads p with cfg, and puts the configuration before back when
+// that fails.
+func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
+	if err := s.checkNewPorts(cfg); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.opt.ReadyTimeout)
+	defer cancel()
+	if err := s.saveStates(ctx, cfg); err != nil {
+		s.log.Warn("servers begin afresh after this reload", "error", err)
+		if err := replace(s.stateFile(), []byte(haproxy.EmptyState)); err != nil {
+			return err
+		}
+	}
+	if err := writeAtomically(s.configFile(), cfg); err != nil {
+		return err
+	}
+	if err := s.reload(ctx, p); err != nil {
+		if before != nil {
+			err = errors.Join(err, writeAtomically(s.configFile(), before))
+		}
+		return err
+	}
+	s.remember(cfg, p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg = cfg
+	s.state.Reloads++
+	s.tellLocked()
+	return nil
+}
+
+// checkNewPorts looks for ports of cfg that someone other than our HAProxy has.
+func (s *supervisor) checkNewPorts(cfg []byte) error {
+	all, err := findOurs(s.masterSocket())
+	if err != nil {
+		return err
+	}
+	pids := make([]int, len(all))
+	for i, f := range all {
+		pids[i] = f.pid
+	}
+	return checkPorts(haproxy.Binds(cfg), pids)
+}
+
+// reload has p read the configuration file again, and returns when a new
+// worker serves. Until HAProxy 2.6 the master says nothing of the outcome; then
+// it is told from its processes: a new worker, or one more failed reload.
+func (s *supervisor) reload(ctx context.Context, p *proc) error {
+	before, err := s.processes(ctx)
+	if err != nil {
+		return fmt.Errorf("reload HAProxy: %w", err)
+	}
+	s.relay()
+	s.logFile.forget()
+	p.reloads(true)
+	worker, err := s.reloaded(ctx, p, before)
+	if err == nil {
+		err = s.serveBy(p, worker)
+	}
+	p.reloads(false)
+	if err != nil && p.serving().hasEnded() {
+		s.end(p, "the worker ended in a reload that failed")
+	}
+	return err
+}
+
+// reloaded asks for the reload and waits for its outcome: the new worker.
+func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Processes) (int, error) {
+	reply, err := converse(ctx, s.masterSocket(), "reload\n")
+	if err != nil {
+		// The master closes the connection to execute itself anew; how that
+		// looks from here depends on when it does.
+		s.log.Debug("asked HAProxy's master for a reload", "error", err)
+	}
+	if strings.HasPrefix(reply, "Success=0") { // HAProxy 2.7 and later
+		return 0, s.whyNot("reload HAProxy")
+	}
+	for {
+		if p.over() || p.master.hasEnded() {
+			return 0, s.whyNot("reload HAProxy")
+		}
+		now, err := s.processes(ctx)
+		if err == nil && now.Master.Reloads > before.Master.Reloads {
+			worker, err := s.outcome(ctx, before, now)
+			if worker != 0 || err != nil {
+				return worker, err
+			}
+		}
+		if !s.sleep(5 * time.Millisecond) {
+			return 0, s.ctx.Err()
+		}
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("reload HAProxy: no new worker after %v", s.opt.ReadyTimeout)
+		}
+	}
+}
+
+// outcome tells how a reload went by the processes before and now: the new
+// worker, or 0 while it does not serve yet, or why it failed.
+func (s *supervisor) outcome(ctx context.Context, before, now haproxy.Processes) (int, error) {
+	isOld := func(w haproxy.Process) bool {
+		return slices.ContainsFunc(before.Workers, func(o haproxy.Process) bool { return o.PID == w.PID })
+	}
+	if now.Master.Failed > 0 || len(now.Workers) > 0 && isOld(now.Workers[0]) {
+		return 0, s.whyNot("reload HAProxy")
+	}
+	if worker, ok := s.serves(ctx, now.Master.PID); ok && !isOld(haproxy.Process{PID: worker}) {
+		return worker, nil
+	}
+	return 0, nil
+}
+
+// SaveServerState saves the states of the servers, so that the next worker
+// begins with them. It is done before each reload, and every 2 s.
+func (m *Manager) SaveServerState(ctx context.Context) error {
+	return m.saveStates(ctx, m.config())
+}
+
+// saveStates saves the states of the servers that cfg has. With no cfg none
+// can be compared, and none are saved.
+func (m *Manager) saveStates(ctx context.Context, cfg []byte) error {
+	reply, err := m.Runtime(ctx, "show servers state")
+	if err != nil {
+		return err
+	}
+	states, err := haproxy.ServerStates([]byte(reply), cfg)
+	if err != nil {
+		return err
+	}
+	return replace(m.stateFile(), states)
+}

@@ -1,0 +1,117 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"holdfast/internal/haproxy"
+)
+
+// checkTimeout is how long "haproxy -c" may take.
+const checkTimeout = 30 * time.Second
+
+// A CheckError says why HAProxy does not take a configuration: it refused it,
+// or warned of something in it.
+type CheckError struct {
+	Messages []haproxy.Message
+	// Lines has the line of the configuration that each message is about;
+	// empty where it names none.
+	Lines []string
+}
+
+func (e *CheckError) Error() string {
+	var b strings.Builder
+	b.WriteString("haproxy -c: ")
+	for i, m := range e.Messages {
+		if i == 3 {
+			fmt.Fprintf(&b, "; and %d more", len(e.Messages)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(m.String())
+		if e.Lines[i] != "" {
+			fmt.Fprintf(&b, " (%s)", e.Lines[i])
+		}
+	}
+	return b.String()
+}
+
+// check has HAProxy check cfg. A warning is an error: what HAProxy ignores is
+// a promise that would not be kept.
+func (m *Manager) check(ctx context.Context, cfg []byte) error {
+	dir, err := os.MkdirTemp(m.opt.RunDir, "check-")
+	if err != nil {
+		return fmt.Errorf("check the configuration: %w", err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // what is left of it is in the way of nothing
+	file, state := filepath.Join(dir, haproxy.ConfigFile), filepath.Join(dir, haproxy.StateFile)
+	if err := os.WriteFile(state, []byte(haproxy.EmptyState), 0o600); err != nil {
+		return fmt.Errorf("check the configuration: %w", err)
+	}
+	if err := os.WriteFile(file, haproxy.WithStateFile(cfg, state), 0o600); err != nil {
+		return fmt.Errorf("check the configuration: %w", err)
+	}
+	said, err := m.runCheck(ctx, file)
+	said = strings.ReplaceAll(said, file, m.configFile())
+	if ctx.Err() != nil {
+		return fmt.Errorf("haproxy -c: %w", ctx.Err())
+	}
+	if bad := haproxy.Complaints(haproxy.ParseMessages(said)); len(bad) > 0 {
+		return newCheckError(bad, cfg)
+	}
+	if err != nil {
+		return fmt.Errorf("haproxy -c: %w: %s", err, oneLine(said))
+	}
+	return nil
+}
+
+// runCheck runs "haproxy -c" on file and gives its standard error.
+func (m *Manager) runCheck(ctx context.Context, file string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, m.opt.HAProxy, "-c", "-f", file)
+	cmd.Env = environment(os.Environ())
+	cmd.WaitDelay = time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%w; install HAProxy 2.4 or later, or say where it is with --haproxy", err)
+	}
+	return stderr.String(), err
+}
+
+func newCheckError(bad []haproxy.Message, cfg []byte) *CheckError {
+	e := &CheckError{Messages: bad, Lines: make([]string, len(bad))}
+	for i, m := range bad {
+		if m.Line > 0 {
+			e.Lines[i] = haproxy.Line(cfg, m.Line)
+		}
+	}
+	return e
+}
+
+// environment gives env without what is meant for the agent alone: HAProxy
+// must not tell systemd that the agent is ready, or take its sockets.
+func environment(env []string) []string {
+	var out []string
+	for _, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		switch {
+		case strings.HasPrefix(name, "LISTEN_"), strings.HasPrefix(name, "WATCHDOG_"), strings.HasPrefix(name, "HAPROXY_"),
+			name == "NOTIFY_SOCKET", name == "JOURNAL_STREAM", name == "INVOCATION_ID":
+		default:
+			out = append(out, e)
+		}
+	}
+	return out
+}

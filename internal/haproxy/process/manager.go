@@ -1,0 +1,201 @@
+package process
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/status"
+)
+
+// Options is what a Manager is made of. A zero duration is the default.
+type Options struct {
+	HAProxy  string // path, or a name to look up in $PATH; default "haproxy"
+	StateDir string // of the configuration; survives the host
+	RunDir   string // of sockets, the state file and HAProxy's log; survives the agent
+	Log      *slog.Logger
+	// Probe is one more sign of life to ask for, through HAProxy's listeners;
+	// nil for none. It must end with its context.
+	Probe func(context.Context) error
+
+	ProbeInterval time.Duration // between two probes, and the most that one takes; default 100 ms
+	HungAfter     time.Duration // of silence; default 300 ms
+	KillAfter     time.Duration // of being hung; default 3 s
+	RestartFirst  time.Duration // pause before the second restart in a row; default 250 ms
+	RestartMost   time.Duration // longest pause before a restart; default 5 s
+	Stable        time.Duration // of running, after which a restart is a first one; default 10 s
+	ReadyTimeout  time.Duration // for a start or a reload; default 10 s
+}
+
+// withDefaults fills in what o leaves open.
+func (o Options) withDefaults() Options {
+	if o.HAProxy == "" {
+		o.HAProxy = "haproxy"
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	for _, d := range []struct {
+		is *time.Duration
+		or time.Duration
+	}{
+		{&o.ProbeInterval, 100 * time.Millisecond},
+		{&o.HungAfter, 300 * time.Millisecond},
+		{&o.KillAfter, 3 * time.Second},
+		{&o.RestartFirst, 250 * time.Millisecond},
+		{&o.RestartMost, 5 * time.Second},
+		{&o.Stable, 10 * time.Second},
+		{&o.ReadyTimeout, 10 * time.Second},
+	} {
+		if *d.is <= 0 {
+			*d.is = d.or
+		}
+	}
+	return o
+}
+
+// A Manager supervises one HAProxy. Its methods may be called by any goroutine.
+type Manager struct {
+	opt      Options
+	log      *slog.Logger
+	requests chan request
+	applying chan struct{} // holds one token: the right to apply
+	logFile  logFile
+
+	mu      sync.Mutex // guards following
+	state   status.HAProxy
+	changed chan struct{} // closed at the next change of state
+	servers chan struct{} // closed at the next change of a server
+	proc    *proc         // nil while none runs
+	cfg     []byte        // that proc runs with, as far as known
+	old     int           // workers that finish what they have
+}
+
+// New makes a Manager. It touches nothing until Run.
+func New(opt Options) *Manager {
+	opt = opt.withDefaults()
+	m := &Manager{
+		opt: opt, log: opt.Log, requests: make(chan request), applying: make(chan struct{}, 1),
+		state:   status.HAProxy{State: status.HAProxyDown, Reason: "not started yet", Since: time.Now()},
+		changed: make(chan struct{}), servers: make(chan struct{}),
+	}
+	m.logFile.path = filepath.Join(opt.RunDir, "haproxy.log")
+	return m
+}
+
+// NoFile gives the hard limit of open files, which is what HAProxy may use:
+// it raises the soft one by itself. See haproxy.MaxConn.
+func NoFile() (uint64, error) {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return 0, fmt.Errorf("read the limit of open files: %w", err)
+	}
+	return l.Max, nil
+}
+
+// State gives the condition of HAProxy at this moment.
+func (m *Manager) State() status.HAProxy {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state
+}
+
+// Changes gives a channel that is closed at the next change of the state, the
+// reason or the process. Take it before State, so that none is missed.
+func (m *Manager) Changes() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changed
+}
+
+// ServerChanges gives a channel that is closed when HAProxy next says that a
+// server went up or down: within a probe interval, where "show stat" would
+// have to be asked for often.
+func (m *Manager) ServerChanges() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.servers
+}
+
+// OldWorkers gives how many workers still finish what they had before a
+// reload; seconds old.
+func (m *Manager) OldWorkers() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.old
+}
+
+// Runtime has the current worker do a command of the runtime API (management
+// guide 9.3), or several with ";" between them, and gives the reply whole.
+// What HAProxy refuses is a *RefusedError. Without a deadline, ctx gets one of 5 s.
+func (m *Manager) Runtime(ctx context.Context, commands string) (string, error) {
+	return askRuntime(ctx, m.runtimeSocket(), commands)
+}
+
+// Master has the master do a command (management guide 9.4), as Runtime does.
+func (m *Manager) Master(ctx context.Context, command string) (string, error) {
+	return askMaster(ctx, m.masterSocket(), command)
+}
+
+func (m *Manager) runtimeSocket() string { return filepath.Join(m.opt.RunDir, haproxy.RuntimeSocket) }
+func (m *Manager) masterSocket() string  { return filepath.Join(m.opt.RunDir, haproxy.MasterSocket) }
+func (m *Manager) stateFile() string     { return filepath.Join(m.opt.RunDir, haproxy.StateFile) }
+func (m *Manager) pidFile() string       { return filepath.Join(m.opt.RunDir, "haproxy.pid") }
+func (m *Manager) runningFile() string   { return filepath.Join(m.opt.RunDir, "haproxy.running") }
+func (m *Manager) configFile() string    { return filepath.Join(m.opt.StateDir, haproxy.ConfigFile) }
+
+// digest names a configuration.
+func digest(cfg []byte) string { return fmt.Sprintf("%x", sha256.Sum256(cfg)) }
+
+// set changes the state and tells all who wait for that.
+func (m *Manager) set(state status.HAProxyState, reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.setLocked(state, reason)
+}
+
+func (m *Manager) setLocked(state status.HAProxyState, reason string) {
+	if m.state.State == state && m.state.Reason == reason {
+		return
+	}
+	if m.state.State != state {
+		m.state.Since = time.Now()
+	}
+	m.state.State, m.state.Reason = state, reason
+	m.tellLocked()
+}
+
+// tellLocked wakes those who wait for a change of state.
+func (m *Manager) tellLocked() {
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// serversChanged wakes those who wait for a change of a server.
+func (m *Manager) serversChanged() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.servers)
+	m.servers = make(chan struct{})
+}
+
+// current gives the HAProxy that runs, nil for none.
+func (m *Manager) current() *proc {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.proc
+}
+
+// config gives the configuration that is in force, nil when not known.
+func (m *Manager) config() []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cfg
+}

@@ -1,0 +1,94 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A watched is a process held by a pidfd: the kernel tells when it ends,
+// whether it is a child or not, and no later process can be taken for it.
+type watched struct {
+	pid int
+	fd  *os.File
+}
+
+// watch takes hold of process pid. A process that is no more is os.ErrProcessDone.
+func watch(pid int) (*watched, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil, os.ErrProcessDone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("watch process %d (pidfd_open, Linux 5.3 and later): %w", pid, err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd) // nothing was done with it
+		return nil, fmt.Errorf("watch process %d: %w", pid, err)
+	}
+	return &watched{pid: pid, fd: os.NewFile(uintptr(fd), fmt.Sprintf("pidfd:%d", pid))}, nil
+}
+
+// wait returns nil once the process has ended, or why it cannot tell: ctx has
+// ended, or w was closed.
+func (w *watched) wait(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = w.fd.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	raw, err := w.fd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	err = raw.Read(func(fd uintptr) bool { return ended(int(fd)) })
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// hasEnded reports whether the process has ended, as far as can be told.
+func (w *watched) hasEnded() bool {
+	raw, err := w.fd.SyscallConn()
+	if err != nil {
+		return true
+	}
+	done := false
+	if err := raw.Control(func(fd uintptr) { done = ended(int(fd)) }); err != nil {
+		return true
+	}
+	return done
+}
+
+// ended reports whether a pidfd is readable, which it is from the process's end.
+func ended(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 1
+}
+
+// signal sends sig; to a process that has ended it does nothing.
+func (w *watched) signal(sig syscall.Signal) error {
+	raw, err := w.fd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	if err := raw.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
+		return err
+	}
+	if errors.Is(sent, unix.ESRCH) {
+		return nil
+	}
+	return sent
+}
+
+// close lets go of the process.
+func (w *watched) close() {
+	if w != nil {
+		_ = w.fd.Close() // a pidfd has nothing to lose
+	}
+}

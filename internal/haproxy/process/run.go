@@ -1,0 +1,236 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"holdfast/internal/status"
+)
+
+// maintainInterval is how often server states are saved and old workers counted.
+const maintainInterval = 2 * time.Second
+
+// A supervisor is the run of a Manager: what only its own goroutines need.
+type supervisor struct {
+	*Manager
+	ctx     context.Context
+	wg      sync.WaitGroup
+	backoff backoff
+	restart <-chan time.Time // nil: none is due
+	replace chan *proc       // hung for too long
+
+	saidNoSyslog atomic.Bool
+}
+
+// Run supervises HAProxy until ctx ends, and then leaves it running. The one
+// that runs already is adopted; where none does, one is started by the first
+// Apply. It returns nil, or an error when it cannot begin.
+func (m *Manager) Run(ctx context.Context) error {
+	s := &supervisor{
+		Manager: m, ctx: ctx, replace: make(chan *proc, 1),
+		backoff: backoff{first: m.opt.RestartFirst, most: m.opt.RestartMost, stable: m.opt.Stable},
+	}
+	defer s.wg.Wait()
+	m.logFile.skip()
+	if err := s.adopt(); err != nil {
+		return err
+	}
+	s.wg.Go(s.probe)
+	s.loop()
+	if p := m.current(); p != nil {
+		p.close()
+	}
+	return nil
+}
+
+// loop is the one goroutine that starts, reloads and ends HAProxy.
+func (s *supervisor) loop() {
+	tick := time.NewTicker(maintainInterval)
+	defer tick.Stop()
+	for {
+		var gone <-chan struct{}
+		if p := s.current(); p != nil {
+			gone = p.gone
+		}
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-gone:
+			s.died()
+		case <-s.restart:
+			s.startAgain()
+		case p := <-s.replace:
+			s.kill(p)
+		case r := <-s.requests:
+			result, err := s.apply(r.cfg)
+			r.reply <- outcome{result, err}
+		case <-tick.C:
+			s.maintain()
+		}
+	}
+}
+
+// died sees to the restart of a HAProxy that has ended.
+func (s *supervisor) died() {
+	p := s.current()
+	s.mu.Lock()
+	s.proc = nil
+	s.state.PID, s.state.Connections = 0, 0
+	reason := s.state.Reason
+	s.mu.Unlock()
+	p.close()
+	s.relay()
+	if why := s.logFile.why(); why != "" {
+		reason += ": " + why
+		s.set(status.HAProxyDown, reason)
+	}
+	pause := s.backoff.pause(time.Since(p.started))
+	s.log.Error("HAProxy is down", "reason", reason, "restart_in", pause)
+	s.restart = time.After(pause)
+}
+
+// startAgain starts HAProxy after it died, or could not be started.
+func (s *supervisor) startAgain() {
+	s.restart = nil
+	s.mu.Lock()
+	s.state.Restarts++
+	s.mu.Unlock()
+	err := s.start(s.State().Reason)
+	if s.ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		s.failed(err)
+		return
+	}
+	s.log.Info("HAProxy runs again", "pid", s.State().PID)
+}
+
+// failed records that HAProxy could not be started, and when it is tried again.
+func (s *supervisor) failed(err error) {
+	pause := max(s.backoff.pause(0), s.opt.RestartFirst)
+	if s.State().Reason != err.Error() {
+		s.log.Error("HAProxy cannot be started", "error", err, "next_try_in", pause)
+	}
+	s.set(status.HAProxyFailed, err.Error())
+	s.restart = time.After(pause)
+}
+
+// kill ends a HAProxy that has hung for too long; its death starts the next one.
+func (s *supervisor) kill(p *proc) {
+	if p != s.current() || s.State().State != status.HAProxyHung {
+		return
+	}
+	s.log.Error("HAProxy hangs; killing it", "pid", p.master.pid, "reason", s.State().Reason)
+	all, err := findOurs(s.masterSocket())
+	if err = errors.Join(err, s.killAll(all)); err != nil {
+		s.log.Error("HAProxy hangs and cannot be killed", "error", err)
+	}
+}
+
+// maintain does what is to be done from time to time.
+func (s *supervisor) maintain() {
+	if s.current() == nil || s.State().State != status.HAProxyRunning {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
+	defer cancel()
+	if err := s.SaveServerState(ctx); err != nil && s.ctx.Err() == nil {
+		s.log.Warn("the states of the servers were not saved", "error", err)
+	}
+	procs, err := s.processes(ctx)
+	if err != nil {
+		s.log.Warn("HAProxy's master does not say how many workers it has", "error", err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.old = len(procs.Old)
+}
+
+// sleep waits for d; it reports false when ctx ended.
+func (s *supervisor) sleep(d time.Duration) bool {
+	select {
+	case <-s.ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// adopt takes over the HAProxy that runs with this run directory, if one does.
+// One whose master does not answer is ended: beside a second one, it would
+// take half of the connections and answer none.
+func (s *supervisor) adopt() error {
+	all, err := findOurs(s.masterSocket())
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	p, worker, err := s.adoptable(masters(all))
+	if err == nil {
+		err = s.follow(p, worker, s.recall(p))
+	}
+	if err != nil {
+		s.log.Warn("a HAProxy that cannot be adopted runs; ending it", "pid", all[0].pid, "error", err)
+		if err := s.sweep(); err != nil {
+			return err
+		}
+		if s.hasConfig() {
+			s.restart = time.After(0)
+		}
+		return nil
+	}
+	s.log.Info("adopted the running HAProxy", "pid", p.master.pid, "worker", worker)
+	return nil
+}
+
+// adoptable takes hold of the master, which must be one, and finds its worker.
+func (s *supervisor) adoptable(masters []int) (*proc, int, error) {
+	if len(masters) != 1 {
+		return nil, 0, fmt.Errorf("there are %d of them: pids %v", len(masters), masters)
+	}
+	w, err := watch(masters[0])
+	if err != nil {
+		return nil, 0, err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
+	defer cancel()
+	procs, err := s.processes(ctx)
+	switch {
+	case err != nil:
+	case procs.Master.PID != w.pid:
+		err = fmt.Errorf("pid %d answers on its socket", procs.Master.PID)
+	case len(procs.Workers) == 0:
+		err = errors.New("it has no worker")
+	default:
+		return &proc{master: w, adopted: true, started: time.Now()}, procs.Workers[0].PID, nil
+	}
+	w.close()
+	return nil, 0, err
+}
+
+// recall finds out which configuration the adopted p runs with: nil when that
+// cannot be told, and then the first Apply reloads.
+func (s *supervisor) recall(p *proc) []byte {
+	cfg, err := readIfThere(s.configFile())
+	note, err2 := readIfThere(s.runningFile())
+	if err != nil || err2 != nil {
+		s.log.Warn("the configuration that HAProxy runs with is not known", "error", errors.Join(err, err2))
+	}
+	if strings.TrimSpace(string(note)) != fmt.Sprintf("%d %s", p.master.pid, digest(cfg)) {
+		return nil
+	}
+	return cfg
+}
+
+// hasConfig reports whether there is a configuration to start with.
+func (s *supervisor) hasConfig() bool {
+	_, err := os.Stat(s.configFile())
+	return err == nil
+}

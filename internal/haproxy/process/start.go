@@ -1,0 +1,257 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/status"
+)
+
+const (
+	// maxSocketPath is the longest path of a socket that HAProxy can bind:
+	// sun_path has 108 bytes, and it binds under a temporary name first.
+	maxSocketPath = 90
+	// maxStateAge is how old the state file may be: what was known of the
+	// servers longer ago is not worth more than nothing.
+	maxStateAge = 30 * time.Second
+	// sweepTimeout is how long killed processes may take to be gone.
+	sweepTimeout = 5 * time.Second
+)
+
+// start starts HAProxy with the configuration file as it is, and returns once
+// it serves. Meanwhile the state's reason is why it must be started.
+func (s *supervisor) start(why string) error {
+	cfg, err := os.ReadFile(s.configFile())
+	if err != nil {
+		return fmt.Errorf("start HAProxy: %w", err)
+	}
+	if s.State().State != status.HAProxyFailed { // that stays so until a start succeeds
+		s.set(status.HAProxyStarting, why)
+	}
+	if err := s.prepare(cfg); err != nil {
+		return err
+	}
+	p, err := s.launch()
+	if err != nil {
+		return err
+	}
+	worker, err := s.ready(p)
+	if err != nil {
+		return errors.Join(err, s.discard(p))
+	}
+	s.remember(cfg, p)
+	if err := s.follow(p, worker, cfg); err != nil {
+		return errors.Join(err, s.discard(p))
+	}
+	return nil
+}
+
+// prepare clears the way for a HAProxy with configuration cfg.
+func (s *supervisor) prepare(cfg []byte) error {
+	if n := len(s.masterSocket()); n > maxSocketPath {
+		return fmt.Errorf("the run directory's name is too long: %s has %d bytes, and a socket's path may have %d", s.masterSocket(), n, maxSocketPath)
+	}
+	if err := s.sweep(); err != nil {
+		return err
+	}
+	if err := s.freshState(cfg); err != nil {
+		return err
+	}
+	return checkPorts(haproxy.Binds(cfg), nil)
+}
+
+// sweep ends every process of ours: after a death, to leave no port bound.
+func (s *supervisor) sweep() error {
+	deadline := time.Now().Add(sweepTimeout)
+	for {
+		left, err := findOurs(s.masterSocket())
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("an earlier HAProxy (pid %d) does not end, killed though it is; see what it waits for in /proc/%d/stack", left[0].pid, left[0].pid)
+		}
+		if err := s.killAll(left); err != nil {
+			return err
+		}
+		if !s.sleep(5 * time.Millisecond) {
+			return s.ctx.Err()
+		}
+	}
+}
+
+// killAll kills the processes that were found, if they are still ours.
+func (s *supervisor) killAll(all []found) error {
+	for _, f := range all {
+		w, err := watch(f.pid)
+		if errors.Is(err, os.ErrProcessDone) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if isOurs(fmt.Sprintf("/proc/%d", f.pid), s.masterSocket()) {
+			err = w.signal(syscall.SIGKILL)
+		}
+		w.close()
+		if err != nil {
+			return fmt.Errorf("kill an earlier HAProxy (pid %d): %w", f.pid, err)
+		}
+	}
+	return nil
+}
+
+// freshState sees to a state file that HAProxy can read without a warning,
+// that is of cfg, and not too old to be worth reading.
+func (s *supervisor) freshState(cfg []byte) error {
+	states := []byte(haproxy.EmptyState)
+	if info, err := os.Stat(s.stateFile()); err == nil && time.Since(info.ModTime()) < maxStateAge {
+		kept, err := os.ReadFile(s.stateFile())
+		if err == nil {
+			kept, err = haproxy.ServerStates(kept, cfg)
+		}
+		if err == nil {
+			states = kept
+		} else {
+			s.log.Warn("servers begin afresh", "error", err)
+		}
+	}
+	return replace(s.stateFile(), states)
+}
+
+// launch starts the process: detached, in a session of its own, so that it
+// outlives the agent and gets none of its signals.
+func (s *supervisor) launch() (*proc, error) {
+	path, err := exec.LookPath(s.opt.HAProxy)
+	if err != nil {
+		return nil, fmt.Errorf("start HAProxy: %w; install HAProxy 2.4 or later, or say where it is with --haproxy", err)
+	}
+	output, err := s.logFile.open()
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close() //nolint:errcheck // HAProxy has it now
+	cmd := exec.Command(path, "-W", "-S", s.masterSocket()+",mode,600,level,admin", "-p", s.pidFile(), "-f", s.configFile())
+	cmd.Dir = "/"
+	cmd.Env = environment(os.Environ())
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start HAProxy: %w", err)
+	}
+	master, err := watch(cmd.Process.Pid)
+	if err != nil {
+		return nil, errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+	}
+	// The one goroutine that may outlive Run: it reaps the child, which may
+	// outlive the agent too.
+	go cmd.Wait() //nolint:errcheck // how it ended, HAProxy's own log tells better
+	return &proc{master: master, child: cmd, started: time.Now()}, nil
+}
+
+// ready waits until the HAProxy that was launched serves, and gives its worker.
+func (s *supervisor) ready(p *proc) (int, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.opt.ReadyTimeout)
+	defer cancel()
+	for {
+		if p.master.hasEnded() {
+			return 0, s.whyNot("start HAProxy")
+		}
+		if worker, ok := s.serves(ctx, p.master.pid); ok {
+			return worker, nil
+		}
+		if !s.sleep(5 * time.Millisecond) {
+			return 0, s.ctx.Err()
+		}
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("%w: it does not answer after %v", s.whyNot("start HAProxy"), s.opt.ReadyTimeout)
+		}
+	}
+}
+
+// serves gives the worker of the master, if the runtime socket is that worker's.
+func (s *supervisor) serves(ctx context.Context, master int) (int, bool) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	procs, err := s.processes(ctx)
+	if err != nil || procs.Master.PID != master || len(procs.Workers) == 0 {
+		return 0, false
+	}
+	info, err := s.info(ctx)
+	if err != nil || info.PID != procs.Workers[0].PID {
+		return 0, false
+	}
+	s.note(info)
+	return info.PID, true
+}
+
+// note keeps what is told of HAProxy from info.
+func (m *Manager) note(info haproxy.Info) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state.Version, m.state.Connections = info.Version, info.Conns
+}
+
+// whyNot makes an error of what HAProxy complained of.
+func (s *supervisor) whyNot(doing string) error {
+	s.relay()
+	if why := s.logFile.why(); why != "" {
+		return fmt.Errorf("%s: %s", doing, why)
+	}
+	return fmt.Errorf("%s: it ended, and did not say why; see %s", doing, s.logFile.path)
+}
+
+// discard ends a HAProxy that did not come up.
+func (s *supervisor) discard(p *proc) error {
+	err := p.master.signal(syscall.SIGKILL)
+	p.close()
+	return errors.Join(err, s.sweep())
+}
+
+// remember records that p runs with cfg, for a Manager that adopts p later.
+func (s *supervisor) remember(cfg []byte, p *proc) {
+	line := fmt.Sprintf("%d %s\n", p.master.pid, digest(cfg))
+	if err := os.WriteFile(s.runningFile(), []byte(line), 0o600); err != nil {
+		s.log.Warn("the next agent will reload HAProxy once for nothing", "error", err)
+	}
+}
+
+// sayNoSyslog says, once, that HAProxy has nowhere to log requests to.
+func (s *supervisor) sayNoSyslog() {
+	if s.saidNoSyslog.CompareAndSwap(false, true) {
+		s.log.Warn("requests are not logged: nothing takes them at /dev/log; install rsyslog, or run systemd-journald")
+	}
+}
+
+// relay hands on what HAProxy has written to its log.
+func (s *supervisor) relay() {
+	said, err := s.logFile.read()
+	if err != nil {
+		s.log.Warn("HAProxy's log cannot be read", "error", err)
+	}
+	changed := false
+	for _, one := range said {
+		changed = changed || isServerChange(one)
+		text := "haproxy: " + strings.TrimSuffix(one.Text, ".")
+		switch {
+		case isNoSyslog(one):
+			s.sayNoSyslog()
+		case isChatter(one):
+			s.log.Debug(text)
+		case one.Severity == "ALERT":
+			s.log.Error(text)
+		default:
+			s.log.Warn(text)
+		}
+	}
+	if changed {
+		s.serversChanged()
+	}
+}

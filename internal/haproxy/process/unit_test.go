@@ -1,0 +1,272 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"holdfast/internal/haproxy"
+)
+
+// at gives a time ms milliseconds into a test.
+func at(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
+
+func TestHangDetector(t *testing.T) {
+	good := func(ms int) try { return try{at(ms), at(ms), at(ms + 1), true} }
+	bad := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), false} }
+	quick := func(ms int) try { return try{at(ms), at(ms), at(ms), false} }           // refused at once
+	late := func(ms int) try { return try{at(ms), at(ms + 80), at(ms + 180), false} } // the agent overslept
+	slow := func(ms int) try { return try{at(ms), at(ms), at(ms + 300), false} }      // the agent stood still meanwhile
+	for _, c := range []struct {
+		name  string
+		tries []try
+		want  []verdict
+	}{
+		{"well", []try{good(0), good(100)}, []verdict{alive, alive}},
+		{"hung after three", []try{good(0), bad(100), bad(200), bad(300)}, []verdict{alive, unsure, unsure, silent}},
+		{"two and back", []try{bad(0), bad(100), good(200), bad(300)}, []verdict{unsure, unsure, alive, unsure}},
+		{"refused takes its time too", []try{quick(0), quick(100), quick(200), quick(300)}, []verdict{unsure, unsure, unsure, silent}},
+		{"an agent that oversleeps proves nothing", []try{bad(0), bad(100), late(200), bad(300), bad(400), bad(500)}, []verdict{unsure, unsure, unsure, unsure, unsure, silent}},
+		{"an agent that stands still proves nothing", []try{bad(0), bad(100), slow(200), bad(600)}, []verdict{unsure, unsure, unsure, unsure}},
+		{"a hang ends after three good ones", []try{bad(0), bad(100), bad(200), good(300), good(400), good(500)}, []verdict{unsure, unsure, silent, unsure, unsure, alive}},
+		{"a hang with a gap", []try{bad(0), bad(100), bad(200), good(300), bad(400), good(500), good(600), good(700)}, []verdict{unsure, unsure, silent, unsure, unsure, unsure, unsure, alive}},
+	} {
+		d := &hangDetector{after: 300 * time.Millisecond, tries: 3, back: 3, slack: 50 * time.Millisecond, limit: 100 * time.Millisecond}
+		var got []verdict
+		for _, try := range c.tries {
+			got = append(got, d.see(try))
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	b := backoff{first: 250 * time.Millisecond, most: time.Second, stable: 10 * time.Second}
+	var got []time.Duration
+	for _, ran := range []time.Duration{time.Hour, 0, 0, 0, 0, 9 * time.Second, 10 * time.Second, 0} {
+		got = append(got, b.pause(ran))
+	}
+	ms := time.Millisecond
+	if d := cmp.Diff([]time.Duration{0, 250 * ms, 500 * ms, 1000 * ms, 1000 * ms, 1000 * ms, 0, 250 * ms}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// serve answers each connection to a socket with reply, and then closes it, or
+// leaves it open when hold is set. It gives the socket and what was asked.
+func serve(t *testing.T, reply string, hold bool) (string, <-chan string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	asked := make(chan string, 10)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			buf := make([]byte, 4096)
+			n, _ := c.Read(buf)
+			asked <- string(buf[:n])
+			_, _ = c.Write([]byte(reply))
+			if !hold {
+				c.Close()
+			}
+		}
+	}()
+	return path, asked
+}
+
+func TestRuntimeClient(t *testing.T) {
+	for _, c := range []struct{ name, reply, want, refused string }{
+		{"an answer", "\nPid: 1\n\n", "Pid: 1\n", ""},
+		{"no answer, done", "\n\n", "", ""},
+		{"two answers", "\na\n\nb\n\n", "a\n\nb\n", ""},
+		{"a notice", "\n[6]: changed\n\n", "changed\n", ""},
+		{"an error", "\n[3]: No such server.\n\n", "", "No such server."},
+		{"an error after an answer", "\na\n\n[3]: No such server.\n\n", "", "No such server."},
+		{"an unknown command", "\n[6]: Unknown command, but maybe\n  help\n\n", "", "Unknown command, but maybe"},
+		{"no rights", "\n[4]: Permission denied\n\n", "", "Permission denied"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			socket, asked := serve(t, c.reply, false)
+			got, err := askRuntime(t.Context(), socket, "show x; show y")
+			if q := <-asked; q != "set severity-output number;show x; show y\n" {
+				t.Errorf("asked %q", q)
+			}
+			if c.refused != "" {
+				if e, ok := errors.AsType[*RefusedError](err); !ok || e.Reply != c.refused {
+					t.Errorf("error %v, want %q", err, c.refused)
+				}
+				return
+			}
+			if err != nil || got != c.want {
+				t.Errorf("%q, %v; want %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+// A reply that ends early is never taken for a whole one.
+func TestTruncatedReplies(t *testing.T) {
+	const whole = "\n# pxname,svname\na,b\n\n"
+	for n := range len(whole) - 1 {
+		socket, _ := serve(t, whole[:n], false)
+		if got, err := askRuntime(t.Context(), socket, "show stat"); !errors.Is(err, ErrTruncated) {
+			t.Errorf("cut after %d: %q, %v", n, got, err)
+		}
+	}
+	socket, _ := serve(t, "#<PID>\n1 master", false)
+	if _, err := askMaster(t.Context(), socket, "show proc"); !errors.Is(err, ErrTruncated) {
+		t.Errorf("master: %v", err)
+	}
+}
+
+func TestClientGivesUp(t *testing.T) {
+	socket, _ := serve(t, "\n# half", true)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if got, err := askRuntime(ctx, socket, "show stat"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a HAProxy that hangs: %q, %v", got, err)
+	}
+	socket, _ = serve(t, "\n"+strings.Repeat("x", maxReply+10)+"\n\n", false)
+	if got, err := askRuntime(t.Context(), socket, "show stat"); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("an endless reply: %d bytes, %v", len(got), err)
+	}
+	if _, err := askRuntime(t.Context(), filepath.Join(t.TempDir(), "none"), "show info"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no socket: %v", err)
+	}
+	if _, err := askMaster(t.Context(), socket, "a\nb"); err == nil {
+		t.Error("two lines were taken for a command")
+	}
+}
+
+func TestParseListeners(t *testing.T) {
+	const tcp = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000    33        0 4711 1 0000000000000000 100 0 0 10 0
+   1: 00000000:2454 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1
+   2: 0100007F:1F90 0100007F:8888 01 00000000:00000000 00:00000000 00000000     0        0 4713 1
+   3: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4714 1
+   4: B80D0120000000000000000001000000:01BB 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4715 1
+   5: garbage`
+	want := []listener{
+		{netip.MustParseAddrPort("127.0.0.1:8080"), 4711, 33},
+		{netip.MustParseAddrPort("0.0.0.0:9300"), 4712, 0},
+		{netip.MustParseAddrPort("[::]:80"), 4714, 0},
+		{netip.MustParseAddrPort("[2001:db8::1]:443"), 4715, 0},
+	}
+	same := cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
+	if d := cmp.Diff(want, parseListeners(tcp), cmp.AllowUnexported(listener{}), same); d != "" {
+		t.Error(d)
+	}
+}
+
+func FuzzParseListeners(f *testing.F) {
+	f.Add("   0: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 33 0 4711 1")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, l := range parseListeners(text) {
+			if !l.at.IsValid() {
+				t.Errorf("%+v", l)
+			}
+		}
+	})
+}
+
+func FuzzClientReplies(f *testing.F) {
+	f.Add("\n[3]: x\n\n")
+	f.Fuzz(func(t *testing.T, reply string) {
+		if got, err := withoutSeverities("x", reply); err == nil && len(got) > len(reply) {
+			t.Errorf("%q from %q", got, reply)
+		}
+	})
+}
+
+// Lines come out once and whole, also when the file is emptied beneath.
+func TestLogFile(t *testing.T) {
+	l := logFile{path: filepath.Join(t.TempDir(), "log")}
+	if said, err := l.read(); said != nil || err != nil {
+		t.Errorf("no file: %v, %v", said, err)
+	}
+	f, err := l.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	texts := func() (all []string) {
+		t.Helper()
+		said, err := l.read()
+		if err != nil {
+			t.Error(err)
+		}
+		for _, m := range said {
+			all = append(all, m.Text)
+		}
+		return all
+	}
+	say := func(s string) {
+		t.Helper()
+		if _, err := f.WriteString(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("[ALERT]    (1) : one\n[ALERT]    (1) : tw")
+	if d := cmp.Diff([]string{"one"}, texts()); d != "" {
+		t.Error(d)
+	}
+	say("o\n")
+	if d := cmp.Diff([]string{"two"}, texts()); d != "" {
+		t.Error(d)
+	}
+	if why := l.why(); why != "one; two" {
+		t.Errorf("why: %q", why)
+	}
+	l.forget()
+	say(strings.Repeat("[NOTICE]   (1) : x\n", maxLog/15))
+	for n := 0; ; n++ {
+		if said := texts(); len(said) == 0 {
+			break
+		} else if n > 100 {
+			t.Fatal("it does not end")
+		}
+	}
+	if info, err := f.Stat(); err != nil || info.Size() > 1000 {
+		t.Errorf("not emptied: %v, %v", info, err)
+	}
+	say("[ALERT]    (1) : three\n")
+	if d := cmp.Diff([]string{"three"}, texts()); d != "" {
+		t.Error(d)
+	}
+	if why := l.why(); why != "three" {
+		t.Errorf("why: %q", why)
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	got := environment([]string{"PATH=/bin", "NOTIFY_SOCKET=x", "WATCHDOG_PID=1", "WATCHDOG_USEC=1", "LISTEN_PID=1", "LISTEN_FDS=1", "HAPROXY_X=1", "JOURNAL_STREAM=1:2", "TZ=UTC"})
+	if d := cmp.Diff([]string{"PATH=/bin", "TZ=UTC"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestCheckErrorIsOneLine(t *testing.T) {
+	e := newCheckError([]haproxy.Message{
+		{Severity: "ALERT", Line: 2, Text: "bad"}, {Severity: "WARNING", Text: "odd"}, {Text: "x"}, {Text: "y"}, {Text: "z"},
+	}, []byte("global\n    balance sideways\n"))
+	if got, want := e.Error(), "haproxy -c: line 2: bad (balance sideways); odd; x; and 2 more"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
