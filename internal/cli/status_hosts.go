@@ -65,8 +65,9 @@ func stateCell(state status.ServiceState) cell {
 		return marked("up", good)
 	case status.Down:
 		return marked("DOWN", bad)
+	default:
+		return marked(string(state), warn)
 	}
-	return marked(string(state), warn)
 }
 
 // fullCell tells a host's state and, if it is not up, for how long.

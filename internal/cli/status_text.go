@@ -163,11 +163,11 @@ func (s *statusWriter) findings() {
 			s.line("")
 		}
 		word, t := string(f.Severity), calm
-		switch f.Severity {
-		case status.Error:
-			word, t = "ERROR", bad
-		case status.Warning:
+		if f.Severity == status.Warning {
 			t = warn
+		}
+		if f.Severity == status.Error {
+			word, t = "ERROR", bad
 		}
 		f.Severity = "" // said already
 		s.line(paint(fmt.Sprintf("%-7s", printable(word)), t, s.v.colour) + "  " + printable(f.String()))

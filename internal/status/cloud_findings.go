@@ -85,16 +85,25 @@ func (m *merger) findControllers() {
 
 func (m *merger) findUnreachable(a Answer) {
 	text := "its agent does not answer: " + a.Error
-	for _, v := range m.out.VIPs {
-		if v.Holder == a.Name {
-			text += "; by its adverts it still holds VIP " + v.Name
-		}
+	if held := m.heldBy(a.Name); len(held) > 0 {
+		text += "; by its adverts it still holds VIP " + list(held)
 	}
 	if down, whole := m.downOn(a.Name); whole {
 		text += "; no service answers there: " + list(down)
 	}
 	m.find(Warning, CodeUnreachable, "controller "+a.Name, text,
 		"see systemctl status holdfast there, if the host can be reached")
+}
+
+// heldBy gives the VIPs that a controller holds.
+func (m *merger) heldBy(controller string) []string {
+	var held []string
+	for _, v := range m.out.VIPs {
+		if v.Holder == controller {
+			held = append(held, v.Name)
+		}
+	}
+	return held
 }
 
 func (m *merger) findImpostor(a Answer) {
@@ -205,11 +214,9 @@ func (m *merger) findHAProxys() {
 			continue
 		}
 		severity, text := Warning, m.haproxyWords(s.HAProxy)
-		for _, v := range m.out.VIPs {
-			if v.Holder == s.Controller {
-				severity = Error
-				text += "; it holds VIP " + v.Name
-			}
+		if held := m.heldBy(s.Controller); len(held) > 0 {
+			severity = Error
+			text += "; it holds VIP " + list(held)
 		}
 		m.find(severity, CodeHAProxyNotRunning, "haproxy on "+s.Controller, text,
 			"the agent tries again by itself; see journalctl -u holdfast and holdfast doctor there")

@@ -10,10 +10,10 @@ import (
 func (m *merger) findServices() {
 	var unknown []string
 	for _, s := range m.out.Services {
-		switch s.State {
-		case Down:
+		if s.State == Down {
 			m.findServiceDown(s)
-		case Unknown:
+		}
+		if s.State == Unknown {
 			unknown = append(unknown, s.Name)
 		}
 	}

@@ -391,7 +391,7 @@ func TestCombineStates(t *testing.T) {
 		"unknown": Unknown, "up drain down": Degraded,
 	} {
 		var states []ServiceState
-		for _, s := range strings.Fields(in) {
+		for s := range strings.FieldsSeq(in) {
 			states = append(states, ServiceState(s))
 		}
 		if got := CombineStates(states); got != want {

@@ -32,7 +32,7 @@ func TestAge(t *testing.T) {
 func TestGroup(t *testing.T) {
 	service := func(name, hosts string) CloudService {
 		s := CloudService{Name: name}
-		for _, h := range strings.Fields(hosts) {
+		for h := range strings.FieldsSeq(hosts) {
 			s.Hosts = append(s.Hosts, CloudHost{Name: h})
 		}
 		return s

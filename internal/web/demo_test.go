@@ -179,8 +179,8 @@ func demoServer(v view) *Server {
 
 var preview = flag.String("preview", "", "address to show the demonstration clouds on, at /NAME/, until interrupted")
 
-// TestPreview shows the page to the one who works on it:
-// go test ./internal/web -run Preview -preview 127.0.0.1:8080 -timeout 0
+// TestPreview shows the page to the one who works on it, with the arguments
+// -run Preview -preview 127.0.0.1:8080 -timeout 0.
 func TestPreview(t *testing.T) {
 	if *preview == "" {
 		t.Skip("for a person, with -preview ADDRESS")

@@ -58,6 +58,6 @@ func TestMetricsOfAnything(t *testing.T) {
 	s.opt.Snapshot = func() status.Snapshot { return odd }
 	resp, body := get(t, "GET", start(t, s)+"/metrics")
 	if resp.StatusCode != 200 || !strings.Contains(body, "holdfast_haproxy_state") {
-		t.Errorf("%s\n%s", resp.Status, body)
+		t.Errorf("%d\n%s", resp.StatusCode, body)
 	}
 }

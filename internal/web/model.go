@@ -213,10 +213,10 @@ func findingOf(f status.Finding) findingRow {
 	if !f.Where.IsZero() {
 		row.Head = f.Where.String()
 	}
-	switch f.Severity {
-	case status.Error:
+	if f.Severity == status.Error {
 		row.Tone = toneBad
-	case status.Warning:
+	}
+	if f.Severity == status.Warning {
 		row.Tone = toneWarn
 	}
 	return row
@@ -305,10 +305,10 @@ func usualDigest(c status.Cloud) string {
 
 func haproxyOf(now time.Time, h status.HAProxy) haproxyCell {
 	cell := haproxyCell{aged: agedBy(now, h.Since), State: string(h.State), Version: h.Version, Tone: toneBad}
-	switch h.State {
-	case status.HAProxyRunning:
+	if h.State == status.HAProxyRunning {
 		cell.Tone = toneOK
-	case status.HAProxyStarting:
+	}
+	if h.State == status.HAProxyStarting {
 		cell.Tone = toneWarn
 	}
 	var more []string
@@ -401,8 +401,9 @@ func toneOf(s status.ServiceState) string {
 		return toneWarn
 	case status.Down:
 		return toneBad
+	default:
+		return toneInfo
 	}
-	return toneInfo
 }
 
 func eventOf(now time.Time, e status.Event) eventRow {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func ListenControl(path string) (net.Listener, error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("listen on %s: the path has %d bytes, and a unix socket's may have %d; use a shorter --run-dir", path, len(path), maxSocketPath)
 	}
-	if err := checkStale(path); err != nil {
+	if err := checkStale(context.Background(), path); err != nil { // bounded by its own timeout
 		return nil, err
 	}
 	listener, err := bindPrivately(path)
@@ -41,7 +42,7 @@ func ListenControl(path string) (net.Listener, error) {
 }
 
 // checkStale makes sure that what is at path may be replaced.
-func checkStale(path string) error {
+func checkStale(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -51,7 +52,7 @@ func checkStale(path string) error {
 	case info.Mode().Type() != fs.ModeSocket:
 		return fmt.Errorf("listen on %s: there is something that is not a socket; move it away", path)
 	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path)
 	switch {
 	case err == nil:
 		return errors.Join(fmt.Errorf("listen on %s: another agent answers there already; stop it first", path), conn.Close())
