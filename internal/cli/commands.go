@@ -8,6 +8,7 @@ func (a *app) commands() []*cobra.Command {
 		a.importCommand(),
 		a.validateCommand(),
 		a.renderCommand(),
+		a.agentCommand(),
 		a.statusCommand(),
 		a.eventsCommand(),
 		a.labCommand(),

@@ -1,0 +1,151 @@
+// Package agent is the daemon of one controller. It wires the parts that each
+// know one thing (HAProxy's supervisor, the leased addresses, the VRRP loops,
+// the journal, the page and the sockets), brings a new spec into force in the
+// one safe order, and builds the Snapshot that all answers are made from.
+//
+// It decides nothing that a part can decide for itself: who holds a VIP is
+// VRRP's business, whether HAProxy is well is its supervisor's.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/internal/haproxy/process"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/web"
+)
+
+// Options is what an Agent is made of.
+type Options struct {
+	File       string // of the spec
+	Controller string // this one's name in the spec
+	StateDir   string // survives a restart
+	RunDir     string // sockets; survives the agent, not the host
+	HAProxy    string // path, or a name to look up in $PATH
+	Version    string
+	Log        *slog.Logger
+	// Reload asks, with each value, for the file to be read again.
+	Reload <-chan os.Signal
+}
+
+// An Agent is the daemon of one controller.
+type Agent struct {
+	opt     Options
+	log     *slog.Logger
+	started time.Time
+	journal *journal
+	haproxy *process.Manager
+	check   *checkServer
+	web     *web.Server
+	reloads chan reloadRequest
+	// tried is closed once the first spec was in force or could not be.
+	tried chan struct{}
+
+	mu          sync.Mutex // guards following
+	spec        *spec.Spec
+	config      status.Config
+	vips        []*owner
+	services    []status.Service
+	connections int
+	findings    map[string]status.Finding // of this controller, by what they are about
+}
+
+// New makes an Agent. It touches nothing until Run.
+func New(opt Options) *Agent {
+	opt = absolute(opt)
+	a := &Agent{
+		opt:      opt,
+		started:  time.Now(),
+		log:      opt.Log.With("controller", opt.Controller),
+		reloads:  make(chan reloadRequest),
+		tried:    make(chan struct{}),
+		findings: map[string]status.Finding{},
+	}
+	a.check = &checkServer{log: a.log.With("component", "agent-check"), answer: a.checkAnswer}
+	a.haproxy = process.New(process.Options{
+		HAProxy:  opt.HAProxy,
+		StateDir: opt.StateDir,
+		RunDir:   opt.RunDir,
+		Log:      a.log.With("component", "haproxy"),
+		Probe:    a.probeVIPs,
+	})
+	a.web = web.New(web.Options{
+		Self:        opt.Controller,
+		Snapshot:    a.Snapshot,
+		Events:      func(n int) []status.Event { return a.journal.last(n) },
+		Controllers: a.controllers,
+		Alive:       a.alive,
+		Log:         a.log.With("component", "web"),
+	})
+	return a
+}
+
+// absolute gives opt with every path absolute: HAProxy, which runs in "/", is
+// given some of them. Where the working directory is gone they stay as they are.
+func absolute(opt Options) Options {
+	for _, path := range []*string{&opt.File, &opt.StateDir, &opt.RunDir} {
+		if full, err := filepath.Abs(*path); err == nil {
+			*path = full
+		}
+	}
+	return opt
+}
+
+// Run is the life of the daemon: it ends with ctx, after the VIPs have been
+// given up and with HAProxy left running, or with an error when it cannot
+// begin. A spec that is bad from the start is an error with a method Findings.
+func (a *Agent) Run(ctx context.Context) error {
+	for _, dir := range []string{a.opt.StateDir, a.opt.RunDir} {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return fmt.Errorf("make the agent's directories: %w", err)
+		}
+	}
+	held, err := acquire(ctx, a.opt.RunDir, a.opt.Controller)
+	if err != nil {
+		return err
+	}
+	err = a.runLocked(ctx)
+	return errors.Join(err, held.release())
+}
+
+func (a *Agent) runLocked(ctx context.Context) error {
+	var err error
+	a.journal, err = openJournal(filepath.Join(a.opt.StateDir, "events.jsonl"), a.opt.Controller, a.log)
+	if err != nil {
+		return err
+	}
+	first, err := a.firstSpec()
+	if err != nil {
+		return err
+	}
+	socket, err := web.ListenControl(filepath.Join(a.opt.RunDir, "agent.sock"))
+	if err != nil {
+		return err
+	}
+	a.setSpec(first)
+	group, ctx := errgroup.WithContext(ctx)
+	if err := a.reconcileVIPs(ctx, first.spec); err != nil {
+		return errors.Join(err, socket.Close())
+	}
+	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
+	a.serve(ctx, group, socket, first.spec)
+	group.Go(func() error { return a.haproxy.Run(ctx) })
+	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.notify} {
+		group.Go(func() error { part(ctx); return nil })
+	}
+	group.Go(func() error { a.configure(ctx, first); return nil })
+	err = group.Wait()
+	a.endVIPs()
+	a.journal.add(status.Event{Kind: "agent-ended", Subject: "agent", Text: "agent ended; HAProxy stays as it is"})
+	return err
+}

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// checkTimeout is how long one conversation with an HAProxy may take.
+	checkTimeout = 2 * time.Second
+	// checkLine is the longest request that is read: a host and a service.
+	checkLine = 512
+	// acceptPause keeps a failing accept from spinning.
+	acceptPause = 50 * time.Millisecond
+)
+
+// A checkServer answers HAProxy's agent-check (HAProxy configuration manual,
+// "agent-check"): each HAProxy sends "HOST SERVICE" and reads one line of
+// states. Only controllers are answered. Where nobody answers, an HAProxy
+// leaves a server as it is, so a dead agent changes nothing.
+type checkServer struct {
+	log *slog.Logger
+	// answer gives the line for one service on one host.
+	answer func(host, service string) string
+
+	mu      sync.Mutex // guards following
+	allowed map[netip.Addr]bool
+}
+
+// allow sets the addresses that are answered.
+func (s *checkServer) allow(addresses []netip.Addr) {
+	allowed := make(map[netip.Addr]bool, len(addresses))
+	for _, a := range addresses {
+		allowed[a] = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.allowed = allowed
+}
+
+func (s *checkServer) allows(remote net.Addr) bool {
+	from, err := netip.ParseAddrPort(remote.String())
+	if err != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.allowed[from.Addr().Unmap().WithZone("")]
+}
+
+// serve answers on listener, which it closes, until ctx ends. Its error is nil.
+func (s *checkServer) serve(ctx context.Context, listener net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { listener.Close() }) //nolint:errcheck // Accept says what went wrong
+	defer stop()
+	var conversations errgroup.Group
+	conversations.SetLimit(256)
+	for {
+		conn, err := listener.Accept()
+		if ctx.Err() != nil {
+			return conversations.Wait()
+		}
+		if err != nil { // out of descriptors, most likely: it passes
+			s.log.Warn("agent-check connection not accepted", "error", err)
+			time.Sleep(acceptPause)
+			continue
+		}
+		conversations.Go(func() error { s.converse(conn); return nil })
+	}
+}
+
+// converse has one conversation. An HAProxy that says nothing readable, or is
+// no controller, gets no answer, which to it means no change.
+func (s *checkServer) converse(conn net.Conn) {
+	defer conn.Close() //nolint:errcheck // the answer was sent, or there is none
+	if !s.allows(conn.RemoteAddr()) {
+		s.log.Debug("agent-check from an address that is no controller's", "remote", conn.RemoteAddr())
+		return
+	}
+	if err := conn.SetDeadline(time.Now().Add(checkTimeout)); err != nil {
+		return
+	}
+	line, err := bufio.NewReaderSize(conn, checkLine).ReadSlice('\n')
+	if err != nil {
+		return
+	}
+	host, service, ok := strings.Cut(strings.TrimSpace(string(line)), " ")
+	if !ok {
+		return
+	}
+	if _, err := fmt.Fprintln(conn, s.answer(host, service)); err != nil {
+		s.log.Debug("agent-check not answered", "remote", conn.RemoteAddr(), "error", err)
+	}
+}

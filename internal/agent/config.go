@@ -1,0 +1,134 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+)
+
+// maxSpec is the largest spec file that is read, in bytes.
+const maxSpec = 16 << 20
+
+// A rejectedError says why a spec file cannot be used: all its findings.
+type rejectedError struct {
+	file     string
+	findings []status.Finding
+}
+
+func (e *rejectedError) Error() string {
+	if len(e.findings) == 0 {
+		return e.file + " cannot be used"
+	}
+	first := e.findings[0].String()
+	if more := len(e.findings) - 1; more > 0 {
+		return fmt.Sprintf("%s (and %d more; holdfast validate -f %s lists them)", first, more, e.file)
+	}
+	return first
+}
+
+// Findings gives what is wrong with the file.
+func (e *rejectedError) Findings() []status.Finding { return e.findings }
+
+// readSpec reads and parses the spec in file, for controller. Its bytes come
+// with it, since what is kept as last good is what was read, and the warnings.
+func readSpec(file, controller string) (*spec.Spec, []byte, []status.Finding, error) {
+	data, err := readBounded(file)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s, findings := spec.Parse(file, data)
+	if s == nil {
+		return nil, nil, nil, &rejectedError{file, errorsAmong(findings)}
+	}
+	if _, ok := s.Controller(controller); !ok {
+		return nil, nil, nil, &rejectedError{file, []status.Finding{{
+			Severity: status.Error,
+			Code:     "unknown-controller",
+			Where:    status.Position{File: file},
+			Text:     fmt.Sprintf("no controller is called %q", controller),
+			Remedy:   "name one of " + strings.Join(controllerNames(s), ", ") + " with --controller, or add it to the file",
+		}}}
+	}
+	return s, data, findings, nil
+}
+
+func readBounded(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the spec: %w", err)
+	}
+	if info.Size() > maxSpec {
+		return nil, fmt.Errorf("read the spec: %s has %d bytes, more than the %d that are read", file, info.Size(), maxSpec)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the spec: %w", err)
+	}
+	return data, nil
+}
+
+func controllerNames(s *spec.Spec) []string {
+	var names []string
+	for _, c := range s.Controllers {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+func errorsAmong(findings []status.Finding) []status.Finding {
+	var bad []status.Finding
+	for _, f := range findings {
+		if f.Severity == status.Error {
+			bad = append(bad, f)
+		}
+	}
+	return bad
+}
+
+// asFindings turns why a file was refused into findings, one a line.
+func asFindings(file string, err error) []status.Finding {
+	if rejected, ok := errors.AsType[*rejectedError](err); ok {
+		return rejected.findings
+	}
+	return []status.Finding{{
+		Severity: status.Error,
+		Code:     "config-not-applied",
+		Where:    status.Position{File: file},
+		Text:     err.Error(),
+		Remedy:   "mend it and reload; the configuration before it stays in force",
+	}}
+}
+
+// lastGood is where the last spec that was put in force is kept.
+func lastGood(stateDir string) string { return filepath.Join(stateDir, "last-good.yaml") }
+
+// writeAtomically puts data at path so that a reader, or a start after a crash,
+// finds the old bytes or the new ones and never a part.
+func writeAtomically(path string, data []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = temp.Write(data)
+	err = errors.Join(err, temp.Chmod(0o640), temp.Sync(), temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), removeIfThere(temp.Name()))
+	}
+	return nil
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A lock keeps a second agent away: one from the same run directory, and one
+// for the same controller from any other. The kernel drops both parts when the
+// process ends, however it ends.
+type lock struct {
+	file     *os.File
+	listener net.Listener
+}
+
+// acquire takes the lock, or says which process has it.
+func acquire(ctx context.Context, runDir, controller string) (*lock, error) {
+	file, err := lockFile(filepath.Join(runDir, "agent.lock"))
+	if err != nil {
+		return nil, err
+	}
+	listener, err := lockName(ctx, controller)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &lock{file, listener}, nil
+}
+
+func (l *lock) release() error {
+	return errors.Join(l.listener.Close(), l.file.Close())
+}
+
+// lockFile takes an advisory lock on path and writes the own process id there.
+func lockFile(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock of the run directory: %w", err)
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(lockedBy(path, err), file.Close())
+	}
+	if err := errors.Join(file.Truncate(0), writePID(file)); err != nil {
+		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), file.Close())
+	}
+	return file, nil
+}
+
+func writePID(file *os.File) error {
+	_, err := fmt.Fprintf(file, "%d\n", os.Getpid())
+	return err
+}
+
+func lockedBy(path string, err error) error {
+	if !errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("lock %s: %w", path, err)
+	}
+	pid, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("another agent has locked %s; stop it first", path)
+	}
+	return fmt.Errorf("another agent runs with this run directory: process %s has %s locked; stop it first",
+		strings.TrimSpace(string(pid)), path)
+}
+
+// lockName takes a name for the controller among the abstract sockets of the
+// network namespace, which a second agent finds whatever its run directory.
+func lockName(ctx context.Context, controller string) (net.Listener, error) {
+	name := "@holdfast-agent/" + controller
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "unix", name)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("another agent for controller %s runs on this host%s; stop it first", controller, ownerOf(ctx, name))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("take the name of controller %s: %w", controller, err)
+	}
+	return listener, nil
+}
+
+// ownerOf names the process that listens on the abstract socket called name:
+// ": process 123", or nothing when the kernel doesn't tell.
+func ownerOf(ctx context.Context, name string) string {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", name)
+	if err != nil {
+		return ""
+	}
+	defer conn.Close() //nolint:errcheck // nothing was written
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return ""
+	}
+	owner := ""
+	err = raw.Control(func(fd uintptr) {
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			owner = fmt.Sprintf(": process %d", cred.Pid)
+		}
+	})
+	if err != nil {
+		return ""
+	}
+	return owner
+}

@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/web"
+)
+
+// listenRetry is the pause before an address that is not there yet, as at
+// boot, or not free, is tried again.
+const listenRetry = time.Second
+
+// serve starts what answers: the control socket, the page, the agent-check.
+func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Listener, s *spec.Spec) {
+	control := web.NewControlServer(controls{a}, a.log.With("component", "control"))
+	group.Go(func() error { return control.Serve(ctx, socket) })
+	self, _ := s.Controller(a.opt.Controller)
+	group.Go(func() error {
+		a.listen(ctx, netip.AddrPortFrom(self.Address, uint16(s.Agent.Port)), "page", a.web.Serve)
+		return nil
+	})
+	group.Go(func() error {
+		a.listen(ctx, netip.AddrPortFrom(self.Address, uint16(s.Agent.CheckPort)), "agent-check", a.check.serve)
+		return nil
+	})
+}
+
+// listen serves at address until ctx ends. What cannot be listened on, such as
+// an address that the host does not have yet, is reported and tried again: a
+// page that is missing must not keep the VIP from being served.
+func (a *Agent) listen(ctx context.Context, address netip.AddrPort, what string, serve func(context.Context, net.Listener) error) {
+	var config net.ListenConfig
+	said := ""
+	for ctx.Err() == nil {
+		listener, err := config.Listen(ctx, "tcp", address.String())
+		if err == nil {
+			a.setFinding("listen-"+what, nil)
+			said = ""
+			err = serve(ctx, listener)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil && err.Error() != said {
+			said = err.Error()
+			a.log.Warn("cannot serve; trying again every second", "what", what, "error", err)
+			a.setFinding("listen-"+what, listenFinding(address, what, err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(listenRetry):
+		}
+	}
+}
+
+func listenFinding(address netip.AddrPort, what string, err error) *status.Finding {
+	remedy := "the agent tries again every second"
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		remedy = fmt.Sprintf("see with ss -ltnp which process has port %d, or set another port under agent: in the spec", address.Port())
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		remedy = fmt.Sprintf("give this host the address %s, or correct its address in the spec", address.Addr())
+	}
+	return &status.Finding{
+		Severity: status.Warning, Code: "not-listening", Subject: what,
+		Text: fmt.Sprintf("cannot listen on %s: %v", address, err), Remedy: remedy,
+	}
+}
+
+// checkAnswer is what HAProxys are told of a service on this host.
+func (a *Agent) checkAnswer(_, _ string) string { return "up ready" }
+
+// controllers gives where the agents of all controllers answer.
+func (a *Agent) controllers() []web.Target {
+	s := a.currentSpec()
+	if s == nil {
+		return nil
+	}
+	var targets []web.Target
+	for _, c := range s.Controllers {
+		targets = append(targets, web.Target{Name: c.Name, Addr: netip.AddrPortFrom(c.Address, uint16(s.Agent.Port)).String()})
+	}
+	return targets
+}
+
+// controls is the agent as the control socket sees it.
+type controls struct{ *Agent }
+
+// Cloud gives the cloud as this controller finds it.
+func (c controls) Cloud(ctx context.Context) status.Cloud { return c.web.Cloud(ctx) }
+
+// Events gives the newest n events.
+func (c controls) Events(n int) []status.Event { return c.journal.last(n) }
+
+// Follow gives the events from now on.
+func (c controls) Follow() (<-chan status.Event, func()) { return c.journal.follow() }
+
+// Reload reads the spec again.
+func (c controls) Reload(ctx context.Context) (web.ReloadResult, error) {
+	return c.Agent.Reload(ctx, "asked on the control socket")
+}

@@ -1,0 +1,64 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/status"
+	"holdfast/internal/vip"
+)
+
+// silentWindow is how long after a host went down its connections are looked
+// for: a request that was on its way to it may have been sent since.
+const silentWindow = 3 * time.Second
+
+// cutSilent ends the connections that HAProxy has to the hosts which have just
+// gone down because they no longer answer at all. Each request that waits
+// there fails at once inside HAProxy, which repeats the safe ones on another
+// host, instead of waiting for a timeout meant for slow answers. A host that
+// answers its check, though wrongly, is left to finish what it has.
+func (a *Agent) cutSilent(ctx context.Context, rows []haproxy.Server) {
+	for _, r := range rows {
+		if !haproxy.Silent(r) || r.Since > silentWindow {
+			continue
+		}
+		to, err := netip.ParseAddrPort(r.Address)
+		if err != nil {
+			a.log.Warn("HAProxy names a server without an address", "server", r.Name, "address", r.Address)
+			continue
+		}
+		begun := time.Now()
+		n, err := a.cut(ctx, to)
+		if err != nil {
+			a.log.Warn("the connections to a silent host are left to their timeouts", "host", r.Name, "address", to, "error", err)
+		}
+		if n > 0 {
+			a.journal.add(status.Event{
+				Kind: "connections-cut", Subject: fmt.Sprintf("service %s on %s", r.Proxy, r.Name), Took: time.Since(begun),
+				Text:  fmt.Sprintf("cut %d connections to %s, so that their requests can go elsewhere", n, to),
+				Cause: "it is down and answers nothing",
+			})
+		}
+	}
+}
+
+// cut destroys the connections of all HAProxy's workers, old ones too, to a
+// host. Others that this controller has to it, a service's own, stay.
+func (a *Agent) cut(ctx context.Context, to netip.AddrPort) (int, error) {
+	reply, err := a.haproxy.Master(ctx, "show proc")
+	if err != nil {
+		return 0, fmt.Errorf("find HAProxy's workers: %w", err)
+	}
+	processes, err := haproxy.ParseProc([]byte(reply))
+	if err != nil {
+		return 0, fmt.Errorf("find HAProxy's workers: %w", err)
+	}
+	var pids []int
+	for _, p := range append(processes.Workers, processes.Old...) {
+		pids = append(pids, p.PID)
+	}
+	return vip.DestroySocketsOf(ctx, pids, vip.Match{Remote: to})
+}

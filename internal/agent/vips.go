@@ -1,0 +1,257 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync/atomic"
+
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/vip"
+	"holdfast/internal/vrrp"
+	"holdfast/internal/vrrp/link"
+)
+
+// An owner is this controller's part in one VIP: its leased address, and the
+// VRRP loop that says when to have it.
+type owner struct {
+	lease   vip.Options
+	address *vip.Address
+	loop    *link.Loop
+	end     context.CancelFunc
+	ended   chan struct{} // closed when the loop has given the VIP up
+	view    atomic.Pointer[view]
+}
+
+// A view is what of an owner a reload may change while it goes on.
+type view struct {
+	vip    spec.VIP
+	router link.Options
+	ping   pinger
+}
+
+// reconcileVIPs starts, changes and ends owners until they are those of s. A
+// VIP whose addresses and router stay what they were is kept throughout.
+func (a *Agent) reconcileVIPs(ctx context.Context, s *spec.Spec) error {
+	before := a.owners()
+	var next, fresh []*owner
+	for _, v := range s.VIPs {
+		o, err := a.newOwner(s, v)
+		if err != nil {
+			return fmt.Errorf("vip %s: %w", v.Name, err)
+		}
+		kept := keep(before, o)
+		if kept == nil {
+			fresh = append(fresh, o)
+			kept = o
+		}
+		next = append(next, kept)
+	}
+	for _, o := range before {
+		if !slices.Contains(next, o) {
+			o.end()
+			<-o.ended
+		}
+	}
+	a.mu.Lock()
+	a.vips = next
+	a.mu.Unlock()
+	for _, o := range fresh {
+		a.start(ctx, o)
+	}
+	return nil
+}
+
+// newOwner makes the owner of v as s has it. It touches nothing until it is started.
+func (a *Agent) newOwner(s *spec.Spec, v spec.VIP) (*owner, error) {
+	self, _ := s.Controller(a.opt.Controller)
+	o := &owner{
+		lease: vip.Options{
+			Name:      v.Name,
+			Addresses: v.Addresses,
+			Interface: s.Interface(v, self),
+			Device:    vip.Device(v.Device),
+			RouterID:  v.VRRP.RouterID,
+			Log:       a.log.With("component", "vip"),
+		},
+		ended: make(chan struct{}),
+	}
+	var err error
+	if o.address, err = vip.New(o.lease); err != nil {
+		return nil, err
+	}
+	router := a.routerOptions(s, v, self)
+	router.Holder = o.address
+	if o.loop, err = link.New(router); err != nil {
+		return nil, err
+	}
+	o.view.Store(&view{v, router, newPinger(v, s.Services)})
+	return o, nil
+}
+
+// routerOptions gives the virtual router of v on the controller self.
+func (a *Agent) routerOptions(s *spec.Spec, v spec.VIP, self spec.Controller) link.Options {
+	peers := map[netip.Addr]string{}
+	for _, c := range s.Controllers {
+		if c.Name != self.Name && c.Address.Is4() == self.Address.Is4() {
+			peers[c.Address] = c.Name
+		}
+	}
+	var addresses []netip.Addr
+	for _, p := range v.Addresses {
+		addresses = append(addresses, p.Addr())
+	}
+	checksum := vrrp.MessageOnly
+	if v.VRRP.Checksum == spec.ChecksumKeepalived {
+		checksum = vrrp.PseudoHeader
+	}
+	return link.Options{
+		Name:         v.Name,
+		Controller:   self.Name,
+		VRID:         uint8(v.VRRP.RouterID),
+		Priority:     uint8(s.Priority(self.Name)),
+		Interval:     v.VRRP.Interval,
+		Preempt:      v.VRRP.Preempt,
+		Interface:    s.Interface(v, self),
+		Source:       self.Address,
+		Peers:        peers,
+		Multicast:    v.VRRP.Peers == spec.Multicast,
+		Addresses:    addresses,
+		Checksum:     checksum,
+		Log:          a.log.With("component", "vrrp"),
+		OnTransition: a.journalTransition,
+	}
+}
+
+// keep gives the one of before that can go on in the place of o, reconfigured
+// to be like it; nil if there is none.
+func keep(before []*owner, o *owner) *owner {
+	next := *o.view.Load()
+	for _, b := range before {
+		if !sameLease(b.lease, o.lease) {
+			continue
+		}
+		if err := b.loop.Configure(next.router); err != nil {
+			continue // the router itself is another: its options were found good
+		}
+		b.view.Store(&next)
+		return b
+	}
+	return nil
+}
+
+// sameLease reports whether a and b lease the same addresses in the same place.
+func sameLease(a, b vip.Options) bool {
+	a.Log, b.Log = nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+// start lets o take part, with HAProxy's condition as it is now.
+func (a *Agent) start(ctx context.Context, o *owner) {
+	ctx, o.end = context.WithCancel(ctx)
+	o.setEligible(a.haproxy.State())
+	go func() {
+		defer close(o.ended)
+		if err := o.loop.Run(ctx); err != nil {
+			a.log.Error("the VRRP loop ended", "vip", o.view.Load().vip.Name, "error", err)
+		}
+	}()
+}
+
+// setEligible lets o hold its VIP exactly while HAProxy runs.
+func (o *owner) setEligible(h status.HAProxy) {
+	reason := "HAProxy is " + string(h.State)
+	if h.State != status.HAProxyRunning && h.Reason != "" {
+		reason += ": " + h.Reason
+	}
+	o.loop.SetEligible(h.State == status.HAProxyRunning, reason)
+}
+
+// endVIPs gives every VIP up, and returns when that is done.
+func (a *Agent) endVIPs() {
+	for _, o := range a.owners() {
+		o.end()
+	}
+	for _, o := range a.owners() {
+		<-o.ended
+	}
+}
+
+func (a *Agent) owners() []*owner {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.vips)
+}
+
+// holds reports whether this controller holds the VIP as far as VRRP goes.
+func (o *owner) holds() bool { return o.loop.Stats().State == vrrp.Active }
+
+// watchHAProxy lets the VIPs follow HAProxy's condition, at once.
+func (a *Agent) watchHAProxy(ctx context.Context) {
+	was := status.HAProxy{}
+	for ctx.Err() == nil {
+		changed := a.haproxy.Changes()
+		is := a.haproxy.State()
+		for _, o := range a.owners() {
+			o.setEligible(is)
+		}
+		if is.State != was.State {
+			a.journalHAProxy(was, is)
+			was = is
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		}
+	}
+}
+
+func (a *Agent) journalHAProxy(was, is status.HAProxy) {
+	e := status.Event{
+		Time: is.Since, Kind: "haproxy-" + string(is.State), Subject: "haproxy",
+		Text: "HAProxy is " + string(is.State), Cause: is.Reason,
+	}
+	if was.State != "" {
+		e.Took = is.Since.Sub(was.Since)
+		e.Text += ", was " + string(was.State)
+	}
+	a.journal.add(e)
+}
+
+func (a *Agent) journalTransition(t link.Transition) {
+	a.journal.add(status.Event{
+		Time: t.Time, Kind: "vip-" + t.To.String(), Subject: "vip " + t.VIP, Cause: t.Reason, Took: t.Took,
+		Text: fmt.Sprintf("vip %s is %s here, was %s", t.VIP, t.To, t.From),
+	})
+}
+
+// status tells of o for the Snapshot.
+func (o *owner) status(self string) status.VIP {
+	v, s := o.view.Load(), o.loop.Stats()
+	present, err := o.address.Present()
+	out := status.VIP{
+		Name:        v.vip.Name,
+		Hostname:    v.vip.Hostname,
+		Interface:   v.router.Interface,
+		State:       status.VIPState(s.State.String()),
+		Since:       s.Since,
+		Reason:      s.Reason,
+		Holder:      s.Holder,
+		Priority:    int(v.router.Priority),
+		Present:     present && err == nil,
+		Transitions: s.Transitions,
+		AdvertsSent: s.AdvertsSent,
+		AdvertsSeen: s.AdvertsSeen,
+		Rejected:    s.Rejected,
+	}
+	if s.State == vrrp.Active {
+		out.Holder = self
+	}
+	for _, p := range v.vip.Addresses {
+		out.Addresses = append(out.Addresses, p.String())
+	}
+	return out
+}

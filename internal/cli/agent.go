@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/agent"
+	"holdfast/internal/status"
+)
+
+// agentCommand is "holdfast agent".
+func (a *app) agentCommand() *cobra.Command {
+	opt := agent.Options{Version: Version()}
+	var level slog.Level
+	cmd := &cobra.Command{
+		Use:   "agent --controller NAME",
+		Short: "Run the daemon of this controller",
+		Long: `Runs the daemon of this controller: starts and watches HAProxy, and owns the
+virtual IPs together with the agents of the other controllers.
+
+SIGHUP reads the spec again; what is wrong with it is said, and changes nothing.
+SIGTERM hands the virtual IPs over and leaves HAProxy running.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opt.Controller == "" {
+				return usagef("which controller is this? write --controller NAME, one of those in %s", a.file)
+			}
+			opt.File, opt.RunDir = a.file, a.runDir
+			opt.Log = a.logger(level)
+			return a.runAgent(cmd.Context(), opt)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&opt.Controller, "controller", os.Getenv("HOLDFAST_CONTROLLER"), "name of this controller in the spec")
+	flags.StringVar(&opt.StateDir, "state-dir", defaultStateDir, "directory of what must survive a restart")
+	flags.StringVar(&opt.HAProxy, "haproxy", "haproxy", "the HAProxy to run, version 2.4 or later")
+	flags.TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	return a.withRunDir(cmd)
+}
+
+// runAgent runs the agent until ctx ends, reloading it at each SIGHUP.
+func (a *app) runAgent(ctx context.Context, opt agent.Options) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	opt.Reload = hangups
+	err := agent.New(opt).Run(ctx)
+	if bad, ok := errors.AsType[interface {
+		error
+		Findings() []status.Finding
+	}](err); ok {
+		for _, f := range bad.Findings() {
+			a.logf("%s", f)
+		}
+		return silent(exitUsage)
+	}
+	return err
+}
+
+// logger gives the log of a daemon: text for a person at a terminal, JSON for
+// the journal and all else.
+func (a *app) logger(level slog.Level) *slog.Logger {
+	opt := &slog.HandlerOptions{Level: level}
+	if isTerminal(a.stdio.Err) {
+		return slog.New(slog.NewTextHandler(a.stdio.Err, opt))
+	}
+	return slog.New(slog.NewJSONHandler(a.stdio.Err, opt))
+}
