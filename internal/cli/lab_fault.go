@@ -35,6 +35,9 @@ two sets of nodes or more: "holdfast lab fault partition ctl1 ctl2,ctl3".`,
 			if err != nil {
 				return err
 			}
+			if a.asJSON() {
+				return a.printJSON(done)
+			}
 			_, err = fmt.Fprintln(a.stdio.Out, done.Done)
 			return err
 		},

@@ -42,8 +42,8 @@ func (a *app) labInitCommand() *cobra.Command {
 // labNodeCommand is the first process of a node.
 func (a *app) labNodeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "node NAME", Hidden: true, Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return lab.RunNode(args[0]) },
+		Use: "node NAME SYSLOG", Hidden: true, Args: cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error { return lab.RunNode(args[0], args[1]) },
 	}
 }
 
@@ -124,7 +124,11 @@ func (a *app) labLoadCommand() *cobra.Command {
 			if records {
 				return collect.err
 			}
-			return a.printJSON(load.Summarize(collect.records, begin, time.Now()))
+			end := begin.Add(c.Duration)
+			if now := time.Now(); now.Before(end) {
+				end = now // it was stopped
+			}
+			return a.printJSON(load.Summarize(collect.records, begin, end))
 		},
 	}
 	flags := cmd.Flags()

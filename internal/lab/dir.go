@@ -143,20 +143,23 @@ func (d Dir) path(elem ...string) string {
 // Name is the lab's name.
 func (d Dir) Name() string { return filepath.Base(string(d)) }
 
-func (d Dir) lockFile() string              { return string(d) + ".lock" }
-func (d Dir) socket() string                { return d.path("control.sock") }
-func (d Dir) specFile() string              { return d.path("holdfast.yaml") }
-func (d Dir) hostsFile() string             { return d.path("hosts") }
-func (d Dir) logFile() string               { return d.path("lab.log") }
-func (d Dir) faultsFile() string            { return d.path("faults.jsonl") }
-func (d Dir) addressesFile() string         { return d.path("addresses.jsonl") }
-func (d Dir) binary() string                { return d.path("bin", "holdfast") }
-func (d Dir) node(name string) string       { return d.path("nodes", name) }
-func (d Dir) nodeSpec(name string) string   { return d.path("nodes", name, "holdfast.yaml") }
-func (d Dir) stateDir(name string) string   { return d.path("nodes", name, "state") }
-func (d Dir) agentLog(name string) string   { return d.path("nodes", name, "agent.log") }
-func (d Dir) notify(name string) string     { return d.path("nodes", name, "notify.sock") }
-func (d Dir) serviceLog(n, s string) string { return d.path("nodes", n, s+".log") }
+func (d Dir) lockFile() string                { return string(d) + ".lock" }
+func (d Dir) socket() string                  { return d.path("control.sock") }
+func (d Dir) specFile() string                { return d.path("holdfast.yaml") }
+func (d Dir) hostsFile() string               { return d.path("hosts") }
+func (d Dir) logFile() string                 { return d.path("lab.log") }
+func (d Dir) faultsFile() string              { return d.path("faults.jsonl") }
+func (d Dir) addressesFile() string           { return d.path("addresses.jsonl") }
+func (d Dir) binary() string                  { return d.path("bin", "holdfast") }
+func (d Dir) node(name string) string         { return d.path("nodes", name) }
+func (d Dir) nodeSpec(name string) string     { return d.path("nodes", name, "holdfast.yaml") }
+func (d Dir) stateDir(name string) string     { return d.path("nodes", name, "state") }
+func (d Dir) agentLog(name string) string     { return d.path("nodes", name, "agent.log") }
+func (d Dir) notify(name string) string       { return d.path("nodes", name, "notify.sock") }
+func (d Dir) syslogSocket(name string) string { return d.path("nodes", name, "syslog.sock") }
+func (d Dir) syslog(name string) string       { return d.path("nodes", name, "syslog.log") }
+func (d Dir) nodeLog(name string) string      { return d.path("nodes", name, "node.log") }
+func (d Dir) serviceLog(n, s string) string   { return d.path("nodes", n, s+".log") }
 
 // runDir gives the run directory of the agent of the index-th node: a short
 // one where the node's name would make the paths of its sockets too long.

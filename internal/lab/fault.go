@@ -45,6 +45,7 @@ func FaultKinds() []FaultKind {
 		{Name: "service-kill", Args: ofService, Text: "kill the service; it stays dead until service-back", onNode: eachService("killed", (*standin).kill)},
 		{Name: "service-hang", Args: ofService, Text: "stop the process where it is: it takes connections and never answers", onNode: eachService("hung", (*standin).hang)},
 		{Name: "service-errors", Args: ofService, Text: "answer 503 to everything", onNode: eachService("failing", (*standin).fail)},
+		{Name: "service-restart", Args: ofService, Text: "stop the service with SIGTERM and start it again", onNode: servicesRestart},
 		{Name: "service-back", Args: ofService, Text: "end any of these", onNode: servicesBack},
 		{Name: "haproxy-kill", Args: ofNode, Text: "kill every HAProxy process of the controller", onNode: haproxyFault(unix.SIGKILL, "killed")},
 		{Name: "haproxy-hang", Args: ofNode, Text: "stop every HAProxy process of the controller where it is", onNode: haproxyFault(unix.SIGSTOP, "hung")},
@@ -52,6 +53,7 @@ func FaultKinds() []FaultKind {
 		{Name: "agent-kill", Args: ofNode, Text: "kill the agent; its unit starts it again after 100 ms", onNode: agentSignal(unix.SIGKILL, "killed")},
 		{Name: "agent-hang", Args: ofNode, Text: "stop the agent where it is; the unit's watchdog kills it after 3 s", onNode: agentSignal(unix.SIGSTOP, "hung")},
 		{Name: "agent-stop", Args: ofNode, Text: "stop the agent as its unit does, with SIGTERM, and leave it stopped", onNode: agentStop},
+		{Name: "agent-restart", Args: ofNode, Text: "stop the agent with SIGTERM; its unit starts it again", onNode: agentSignal(unix.SIGTERM, "restarted")},
 		{Name: "agent-reload", Args: ofNode, Text: "send SIGHUP: the agent reads its spec again", onNode: agentSignal(unix.SIGHUP, "told to reload")},
 		{Name: "agent-back", Args: ofNode, Text: "start a stopped agent, let a hung one go on", onNode: agentBack},
 		{Name: "power-off", Args: ofNode, Text: "cut the power: off the wire at once, every process dead, all memory lost", onNode: powerOff},
@@ -125,6 +127,10 @@ func servicesBack(_ context.Context, n *node, f Fault) (string, error) {
 	return n.overServices(f, "back", n.serviceBack)
 }
 
+func servicesRestart(_ context.Context, n *node, f Fault) (string, error) {
+	return n.overServices(f, "restarted", n.restartService)
+}
+
 func (n *node) overServices(f Fault, word string, do func(*standin) error) (string, error) {
 	chosen, err := n.chosenServices(f.Service)
 	if err != nil {
@@ -170,6 +176,9 @@ func agentSignal(sig unix.Signal, word string) func(context.Context, *node, Faul
 		u, err := n.needAgent()
 		if err != nil {
 			return "", err
+		}
+		if n.peer != "" {
+			return "keepalived of " + n.plan.name + " " + word, n.signalKeepalived(sig)
 		}
 		p, runs := u.current()
 		if !runs {

@@ -55,16 +55,16 @@ type box struct {
 	nl    *netlink.Handle // in the node's network namespace
 }
 
-// newBox makes the namespaces of the node called name. RunNode is what the
-// first process in them runs.
-func newBox(binary, name string, log *os.File) (*box, error) {
+// newBox makes the namespaces of the node called name, whose /dev/log is the
+// socket at syslog. RunNode is what the first process in them runs.
+func newBox(binary, name, syslog string, log *os.File) (*box, error) {
 	ready, theirs, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("start node %s: %w", name, err)
 	}
 	defer ready.Close() //nolint:errcheck // only read
 	b := &box{pidfd: -1}
-	b.init = exec.Command(binary, "lab", "node", name)
+	b.init = exec.Command(binary, "lab", "node", name, syslog)
 	b.init.Stdout, b.init.Stderr = log, log
 	b.init.ExtraFiles = []*os.File{theirs}
 	b.init.SysProcAttr = &syscall.SysProcAttr{Cloneflags: nodeNamespaces, Setsid: true, PidFD: &b.pidfd}
@@ -114,13 +114,13 @@ func (b *box) start(cmd *exec.Cmd) error {
 }
 
 // RunNode is the life of a node's first process: it names the host, shows it
-// its own processes, says on descriptor 3 that it is there, and then buries
+// its own processes, gives it its own log, says on descriptor 3 that it is there, and then buries
 // what is left to it. It ends by being killed.
-func RunNode(name string) error {
+func RunNode(name, syslog string) error {
 	if err := unix.Sethostname([]byte(name)); err != nil {
 		return fmt.Errorf("name the host: %w", err)
 	}
-	if err := mountProc(); err != nil {
+	if err := errors.Join(mountProc(), takeDevLog(syslog)); err != nil {
 		fmt.Fprintf(os.Stderr, "node %s: %v\n", name, err) // it does without
 	}
 	ready := os.NewFile(3, "ready")

@@ -20,6 +20,7 @@ type node struct {
 	dir    Dir
 	log    *slog.Logger
 	holder *holderLog
+	peer   string // the kind of peer that runs in the place of the agent
 
 	mu        sync.Mutex // guards following
 	box       *box       // nil: powered off
@@ -45,27 +46,46 @@ func (n *node) powerOn(ctx context.Context) error {
 	if n.box != nil {
 		return nil
 	}
-	if err := n.makeFiles(); err != nil {
-		return err
-	}
-	log, err := os.OpenFile(n.dir.path("nodes", n.plan.name, "node.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		return fmt.Errorf("open the log of node %s: %w", n.plan.name, err)
-	}
-	b, err := newBox(n.dir.binary(), n.plan.name, log)
-	if err := errors.Join(err, log.Close()); err != nil {
-		return err
-	}
-	if err := b.plug(n.index, &n.plan); err != nil {
-		return errors.Join(err, b.destroy())
-	}
 	ctx, n.stop = context.WithCancel(ctx)
-	n.box, n.unplugged, n.running = b, false, &sync.WaitGroup{}
+	n.running = &sync.WaitGroup{}
+	b, err := n.build(ctx)
+	if err != nil {
+		n.stop()
+		return err
+	}
+	n.box, n.unplugged = b, false
 	n.running.Go(func() { n.holder.follow(ctx, n.plan.name, b) })
 	return nil
 }
 
+// build makes the node's box, plugged in, and what takes its log until ctx ends.
+func (n *node) build(ctx context.Context) (*box, error) {
+	if err := n.makeFiles(); err != nil {
+		return nil, err
+	}
+	if err := n.takeSyslog(ctx); err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(n.dir.nodeLog(n.plan.name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open the log of node %s: %w", n.plan.name, err)
+	}
+	b, err := newBox(n.dir.binary(), n.plan.name, n.dir.syslogSocket(n.plan.name), log)
+	if err := errors.Join(err, log.Close()); err != nil {
+		return nil, err
+	}
+	if err := b.plug(n.index, &n.plan); err != nil {
+		return nil, errors.Join(err, b.destroy())
+	}
+	return b, nil
+}
+
+// makeFiles makes the node's directories. Its run directory is empty, as after
+// every boot; its state directory is as it was.
 func (n *node) makeFiles() error {
+	if err := os.RemoveAll(n.runDir()); err != nil {
+		return fmt.Errorf("clear the run directory of node %s: %w", n.plan.name, err)
+	}
 	for _, dir := range []string{n.dir.node(n.plan.name), n.dir.stateDir(n.plan.name), n.runDir()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("make the files of node %s: %w", n.plan.name, err)
@@ -115,11 +135,7 @@ func (n *node) launch(ctx context.Context) error {
 
 func (n *node) newAgent() *unit {
 	name := n.plan.name
-	args := []string{
-		n.dir.binary(), "agent", "-f", n.dir.nodeSpec(name), "--controller", name,
-		"--state-dir", n.dir.stateDir(name), "--run-dir", n.runDir(),
-	}
-	return newUnit("agent of "+name, n.box.start, args, n.env(os.Environ()), n.dir.agentLog(name), n.dir.notify(name), n.log)
+	return newUnit("agent of "+name, n.box.start, n.unitArgs(), n.env(os.Environ()), n.dir.agentLog(name), n.dir.notify(name), n.log)
 }
 
 func (n *node) startService(s *standin) error {
@@ -207,6 +223,17 @@ func (n *node) serviceBack(s *standin) error {
 	return errors.Join(s.setFailing(false), s.proc.signal(unix.SIGCONT))
 }
 
+// restartService restarts a service as its own process manager does.
+func (n *node) restartService(s *standin) error {
+	if err := errors.Join(s.proc.signal(unix.SIGCONT), s.proc.signal(unix.SIGTERM)); err != nil {
+		return err
+	}
+	<-s.proc.done
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.startService(s)
+}
+
 // setFailing makes the service answer 503 to everything, or not.
 func (s *standin) setFailing(failing bool) error {
 	var err error
@@ -230,6 +257,11 @@ func (n *node) agentBack(ctx context.Context) error {
 	u, err := n.agentUnit()
 	if err != nil || u == nil {
 		return err
+	}
+	if n.peer != "" {
+		if err := n.signalKeepalived(unix.SIGCONT); err != nil {
+			return err
+		}
 	}
 	if p, runs := u.current(); runs {
 		if err := p.signal(unix.SIGCONT); err != nil {

@@ -45,7 +45,7 @@ func probes(s *spec.Spec) []probe {
 		for _, a := range v.Addresses {
 			for _, service := range s.Services {
 				addr := netip.AddrPortFrom(a.Addr(), uint16(service.Port))
-				all = append(all, probe{service, addr, v.TLS != nil && service.Mode == spec.HTTP})
+				all = append(all, probe{service, addr, v.TLS != nil})
 			}
 		}
 	}
@@ -184,8 +184,12 @@ func (s *server) hopelessAgent() error {
 func (s *server) lateError(todo []probe, why error) error {
 	for n, u := range s.agents() {
 		if state := u.state(); !state.ready {
-			return fmt.Errorf("not ready after %v: the agent of %s is not; the end of its log:\n%s",
-				s.wait, n.plan.name, tail(s.dir.agentLog(n.plan.name)))
+			said := ""
+			if state.text != "" {
+				said = fmt.Sprintf(" (%q)", state.text)
+			}
+			return fmt.Errorf("not ready after %v: the agent of %s is not%s; the end of its log:\n%s",
+				s.wait, n.plan.name, said, tail(s.dir.agentLog(n.plan.name)))
 		}
 	}
 	var names []string

@@ -118,8 +118,12 @@ func (s *server) prepare() error {
 	if err != nil {
 		return err
 	}
+	peer, err := s.dir.readPeer()
+	if err != nil {
+		return err
+	}
 	for i, p := range s.plan.nodes {
-		s.nodes = append(s.nodes, &node{plan: p, index: i + 1, dir: s.dir, log: s.log, holder: s.holder})
+		s.nodes = append(s.nodes, &node{plan: p, index: i + 1, dir: s.dir, log: s.log, holder: s.holder, peer: peer})
 	}
 	return nil
 }

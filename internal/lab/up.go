@@ -27,6 +27,9 @@ type UpOptions struct {
 	File   string // the spec's name, for messages
 	Data   []byte // the spec
 	Binary string // that the lab runs as holdfast; this process's own when empty
+	// Peer is the kind of peer that the controllers run in the place of an
+	// agent; empty: an agent.
+	Peer string
 	// Detach lets the lab outlive this process. Otherwise the kernel ends the
 	// lab when this process ends, however that happens.
 	Detach  bool
@@ -101,7 +104,7 @@ func (l *Lab) fill(opt UpOptions) error {
 	if err := os.Symlink(opt.Binary, l.Dir.binary()); err != nil {
 		return fmt.Errorf("give the lab its binary: %w", err)
 	}
-	return nil
+	return l.Dir.writePeer(opt.Peer)
 }
 
 // start starts the server and follows it until it is ready.

@@ -174,7 +174,7 @@ func (d *demo) greet(ctx context.Context) error {
 		if !ok || r.Failure != "" {
 			return fmt.Errorf("%s did not answer: %s", t.URL, r.Error)
 		}
-		d.say("  %-84s %d from %s", t.URL, r.Status, r.Host)
+		d.say("  %-72s %d from %s", t.URL, r.Status, r.Host)
 	}
 	return nil
 }

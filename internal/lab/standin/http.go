@@ -32,6 +32,7 @@ const maxBytes = 1 << 30
 //	GET /slow?s=5       after 5 seconds (fractions are fine)
 //	GET /echo           the request's headers, as JSON
 //	GET /seen/KEY       how many requests came with that X-Lab-Key
+//	GET /seen/          the same for every key
 //	GET /requests       how many came in all, by method
 //	PUT, POST, PATCH    how many bytes there were, on any path
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -73,10 +74,12 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		s.answerSlowly(w, r)
 	case path == "/echo":
 		s.json(w, http.StatusOK, map[string]any{"host": s.host.Name, "method": r.Method, "peer": r.RemoteAddr, "headers": r.Header})
+	case path == "/seen/":
+		s.json(w, http.StatusOK, s.copyOf(s.counts))
 	case strings.HasPrefix(path, "/seen/"):
 		s.json(w, http.StatusOK, map[string]int{"count": s.seen(path[len("/seen/"):])})
 	case path == "/requests":
-		s.json(w, http.StatusOK, s.totals())
+		s.json(w, http.StatusOK, s.copyOf(s.total))
 	case path == "/":
 		status, body := discovery(s.service.Type, r.Host)
 		s.json(w, status, body)
@@ -199,10 +202,10 @@ func (s *Server) seen(key string) int {
 	return s.counts[key]
 }
 
-func (s *Server) totals() map[string]int {
+func (s *Server) copyOf(counts map[string]int) map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.total)
+	return maps.Clone(counts)
 }
 
 func (s *Server) json(w http.ResponseWriter, status int, body any) {

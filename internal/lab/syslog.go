@@ -1,0 +1,77 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSyslog is how much of a node's log is kept, in bytes; HAProxy logs every
+// request.
+const maxSyslog = 64 << 20
+
+// takeSyslog takes what the node's processes send to /dev/log into a file of
+// the lab's, until ctx ends: without, it would go to this machine's own log.
+func (n *node) takeSyslog(ctx context.Context) error {
+	conn, err := listenNotify(ctx, n.dir.syslogSocket(n.plan.name))
+	if err != nil {
+		return fmt.Errorf("log of node %s: %w", n.plan.name, err)
+	}
+	// HAProxy logs as a user of its own.
+	if err := os.Chmod(n.dir.syslogSocket(n.plan.name), 0o666); err != nil {
+		return errors.Join(fmt.Errorf("log of node %s: %w", n.plan.name, err), conn.Close())
+	}
+	file, err := os.OpenFile(n.dir.syslog(n.plan.name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return errors.Join(fmt.Errorf("log of node %s: %w", n.plan.name, err), conn.Close())
+	}
+	context.AfterFunc(ctx, func() { _ = conn.Close() }) //nolint:errcheck // it wakes the reader
+	n.running.Go(func() {
+		if err := copyLog(conn, file); err != nil {
+			n.log.Error("log of a node", "node", n.plan.name, "error", err)
+		}
+	})
+	return nil
+}
+
+// copyLog writes each message from conn to file, a line each, until conn is
+// closed; the file begins anew when it has grown too long.
+func copyLog(conn *net.UnixConn, file *os.File) error {
+	buf := make([]byte, 16<<10)
+	for written := 0; ; {
+		n, err := conn.Read(buf[:len(buf)-1])
+		if errors.Is(err, net.ErrClosed) {
+			return file.Close()
+		}
+		if err == nil && written+n > maxSyslog {
+			written, err = 0, file.Truncate(0)
+		}
+		if err == nil {
+			if n == 0 || buf[n-1] != '\n' {
+				buf[n] = '\n'
+				n++
+			}
+			n, err = file.Write(buf[:n])
+			written += n
+		}
+		if err != nil {
+			return errors.Join(err, file.Close())
+		}
+	}
+}
+
+// takeDevLog puts socket in the place of /dev/log for this process's mounts,
+// where there is one.
+func takeDevLog(socket string) error {
+	if _, err := os.Stat("/dev/log"); err != nil {
+		return nil // nothing logs there on this machine, so nothing is taken away
+	}
+	if err := unix.Mount(socket, "/dev/log", "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("keep the node's log from this machine's: %w", err)
+	}
+	return nil
+}
