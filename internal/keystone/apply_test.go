@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"holdfast/internal/keystone/keystonetest"
 )
 
 // everything has all operations of a plan in it: updates, creates, a new
@@ -25,13 +27,15 @@ func everyOption() PlanOptions { return PlanOptions{Create: true, Prune: true} }
 
 // withoutProxy makes the plan create a service.
 func withoutProxy(s *site) {
-	s.keystone.state.Endpoints = slices.DeleteFunc(s.keystone.state.Endpoints, func(e Record) bool { return e.ServiceType == "proxy" })
-	s.keystone.state.Services = slices.DeleteFunc(s.keystone.state.Services, func(e ServiceRecord) bool { return e.Type == "proxy" })
+	s.keystone.Edit(func(c *keystonetest.Catalog) {
+		c.Endpoints = slices.DeleteFunc(c.Endpoints, func(e keystonetest.Endpoint) bool { return e.ServiceID == "svc-proxy-proxy" })
+		c.Services = slices.DeleteFunc(c.Services, func(s keystonetest.Service) bool { return s.Type == "proxy" })
+	})
 }
 
 func TestApplyAndRollback(t *testing.T) {
 	s := newSite(t, everything)
-	first := s.keystone.snapshot()
+	first := s.state()
 	a := s.applier()
 	plan := s.plan(a, everyOption())
 	proofs, err := a.Prober.Preflight(t.Context(), a.Client, s.spec, plan)
@@ -50,7 +54,7 @@ func TestApplyAndRollback(t *testing.T) {
 	if again := s.plan(a, everyOption()); !again.Empty() {
 		t.Errorf("there is still to do:\n%s", again.Diff())
 	}
-	for _, e := range s.keystone.snapshot().Endpoints {
+	for _, e := range s.state().Endpoints {
 		if e.Enabled && strings.Contains(e.URL, ctlAddr) && e.Region == "RegionOne" {
 			t.Errorf("%s names the controller still: %s", e, e.URL)
 		}
@@ -66,7 +70,7 @@ func TestApplyAndRollback(t *testing.T) {
 	if err != nil || len(result.Left) > 0 || result.Undone != len(plan.Changes) {
 		t.Fatalf("rollback: %+v, %v", result, err)
 	}
-	if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+	if diff := cmp.Diff(first, s.state()); diff != "" {
 		t.Errorf("after the rollback, -first +now:\n%s", diff)
 	}
 	if left, err := a.Journals.Latest(); err != nil || len(left) != 0 {
@@ -176,7 +180,8 @@ func everyMoment(kinds []string, f func(at, moment int)) {
 func TestKilledAtEveryStep(t *testing.T) {
 	s := newSite(t, everything)
 	withoutProxy(s)
-	first := s.keystone.snapshot()
+	s.spec.VIPs[0].Endpoints = []string{"public", "internal"}
+	first := s.state()
 	kinds := killApply(t, s, 0, 0)
 	rollBack(t, s)
 	kills := 0
@@ -189,7 +194,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		}
 		kills++
 		rollBack(t, s)
-		if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+		if diff := cmp.Diff(first, s.state()); diff != "" {
 			t.Fatalf("killed at step %d (%s), moment %d: -first +after rollback:\n%s", at, kinds[at-1], moment, diff)
 		}
 	})
@@ -227,9 +232,10 @@ func rollBack(t *testing.T, s *site) {
 
 // TestRollbackKilledAtEveryStep kills the rollback, too; the next one goes on.
 func TestRollbackKilledAtEveryStep(t *testing.T) {
-	s := newSite(t, "")
+	s := newSite(t, everything)
 	withoutProxy(s)
-	first := s.keystone.snapshot()
+	s.spec.VIPs[0].Endpoints = []string{"public"} // all operations, and no more
+	first := s.state()
 	var kinds []string
 	kill := func(at, moment int) {
 		if err := os.RemoveAll(s.dir); err != nil {
@@ -249,7 +255,7 @@ func TestRollbackKilledAtEveryStep(t *testing.T) {
 		}
 		kinds = k.kinds
 		rollBack(t, s)
-		if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+		if diff := cmp.Diff(first, s.state()); diff != "" {
 			t.Fatalf("rollback killed at step %d, moment %d: -first +after the second rollback:\n%s", at, moment, diff)
 		}
 	}
@@ -260,8 +266,8 @@ func TestRollbackKilledAtEveryStep(t *testing.T) {
 // TestApplyAfterKill goes on with a new plan, and undoes both applies at once.
 func TestApplyAfterKill(t *testing.T) {
 	s := newSite(t, everything)
-	first := s.keystone.snapshot()
-	killApply(t, s, 30, 2)
+	first := s.state()
+	killApply(t, s, 20, 2)
 	a := s.applier()
 	plan := s.plan(a, everyOption())
 	if plan.Empty() {
@@ -275,7 +281,7 @@ func TestApplyAfterKill(t *testing.T) {
 		t.Fatalf("%d journals to roll back, %v; want both", len(journals), err)
 	}
 	rollBack(t, s)
-	if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+	if diff := cmp.Diff(first, s.state()); diff != "" {
 		t.Errorf("-first +after rollback:\n%s", diff)
 	}
 }
@@ -284,12 +290,12 @@ func TestApplyRefusesAnotherState(t *testing.T) {
 	s := newSite(t, "")
 	a := s.applier()
 	plan := s.plan(a, PlanOptions{})
-	s.keystone.state.Endpoints[0].URL += "/"
-	first := s.keystone.snapshot()
+	s.keystone.Edit(func(c *keystonetest.Catalog) { c.Endpoints[0].URL += "/" })
+	first := s.state()
 	if _, err := a.Apply(t.Context(), plan, PlanOptions{}); !errors.Is(err, ErrChanged) {
 		t.Errorf("got %v, want %v", err, ErrChanged)
 	}
-	if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+	if diff := cmp.Diff(first, s.state()); diff != "" {
 		t.Error(diff)
 	}
 	if names, err := a.Journals.Names(); err != nil || len(names) > 0 {
@@ -305,10 +311,7 @@ func TestApplyRefusesMeanwhile(t *testing.T) {
 	plan := s.plan(a, PlanOptions{})
 	last := plan.Changes[len(plan.Changes)-1]
 	a.Tell = func(string) {
-		s.keystone.mu.Lock()
-		defer s.keystone.mu.Unlock()
-		i := slices.IndexFunc(s.keystone.state.Endpoints, func(e Record) bool { return e.ID == last.Before.ID })
-		s.keystone.state.Endpoints[i].URL = "http://somebody.example.org:5000/v3"
+		s.edit(last.Before.ID, func(e *keystonetest.Endpoint) { e.URL = "http://somebody.example.org:5000/v3" })
 	}
 	_, err := a.Apply(t.Context(), plan, PlanOptions{})
 	stopped, ok := errors.AsType[*StoppedError](err)
@@ -317,7 +320,7 @@ func TestApplyRefusesMeanwhile(t *testing.T) {
 	}
 	a.Tell = func(string) {}
 	rollBack(t, s)
-	now := s.keystone.snapshot().Endpoints
+	now := s.state().Endpoints
 	if i := slices.IndexFunc(now, func(e Record) bool { return e.ID == last.Before.ID }); now[i].URL != "http://somebody.example.org:5000/v3" {
 		t.Errorf("what somebody else did was undone: %+v", now[i])
 	}
@@ -354,16 +357,14 @@ func TestApplyStops(t *testing.T) {
 		{"the URL answers 503", func(s *site) {
 			s.vip["proxy"].set(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
 		}, "HTTP status 503", 2},
-		{"tokens stay stale", func(s *site) { s.keystone.lag = 1 << 30 }, "caches of their own", 0},
+		{"tokens stay stale", func(s *site) { s.keystone.Lag = 1 << 30 }, "caches of their own", 0},
 		{"another Keystone behind the VIP", func(s *site) {
-			other := newFake(s.t, State{})
-			other.next = 0x900000
-			s.vip["keystone"].set(other)
+			s.vip["keystone"].set(keystonetest.New(keystonetest.Catalog{}, 1000))
 		}, "they are not one Keystone", 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSite(t, "")
-			first := s.keystone.snapshot()
+			first := s.state()
 			a := s.applier()
 			if tt.want == "caches of their own" {
 				a.verifyFor = time.Second
@@ -380,7 +381,7 @@ func TestApplyStops(t *testing.T) {
 				t.Errorf("the journal ends with %q, %q, %v", journal.End, journal.Error, err)
 			}
 			rollBack(t, s)
-			if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+			if diff := cmp.Diff(first, s.state()); diff != "" {
 				t.Errorf("-first +after rollback:\n%s", diff)
 			}
 		})
@@ -389,7 +390,7 @@ func TestApplyStops(t *testing.T) {
 
 func TestApplyWaitsForCaches(t *testing.T) {
 	s := newSite(t, "")
-	s.keystone.lag = 1 // one token after each change is stale
+	s.keystone.Lag = 1 // one token after each change is stale
 	a := s.applier()
 	if _, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{}); err != nil {
 		t.Error(err)
@@ -399,7 +400,7 @@ func TestApplyWaitsForCaches(t *testing.T) {
 // TestApplyWithoutProject has tokens that do not see URLs with a project in them.
 func TestApplyWithoutProject(t *testing.T) {
 	s := newSite(t, "")
-	s.keystone.project = ""
+	s.keystone.Project = ""
 	a := s.applier()
 	if _, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{}); err != nil {
 		t.Error(err)
@@ -412,15 +413,10 @@ func TestRollbackLeavesWhatOthersDid(t *testing.T) {
 	if _, err := a.Apply(t.Context(), s.plan(a, everyOption()), everyOption()); err != nil {
 		t.Fatal(err)
 	}
-	edit := func(id string, f func(*Record)) {
-		for i := range s.keystone.state.Endpoints {
-			if s.keystone.state.Endpoints[i].ID == id {
-				f(&s.keystone.state.Endpoints[i])
-			}
-		}
-	}
-	edit("e1", func(e *Record) { e.URL = "http://elsewhere.example.org:5000/v3" })
-	s.keystone.state.Endpoints = slices.DeleteFunc(s.keystone.state.Endpoints, func(e Record) bool { return e.ID == "e4" })
+	s.edit("e1", func(e *keystonetest.Endpoint) { e.URL = "http://elsewhere.example.org:5000/v3" })
+	s.keystone.Edit(func(c *keystonetest.Catalog) {
+		c.Endpoints = slices.DeleteFunc(c.Endpoints, func(e keystonetest.Endpoint) bool { return e.ID == "e4" })
+	})
 	journals, err := a.Journals.Latest()
 	if err != nil {
 		t.Fatal(err)
@@ -448,7 +444,7 @@ func TestRollbackLeavesWhatOthersDid(t *testing.T) {
 // which is the one that the catalog names now.
 func TestRollbackWithKeystoneBroken(t *testing.T) {
 	s := newSite(t, "")
-	first := s.keystone.snapshot()
+	first := s.state()
 	a := s.applier()
 	if _, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{}); err != nil {
 		t.Fatal(err)
@@ -469,7 +465,7 @@ func TestRollbackWithKeystoneBroken(t *testing.T) {
 	if _, err := a.Rollback(t.Context(), journals, false); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(first, s.keystone.snapshot()); diff != "" {
+	if diff := cmp.Diff(first, s.state()); diff != "" {
 		t.Errorf("-first +after rollback:\n%s", diff)
 	}
 	if !strings.Contains(strings.Join(told, "\n"), "refused") || !strings.Contains(strings.Join(told, "\n"), ctlAddr) {
@@ -492,7 +488,8 @@ func TestNoSecretIsWritten(t *testing.T) {
 	plan := s.plan(a, everyOption())
 	s.vip["keystone"].set(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// What a debugging proxy might do.
-		refuse(w, http.StatusTeapot, "you said correct-horse with "+r.Header.Get("X-Auth-Token"))
+		w.WriteHeader(http.StatusTeapot)
+		fmt.Fprintf(w, `{"error": {"message": "you said correct-horse with %s"}}`, r.Header.Get("X-Auth-Token"))
 	}))
 	_, err := a.Apply(t.Context(), plan, everyOption())
 	fmt.Fprintf(&said, "%v %+v\n%v\n", err, err, a.Client.token.ID)

@@ -345,7 +345,7 @@ func (c *Client) explain(err error, what, base string) error {
 		return c.explainCode(code, what, base)
 	}
 	text := fmt.Sprintf("%s at %s: %s", what, strings.TrimRight(base, "/"), c.auth.scrub(reachText(err), c.token.ID.text))
-	return &Unreachable{URL: base, text: text + " (from " + c.auth.Source + ")"}
+	return &Unreachable{URL: base, text: text + "; its auth_url is from " + c.auth.Source}
 }
 
 // explainCode says what an answer with an unexpected code means.
@@ -400,26 +400,26 @@ func keystoneMessage(body []byte) string {
 // reachText says why no answer came, and what to do about it.
 func reachText(err error) string {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return fmt.Sprintf("the name %s does not resolve (%s); is auth_url right?", dns.Name, dns.Err)
+		return fmt.Sprintf("the name %s does not resolve (%s)", dns.Name, dns.Err)
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return "its certificate is signed by nobody known here; name the CA by --os-cacert FILE or OS_CACERT"
 	}
 	if name, ok := errors.AsType[x509.HostnameError](err); ok {
-		return fmt.Sprintf("its certificate is not for %s; auth_url has to have a name that it is for", name.Host)
+		return fmt.Sprintf("its certificate is not for %s", name.Host)
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		return "its certificate is not valid: " + invalid.Error()
 	}
 	switch timeout, isTimeout := errors.AsType[net.Error](err); {
 	case errors.Is(err, unix.ECONNREFUSED):
-		return "connection refused; is Keystone running there, and is the port right?"
+		return "connection refused; does the service run there, and is the port right?"
 	case errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETUNREACH):
 		return "the host cannot be reached"
 	case isTimeout && timeout.Timeout():
 		return "no answer in time; is the host up, and does a firewall drop this?"
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return "it speaks HTTP, not TLS; write http:// in auth_url"
+		return "it speaks HTTP, not TLS"
 	case errors.Is(err, unix.ECONNRESET):
 		return "the connection was reset"
 	}

@@ -147,15 +147,15 @@ type Proof struct {
 // client. Proofs with a Problem are reasons not to apply.
 func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, plan Plan) ([]Proof, error) {
 	var proofs []Proof
-	asked := map[string]bool{}
+	proved := map[string]bool{}
 	once := func(key string, prove func() Proof) bool {
-		if asked[key] {
-			return true
+		if ok, asked := proved[key]; asked {
+			return ok
 		}
-		asked[key] = true
 		proof := prove()
 		proofs = append(proofs, proof)
-		return proof.Problem == ""
+		proved[key] = proof.Problem == ""
+		return proved[key]
 	}
 	for _, c := range plan.Changes {
 		if c.Op != Update && c.Op != Create {
@@ -199,7 +199,7 @@ func (p *Prober) proveName(ctx context.Context, vip spec.VIP) Proof {
 	addrs, err := p.lookup(ctx, vip.Hostname)
 	if err != nil {
 		proof.Problem = reachText(err)
-		proof.Remedy = "holdfast dns plan"
+		proof.Remedy = "see holdfast dns plan"
 		return proof
 	}
 	var names []string
@@ -319,18 +319,14 @@ func (p *Prober) now(ctx context.Context, c Change) *answered {
 }
 
 // codeProblem says why code is not that of an API at url; empty when it may be.
+// Before is what the URL of now answers, nil for nothing.
 func codeProblem(code int, got Recognized, url string, before *answered) string {
-	if before != nil && code == before.code || code < 400 || code == http.StatusUnauthorized {
+	switch {
+	case got.Document && code != http.StatusNotFound, before != nil && code == before.code:
 		return ""
-	}
-	templated := isTemplate(tailOf(url)) // the path asked for is a part of it
-	if code == http.StatusNotFound && templated && (got.Document || before == nil) {
-		return ""
-	}
-	if before != nil {
+	case before != nil && !got.Document:
 		return fmt.Sprintf("HTTP status %d, where the URL of now answers %d", code, before.code)
-	}
-	if code == http.StatusNotFound && !got.Document {
+	case code == http.StatusNotFound && !isTemplate(tailOf(url)): // with one, a part of the path was asked for
 		return "HTTP status 404: there is nothing at this path"
 	}
 	return ""
