@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,12 +71,11 @@ func (a *app) followEvents(ctx context.Context, n int) error {
 	return nil
 }
 
-// eventLine writes an event on one line: when, what about, what, how long it
-// took, and why.
+// eventLine writes an event on one line: when, what, how long it took, and why.
 func eventLine(e status.Event) string {
-	line := fmt.Sprintf("%s  %s: %s", e.Time.UTC().Format("2006-01-02 15:04:05.000"), e.Subject, e.Text)
-	if e.Took > 0 {
-		line += ", took " + status.Brief(e.Took.Round(100*time.Microsecond))
+	line := e.Time.UTC().Format("2006-01-02 15:04:05.000") + "  " + e.Text
+	if e.Took >= 100*time.Microsecond {
+		line += ", took " + status.Brief(e.Took)
 	}
 	if e.Cause != "" {
 		line += "; cause: " + e.Cause

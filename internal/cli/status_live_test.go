@@ -170,8 +170,8 @@ func TestEvents(t *testing.T) {
 		{Time: past(time.Hour), Controller: "cloudcontrol1003", Kind: "reload", Subject: "haproxy", Text: "reloaded", Took: 94 * time.Millisecond},
 		{Time: past(time.Minute), Controller: "cloudcontrol1003", Kind: "vip-active", Subject: "vip api", Text: "backup -> active", Cause: "no adverts", Took: 61 * time.Millisecond},
 	}
-	const first, second = "2026-11-22 09:42:07.000  haproxy: reloaded, took 94ms\n",
-		"2026-11-22 10:41:07.000  vip api: backup -> active, took 61ms; cause: no adverts\n"
+	const first, second = "2026-11-22 09:42:07.000  reloaded, took 94ms\n",
+		"2026-11-22 10:41:07.000  backup -> active, took 61ms; cause: no adverts\n"
 	if code, stdout, stderr := run(t.Context(), "events", "--run-dir", runDir); code != exitDone || stdout != first+second {
 		t.Errorf("%d %q %q", code, stdout, stderr)
 	}
@@ -189,7 +189,7 @@ func TestEvents(t *testing.T) {
 	go func() {
 		done <- Main(ctx, []string{"events", "-F", "-n", "1", "--run-dir", runDir}, Stdio{Out: writer, Err: writer})
 	}()
-	for _, want := range []string{second, "2026-11-22 10:42:07.000  vip api: active -> backup\n"} {
+	for _, want := range []string{second, "2026-11-22 10:42:07.000  active -> backup\n"} {
 		got := make([]byte, len(want))
 		if _, err := io.ReadFull(reader, got); err != nil || string(got) != want {
 			t.Fatalf("%q, %v, want %q", got, err, want)

@@ -18,8 +18,8 @@ func (m *merger) findServices() {
 		}
 	}
 	if len(unknown) > 0 {
-		m.find(Warning, CodeServiceUnknown, subjects("service", unknown), "no HAProxy has found out yet whether it answers",
-			"wait for the first checks; if it stays so, see HAProxy above")
+		m.find(Warning, CodeServiceUnknown, subjects("service", unknown), "no health check has ended yet",
+			"wait for the first; if it stays so, see whether HAProxy runs")
 	}
 	m.findHostsDown()
 	m.findDisagreements()

@@ -217,7 +217,7 @@ func TestMergeFindings(t *testing.T) {
 					checkAll(a, "nova", h, Unknown, "")
 				}
 			}, false,
-			[]string{"service nova: warning: no HAProxy has found out yet whether it answers; wait for the first checks; if it stays so, see HAProxy above"},
+			[]string{"service nova: warning: no health check has ended yet; wait for the first; if it stays so, see whether HAProxy runs"},
 		},
 		{
 			"two HAProxys disagree", func(a []Answer) {

@@ -155,11 +155,11 @@ func demoNothing() view {
 
 func demoEvents() []status.Event {
 	return []status.Event{
-		{Time: ago(40*time.Second - 61*time.Millisecond), Controller: demoName(1), Kind: "vip-active", Subject: "vip api", Text: "backup -> active", Cause: "no adverts from cloudcontrol1003 for 3 intervals", Took: 61 * time.Millisecond},
-		{Time: ago(3 * time.Minute), Controller: demoName(1), Kind: "service-down", Subject: "service nova on cloudcontrol1004", Text: "up -> down", Cause: "GET / answered 503 Service Unavailable, want 200", Took: 1240 * time.Millisecond},
-		{Time: ago(26 * time.Hour), Controller: demoName(0), Kind: "vip-active", Subject: "vip api", Text: "backup -> active", Cause: "planned handover from cloudcontrol1004", Took: 212 * time.Millisecond},
-		{Time: ago(49 * time.Hour), Controller: demoName(0), Kind: "reload", Subject: "haproxy", Text: "reloaded without a lost connection", Cause: "the spec has changed: 3f2a91bc04de", Took: 94 * time.Millisecond},
-		{Time: ago(76 * time.Hour), Controller: demoName(0), Kind: "haproxy-started", Subject: "haproxy", Text: "started, version 2.6.12", Took: 310 * time.Millisecond},
+		{Time: ago(40*time.Second - 61*time.Millisecond), Controller: demoName(1), Kind: "vip-active", Subject: "vip api", Text: "vip api is active here, was backup", Cause: "no adverts from cloudcontrol1003 for 3 intervals", Took: 61 * time.Millisecond},
+		{Time: ago(3 * time.Minute), Controller: demoName(1), Kind: "service-down", Subject: "service nova on cloudcontrol1004", Text: "nova on cloudcontrol1004 went from up to down", Cause: "GET / answered 503 Service Unavailable, want 200", Took: 1240 * time.Millisecond},
+		{Time: ago(26 * time.Hour), Controller: demoName(0), Kind: "vip-active", Subject: "vip api", Text: "vip api is active here, was backup", Cause: "planned handover from cloudcontrol1004", Took: 212 * time.Millisecond},
+		{Time: ago(49 * time.Hour), Controller: demoName(0), Kind: "reload", Subject: "haproxy", Text: "HAProxy reloaded without a lost connection", Cause: "the spec has changed: 3f2a91bc04de", Took: 94 * time.Millisecond},
+		{Time: ago(76 * time.Hour), Controller: demoName(0), Kind: "haproxy-started", Subject: "haproxy", Text: "HAProxy started, version 2.6.12", Took: 310 * time.Millisecond},
 	}
 }
 

@@ -109,8 +109,8 @@ type hostCell struct {
 }
 
 type eventRow struct {
-	Time                                         time.Time
-	When, Controller, Subject, Text, Cause, Took string
+	Time                                time.Time
+	When, Controller, Text, Cause, Took string
 }
 
 // moment writes t as short as it is still clear on the day of the page.
@@ -407,13 +407,13 @@ func toneOf(s status.ServiceState) string {
 }
 
 func eventOf(now time.Time, e status.Event) eventRow {
-	row := eventRow{Time: e.Time, Controller: e.Controller, Subject: e.Subject, Text: e.Text, Cause: e.Cause}
+	row := eventRow{Time: e.Time, Controller: e.Controller, Text: e.Text, Cause: e.Cause}
 	layout := "15:04:05.000"
 	if e.Time.UTC().Format(time.DateOnly) != now.UTC().Format(time.DateOnly) {
 		layout = "01-02 15:04:05"
 	}
 	row.When = e.Time.UTC().Format(layout)
-	if e.Took > 0 {
+	if e.Took >= 100*time.Microsecond {
 		row.Took = status.Brief(e.Took)
 	}
 	return row
