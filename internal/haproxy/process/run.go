@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"holdfast/internal/status"
@@ -66,7 +67,7 @@ func (s *supervisor) loop() {
 		case <-s.restart:
 			s.startAgain()
 		case p := <-s.replace:
-			s.kill(p)
+			s.endHung(p)
 		case r := <-s.requests:
 			result, err := s.apply(r.cfg)
 			r.reply <- outcome{result, err}
@@ -84,7 +85,7 @@ func (s *supervisor) died() {
 	s.state.PID, s.state.Connections = 0, 0
 	reason := s.state.Reason
 	s.mu.Unlock()
-	p.close()
+	s.bury(p)
 	s.relay()
 	if why := s.logFile.why(); why != "" {
 		reason += ": " + why
@@ -93,6 +94,19 @@ func (s *supervisor) died() {
 	pause := s.backoff.pause(time.Since(p.started))
 	s.log.Error("HAProxy is down", "reason", reason, "restart_in", pause)
 	s.restart = time.After(pause)
+}
+
+// bury sees to it that both the master and the worker of p have ended. One
+// that has lost the other is about to, and until then it may have the ports.
+func (s *supervisor) bury(p *proc) {
+	ctx, cancel := context.WithTimeout(s.ctx, sweepTimeout)
+	defer cancel()
+	for _, w := range []*watched{p.serving(), p.master} {
+		if err := kill(ctx, w); err != nil {
+			s.log.Error("what is left of HAProxy is in the way", "error", err)
+		}
+	}
+	p.close()
 }
 
 // startAgain starts HAProxy after it died, or could not be started.
@@ -122,15 +136,16 @@ func (s *supervisor) failed(err error) {
 	s.restart = time.After(pause)
 }
 
-// kill ends a HAProxy that has hung for too long; its death starts the next one.
-func (s *supervisor) kill(p *proc) {
+// endHung kills a HAProxy that has hung for too long; its death starts the next one.
+func (s *supervisor) endHung(p *proc) {
 	if p != s.current() || s.State().State != status.HAProxyHung {
 		return
 	}
 	s.log.Error("HAProxy hangs; killing it", "pid", p.master.pid, "reason", s.State().Reason)
-	all, err := findOurs(s.masterSocket())
-	if err = errors.Join(err, s.killAll(all)); err != nil {
-		s.log.Error("HAProxy hangs and cannot be killed", "error", err)
+	for _, w := range []*watched{p.master, p.serving()} {
+		if err := w.signal(syscall.SIGKILL); err != nil {
+			s.log.Error("HAProxy hangs and cannot be killed", "error", err)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -64,48 +65,67 @@ func (s *supervisor) prepare(cfg []byte) error {
 	if err := s.freshState(cfg); err != nil {
 		return err
 	}
-	return checkPorts(haproxy.Binds(cfg), nil)
+	return s.freePorts(cfg)
 }
 
 // sweep ends every process of ours: after a death, to leave no port bound.
 func (s *supervisor) sweep() error {
-	deadline := time.Now().Add(sweepTimeout)
+	ctx, cancel := context.WithTimeout(s.ctx, sweepTimeout)
+	defer cancel()
 	for {
 		left, err := findOurs(s.masterSocket())
 		if err != nil || len(left) == 0 {
 			return err
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("an earlier HAProxy (pid %d) does not end, killed though it is; see what it waits for in /proc/%d/stack", left[0].pid, left[0].pid)
-		}
-		if err := s.killAll(left); err != nil {
-			return err
-		}
-		if !s.sleep(5 * time.Millisecond) {
-			return s.ctx.Err()
+		for _, f := range left {
+			if err := s.finish(ctx, f.pid); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// killAll kills the processes that were found, if they are still ours.
-func (s *supervisor) killAll(all []found) error {
-	for _, f := range all {
-		w, err := watch(f.pid)
-		if errors.Is(err, os.ErrProcessDone) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if isOurs(fmt.Sprintf("/proc/%d", f.pid), s.masterSocket()) {
-			err = w.signal(syscall.SIGKILL)
-		}
-		w.close()
-		if err != nil {
-			return fmt.Errorf("kill an earlier HAProxy (pid %d): %w", f.pid, err)
-		}
+// finish kills process pid, if it is still ours, and waits for its end.
+func (s *supervisor) finish(ctx context.Context, pid int) error {
+	w, err := watch(pid)
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if !isOurs(fmt.Sprintf("/proc/%d", pid), s.masterSocket()) {
+		return nil
+	}
+	return kill(ctx, w)
+}
+
+// kill kills w and waits for its end: only then are its ports free.
+func kill(ctx context.Context, w *watched) error {
+	if err := w.signal(syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill an earlier HAProxy (pid %d): %w", w.pid, err)
+	}
+	if err := w.wait(ctx); err != nil {
+		return fmt.Errorf("an earlier HAProxy (pid %d) was killed and does not end; see what it waits for in /proc/%d/stack: %w", w.pid, w.pid, err)
 	}
 	return nil
+}
+
+// freePorts looks whether HAProxy could bind what cfg wants. A port whose owner
+// is not to be seen may be that of a process that is ending, which is waited for.
+func (s *supervisor) freePorts(cfg []byte) error {
+	for range 20 {
+		err := checkPorts(haproxy.Binds(cfg), nil)
+		taken, ok := errors.AsType[*PortsTakenError](err)
+		if !ok || !slices.ContainsFunc(taken.Conflicts, func(c Conflict) bool { return c.PID == 0 }) {
+			return err
+		}
+		if !s.sleep(20 * time.Millisecond) {
+			return s.ctx.Err()
+		}
+	}
+	return checkPorts(haproxy.Binds(cfg), nil)
 }
 
 // freshState sees to a state file that HAProxy can read without a warning,
