@@ -137,6 +137,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	if err := a.reconcileVIPs(ctx, first.spec); err != nil {
 		return errors.Join(err, socket.Close())
 	}
+	a.cleanUp(ctx)
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket, first.spec)
 	group.Go(func() error { return a.haproxy.Run(ctx) })

@@ -2,11 +2,13 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -155,7 +157,8 @@ func (a *Agent) start(ctx context.Context, o *owner) {
 	o.setEligible(a.haproxy.State())
 	go func() {
 		defer close(o.ended)
-		if err := o.loop.Run(ctx); err != nil {
+		// Close waits until the connections to a released address are reset.
+		if err := errors.Join(o.loop.Run(ctx), o.address.Close()); err != nil {
 			a.log.Error("the VRRP loop ended", "vip", o.view.Load().vip.Name, "error", err)
 		}
 	}()
@@ -168,6 +171,19 @@ func (o *owner) setEligible(h status.HAProxy) {
 		reason += ": " + h.Reason
 	}
 	o.loop.SetEligible(h.State == status.HAProxyRunning, reason)
+}
+
+// cleanUp removes the devices that an earlier agent left. An address that it
+// left stays, for the sake of a controller that is alone: its lease ends, or the
+// loop releases it at the first advert of another holder.
+func (a *Agent) cleanUp(ctx context.Context) {
+	var kept []*vip.Address
+	for _, o := range a.owners() {
+		kept = append(kept, o.address)
+	}
+	if err := vip.Cleanup(ctx, a.log.With("component", "vip"), kept...); err != nil {
+		a.log.Warn("what an earlier agent left could not be removed", "error", err)
+	}
 }
 
 // endVIPs gives every VIP up, and returns when that is done.
@@ -191,7 +207,7 @@ func (o *owner) holds() bool { return o.loop.Stats().State == vrrp.Active }
 
 // watchHAProxy lets the VIPs follow HAProxy's condition, at once.
 func (a *Agent) watchHAProxy(ctx context.Context) {
-	was := status.HAProxy{}
+	was, down := status.HAProxy{}, time.Now()
 	for ctx.Err() == nil {
 		changed := a.haproxy.Changes()
 		is := a.haproxy.State()
@@ -199,7 +215,10 @@ func (a *Agent) watchHAProxy(ctx context.Context) {
 			o.setEligible(is)
 		}
 		if is.State != was.State {
-			a.journalHAProxy(was, is)
+			if was.State == status.HAProxyRunning {
+				down = is.Since
+			}
+			a.journalHAProxy(was, is, down)
 			was = is
 		}
 		select {
@@ -209,14 +228,18 @@ func (a *Agent) watchHAProxy(ctx context.Context) {
 	}
 }
 
-func (a *Agent) journalHAProxy(was, is status.HAProxy) {
+// journalHAProxy writes down a change of HAProxy's condition. One that runs
+// again tells how long it did not: since down.
+func (a *Agent) journalHAProxy(was, is status.HAProxy, down time.Time) {
 	e := status.Event{
 		Time: is.Since, Kind: "haproxy-" + string(is.State), Subject: "haproxy",
 		Text: "HAProxy is " + string(is.State), Cause: is.Reason,
 	}
 	if was.State != "" {
-		e.Took = is.Since.Sub(was.Since)
 		e.Text += ", was " + string(was.State)
+	}
+	if is.State == status.HAProxyRunning {
+		e.Took = is.Since.Sub(down)
 	}
 	a.journal.add(e)
 }

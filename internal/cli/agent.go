@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -58,9 +59,25 @@ func (a *app) runAgent(ctx context.Context, opt agent.Options) error {
 		for _, f := range bad.Findings() {
 			a.logf("%s", f)
 		}
+		pauseForManager(ctx)
 		return silent(exitUsage)
 	}
 	return err
+}
+
+// managedPause is how long a start with a bad spec takes under a service
+// manager, which starts a dead agent again within 100 ms: the log must not be
+// flooded, nor the processor kept busy, until somebody mends the file.
+const managedPause = 2 * time.Second
+
+func pauseForManager(ctx context.Context) {
+	if os.Getenv("NOTIFY_SOCKET") == "" {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(managedPause):
+	}
 }
 
 // logger gives the log of a daemon: text for a person at a terminal, JSON for

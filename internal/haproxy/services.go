@@ -71,21 +71,11 @@ func hostState(r *Server) status.ServiceState {
 
 // serviceState gives the state of a service by those of its hosts.
 func serviceState(hosts []status.Host) status.ServiceState {
-	n := make(map[status.ServiceState]int)
-	for _, h := range hosts {
-		n[h.State]++
+	states := make([]status.ServiceState, len(hosts))
+	for i, h := range hosts {
+		states[i] = h.State
 	}
-	switch {
-	case len(hosts) == 0 || n[status.Unknown] == len(hosts):
-		return status.Unknown
-	case n[status.Up] == len(hosts):
-		return status.Up
-	case n[status.Up] > 0:
-		return status.Degraded
-	case n[status.Unknown] > 0:
-		return status.Unknown
-	}
-	return status.Down
+	return status.CombineStates(states)
 }
 
 // CheckWords tells in words what the last check of r, a host of svc, found:
