@@ -11,17 +11,19 @@ import (
 )
 
 // Timeouts, and the timing of health checks. A host that hangs is down after at most
-// interval + 2*checkTimeout + fastInterval: 0.85 s with three controllers.
+// interval + 2*checkTimeout + fastInterval: 0.79 s with three controllers. That
+// leaves the agent 0.2 s to end the requests that wait there, so that the
+// slowest of them takes less than a second.
 const (
 	defaultConnect = 500 * time.Millisecond
 	checkTimeout   = 250 * time.Millisecond
 	fastInterval   = 50 * time.Millisecond
 	downInterval   = time.Second
 	// Every controller's HAProxy checks every host, so the interval grows with
-	// their number: a service answers at most 10 checks a second. And it grows
+	// their number: a service answers at most 12 checks a second. And it grows
 	// with the number of hosts and services: an HAProxy makes at most 500, which
 	// must not take the processor from the requests.
-	intervalPerController = 100 * time.Millisecond
+	intervalPerController = 80 * time.Millisecond
 	intervalPerServer     = 2 * time.Millisecond
 	minCheckInterval      = 200 * time.Millisecond
 	maxCheckInterval      = 10 * time.Second

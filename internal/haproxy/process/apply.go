@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/status"
 )
 
 // Action is what an Apply did to HAProxy.
@@ -61,6 +62,22 @@ type outcome struct {
 //
 // Errors: *CheckError, *PortsTakenError, or another.
 func (m *Manager) Apply(ctx context.Context, cfg []byte) (Result, error) {
+	return m.bring(ctx, cfg, false)
+}
+
+// Reload has HAProxy read the configuration in force again, unchanged: for a
+// certificate that was renewed, or a HAProxy that was upgraded, whose master
+// becomes the new program. It goes as Apply does.
+func (m *Manager) Reload(ctx context.Context) (Result, error) {
+	cfg := m.config()
+	if cfg == nil {
+		return Result{}, errors.New("reload HAProxy: there is no configuration in force yet")
+	}
+	return m.bring(ctx, cfg, true)
+}
+
+// bring brings cfg into force, also when it is so already and always is set.
+func (m *Manager) bring(ctx context.Context, cfg []byte, always bool) (Result, error) {
 	begun := time.Now()
 	select {
 	case m.applying <- struct{}{}:
@@ -68,7 +85,7 @@ func (m *Manager) Apply(ctx context.Context, cfg []byte) (Result, error) {
 	case <-ctx.Done():
 		return Result{}, fmt.Errorf("apply: another one is under way: %w", ctx.Err())
 	}
-	if m.runsWith(cfg) {
+	if !always && m.runsWith(cfg) {
 		return Result{Action: Unchanged, Took: time.Since(begun)}, nil
 	}
 	if err := m.check(ctx, cfg); err != nil {
@@ -95,6 +112,12 @@ func (m *Manager) runsWith(cfg []byte) bool {
 	defer m.mu.Unlock()
 	return m.proc != nil && !m.proc.over() && m.cfg != nil && bytes.Equal(m.cfg, cfg)
 }
+
+// errHung says why there is no reload.
+var errHung = errors.New("HAProxy hangs, and is started again soon if it goes on; try again then")
+
+// hung reports whether HAProxy is known to hang.
+func (s *supervisor) hung() bool { return s.State().State == status.HAProxyHung }
 
 // apply brings cfg, which was checked, into force.
 func (s *supervisor) apply(cfg []byte) (Result, error) {
@@ -138,6 +161,9 @@ func (s *supervisor) applyStart(before, cfg []byte) error {
 // applyReload reloads p with cfg, and puts the configuration before back when
 // that fails.
 func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
+	if s.hung() {
+		return errHung
+	}
 	if err := s.checkNewPorts(cfg); err != nil {
 		return err
 	}
@@ -214,8 +240,11 @@ func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Proce
 		return 0, s.whyNot("reload HAProxy")
 	}
 	for {
-		if p.over() || p.master.hasEnded() {
+		switch {
+		case p.over() || p.master.hasEnded():
 			return 0, s.whyNot("reload HAProxy")
+		case s.hung(): // to be killed, by the goroutine that waits here
+			return 0, errHung
 		}
 		now, err := s.processes(ctx)
 		if err == nil && now.Master.Reloads > before.Master.Reloads {

@@ -176,6 +176,25 @@ func TestReloadThatFails(t *testing.T) {
 	}
 }
 
+// A certificate or a program that changed, with the same configuration.
+func TestReloadOfTheSame(t *testing.T) {
+	b := newBench(t)
+	m, _ := b.manager()
+	if _, err := m.Reload(t.Context()); err == nil {
+		t.Error("there is nothing to reload, and no error")
+	}
+	b.apply(m, Started)
+	pid, worker := m.State().PID, m.current().serving().pid
+	r, err := m.Reload(t.Context())
+	if err != nil || r.Action != Reloaded {
+		t.Fatalf("Reload: %v, %v", r, err)
+	}
+	if s := m.State(); s.PID != pid || s.Reloads != 1 || m.current().serving().pid == worker {
+		t.Errorf("state %+v, worker %d", s, worker)
+	}
+	b.apply(m, Unchanged)
+}
+
 func TestReloadsUnderLoad(t *testing.T) {
 	b := newBench(t)
 	m, _ := b.manager()

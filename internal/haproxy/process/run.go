@@ -224,6 +224,9 @@ func (s *supervisor) adoptable(masters []int) (*proc, int, error) {
 	case len(procs.Workers) == 0:
 		err = errors.New("it has no worker")
 	default:
+		if info, err := s.info(ctx); err == nil {
+			s.note(info)
+		}
 		return &proc{master: w, adopted: true, started: time.Now()}, procs.Workers[0].PID, nil
 	}
 	w.close()
