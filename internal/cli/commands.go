@@ -7,6 +7,7 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.importCommand(),
 		a.validateCommand(),
+		a.endpointsCommand(),
 		a.renderCommand(),
 		a.agentCommand(),
 		a.statusCommand(),

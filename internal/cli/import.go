@@ -31,13 +31,15 @@ type endpointSource func(context.Context) (name string, endpoints []keystone.End
 // importCommand is "holdfast import".
 func (a *app) importCommand() *cobra.Command {
 	var f importFlags
+	var live osFlags
 	cmd := &cobra.Command{
 		Use:   "import [FILE]",
 		Short: "Make a spec from an endpoint list",
 		Long: `import reads what "openstack endpoint list" prints, from FILE or stdin, and prints
 a spec for those services. It reads the table as it stands on a terminal, and
-the output of -f json, -f csv and -f yaml. What the list cannot tell and no flag
-says is marked FILL_IN in the spec, with what to write there.
+the output of -f json, -f csv and -f yaml. With --os-cloud, or without a list where
+OS_CLOUD or OS_AUTH_URL is set, it asks Keystone itself. What the list cannot tell
+and no flag says is marked FILL_IN in the spec, with what to write there.
 
 What was left out, merged or taken for something is said on stderr, with its row.`,
 		Example: `  openstack endpoint list | holdfast import > holdfast.yaml
@@ -45,7 +47,9 @@ What was left out, merged or taken for something is said on stderr, with its row
   holdfast import endpoints.txt --vip 10.64.20.10/24 --interface eno1 \
     --hostname openstack.example.org \
     --controller ctl1=10.64.20.13 --controller ctl2=10.64.20.14 \
-    --host designate:ns1=10.64.20.23`,
+    --host designate:ns1=10.64.20.23
+
+  holdfast import --os-cloud mycloud > holdfast.yaml`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usagef("import reads one file, got %d; put the lists into one", len(args))
@@ -60,7 +64,14 @@ What was left out, merged or taken for something is said on stderr, with its row
 			if err != nil {
 				return err
 			}
-			return a.runImport(cmd.Context(), a.listingFrom(args), opt)
+			source := a.listingFrom(args)
+			switch {
+			case live.cloud != "" && len(args) > 0:
+				return usagef("--os-cloud asks Keystone, and %s is a list; leave one of them out", args[0])
+			case live.cloud != "", len(args) == 0 && isTerminal(a.stdio.In) && live.inEnvironment():
+				source = live.endpoints
+			}
+			return a.runImport(cmd.Context(), source, opt)
 		},
 	}
 	flags := cmd.Flags()
@@ -71,6 +82,7 @@ What was left out, merged or taken for something is said on stderr, with its row
 	flags.StringArrayVar(&f.hosts, "host", nil, "host of a service that is not on the controllers, as `SERVICE:NAME=ADDRESS`; repeated")
 	flags.StringVar(&f.region, "region", "", "Keystone `REGION` (default: the one with most endpoints that are not local)")
 	flags.StringVar(&f.cloud, "cloud", "", "short `NAME` of the cloud (default: from the host name)")
+	live.add(cmd)
 	flags.IntVar(&f.routerID, "router-id", 0, "VRRP router `ID`, 1 to 255 (default 51)")
 	return cmd
 }

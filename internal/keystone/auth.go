@@ -107,6 +107,9 @@ type AuthRequest struct {
 	ReadFile func(string) ([]byte, error)
 }
 
+// envCloud is the name that openstacksdk gives to what the OS_* variables say.
+const envCloud = "envvars"
+
 // ResolveAuth finds out how to authenticate, as the openstack client does: a
 // cloud that is named by --os-cloud or OS_CLOUD comes from clouds.yaml, with
 // what secure.yaml beside it says; without one it is the OS_* variables; and
@@ -117,7 +120,7 @@ func ResolveAuth(req AuthRequest) (Auth, error) {
 	var source string
 	var err error
 	switch {
-	case name == "" && (req.URL != "" || req.Env("OS_AUTH_URL") != ""):
+	case name == envCloud, name == "" && req.inEnv():
 		settings, source = fromEnv(req.Env), "the OS_* variables"
 	default:
 		settings, source, err = req.fromFiles(name)
@@ -126,6 +129,15 @@ func ResolveAuth(req AuthRequest) (Auth, error) {
 		return Auth{}, err
 	}
 	return makeAuth(req, settings, source)
+}
+
+// inEnv reports whether the variables say enough to try.
+func (req AuthRequest) inEnv() bool {
+	if req.Env("OS_AUTH_URL") != "" {
+		return true
+	}
+	who := []string{"OS_USERNAME", "OS_USER_ID", "OS_TOKEN", "OS_APPLICATION_CREDENTIAL_ID", "OS_APPLICATION_CREDENTIAL_NAME"}
+	return req.URL != "" && slices.ContainsFunc(who, func(name string) bool { return req.Env(name) != "" })
 }
 
 // envKeys has the setting that each variable gives.

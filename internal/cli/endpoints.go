@@ -1,0 +1,327 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/catalog"
+	"holdfast/internal/keystone"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+)
+
+// endpointsCommand is "holdfast endpoints" with what is below it.
+func (a *app) endpointsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "endpoints",
+		Short: "Point the Keystone catalog at the VIP",
+		Long: `endpoints looks at the Keystone catalog, plans what to change so that every endpoint
+of the spec's services names the VIP, makes the changes, and takes them back.
+
+It authenticates as the openstack client does: --os-cloud or OS_CLOUD names a cloud
+of clouds.yaml; without it the OS_* variables count. It asks the Keystone of
+auth_url, never the one that the catalog names, so it works when that is broken.`,
+		Args: noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.endpointsListCommand(), a.endpointsPlanCommand(), a.endpointsApplyCommand(), a.endpointsRollbackCommand())
+	return cmd
+}
+
+// osFlags say where Keystone is and who asks, beside the environment.
+type osFlags struct {
+	cloud, authURL, cacert string
+	insecure               bool
+}
+
+func (f *osFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.cloud, "os-cloud", "", "`NAME` of a cloud in clouds.yaml (default: OS_CLOUD); \"envvars\" is what the OS_* variables say")
+	flags.StringVar(&f.authURL, "os-auth-url", "", "`URL` of Keystone in place of the auth_url")
+	flags.StringVar(&f.cacert, "os-cacert", "", "`FILE` with the CA certificates to trust (default: OS_CACERT)")
+	flags.BoolVar(&f.insecure, "insecure", false, "do not check TLS certificates")
+}
+
+// auth finds the credentials.
+func (f *osFlags) auth() (keystone.Auth, error) {
+	return keystone.ResolveAuth(keystone.AuthRequest{
+		Cloud: f.cloud, URL: f.authURL, CACert: f.cacert, Insecure: f.insecure,
+		Dirs: cloudsDirs(), Env: os.Getenv, ReadFile: os.ReadFile,
+	})
+}
+
+// inEnvironment reports whether the environment names a Keystone.
+func (f *osFlags) inEnvironment() bool {
+	return f.authURL != "" || os.Getenv("OS_CLOUD") != "" || os.Getenv("OS_AUTH_URL") != ""
+}
+
+// endpoints is the endpointSource of a live Keystone.
+func (f *osFlags) endpoints(ctx context.Context) (string, []keystone.Endpoint, []status.Finding, error) {
+	auth, err := f.auth()
+	if err != nil {
+		return "", nil, nil, err
+	}
+	endpoints, err := keystone.Fetch(ctx, auth)
+	return "Keystone at " + auth.URL, endpoints, nil, err
+}
+
+// cloudsDirs gives the folders in which openstacksdk looks for clouds.yaml.
+func cloudsDirs() []string {
+	dirs := []string{"."}
+	config := os.Getenv("XDG_CONFIG_HOME")
+	if home := os.Getenv("HOME"); config == "" && home != "" {
+		config = filepath.Join(home, ".config")
+	}
+	if config != "" {
+		dirs = append(dirs, filepath.Join(config, "openstack"))
+	}
+	return append(dirs, "/etc/openstack")
+}
+
+// endpointsRun is one call of a command that looks at the catalog.
+type endpointsRun struct {
+	*app
+	os       osFlags
+	opt      keystone.PlanOptions
+	stateDir string
+
+	spec    *spec.Spec
+	known   catalog.Catalog
+	auth    keystone.Auth
+	client  *keystone.Client
+	prober  *keystone.Prober
+	catalog keystone.State
+}
+
+// open reads the spec and connects to Keystone.
+func (r *endpointsRun) open(ctx context.Context) error {
+	var err error
+	if r.spec, err = r.loadSpec(); err != nil {
+		return err
+	}
+	if r.known, err = catalog.Load(); err != nil {
+		return err
+	}
+	if r.auth, err = r.os.auth(); err != nil {
+		return err
+	}
+	if r.prober, err = keystone.NewProber(r.auth); err != nil {
+		return err
+	}
+	if r.client, err = keystone.Connect(ctx, r.auth); err != nil {
+		return err
+	}
+	r.catalog, err = r.client.State(ctx)
+	return err
+}
+
+func (r *endpointsRun) plan() keystone.Plan {
+	return keystone.MakePlan(r.catalog, r.spec, r.known, r.opt)
+}
+
+func (r *endpointsRun) addPlanFlags(cmd *cobra.Command) {
+	r.os.add(cmd)
+	cmd.Flags().BoolVar(&r.opt.Create, "create", false, "make the endpoints that the spec's services lack")
+	cmd.Flags().BoolVar(&r.opt.Prune, "prune", false, "disable all but one of several definitions of the same endpoint")
+}
+
+func (r *endpointsRun) addStateDir(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.stateDir, "state-dir", defaultStateDir, "directory of what must survive a restart; the journals are in endpoints/ of it")
+}
+
+func (r *endpointsRun) applier() *keystone.Applier {
+	return &keystone.Applier{
+		Client: r.client, Prober: r.prober, Journals: r.journals(), Spec: r.spec, Catalog: r.known,
+		Now: time.Now, Tell: func(line string) { r.logf("%s", printable(line)) },
+	}
+}
+
+func (r *endpointsRun) journals() keystone.Journals {
+	return keystone.Journals{Dir: filepath.Join(r.stateDir, "endpoints")}
+}
+
+func (a *app) endpointsListCommand() *cobra.Command {
+	r := &endpointsRun{app: a}
+	var noProbe bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "Show the catalog beside where each endpoint should point",
+		Long: `list shows every endpoint of the spec's region as Keystone has it, where it should
+point, and what is wrong: several definitions of one endpoint, endpoints that name a
+single controller, disabled ones, services without an endpoint, URLs that do not
+answer, http where the VIP has TLS, URLs under the wrong type. It changes nothing.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.list(cmd.Context(), !noProbe) },
+	}
+	r.os.add(cmd)
+	cmd.Flags().BoolVar(&noProbe, "no-probe", false, "do not ask the URLs whether they answer")
+	return cmd
+}
+
+// endpointsListing is the answer of "holdfast endpoints list -o json".
+type endpointsListing struct {
+	Region    string           `json:"region"`
+	AuthURL   string           `json:"auth_url"`
+	Endpoints []listedEndpoint `json:"endpoints"`
+	Outside   int              `json:"outside"`
+	Findings  []status.Finding `json:"findings"`
+}
+
+type listedEndpoint struct {
+	keystone.Row
+	Unanswered string `json:"unanswered,omitempty"`
+}
+
+func (r *endpointsRun) list(ctx context.Context, probe bool) error {
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	if probe {
+		var asked []keystone.Record
+		for _, row := range r.plan().Rows {
+			if row.Service != "" {
+				asked = append(asked, row.Record)
+			}
+		}
+		r.opt.Unanswered = r.prober.Unanswered(ctx, asked)
+	}
+	plan := r.plan()
+	if r.asJSON() {
+		out := endpointsListing{plan.Region, r.client.URL(), []listedEndpoint{}, plan.Outside, plan.Findings}
+		for _, row := range plan.Rows {
+			out.Endpoints = append(out.Endpoints, listedEndpoint{row, r.opt.Unanswered[row.ID]})
+		}
+		return r.printJSON(out)
+	}
+	return r.printText(listText(plan, r.client.URL()) + findingsText(plan.Findings))
+}
+
+// printText prints an answer for people.
+func (a *app) printText(text string) error {
+	if _, err := fmt.Fprint(a.stdio.Out, text); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return nil
+}
+
+// listText shows the endpoints of the region, one in two lines: what is, and
+// what should be.
+func listText(plan keystone.Plan, authURL string) string {
+	t := table{head: words("SERVICE", "TYPE", "INTERFACE", "STATE", "URL")}
+	for _, row := range plan.Rows {
+		service := row.Service
+		if service == "" {
+			service = "(" + row.ServiceName + ")"
+		}
+		state := strings.ReplaceAll(string(row.Verdict), "-", " ")
+		t.add(plain(service), plain(row.ServiceType), plain(row.Interface), plain(state), plain(row.URL))
+		if row.Verdict == keystone.Moves && row.Target != row.URL {
+			t.add(plain(""), plain(""), plain(""), plain("  ->"), plain(row.Target))
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "region %s, at %s\n\n", plan.Region, authURL)
+	for _, line := range t.lines(false) {
+		fmt.Fprintln(&b, line)
+	}
+	if len(plan.Rows) == 0 {
+		fmt.Fprintln(&b, "no endpoint")
+	}
+	if others := plan.Outside - outsideShown(plan); others > 0 {
+		fmt.Fprintf(&b, "and %s of other regions\n", count(others, "endpoint"))
+	}
+	return b.String()
+}
+
+// outsideShown counts the rows that belong to none of the spec's services.
+func outsideShown(plan keystone.Plan) int {
+	n := 0
+	for _, row := range plan.Rows {
+		if row.Service == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// findingsText lists findings, the worst first, below an empty line.
+func findingsText(findings []status.Finding) string {
+	if len(findings) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\n")
+	for _, severity := range []status.Severity{status.Error, status.Warning, status.Info} {
+		for _, f := range findings {
+			if f.Severity == severity {
+				fmt.Fprintln(&b, printable(f.String()))
+			}
+		}
+	}
+	return b.String()
+}
+
+func (a *app) endpointsPlanCommand() *cobra.Command {
+	r := &endpointsRun{app: a}
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what would change in the catalog",
+		Long: `plan shows what "holdfast endpoints apply" would do, as a diff. Scheme, host and port
+become those of the VIP; paths and templates stay as they are. Nothing outside of
+the spec's region and services is ever touched, and nothing is ever deleted:
+--prune disables what is too much, so that a rollback can bring it back with its id.
+
+The plan's id stands for the changes and for the catalog that they were planned on;
+"holdfast endpoints apply --plan ID" applies this plan or nothing.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := r.open(cmd.Context()); err != nil {
+				return err
+			}
+			plan := r.plan()
+			if r.asJSON() {
+				if err := r.printJSON(plan); err != nil {
+					return err
+				}
+			} else if err := r.printText(planText(plan)); err != nil {
+				return err
+			}
+			return planFault(plan)
+		},
+	}
+	r.addPlanFlags(cmd)
+	return cmd
+}
+
+// planText shows a plan, and what of its findings it does not put right.
+func planText(plan keystone.Plan) string {
+	solved := []string{"single-controller", "not-the-vip", "no-tls"}
+	left := slices.DeleteFunc(slices.Clone(plan.Findings), func(f status.Finding) bool { return slices.Contains(solved, f.Code) })
+	return printableLines(plan.Diff()) + findingsText(left)
+}
+
+// printableLines is printable for a text of several lines.
+func printableLines(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(printable(strings.TrimSuffix(line, "\n")) + "\n")
+	}
+	return b.String()
+}
+
+// planFault is the error of a plan that cannot be what was meant.
+func planFault(plan keystone.Plan) error {
+	for _, f := range plan.Findings {
+		if f.Severity == status.Error {
+			return fmt.Errorf("%s; %s", f.Text, f.Remedy)
+		}
+	}
+	return nil
+}

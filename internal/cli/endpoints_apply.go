@@ -1,0 +1,264 @@
+package cli
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/keystone"
+)
+
+// wayBackTimeout bounds a rollback that an apply does by itself, also when it
+// was interrupted.
+const wayBackTimeout = 5 * time.Minute
+
+// applyFlags are those of "holdfast endpoints apply" alone.
+type applyFlags struct {
+	yes, autoRollback bool
+	plan              string
+}
+
+func (a *app) endpointsApplyCommand() *cobra.Command {
+	r := &endpointsRun{app: a}
+	var f applyFlags
+	cmd := &cobra.Command{
+		Use:   "apply",
+		Short: "Change the catalog as planned",
+		Long: `apply shows the plan, proves through the VIP, by its name, that every service answers
+with its own API and that the Keystone there is this one, asks, and then makes one
+change at a time, Keystone's own endpoint last. Before each it writes a journal; after
+each it verifies that a fresh token has the change and that the URL answers. When
+something fails it stops, and offers the way back.
+
+It refuses when the catalog is not any more as the plan found it.`,
+		Example: `  holdfast endpoints plan
+  holdfast endpoints apply
+
+  holdfast endpoints apply --plan 99b354f85a04 --yes --auto-rollback`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.apply(cmd.Context(), f) },
+	}
+	r.addPlanFlags(cmd)
+	r.addStateDir(cmd)
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&f.autoRollback, "auto-rollback", false, "when something fails, take back what was done, without asking")
+	cmd.Flags().StringVar(&f.plan, "plan", "", "apply the plan with this `ID`, as \"holdfast endpoints plan\" shows it, or nothing")
+	return cmd
+}
+
+// applyAnswer is the answer of "holdfast endpoints apply -o json".
+type applyAnswer struct {
+	Plan    string            `json:"plan"`
+	Applied bool              `json:"applied"`
+	Changes []keystone.Change `json:"changes"`
+	Done    int               `json:"done"` // changes made and verified
+	Proofs  []keystone.Proof  `json:"proofs"`
+	Journal string            `json:"journal,omitempty"` // path
+	Error   string            `json:"error,omitempty"`
+	// RolledBack is there when the way back was taken.
+	RolledBack *keystone.RollbackResult `json:"rolled_back,omitempty"`
+}
+
+func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
+	if !f.yes && !isTerminal(r.stdio.In) {
+		return usagef("apply asks before it changes anything, and there is no terminal to ask on; look at \"holdfast endpoints plan\", then say --plan ID --yes")
+	}
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	plan := r.plan()
+	answer := applyAnswer{Plan: plan.ID, Changes: plan.Changes, Proofs: []keystone.Proof{}}
+	if err := planFault(plan); err != nil {
+		return err
+	}
+	if f.plan != "" && f.plan != plan.ID {
+		return fmt.Errorf("the plan is %s now, not %s: the catalog, the spec or the flags have changed; see \"holdfast endpoints plan\"", plan.ID, f.plan)
+	}
+	if plan.Empty() {
+		answer.Applied = true
+		return r.answerApply(answer, plan.Diff())
+	}
+	if err := r.tellPlan(ctx, plan, &answer); err != nil {
+		return err
+	}
+	if !f.yes {
+		switch yes, err := r.ask(ctx, fmt.Sprintf("Make %s in the catalog?", count(len(plan.Changes), "change"))); {
+		case err != nil:
+			return err
+		case !yes:
+			return errors.New("nothing was changed")
+		}
+	}
+	return r.makeChanges(ctx, plan, f, answer)
+}
+
+// tellPlan shows the plan and what the VIP answers. It fails when that is not
+// what has to be there before the catalog names it.
+func (r *endpointsRun) tellPlan(ctx context.Context, plan keystone.Plan, answer *applyAnswer) error {
+	fmt.Fprint(r.stdio.Err, planText(plan))
+	proofs, err := r.prober.Preflight(ctx, r.client, r.spec, plan)
+	if err != nil {
+		return fmt.Errorf("prove that the VIP answers: %w", err)
+	}
+	answer.Proofs = proofs
+	fmt.Fprint(r.stdio.Err, "\n"+printableLines(proofsText(proofs)))
+	problems := 0
+	for _, p := range proofs {
+		if p.Problem != "" {
+			problems++
+		}
+	}
+	if problems == 0 {
+		return nil
+	}
+	answer.Error = fmt.Sprintf("the VIP does not answer as it has to (%s), so nothing was changed", count(problems, "problem"))
+	if r.asJSON() {
+		if err := r.printJSON(answer); err != nil {
+			return err
+		}
+	}
+	return errors.New(answer.Error)
+}
+
+// proofsText shows what was asked through the VIP, a line each, and what is
+// wrong below it.
+func proofsText(proofs []keystone.Proof) string {
+	var b strings.Builder
+	for _, p := range proofs {
+		word := "ok"
+		if p.Problem != "" {
+			word = "FAILED"
+		}
+		code := ""
+		if p.Code != 0 {
+			code = fmt.Sprintf(" %d", p.Code)
+		}
+		fmt.Fprintf(&b, "%-6s  %-12s %s%s", word, p.Service, p.Request, code)
+		if says := cmp.Or(p.Problem, p.Says); says != "" {
+			fmt.Fprintf(&b, ": %s", says)
+		}
+		b.WriteString("\n")
+		if p.Problem != "" && p.Remedy != "" {
+			fmt.Fprintf(&b, "        %s\n", p.Remedy)
+		}
+		if p.Warning != "" {
+			fmt.Fprintf(&b, "        warning: %s\n", p.Warning)
+		}
+	}
+	return b.String()
+}
+
+// makeChanges applies plan and, if that fails, sees to the way back.
+func (r *endpointsRun) makeChanges(ctx context.Context, plan keystone.Plan, f applyFlags, answer applyAnswer) error {
+	name, err := r.applier().Apply(ctx, plan, r.opt)
+	if name != "" {
+		answer.Journal = filepath.Join(r.journals().Dir, name)
+	}
+	stopped, isStopped := errors.AsType[*keystone.StoppedError](err)
+	switch {
+	case err == nil:
+		answer.Applied, answer.Done = true, len(plan.Changes)
+		return r.answerApply(answer, fmt.Sprintf("%s made and verified\njournal %s; to take it back: holdfast endpoints rollback%s\n",
+			count(len(plan.Changes), "change"), answer.Journal, r.flagsAgain()))
+	case !isStopped:
+		return err
+	}
+	answer.Done = stopped.Done
+	answer.Error = err.Error()
+	r.logf("%v", err)
+	back, wayErr := r.wayBack(ctx, f, name)
+	answer.RolledBack = back
+	if r.asJSON() {
+		if err := r.printJSON(answer); err != nil {
+			return err
+		}
+	}
+	if wayErr != nil {
+		return wayErr
+	}
+	if back == nil {
+		return fmt.Errorf("stopped after %s; to take back what was done: holdfast endpoints rollback%s", count(stopped.Done, "change"), r.flagsAgain())
+	}
+	return fmt.Errorf("stopped, and %s taken back: the catalog is as it was", count(back.Undone, "change"))
+}
+
+// wayBack takes back what the journal called name says, if that is wanted; nil
+// if not.
+func (r *endpointsRun) wayBack(ctx context.Context, f applyFlags, name string) (*keystone.RollbackResult, error) {
+	if !f.autoRollback {
+		if f.yes || !isTerminal(r.stdio.In) || ctx.Err() != nil {
+			return nil, nil
+		}
+		if yes, err := r.ask(ctx, "Take back what was done?"); err != nil || !yes {
+			return nil, err
+		}
+	}
+	// The way back is taken also when the apply was interrupted.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wayBackTimeout)
+	defer cancel()
+	journal, err := r.journals().Load(name)
+	if err != nil {
+		return nil, err
+	}
+	result, err := r.applier().Rollback(ctx, []keystone.Journal{journal}, false)
+	if err == nil && len(result.Left) > 0 {
+		err = leftError(result)
+	}
+	return &result, err
+}
+
+func leftError(result keystone.RollbackResult) error {
+	return fmt.Errorf("%s could not be taken back, see above", count(len(result.Left), "change"))
+}
+
+// flagsAgain gives the flags that the same Keystone and journals take again.
+func (r *endpointsRun) flagsAgain() string {
+	var b strings.Builder
+	if r.os.cloud != "" {
+		b.WriteString(" --os-cloud " + r.os.cloud)
+	}
+	if r.stateDir != defaultStateDir {
+		b.WriteString(" --state-dir " + r.stateDir)
+	}
+	return b.String()
+}
+
+// answerApply prints what was done.
+func (r *endpointsRun) answerApply(answer applyAnswer, text string) error {
+	if r.asJSON() {
+		return r.printJSON(answer)
+	}
+	return r.printText(text)
+}
+
+// ask asks on the terminal, and waits for a yes, a no, or the end of ctx.
+func (a *app) ask(ctx context.Context, question string) (bool, error) {
+	fmt.Fprintf(a.stdio.Err, "\n%s [y/N] ", question)
+	type reply struct {
+		line string
+		err  error
+	}
+	replies := make(chan reply, 1)
+	go func() { // it ends with the process when nobody ever answers
+		line, err := bufio.NewReader(a.stdio.In).ReadString('\n')
+		replies <- reply{line, err}
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(a.stdio.Err)
+		return false, fmt.Errorf("no answer: %w", context.Cause(ctx))
+	case got := <-replies:
+		if got.err != nil && got.line == "" {
+			return false, fmt.Errorf("no answer: %w", got.err)
+		}
+		word := strings.ToLower(strings.TrimSpace(got.line))
+		return word == "y" || word == "yes", nil
+	}
+}

@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/keystone"
+)
+
+// rollbackFlags are those of "holdfast endpoints rollback" alone.
+type rollbackFlags struct {
+	yes, force, list bool
+}
+
+func (a *app) endpointsRollbackCommand() *cobra.Command {
+	r := &endpointsRun{app: a}
+	var f rollbackFlags
+	cmd := &cobra.Command{
+		Use:   "rollback [JOURNAL]",
+		Short: "Take back what apply did",
+		Long: `rollback puts ids, URLs and enabled flags back as they were before an apply, by its
+journal: that of the newest apply, or the one named. It works also after an apply
+that was killed at any point, can itself be killed and called again, and leaves what
+somebody else has changed since, unless --force.
+
+When the Keystone of auth_url does not answer, it tries those that the journal knows.
+It needs no spec.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("rollback takes one journal, got %d", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return r.rollback(cmd.Context(), args, f) },
+	}
+	r.os.add(cmd)
+	r.addStateDir(cmd)
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&f.force, "force", false, "put back also what somebody else has changed since")
+	cmd.Flags().BoolVar(&f.list, "list", false, "list the journals")
+	return cmd
+}
+
+// rollbackAnswer is the answer of "holdfast endpoints rollback -o json".
+type rollbackAnswer struct {
+	keystone.RollbackResult
+	RolledBack bool `json:"rolled_back"`
+}
+
+func (r *endpointsRun) rollback(ctx context.Context, args []string, f rollbackFlags) error {
+	if f.list {
+		return r.listJournals()
+	}
+	if !f.yes && !isTerminal(r.stdio.In) {
+		return usagef("rollback asks before it changes anything, and there is no terminal to ask on; say --yes")
+	}
+	journals, err := r.toUndo(args)
+	if err != nil {
+		return err
+	}
+	if len(journals) == 0 {
+		return r.answerRollback(keystone.RollbackResult{Journals: []string{}, Left: []string{}}, "nothing to roll back\n")
+	}
+	if r.auth, err = r.os.auth(); err != nil {
+		return err
+	}
+	r.client, err = keystone.ConnectFor(ctx, r.auth, journals, func(line string) { r.logf("%s", printable(line)) })
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(r.stdio.Err, printableLines(undoText(journals)))
+	if !f.yes {
+		if yes, err := r.ask(ctx, "Put this back, at "+r.client.URL()+"?"); err != nil || !yes {
+			return errors.Join(err, errors.New("nothing was changed"))
+		}
+	}
+	result, err := r.applier().Rollback(ctx, journals, f.force)
+	if err != nil {
+		return fmt.Errorf("%w; what is done is in the journal, call rollback again to go on", err)
+	}
+	if len(result.Left) > 0 {
+		return errors.Join(r.answerRollback(result, ""), leftError(result))
+	}
+	return r.answerRollback(result, fmt.Sprintf("rolled back: %s taken back, %d had not come about\n", count(result.Undone, "change"), result.AsWere))
+}
+
+// toUndo gives the journal named, or the newest with something to undo and what
+// it goes on with.
+func (r *endpointsRun) toUndo(args []string) ([]keystone.Journal, error) {
+	if len(args) == 0 {
+		return r.journals().Latest()
+	}
+	one, err := r.journals().Load(args[0])
+	if err != nil {
+		return nil, err
+	}
+	if strings.ContainsRune(args[0], '/') {
+		one.Name = args[0]
+	}
+	if !one.Undoable() {
+		return nil, nil
+	}
+	return []keystone.Journal{one}, nil
+}
+
+// undoText says what a rollback of journals would take back.
+func undoText(journals []keystone.Journal) string {
+	var b strings.Builder
+	for _, j := range journals {
+		fmt.Fprintf(&b, "journal %s, region %s, %s of %d begun\n", j.Name, j.Begin.Region, count(len(j.Changes), "change"), j.Begin.Total)
+		for _, c := range j.Changes {
+			if c.Undone {
+				continue
+			}
+			fmt.Fprintf(&b, "  %s\n", keystone.Change{Op: c.Op, Before: c.Before, After: *c.After})
+		}
+	}
+	return b.String()
+}
+
+func (r *endpointsRun) answerRollback(result keystone.RollbackResult, text string) error {
+	if r.asJSON() {
+		return r.printJSON(rollbackAnswer{result, len(result.Left) == 0})
+	}
+	return r.printText(text)
+}
+
+// journalAnswer is one of the list of "holdfast endpoints rollback --list -o json".
+type journalAnswer struct {
+	Journal string    `json:"journal"`
+	Time    time.Time `json:"time"`
+	Region  string    `json:"region"`
+	Changes int       `json:"changes"` // begun
+	Total   int       `json:"total"`   // planned
+	State   string    `json:"state"`   // applied, stopped, killed, rolled-back
+}
+
+func (r *endpointsRun) listJournals() error {
+	names, err := r.journals().Names()
+	if err != nil {
+		return err
+	}
+	all := []journalAnswer{}
+	t := table{head: words("JOURNAL", "REGION", "CHANGES", "STATE")}
+	for _, name := range names {
+		j, err := r.journals().Load(name)
+		if err != nil {
+			return err
+		}
+		one := journalAnswer{name, j.Begin.Time, j.Begin.Region, len(j.Changes), j.Begin.Total, journalState(j)}
+		all = append(all, one)
+		t.add(plain(name), plain(one.Region), plain(fmt.Sprintf("%d of %d", one.Changes, one.Total)), plain(one.State))
+	}
+	if r.asJSON() {
+		return r.printJSON(map[string]any{"journals": all})
+	}
+	lines := t.lines(false)
+	if len(lines) == 0 {
+		lines = []string{"no journal in " + r.journals().Dir}
+	}
+	return r.printText(strings.Join(lines, "\n") + "\n")
+}
+
+func journalState(j keystone.Journal) string {
+	switch {
+	case j.RolledBack:
+		return "rolled-back"
+	case j.End != "":
+		return string(j.End)
+	}
+	return "killed"
+}
