@@ -40,7 +40,8 @@ type fakeHost struct {
 	opens   int
 	sendErr error
 	readErr error
-	links   bool // changed
+	links   bool          // changed
+	pause   time.Duration // of the next wait, as if this process did not run
 }
 
 func (w *wire) host(addr string) *fakeHost {
@@ -69,6 +70,11 @@ func (h *fakeHost) wait(until time.Time) (bool, error) {
 	case <-timer.C:
 	}
 	h.mu.Lock()
+	pause := h.pause
+	h.pause = 0
+	h.mu.Unlock()
+	time.Sleep(pause)
+	h.mu.Lock()
 	defer h.mu.Unlock()
 	changed := h.links
 	h.links = false
@@ -88,6 +94,29 @@ func (h *fakeHost) setFault(s string) {
 	h.mu.Unlock()
 	h.wake()
 }
+
+func (h *fakeHost) newBell() (bell, error) { return make(fakeBell, 1), nil }
+
+func (h *fakeHost) onThread(_ *Options, f func()) error {
+	go f()
+	return nil
+}
+
+// A fakeBell is a bell in virtual time.
+type fakeBell chan struct{}
+
+func (b fakeBell) ring() {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
+}
+func (b fakeBell) wait()  { <-b }
+func (b fakeBell) close() {}
+
+func (h *fakeHost) resolved(*Options, netip.Addr) bool { return true }
+func (h *fakeHost) greet(*Options, netip.Addr) error   { return nil }
+func (h *fakeHost) forget(*Options, netip.Addr) error  { return nil }
 
 func (h *fakeHost) open(*Options) (conn, error) {
 	h.mu.Lock()
@@ -171,7 +200,7 @@ type fakeHolder struct {
 	holds    int
 	claimErr error
 	holdErr  error
-	block    time.Duration // what Hold lasts, once
+	block    time.Duration // what the next Claim or Hold lasts
 	present  bool
 }
 
@@ -179,23 +208,40 @@ func (h *fakeHolder) note(what string) {
 	h.events = append(h.events, fmt.Sprintf("%v %s", time.Since(h.begun), what))
 }
 
-func (h *fakeHolder) Claim(context.Context) error {
+func (h *fakeHolder) Claim(ctx context.Context) error {
+	h.mu.Lock()
+	h.note("claim")
+	block := h.block
+	h.block = 0
+	h.mu.Unlock()
+	if err := sleep(ctx, block); err != nil {
+		return err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.note("claim")
 	h.present = h.claimErr == nil
 	return h.claimErr
 }
 
-func (h *fakeHolder) Hold(context.Context) error {
+func (h *fakeHolder) Hold(ctx context.Context) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.holds++
-	if h.block > 0 {
-		time.Sleep(h.block)
-		h.block = 0
+	block, err := h.block, h.holdErr
+	h.block = 0
+	h.mu.Unlock()
+	return errors.Join(err, sleep(ctx, block))
+}
+
+// sleep is what the kernel does while another has its lock.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return h.holdErr
 }
 
 func (h *fakeHolder) Announce() {

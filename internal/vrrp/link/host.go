@@ -26,6 +26,23 @@ type host interface {
 	fault(o *Options) string
 	// open opens the socket for o; the one before must be closed.
 	open(o *Options) (conn, error)
+
+	// newBell makes a bell, and onThread runs f on a thread like that of the
+	// loop. What follows is for that thread.
+	newBell() (bell, error)
+	onThread(o *Options, f func()) error
+	// resolved reports whether packets to a peer leave at once, greet makes that
+	// so, in both directions, and forget drops those that wait.
+	resolved(o *Options, peer netip.Addr) bool
+	greet(o *Options, peer netip.Addr) error
+	forget(o *Options, peer netip.Addr) error
+}
+
+// A bell wakes another thread up: wait returns after a ring, also one before.
+type bell interface {
+	ring()
+	wait()
+	close()
 }
 
 // A conn is the socket of one virtual router.

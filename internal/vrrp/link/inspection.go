@@ -16,6 +16,10 @@ type inspection struct {
 	fault string    // what is wrong with the interfaces; "" for nothing
 	seen  time.Time // a fault was, while Active
 
+	// After a fault has ended, former has it until the others had time to be heard.
+	former string
+	until  time.Time
+
 	closed string // why there is no socket
 	reopen time.Time
 	pause  time.Duration // before reopen
@@ -27,6 +31,10 @@ const (
 	// inspectEvery is how often the interfaces are looked at without a reason:
 	// an address that goes away tells nobody.
 	inspectEvery = time.Second
+	// listenTime is how long a controller whose link came back listens before it
+	// counts the silence of the others: a switch does not forward at once, and
+	// another one may have the address by now. The first advert ends it.
+	listenTime = 2 * time.Second
 	// mendEvery is the least time between two sockets that are opened because
 	// the one before could not send.
 	mendEvery      = time.Second
@@ -56,6 +64,10 @@ func (r *runner) inspect(now time.Time) {
 		n.fault = fault
 		return
 	}
+	if n.fault != "" {
+		n.former, n.until = n.fault, now.Add(listenTime)
+		r.count.forgetHeard() // what was heard before the fault is no longer true
+	}
 	if n.fault != "" || n.broken && now.Sub(n.mended) > mendEvery {
 		n.fault, n.mended = "", now
 		r.reset()
@@ -66,6 +78,15 @@ func (r *runner) inspect(now time.Time) {
 	}
 	if r.conn == nil && n.reopen.Before(n.due) {
 		n.due = n.reopen
+	}
+}
+
+// listen ends the listening after a fault, when an Active router was heard or
+// it is time.
+func (r *runner) listen(now time.Time) {
+	n := &r.links
+	if n.former != "" && (r.count.hears(now) || !now.Before(n.until)) {
+		n.former, n.until = "", time.Time{}
 	}
 }
 
@@ -112,6 +133,7 @@ func (r *runner) openConn(now time.Time) {
 		r.postpone(now, err)
 		return
 	}
+	r.greetAll(now)
 	before := r.config()
 	r.conn, r.links.closed, r.links.pause = c, "", 0
 	if after := r.config(); after != before {

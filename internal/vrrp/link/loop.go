@@ -81,11 +81,14 @@ func (l *Loop) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("vip %s: %w", o.Name, err)
 	}
+	hand, err := newHand(ctx, l.host, o)
+	if err != nil {
+		return fmt.Errorf("vip %s: %w", o.Name, errors.Join(err, l.host.leave()))
+	}
 	reports := startReports(o)
 	reports.debug("the loop runs", "scheduling", scheduling)
 	stop := context.AfterFunc(ctx, l.host.wake)
-	r := newRunner(ctx, l, reports)
-	runErr := r.run()
+	runErr := newRunner(ctx, l, hand, reports).run()
 	stop()
 	err = errors.Join(runErr, l.host.leave())
 	reports.stop()

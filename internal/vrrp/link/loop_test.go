@@ -159,21 +159,23 @@ func TestHoldFailsOnce(t *testing.T) {
 	})
 }
 
-// TestHeldUp stops the loop of the Active controller inside of Hold, as a
-// kernel lock may. When it runs again it finds the other's adverts, concedes,
-// and does not renew the lease before that.
+// TestHeldUp stops the loop of the Active controller. When it runs again it
+// finds the other's adverts, concedes, and does not renew the lease before that.
 func TestHeldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := cluster(t, 2, nil)
 		time.Sleep(time.Second)
 		c[0].reasons()
 		c[0].holder.did()
-		c[0].holder.set(func(h *fakeHolder) { h.block = 3 * time.Second })
+		c[0].holder.holdCount()
+		c[0].host.mu.Lock()
+		c[0].host.pause = 3 * time.Second
+		c[0].host.mu.Unlock()
 		time.Sleep(4 * time.Second)
 		c[1].wantState(vrrp.Active)
 		c[0].wantState(vrrp.Backup)
-		if n := c[0].holder.holdCount(); n > 4 { // three in the first second, and the one that blocked
-			t.Errorf("%d holds, want none after the one that blocked", n)
+		if n := c[0].holder.holdCount(); n != 0 {
+			t.Errorf("%d holds, want none", n)
 		}
 		got := c[0].reasons()
 		if len(got) != 1 || !strings.HasPrefix(got[0], "backup: this process was held up for") || !strings.HasSuffix(got[0], "ctl2 took over") {
@@ -181,6 +183,90 @@ func TestHeldUp(t *testing.T) {
 		}
 		if got := c[0].Stats().Late; got != 1 {
 			t.Errorf("late %d times, want 1", got)
+		}
+	})
+}
+
+// TestSlowKernel lets a Hold last longer than three intervals, as it does where
+// others have the kernel's lock: the loop advertises meanwhile. Past the lease
+// it resigns.
+func TestSlowKernel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c := cluster(t, 2, nil)
+		time.Sleep(time.Second)
+		c[0].holder.set(func(h *fakeHolder) { h.block = 1500 * time.Millisecond })
+		time.Sleep(10 * time.Second)
+		c[0].wantState(vrrp.Active)
+		c[1].wantState(vrrp.Backup)
+		c[0].reasons()
+		c[0].holder.did()
+		w.sent()
+		c[0].holder.set(func(h *fakeHolder) { h.block = 20 * time.Second })
+		time.Sleep(3 * time.Second)
+		c[1].wantState(vrrp.Active)
+		wantAll(t, "ctl1", c[0].reasons(),
+			"initialize: cannot have the address: the kernel has not answered for 1.75s",
+			"backup: no longer: cannot have the address: the kernel has not answered for 1.75s")
+		time.Sleep(20 * time.Second)
+		// Released when the kernel answers, once for each time it was given up.
+		if got := c[0].holder.did(); len(got) == 0 || !strings.HasSuffix(got[0], "release") {
+			t.Errorf("ctl1 did %q, want a release", got)
+		}
+		c[0].wantState(vrrp.Backup)
+	})
+}
+
+// TestSlowClaim lets a Claim last: the adverts go on, and it is Active, and
+// announces, when it has the addresses.
+func TestSlowClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c := cluster(t, 2, nil)
+		time.Sleep(time.Second)
+		c[1].holder.did()
+		c[1].holder.set(func(h *fakeHolder) { h.block = time.Second })
+		c[0].stop()
+		time.Sleep(500 * time.Millisecond)
+		c[1].wantState(vrrp.Backup)
+		w.sent()
+		time.Sleep(200 * time.Millisecond)
+		if got := w.sent(); len(got) != 2 {
+			t.Errorf("sent %q while the kernel did not answer, want two adverts", got)
+		}
+		time.Sleep(400 * time.Millisecond)
+		c[1].wantState(vrrp.Active)
+		wantAll(t, "ctl2", c[1].holder.did(), "1.01015625s claim", "2.01015625s announce")
+		c[1].mu.Lock()
+		last := c[1].moves[len(c[1].moves)-1]
+		c[1].mu.Unlock()
+		if last.Took != time.Second || last.From != vrrp.Backup || last.To != vrrp.Active || last.Peer != "ctl1" {
+			t.Errorf("transition %+v", last)
+		}
+	})
+}
+
+// TestClaimInVain lets a winning advert come while the addresses are being claimed.
+func TestClaimInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c := cluster(t, 2, nil)
+		time.Sleep(time.Second)
+		w.isolate(c[0].host, true)
+		c[1].reasons()
+		c[1].holder.did()
+		c[1].holder.set(func(h *fakeHolder) { h.block = time.Second })
+		time.Sleep(500 * time.Millisecond)
+		w.isolate(c[0].host, false)
+		time.Sleep(5 * time.Second)
+		c[1].wantState(vrrp.Backup)
+		wantAll(t, "ctl2", c[1].reasons())
+		did := c[1].holder.did()
+		if len(did) != 2 || !strings.HasSuffix(did[0], "claim") || !strings.HasSuffix(did[1], "release") {
+			t.Errorf("ctl2 did %q, want to claim and release", did)
+		}
+		if n := c[1].holder.holdCount(); n != 0 {
+			t.Errorf("%d holds, want none", n)
+		}
+		if c[1].holder.present {
+			t.Error("ctl2 has the address")
 		}
 	})
 }
@@ -208,6 +294,10 @@ func TestCarrier(t *testing.T) {
 		opens := c[0].host.opens
 		c[0].host.setFault("")
 		time.Sleep(time.Second)
+		if got := c[0].Stats(); got.State != vrrp.Initialize || !strings.HasPrefix(got.Reason, "listening for the others") {
+			t.Errorf("stats after the link came back: %+v", got)
+		}
+		time.Sleep(1400 * time.Millisecond)
 		wantAll(t, "transitions", c[0].reasons(),
 			"backup: no longer: interface eth0 is down", "active: no other controller was heard for 300.8ms")
 		if c[0].host.opens == opens {
@@ -218,6 +308,30 @@ func TestCarrier(t *testing.T) {
 		synctest.Wait()
 		c[0].SetEligible(true, "haproxy is back")
 		wantAll(t, "transitions", c[0].reasons(), "initialize: haproxy died", "backup: haproxy is back")
+	})
+}
+
+// TestCarrierComesBack checks that a controller whose link was away does not
+// take over before the others had time to be heard, and is Backup as soon as
+// one is heard.
+func TestCarrierComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c := cluster(t, 2, nil)
+		time.Sleep(time.Second)
+		w.isolate(c[0].host, true)
+		c[0].host.setFault("interface eth0 has no carrier")
+		time.Sleep(time.Second)
+		c[1].wantState(vrrp.Active)
+		c[0].reasons()
+		c[0].host.setFault("") // but the switch does not forward yet
+		time.Sleep(1500 * time.Millisecond)
+		c[0].wantState(vrrp.Initialize)
+		w.isolate(c[0].host, false)
+		time.Sleep(100 * time.Millisecond)
+		wantAll(t, "ctl1", c[0].reasons(), "backup: no longer: interface eth0 has no carrier")
+		time.Sleep(time.Second)
+		c[0].wantState(vrrp.Backup)
+		c[1].wantState(vrrp.Active)
 	})
 }
 

@@ -37,10 +37,13 @@ type runner struct {
 	state   vrrp.State // as it was told of
 	holding holding
 	round   rounds
+	hand    *hand
+
+	greeting greetings
 }
 
-func newRunner(ctx context.Context, l *Loop, reports *reports) *runner {
-	r := &runner{ctx: ctx, host: l.host, l: l, count: &l.counters, report: reports}
+func newRunner(ctx context.Context, l *Loop, hand *hand, reports *reports) *runner {
+	r := &runner{ctx: ctx, host: l.host, l: l, count: &l.counters, hand: hand, report: reports}
 	r.o, r.told = l.options.Load(), l.eligible.Load()
 	r.machine = vrrp.NewMachine(r.config())
 	r.prepare()
@@ -70,7 +73,7 @@ func (r *runner) run() error {
 	r.judge()
 	r.step(vrrp.Startup{})
 	for r.ctx.Err() == nil {
-		changed, err := r.host.wait(r.next())
+		changed, err := r.host.wait(later(r.next(), time.Now().Add(breath)))
 		if err != nil {
 			// It cannot be without a bug of the kernel or ours. Without timers
 			// this controller must not be Active.
@@ -78,20 +81,34 @@ func (r *runner) run() error {
 		}
 		r.count.turned.Store(int64(time.Since(r.count.begun)))
 		r.receive()
+		r.collect()
 		r.orders()
 		if now := time.Now(); changed || !now.Before(r.links.due) {
 			r.inspect(now)
 		}
+		r.listen(time.Now())
 		r.judge()
 		r.tick()
 	}
 	return r.end()
 }
 
+// breath is the least that the loop waits for a timer: a bug that leaves one in
+// the past must not take a core away from everyone, at real-time priority. What
+// is received ends the wait at once.
+const breath = 50 * time.Microsecond
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // next gives when there is something to do, if nothing happens.
 func (r *runner) next() time.Time {
 	next := r.links.due
-	for _, t := range [...]time.Time{r.deadline, r.holding.due, r.holding.retry, r.round.due} {
+	for _, t := range [...]time.Time{r.deadline, r.holding.due, r.holding.retry, r.round.due, r.greeting.due, r.links.until, r.limit()} {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}
@@ -105,16 +122,22 @@ func (r *runner) tick() {
 		r.step(vrrp.Timer{})
 	}
 	r.hold()
+	r.greet()
 	if now := time.Now(); !r.round.due.IsZero() && !now.Before(r.round.due) {
 		r.round.next(now, r.o.AnnouncePeriod)
-		r.o.Holder.Announce()
+		r.hand.ask(errand{kind: doAnnounce, o: r.o})
 	}
 }
 
-// end resigns.
+// end resigns, and lets the hand release the addresses.
 func (r *runner) end() error {
 	r.step(vrrp.Shutdown{})
-	return r.closeConn()
+	err := r.closeConn()
+	if !r.hand.stop(releaseTime) {
+		err = errors.Join(err, fmt.Errorf("the address is not released after %v; it goes when its lease ends", releaseTime))
+	}
+	r.collect()
+	return err
 }
 
 // orders takes what Configure and SetEligible said.
@@ -130,16 +153,19 @@ func (r *runner) orders() {
 // An obstacle is why this controller may not be Active; the zero one is none.
 type obstacle struct {
 	reason string
-	told   bool // by SetEligible
+	told   bool   // by SetEligible
+	cause  string // what is to be named when it is over, if not the reason
 }
 
 // obstacle gives the first one that there is.
 func (r *runner) obstacle() obstacle {
 	switch {
 	case !r.told.ok:
-		return obstacle{r.told.reason, true}
+		return obstacle{reason: r.told.reason, told: true}
 	case r.links.fault != "":
 		return obstacle{reason: r.links.fault}
+	case r.links.former != "":
+		return obstacle{reason: "listening for the others, after this is over: " + r.links.former, cause: r.links.former}
 	case r.conn == nil:
 		return obstacle{reason: cmp.Or(r.links.closed, "no socket for adverts yet")}
 	}
@@ -159,7 +185,7 @@ func (r *runner) judge() {
 	case was.told && r.told.reason != "":
 		r.step(vrrp.Eligible{OK: true, Reason: r.told.reason})
 	default:
-		r.step(vrrp.Eligible{OK: true, Reason: "no longer: " + was.reason})
+		r.step(vrrp.Eligible{OK: true, Reason: "no longer: " + cmp.Or(was.cause, was.reason)})
 	}
 	if bar.reason != "" && r.l.public.Load().reason != bar.reason {
 		// It was not eligible before either, for another reason.
@@ -188,36 +214,41 @@ func (r *runner) step(e vrrp.Event) {
 	for _, p := range out.Send {
 		r.send(p)
 	}
+	if before == vrrp.Active && out.State != vrrp.Active && !r.o.Multicast {
+		r.hand.ask(errand{kind: doDropWaiting, o: r.o})
+	}
 	if out.Release {
-		r.release()
+		r.hand.ask(errand{kind: doRelease, o: r.o})
 	}
-	if out.Claim && !r.claim() {
-		return // the machine was told, and the addresses are nobody's
+	switch {
+	case out.Claim:
+		r.claim(now, out.Cause) // announced, and told of, when it is done
+	case out.Announce && !r.holding.held.IsZero():
+		r.announce(now)
 	}
-	if out.Announce {
-		r.o.Holder.Announce()
-		r.round.begin(time.Now(), r.o.Interval)
-	}
-	if out.State != before {
-		r.changed(out, now)
+	if out.State != before && out.State != vrrp.Active {
+		r.holding.drop()
+		r.round.stop()
+		r.changed(out.State, out.Cause, now)
 	}
 }
 
-// changed publishes a change of state and tells of it. One that lasted for no
-// time, because the addresses could not be claimed, is not told of.
-func (r *runner) changed(out vrrp.Output, at time.Time) {
-	if out.State != vrrp.Active {
-		r.holding.stop()
-		r.round.stop()
-	}
-	r.count.transitions.Add(1)
+// changed publishes a change of state and tells of it. The state is Active only
+// once the addresses are there: before, it was for the network only.
+func (r *runner) changed(to vrrp.State, c vrrp.Cause, at time.Time) {
 	t := Transition{
-		VIP: r.o.Name, From: r.state, To: out.State, Reason: out.Cause.Words(r.o.name),
+		VIP: r.o.Name, From: r.state, To: to, Reason: c.Words(r.o.name),
 		Time: at, Took: time.Since(at),
 	}
-	if out.Cause.Peer.IsValid() {
-		t.Peer = r.o.name(out.Cause.Peer)
+	if c.Peer.IsValid() {
+		t.Peer = r.o.name(c.Peer)
 	}
+	if t.From == t.To {
+		r.publishReason(t.Reason)
+		r.report.info("not active after all: " + t.Reason)
+		return
+	}
+	r.count.transitions.Add(1)
 	r.state = t.To
 	r.l.public.Store(&public{state: t.To, since: t.Time, reason: t.Reason})
 	r.report.transition(t)
@@ -281,6 +312,11 @@ func (r *runner) hear(d datagram) {
 	r.count.seen.Add(1)
 	if d.src.Is4() {
 		r.count.checksums[form].Add(1)
+		if form != r.o.Checksum {
+			r.report.warn(time.Now(), "checksum "+d.src.String(),
+				"another controller sends the other form of the checksum: keepalived drops adverts that do not have its form, and then both are active",
+				"controller", r.o.name(d.src), "its form", form.String(), "ours", r.o.Checksum.String())
+		}
 	}
 	a := vrrp.AdvertReceived{Src: d.src, Priority: r.got.Priority, Interval: r.got.Interval}
 	r.compare(a)

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
@@ -37,7 +35,7 @@ const (
 )
 
 // openSocket opens the socket of the router with o, ready to send and to receive.
-func openSocket(o *Options) (*socket, error) {
+func (h *linux) openSocket(o *Options) (*socket, error) {
 	family := unix.AF_INET
 	if o.Source.Is6() {
 		family = unix.AF_INET6
@@ -50,30 +48,29 @@ func openSocket(o *Options) (*socket, error) {
 		return nil, fmt.Errorf("open a raw socket: %w", err)
 	}
 	s := &socket{fd: fd, own: o.Source, packet: make([]byte, maxPacket), closed: func() {}}
-	if err := s.configure(o); err != nil {
+	if err := h.configure(s, o); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
 	return s, nil
 }
 
 // configure sets all options, and finds the source of adverts.
-func (s *socket) configure(o *Options) error {
+func (h *linux) configure(s *socket, o *Options) error {
 	if err := s.filter(o); err != nil {
 		return err
 	}
 	index := 0
 	if o.Multicast {
-		link, err := netlink.LinkByName(o.Interface)
-		if err != nil {
+		var err error
+		if index, err = h.linkIndex(o.Interface); err != nil {
 			return fmt.Errorf("look for interface %s: %w", o.Interface, err)
 		}
-		index = link.Attrs().Index
 		if err := unix.BindToDevice(s.fd, o.Interface); err != nil {
 			return fmt.Errorf("bind to interface %s: %w", o.Interface, err)
 		}
 		if s.own.Is6() {
-			if s.own, err = linkLocal(link, o.Addresses); err != nil {
-				return err
+			if s.own, err = h.rtnl.linkLocal(index, o.Addresses); err != nil {
+				return fmt.Errorf("interface %s: %w", o.Interface, err)
 			}
 		}
 	}
@@ -172,27 +169,6 @@ func (s *socket) configure6(o *Options, index int) error {
 		return fmt.Errorf("join %v on %s: %w", vrrp.Group6(), o.Interface, err)
 	}
 	return nil
-}
-
-// linkLocal gives the link-local address of an interface from which it is
-// allowed to send: not one that is still being checked for duplicates, nor a
-// virtual one, which has a lease.
-func linkLocal(link netlink.Link, virtual []netip.Addr) (netip.Addr, error) {
-	const (
-		unusable = unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
-		wanted   = unix.IFA_F_PERMANENT
-	)
-	all, err := netlink.AddrList(link, netlink.FAMILY_V6)
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("list the addresses of %s: %w", link.Attrs().Name, err)
-	}
-	for _, on := range all {
-		a, ok := netip.AddrFromSlice(on.IP)
-		if ok && a.Is6() && a.IsLinkLocalUnicast() && on.Flags&(unusable|wanted) == wanted && !slices.Contains(virtual, a) {
-			return a, nil
-		}
-	}
-	return netip.Addr{}, fmt.Errorf("interface %s has no link-local address to send adverts from (yet)", link.Attrs().Name)
 }
 
 func (s *socket) source() netip.Addr { return s.own }

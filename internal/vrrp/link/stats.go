@@ -108,8 +108,7 @@ func (l *Loop) holder(o *Options, p *public) string {
 	if p.state == vrrp.Active {
 		return o.Controller
 	}
-	c := &l.counters
-	if who := c.heard.Load(); who != nil && time.Since(c.begun) < time.Duration(c.heardUntil.Load()) {
+	if who := l.counters.heard.Load(); who != nil && l.counters.hears(time.Now()) {
 		return o.name(*who)
 	}
 	return ""
@@ -118,7 +117,7 @@ func (l *Loop) holder(o *Options, p *public) string {
 // noteHeard keeps who is Active, for a little longer than a takeover lasts.
 func (c *counters) noteHeard(now time.Time, a vrrp.AdvertReceived) {
 	if a.Priority == 0 {
-		c.heardUntil.Store(0)
+		c.forgetHeard()
 		return
 	}
 	if who := c.heard.Load(); who == nil || *who != a.Src {
@@ -126,4 +125,12 @@ func (c *counters) noteHeard(now time.Time, a vrrp.AdvertReceived) {
 		c.heard.Store(&src)
 	}
 	c.heardUntil.Store(int64(now.Sub(c.begun) + 4*a.Interval))
+}
+
+// forgetHeard makes nobody known to be Active.
+func (c *counters) forgetHeard() { c.heardUntil.Store(0) }
+
+// hears reports whether an Active router is heard.
+func (c *counters) hears(now time.Time) bool {
+	return now.Sub(c.begun) < time.Duration(c.heardUntil.Load())
 }

@@ -1,8 +1,11 @@
 package link
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,3 +71,82 @@ func (t *thread) restore() error {
 	}
 	return nil
 }
+
+// onThread runs f in a goroutine on a thread of its own, which ends with it, at
+// the priority of the caller's and in its network namespace.
+func (h *linux) onThread(o *Options, f func()) error {
+	namespace, err := openNamespace()
+	if err != nil {
+		return err
+	}
+	ready := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends here
+		err := errors.Join(joinNamespace(namespace), namespace.Close())
+		ready <- err
+		if err != nil {
+			return
+		}
+		var t thread
+		t.raise(o.NoPriority)
+		f()
+		_ = h.errands.close() // a socket that was only read: there is nothing to lose
+	}()
+	return <-ready
+}
+
+func openNamespace() (*os.File, error) {
+	f, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("look for the thread's network namespace: %w", err)
+	}
+	return f, nil
+}
+
+// joinNamespace moves the thread to a namespace, unless it is there.
+func joinNamespace(to *os.File) error {
+	here, err := openNamespace()
+	if err != nil {
+		return err
+	}
+	defer here.Close()
+	a, err := to.Stat()
+	if err != nil {
+		return fmt.Errorf("look at a network namespace: %w", err)
+	}
+	b, err := here.Stat()
+	if err != nil {
+		return fmt.Errorf("look at a network namespace: %w", err)
+	}
+	if os.SameFile(a, b) {
+		return nil
+	}
+	if err := unix.Setns(int(to.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("join the loop's network namespace: %w", err)
+	}
+	return nil
+}
+
+// An eventBell is an eventfd(2): the kernel wakes the waiting thread itself.
+type eventBell int
+
+func (h *linux) newBell() (bell, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make an eventfd: %w", err)
+	}
+	return eventBell(fd), nil
+}
+
+func (b eventBell) ring() {
+	// It fails only after close, and then nobody waits.
+	_, _ = unix.Write(int(b), binary.NativeEndian.AppendUint64(nil, 1))
+}
+
+func (b eventBell) wait() {
+	var count [8]byte
+	// An interrupted wait is one that has returned early, which is allowed.
+	_, _ = unix.Read(int(b), count[:])
+}
+
+func (b eventBell) close() { _ = unix.Close(int(b)) } // nothing was written that could be lost

@@ -1,0 +1,50 @@
+package link
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// BenchmarkHandOff measures how long it takes from the word that HAProxy died on
+// the Active machine until the other one has the address, over a real bridge.
+// The skew time of the other, which is the least that RFC 9568 allows, is
+// reported beside it.
+func BenchmarkHandOff(b *testing.B) {
+	for _, interval := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond} {
+		b.Run(fmt.Sprint(interval), func(b *testing.B) {
+			m := modes[0]
+			l := newLAN(b)
+			one, two := l.plug(), l.plug()
+			start := func(x *machine) *running {
+				o := m.options(x, one, two)
+				o.Interval = interval
+				return x.loop(o)
+			}
+			holder, other := start(one), start(two)
+			var total time.Duration
+			for b.Loop() {
+				await(b, "one of the two to be active", func() bool { return holder.active() || other.active() })
+				if other.active() {
+					holder, other = other, holder
+				}
+				other.hears(3)
+				drain(other.holder().claimed)
+				begun := time.Now()
+				holder.SetEligible(false, "haproxy died")
+				total += (<-other.holder().claimed).Sub(begun)
+				holder.SetEligible(true, "haproxy is ready")
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(float64(total.Microseconds())/float64(b.N)/1000, "ms/handoff")
+		})
+	}
+}
+
+func (r *running) active() bool { return r.Stats().State.String() == "active" }
+
+func drain(c chan time.Time) {
+	for len(c) > 0 {
+		<-c
+	}
+}

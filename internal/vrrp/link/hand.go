@@ -1,0 +1,188 @@
+package link
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// A hand does for the loop what may take time: whatever changes an address or a
+// neighbour needs the kernel's lock of all network configuration, and where
+// namespaces come and go that is held by others for seconds. The loop must
+// advertise meanwhile. The hand works on a thread of its own, with the priority
+// of the loop's, and only when the loop asks: so a loop that hangs has its lease
+// run out.
+type hand struct {
+	host   host
+	bell   bell
+	loop   func() // wakes the loop up
+	cancel context.CancelFunc
+	ended  chan struct{}
+
+	mu    sync.Mutex // guards following
+	queue []errand
+	done  []result
+	quit  bool
+}
+
+// An errand is one thing for the hand to do.
+type errand struct {
+	kind errandKind
+	o    *Options
+	peer netip.Addr // of greet
+	turn uint64     // of the loop as Active, for claim and hold
+}
+
+type errandKind uint8
+
+const (
+	doClaim errandKind = iota + 1
+	doHold
+	doAnnounce
+	doRelease
+	doGreet // if the peer is not resolved
+	doGreetAll
+	doDropWaiting
+)
+
+// A result is how an errand ended. Those without an error that nobody waits
+// for are not reported.
+type result struct {
+	errand
+	err error
+}
+
+// newHand starts a hand, which ends with stop.
+func newHand(ctx context.Context, h host, o *Options) (*hand, error) {
+	b, err := h.newBell()
+	if err != nil {
+		return nil, err
+	}
+	// The context of Run ends before the addresses are released.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	d := &hand{host: h, bell: b, loop: h.wake, cancel: cancel, ended: make(chan struct{})}
+	if err := h.onThread(o, func() { d.run(ctx) }); err != nil {
+		cancel()
+		return nil, err
+	}
+	return d, nil
+}
+
+// ask gives the hand something to do, after all that it was asked for before.
+func (d *hand) ask(e errand) {
+	d.mu.Lock()
+	d.queue = append(d.queue, e)
+	d.mu.Unlock()
+	d.bell.ring()
+}
+
+// results gives what has ended since it was last asked.
+func (d *hand) results() []result {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.done) == 0 {
+		return nil
+	}
+	out := d.done
+	d.done = nil
+	return out
+}
+
+// stop lets the hand do what it was asked for, and no longer than patience,
+// and reports whether it has ended.
+func (d *hand) stop(patience time.Duration) bool {
+	d.mu.Lock()
+	d.quit = true
+	d.mu.Unlock()
+	d.bell.ring()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-d.ended:
+	case <-timer.C:
+	}
+	d.cancel()
+	select {
+	case <-d.ended:
+		d.bell.close()
+		return true
+	default:
+		return false // it still has the bell
+	}
+}
+
+func (d *hand) run(ctx context.Context) {
+	defer close(d.ended)
+	for {
+		todo, quit := d.take()
+		for _, e := range todo {
+			d.report(result{e, d.do(ctx, e)})
+		}
+		if len(todo) == 0 {
+			if quit {
+				return
+			}
+			d.bell.wait()
+		}
+	}
+}
+
+func (d *hand) take() ([]errand, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	todo := d.queue
+	d.queue = nil
+	return todo, d.quit
+}
+
+func (d *hand) report(r result) {
+	awaited := r.kind == doClaim || r.kind == doHold
+	if r.err == nil && !awaited {
+		return
+	}
+	d.mu.Lock()
+	d.done = append(d.done, r)
+	d.mu.Unlock()
+	d.loop()
+}
+
+func (d *hand) do(ctx context.Context, e errand) error {
+	switch e.kind {
+	case doClaim:
+		return e.o.Holder.Claim(ctx)
+	case doHold:
+		return e.o.Holder.Hold(ctx)
+	case doAnnounce:
+		e.o.Holder.Announce()
+	case doRelease:
+		return e.o.Holder.Release(ctx)
+	case doGreet:
+		if !d.host.resolved(e.o, e.peer) {
+			return d.host.greet(e.o, e.peer)
+		}
+	case doGreetAll:
+		return d.each(e.o, d.host.greet)
+	case doDropWaiting:
+		return d.each(e.o, d.dropWaiting)
+	}
+	return nil
+}
+
+// each does something for each peer, and gives the first error.
+func (d *hand) each(o *Options, f func(*Options, netip.Addr) error) error {
+	var first error
+	for _, peer := range o.destinations() {
+		if err := f(o, peer); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func (d *hand) dropWaiting(o *Options, peer netip.Addr) error {
+	if d.host.resolved(o, peer) {
+		return nil
+	}
+	return d.host.forget(o, peer)
+}

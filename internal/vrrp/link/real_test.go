@@ -1,0 +1,246 @@
+package link
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/internal/vrrp"
+)
+
+// TestFailover lets two loops on two machines take the address from each other,
+// in each way of sending.
+func TestFailover(t *testing.T) {
+	eachMode(t, modes, func(t *testing.T, m mode) {
+		l := newLAN(t)
+		one, two := l.plug(), l.plug()
+		a := one.loop(m.options(one, one, two))
+		a.await(vrrp.Active)
+		b := two.loop(m.options(two, one, two))
+		b.hears(10)
+		b.await(vrrp.Backup)
+		if !one.has(m.virtual()) || two.has(m.virtual()) {
+			t.Error("the address is not on the first machine alone")
+		}
+		a.SetEligible(false, "haproxy died")
+		b.await(vrrp.Active)
+		await(t, "the address to move", func() bool { return two.has(m.virtual()) && !one.has(m.virtual()) })
+
+		a.SetEligible(true, "haproxy is ready")
+		a.await(vrrp.Backup)
+		a.hears(10)
+		b.stop()
+		a.await(vrrp.Active)
+		await(t, "the address to move back", func() bool { return one.has(m.virtual()) && !two.has(m.virtual()) })
+		for _, r := range []*running{a, b} {
+			if s := r.Stats(); len(s.Rejected) != 0 || s.OtherAddresses != 0 || s.SendErrors != 0 {
+				t.Errorf("%s: %+v", r.o.Controller, s)
+			}
+		}
+	})
+}
+
+// TestTwoRouters runs two VIPs on the same two machines, each Active on another.
+func TestTwoRouters(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t)
+	one, two := l.plug(), l.plug()
+	m := modes[1]
+	other := func(x *machine) Options {
+		o := m.options(x, one, two)
+		o.Name, o.VRID, o.Priority = "public", 52, 255-o.Priority
+		o.Addresses = []netip.Addr{netip.MustParseAddr("10.77.0.200")}
+		o.Holder = &realHolder{addrs: o.Addresses, claimed: make(chan time.Time, 9), released: make(chan time.Time, 9)}
+		return o
+	}
+	all := []*running{one.loop(m.options(one, one, two)), nil, nil, two.loop(other(two))}
+	all[0].await(vrrp.Active)
+	all[3].await(vrrp.Active)
+	all[1], all[2] = two.loop(m.options(two, one, two)), one.loop(other(one))
+	all[1].hears(10)
+	all[2].hears(10)
+	for _, r := range all {
+		if s := r.Stats(); len(s.Rejected) != 0 || s.OtherAddresses != 0 {
+			t.Errorf("%s of %s: %+v", r.o.Name, r.o.Controller, s)
+		}
+	}
+	all[1].await(vrrp.Backup)
+	all[2].await(vrrp.Backup)
+}
+
+// sendRaw sends an advert from a machine as somebody without our rules would.
+func (x *machine) sendRaw(t *testing.T, a vrrp.Advert, to netip.Addr, ttl int) {
+	t.Helper()
+	err := inside(t, x.ns, func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, vrrp.Protocol)
+		if err != nil {
+			return err
+		}
+		b, err := a.Append(nil, vrrp.MessageOnly, x.four, to)
+		return errors.Join(err,
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, ttl),
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_TTL, ttl),
+			unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Address: x.four.As4()}),
+			unix.Sendto(fd, b, 0, sockaddr(to)), unix.Close(fd))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestStrangers lets a machine that is no controller, and a controller that
+// breaks the rules, try to take the address: it is dropped, counted, and named.
+func TestStrangers(t *testing.T) {
+	eachMode(t, modes[:2], func(t *testing.T, m mode) {
+		l := newLAN(t)
+		one, two, stranger := l.plug(), l.plug(), l.plug()
+		a := one.loop(m.options(one, one, two))
+		a.await(vrrp.Active)
+		to := one.four
+		if m.multicast {
+			to = vrrp.Group4()
+		}
+		hostile := vrrp.Advert{VRID: 51, Priority: 255, Interval: time.Second, Addresses: []netip.Addr{m.virtual()}}
+		for range 3 {
+			stranger.sendRaw(t, hostile, to, 255)
+		}
+		two.sendRaw(t, hostile, to, 64)
+		await(t, "the adverts to be dropped", func() bool {
+			s := a.Stats()
+			return s.Rejected["source"] == 3 && s.Rejected["ttl"] == 1
+		})
+		hostile.VRID = 77
+		stranger.sendRaw(t, hostile, to, 255) // filtered by the kernel
+		hostile.VRID = 51
+		stranger.sendRaw(t, hostile, to, 255)
+		await(t, "one more", func() bool { return a.Stats().Rejected["source"] == 4 })
+		s := a.Stats()
+		if s.State != vrrp.Active || len(s.Rejected) != 2 || s.LastRejected.Source != stranger.four {
+			t.Errorf("stats %+v", s)
+		}
+	})
+}
+
+// TestCable pulls the cable of the Active machine, plugs it in again, deletes
+// its interface and makes it anew.
+func TestCable(t *testing.T) {
+	eachMode(t, modes, func(t *testing.T, m mode) {
+		l := newLAN(t)
+		one, two := l.plug(), l.plug()
+		a := one.loop(m.options(one, one, two))
+		a.await(vrrp.Active)
+		b := two.loop(m.options(two, one, two))
+		b.hears(3)
+		l.run("ip link set p1 down")
+		a.await(vrrp.Initialize)
+		if got, want := a.Stats().Reason, "interface eth0 has no carrier"; got != want {
+			t.Errorf("reason %q, want %q", got, want)
+		}
+		b.await(vrrp.Active)
+		l.run("ip link set p1 up")
+		a.await(vrrp.Backup)
+		a.hears(10)
+		b.hears(0)
+		if got := b.Stats().State; got != vrrp.Active {
+			t.Errorf("ctl2 is %v, want it to stay active", got)
+		}
+
+		l.run("ip link delete p1")
+		a.await(vrrp.Initialize)
+		if got, want := a.Stats().Reason, "there is no interface eth0"; got != want {
+			t.Errorf("reason %q, want %q", got, want)
+		}
+		one.connect()
+		a.await(vrrp.Backup)
+		a.hears(10)
+		b.stop()
+		a.await(vrrp.Active)
+	})
+}
+
+// TestOwnAddressGoes checks that a controller without its own address, from
+// which it sends, is not eligible: nobody would hear it.
+func TestOwnAddressGoes(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t)
+	one, two := l.plug(), l.plug()
+	m := modes[0]
+	a := one.loop(m.options(one, one, two))
+	a.await(vrrp.Active)
+	b := two.loop(m.options(two, one, two))
+	b.hears(3)
+	one.run("ip address del 10.77.0.1/24 dev eth0")
+	a.await(vrrp.Initialize)
+	if got, want := a.Stats().Reason, "this host does not have the controller's address 10.77.0.1"; got != want {
+		t.Errorf("reason %q, want %q", got, want)
+	}
+	b.await(vrrp.Active)
+	one.run("ip address add 10.77.0.1/24 dev eth0")
+	a.await(vrrp.Backup)
+	a.hears(5)
+}
+
+// TestSourceOnAnotherInterface checks that a controller whose adverts leave
+// through another interface than the VIP's minds the carrier of both.
+func TestSourceOnAnotherInterface(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t)
+	one, two := l.plug(), l.plug()
+	m := modes[0]
+	for _, x := range []*machine{one, two} {
+		x.run("ip link add vip0 type veth peer name vip1")
+		x.run("ip link set vip0 up")
+		x.run("ip link set vip1 up")
+	}
+	option := func(x *machine) Options {
+		o := m.options(x, one, two)
+		o.Interface = "vip0"
+		return o
+	}
+	a := one.loop(option(one))
+	a.await(vrrp.Active)
+	b := two.loop(option(two))
+	b.hears(5)
+	b.await(vrrp.Backup)
+	l.run("ip link set p2 down")
+	b.await(vrrp.Initialize)
+	if got, want := b.Stats().Reason, "interface eth0 has no carrier"; got != want {
+		t.Errorf("reason %q, want %q", got, want)
+	}
+	one.run("ip link set vip1 down")
+	a.await(vrrp.Initialize)
+	if got, want := a.Stats().Reason, "interface vip0 has no carrier"; got != want {
+		t.Errorf("reason %q, want %q", got, want)
+	}
+}
+
+// TestPartition cuts two machines from each other on the bridge, with their
+// carriers up, and joins them again.
+func TestPartition(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t)
+	one, two := l.plug(), l.plug()
+	m := modes[0]
+	a := one.loop(m.options(one, one, two))
+	a.await(vrrp.Active)
+	b := two.loop(m.options(two, one, two))
+	b.hears(3)
+	b.hears(3)
+	l.run("bridge link set dev p1 isolated on")
+	l.run("bridge link set dev p2 isolated on")
+	b.await(vrrp.Active)
+	before := a.Stats()
+	l.run("bridge link set dev p1 isolated off")
+	b.await(vrrp.Backup)
+	await(t, "the last word of the loser", func() bool { return a.Stats().AdvertsSeen > before.AdvertsSeen })
+	b.hears(10)
+	if s := a.Stats(); s.State != vrrp.Active || s.Transitions != before.Transitions {
+		t.Errorf("ctl1: %+v", s)
+	}
+	if two.has(m.virtual()) || !one.has(m.virtual()) {
+		t.Error("the address is not on the first machine alone")
+	}
+}
