@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -76,8 +75,12 @@ func someController(s *lab.Status) (string, bool) {
 }
 
 func (a *app) labStatusText(ctx context.Context, dir lab.Dir, s *lab.Status) error {
-	if err := writeLabStatus(a.stdio.Out, s); err != nil {
+	text, err := labStatusTable(s)
+	if err != nil {
 		return err
+	}
+	if _, err := fmt.Fprint(a.stdio.Out, text); err != nil {
+		return fmt.Errorf("write the status: %w", err)
 	}
 	node, ok := someController(s)
 	if !ok {
@@ -88,11 +91,13 @@ func (a *app) labStatusText(ctx context.Context, dir lab.Dir, s *lab.Status) err
 		return err
 	}
 	c := lab.Command{Node: node, Args: []string{"holdfast", "status"}, Stdin: os.Stdin, Stdout: a.stdio.Out, Stderr: a.stdio.Err}
-	_, err := c.Run(ctx, dir)
+	_, err = c.Run(ctx, dir)
 	return err
 }
 
-func writeLabStatus(w io.Writer, s *lab.Status) error {
+// labStatusTable gives the lab as a table for people.
+func labStatusTable(s *lab.Status) (string, error) {
+	w := &strings.Builder{}
 	fmt.Fprintf(w, "lab %q  up %s  %s\n", s.Name, time.Since(s.Started).Round(time.Second), s.Dir)
 	for _, v := range s.VIPs {
 		fmt.Fprintf(w, "vip %s  %s  %s  held by %s\n", v.Name, v.Address, v.Hostname, orNobody(v.Holders))
@@ -104,16 +109,16 @@ func writeLabStatus(w io.Writer, s *lab.Status) error {
 		}
 		fmt.Fprintf(w, "partition  %s\n", strings.Join(sets, " | "))
 	}
-	fmt.Fprintln(w)
+	w.WriteString("\n")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tSTATE\tADDRESSES\tAGENT\tHAPROXY\tSERVICES")
 	for _, n := range s.Nodes {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, nodeState(n), nodeAddresses(n), agentState(n), haproxyState(n), serviceStates(n))
 	}
 	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write the status: %w", err)
+		return "", fmt.Errorf("lay out the status: %w", err)
 	}
-	return nil
+	return w.String(), nil
 }
 
 func nodeState(n lab.Node) string {

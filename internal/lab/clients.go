@@ -22,9 +22,10 @@ func AddClients(n int, vip netip.Addr) ([]netip.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find lo: %w", err)
 	}
-	addr := clientNet4.Addr()
+	v4, v6 := clientNets()
+	addr := v4.Addr()
 	if vip.Is6() {
-		addr = clientNet6.Addr()
+		addr = v6.Addr()
 	}
 	// From .1.0 on: the first ones may be the node's own.
 	for range 256 {

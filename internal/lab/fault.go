@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Holder, as the name of a node, is whichever holds the first VIP at the moment.
+// Holder is the name, among those of nodes, of whichever holds the first VIP at
+// the moment.
 const Holder = "holder"
 
 // A Fault is one thing done to the lab, and a line of faults.jsonl.
@@ -51,7 +52,7 @@ func FaultKinds() []FaultKind {
 		{Name: "haproxy-hang", Args: ofNode, Text: "stop every HAProxy process of the controller where it is", onNode: haproxyFault(unix.SIGSTOP, "hung")},
 		{Name: "haproxy-back", Args: ofNode, Text: "let a hung HAProxy go on", onNode: haproxyFault(unix.SIGCONT, "going on")},
 		{Name: "agent-kill", Args: ofNode, Text: "kill the agent; its unit starts it again after 100 ms", onNode: agentSignal(unix.SIGKILL, "killed")},
-		{Name: "agent-hang", Args: ofNode, Text: "stop the agent where it is; the unit's watchdog kills it after 3 s", onNode: agentSignal(unix.SIGSTOP, "hung")},
+		{Name: "agent-hang", Args: ofNode, Text: "stop the agent where it is; the unit's watchdog kills it after 5 s", onNode: agentSignal(unix.SIGSTOP, "hung")},
 		{Name: "agent-stop", Args: ofNode, Text: "stop the agent as its unit does, with SIGTERM, and leave it stopped", onNode: agentStop},
 		{Name: "agent-restart", Args: ofNode, Text: "stop the agent with SIGTERM; its unit starts it again", onNode: agentSignal(unix.SIGTERM, "restarted")},
 		{Name: "agent-reload", Args: ofNode, Text: "send SIGHUP: the agent reads its spec again", onNode: agentSignal(unix.SIGHUP, "told to reload")},

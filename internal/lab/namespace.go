@@ -64,7 +64,7 @@ func newBox(binary, name, syslog string, log *os.File) (*box, error) {
 	}
 	defer ready.Close() //nolint:errcheck // only read
 	b := &box{pidfd: -1}
-	b.init = exec.Command(binary, "lab", "node", name, syslog)
+	b.init = exec.Command(binary, "lab", "node", name, syslog) //nolint:noctx // no context ends it: powerOff or the lab does
 	b.init.Stdout, b.init.Stderr = log, log
 	b.init.ExtraFiles = []*os.File{theirs}
 	b.init.SysProcAttr = &syscall.SysProcAttr{Cloneflags: nodeNamespaces, Setsid: true, PidFD: &b.pidfd}

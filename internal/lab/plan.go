@@ -16,13 +16,12 @@ const (
 	maxControllers = 9
 )
 
-// Networks from which the load generator takes the addresses of many clients:
-// those that RFC 2544 and RFC 5180 set aside for benchmarks. Every node has a
-// route to them.
-var (
-	clientNet4 = netip.MustParsePrefix("198.18.0.0/16")
-	clientNet6 = netip.MustParsePrefix("2001:2::/48")
-)
+// clientNets are the networks from which the load generator takes the addresses
+// of many clients: those that RFC 2544 and RFC 5180 set aside for benchmarks.
+// Every node has a route to them.
+func clientNets() (v4, v6 netip.Prefix) {
+	return netip.MustParsePrefix("198.18.0.0/16"), netip.MustParsePrefix("2001:2::/48")
+}
 
 // A role says what a node is for.
 type role string
@@ -166,7 +165,8 @@ func (p *planner) addClient() {
 	}
 	p.joinNetworks(&n.links[0], p.networks, &n)
 	if len(n.links[0].addresses) == 0 { // networks too small for one more
-		n.links[0].addresses = []netip.Prefix{netip.PrefixFrom(clientNet4.Addr().Next(), 32)}
+		v4, _ := clientNets()
+		n.links[0].addresses = []netip.Prefix{host(v4.Addr().Next())}
 	}
 	p.nodes = append(p.nodes, n)
 }
@@ -175,6 +175,7 @@ func (p *planner) addClient() {
 // VIPs and to the addresses of many clients, where it has no network in common.
 func (p *planner) addRoutes() {
 	var all []netip.Prefix
+	v4, v6 := clientNets()
 	for _, n := range p.nodes {
 		for _, a := range n.addresses() {
 			all = append(all, host(a.Addr()))
@@ -190,8 +191,8 @@ func (p *planner) addRoutes() {
 		for _, to := range all {
 			n.addRoute(to)
 		}
-		n.addRoute(clientNet4)
-		n.addRoute(clientNet6)
+		n.addRoute(v4)
+		n.addRoute(v6)
 	}
 }
 
@@ -287,15 +288,6 @@ func (p *plan) hostsFile() string {
 		}
 	}
 	return b.String()
-}
-
-// node gives the plan of the node called name.
-func (p *plan) node(name string) (*nodePlan, bool) {
-	i := slices.IndexFunc(p.nodes, func(n nodePlan) bool { return n.name == name })
-	if i < 0 {
-		return nil, false
-	}
-	return &p.nodes[i], true
 }
 
 // clientName gives the name of the client's node.

@@ -32,7 +32,7 @@ func (start starter) spawn(args, env []string, log string) (*proc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a log: %w", err)
 	}
-	p := &proc{cmd: exec.Command(args[0], args[1:]...), started: time.Now(), done: make(chan struct{})}
+	p := &proc{cmd: exec.Command(args[0], args[1:]...), started: time.Now(), done: make(chan struct{})} //nolint:noctx // no context ends it: powerOff or the lab does
 	p.cmd.Env, p.cmd.Dir = env, "/"
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

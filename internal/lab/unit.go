@@ -20,7 +20,7 @@ import (
 const (
 	restartDelay    = 100 * time.Millisecond // RestartSec
 	maxRestartDelay = 2 * time.Second        // when it dies again and again at its start
-	watchdogTimeout = 3 * time.Second        // WatchdogSec
+	watchdogTimeout = 5 * time.Second        // WatchdogSec
 )
 
 // A unit runs a service of Type=notify as systemd does: it starts it again when

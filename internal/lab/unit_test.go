@@ -79,7 +79,7 @@ func TestUnitStartsAgain(t *testing.T) {
 	}
 	waitFor(t, "its output", func() bool {
 		data, err := os.ReadFile(u.log)
-		return err == nil && strings.Count(string(data), u.notify+" 3000000\n") == 2
+		return err == nil && strings.Count(string(data), u.notify+" 5000000\n") == 2
 	})
 }
 

@@ -154,7 +154,7 @@ func (l *Lab) tryServer(opt UpOptions, news *os.File, ownUsers bool) error {
 	if err != nil {
 		return fmt.Errorf("open the lab's log: %w", err)
 	}
-	l.cmd = exec.Command("/proc/self/exe", "lab", "init", "--dir", string(l.Dir), "--timeout", opt.Timeout.String())
+	l.cmd = exec.Command("/proc/self/exe", "lab", "init", "--dir", string(l.Dir), "--timeout", opt.Timeout.String()) //nolint:noctx // it may outlive this process
 	l.cmd.Args[0] = opt.Binary
 	if self, err := os.Executable(); err != nil || self != opt.Binary {
 		l.cmd.Path = opt.Binary

@@ -72,12 +72,13 @@ func (r result) String() string {
 	if len(r.broken) > 0 {
 		kept = "NO"
 	}
-	row := fmt.Sprintf(tableLine, r.step.name, fmt.Sprint(r.seen.Requests), fmt.Sprint(r.seen.Failed),
+	var row strings.Builder
+	fmt.Fprintf(&row, tableLine, r.step.name, fmt.Sprint(r.seen.Requests), fmt.Sprint(r.seen.Failed),
 		short(r.seen.LongestGap), short(r.seen.Slowest), r.step.promise.text, kept, r.address())
 	for _, b := range r.broken {
-		row += "\n    NOT KEPT: " + b
+		row.WriteString("\n    NOT KEPT: " + b)
 	}
-	return row
+	return row.String()
 }
 
 // address tells who has the address and how it got there.

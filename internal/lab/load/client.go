@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -90,6 +91,7 @@ func (c *client) shot(i int, due time.Time) shot {
 		Key:    c.prefix + strconv.Itoa(i),
 	}
 	switch c.config.Connections {
+	case New:
 	case KeepAlive:
 		s.keep = true
 	case Mixed:
@@ -121,10 +123,10 @@ func (c *client) fire(ctx context.Context, s shot) Record {
 	}
 	s.Reused, s.Opened = conn.used, conn.opened
 	stop := context.AfterFunc(ctx, func() { conn.raw.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // it wakes the reader
-	resp, err := s.exchange(conn, c.config.Body)
+	got, err := s.exchange(conn, c.config.Body)
 	done := time.Now()
 	clean := stop() && err == nil
-	if clean && s.keep && !resp.Close {
+	if clean && s.keep && !got.last {
 		c.put(s, conn)
 	} else {
 		_ = conn.Close() //nolint:errcheck // the answer is here, or never will be
@@ -137,15 +139,22 @@ func (c *client) fire(ctx context.Context, s shot) Record {
 	}
 	r := s.Record
 	r.Took = done.Sub(s.Due)
-	r.Status, r.Host = resp.StatusCode, resp.Header.Get("X-Served-By")
+	r.Status, r.Host = got.status, got.host
 	if r.Status >= 500 {
-		r.Failure, r.Error = ServerError, resp.Status
+		r.Failure, r.Error = ServerError, fmt.Sprintf("%d %s", r.Status, http.StatusText(r.Status))
 	}
 	return r
 }
 
+// An answer is what is kept of one.
+type answer struct {
+	status int
+	host   string
+	last   bool // the connection is not to be used again
+}
+
 // exchange sends the request over conn and reads the whole answer.
-func (s shot) exchange(conn *conn, body int64) (*http.Response, error) {
+func (s shot) exchange(conn *conn, body int64) (answer, error) {
 	req := &http.Request{
 		Method: s.Method, URL: s.url, Host: s.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"X-Lab-Key": {s.Key}, "User-Agent": {"holdfast-lab"}},
@@ -155,16 +164,14 @@ func (s shot) exchange(conn *conn, body int64) (*http.Response, error) {
 		req.Body, req.ContentLength = io.NopCloser(io.LimitReader(zeros{}, body)), body
 	}
 	if err := req.Write(conn); err != nil {
-		return nil, err
+		return answer{}, err
 	}
 	resp, err := http.ReadResponse(conn.reader, req)
 	if err != nil {
-		return nil, err
+		return answer{}, err
 	}
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return nil, err
-	}
-	return resp, resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return answer{resp.StatusCode, resp.Header.Get("X-Served-By"), resp.Close}, errors.Join(err, resp.Body.Close())
 }
 
 // zeros is an endless reader of zero bytes.

@@ -22,7 +22,7 @@ import (
 )
 
 // run runs c and gives the records in the order in which they were due.
-func run(t *testing.T, ctx context.Context, c Config) []Record {
+func run(ctx context.Context, t *testing.T, c Config) []Record {
 	t.Helper()
 	var mu sync.Mutex
 	var all []Record
@@ -64,7 +64,7 @@ func TestSendsOnSchedule(t *testing.T) {
 	defer server.Close()
 	c := config(server.URL+"/a", server.URL+"/b")
 	c.Methods, c.Body = []string{"GET", "POST"}, 10
-	records := run(t, t.Context(), c)
+	records := run(t.Context(), t, c)
 	if len(records) != 20 || len(keys) != 20 {
 		t.Fatalf("%d records of %d requests, want 20", len(records), len(keys))
 	}
@@ -95,7 +95,7 @@ func TestStallIsEveryonesStall(t *testing.T) {
 		}
 		close(release)
 	}()
-	records := run(t, t.Context(), config(server.URL))
+	records := run(t.Context(), t, config(server.URL))
 	end := records[19].End()
 	for i, r := range records {
 		if r.Failure != "" || r.Took <= 0 || r.Due.Add(r.Took).Before(records[19].Due) {
@@ -118,7 +118,7 @@ func TestKeepAlive(t *testing.T) {
 	defer server.Close()
 	c := config(server.URL)
 	c.Connections, c.Rate, c.Duration = KeepAlive, 50, 200*time.Millisecond
-	records := run(t, t.Context(), c)
+	records := run(t.Context(), t, c)
 	reused := 0
 	for _, r := range records {
 		if r.Failure != "" {
@@ -203,7 +203,7 @@ func TestFailures(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := config(tt.url)
 			c.Rate, c.Timeout = 20, 300*time.Millisecond
-			for _, r := range run(t, t.Context(), c) {
+			for _, r := range run(t.Context(), t, c) {
 				if r.Failure != tt.want || r.Error == "" {
 					t.Errorf("failed as %q (%s), want %q", r.Failure, r.Error, tt.want)
 				}
@@ -222,7 +222,7 @@ func TestStops(t *testing.T) {
 	defer server.Close()
 	c := config(server.URL)
 	c.Duration = time.Hour
-	for _, r := range run(t, ctx, c) {
+	for _, r := range run(ctx, t, c) {
 		if r.Failure != Cancelled {
 			t.Errorf("ended as %q: %s", r.Failure, r.Error)
 		}
