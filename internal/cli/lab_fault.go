@@ -76,7 +76,7 @@ func parseFault(args []string) (lab.Fault, error) {
 			return f, wrong
 		}
 	case "SET SET...":
-		for _, set := range strings.SplitSeq(strings.Join(rest, "|"), "|") {
+		for set := range strings.SplitSeq(strings.Join(rest, "|"), "|") {
 			f.Sets = append(f.Sets, strings.Split(set, ","))
 		}
 		if len(f.Sets) < 2 {
