@@ -107,7 +107,7 @@ func absolute(opt Options) Options {
 func (a *Agent) Run(ctx context.Context) error {
 	for _, dir := range []string{a.opt.StateDir, a.opt.RunDir} {
 		if err := os.MkdirAll(dir, 0o750); err != nil {
-			return fmt.Errorf("make the agent's directories: %w", err)
+			return fmt.Errorf("make the agent's directories: %w; run it as root, or name others with --state-dir and --run-dir", err)
 		}
 	}
 	held, err := acquire(ctx, a.opt.RunDir, a.opt.Controller)
@@ -126,6 +126,9 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	}
 	first, err := a.firstSpec()
 	if err != nil {
+		return err
+	}
+	if err := checkCapabilities(); err != nil {
 		return err
 	}
 	socket, err := web.ListenControl(filepath.Join(a.opt.RunDir, "agent.sock"))
