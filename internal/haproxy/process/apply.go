@@ -45,8 +45,9 @@ func (r Result) String() string {
 // A request asks the supervisor to bring a configuration, that was checked,
 // into force.
 type request struct {
-	cfg   []byte
-	reply chan<- outcome // with room for one
+	cfg    []byte
+	always bool           // also when HAProxy runs with it already
+	reply  chan<- outcome // with room for one
 }
 
 type outcome struct {
@@ -93,7 +94,7 @@ func (m *Manager) bring(ctx context.Context, cfg []byte, always bool) (Result, e
 	}
 	reply := make(chan outcome, 1)
 	select {
-	case m.requests <- request{bytes.Clone(cfg), reply}:
+	case m.requests <- request{bytes.Clone(cfg), always, reply}:
 	case <-ctx.Done():
 		return Result{}, fmt.Errorf("apply: HAProxy's supervisor is busy, or not running: %w", ctx.Err())
 	}
@@ -120,7 +121,10 @@ var errHung = errors.New("HAProxy hangs, and is started again soon if it goes on
 func (s *supervisor) hung() bool { return s.State().State == status.HAProxyHung }
 
 // apply brings cfg, which was checked, into force.
-func (s *supervisor) apply(cfg []byte) (Result, error) {
+func (s *supervisor) apply(cfg []byte, always bool) (Result, error) {
+	if !always && s.runsWith(cfg) { // since it was asked: adopted, or started again
+		return Result{Action: Unchanged}, nil
+	}
 	before, err := readIfThere(s.configFile())
 	if err != nil {
 		return Result{}, fmt.Errorf("read the configuration before: %w", err)

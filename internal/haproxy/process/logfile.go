@@ -146,7 +146,9 @@ func isNoSyslog(m haproxy.Message) bool {
 }
 
 // isChatter reports whether m says nothing that an operator wants to read:
-// each reload says once for each proxy that it stopped.
+// each reload says once for each proxy that it stopped, and for each server
+// that was down and is so still.
 func isChatter(m haproxy.Message) bool {
-	return m.Severity == "NOTICE" || strings.HasPrefix(m.Text, "Proxy ") || strings.HasPrefix(m.Text, "Former worker")
+	return m.Severity == "NOTICE" || strings.HasPrefix(m.Text, "Proxy ") || strings.HasPrefix(m.Text, "Former worker") ||
+		strings.Contains(m.Text, "changed from server-state after a reload")
 }

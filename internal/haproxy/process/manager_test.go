@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
 	"strings"
 	"sync"
 	"syscall"
@@ -362,6 +363,36 @@ func TestPortShared(t *testing.T) {
 		t.Fatalf("Apply: %v, want a PortsTakenError with pid %d", err, os.Getpid())
 	}
 	t.Log(err)
+}
+
+// A worker with a user of its own is started, adopted, reloaded and replaced
+// as one without.
+func TestOwnUser(t *testing.T) {
+	b := newBench(t)
+	if _, err := user.Lookup("haproxy"); err != nil {
+		t.Skipf("no user to become: %v", err)
+	}
+	b.user = "haproxy"
+	m, stop := b.manager()
+	b.apply(m, Started)
+	info, err := os.Stat(fmt.Sprintf("/proc/%d", m.current().serving().pid))
+	if err != nil || info.Sys().(*syscall.Stat_t).Uid == 0 {
+		t.Errorf("the worker is root's, or: %v", err)
+	}
+	stop()
+	m, _ = b.manager()
+	b.apply(m, Unchanged)
+	b.spec.Services[0].Timeout.Server = time.Minute
+	b.apply(m, Reloaded)
+	changed := m.Changes()
+	if err := syscall.Kill(m.State().PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-changed
+	awaitState(t, m, status.HAProxyRunning)
+	if code, _ := b.get("/"); code != 200 {
+		t.Errorf("GET / = %d", code)
+	}
 }
 
 // Someone reloads HAProxy behind the agent's back: that is no death.

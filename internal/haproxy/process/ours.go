@@ -28,17 +28,27 @@ func findOurs(masterSocket string) ([]found, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the running HAProxy: %w", err)
 	}
-	var all []found
+	var all, hidden []found
 	for _, dir := range dirs {
 		pid, err := strconv.Atoi(filepath.Base(dir))
 		if err != nil || !isOurs(dir, masterSocket) {
 			continue
 		}
-		if ns, err := os.Readlink(dir + "/ns/net"); err == nil && ns != mine {
+		parent, ok := parentOf(dir)
+		if !ok {
 			continue
 		}
-		if parent, ok := parentOf(dir); ok {
+		switch ns, err := os.Readlink(dir + "/ns/net"); {
+		case err != nil:
+			hidden = append(hidden, found{pid, parent})
+		case ns == mine:
 			all = append(all, found{pid, parent})
+		}
+	}
+	// A worker with a user of its own may hide where it is: it is with its master.
+	for _, f := range hidden {
+		if slices.ContainsFunc(all, func(m found) bool { return m.pid == f.parent }) {
+			all = append(all, f)
 		}
 	}
 	return all, nil

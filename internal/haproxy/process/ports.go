@@ -70,12 +70,12 @@ func checkPorts(binds []haproxy.Bind, ours []int) error {
 	if err != nil {
 		return fmt.Errorf("look for ports that are taken: %w", err)
 	}
-	own, known := inodesOf(ours)
+	own, all := inodesOf(ours)
 	var conflicts []Conflict
 	for _, b := range binds {
 		exact := slices.IndexFunc(listeners, func(l listener) bool { return l.at == b.Address })
 		if exact >= 0 {
-			if !own[listeners[exact].inode] && (known || len(ours) == 0) {
+			if !own[listeners[exact].inode] {
 				conflicts = append(conflicts, conflictOf(b, listeners[exact]))
 			}
 			continue
@@ -91,6 +91,12 @@ func checkPorts(binds []haproxy.Bind, ours []int) error {
 		return nil
 	}
 	nameOwners(conflicts, listeners)
+	if !all { // what nobody else is seen to have may well be our own
+		conflicts = slices.DeleteFunc(conflicts, func(c Conflict) bool { return c.PID == 0 && c.Taken == c.Bind })
+	}
+	if len(conflicts) == 0 {
+		return nil
+	}
 	return &PortsTakenError{conflicts}
 }
 
@@ -188,36 +194,38 @@ func procAddress(s string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(a.Unmap(), uint16(p)), true
 }
 
-// inodesOf gives the sockets that the processes pids have, and whether any
-// could be read at all.
-func inodesOf(pids []int) (inodes map[uint64]bool, known bool) {
-	inodes = make(map[uint64]bool)
+// inodesOf gives the sockets that the processes pids have, and whether all of
+// these could be read.
+func inodesOf(pids []int) (inodes map[uint64]bool, all bool) {
+	inodes, all = make(map[uint64]bool), true
 	for _, pid := range pids {
-		for _, inode := range socketsOf("/proc/" + strconv.Itoa(pid)) {
+		sockets, err := socketsOf("/proc/" + strconv.Itoa(pid))
+		all = all && err == nil
+		for _, inode := range sockets {
 			inodes[inode] = true
 		}
 	}
-	return inodes, len(inodes) > 0
+	return inodes, all
 }
 
-// socketsOf gives the inodes of the sockets of one process; none if it may not be read.
-func socketsOf(dir string) []uint64 {
+// socketsOf gives the inodes of the sockets of one process.
+func socketsOf(dir string) ([]uint64, error) {
 	fds, err := os.ReadDir(dir + "/fd")
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	var inodes []uint64
 	for _, fd := range fds {
 		link, err := os.Readlink(dir + "/fd/" + fd.Name())
 		if err != nil {
-			continue
+			continue // it was closed meanwhile
 		}
 		number, ok := strings.CutPrefix(link, "socket:[")
 		if inode, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64); ok && err == nil {
 			inodes = append(inodes, inode)
 		}
 	}
-	return inodes
+	return inodes, nil
 }
 
 // nameOwners fills in who has the sockets that conflicts are about.
@@ -235,7 +243,11 @@ func nameOwners(conflicts []Conflict, listeners []listener) {
 		return // the pattern is a good one
 	}
 	for _, dir := range dirs {
-		for _, inode := range socketsOf(dir) {
+		sockets, err := socketsOf(dir)
+		if err != nil {
+			continue // it has ended, or may not be looked into
+		}
+		for _, inode := range sockets {
 			for _, c := range wanted[inode] {
 				c.setOwner(dir)
 			}

@@ -34,6 +34,7 @@ type bench struct {
 	port     int
 	state    string
 	run      string
+	user     string // of the worker; empty: the test's own
 	backends map[string]*standIn
 	spec     *spec.Spec
 }
@@ -96,7 +97,7 @@ func (b *bench) killHAProxy() {
 }
 
 func (b *bench) cfg() []byte {
-	return haproxy.Render(b.spec, haproxy.Local{RunDir: b.run, StateDir: b.state, MaxConn: 500})
+	return haproxy.Render(b.spec, haproxy.Local{RunDir: b.run, StateDir: b.state, MaxConn: 500, User: b.user, Group: b.user})
 }
 
 // manager runs a Manager until the function it gives is called, or the test ends.

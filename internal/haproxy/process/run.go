@@ -69,7 +69,7 @@ func (s *supervisor) loop() {
 		case p := <-s.replace:
 			s.endHung(p)
 		case r := <-s.requests:
-			result, err := s.apply(r.cfg)
+			result, err := s.apply(r.cfg, r.always)
 			r.reply <- outcome{result, err}
 		case <-tick.C:
 			s.maintain()
