@@ -43,6 +43,8 @@ var mayImport = map[string][]string{
 	"internal/lab/load":    {"internal/spec"},
 	"internal/lab/standin": {"internal/spec"},
 	"internal/lab/demo":    {"internal/spec", "internal/lab", "internal/lab/load"},
+	"internal/lab/peer":    {"internal/spec"},
+	"internal/lab/bench":   {"internal/spec", "internal/status", "internal/lab", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":         {"*"},
 	// For tests only.
 	"internal/keystone/keystonetest": {},

@@ -65,6 +65,7 @@ func (a *app) labStandinCommand() *cobra.Command {
 	flags.StringVar(&service, "service", "", "name of the service in the spec")
 	flags.StringVar(&host, "host", "", "name of the service's host")
 	flags.StringVar(&opt.FailFile, "fail-file", "", "while this file exists, answer 503")
+	flags.StringVar(&opt.Arrivals, "arrivals", "", "add to this file the key of each request that is not safe to repeat")
 	flags.DurationVar(&opt.Latency, "latency", 0, "let every answer take so much longer")
 	return cmd
 }

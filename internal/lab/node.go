@@ -142,6 +142,7 @@ func (n *node) startService(s *standin) error {
 	args := []string{
 		n.dir.binary(), "lab", "standin", "-f", n.dir.specFile(),
 		"--service", s.at.service.Name, "--host", s.at.host.Name, "--fail-file", s.failFile,
+		"--arrivals", n.dir.arrivals(n.plan.name, s.at.service.Name),
 	}
 	if err := s.setFailing(false); err != nil {
 		return err

@@ -55,6 +55,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.count(r)
+	if err := s.writeDown(r); err != nil {
+		s.json(w, http.StatusInternalServerError, map[string]string{"error": err.Error()})
+		return
+	}
 	s.answer(w, r)
 }
 

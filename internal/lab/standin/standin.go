@@ -42,6 +42,10 @@ type Options struct {
 	// FailFile is the path of a file: while it exists, the service answers 503
 	// to everything.
 	FailFile string
+	// Arrivals is the path of a file to which the X-Lab-Key of each request
+	// that is not safe to repeat is added; it outlives this process, which the
+	// counts do not. Empty: none.
+	Arrivals string
 }
 
 // New makes the stand-in for service on host.

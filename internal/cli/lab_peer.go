@@ -1,0 +1,34 @@
+package cli
+
+import (
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/lab/peer"
+)
+
+// labPeerCommand is what a controller runs in a lab of peers.
+func (a *app) labPeerCommand() *cobra.Command {
+	var kind, controller string
+	cmd := &cobra.Command{
+		Use: "peer", Hidden: true, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			k, err := peer.ParseKind(kind)
+			if err != nil {
+				return usagef("%w", err)
+			}
+			parsed, err := a.readSpecQuietly()
+			if err != nil {
+				return err
+			}
+			return peer.Run(cmd.Context(), peer.Options{
+				Kind: k, Spec: parsed, Controller: controller, RunDir: a.runDir,
+				Log: slog.New(slog.NewTextHandler(a.stdio.Err, nil)),
+			})
+		},
+	}
+	cmd.Flags().StringVar(&kind, "kind", string(peer.Kolla), "which settings: kolla or tuned")
+	cmd.Flags().StringVar(&controller, "controller", "", "name of this controller in the spec")
+	return a.withRunDir(cmd)
+}

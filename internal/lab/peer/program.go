@@ -1,0 +1,160 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A program is one that is started again whenever it ends.
+type program struct {
+	name    string
+	args    []string
+	log     *slog.Logger
+	restart restart
+	// line reads a state from a line that the program printed, if there is
+	// one in it; nil: none ever.
+	line func(string) (string, bool)
+
+	mu   sync.Mutex // guards following
+	last string     // state
+}
+
+// run is the program's life; it ends with ctx.
+func (p *program) run(ctx context.Context) {
+	pause := time.Duration(0)
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := p.once(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		pause = p.restart.next(pause, time.Since(began))
+		p.log.Warn("ended, starting it again", "program", p.name, "how", err, "after", pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// once runs the program until it ends.
+func (p *program) once(ctx context.Context) error {
+	p.setState("starting")
+	out, theirs, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make a pipe: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, p.args[0], p.args[1:]...)
+	cmd.Stdout, cmd.Stderr = theirs, theirs
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	cmd.WaitDelay = 2 * time.Second
+	err = cmd.Start()
+	if err := errors.Join(err, theirs.Close()); err != nil {
+		return errors.Join(err, out.Close())
+	}
+	p.log.Info("started", "program", p.name, "pid", cmd.Process.Pid)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		p.follow(out)
+	}()
+	err = cmd.Wait()
+	// A child of it that lives on keeps the pipe open.
+	if closeErr := out.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); closeErr != nil {
+		p.log.Debug("read the output", "program", p.name, "error", closeErr)
+	}
+	<-read
+	return errors.Join(err, out.Close())
+}
+
+// follow passes on what the program prints, and reads its state from it.
+func (p *program) follow(out io.Reader) {
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		p.log.Info(lines.Text(), "program", p.name)
+		if p.line == nil {
+			continue
+		}
+		if state, ok := p.line(lines.Text()); ok {
+			p.setState(state)
+		}
+	}
+}
+
+func (p *program) setState(state string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = state
+}
+
+func (p *program) state() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
+}
+
+// keepalivedState reads a state from a line of keepalived's log:
+// "(api) Entering BACKUP STATE (init)".
+func keepalivedState(line string) (string, bool) {
+	_, after, found := strings.Cut(line, ") Entering ")
+	state, _, ends := strings.Cut(after, " STATE")
+	return state, found && ends
+}
+
+// counts is how many of HAProxy's servers are up.
+type counts struct{ up, all int }
+
+// serverStates asks HAProxy at socket for its servers.
+func serverStates(ctx context.Context, socket string) (counts, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return counts{}, fmt.Errorf("ask HAProxy: %w", err)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		err = conn.SetDeadline(deadline)
+	}
+	if err == nil {
+		_, err = io.WriteString(conn, "show stat -1 4 -1\n")
+	}
+	var c counts
+	if err == nil {
+		c, err = countServers(conn)
+	}
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return counts{}, fmt.Errorf("ask HAProxy: %w", err)
+	}
+	return c, nil
+}
+
+// statusField is the index of "status" in a line of "show stat" (HAProxy's
+// management guide, 9.1).
+const statusField = 17
+
+func countServers(r io.Reader) (counts, error) {
+	var c counts
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		fields := strings.Split(lines.Text(), ",")
+		if strings.HasPrefix(lines.Text(), "#") || len(fields) <= statusField {
+			continue
+		}
+		c.all++
+		if strings.HasPrefix(fields[statusField], "UP") {
+			c.up++
+		}
+	}
+	return c, lines.Err()
+}
