@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -126,6 +128,12 @@ func (h *fakeHost) open(*Options) (conn, error) {
 		return nil, h.openErr
 	}
 	return fakeConn{h}, nil
+}
+
+func (h *fakeHost) openCount() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.opens
 }
 
 type fakeConn struct{ h *fakeHost }
@@ -332,6 +340,13 @@ func cluster(t *testing.T, n int, change func(i int, o *Options)) (*wire, []*con
 		c.start()
 	}
 	return w, all
+}
+
+// logOf makes the controller i log to w if it is the wanted one.
+func logOf(wanted, i int, o *Options, w io.Writer) {
+	if i == wanted {
+		o.Log = slog.New(slog.NewTextHandler(w, nil))
+	}
 }
 
 func (c *controller) start() {

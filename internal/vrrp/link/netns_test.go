@@ -113,14 +113,17 @@ func (l *lan) plug() *machine {
 	m.four = netip.AddrFrom4([4]byte{10, 77, 0, byte(m.n)})
 	m.six = netip.MustParseAddr(fmt.Sprintf("fd77::%d", m.n))
 	// Without duplicate address detection, which takes a second or two.
-	err := inside(l.t, m.ns, func() error {
-		return os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0o644)
-	})
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	m.write("/proc/sys/net/ipv6/conf/default/accept_dad", "0")
 	m.connect()
 	return m
+}
+
+// write writes a setting of the machine's kernel.
+func (m *machine) write(path, value string) {
+	m.t.Helper()
+	if err := inside(m.t, m.ns, func() error { return os.WriteFile(path, []byte(value), 0o644) }); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 // connect makes eth0, with its addresses, and plugs it into the bridge.
