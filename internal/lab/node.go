@@ -21,6 +21,9 @@ type node struct {
 	log    *slog.Logger
 	holder *holderLog
 	peer   string // the kind of peer that runs in the place of the agent
+	wire   *lossyWire
+	slow   slowFaults
+	disk   *os.Root // of its own, since it was full
 
 	mu        sync.Mutex // guards following
 	box       *box       // nil: powered off
@@ -160,21 +163,21 @@ func (n *node) startService(s *standin) error {
 // powerOff is a power cut: the node leaves the wire, then all its processes
 // die, then what its kernel knew is forgotten.
 func (n *node) powerOff() error {
+	err := n.endAllSlow()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.box == nil {
-		return nil
+		return err
 	}
-	err := setPorts(n.index, len(n.plan.links), false)
+	err = errors.Join(err, setPorts(n.index, len(n.plan.links), false))
 	err = errors.Join(err, n.box.kill())
 	n.stop()
 	n.running.Wait()
 	for _, s := range n.services {
 		<-s.proc.done
 	}
-	err = errors.Join(err, removePorts(n.index, len(n.plan.links)), n.box.destroy())
+	err = errors.Join(err, removePorts(n.index, len(n.plan.links)), n.box.destroy(), n.keepDisk())
 	n.box, n.agent, n.services, n.unplugged = nil, nil, nil, false
-	n.holder.gone(n.plan.name)
 	return err
 }
 
@@ -199,9 +202,12 @@ func (n *node) bringBack(ctx context.Context) (string, error) {
 	off := n.box == nil
 	n.mu.Unlock()
 	if off {
+		if err := n.wire.mend(n); err != nil {
+			return "", err
+		}
 		return "powered on", errors.Join(n.powerOn(ctx), n.launch(ctx))
 	}
-	err := errors.Join(n.plug(true), n.signalHAProxy(unix.SIGCONT, false))
+	err := errors.Join(n.wire.mend(n), n.endAllSlow(), n.plug(true), n.signalHAProxy(unix.SIGCONT, false))
 	n.mu.Lock()
 	services := slices.Clone(n.services)
 	n.mu.Unlock()

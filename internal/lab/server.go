@@ -45,6 +45,7 @@ type server struct {
 	wait    time.Duration // until all services must answer
 
 	faulting sync.Mutex // held while a fault is done
+	wire     lossyWire
 
 	mu         sync.Mutex // guards following
 	ready      bool
@@ -64,6 +65,9 @@ func Serve(ctx context.Context, d Dir, wait time.Duration, log *slog.Logger) err
 			log.Warn("tell how far the lab is", "error", err)
 		}
 	})
+	if errors.Is(err, unix.EPERM) {
+		err = fmt.Errorf("%w; %s", err, allowNamespaces)
+	}
 	if err != nil {
 		err = errors.Join(err, tell.Encode(progress{Error: err.Error()}))
 	}
@@ -123,7 +127,7 @@ func (s *server) prepare() error {
 		return err
 	}
 	for i, p := range s.plan.nodes {
-		s.nodes = append(s.nodes, &node{plan: p, index: i + 1, dir: s.dir, log: s.log, holder: s.holder, peer: peer})
+		s.nodes = append(s.nodes, &node{plan: p, index: i + 1, dir: s.dir, log: s.log, holder: s.holder, peer: peer, wire: &s.wire})
 	}
 	return nil
 }
