@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/lab/openstack"
 )
 
 // A node is one host of the lab while the lab runs: switched on, it has a box.
@@ -20,7 +22,8 @@ type node struct {
 	dir    Dir
 	log    *slog.Logger
 	holder *holderLog
-	peer   string // the kind of peer that runs in the place of the agent
+	peer   string           // the kind of peer that runs in the place of the agent
+	real   *openstack.Cloud // nil: all services are stand-ins
 	wire   *lossyWire
 	slow   slowFaults
 	disk   *os.Root // of its own, since it was full
@@ -152,6 +155,10 @@ func (n *node) startService(s *standin) error {
 	}
 	// One thread is enough for each of many.
 	env := append(n.env(os.Environ()), "GOMAXPROCS=1")
+	args, env, err := n.realService(s, args, env)
+	if err != nil {
+		return err
+	}
 	p, err := starter(n.box.start).spawn(args, env, n.dir.serviceLog(n.plan.name, s.at.service.Name))
 	if err != nil {
 		return fmt.Errorf("service %s on %s: %w", s.at.service.Name, n.plan.name, err)
@@ -337,5 +344,5 @@ func (n *node) runDir() string { return n.dir.runDir(n.index, n.plan.name) }
 // env gives the environment of a command in the node: what it was, with the
 // lab's binary found first and the local agent's file and sockets preset.
 func (n *node) env(outer []string) []string {
-	return nodeEnv(outer, n.dir.path("bin"), n.dir.nodeSpec(n.plan.name), n.runDir())
+	return append(nodeEnv(outer, n.dir.path("bin"), n.dir.nodeSpec(n.plan.name), n.runDir()), n.real.Env()...)
 }

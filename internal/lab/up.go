@@ -30,6 +30,8 @@ type UpOptions struct {
 	// Peer is the kind of peer that the controllers run in the place of an
 	// agent; empty: an agent.
 	Peer string
+	// OpenStack names the services that are real ones instead of stand-ins.
+	OpenStack []string
 	// Detach lets the lab outlive this process. Otherwise the kernel ends the
 	// lab when this process ends, however that happens.
 	Detach  bool
@@ -93,6 +95,9 @@ func (l *Lab) fill(opt UpOptions) error {
 	}
 	if _, err := newPlan(parsed); err != nil {
 		return fmt.Errorf("%s: %w", opt.File, err)
+	}
+	if err := l.Dir.writeOpenStack(opt.OpenStack, parsed); err != nil {
+		return err
 	}
 	data, err := l.Dir.ownCertificates(parsed, opt.Data, opt.Progress)
 	if err != nil {
