@@ -31,7 +31,8 @@ type Dir string
 
 // baseDir gives the directory that has those of all labs of this user.
 func baseDir() string {
-	if os.Geteuid() == 0 {
+	// Root of a user namespace may not write there.
+	if os.Geteuid() == 0 && unix.Access("/run", unix.W_OK) == nil {
 		return "/run/holdfast-lab"
 	}
 	if run := os.Getenv("XDG_RUNTIME_DIR"); run != "" {

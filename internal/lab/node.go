@@ -177,6 +177,7 @@ func (n *node) powerOff() error {
 		return err
 	}
 	err = errors.Join(err, setPorts(n.index, len(n.plan.links), false))
+	n.holder.gone(n.plan.name)
 	err = errors.Join(err, n.box.kill())
 	n.stop()
 	n.running.Wait()

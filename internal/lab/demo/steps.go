@@ -28,7 +28,8 @@ type step struct {
 	name    string
 	fault   func(context.Context) (lab.Fault, error) // nil: none
 	watch   time.Duration                            // how long clients are watched after it
-	after   func(context.Context) error              // done before the next step; nil: nothing
+	undo    func(context.Context) error              // so that it can be done again; nil: nothing
+	after   bool                                     // undo it also before the next step
 	promise promise
 }
 
@@ -40,7 +41,7 @@ func (d *demo) steps() []step {
 		{name: "nothing", watch: 3 * time.Second, promise: nothing},
 		{
 			name: "nova killed", watch: 4 * time.Second, promise: nothing,
-			fault: d.killService, after: d.undo,
+			fault: d.killService, undo: d.mend, after: true,
 		},
 		{
 			name: "HAProxy killed", watch: 4 * time.Second,
@@ -59,6 +60,7 @@ func (d *demo) steps() []step {
 				lost = f.Node
 				return f, err
 			},
+			undo:    func(ctx context.Context) error { return d.do(ctx, "back", lost) },
 			promise: promise{text: "in flight, 100 ms", lost: true, gap: 100 * time.Millisecond},
 		},
 		{
@@ -66,6 +68,7 @@ func (d *demo) steps() []step {
 			fault: func(ctx context.Context) (lab.Fault, error) {
 				return d.inject(ctx, lab.Fault{Kind: "back", Node: lost})
 			},
+			undo: func(ctx context.Context) error { return d.do(ctx, "power-off", lost) },
 		},
 	}
 }
@@ -85,12 +88,11 @@ func (d *demo) breakThings(ctx context.Context) error {
 	d.say("%s", tableHead())
 	broken := false
 	for _, s := range d.steps() {
-		result, err := d.run(ctx, s)
+		result, err := d.try(ctx, s)
 		if err != nil {
 			cancel()
 			return errors.Join(err, stopped(loading, &wait))
 		}
-		d.say("%s", result)
 		broken = broken || len(result.broken) > 0
 	}
 	cancel()
@@ -112,6 +114,26 @@ func stopped(loading <-chan error, wait *sync.WaitGroup) error {
 		return fmt.Errorf("the load: %w", err)
 	}
 	return nil
+}
+
+// try does one step and prints its row; again when the promise was not kept
+// while this machine was too busy to tell whose fault that was.
+func (d *demo) try(ctx context.Context, s step) (result, error) {
+	for again := 0; ; again++ {
+		r, err := d.run(ctx, s)
+		if err != nil {
+			return r, err
+		}
+		d.say("%s", r)
+		more := len(r.broken) > 0 && r.seen.Late >= busy && again < attempts-1
+		if s.undo != nil && (more || s.after) {
+			err = s.undo(ctx)
+		}
+		if err != nil || !more {
+			return r, err
+		}
+		d.say("    once more: this machine kept the load generator itself waiting for %s", short(r.seen.Late))
+	}
 }
 
 // run does one step and measures it.
@@ -142,11 +164,7 @@ func (d *demo) run(ctx context.Context, s step) (result, error) {
 		return result{}, err
 	}
 	vip := d.spec.VIPs[0].Addresses[0].Addr()
-	r := judge(s, f, load.Summarize(records, begin, end), records, lab.TakeoverOf(changes, vip, begin, end))
-	if s.after != nil {
-		err = s.after(ctx)
-	}
-	return r, err
+	return judge(s, f, load.Summarize(records, begin, end), records, lab.TakeoverOf(changes, vip, begin, end)), nil
 }
 
 // answered gives the records of the requests that were due between begin and
@@ -241,8 +259,14 @@ func (d *demo) killService(ctx context.Context) (lab.Fault, error) {
 	return d.inject(ctx, lab.Fault{Kind: "service-kill", Node: host, Service: service})
 }
 
-// undo brings every node's services back.
-func (d *demo) undo(ctx context.Context) error {
+// do injects a fault of a node, or its end.
+func (d *demo) do(ctx context.Context, kind, node string) error {
+	_, err := d.inject(ctx, lab.Fault{Kind: kind, Node: node})
+	return err
+}
+
+// mend brings every node's services back.
+func (d *demo) mend(ctx context.Context) error {
 	s, err := d.status(ctx)
 	if err != nil {
 		return err
