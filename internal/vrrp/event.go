@@ -109,6 +109,7 @@ const (
 	CausePreempt                         // Peer is Active with a lower Priority, and this router preempts
 	CauseOutranked                       // Peer is Active too, with a higher Priority
 	CauseTieBreak                        // Peer is Active too, with the same Priority and a higher address
+	CauseUnheard                         // Peer is Active too, and does not hear this router
 	CauseHeldUp                          // this process did not run for Lasted, and Peer took over
 )
 

@@ -203,13 +203,14 @@ func (w *wire) sent() []string {
 type fakeHolder struct {
 	begun time.Time
 
-	mu       sync.Mutex // guards following
-	events   []string
-	holds    int
-	claimErr error
-	holdErr  error
-	block    time.Duration // what the next Claim or Hold lasts
-	present  bool
+	mu         sync.Mutex // guards following
+	events     []string
+	holds      int
+	claimErr   error
+	holdErr    error
+	releaseErr error
+	block      time.Duration // what the next Claim or Hold lasts
+	present    bool
 }
 
 func (h *fakeHolder) note(what string) {
@@ -263,7 +264,7 @@ func (h *fakeHolder) Release(ctx context.Context) error {
 	defer h.mu.Unlock()
 	h.note("release")
 	h.present = false
-	return ctx.Err()
+	return errors.Join(ctx.Err(), h.releaseErr)
 }
 
 // set changes the holder while the loop runs.

@@ -144,3 +144,24 @@ func TestClaimInVain(t *testing.T) {
 		})
 	})
 }
+
+// TestReleaseFails checks that an address which cannot be released is reported,
+// and is no reason not to go on: its lease ends by itself.
+func TestReleaseFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		_, c := cluster(t, 2, func(i int, o *Options) { logOf(0, i, o, &log) })
+		time.Sleep(time.Second)
+		c[0].holder.set(func(h *fakeHolder) { h.releaseErr = errFake })
+		c[0].SetEligible(false, "haproxy died")
+		time.Sleep(time.Second)
+		c[0].SetEligible(true, "haproxy is back")
+		time.Sleep(time.Second)
+		c[0].wantState(vrrp.Backup)
+		c[1].wantState(vrrp.Active)
+		c[0].stop()
+		if !strings.Contains(log.String(), "cannot release the address") || !strings.Contains(log.String(), "no such device") {
+			t.Errorf("log:\n%s", log.String())
+		}
+	})
+}

@@ -170,7 +170,6 @@ func (m *machine) has(a netip.Addr) bool {
 type realHolder struct {
 	addrs []netip.Addr
 
-	mu       sync.Mutex // guards following
 	claimed  chan time.Time
 	released chan time.Time
 }
