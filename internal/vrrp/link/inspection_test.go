@@ -99,7 +99,8 @@ func TestSocketFails(t *testing.T) {
 }
 
 // TestSendFails checks that adverts that cannot be sent are counted and make
-// the loop look at its socket, but do not end it.
+// the loop look at its socket, but do not end it. The other one, which hears
+// nothing, takes over, and this one gives way.
 func TestSendFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
@@ -111,18 +112,18 @@ func TestSendFails(t *testing.T) {
 		c[0].host.mu.Unlock()
 		time.Sleep(5 * time.Second)
 		s := c[0].Stats()
-		if s.SendErrors < 45 || s.State != vrrp.Active {
+		if s.SendErrors < 10 || s.State != vrrp.Backup {
 			t.Errorf("stats %+v", s)
 		}
-		if n := c[0].host.openCount() - opens; n < 4 || n > 6 {
-			t.Errorf("the socket was opened %d times in 5s, want about one a second", n)
+		if n := c[0].host.openCount() - opens; n < 1 || n > 2 {
+			t.Errorf("the socket was opened %d times while it sent, want about one a second", n)
 		}
 		c[0].host.mu.Lock()
 		c[0].host.sendErr = nil
 		c[0].host.mu.Unlock()
 		time.Sleep(time.Second)
-		c[0].wantState(vrrp.Active)
-		c[1].wantState(vrrp.Backup)
+		c[0].wantState(vrrp.Backup)
+		c[1].wantState(vrrp.Active)
 		c[0].stop()
 		if n := strings.Count(log.String(), "cannot send an advert"); n != 1 {
 			t.Errorf("logged %d times, want once a minute", n)
