@@ -141,7 +141,7 @@ func (n *node) launch(ctx context.Context) error {
 
 func (n *node) newAgent() *unit {
 	name := n.plan.name
-	return newUnit("agent of "+name, n.box.start, n.unitArgs(), n.env(os.Environ()), n.dir.agentLog(name), n.dir.notify(name), n.log)
+	return newUnit("agent of "+name, n.box.startUnit, n.unitArgs(), n.env(os.Environ()), n.dir.agentLog(name), n.dir.notify(name), n.log)
 }
 
 func (n *node) startService(s *standin) error {

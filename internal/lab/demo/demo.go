@@ -43,6 +43,8 @@ const (
 	// often in all.
 	busy     = 20 * time.Millisecond
 	attempts = 3
+	// patience is how long a busy machine is waited for before each fault.
+	patience = 10 * time.Second
 )
 
 // importFlags complete what the list cannot tell.

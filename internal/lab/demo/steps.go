@@ -189,7 +189,8 @@ func (d *demo) answered(ctx context.Context, begin, end time.Time) ([]load.Recor
 }
 
 // settle waits until nothing has failed for a while, all that should run does,
-// and one node has the address.
+// and one node has the address; for some time also until this machine is not
+// too busy to measure.
 func (d *demo) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the lab did not settle within a minute"))
 	defer cancel()
@@ -197,7 +198,7 @@ func (d *demo) settle(ctx context.Context) error {
 	for {
 		calm := time.Since(begin) >= pause
 		for _, r := range d.records.since(time.Now().Add(-pause)) {
-			calm = calm && r.Failure == ""
+			calm = calm && r.Failure == "" && (r.Late < busy || time.Since(begin) > patience)
 		}
 		if calm {
 			s, err := d.status(ctx)
