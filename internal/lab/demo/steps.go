@@ -19,6 +19,8 @@ type promise struct {
 	lost bool
 	// gap is the longest time without an answer, beside this machine's noise.
 	gap time.Duration
+	// slow is how long the slowest answer may take; 0: not looked at.
+	slow time.Duration
 	// two is the longest time that two nodes may have the address; 0: not looked at.
 	two time.Duration
 }
@@ -41,12 +43,21 @@ func (d *demo) steps() []step {
 		{name: "nothing", watch: 3 * time.Second, promise: nothing},
 		{
 			name: "nova killed", watch: 4 * time.Second, promise: nothing,
-			fault: d.killService, undo: d.mend, after: true,
+			fault: d.onBusiest("service-kill"), undo: d.mend, after: true,
+		},
+		{
+			name: "nova hung", watch: 4 * time.Second, promise: promise{text: "0, slowest 1 s", slow: time.Second},
+			fault: d.onBusiest("service-hang"), undo: d.mend, after: true,
 		},
 		{
 			name: "HAProxy killed", watch: 4 * time.Second,
 			fault:   d.onHolder("haproxy-kill"),
 			promise: promise{text: "in flight, 50 ms", lost: true, gap: 50 * time.Millisecond},
+		},
+		{
+			name: "HAProxy hung", watch: 5 * time.Second,
+			fault:   d.onHolder("haproxy-hang"),
+			promise: promise{text: "in flight, 500 ms", lost: true, gap: 500 * time.Millisecond},
 		},
 		{
 			name: "agent killed", watch: 5 * time.Second,
@@ -224,7 +235,7 @@ func whole(s *lab.Status) bool {
 		}
 	}
 	for _, n := range s.Nodes {
-		if n.On && n.Agent != nil && (n.Agent.State != "ready" || len(n.HAProxy) == 0) {
+		if n.On && n.Agent != nil && (n.Agent.State != "ready" || len(n.HAProxy) == 0 || n.HAProxyHung) {
 			return false
 		}
 	}
@@ -250,14 +261,16 @@ func (d *demo) onHolder(kind string) func(context.Context) (lab.Fault, error) {
 	}
 }
 
-// killService kills the host of nova that answers most.
-func (d *demo) killService(ctx context.Context) (lab.Fault, error) {
+// onBusiest injects a fault at the host of nova that answers most.
+func (d *demo) onBusiest(kind string) func(context.Context) (lab.Fault, error) {
 	const service = "nova"
-	host := d.records.busiest(service, time.Now().Add(-2*time.Second))
-	if host == "" {
-		return lab.Fault{}, fmt.Errorf("no host of %s answers", service)
+	return func(ctx context.Context) (lab.Fault, error) {
+		host := d.records.busiest(service, time.Now().Add(-2*time.Second))
+		if host == "" {
+			return lab.Fault{}, fmt.Errorf("no host of %s answers", service)
+		}
+		return d.inject(ctx, lab.Fault{Kind: kind, Node: host, Service: service})
 	}
-	return d.inject(ctx, lab.Fault{Kind: "service-kill", Node: host, Service: service})
 }
 
 // do injects a fault of a node, or its end.
