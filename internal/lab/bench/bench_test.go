@@ -161,7 +161,7 @@ func TestJudge(t *testing.T) {
 		{"haproxy-kill", func(m *Measure) { m.Failed, m.UnderWay, m.InGap, m.OldConn, m.Gap = 9, 3, 3, 3, 69*msec }, ""},
 		{"haproxy-kill", func(m *Measure) { m.Gap = 71 * msec }, "gap of 71 ms"},
 		{"haproxy-kill", func(m *Measure) { m.Failed, m.Others = 1, 1 }, "1 failed"},
-		{"agent-kill", func(m *Measure) { m.Failed, m.OldConn, m.UnderWay, m.Two = 9, 8, 1, 2500 * msec }, ""},
+		{"agent-kill", func(m *Measure) { m.Failed, m.OldConn, m.UnderWay, m.Two = 9, 8, 1, 2500*msec }, ""},
 		{"agent-kill", func(m *Measure) { m.Failed, m.InGap = 1, 1 }, "1 failed"},
 		{"agent-hang", func(m *Measure) { m.Two = 2600 * msec }, "two holders for 2.60 s"},
 		{"holder-lost", func(m *Measure) { m.Failed, m.UnderWay, m.Kinds = 1, 1, map[load.Failure]int{load.Reset: 1} }, ""},
