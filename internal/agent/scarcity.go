@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -105,9 +106,12 @@ func lackOfDisk(dir string) *status.Finding {
 }
 
 // keepSpec writes the spec that came into force to where the next start looks for
-// it when the file is bad. What cannot be kept is said, and tried again.
+// it when the file is bad, unless it is there, as after most starts. What cannot be kept is said, and tried again.
 func (a *Agent) keepSpec(data []byte) {
-	err := writeAtomically(lastGood(a.opt.StateDir), data)
+	var err error
+	if have, readErr := os.ReadFile(lastGood(a.opt.StateDir)); readErr != nil || !bytes.Equal(have, data) {
+		err = writeAtomically(lastGood(a.opt.StateDir), data)
+	}
 	a.mu.Lock()
 	a.unkept = nil
 	if err != nil {

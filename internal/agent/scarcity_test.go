@@ -58,6 +58,14 @@ func TestSpecIsKeptLater(t *testing.T) {
 	if f, is := a.findings[codeNotKept]; is {
 		t.Errorf("finding %+v, want none any more", f)
 	}
+	before, err := os.Stat(lastGood(a.opt.StateDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.keepSpec([]byte("new"))
+	if after, err := os.Stat(lastGood(a.opt.StateDir)); err != nil || !os.SameFile(before, after) {
+		t.Errorf("what is there was written again: %v", err)
+	}
 	if err := os.Remove(lastGood(a.opt.StateDir)); err != nil {
 		t.Fatal(err)
 	}
