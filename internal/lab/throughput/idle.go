@@ -154,10 +154,10 @@ func look(ctx context.Context, d lab.Dir) (*glance, error) {
 			continue
 		}
 		g.names = append(g.names, n.Name)
-		if g.agent[n.Name], err = usedBy(n.Agent.PID); err != nil {
+		if g.agent[n.Name], err = usedBy(ctx, d, n.Name, "*holdfast*agent*--controller*"); err != nil {
 			return nil, err
 		}
-		if g.haproxy[n.Name], err = usedBy(n.HAProxy...); err != nil {
+		if g.haproxy[n.Name], err = usedBy(ctx, d, n.Name, "*haproxy*-f*"); err != nil {
 			return nil, err
 		}
 	}
@@ -165,25 +165,60 @@ func look(ctx context.Context, d lab.Dir) (*glance, error) {
 	return g, err
 }
 
-func usedBy(pids ...int) (used, error) {
+// ofNode prints statm and each thread's schedstat of the processes in the same
+// network namespace whose command line matches a shell pattern, and a line
+// with a dot before each process.
+const ofNode = `here=$(readlink /proc/self/ns/net)
+for p in /proc/[0-9]*; do
+  [ "$(readlink $p/ns/net)" = "$here" ] && [ "$p" != /proc/$$ ] || continue
+  case "$(tr '\0' ' ' <$p/cmdline)" in %s) echo .; cat $p/statm $p/task/*/schedstat;; esac
+done 2>/dev/null
+exit 0`
+
+// usedBy sums what the processes of a node use whose command line matches
+// pattern. The node is asked, since process ids are its own.
+func usedBy(ctx context.Context, d lab.Dir, node, pattern string) (used, error) {
 	var sum used
-	for _, pid := range pids {
-		cpu, err := processorTime(pid)
-		if err != nil {
-			return sum, err
-		}
-		words := strings.Fields(fileText(fmt.Sprintf("/proc/%d/statm", pid)))
-		if len(words) < 2 {
-			return sum, fmt.Errorf("memory of %d: it has ended", pid)
-		}
-		pages, err := strconv.ParseInt(words[1], 10, 64)
-		if err != nil {
-			return sum, fmt.Errorf("memory of %d: %w", pid, err)
-		}
-		sum.cpu += cpu
-		sum.rss += pages * int64(os.Getpagesize())
+	var out bytes.Buffer
+	code, err := lab.Command{Node: node, Args: []string{"sh", "-c", fmt.Sprintf(ofNode, pattern)}, Stdout: &out}.Run(ctx, d)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit code %d", code)
+	}
+	processes := strings.Split(out.String(), ".\n")[1:]
+	if err == nil && len(processes) == 0 {
+		err = errors.New("there is none")
+	}
+	for _, p := range processes {
+		err = errors.Join(err, sum.add(p))
+	}
+	if err != nil {
+		return sum, fmt.Errorf("what %s on %s uses: %w", pattern, node, err)
 	}
 	return sum, nil
+}
+
+// add adds a process: a line of statm (resident pages second), then one of
+// schedstat for each thread (nanoseconds first).
+func (u *used) add(text string) error {
+	first, threads, _ := strings.Cut(text, "\n")
+	words := strings.Fields(first)
+	if len(words) < 2 {
+		return fmt.Errorf("statm is %q", first)
+	}
+	pages, err := strconv.ParseInt(words[1], 10, 64)
+	if err != nil {
+		return fmt.Errorf("statm: %w", err)
+	}
+	u.rss += pages * int64(os.Getpagesize())
+	for line := range strings.Lines(threads) {
+		spent, _, _ := strings.Cut(line, " ")
+		n, err := strconv.ParseInt(spent, 10, 64)
+		if err != nil {
+			return fmt.Errorf("schedstat: %w", err)
+		}
+		u.cpu += time.Duration(n)
+	}
+	return nil
 }
 
 // accepted reads how many connections idleHost's kernel has accepted (RFC 4022,

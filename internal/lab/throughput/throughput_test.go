@@ -146,6 +146,10 @@ func TestIdleText(t *testing.T) {
 	if c.Checks != 10 || c.Controllers[0].Agent.CPU != 0.01 {
 		t.Errorf("%+v", c)
 	}
+	var u used
+	if err := u.add("10 3 1\n1000 5 6\n2000 5 6\n"); err != nil || u.cpu != 3000 || u.rss != 3*int64(os.Getpagesize()) {
+		t.Errorf("%+v, %v", u, err)
+	}
 	r := IdleReport{Clouds: []IdleCloud{c}}
 	if !strings.Contains(r.Text(), "| 1s | c1 (holds the VIP) | 1.00 % | 2 MiB | 1.00 % | 2 MiB | 10.0 |") {
 		t.Error(r.Text())
