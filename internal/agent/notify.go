@@ -87,7 +87,7 @@ func (m *manager) tell(state string) error {
 		}
 		m.close() // it may have started anew
 	}
-	conn, err := net.Dial("unixgram", m.path)
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: m.path, Net: "unixgram"})
 	if err != nil {
 		return err
 	}

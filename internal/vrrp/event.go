@@ -22,6 +22,7 @@ func (s State) String() string {
 		return "backup"
 	case Active:
 		return "active"
+	case Initialize:
 	}
 	return "initialize"
 }

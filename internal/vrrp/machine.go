@@ -255,6 +255,7 @@ func (m *Machine) timer(now time.Time) {
 		return // served early; the driver gets the same deadline again
 	}
 	switch m.state {
+	case Initialize: // has no timer
 	case Backup:
 		m.activeDown(now)
 	case Active:
@@ -439,6 +440,7 @@ func (m *Machine) configure(now time.Time, c Config) {
 	old := m.cfg
 	m.cfg = c
 	switch m.state {
+	case Initialize: // has nothing that depends on it
 	case Backup:
 		m.reconfigureBackup(now)
 	case Active:

@@ -281,8 +281,8 @@ type running struct {
 	stop func()
 }
 
-// loop runs a loop on x, eligible.
-func (x *machine) loop(o Options) *running {
+// loop runs a loop on m, eligible.
+func (m *machine) loop(o Options) *running {
 	x.t.Helper()
 	var log bytes.Buffer
 	o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))

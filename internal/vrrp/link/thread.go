@@ -107,12 +107,12 @@ func joinNamespace(to *os.File) error {
 	if to == nil {
 		return nil
 	}
-	defer to.Close()
+	defer to.Close() //nolint:errcheck // nothing was written
 	here, err := openNamespace()
 	if err != nil {
 		return err
 	}
-	defer here.Close()
+	defer here.Close() //nolint:errcheck // nothing was written
 	a, err := to.Stat()
 	if err != nil {
 		return fmt.Errorf("look at a network namespace: %w", err)
