@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ const (
 type drive struct {
 	bed     *testbed
 	records *records
+	out     io.Writer  // where the records go: to those above, or to who watches a long load
 	ended   chan error // the load generator's end
 	node    string     // that the last fault was done to
 }
@@ -39,6 +41,7 @@ type drive struct {
 // play measures s once.
 func (b *bench) play(ctx context.Context, t *testbed, s scenario) (outcome, error) {
 	d := &drive{bed: t, records: &records{}, ended: make(chan error, 1)}
+	d.out = d.records
 	loading, cancel := context.WithCancel(ctx)
 	spans, faults, err := b.drive(loading, d, s)
 	if err != nil {
@@ -111,7 +114,7 @@ func (d *drive) load(ctx context.Context, rate float64, duration time.Duration) 
 		"--method", strings.Repeat("GET,", methods-1) + "POST",
 	}
 	var said bytes.Buffer
-	c := lab.Command{Node: "client", Args: args, Stdout: d.records, Stderr: &said}
+	c := lab.Command{Node: "client", Args: args, Stdout: d.out, Stderr: &said}
 	code, err := c.Run(ctx, d.bed.dir())
 	if err == nil && code != 0 {
 		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))

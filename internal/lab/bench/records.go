@@ -37,6 +37,15 @@ func (r *records) Write(data []byte) (int, error) {
 	}
 }
 
+// drain gives what has come and forgets it.
+func (r *records) drain() []load.Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.all
+	r.all = nil
+	return all
+}
+
 // take gives what has come so far.
 func (r *records) take() []load.Record {
 	r.mu.Lock()
