@@ -283,27 +283,27 @@ type running struct {
 
 // loop runs a loop on m, eligible.
 func (m *machine) loop(o Options) *running {
-	x.t.Helper()
+	m.t.Helper()
 	var log bytes.Buffer
 	o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	l, err := New(o)
 	if err != nil {
-		x.t.Fatal(err)
+		m.t.Fatal(err)
 	}
-	r := &running{Loop: l, t: x.t, o: o}
+	r := &running{Loop: l, t: m.t, o: o}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- inside(x.t, x.ns, func() error { return l.Run(ctx) }) }()
+	go func() { done <- inside(m.t, m.ns, func() error { return l.Run(ctx) }) }()
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			x.t.Errorf("%s: %v", o.Controller, err)
+			m.t.Errorf("%s: %v", o.Controller, err)
 		}
-		if x.t.Failed() || testing.Verbose() {
-			x.t.Logf("log of %s:\n%s", o.Controller, log.String())
+		if m.t.Failed() || testing.Verbose() {
+			m.t.Logf("log of %s:\n%s", o.Controller, log.String())
 		}
 	})
-	x.t.Cleanup(r.stop)
+	m.t.Cleanup(r.stop)
 	l.SetEligible(true, "haproxy is ready")
 	return r
 }
