@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,8 @@ type Applier struct {
 	Editor   Editor
 	Journals Journals
 	Cloud    string // for the journal
-	KeyFile  string // likewise; empty in Designate
+	KeyFile  string // likewise, with RFC 2136
+	URL      string // likewise, with Designate
 	// Wait bounds how long all name servers may take to have a change. 0 is
 	// DefaultWait.
 	Wait time.Duration
@@ -31,7 +33,8 @@ type Applier struct {
 	// Tell is told what is being done, a line at a time.
 	Tell func(line string)
 
-	step func(name string) // for tests: called at every step, to die there
+	step  func(name string) // for tests: called at every step, to die there
+	pause time.Duration     // for tests: between two looks at the servers; 0 is verifyPause
 }
 
 // An ApplyResult says what an apply did.
@@ -103,7 +106,7 @@ func (a *Applier) Apply(ctx context.Context, plan Plan) (out ApplyResult, err er
 func (a *Applier) begin(plan Plan, continues string) Entry {
 	e := Entry{
 		Kind: Begin, Version: jVersion, Plan: plan.ID, Cloud: a.Cloud, By: a.Editor.By(),
-		KeyFile: a.KeyFile, Total: len(plan.Changes()), Continues: continues,
+		KeyFile: a.KeyFile, URL: a.URL, Total: len(plan.Changes()), Continues: continues,
 	}
 	if a.Looker.Key != nil {
 		e.Key = a.Looker.Key.Name
@@ -159,7 +162,7 @@ func (a *Applier) change(ctx context.Context, number int, n NamePlan, w *journal
 	}
 	a.at("replaced")
 	out.Changed++
-	if stale := a.Now().Add(seconds(n.StaleFor)); n.StaleFor > 0 && stale.After(out.Stale) {
+	if stale := a.Now().Add(n.StaleFor); n.StaleFor > 0 && stale.After(out.Stale) {
 		out.Stale = stale
 	}
 	now, err := a.Editor.Read(ctx, at)
@@ -189,10 +192,7 @@ func (a *Applier) verify(ctx context.Context, at Place, want Records) error {
 	if len(at.Servers) == 0 {
 		return fmt.Errorf("no name server of the zone %s could be asked; once they serve it: holdfast dns plan", at.Zone)
 	}
-	wait := a.Wait
-	if wait == 0 {
-		wait = DefaultWait
-	}
+	wait := cmp.Or(a.Wait, DefaultWait)
 	limit, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for first := true; ; first = false {
@@ -209,7 +209,7 @@ func (a *Applier) verify(ctx context.Context, at Place, want Records) error {
 				return ctx.Err()
 			}
 			return fmt.Errorf("after %s, %s", wait, strings.Join(behind, "; "))
-		case <-time.After(verifyPause):
+		case <-time.After(cmp.Or(a.pause, verifyPause)):
 		}
 	}
 }

@@ -94,6 +94,7 @@ func (b *bed) applier() *Applier {
 	return &Applier{
 		Looker: b.looker(), Editor: Updater{b.looker()}, Journals: Journals{filepath.Join(b.state, "dns")},
 		Cloud: "test", KeyFile: b.net.KeyFile, Wait: 20 * time.Second, Now: time.Now, Tell: func(string) {},
+		pause: 20 * time.Millisecond,
 	}
 }
 

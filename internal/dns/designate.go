@@ -28,13 +28,20 @@ const (
 // that somebody else makes in that moment is not noticed.
 type Designate struct {
 	client *gophercloud.ServiceClient
-	wait   time.Duration // for tests; 0 is the usual
+	wait   time.Duration // conflictWait; tests wait less
+	pause  time.Duration // conflictPause
 }
 
 // NewDesignate takes an authenticated client whose endpoint is that of the DNS
 // API, with "/v2/" at its end.
 func NewDesignate(client *gophercloud.ServiceClient) *Designate {
-	return &Designate{client: client}
+	return &Designate{client, conflictWait, conflictPause}
+}
+
+// DesignateURL gives the base of the API v2, for an endpoint URL with or without
+// the version in it.
+func DesignateURL(endpoint string) string {
+	return strings.TrimSuffix(strings.TrimRight(endpoint, "/"), "/v2") + "/v2/"
 }
 
 // By gives ByAPI.
@@ -220,11 +227,7 @@ func (d *Designate) put(ctx context.Context, at Place, zone zones.Zone, sets []r
 
 // create makes a record set. One that is being deleted may be in its way for a while.
 func (d *Designate) create(ctx context.Context, zone zones.Zone, opts recordsets.CreateOpts) error {
-	wait := d.wait
-	if wait == 0 {
-		wait = conflictWait
-	}
-	limit, cancel := context.WithTimeout(ctx, wait)
+	limit, cancel := context.WithTimeout(ctx, d.wait)
 	defer cancel()
 	for {
 		_, err := recordsets.Create(ctx, d.client, zone.ID, opts).Extract()
@@ -234,7 +237,7 @@ func (d *Designate) create(ctx context.Context, zone zones.Zone, opts recordsets
 		select {
 		case <-limit.Done():
 			return d.explain(err, fmt.Sprintf("create the %s record set of %s", opts.Type, canonical(opts.Name)))
-		case <-time.After(min(conflictPause, wait/4)):
+		case <-time.After(d.pause):
 		}
 	}
 }

@@ -62,7 +62,7 @@ func (n NamePlan) diff(b *strings.Builder) {
 		if n.Before.sameValues(n.After) {
 			what = "keep the old TTL"
 		}
-		fmt.Fprintf(b, "  caches may %s for up to %s after the change\n", what, status.Brief(seconds(n.StaleFor)))
+		fmt.Fprintf(b, "  caches may %s for up to %s after the change\n", what, status.Brief(n.StaleFor))
 	}
 	fmt.Fprintln(b)
 }

@@ -10,8 +10,8 @@ import (
 	"holdfast/internal/status"
 )
 
-// highTTL is from when on, in seconds, waiting for caches is worth preparing for.
-const highTTL = 15 * 60
+// highTTL is from when on waiting for caches is worth preparing for.
+const highTTL = 15 * time.Minute
 
 func (p *planner) say(severity status.Severity, code, text, remedy string) {
 	p.findings = append(p.findings, status.Finding{
@@ -212,7 +212,7 @@ func (p *planner) sayStale(n NamePlan) {
 	if !n.Change || n.StaleFor < highTTL {
 		return
 	}
-	long := status.Brief(seconds(n.StaleFor))
+	long := status.Brief(n.StaleFor)
 	switch {
 	case p.opt.TTLOnly:
 		p.say(status.Info, "high-ttl", fmt.Sprintf("caches may keep the old TTL for up to %s after the change", long), "change the addresses after that")

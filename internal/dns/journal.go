@@ -48,6 +48,7 @@ type Entry struct {
 	// KeyFile and Key name the TSIG key that was used, for a rollback to use it too.
 	KeyFile string `json:"key_file,omitempty"`
 	Key     string `json:"key,omitempty"`
+	URL     string `json:"url,omitempty"`   // of Designate
 	Total   int    `json:"total,omitempty"` // number of changes
 	// Continues is the name of the journal of an apply that was broken off, and
 	// that this one goes on with.
@@ -210,6 +211,23 @@ func (j *Journal) note(e Entry) error {
 		c.Undone = true
 	}
 	return nil
+}
+
+// State says in a word what became of the apply: "applied", "stopped", "killed"
+// or "rolled-back".
+func (j Journal) State() string {
+	switch {
+	case j.RolledBack:
+		return string(Back)
+	case j.End != "":
+		return string(j.End)
+	}
+	return "killed"
+}
+
+// String says c in one line: "api.example.org: A 10.0.0.13 (TTL 60) -> ...".
+func (c JournalChange) String() string {
+	return fmt.Sprintf("%s: %s -> %s", c.Hostname, shownRecords(c.Before), shownRecords(c.After))
 }
 
 // Undoable reports whether there is anything to undo.

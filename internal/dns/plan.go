@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -56,10 +57,10 @@ type NamePlan struct {
 	Change bool `json:"change"`
 	// Blocked says that there is no plan; an error in the findings says why.
 	Blocked bool `json:"blocked"`
-	// StaleFor is for how many seconds after the change a cache may serve what
-	// was there before.
-	StaleFor uint32 `json:"stale_for"`
-	View     View   `json:"view"`
+	// StaleFor is for how long after the change a cache may serve what was there
+	// before; in JSON, nanoseconds.
+	StaleFor time.Duration `json:"stale_for_ns"`
+	View     View          `json:"view"`
 }
 
 // Empty reports whether there is nothing to change.
@@ -154,6 +155,10 @@ func (p *planner) before(source Source, edited bool) (Records, bool) {
 			"see that the domain is registered and delegated, or name a server that has it by --server")
 		return nil, false
 	}
+	if edited && p.view.Zone == "" {
+		p.say(status.Warning, "not-served", fmt.Sprintf("nobody serves its zone %s, as far as could be found: %s", source.Zone, p.view.ZoneError),
+			"without name servers to ask, no change can be proved; --server ADDRESS names them")
+	}
 	p.sayTopLevel()
 	from := p.view.source()
 	switch {
@@ -196,20 +201,7 @@ func (p *planner) after(before Records) Records {
 	case p.aliasFits(before):
 		return before
 	}
-	return p.keepText(before, makeRecords(
-		addressRRset(typeA, p.ttlOf(before, typeA), p.want.Addresses),
-		addressRRset(typeAAAA, p.ttlOf(before, typeAAAA), p.want.Addresses),
-	))
-}
-
-// keepText gives sets what before has beside values and TTLs.
-func (p *planner) keepText(before, sets Records) Records {
-	for i := range sets {
-		was := before.of(sets[i].Type)
-		sets[i].Description = was.Description
-		sets[i].ZoneTTL = was.ZoneTTL && p.opt.TTL == nil
-	}
-	return sets
+	return makeRecords(p.addressSet(before, typeA), p.addressSet(before, typeAAAA))
 }
 
 func (p *planner) withTTL(before Records) Records {
@@ -222,19 +214,21 @@ func (p *planner) withTTL(before Records) Records {
 	return out
 }
 
-// ttlOf gives the TTL that records of typ are to have: what was asked for, what
-// they have, what the name's others have, or the usual.
-func (p *planner) ttlOf(before Records, typ string) uint32 {
-	if p.opt.TTL != nil {
-		return *p.opt.TTL
+// addressSet gives the RRset of typ that the hostname is to have. Its TTL is what
+// was asked for, what it has, what the name's others have, or the usual.
+func (p *planner) addressSet(before Records, typ string) RRset {
+	was := before.of(typ)
+	set := addressRRset(typ, DefaultTTL, p.want.Addresses)
+	set.Description = was.Description
+	switch {
+	case p.opt.TTL != nil:
+		set.TTL = *p.opt.TTL
+	case len(was.Values) > 0:
+		set.TTL, set.ZoneTTL = was.TTL, was.ZoneTTL
+	case len(before) > 0:
+		set.TTL, set.ZoneTTL = before[0].TTL, before[0].ZoneTTL
 	}
-	if set := before.of(typ); len(set.Values) > 0 {
-		return set.TTL
-	}
-	if len(before) > 0 {
-		return before[0].TTL
-	}
-	return DefaultTTL
+	return set
 }
 
 // aliasFits reports whether the name is an alias that leads to the VIP. Some
@@ -260,10 +254,10 @@ func (p *planner) behindAlias() []netip.Addr {
 	return nil
 }
 
-// staleFor gives for how many seconds a cache that has asked just before the
-// change may give the old answer: the TTL of what it got, or that of "there is
+// staleFor gives for how long a cache that has asked just before the change may
+// give the old answer: the TTL of what it got, or that of "there is
 // no such name" for a type that comes to be.
-func (p *planner) staleFor(n NamePlan) uint32 {
+func (p *planner) staleFor(n NamePlan) time.Duration {
 	longest := uint32(0)
 	from := p.view.source()
 	for _, typ := range []string{typeA, typeAAAA} {
@@ -280,7 +274,7 @@ func (p *planner) staleFor(n NamePlan) uint32 {
 		}
 		longest = max(longest, ttl)
 	}
-	return longest
+	return seconds(longest)
 }
 
 // cachedFor gives for how long a cache keeps what s says of typ, in seconds.
