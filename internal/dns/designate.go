@@ -256,6 +256,8 @@ func (d *Designate) explain(err error, what string) error {
 	switch {
 	case err == nil:
 		return nil
+	case isNotJSON(err):
+		return fmt.Errorf("%s in Designate at %s: its answer is not that of the DNS API v2; is that the URL of Designate?", what, d.at())
 	case !ok:
 		return fmt.Errorf("%s in Designate at %s: %w", what, d.at(), err)
 	case code.Actual == http.StatusUnauthorized:
@@ -271,6 +273,13 @@ func (d *Designate) explain(err error, what string) error {
 		text = ": " + strings.Join(strings.Fields(said.Message), " ")
 	}
 	return fmt.Errorf("%s in Designate at %s: it answers %d%s", what, d.at(), code.Actual, text[:min(len(text), 300)])
+}
+
+// isNotJSON reports whether err is that of reading an answer of another kind.
+func isNotJSON(err error) bool {
+	_, wrongType := errors.AsType[*json.UnmarshalTypeError](err)
+	_, wrongSyntax := errors.AsType[*json.SyntaxError](err)
+	return wrongType || wrongSyntax
 }
 
 func (d *Designate) at() string { return strings.TrimRight(d.client.ResourceBaseURL(), "/") }

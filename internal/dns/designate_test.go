@@ -422,6 +422,13 @@ func TestDesignateSays(t *testing.T) {
 	if _, err := NewDesignate(stranger).Source(t.Context(), "api.example.org"); err == nil || !strings.Contains(err.Error(), "it does not accept the token (401)") || strings.Contains(err.Error(), "wrong-token") {
 		t.Errorf("wrong token: %v", err)
 	}
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>hello</html>") }))
+	defer page.Close()
+	elsewhere := fake.client()
+	elsewhere.Endpoint = page.URL + "/v2/"
+	if _, err := NewDesignate(elsewhere).Source(t.Context(), "api.example.org"); err == nil || !strings.Contains(err.Error(), "is that the URL of Designate?") {
+		t.Errorf("not Designate: %v", err)
+	}
 	fake.Close()
 	if _, err := d.Source(t.Context(), "api.example.org"); err == nil || strings.Contains(err.Error(), "a-token") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("not there: %v", err)
