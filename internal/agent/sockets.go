@@ -3,7 +3,9 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"holdfast/internal/haproxy"
@@ -21,46 +23,50 @@ const silentWindow = 3 * time.Second
 // host, instead of waiting for a timeout meant for slow answers. A host that
 // answers its check, though wrongly, is left to finish what it has.
 func (a *Agent) cutSilent(ctx context.Context, rows []haproxy.Server) {
+	silent := map[netip.AddrPort]haproxy.Server{}
 	for _, r := range rows {
 		if !haproxy.Silent(r) || r.Since > silentWindow {
 			continue
 		}
-		to, err := netip.ParseAddrPort(r.Address)
-		if err != nil {
-			a.log.Warn("HAProxy names a server without an address", "server", r.Name, "address", r.Address)
-			continue
+		if to, err := netip.ParseAddrPort(r.Address); err == nil {
+			silent[to] = r
 		}
-		begun := time.Now()
-		n, err := a.cut(ctx, to)
-		if err != nil {
-			a.log.Warn("the connections to a silent host are left to their timeouts", "host", r.Name, "address", to, "error", err)
-		}
-		if n > 0 {
-			a.journal.add(status.Event{
-				Kind: "connections-cut", Subject: fmt.Sprintf("service %s on %s", r.Proxy, r.Name), Took: time.Since(begun),
-				Text:  fmt.Sprintf("cut %d connections to %s, so that their requests can go elsewhere", n, to),
-				Cause: "it is down and answers nothing",
-			})
-		}
+	}
+	if len(silent) == 0 {
+		return
+	}
+	begun := time.Now()
+	cut, err := a.cut(ctx, slices.Collect(maps.Keys(silent)))
+	if err != nil {
+		a.log.Warn("the connections to silent hosts are left to their timeouts", "hosts", len(silent), "error", err)
+	}
+	for to, n := range cut {
+		r := silent[to]
+		a.journal.add(status.Event{
+			Kind: "connections-cut", Subject: fmt.Sprintf("service %s on %s", r.Proxy, r.Name), Took: time.Since(begun),
+			Text:  fmt.Sprintf("cut %d connections to %s, so that their requests can go elsewhere", n, to),
+			Cause: "it is down and answers nothing",
+		})
 	}
 }
 
-// cut destroys the connections of all HAProxy's workers, old ones too, to a
-// host. Others that this controller has to it, a service's own, stay.
-func (a *Agent) cut(ctx context.Context, to netip.AddrPort) (int, error) {
+// cut destroys the connections of all HAProxy's workers, old ones too, to some
+// hosts, and counts them. Others that this controller has to them, a service's
+// own, stay.
+func (a *Agent) cut(ctx context.Context, to []netip.AddrPort) (map[netip.AddrPort]int, error) {
 	reply, err := a.haproxy.Master(ctx, "show proc")
 	if err != nil {
-		return 0, fmt.Errorf("find HAProxy's workers: %w", err)
+		return nil, fmt.Errorf("find HAProxy's workers: %w", err)
 	}
 	processes, err := haproxy.ParseProc([]byte(reply))
 	if err != nil {
-		return 0, fmt.Errorf("find HAProxy's workers: %w", err)
+		return nil, fmt.Errorf("find HAProxy's workers: %w", err)
 	}
 	var pids []int
 	for _, p := range append(processes.Workers, processes.Old...) {
 		pids = append(pids, p.PID)
 	}
-	return vip.DestroySocketsOf(ctx, pids, vip.Match{Remote: to})
+	return vip.DestroySocketsOf(ctx, pids, to...)
 }
 
 // failingWindow is the time over which answers are counted before a host that

@@ -66,6 +66,9 @@ func listSockets(family uint8, m Match) []byte {
 	b = binary.NativeEndian.AppendUint32(b, connected)
 	b = append(b, make([]byte, diagIDLength)...)
 	filter := m.bytecode()
+	if len(filter) == 0 {
+		return b
+	}
 	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(filter)))
 	b = binary.NativeEndian.AppendUint16(b, diagBytecode)
 	return append(b, filter...)

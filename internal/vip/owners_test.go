@@ -20,7 +20,7 @@ func TestDestroySocketsOfLeavesOtherProcessesAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to := Match{Remote: netip.MustParseAddrPort(listener.Addr().String())}
+	to := netip.MustParseAddrPort(listener.Addr().String())
 
 	other := exec.Command("sleep", "60")
 	if err := other.Start(); err != nil {
@@ -28,14 +28,14 @@ func TestDestroySocketsOfLeavesOtherProcessesAlone(t *testing.T) {
 	}
 	defer other.Wait()         //nolint:errcheck // it was killed
 	defer other.Process.Kill() //nolint:errcheck // Wait says it
-	if n, err := DestroySocketsOf(t.Context(), []int{other.Process.Pid, 1 << 30}, to); n != 0 || err != nil {
-		t.Errorf("of another process: destroyed %d, %v; want none", n, err)
+	if n, err := DestroySocketsOf(t.Context(), []int{other.Process.Pid, 1 << 30}, to); n[to] != 0 || err != nil {
+		t.Errorf("of another process: destroyed %v, %v; want none", n, err)
 	}
 	if _, err := conn.Write([]byte("x")); err != nil {
 		t.Errorf("the connection of this process: %v", err)
 	}
-	if n, err := DestroySocketsOf(t.Context(), []int{os.Getpid()}, to); n != 1 || err != nil {
-		t.Errorf("of this process: destroyed %d, %v; want 1", n, err)
+	if n, err := DestroySocketsOf(t.Context(), []int{os.Getpid()}, to); n[to] != 1 || len(n) != 1 || err != nil {
+		t.Errorf("of this process: destroyed %v, %v; want 1", n, err)
 	}
 	if _, err := conn.Write([]byte("x")); err == nil {
 		t.Error("the connection goes on")

@@ -57,16 +57,37 @@ func DestroySockets(ctx context.Context, m Match) (n int, err error) {
 	return n, errors.Join(err, k.close())
 }
 
-// DestroySocketsOf destroys, of the TCP connections that m names, those that
-// belong to one of the processes pids, in the way of DestroySockets.
-func DestroySocketsOf(ctx context.Context, pids []int, m Match) (n int, err error) {
+// DestroySocketsOf destroys the TCP connections that the processes pids have to
+// one of remotes, in the way of DestroySockets. It gives the number of those
+// destroyed by remote address.
+func DestroySocketsOf(ctx context.Context, pids []int, remotes ...netip.AddrPort) (map[netip.AddrPort]int, error) {
 	inodes, err := socketsOf(pids)
 	if err != nil || len(inodes) == 0 {
-		return 0, err
+		return nil, err
+	}
+	wanted := make(map[netip.AddrPort]bool, len(remotes))
+	for _, r := range remotes {
+		wanted[netip.AddrPortFrom(r.Addr().Unmap(), r.Port())] = true
+	}
+	destroyed, counted := map[netip.AddrPort]int{}, map[uint32]bool{}
+	whose := func(s diagSocket) bool {
+		if !inodes[s.inode] || !wanted[s.remote] {
+			return false
+		}
+		if !counted[s.inode] { // one that ends slowly is listed again
+			counted[s.inode] = true
+			destroyed[s.remote]++
+		}
+		return true
 	}
 	k := kernel{family: unix.NETLINK_SOCK_DIAG}
-	n, err = k.destroy(ctx, m, func(s diagSocket) bool { return inodes[s.inode] })
-	return n, errors.Join(err, k.close())
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if _, err = k.destroyAll(ctx, family, Match{}, whose); err != nil {
+			err = fmt.Errorf("destroy sockets: %w", explainDiag(err))
+			break
+		}
+	}
+	return destroyed, errors.Join(err, k.close())
 }
 
 // socketsOf gives the inodes of the sockets that the processes pids have open.
