@@ -12,21 +12,24 @@ import (
 )
 
 // proxies writes the frontends and backends of the services of mode.
-func (w *writer) proxies(s *spec.Spec, mode spec.Mode) {
+func (w *writer) proxies(s *spec.Spec, mode spec.Mode, l Local) {
 	w.frontendBanner(mode)
 	for _, v := range s.VIPs {
 		for i := range v.Addresses {
 			for _, svc := range s.Services {
 				if modeOf(svc) == mode {
-					w.frontend(v, i, svc)
+					w.frontend(v, i, svc, l.StateDir)
 				}
 			}
 		}
 	}
+	if mode == spec.HTTP {
+		w.redirects(s)
+	}
 	w.backendBanner(mode)
 	for _, svc := range s.Services {
 		if modeOf(svc) == mode {
-			w.backend(s, svc)
+			w.backend(s, svc, l)
 		}
 	}
 }
@@ -43,10 +46,11 @@ func (w *writer) frontendBanner(mode spec.Mode) {
 	w.WriteString("# prefers it to X-Forwarded-*, and does not understand its quotes.\n")
 }
 
-// frontend writes the frontend of svc on the i-th address of v.
-func (w *writer) frontend(v spec.VIP, i int, svc spec.Service) {
+// frontend writes the frontend of svc on the i-th address of v, whose
+// certificate is kept in stateDir.
+func (w *writer) frontend(v spec.VIP, i int, svc spec.Service, stateDir string) {
 	w.section("frontend", FrontendName(v, i, svc))
-	w.line(bindWords(v, i, svc)...)
+	w.line(bindWords(v, i, svc, stateDir)...)
 	if svc.Timeout.Client > 0 {
 		w.line("timeout client", duration(svc.Timeout.Client))
 	}
@@ -56,17 +60,13 @@ func (w *writer) frontend(v spec.VIP, i int, svc spec.Service) {
 	w.line("default_backend", BackendName(svc))
 }
 
-func bindWords(v spec.VIP, i int, svc spec.Service) []string {
+func bindWords(v spec.VIP, i int, svc spec.Service, stateDir string) []string {
 	at := netip.AddrPortFrom(v.Addresses[i].Addr().Unmap(), uint16(svc.Port))
 	words := []string{"bind", at.String(), "transparent"}
 	if v.TLS == nil {
 		return words
 	}
-	words = append(words, "ssl crt", word(v.TLS.Certificate))
-	if modeOf(svc) == spec.HTTP {
-		words = append(words, "alpn h2,http/1.1")
-	}
-	return words
+	return append(words, bindTLS(v, svc, stateDir)...)
 }
 
 // Names of headers that tell where a request comes from, in any spelling that
@@ -96,6 +96,7 @@ func (w *writer) frontendRules(v spec.VIP, svc spec.Service) {
 	w.line("http-request set-header X-Forwarded-Proto", proto)
 	w.line("http-request set-header X-Forwarded-Host %[req.hdr(Host)]")
 	w.line("http-request set-header X-Forwarded-Port %[dst_port]")
+	w.hsts(v)
 }
 
 func (w *writer) backendBanner(mode spec.Mode) {
@@ -111,7 +112,7 @@ func (w *writer) backendBanner(mode spec.Mode) {
 	w.WriteString("# the connection failed before that.\n")
 }
 
-func (w *writer) backend(s *spec.Spec, svc spec.Service) {
+func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	w.section("backend", BackendName(svc))
 	w.balance(s, svc)
 	w.check(s, svc)
@@ -123,11 +124,12 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service) {
 	controllers := controllerAddresses(s)
 	agent := "agent-port " + itoa(s.Agent.CheckPort) + " agent-inter " + duration(agentCheckInterval(s))
 	for _, h := range svc.Hosts {
+		words := serverWords(svc, h, ids[h.Name])
+		words = append(words, hostTLS(svc, h, l)...)
 		if controllers[h.Address] {
-			w.server(svc, h, ids[h.Name], agent)
-		} else {
-			w.server(svc, h, ids[h.Name], "")
+			words = append(words, agentCheck(svc, h, agent)...)
 		}
+		w.line(words...)
 	}
 }
 
@@ -253,21 +255,23 @@ func (w *writer) backendTimeouts(t spec.Timeout) {
 	}
 }
 
-// server writes the line of host h of svc. agent says how the agent of the host
-// is asked; empty for a host that is no controller, and has none.
-func (w *writer) server(svc spec.Service, h spec.Host, id int, agent string) {
-	name := ServerName(h)
+// serverWords begins the line of host h of svc.
+func serverWords(svc spec.Service, h spec.Host, id int) []string {
 	words := []string{
-		"server", name, netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(id),
+		"server", ServerName(h), netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(id),
 	}
 	if modeOf(svc) == spec.HTTP && svc.Affinity == spec.AffinityCookie {
 		words = append(words, "cookie", cookieValue(svc, h))
 	}
-	if agent != "" {
-		words = append(words, "agent-check agent-addr", h.Address.Unmap().String(), agent,
-			`agent-send "`+name+" "+BackendName(svc)+`\n"`)
+	return words
+}
+
+// agentCheck says how the agent of h, a controller, is asked whether it is drained.
+func agentCheck(svc spec.Service, h spec.Host, agent string) []string {
+	return []string{
+		"agent-check agent-addr", h.Address.Unmap().String(), agent,
+		`agent-send "` + ServerName(h) + " " + BackendName(svc) + `\n"`,
 	}
-	w.line(words...)
 }
 
 // controllerAddresses tells which addresses are those of controllers.
