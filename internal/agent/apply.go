@@ -66,6 +66,7 @@ func (a *Agent) force(ctx context.Context, c candidate) (process.Result, error) 
 	if err := a.reconcileVIPs(ctx, c.spec); err != nil {
 		return applied, err
 	}
+	a.certificates.sweep(c.spec)
 	if err := writeAtomically(lastGood(a.opt.StateDir), c.data); err != nil {
 		// The spec is in force all the same; only a restart with a bad
 		// file would miss it.

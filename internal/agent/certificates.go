@@ -114,11 +114,14 @@ func readSmall(file string) ([]byte, error) {
 // HAProxy can read it: of what its file has, or, when that is bad, the one of
 // before. first says that nothing is in force yet: then a certificate that
 // clients would complain of is better than none. It gives what is to be
-// journaled.
+// journaled. What it holds for VIPs that s does not have stays until sweep: s
+// may yet be refused.
 func (k *keeper) prepare(s *spec.Spec, first bool) ([]status.Event, error) {
 	k.work.Lock()
 	defer k.work.Unlock()
-	next := map[string]*held{}
+	k.mu.Lock()
+	next := maps.Clone(k.held)
+	k.mu.Unlock()
 	var events []status.Event
 	for _, v := range s.VIPs {
 		if v.TLS == nil {
@@ -196,8 +199,8 @@ func writePrivately(path string, data []byte) error { return writeWithMode(path,
 // two files are not changed at one time, and a large one is not written at once.
 const settle = time.Second
 
-// look reads the files of v again. It reports a change that HAProxy is to be
-// given, and gives what is to be journaled.
+// look reads the files of v again, and holds what is new and good, for HAProxy
+// to be given. It gives what is to be journaled.
 func (k *keeper) look(v spec.VIP) []status.Event {
 	k.work.Lock()
 	defer k.work.Unlock()
@@ -258,6 +261,34 @@ func (k *keeper) set(vip string, h *held) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.held[vip] = h
+}
+
+// sweep forgets the VIPs that s, which is in force, does not have, and removes
+// the copies of their certificates: they have keys in them.
+func (k *keeper) sweep(s *spec.Spec) {
+	k.work.Lock()
+	defer k.work.Unlock()
+	next, kept := map[string]*held{}, map[string]bool{}
+	for _, v := range s.VIPs {
+		if h := k.of(v.Name); v.TLS != nil && h != nil {
+			next[v.Name], kept[k.path(v)] = h, true
+		}
+	}
+	k.mu.Lock()
+	k.held = next
+	k.mu.Unlock()
+	all, err := filepath.Glob(filepath.Join(filepath.Dir(haproxy.CertificateFile(k.stateDir, "")), "*.pem"))
+	if err != nil {
+		k.log.Warn("copies of certificates may be left", "error", err)
+	}
+	for _, file := range all {
+		if kept[file] {
+			continue
+		}
+		if err := removeIfThere(file); err != nil {
+			k.log.Warn("the copy of a certificate, with its key, is left", "error", err)
+		}
+	}
 }
 
 // describe gives what the Snapshot tells of the certificate of vip; nil for none.

@@ -336,8 +336,13 @@ func TestBadCertificateIsRefused(t *testing.T) {
 	if s := d.Snapshot(); !hasFinding(s, "certificate-unreadable", status.Warning) || len(s.Config.Rejected) != 0 {
 		t.Errorf("a start with the copy says %v", s.Findings)
 	}
-	put(t, file, ca.issue(204, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(20 * 24 * time.Hour) }).both())
+	last := ca.issue(204, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(20 * 24 * time.Hour) })
+	put(t, file, last.both())
 	h.await("the good one is served", func() bool { return ca.serial() == 204 })
+	kept, err := os.ReadFile(haproxy.CertificateFile(h.opt.StateDir, "api"))
+	if err != nil || !bytes.HasPrefix(kept, last.cert) {
+		t.Errorf("the copy is not the newest good one: %v", err)
+	}
 	if s := d.Snapshot(); len(s.Findings) != 1 || !hasFinding(s, "certificate-expires", status.Warning) {
 		t.Errorf("a certificate for 20 days more: %v", s.Findings)
 	}
