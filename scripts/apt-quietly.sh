@@ -19,6 +19,9 @@ install "$@" || { apt-get update -q >&2 && install "$@"; }
 # Installing a package enables its service; the tests run their own processes.
 if [ -d /run/systemd/system ]; then
 	for package in "$@"; do
-		case $package in haproxy | keepalived) systemctl disable --quiet "$package" ;; esac
+		case $package in
+		haproxy | keepalived) systemctl disable --quiet "$package" ;;
+		bind9) systemctl disable --quiet named ;;
+		esac
 	done
 fi

@@ -16,6 +16,7 @@ wanted=(
 	curl:curl
 	tmux:tmux
 	git:git
+	named:bind9           # primary, secondary and resolver for the tests of dns
 )
 
 # Debian keeps some of them where only root looks.

@@ -60,6 +60,7 @@ type Agent struct {
 	services    []status.Service
 	connections int
 	findings    map[string]status.Finding // of this controller, by what they are about
+	unkept      []byte                    // the last good spec, when it could not be written
 }
 
 // New makes an Agent. It touches nothing until Run.
@@ -147,7 +148,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket, first.spec)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
-	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.notify} {
+	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchAnswers, a.watchScarcity, a.notify} {
 		group.Go(func() error { part(ctx); return nil })
 	}
 	group.Go(func() error { a.configure(ctx, first); return nil })

@@ -173,13 +173,19 @@ func (h *host) write(spec string) {
 // each connection came from only by being there.
 func (h *host) keystone() {
 	h.t.Helper()
-	listener, err := net.Listen("tcp", "192.0.2.1:5000")
+	h.listen("192.0.2.1:5000", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "keystone\n") // the client says what it misses
+	})
+}
+
+// listen answers HTTP at address.
+func (h *host) listen(address string, answer http.HandlerFunc) {
+	h.t.Helper()
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "keystone\n") // the client says what it misses
-	})}
+	server := &http.Server{Handler: answer}
 	go server.Serve(listener) //nolint:errcheck // it ends with the test
 	h.t.Cleanup(func() { _ = server.Close() })
 }
@@ -462,4 +468,40 @@ func TestRestartedAgentFindsItsLeaseAndKeepsIt(t *testing.T) {
 	if !h.hasAddress() {
 		t.Error("the address is gone")
 	}
+}
+
+func TestHostThatPassesItsCheckAndFailsItsClientsIsTakenOut(t *testing.T) {
+	h := newHost(t)
+	h.keystone()
+	// The other controller's Keystone, on this host's loopback.
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := netlink.ParseAddr("192.0.2.2/32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.AddrAdd(lo, other); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = netlink.AddrDel(lo, other) }) // the namespace goes anyway
+	h.listen("192.0.2.2:5000", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthcheck" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	h.write(strings.Replace(testSpec, "keystone: {}", "keystone: {affinity: none}", 1))
+	d := h.start()
+	d.awaitActive()
+	h.await("both hosts are up", func() bool {
+		s := d.Snapshot().Services
+		return len(s) == 1 && s[0].State == status.Up && s[0].Hosts[0].State == status.Up && s[0].Hosts[1].State == status.Up
+	})
+	h.await("the failing host is taken out", func() bool {
+		if got, err := get("http://192.0.2.10:5000/v3"); err != nil || !strings.HasPrefix(got, "200") {
+			t.Errorf("a client got %q, %v", got, err)
+		}
+		return hasEvent(d, "host-taken-out")
+	})
 }

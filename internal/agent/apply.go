@@ -67,11 +67,7 @@ func (a *Agent) force(ctx context.Context, c candidate) (process.Result, error) 
 		return applied, err
 	}
 	a.certificates.sweep(c.spec)
-	if err := writeAtomically(lastGood(a.opt.StateDir), c.data); err != nil {
-		// The spec is in force all the same; only a restart with a bad
-		// file would miss it.
-		a.log.Warn("the last good spec could not be kept", "error", err)
-	}
+	a.keepSpec(c.data)
 	return applied, nil
 }
 

@@ -63,16 +63,21 @@ func (s *checkServer) serve(ctx context.Context, listener net.Listener) error {
 	defer stop()
 	var conversations errgroup.Group
 	conversations.SetLimit(256)
+	said := ""
 	for {
 		conn, err := listener.Accept()
 		if ctx.Err() != nil {
 			return conversations.Wait()
 		}
 		if err != nil { // out of descriptors, most likely: it passes
-			s.log.Warn("agent-check connection not accepted", "error", err)
+			if err.Error() != said {
+				said = err.Error()
+				s.log.Warn("agent-check connections are not accepted", "error", err)
+			}
 			time.Sleep(acceptPause)
 			continue
 		}
+		said = ""
 		conversations.Go(func() error { s.converse(conn); return nil })
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -34,8 +36,10 @@ func (a *Agent) notify(ctx context.Context) {
 		return
 	case <-a.tried:
 	}
-	a.tellManager(daemon.SdNotifyReady)
-	defer a.tellManager(daemon.SdNotifyStopping)
+	m := manager{path: os.Getenv("NOTIFY_SOCKET")}
+	defer m.close()
+	a.tell(&m, daemon.SdNotifyReady)
+	defer a.tell(&m, daemon.SdNotifyStopping)
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		a.log.Warn("the service manager's watchdog is not understood; it is not fed", "error", err)
@@ -55,13 +59,46 @@ func (a *Agent) notify(ctx context.Context) {
 				a.log.Error("not feeding the watchdog", "error", err)
 				continue
 			}
-			a.tellManager(daemon.SdNotifyWatchdog)
+			a.tell(&m, daemon.SdNotifyWatchdog)
 		}
 	}
 }
 
-func (a *Agent) tellManager(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
+func (a *Agent) tell(m *manager, state string) {
+	if err := m.tell(state); err != nil {
 		a.log.Warn("the service manager is not told", "state", state, "error", err)
+	}
+}
+
+// A manager is the service manager's socket. It stays open: an agent that is out
+// of descriptors must not be killed by its watchdog for that.
+type manager struct {
+	path string // empty: nobody is to be told
+	conn net.Conn
+}
+
+func (m *manager) tell(state string) error {
+	if m.path == "" {
+		return nil
+	}
+	if m.conn != nil {
+		if _, err := m.conn.Write([]byte(state)); err == nil {
+			return nil
+		}
+		m.close() // it may have started anew
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: m.path, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	m.conn = conn
+	_, err = conn.Write([]byte(state))
+	return err
+}
+
+func (m *manager) close() {
+	if m.conn != nil {
+		_ = m.conn.Close() //nolint:errcheck // each message was written or reported
+		m.conn = nil
 	}
 }

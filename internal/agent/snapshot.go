@@ -107,23 +107,16 @@ func (a *Agent) pollServices(ctx context.Context, known map[hostKey]status.Servi
 
 // askServers gives the rows of "show stat", and the number of open connections.
 func (a *Agent) askServers(ctx context.Context) ([]haproxy.Server, int, error) {
-	reply, err := a.haproxy.Runtime(ctx, "show stat")
+	servers, err := a.rows(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
-	servers, err := haproxy.ParseStat([]byte(reply))
-	if err != nil {
-		return nil, 0, err
-	}
-	reply, err = a.haproxy.Runtime(ctx, "show info")
+	reply, err := a.haproxy.Runtime(ctx, "show info")
 	if err != nil {
 		return servers, 0, err
 	}
 	info, err := haproxy.ParseInfo([]byte(reply))
-	if err != nil {
-		return servers, 0, err
-	}
-	return servers, info.Conns, nil
+	return servers, info.Conns, err
 }
 
 // A hostKey names one host of one service.

@@ -62,3 +62,61 @@ func (a *Agent) cut(ctx context.Context, to netip.AddrPort) (int, error) {
 	}
 	return vip.DestroySocketsOf(ctx, pids, vip.Match{Remote: to})
 }
+
+// failingWindow is the time over which answers are counted before a host that
+// gives failures alone is taken out.
+const failingWindow = 400 * time.Millisecond
+
+// watchAnswers takes out hosts that pass their check and fail their clients.
+// HAProxy takes such a host back when its checks have passed for some seconds;
+// it is then taken out again if it goes on.
+func (a *Agent) watchAnswers(ctx context.Context) {
+	ticker := time.NewTicker(failingWindow)
+	defer ticker.Stop()
+	var before []haproxy.Server
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		after, err := a.rows(ctx)
+		if err != nil {
+			before = nil // HAProxy is away, which others tell of
+			continue
+		}
+		for _, r := range haproxy.Failing(before, after) {
+			a.takeOut(ctx, r)
+		}
+		before = after
+		// A list of thousands takes a while to write and to read.
+		ticker.Reset(max(failingWindow, time.Duration(len(after))*time.Millisecond))
+	}
+}
+
+// rows gives the rows of "show stat".
+func (a *Agent) rows(ctx context.Context) ([]haproxy.Server, error) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	reply, err := a.haproxy.Runtime(ctx, "show stat")
+	if err != nil {
+		return nil, fmt.Errorf("ask HAProxy for its servers: %w", err)
+	}
+	return haproxy.ParseStat([]byte(reply))
+}
+
+// takeOut has HAProxy count the server r as down (management guide 9.3, "set
+// server ... health down"), until its checks have found it up again.
+func (a *Agent) takeOut(ctx context.Context, r haproxy.Server) {
+	begun := time.Now()
+	command := fmt.Sprintf("set server %s/%s health down", r.Proxy, r.Name)
+	if _, err := a.haproxy.Runtime(ctx, command); err != nil {
+		a.log.Warn("a host that fails its clients could not be taken out", "service", r.Proxy, "host", r.Name, "error", err)
+		return
+	}
+	a.journal.add(status.Event{
+		Kind: "host-taken-out", Subject: fmt.Sprintf("service %s on %s", r.Proxy, r.Name), Took: time.Since(begun),
+		Text:  fmt.Sprintf("took %s on %s out for some seconds", r.Proxy, r.Name),
+		Cause: "it passes its check and answered its clients with 5xx alone, while other hosts answered well",
+	})
+}

@@ -8,6 +8,7 @@ func (a *app) commands() []*cobra.Command {
 		a.importCommand(),
 		a.validateCommand(),
 		a.endpointsCommand(),
+		a.dnsCommand(),
 		a.renderCommand(),
 		a.agentCommand(),
 		a.statusCommand(),

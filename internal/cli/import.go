@@ -176,7 +176,7 @@ func (a *app) listingFrom(args []string) endpointSource {
 			if err != nil {
 				return "", nil, nil, fmt.Errorf("read the endpoint list: %w", err)
 			}
-			defer f.Close()
+			defer f.Close() //nolint:errcheck // it was only read
 			name, in = args[0], f
 		} else if len(args) == 0 && isTerminal(in) {
 			return "", nil, nil, usagef(`no endpoint list; write "openstack endpoint list | holdfast import", or name a file ("-" to type it in)`)

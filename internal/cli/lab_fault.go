@@ -14,7 +14,7 @@ func (a *app) labFaultCommand() *cobra.Command {
 	var name string
 	var list bool
 	cmd := &cobra.Command{
-		Use:   "fault [--name NAME] FAULT [NODE [SERVICE]]",
+		Use:   "fault [--name NAME] FAULT [ARGUMENT...]",
 		Short: "Break something in a lab, or mend it",
 		Long: `fault injects one fault, or ends it; "holdfast lab fault --list" has them all.
 NODE may be "holder": the controller that has the address. A partition takes
@@ -83,14 +83,30 @@ func parseFault(args []string) (lab.Fault, error) {
 			return f, wrong
 		}
 	default:
-		most := strings.Count(kinds[i].Args, " ") + 1
-		if len(rest) == 0 || len(rest) > most {
+		if !fillFault(&f, strings.Fields(kinds[i].Args), rest) {
 			return f, wrong
-		}
-		f.Node = rest[0]
-		if len(rest) > 1 {
-			f.Service = rest[1]
 		}
 	}
 	return f, nil
+}
+
+// fillFault gives each of words its place in f, by the name that it has in the
+// usage, and reports whether there are neither too few nor too many.
+func fillFault(f *lab.Fault, names, words []string) bool {
+	for i, name := range names {
+		if i == len(words) {
+			return strings.HasPrefix(name, "[")
+		}
+		switch strings.Trim(name, "[]") {
+		case "NODE", "FROM":
+			f.Node = words[i]
+		case "TO":
+			f.To = words[i]
+		case "SERVICE":
+			f.Service = words[i]
+		default: // PERCENT, DURATION, PERIOD
+			f.Value = words[i]
+		}
+	}
+	return len(words) <= len(names)
 }

@@ -17,6 +17,10 @@ func TestParseFault(t *testing.T) {
 		{[]string{"power-off", "holder"}, lab.Fault{Kind: "power-off", Node: "holder"}},
 		{[]string{"service-kill", "ctl1"}, lab.Fault{Kind: "service-kill", Node: "ctl1"}},
 		{[]string{"service-kill", "ctl1", "nova"}, lab.Fault{Kind: "service-kill", Node: "ctl1", Service: "nova"}},
+		{[]string{"loss", "30", "ctl1"}, lab.Fault{Kind: "loss", Value: "30", Node: "ctl1"}},
+		{[]string{"one-way", "ctl1", "ctl2"}, lab.Fault{Kind: "one-way", Node: "ctl1", To: "ctl2"}},
+		{[]string{"flap", "ctl1"}, lab.Fault{Kind: "flap", Node: "ctl1"}},
+		{[]string{"flap", "ctl1", "1s"}, lab.Fault{Kind: "flap", Node: "ctl1", Value: "1s"}},
 		{[]string{"partition", "a,b", "c"}, lab.Fault{Kind: "partition", Sets: [][]string{{"a", "b"}, {"c"}}}},
 		{[]string{"partition", "a|b,c|d"}, lab.Fault{Kind: "partition", Sets: [][]string{{"a"}, {"b", "c"}, {"d"}}}},
 	}
@@ -31,7 +35,7 @@ func TestParseFault(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		nil, {"meteor"}, {"heal", "x"}, {"power-off"}, {"power-off", "a", "b"}, {"service-kill"},
-		{"service-kill", "a", "b", "c"}, {"partition"}, {"partition", "a,b"},
+		{"service-kill", "a", "b", "c"}, {"loss", "30"}, {"one-way", "a"}, {"one-way", "a", "b", "c"}, {"partition"}, {"partition", "a,b"},
 	} {
 		if got, err := parseFault(args); err == nil {
 			t.Errorf("%v gave %+v, want an error", args, got)

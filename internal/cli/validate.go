@@ -112,7 +112,7 @@ func (a *app) readSpec() ([]byte, error) {
 		if err != nil {
 			return nil, usagef("read the spec: %w", err)
 		}
-		defer f.Close()
+		defer f.Close() //nolint:errcheck // it was only read
 		in = f
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxSpec))

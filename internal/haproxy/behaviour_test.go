@@ -295,6 +295,47 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// Requests that can be repeated use connections to a host again; any other has
+// one of its own. That a host closes its idle connections is never seen.
+func TestReuse(t *testing.T) {
+	b := newBench(t, "ctl1")
+	x := b.start(1)
+	host := b.hosts["ctl1"]
+	// used counts the connections that n requests come to the host with.
+	used := func(n int, method string) int {
+		host.set(func(*standIn) {})
+		for range n {
+			if r := x.do(x.addr(250), method, "/"); r.code != 200 {
+				t.Errorf("%s: %d %s", method, r.code, r.body)
+			}
+		}
+		from := make(map[string]bool)
+		for _, r := range host.seen() {
+			from[r.RemoteAddr] = true
+		}
+		return len(from)
+	}
+	for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
+		if n := used(10, method); n >= 10 {
+			t.Errorf("10 %s requests came on %d connections", method, n)
+		}
+	}
+	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
+		if n := used(10, method); n != 10 {
+			t.Errorf("10 %s requests came on %d connections", method, n)
+		}
+	}
+	for range 5 {
+		used(4, "GET")
+		host.down() // with its idle connections
+		host.up(t)
+		used(4, "GET")
+	}
+	host.server.IdleTimeout = 2 * time.Millisecond // about as long as the next request takes to come
+	used(300, "GET")
+	used(100, "POST")
+}
+
 // A host that fails its check is out soon, and in words.
 func TestHealthChecks(t *testing.T) {
 	b := newBench(t, "ctl1", "ctl2", "ctl3")
@@ -364,8 +405,10 @@ func TestAgentCheck(t *testing.T) {
 		t.Errorf("HAProxy asked %v, want \"ctl1 api\"", got)
 	}
 	for range 20 {
-		if r := x.get("/"); r.body != "ctl2" {
-			t.Errorf("a drained host answered: %s", r.body)
+		for _, method := range []string{"GET", "POST"} {
+			if r := x.do(x.addr(250), method, "/"); r.body != "ctl2" {
+				t.Errorf("a drained host answered a %s: %s", method, r.body)
+			}
 		}
 	}
 	agent.say("up ready\n")

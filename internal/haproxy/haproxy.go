@@ -80,6 +80,14 @@ func FrontendName(v spec.VIP, i int, s spec.Service) string {
 // BackendName gives the name of the backend of service s.
 func BackendName(s spec.Service) string { return proxyName(s.Name) }
 
+// OnceName gives the name of the backend of http service s for requests that
+// must not be sent twice, nor on a connection that was idle. No service's name
+// has a ":".
+func OnceName(s spec.Service) string { return BackendName(s) + onceSuffix }
+
+// onceSuffix is what the name of a service's second backend ends in.
+const onceSuffix = ":once"
+
 // ServerName gives the name of the server of host h in a backend.
 func ServerName(h spec.Host) string { return proxyName(h.Name) }
 

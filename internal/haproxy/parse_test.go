@@ -256,7 +256,8 @@ func TestReadsItsOwnConfiguration(t *testing.T) {
 		t.Error(d)
 	}
 	servers := haproxy.ServerAddresses(cfg)
-	if len(servers) != 4 || servers["service2/cloudcontrol0001"] != netip.MustParseAddrPort("10.0.1.1:10001") {
+	if len(servers) != 8 || servers["service2/cloudcontrol0001"] != netip.MustParseAddrPort("10.0.1.1:10001") ||
+		servers["service2:once/cloudcontrol0001"] != servers["service2/cloudcontrol0001"] {
 		t.Errorf("servers %v", servers)
 	}
 	other := haproxy.WithStateFile(cfg, "/tmp/x y")

@@ -158,9 +158,8 @@ func (w *writer) httpTimeouts() {
 }
 
 func (w *writer) httpConnections() {
-	w.comment("Clients keep their connections. Hosts get a new one for each request: none can be closed",
-		"by an idle host at the moment a POST is sent on it, and a drained host is left at once.")
-	w.line("option http-server-close")
+	w.comment("Connections are kept, to clients and, where a backend says so, to hosts.")
+	w.line("option http-keep-alive")
 	w.comment("On reload, tell the client of an idle connection to close it with its next answer",
 		"(HAProxy 2.4.13 and later), and do not cut it while its next request is on the way.")
 	w.line("option idle-close-on-response")
@@ -213,7 +212,7 @@ func (w *writer) retries(mode spec.Mode) {
 		return
 	}
 	w.comment("A request that a host did not answer, or answered with its own failure, goes to another",
-		"host; each backend restricts this to requests that are safe to repeat. Not on a timeout or",
+		"host; backends restrict this to requests that are safe to repeat. Not on a timeout or",
 		"504: the call is long, not lost, and repeating it would double the load; a host that",
 		"hangs is found by its check, and its requests then end as empty-response.")
 	w.line("retry-on conn-failure empty-response 500 502 503")

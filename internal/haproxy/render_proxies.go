@@ -56,6 +56,7 @@ func (w *writer) frontend(v spec.VIP, i int, svc spec.Service, stateDir string) 
 	}
 	if modeOf(svc) == spec.HTTP {
 		w.frontendRules(v, svc)
+		w.line("use_backend", OnceName(svc), "unless", repeatable)
 	}
 	w.line("default_backend", BackendName(svc))
 }
@@ -76,6 +77,9 @@ const (
 	claims = "'^(x[-_]forwarded[-_]|x[-_]real[-_]ip$|forwarded$)'"
 	// claimsButFor leaves X-Forwarded-For alone.
 	claimsButFor = "'^(x_forwarded[-_]|x-forwarded_|x-forwarded-([^f]|f[^o]|fo[^r]|for.)|x[-_]real[-_]ip$|forwarded$)'"
+	// anyClaim spares requests that have none of them the regular expression
+	// for each header.
+	anyClaim = "if { req.hdr_names -m sub forwarded real }"
 )
 
 func (w *writer) frontendRules(v spec.VIP, svc spec.Service) {
@@ -88,9 +92,9 @@ func (w *writer) frontendRules(v spec.VIP, svc spec.Service) {
 	w.line(`http-request return status 200 content-type text/plain string "holdfast\n"`, ping)
 	if svc.KeepForwarded {
 		w.line("# X-Forwarded-For goes through: a part of OpenStack sets it, and means something else by it.")
-		w.line("http-request del-header", claimsButFor, "-m reg")
+		w.line("http-request del-header", claimsButFor, "-m reg", anyClaim)
 	} else {
-		w.line("http-request del-header", claims, "-m reg")
+		w.line("http-request del-header", claims, "-m reg", anyClaim)
 		w.line("http-request set-header X-Forwarded-For %[src]")
 	}
 	w.line("http-request set-header X-Forwarded-Proto", proto)
@@ -108,28 +112,52 @@ func (w *writer) backendBanner(mode spec.Mode) {
 	if mode == spec.TCP {
 		return
 	}
-	w.WriteString("# Only requests that are safe to repeat are retried once they were sent; any other only when\n")
-	w.WriteString("# the connection failed before that.\n")
+	w.WriteString("# An http service has two backends, with the same hosts. The first is for what is safe to repeat:\n")
+	w.WriteString("# it uses idle connections to hosts again, since a request that meets one's end is retried. The\n")
+	w.WriteString("# second, \"...:once\", is for all else: each request has a new connection, which no idle host can\n")
+	w.WriteString("# be about to close, and is retried only when that failed before the request was sent. Its servers\n")
+	w.WriteString("# are up, down or drained as those of the first are, and not checked again.\n")
 }
 
 func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	w.section("backend", BackendName(svc))
 	w.balance(s, svc)
 	w.check(s, svc)
-	if modeOf(svc) == spec.HTTP {
-		w.backendRules(svc)
-	}
 	w.backendTimeouts(svc.Timeout)
+	if modeOf(svc) == spec.HTTP {
+		w.noHost(svc)
+		w.line("http-reuse always")
+	}
 	ids := serverIDs(svc.Hosts)
 	controllers := controllerAddresses(s)
-	agent := "agent-port " + itoa(s.Agent.CheckPort) + " agent-inter " + duration(agentCheckInterval(s))
 	for _, h := range svc.Hosts {
-		words := serverWords(svc, h, ids[h.Name])
-		words = append(words, hostTLS(svc, h, l)...)
+		agent := ""
 		if controllers[h.Address] {
-			words = append(words, agentCheck(svc, h, agent)...)
+			agent = agentCheck(s, svc, h)
 		}
-		w.line(words...)
+		w.server(svc, h, ids[h.Name], l, agent)
+	}
+	if modeOf(svc) == spec.HTTP {
+		w.onceBackend(s, svc, ids, l)
+	}
+}
+
+// repeatable tells the requests that go to a service's main backend: those
+// that can be sent again, because their method is safe and all of them is in
+// their head.
+const repeatable = "{ method GET HEAD OPTIONS } !{ req.fhdr(Content-Length) -m found } !{ req.fhdr(Transfer-Encoding) -m found }"
+
+// onceBackend writes the backend of the requests of svc that must not be lost
+// on a connection that its host was about to close.
+func (w *writer) onceBackend(s *spec.Spec, svc spec.Service, ids map[string]int, l Local) {
+	w.section("backend", OnceName(svc))
+	w.balance(s, svc)
+	w.line("option http-server-close")
+	w.line("http-reuse never")
+	w.backendRules(svc)
+	w.backendTimeouts(svc.Timeout)
+	for _, h := range svc.Hosts {
+		w.server(svc, h, ids[h.Name], l, "no-check track "+BackendName(svc)+"/"+ServerName(h))
 	}
 }
 
@@ -220,13 +248,19 @@ func codes(ranges []spec.CodeRange) string {
 	return strings.Join(words, ",")
 }
 
-// backendRules says what is retried, and what a client gets when there is no host.
+// backendRules says what is retried of the requests that are not repeatable by
+// themselves, and what a client gets when there is no host.
 func (w *writer) backendRules(svc spec.Service) {
 	unless := "{ method GET HEAD OPTIONS }"
 	if len(svc.SafePosts) > 0 {
 		unless += " || { method POST } { path -m reg " + safePosts(svc.SafePosts) + " }"
 	}
 	w.line("http-request disable-l7-retry unless", unless)
+	w.noHost(svc)
+}
+
+// noHost says what a client gets when there is no host.
+func (w *writer) noHost(svc spec.Service) {
 	// Not "http-request return … if { nbsrv eq 0 }": nbsrv is 0 in a worker
 	// that finishes what it has after a reload.
 	w.httpError(503, "Service Unavailable", "no host of "+svc.Name+" accepted the request; it was not carried out")
@@ -255,23 +289,28 @@ func (w *writer) backendTimeouts(t spec.Timeout) {
 	}
 }
 
-// serverWords begins the line of host h of svc.
-func serverWords(svc spec.Service, h spec.Host, id int) []string {
+// agentCheck says how the agent of host h is asked about svc.
+func agentCheck(s *spec.Spec, svc spec.Service, h spec.Host) string {
+	return strings.Join([]string{
+		"agent-check agent-addr", h.Address.Unmap().String(),
+		"agent-port", itoa(s.Agent.CheckPort), "agent-inter", duration(agentCheckInterval(s)),
+		`agent-send "` + ServerName(h) + " " + BackendName(svc) + `\n"`,
+	}, " ")
+}
+
+// server writes the line of host h of svc, with more words at its end.
+func (w *writer) server(svc spec.Service, h spec.Host, id int, l Local, more string) {
 	words := []string{
 		"server", ServerName(h), netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(id),
 	}
 	if modeOf(svc) == spec.HTTP && svc.Affinity == spec.AffinityCookie {
 		words = append(words, "cookie", cookieValue(svc, h))
 	}
-	return words
-}
-
-// agentCheck says how the agent of h, a controller, is asked whether it is drained.
-func agentCheck(svc spec.Service, h spec.Host, agent string) []string {
-	return []string{
-		"agent-check agent-addr", h.Address.Unmap().String(), agent,
-		`agent-send "` + ServerName(h) + " " + BackendName(svc) + `\n"`,
+	words = append(words, hostTLS(svc, h, l)...)
+	if more != "" {
+		words = append(words, more)
 	}
+	w.line(words...)
 }
 
 // controllerAddresses tells which addresses are those of controllers.

@@ -25,7 +25,11 @@ func Services(s *spec.Spec, rows []Server, now time.Time) []status.Service {
 	for _, svc := range s.Services {
 		one := status.Service{Name: svc.Name, Type: svc.Type, Port: svc.Port}
 		for _, h := range svc.Hosts {
-			one.Hosts = append(one.Hosts, host(s, svc, h, found[key{BackendName(svc), ServerName(h)}], now))
+			told := host(s, svc, h, found[key{BackendName(svc), ServerName(h)}], now)
+			if once := found[key{OnceName(svc), ServerName(h)}]; once != nil {
+				told.Sessions += once.Sessions
+			}
+			one.Hosts = append(one.Hosts, told)
 		}
 		one.State = serviceState(one.Hosts)
 		out = append(out, one)

@@ -31,7 +31,8 @@ type Dir string
 
 // baseDir gives the directory that has those of all labs of this user.
 func baseDir() string {
-	if os.Geteuid() == 0 {
+	// Root of a user namespace may not write there.
+	if os.Geteuid() == 0 && unix.Access("/run", unix.W_OK) == nil {
 		return "/run/holdfast-lab"
 	}
 	if run := os.Getenv("XDG_RUNTIME_DIR"); run != "" {
@@ -170,9 +171,8 @@ func (d Dir) runDir(index int, name string) string {
 	return d.path("r", strconv.Itoa(index))
 }
 
-// list gives the directories of the labs that run now.
-func list(ctx context.Context) ([]Dir, error) {
-	base := baseDir()
+// list gives the directories, below base, of the labs that run now.
+func list(ctx context.Context, base string) ([]Dir, error) {
 	entries, err := os.ReadDir(base)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -191,8 +191,10 @@ func list(ctx context.Context) ([]Dir, error) {
 }
 
 // Find gives the running lab called name; with no name, the only one.
-func Find(ctx context.Context, name string) (Dir, error) {
-	running, err := list(ctx)
+func Find(ctx context.Context, name string) (Dir, error) { return find(ctx, baseDir(), name) }
+
+func find(ctx context.Context, base, name string) (Dir, error) {
+	running, err := list(ctx, base)
 	if err != nil {
 		return "", err
 	}

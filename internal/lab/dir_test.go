@@ -10,15 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// inBase lets the test's labs be in a directory of its own.
-func inBase(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		t.Skip("root's labs are in one place for the whole machine; the test runs as another user")
-	}
-	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
-}
-
 func TestNames(t *testing.T) {
 	for _, name := range []string{"", "A", "a/b", "..", "-x", "a b", strings.Repeat("a", 33)} {
 		if dir, _, err := claim(name); err == nil {
@@ -70,12 +61,64 @@ func TestLock(t *testing.T) {
 	}
 }
 
-func TestFindWithout(t *testing.T) {
-	inBase(t)
-	_, err := Find(t.Context(), "")
-	if err == nil || !strings.Contains(err.Error(), "no lab runs") {
-		t.Errorf("with no lab: %v", err)
+// TestFind picks the lab that is meant. A directory whose lab has crashed is
+// none.
+func TestFind(t *testing.T) {
+	base, err := os.MkdirTemp("", "labs") // t.TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(base); err != nil {
+			t.Error(err)
+		}
+	})
+	check := func(name, want, wantErr string) {
+		t.Helper()
+		d, err := find(t.Context(), base, name)
+		if err == nil && (wantErr != "" || d.Name() != want) || err != nil && (wantErr == "" || !strings.Contains(err.Error(), wantErr)) {
+			t.Errorf("find %q: %s, %v; want %q, %q", name, d, err, want, wantErr)
+		}
+	}
+	check("", "", "no lab runs; start one")
+	crashed := Dir(filepath.Join(base, "crashed"))
+	if err := crashed.remake(); err != nil {
+		t.Fatal(err)
+	}
+	check("", "", "no lab runs")
+	check("crashed", "", "no lab runs")
+	serve(t, Dir(filepath.Join(base, "one")))
+	check("", "one", "")
+	check("one", "one", "")
+	check("two", "", `no lab called "two" runs; running: one`)
+	serve(t, Dir(filepath.Join(base, "two")))
+	check("", "", "2 labs run; say which with --name: one, two")
+	check("two", "two", "")
+}
+
+// serve answers for a lab in d.
+func serve(t *testing.T, d Dir) {
+	t.Helper()
+	if err := d.remake(); err != nil {
+		t.Fatal(err)
+	}
+	s := testServer(t)
+	s.dir = d
+	l, err := s.listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.accept(t.Context(), l)
+	}()
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	})
 }
 
 func TestNodeEnv(t *testing.T) {

@@ -23,6 +23,9 @@ type Fault struct {
 	Kind    string    `json:"fault"`
 	Node    string    `json:"node,omitempty"`
 	Service string    `json:"service,omitempty"` // empty: all on the node
+	To      string    `json:"to,omitempty"`      // the second node, of one-way
+	// Value is how much: a percentage, a delay, a period.
+	Value string `json:"value,omitempty"`
 	// Sets are those that a partition keeps apart.
 	Sets [][]string `json:"sets,omitempty"`
 	// Done tells what was done, for a person.
@@ -32,7 +35,7 @@ type Fault struct {
 // A FaultKind is one that "holdfast lab fault" knows.
 type FaultKind struct {
 	Name string `json:"fault"`
-	Args string `json:"arguments"` // "NODE [SERVICE]", "SET SET...", ""
+	Args string `json:"arguments"` // "NODE [SERVICE]", "PERCENT NODE", "SET SET...", ""
 	Text string `json:"does"`
 
 	onNode func(context.Context, *node, Fault) (string, error)
@@ -42,7 +45,7 @@ type FaultKind struct {
 // FaultKinds gives every fault, in the order of "lab fault --list".
 func FaultKinds() []FaultKind {
 	const ofService, ofNode = "NODE [SERVICE]", "NODE"
-	return []FaultKind{
+	return slices.Concat([]FaultKind{
 		{Name: "service-kill", Args: ofService, Text: "kill the service; it stays dead until service-back", onNode: eachService("killed", (*standin).kill)},
 		{Name: "service-hang", Args: ofService, Text: "stop the process where it is: it takes connections and never answers", onNode: eachService("hung", (*standin).hang)},
 		{Name: "service-errors", Args: ofService, Text: "answer 503 to everything", onNode: eachService("failing", (*standin).fail)},
@@ -59,10 +62,11 @@ func FaultKinds() []FaultKind {
 		{Name: "agent-back", Args: ofNode, Text: "start a stopped agent, let a hung one go on", onNode: agentBack},
 		{Name: "power-off", Args: ofNode, Text: "cut the power: off the wire at once, every process dead, all memory lost", onNode: powerOff},
 		{Name: "unplug", Args: ofNode, Text: "pull the network cable; everything goes on running", onNode: unplug},
+	}, slowFaultKinds(), []FaultKind{
 		{Name: "back", Args: ofNode, Text: "undo whatever was done to the node", onNode: back},
 		{Name: "partition", Args: "SET SET...", Text: "no frame passes between the sets (nodes joined by commas); a node in none reaches all", onLab: (*server).partition},
-		{Name: "heal", Args: "", Text: "end the partition", onLab: (*server).heal},
-	}
+		{Name: "heal", Args: "", Text: "make every wire whole: end partitions, loss, delay, one-way and flap of all", onLab: (*server).heal},
+	})
 }
 
 // inject does f and writes it down with its time. One fault at a time. What it
@@ -244,9 +248,7 @@ func (s *server) partition(f *Fault) (string, error) {
 			}
 			seen[n.plan.name] = true
 			f.Sets[i][j] = n.plan.name
-			for link := range n.plan.links {
-				of = append(of, portName(n.index, link))
-			}
+			of = append(of, n.ports()...)
 		}
 		ports = append(ports, of)
 	}
@@ -270,5 +272,5 @@ func (s *server) heal(*Fault) (string, error) {
 		return "", err
 	}
 	s.setPartition(nil)
-	return "healed", nil
+	return "healed", s.healWire()
 }

@@ -40,6 +40,7 @@ type holderLog struct {
 	mu   sync.Mutex // guards following
 	file *os.File
 	held map[netip.Addr][]string // nodes, in the order in which they took it
+	off  map[string]bool         // nodes whose kernels no longer count
 }
 
 func newHolderLog(s *spec.Spec, path string, log *slog.Logger) (*holderLog, error) {
@@ -47,7 +48,7 @@ func newHolderLog(s *spec.Spec, path string, log *slog.Logger) (*holderLog, erro
 	if err != nil {
 		return nil, fmt.Errorf("open the log of addresses: %w", err)
 	}
-	h := &holderLog{log: log, file: file, held: map[netip.Addr][]string{}}
+	h := &holderLog{log: log, file: file, held: map[netip.Addr][]string{}, off: map[string]bool{}}
 	for _, v := range s.VIPs {
 		for _, a := range v.Addresses {
 			h.vips = append(h.vips, a.Addr())
@@ -59,6 +60,7 @@ func newHolderLog(s *spec.Spec, path string, log *slog.Logger) (*holderLog, erro
 // follow records what happens to the VIPs' addresses in the box of node until
 // ctx ends. The kernel tells; nothing is polled.
 func (h *holderLog) follow(ctx context.Context, node string, b *box) {
+	h.setOff(node, false)
 	for ctx.Err() == nil {
 		if err := h.subscribe(ctx, node, b); err != nil && ctx.Err() == nil {
 			h.log.Warn("addresses: subscribe again", "node", node, "error", err)
@@ -107,7 +109,7 @@ func (h *holderLog) set(c Holding) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	nodes := h.held[c.Address]
-	if slices.Contains(nodes, c.Node) == c.Held {
+	if slices.Contains(nodes, c.Node) == c.Held || c.Held && h.off[c.Node] {
 		return
 	}
 	h.held[c.Address] = change(nodes, c)
@@ -116,11 +118,19 @@ func (h *holderLog) set(c Holding) {
 	}
 }
 
-// gone takes every address from a node that was powered off.
+// gone takes every address from a node that is powered off: what its kernel
+// says until it is dead as well, nobody hears.
 func (h *holderLog) gone(node string) {
+	h.setOff(node, true)
 	for _, addr := range h.vips {
 		h.set(Holding{time.Now(), addr, node, false})
 	}
+}
+
+func (h *holderLog) setOff(node string, off bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.off[node] = off
 }
 
 // holders gives the nodes that have addr now, the last to take it last.

@@ -82,6 +82,7 @@ func TestHolderLog(t *testing.T) {
 	update(140, "a", 2, "10.64.20.10", false)
 	update(150, "a", 2, "10.64.20.10", false)
 	h.gone("b")
+	update(160, "b", 7, "10.64.20.10", true) // its last words
 	got, err := ReadHoldings(d)
 	if err != nil {
 		t.Fatal(err)

@@ -113,9 +113,22 @@ func (b *box) start(cmd *exec.Cmd) error {
 	return enter(b.pidfd, nodeNamespaces, cmd.Start)
 }
 
+// unitNice is the nice value that gives a process about ten times the share of
+// others, as CPUWeight=1000 in the agent's unit does.
+const unitNice = -10
+
+// startUnit starts cmd inside the box with the share of the processor that its
+// unit gives it, where the user may do that.
+func (b *box) startUnit(cmd *exec.Cmd) error {
+	return enter(b.pidfd, nodeNamespaces, func() error {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, unitNice) //nolint:errcheck // see above
+		return cmd.Start()
+	})
+}
+
 // RunNode is the life of a node's first process: it names the host, shows it
-// its own processes, gives it its own log, says on descriptor 3 that it is there, and then buries
-// what is left to it. It ends by being killed.
+// its own processes, gives it its own log, says on descriptor 3 that it is
+// there, and then buries what is left to it. It ends by being killed.
 func RunNode(name, syslog string) error {
 	if err := unix.Sethostname([]byte(name)); err != nil {
 		return fmt.Errorf("name the host: %w", err)

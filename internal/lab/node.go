@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/lab/openstack"
 )
 
 // A node is one host of the lab while the lab runs: switched on, it has a box.
@@ -20,7 +22,11 @@ type node struct {
 	dir    Dir
 	log    *slog.Logger
 	holder *holderLog
-	peer   string // the kind of peer that runs in the place of the agent
+	peer   string           // the kind of peer that runs in the place of the agent
+	real   *openstack.Cloud // nil: all services are stand-ins
+	wire   *lossyWire
+	slow   slowFaults
+	disk   *os.Root // of its own, since it was full
 
 	mu        sync.Mutex // guards following
 	box       *box       // nil: powered off
@@ -135,7 +141,7 @@ func (n *node) launch(ctx context.Context) error {
 
 func (n *node) newAgent() *unit {
 	name := n.plan.name
-	return newUnit("agent of "+name, n.box.start, n.unitArgs(), n.env(os.Environ()), n.dir.agentLog(name), n.dir.notify(name), n.log)
+	return newUnit("agent of "+name, n.box.startUnit, n.unitArgs(), n.env(os.Environ()), n.dir.agentLog(name), n.dir.notify(name), n.log)
 }
 
 func (n *node) startService(s *standin) error {
@@ -149,6 +155,10 @@ func (n *node) startService(s *standin) error {
 	}
 	// One thread is enough for each of many.
 	env := append(n.env(os.Environ()), "GOMAXPROCS=1")
+	args, env, err := n.realService(s, args, env)
+	if err != nil {
+		return err
+	}
 	p, err := starter(n.box.start).spawn(args, env, n.dir.serviceLog(n.plan.name, s.at.service.Name))
 	if err != nil {
 		return fmt.Errorf("service %s on %s: %w", s.at.service.Name, n.plan.name, err)
@@ -160,21 +170,22 @@ func (n *node) startService(s *standin) error {
 // powerOff is a power cut: the node leaves the wire, then all its processes
 // die, then what its kernel knew is forgotten.
 func (n *node) powerOff() error {
+	err := n.endAllSlow()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.box == nil {
-		return nil
+		return err
 	}
-	err := setPorts(n.index, len(n.plan.links), false)
+	err = errors.Join(err, setPorts(n.index, len(n.plan.links), false))
+	n.holder.gone(n.plan.name)
 	err = errors.Join(err, n.box.kill())
 	n.stop()
 	n.running.Wait()
 	for _, s := range n.services {
 		<-s.proc.done
 	}
-	err = errors.Join(err, removePorts(n.index, len(n.plan.links)), n.box.destroy())
+	err = errors.Join(err, removePorts(n.index, len(n.plan.links)), n.box.destroy(), n.keepDisk())
 	n.box, n.agent, n.services, n.unplugged = nil, nil, nil, false
-	n.holder.gone(n.plan.name)
 	return err
 }
 
@@ -199,9 +210,12 @@ func (n *node) bringBack(ctx context.Context) (string, error) {
 	off := n.box == nil
 	n.mu.Unlock()
 	if off {
+		if err := n.wire.mend(n); err != nil {
+			return "", err
+		}
 		return "powered on", errors.Join(n.powerOn(ctx), n.launch(ctx))
 	}
-	err := errors.Join(n.plug(true), n.signalHAProxy(unix.SIGCONT, false))
+	err := errors.Join(n.wire.mend(n), n.endAllSlow(), n.plug(true), n.signalHAProxy(unix.SIGCONT, false))
 	n.mu.Lock()
 	services := slices.Clone(n.services)
 	n.mu.Unlock()
@@ -331,5 +345,5 @@ func (n *node) runDir() string { return n.dir.runDir(n.index, n.plan.name) }
 // env gives the environment of a command in the node: what it was, with the
 // lab's binary found first and the local agent's file and sockets preset.
 func (n *node) env(outer []string) []string {
-	return nodeEnv(outer, n.dir.path("bin"), n.dir.nodeSpec(n.plan.name), n.runDir())
+	return append(nodeEnv(outer, n.dir.path("bin"), n.dir.nodeSpec(n.plan.name), n.runDir()), n.real.Env()...)
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/lab/openstack"
 	"holdfast/internal/spec"
 )
 
@@ -42,9 +43,11 @@ type server struct {
 	log     *slog.Logger
 	started time.Time
 	stop    context.CancelFunc
-	wait    time.Duration // until all services must answer
+	wait    time.Duration    // until all services must answer
+	real    *openstack.Cloud // nil: all services are stand-ins
 
 	faulting sync.Mutex // held while a fault is done
+	wire     lossyWire
 
 	mu         sync.Mutex // guards following
 	ready      bool
@@ -64,6 +67,9 @@ func Serve(ctx context.Context, d Dir, wait time.Duration, log *slog.Logger) err
 			log.Warn("tell how far the lab is", "error", err)
 		}
 	})
+	if errors.Is(err, unix.EPERM) {
+		err = fmt.Errorf("%w; %s", err, allowNamespaces)
+	}
 	if err != nil {
 		err = errors.Join(err, tell.Encode(progress{Error: err.Error()}))
 	}
@@ -123,7 +129,7 @@ func (s *server) prepare() error {
 		return err
 	}
 	for i, p := range s.plan.nodes {
-		s.nodes = append(s.nodes, &node{plan: p, index: i + 1, dir: s.dir, log: s.log, holder: s.holder, peer: peer})
+		s.nodes = append(s.nodes, &node{plan: p, index: i + 1, dir: s.dir, log: s.log, holder: s.holder, peer: peer, wire: &s.wire})
 	}
 	return nil
 }
@@ -148,6 +154,9 @@ func (s *server) up(ctx context.Context, tell func(progress)) error {
 		return err
 	}
 	tell(progress{Text: fmt.Sprintf("%d nodes on one wire: %s", len(s.nodes), strings.Join(s.nodeNames(), ", "))})
+	if err := s.prepareOpenStack(ctx, tell); err != nil {
+		return err
+	}
 	if err := s.each(func(n *node) error { return n.launch(ctx) }); err != nil {
 		return err
 	}
@@ -174,7 +183,7 @@ func (s *server) each(do func(*node) error) error {
 func (s *server) down() error {
 	s.faulting.Lock()
 	defer s.faulting.Unlock()
-	return s.each((*node).powerOff)
+	return errors.Join(s.each((*node).powerOff), s.real.Close())
 }
 
 func (s *server) nodeNames() []string {

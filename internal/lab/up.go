@@ -30,6 +30,8 @@ type UpOptions struct {
 	// Peer is the kind of peer that the controllers run in the place of an
 	// agent; empty: an agent.
 	Peer string
+	// OpenStack names the services that are real ones instead of stand-ins.
+	OpenStack []string
 	// Detach lets the lab outlive this process. Otherwise the kernel ends the
 	// lab when this process ends, however that happens.
 	Detach  bool
@@ -93,6 +95,9 @@ func (l *Lab) fill(opt UpOptions) error {
 	}
 	if _, err := newPlan(parsed); err != nil {
 		return fmt.Errorf("%s: %w", opt.File, err)
+	}
+	if err := l.Dir.writeOpenStack(opt.OpenStack, parsed); err != nil {
+		return err
 	}
 	data, err := l.Dir.ownCertificates(parsed, opt.Data, opt.Progress)
 	if err != nil {
@@ -196,13 +201,16 @@ func (l *Lab) babysit(started chan<- error) {
 	}
 }
 
+// allowNamespaces is what to do where a user may not make namespaces, or may
+// do nothing in them.
+const allowNamespaces = "run the lab as root, outside of a container without privileges, or allow it: " +
+	"sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
+
 // namespaceError says what to do when the kernel gives no namespaces.
 func namespaceError(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
-		return fmt.Errorf("this machine does not let user %d make namespaces (%w); run the lab as root, "+
-			"outside of a container without privileges, or allow it: "+
-			"sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0", os.Geteuid(), err)
+		return fmt.Errorf("this machine does not let user %d make namespaces (%w); %s", os.Geteuid(), err, allowNamespaces)
 	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EUSERS):
 		return fmt.Errorf("this machine has no more namespaces to give (%w); raise sysctl user.max_user_namespaces and user.max_net_namespaces", err)
 	case errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS):

@@ -33,8 +33,9 @@ type network struct {
 	routers []*router
 	wg      sync.WaitGroup
 
-	mu  sync.Mutex // guards cut
-	cut map[[2]int]bool
+	mu   sync.Mutex // guards following
+	cut  map[[2]int]bool
+	lose func(from, to int) bool // an advert; nil: none
 }
 
 // newNetwork starts a router for each configuration, named ctl1 and so on.
@@ -60,7 +61,7 @@ func (n *network) send(from *router, priority uint8) {
 	defer n.mu.Unlock()
 	i := slices.Index(n.routers, from)
 	for j, to := range n.routers {
-		if j != i && !n.cut[[2]int{i, j}] {
+		if j != i && !n.cut[[2]int{i, j}] && (n.lose == nil || !n.lose(i, j)) {
 			to.inbox <- AdvertReceived{Src: address(i), Priority: priority, Interval: from.m.Config().Interval}
 		}
 	}

@@ -22,6 +22,7 @@ func (s State) String() string {
 		return "backup"
 	case Active:
 		return "active"
+	case Initialize:
 	}
 	return "initialize"
 }
@@ -109,6 +110,7 @@ const (
 	CausePreempt                         // Peer is Active with a lower Priority, and this router preempts
 	CauseOutranked                       // Peer is Active too, with a higher Priority
 	CauseTieBreak                        // Peer is Active too, with the same Priority and a higher address
+	CauseUnheard                         // Peer is Active too, and does not hear this router
 	CauseHeldUp                          // this process did not run for Lasted, and Peer took over
 )
 

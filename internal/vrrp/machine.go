@@ -49,6 +49,12 @@ func (c Config) normal() Config {
 //   - A Backup router that hears two Active ones follows the one that wins.
 //   - The first advert of an Active router after Startup makes it release what
 //     a former process may have left on the interface.
+//   - Where adverts are lost now and then, a Backup router waits for more of them:
+//     see patience. On a network that loses none the RFC's bounds hold.
+//   - An Active router that hears a second one which does not hear it concedes
+//     after a while, though it would win: else there would be two for ever.
+//   - One that preempts, and loses the address again each time, waits longer
+//     each time before it preempts; see calmDown.
 //   - A longer interval is advertised at the old pace first, since a Backup
 //     router that misses the first advert with it still counts by the old one.
 type Machine struct {
@@ -62,8 +68,10 @@ type Machine struct {
 	out      Output
 	sends    [2]uint8
 
-	backup backup
-	active active
+	backup   backup
+	active   active
+	patience patience
+	calm     calmDown
 }
 
 // backup is what a machine knows while it is in Backup.
@@ -88,6 +96,8 @@ type active struct {
 
 	pace time.Duration
 	slow int // deadlines to set by pace before the interval counts
+
+	rival rival
 
 	doubtUntil time.Time // a peer may have taken over, while this process was held up
 	heldUp     time.Duration
@@ -143,6 +153,9 @@ func (m *Machine) setEligible(now time.Time, e Eligible) {
 	was := m.bar == ""
 	m.bar = ""
 	if !e.OK {
+		if m.state == Active {
+			m.calm.lost(now)
+		}
 		m.bar = e.Reason
 		if m.bar == "" {
 			m.bar = "not eligible"
@@ -192,6 +205,7 @@ func (m *Machine) concede(now time.Time, a AdvertReceived, c Cause) {
 
 // learn takes a for the advert of the Active router.
 func (m *Machine) learn(now time.Time, a AdvertReceived) {
+	m.patience.heard(now, a)
 	m.backup = backup{
 		interval: max(a.Interval, MinInterval),
 		learned:  true,
@@ -203,7 +217,8 @@ func (m *Machine) learn(now time.Time, a AdvertReceived) {
 }
 
 func (m *Machine) downInterval() time.Duration {
-	return ActiveDownInterval(m.backup.interval, m.cfg.Priority)
+	extra := time.Duration(m.patience.extra()) * m.backup.interval
+	return ActiveDownInterval(m.backup.interval, m.cfg.Priority) + extra
 }
 
 func (m *Machine) skewTime() time.Duration {
@@ -240,6 +255,7 @@ func (m *Machine) timer(now time.Time) {
 		return // served early; the driver gets the same deadline again
 	}
 	switch m.state {
+	case Initialize: // has no timer
 	case Backup:
 		m.activeDown(now)
 	case Active:
@@ -316,7 +332,7 @@ func (m *Machine) heardInBackup(now time.Time, a AdvertReceived) {
 	case a.Priority == 0:
 		m.backup.peer, m.backup.resigned, m.backup.since = a.Src, true, now
 		m.deadline = now.Add(m.skewTime())
-	case m.cfg.Preempt && a.Priority < m.cfg.Priority:
+	case m.preempts(now, a.Priority):
 		m.backup.lower = a
 	case losing:
 		wait := ActiveDownInterval(a.Interval, m.cfg.Priority)
@@ -360,15 +376,26 @@ func (m *Machine) heardInActive(now time.Time, a AdvertReceived) {
 		c.Kind = CauseTieBreak
 		m.send(m.cfg.Priority)
 		m.concede(now, a, c)
+	case m.active.rival.deaf(now, a, m.cfg.Interval):
+		c.Kind = CauseUnheard
+		m.calm.lost(now)
+		m.calm.until = now.Add(max(firstCalm, m.calm.until.Sub(now)))
+		// The others are to follow the peer, and not this router any more.
+		m.send(lowest)
+		m.concede(now, a, c)
 	default:
+		m.patience.heard(now, a)
 		m.assert(now)
 	}
 }
 
+// lowest is the priority of the last advert of a router that concedes to one
+// with a lower priority than its own.
+const lowest = 1
+
 // sayDoubtful sends the last advert of a router that was held up and concedes
 // to the sender of a. It must not have the own priority, which may be the higher one.
 func (m *Machine) sayDoubtful(a AdvertReceived) {
-	const lowest = 1
 	switch {
 	case m.active.spoke:
 		// The peer may have conceded to what was said in doubt, and then it is
@@ -413,6 +440,7 @@ func (m *Machine) configure(now time.Time, c Config) {
 	old := m.cfg
 	m.cfg = c
 	switch m.state {
+	case Initialize: // has nothing that depends on it
 	case Backup:
 		m.reconfigureBackup(now)
 	case Active:

@@ -141,12 +141,12 @@ func TestPadding(t *testing.T) {
 	if _, err := a.Unmarshal(append(wire, junk[:14]...), src, dst); err != nil {
 		t.Errorf("14 octets of padding: %v", err)
 	}
-	if _, err := a.Unmarshal(append(wire, junk[:15]...), src, dst); err != BadLength {
+	if _, err := a.Unmarshal(append(wire, junk[:15]...), src, dst); !errors.Is(err, BadLength) {
 		t.Errorf("15 octets of padding: %v, want %v", err, BadLength)
 	}
 	six := frames[4]
 	_, err := a.Unmarshal(append(unhex(t, six.hex), 0), netip.MustParseAddr(six.src), netip.MustParseAddr(six.dst))
-	if err != BadLength {
+	if !errors.Is(err, BadLength) {
 		t.Errorf("an octet after a message over IPv6: %v, want %v", err, BadLength)
 	}
 }
@@ -198,7 +198,7 @@ func TestReservedBits(t *testing.T) {
 func TestPseudoHeaderNamesBothEnds(t *testing.T) {
 	f := frames[4]
 	var a Advert
-	if _, err := a.Unmarshal(unhex(t, f.hex), netip.MustParseAddr(f.src), netip.MustParseAddr("fd00:9::3")); err != BadChecksum {
+	if _, err := a.Unmarshal(unhex(t, f.hex), netip.MustParseAddr(f.src), netip.MustParseAddr("fd00:9::3")); !errors.Is(err, BadChecksum) {
 		t.Errorf("another destination: %v, want %v", err, BadChecksum)
 	}
 	if _, err := a.Unmarshal(unhex(t, f.hex), netip.MustParseAddr("fd00:9::4"), netip.MustParseAddr(f.dst)); err != BadChecksum {

@@ -6,6 +6,7 @@ import "time"
 type try struct {
 	planned, started, ended time.Time
 	ok                      bool
+	own                     bool // it failed for want of something that the agent needs
 }
 
 // A verdict is what tries say together.
@@ -19,7 +20,8 @@ const (
 
 // A hangDetector tells a HAProxy that hangs from one that is slow, and from a
 // machine that is: a try that the agent itself was late for, or that took
-// longer than it could by its timeout, says more of the agent than of HAProxy.
+// longer than it could by its timeout, or that it had no descriptor for, says
+// more of the agent than of HAProxy.
 type hangDetector struct {
 	after time.Duration // of silence, counted from the first failed try
 	tries int           // failed ones in a row, at least
@@ -43,7 +45,7 @@ func (d *hangDetector) see(t try) verdict {
 		}
 		d.hung = false
 		return alive
-	case d.late(t):
+	case d.late(t), t.own:
 		d.failed = 0
 		return unsure
 	}

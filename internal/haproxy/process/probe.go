@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"holdfast/internal/haproxy"
@@ -25,6 +26,7 @@ type prober struct {
 	hungFrom time.Time
 	reason   string
 	deaf     bool // the runtime socket is silent too
+	own      bool // the agent could not ask: it is out of descriptors
 }
 
 // probe asks for a sign of life several times a second until ctx ends, and
@@ -60,6 +62,7 @@ func (p *prober) once(planned time.Time) {
 	}
 	t := try{planned: planned, started: time.Now()}
 	t.ok = p.try()
+	t.own = p.own
 	t.ended = time.Now()
 	if p.ctx.Err() != nil {
 		return
@@ -85,6 +88,7 @@ func (p *prober) try() bool {
 	info, err := p.info(ctx)
 	wg.Wait()
 	p.deaf = err != nil
+	p.own = outOfFiles(err) || outOfFiles(probeErr)
 	switch {
 	case err != nil:
 		p.reason = fmt.Sprintf("no answer on its runtime socket: %v", inWords(err, p.opt.ProbeInterval))
@@ -96,6 +100,12 @@ func (p *prober) try() bool {
 	}
 	p.note(info)
 	return true
+}
+
+// outOfFiles reports whether err says that the agent, or the whole host, has no
+// descriptor to spare.
+func outOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // inWords says what err means to a person.

@@ -158,7 +158,8 @@ func (s *supervisor) launch() (*proc, error) {
 		return nil, err
 	}
 	defer output.Close() //nolint:errcheck // HAProxy has it now
-	cmd := exec.Command(path, "-W", "-S", s.masterSocket()+",mode,600,level,admin", "-p", s.pidFile(), "-f", s.configFile())
+	// No context: HAProxy is to outlive the agent.
+	cmd := exec.Command(path, "-W", "-S", s.masterSocket()+",mode,600,level,admin", "-p", s.pidFile(), "-f", s.configFile()) //nolint:noctx // see above
 	cmd.Dir = "/"
 	cmd.Env = environment(os.Environ())
 	cmd.Stdout, cmd.Stderr = output, output

@@ -20,11 +20,12 @@ import (
 func at(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
 
 func TestHangDetector(t *testing.T) {
-	good := func(ms int) try { return try{at(ms), at(ms), at(ms + 1), true} }
-	bad := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), false} }
-	quick := func(ms int) try { return try{at(ms), at(ms), at(ms), false} }           // refused at once
-	late := func(ms int) try { return try{at(ms), at(ms + 80), at(ms + 180), false} } // the agent overslept
-	slow := func(ms int) try { return try{at(ms), at(ms), at(ms + 300), false} }      // the agent stood still meanwhile
+	good := func(ms int) try { return try{at(ms), at(ms), at(ms + 1), true, false} }
+	bad := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), false, false} }
+	quick := func(ms int) try { return try{at(ms), at(ms), at(ms), false, false} }           // refused at once
+	late := func(ms int) try { return try{at(ms), at(ms + 80), at(ms + 180), false, false} } // the agent overslept
+	own := func(ms int) try { return try{at(ms), at(ms), at(ms), false, true} }
+	slow := func(ms int) try { return try{at(ms), at(ms), at(ms + 300), false, false} } // the agent stood still meanwhile
 	for _, c := range []struct {
 		name  string
 		tries []try
@@ -36,6 +37,7 @@ func TestHangDetector(t *testing.T) {
 		{"refused takes its time too", []try{quick(0), quick(100), quick(200), quick(300)}, []verdict{unsure, unsure, unsure, silent}},
 		{"an agent that oversleeps proves nothing", []try{bad(0), bad(100), late(200), bad(300), bad(400), bad(500)}, []verdict{unsure, unsure, unsure, unsure, unsure, silent}},
 		{"an agent that stands still proves nothing", []try{bad(0), bad(100), slow(200), bad(600)}, []verdict{unsure, unsure, unsure, unsure}},
+		{"an agent without descriptors proves nothing", []try{bad(0), own(100), own(200), own(300), own(400), bad(500)}, []verdict{unsure, unsure, unsure, unsure, unsure, unsure}},
 		{"a hang ends after three good ones", []try{bad(0), bad(100), bad(200), good(300), good(400), good(500)}, []verdict{unsure, unsure, silent, unsure, unsure, alive}},
 		{"a hang with a gap", []try{bad(0), bad(100), bad(200), good(300), bad(400), good(500), good(600), good(700)}, []verdict{unsure, unsure, silent, unsure, unsure, unsure, unsure, alive}},
 	} {

@@ -38,6 +38,13 @@ const (
 	requestTimeout = 10 * time.Second
 	// pause is how long all must be well before something is broken.
 	pause = 1500 * time.Millisecond
+	// busy is how late the load generator may get to run before a promise that
+	// was not kept may be this machine's doing; then it is tried once more, so
+	// often in all.
+	busy     = 20 * time.Millisecond
+	attempts = 3
+	// patience is how long a busy machine is waited for before each fault.
+	patience = 10 * time.Second
 )
 
 // importFlags complete what the list cannot tell.

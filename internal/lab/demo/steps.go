@@ -19,6 +19,8 @@ type promise struct {
 	lost bool
 	// gap is the longest time without an answer, beside this machine's noise.
 	gap time.Duration
+	// slow is how long the slowest answer may take; 0: not looked at.
+	slow time.Duration
 	// two is the longest time that two nodes may have the address; 0: not looked at.
 	two time.Duration
 }
@@ -28,7 +30,8 @@ type step struct {
 	name    string
 	fault   func(context.Context) (lab.Fault, error) // nil: none
 	watch   time.Duration                            // how long clients are watched after it
-	after   func(context.Context) error              // done before the next step; nil: nothing
+	undo    func(context.Context) error              // so that it can be done again; nil: nothing
+	after   bool                                     // undo it also before the next step
 	promise promise
 }
 
@@ -40,12 +43,21 @@ func (d *demo) steps() []step {
 		{name: "nothing", watch: 3 * time.Second, promise: nothing},
 		{
 			name: "nova killed", watch: 4 * time.Second, promise: nothing,
-			fault: d.killService, after: d.undo,
+			fault: d.onBusiest("service-kill"), undo: d.mend, after: true,
+		},
+		{
+			name: "nova hung", watch: 4 * time.Second, promise: promise{text: "0, slowest 1 s", slow: time.Second},
+			fault: d.onBusiest("service-hang"), undo: d.mend, after: true,
 		},
 		{
 			name: "HAProxy killed", watch: 4 * time.Second,
 			fault:   d.onHolder("haproxy-kill"),
 			promise: promise{text: "in flight, 50 ms", lost: true, gap: 50 * time.Millisecond},
+		},
+		{
+			name: "HAProxy hung", watch: 5 * time.Second,
+			fault:   d.onHolder("haproxy-hang"),
+			promise: promise{text: "in flight, 500 ms", lost: true, gap: 500 * time.Millisecond},
 		},
 		{
 			name: "agent killed", watch: 5 * time.Second,
@@ -59,6 +71,7 @@ func (d *demo) steps() []step {
 				lost = f.Node
 				return f, err
 			},
+			undo:    func(ctx context.Context) error { return d.do(ctx, "back", lost) },
 			promise: promise{text: "in flight, 100 ms", lost: true, gap: 100 * time.Millisecond},
 		},
 		{
@@ -66,6 +79,7 @@ func (d *demo) steps() []step {
 			fault: func(ctx context.Context) (lab.Fault, error) {
 				return d.inject(ctx, lab.Fault{Kind: "back", Node: lost})
 			},
+			undo: func(ctx context.Context) error { return d.do(ctx, "power-off", lost) },
 		},
 	}
 }
@@ -85,12 +99,11 @@ func (d *demo) breakThings(ctx context.Context) error {
 	d.say("%s", tableHead())
 	broken := false
 	for _, s := range d.steps() {
-		result, err := d.run(ctx, s)
+		result, err := d.try(ctx, s)
 		if err != nil {
 			cancel()
 			return errors.Join(err, stopped(loading, &wait))
 		}
-		d.say("%s", result)
 		broken = broken || len(result.broken) > 0
 	}
 	cancel()
@@ -112,6 +125,26 @@ func stopped(loading <-chan error, wait *sync.WaitGroup) error {
 		return fmt.Errorf("the load: %w", err)
 	}
 	return nil
+}
+
+// try does one step and prints its row; again when the promise was not kept
+// while this machine was too busy to tell whose fault that was.
+func (d *demo) try(ctx context.Context, s step) (result, error) {
+	for again := 0; ; again++ {
+		r, err := d.run(ctx, s)
+		if err != nil {
+			return r, err
+		}
+		d.say("%s", r)
+		more := len(r.broken) > 0 && r.seen.Late >= busy && again < attempts-1
+		if s.undo != nil && (more || s.after) {
+			err = s.undo(ctx)
+		}
+		if err != nil || !more {
+			return r, err
+		}
+		d.say("    once more: this machine kept the load generator itself waiting for %s", short(r.seen.Late))
+	}
 }
 
 // run does one step and measures it.
@@ -142,11 +175,7 @@ func (d *demo) run(ctx context.Context, s step) (result, error) {
 		return result{}, err
 	}
 	vip := d.spec.VIPs[0].Addresses[0].Addr()
-	r := judge(s, f, load.Summarize(records, begin, end), records, lab.TakeoverOf(changes, vip, begin, end))
-	if s.after != nil {
-		err = s.after(ctx)
-	}
-	return r, err
+	return judge(s, f, load.Summarize(records, begin, end), records, lab.TakeoverOf(changes, vip, begin, end)), nil
 }
 
 // answered gives the records of the requests that were due between begin and
@@ -171,7 +200,8 @@ func (d *demo) answered(ctx context.Context, begin, end time.Time) ([]load.Recor
 }
 
 // settle waits until nothing has failed for a while, all that should run does,
-// and one node has the address.
+// and one node has the address; for some time also until this machine is not
+// too busy to measure.
 func (d *demo) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the lab did not settle within a minute"))
 	defer cancel()
@@ -179,7 +209,7 @@ func (d *demo) settle(ctx context.Context) error {
 	for {
 		calm := time.Since(begin) >= pause
 		for _, r := range d.records.since(time.Now().Add(-pause)) {
-			calm = calm && r.Failure == ""
+			calm = calm && r.Failure == "" && (r.Late < busy || time.Since(begin) > patience)
 		}
 		if calm {
 			s, err := d.status(ctx)
@@ -205,7 +235,7 @@ func whole(s *lab.Status) bool {
 		}
 	}
 	for _, n := range s.Nodes {
-		if n.On && n.Agent != nil && (n.Agent.State != "ready" || len(n.HAProxy) == 0) {
+		if n.On && n.Agent != nil && (n.Agent.State != "ready" || len(n.HAProxy) == 0 || n.HAProxyHung) {
 			return false
 		}
 	}
@@ -231,18 +261,26 @@ func (d *demo) onHolder(kind string) func(context.Context) (lab.Fault, error) {
 	}
 }
 
-// killService kills the host of nova that answers most.
-func (d *demo) killService(ctx context.Context) (lab.Fault, error) {
+// onBusiest injects a fault at the host of nova that answers most.
+func (d *demo) onBusiest(kind string) func(context.Context) (lab.Fault, error) {
 	const service = "nova"
-	host := d.records.busiest(service, time.Now().Add(-2*time.Second))
-	if host == "" {
-		return lab.Fault{}, fmt.Errorf("no host of %s answers", service)
+	return func(ctx context.Context) (lab.Fault, error) {
+		host := d.records.busiest(service, time.Now().Add(-2*time.Second))
+		if host == "" {
+			return lab.Fault{}, fmt.Errorf("no host of %s answers", service)
+		}
+		return d.inject(ctx, lab.Fault{Kind: kind, Node: host, Service: service})
 	}
-	return d.inject(ctx, lab.Fault{Kind: "service-kill", Node: host, Service: service})
 }
 
-// undo brings every node's services back.
-func (d *demo) undo(ctx context.Context) error {
+// do injects a fault of a node, or its end.
+func (d *demo) do(ctx context.Context, kind, node string) error {
+	_, err := d.inject(ctx, lab.Fault{Kind: kind, Node: node})
+	return err
+}
+
+// mend brings every node's services back.
+func (d *demo) mend(ctx context.Context) error {
 	s, err := d.status(ctx)
 	if err != nil {
 		return err

@@ -49,6 +49,9 @@ func judge(s step, f lab.Fault, seen load.Summary, records []load.Record, t lab.
 	case len(late) > 0:
 		r.broken = append(r.broken, fmt.Sprintf("%d failed that were not in flight, first: %s", len(late), late[0].Error))
 	}
+	if s.promise.slow > 0 && seen.Slowest > s.promise.slow+margin {
+		r.broken = append(r.broken, "the slowest answer took "+short(seen.Slowest))
+	}
 	if s.promise.two > 0 && t.Two > s.promise.two+margin {
 		r.broken = append(r.broken, "two had the address for "+short(t.Two))
 	}

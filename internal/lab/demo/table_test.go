@@ -32,6 +32,7 @@ func TestJudge(t *testing.T) {
 	nothing := promise{text: "0, no gap"}
 	crash := promise{text: "in flight, 50 ms", lost: true, gap: ms(50)}
 	agent := promise{text: "in flight, no gap", lost: true, two: ms(2500)}
+	hang := promise{text: "0, slowest 1 s", slow: time.Second}
 	one := lab.Takeover{To: []string{"ctl2"}, Taken: ms(20)}
 	tests := []struct {
 		name    string
@@ -72,6 +73,16 @@ func TestJudge(t *testing.T) {
 				r.Took, r.Late = ms(255-5*i), ms(250-5*i)
 			}
 		}, one, ""},
+		{"slow", hang, func(i int, r *load.Record) {
+			if i%3 == 0 {
+				r.Took = ms(900)
+			}
+		}, one, ""},
+		{"too slow", hang, func(i int, r *load.Record) {
+			if i == 3 {
+				r.Took = ms(1100)
+			}
+		}, one, "the slowest answer took 1.10 s"},
 		{"two for too long", agent, func(int, *load.Record) {}, lab.Takeover{To: []string{"ctl2"}, Two: ms(2600)}, "two had the address for 2.60 s"},
 		{"two for as long as a lease", agent, func(int, *load.Record) {}, lab.Takeover{To: []string{"ctl2"}, Two: ms(2100)}, ""},
 		{"nobody has the address", crash, func(int, *load.Record) {}, lab.Takeover{}, "0 holders"},

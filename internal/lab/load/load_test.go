@@ -327,8 +327,10 @@ func TestTargetsOf(t *testing.T) {
 		},
 	}
 	want := []Target{
-		{"heat", "http://api.example.org:8004/v1/lab"}, {"glance", "http://api.example.org:9292/"},
-		{"heat", "https://in.example.org:8004/v1/lab"}, {"glance", "https://in.example.org:9292/"},
+		{"heat", "http://api.example.org:8004/v1/lab"},
+		{"glance", "http://api.example.org:9292/"},
+		{"heat", "https://in.example.org:8004/v1/lab"},
+		{"glance", "https://in.example.org:9292/"},
 	}
 	if diff := cmp.Diff(want, TargetsOf(s)); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -128,6 +130,12 @@ func (h *fakeHost) open(*Options) (conn, error) {
 	return fakeConn{h}, nil
 }
 
+func (h *fakeHost) openCount() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.opens
+}
+
 type fakeConn struct{ h *fakeHost }
 
 func (c fakeConn) source() netip.Addr { return c.h.addr }
@@ -195,13 +203,14 @@ func (w *wire) sent() []string {
 type fakeHolder struct {
 	begun time.Time
 
-	mu       sync.Mutex // guards following
-	events   []string
-	holds    int
-	claimErr error
-	holdErr  error
-	block    time.Duration // what the next Claim or Hold lasts
-	present  bool
+	mu         sync.Mutex // guards following
+	events     []string
+	holds      int
+	claimErr   error
+	holdErr    error
+	releaseErr error
+	block      time.Duration // what the next Claim or Hold lasts
+	present    bool
 }
 
 func (h *fakeHolder) note(what string) {
@@ -255,7 +264,7 @@ func (h *fakeHolder) Release(ctx context.Context) error {
 	defer h.mu.Unlock()
 	h.note("release")
 	h.present = false
-	return ctx.Err()
+	return errors.Join(ctx.Err(), h.releaseErr)
 }
 
 // set changes the holder while the loop runs.
@@ -332,6 +341,13 @@ func cluster(t *testing.T, n int, change func(i int, o *Options)) (*wire, []*con
 		c.start()
 	}
 	return w, all
+}
+
+// logOf makes the controller i log to w if it is the wanted one.
+func logOf(wanted, i int, o *Options, w io.Writer) {
+	if i == wanted {
+		o.Log = slog.New(slog.NewTextHandler(w, nil))
+	}
 }
 
 func (c *controller) start() {

@@ -70,9 +70,16 @@ func newHand(ctx context.Context, h host, o *Options) (*hand, error) {
 }
 
 // ask gives the hand something to do, after all that it was asked for before.
+//
+// While it is held up, what can be left out is: the greetings and announcements
+// that others will follow.
 func (d *hand) ask(e errand) {
+	const many = 32
 	d.mu.Lock()
-	d.queue = append(d.queue, e)
+	optional := e.kind == doGreet || e.kind == doAnnounce
+	if !optional || len(d.queue) < many {
+		d.queue = append(d.queue, e)
+	}
 	d.mu.Unlock()
 	d.bell.ring()
 }

@@ -80,6 +80,7 @@ func (r *runner) complain(done result) {
 		text = "cannot release the address; it goes when its lease ends"
 	case doDropWaiting:
 		text = "cannot drop adverts that were not sent yet"
+	case doAnnounce, doGreet, doGreetAll:
 	}
 	r.report.warn(time.Now(), text+done.err.Error(), text, "error", done.err)
 }

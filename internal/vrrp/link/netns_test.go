@@ -113,14 +113,17 @@ func (l *lan) plug() *machine {
 	m.four = netip.AddrFrom4([4]byte{10, 77, 0, byte(m.n)})
 	m.six = netip.MustParseAddr(fmt.Sprintf("fd77::%d", m.n))
 	// Without duplicate address detection, which takes a second or two.
-	err := inside(l.t, m.ns, func() error {
-		return os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0o644)
-	})
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	m.write("/proc/sys/net/ipv6/conf/default/accept_dad", "0")
 	m.connect()
 	return m
+}
+
+// write writes a setting of the machine's kernel.
+func (m *machine) write(path, value string) {
+	m.t.Helper()
+	if err := inside(m.t, m.ns, func() error { return os.WriteFile(path, []byte(value), 0o644) }); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 // connect makes eth0, with its addresses, and plugs it into the bridge.
@@ -167,7 +170,6 @@ func (m *machine) has(a netip.Addr) bool {
 type realHolder struct {
 	addrs []netip.Addr
 
-	mu       sync.Mutex // guards following
 	claimed  chan time.Time
 	released chan time.Time
 }
@@ -279,29 +281,29 @@ type running struct {
 	stop func()
 }
 
-// loop runs a loop on x, eligible.
-func (x *machine) loop(o Options) *running {
-	x.t.Helper()
+// loop runs a loop on m, eligible.
+func (m *machine) loop(o Options) *running {
+	m.t.Helper()
 	var log bytes.Buffer
 	o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	l, err := New(o)
 	if err != nil {
-		x.t.Fatal(err)
+		m.t.Fatal(err)
 	}
-	r := &running{Loop: l, t: x.t, o: o}
+	r := &running{Loop: l, t: m.t, o: o}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- inside(x.t, x.ns, func() error { return l.Run(ctx) }) }()
+	go func() { done <- inside(m.t, m.ns, func() error { return l.Run(ctx) }) }()
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			x.t.Errorf("%s: %v", o.Controller, err)
+			m.t.Errorf("%s: %v", o.Controller, err)
 		}
-		if x.t.Failed() || testing.Verbose() {
-			x.t.Logf("log of %s:\n%s", o.Controller, log.String())
+		if m.t.Failed() || testing.Verbose() {
+			m.t.Logf("log of %s:\n%s", o.Controller, log.String())
 		}
 	})
-	x.t.Cleanup(r.stop)
+	m.t.Cleanup(r.stop)
 	l.SetEligible(true, "haproxy is ready")
 	return r
 }

@@ -13,8 +13,9 @@ import (
 	"holdfast/internal/vrrp"
 )
 
-// A Holder has the VIP's addresses. The loop calls it from its own goroutine,
-// and sends no advert in that time: a call is to be done in a few milliseconds.
+// A Holder has the VIP's addresses. It is called from one goroutine, one call
+// at a time, when the loop asks for it; the loop advertises meanwhile. A Claim or
+// Hold that takes longer than seven times Options.Refresh makes the loop resign.
 type Holder interface {
 	// Claim puts the addresses on the interface, or keeps them there. After an
 	// error none is there; the loop then resigns and tries again later.
@@ -83,7 +84,8 @@ type Transition struct {
 	// Peer is that controller; empty if there is none.
 	Peer string
 	Time time.Time
-	// Took is how long it took to send, and to claim or release the addresses.
+	// Took is how long it took to send, and to claim the addresses. A release
+	// is not waited for.
 	Took time.Duration
 }
 

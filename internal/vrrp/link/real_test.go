@@ -2,7 +2,9 @@ package link
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -242,5 +244,64 @@ func TestPartition(t *testing.T) {
 	}
 	if two.has(m.virtual()) || !one.has(m.virtual()) {
 		t.Error("the address is not on the first machine alone")
+	}
+}
+
+// TestPartitionWithoutNeighbours lets a partition last until the kernel has
+// forgotten the link-layer addresses of the others, and would look for them
+// again too late for this test: the loops greet each other.
+func TestPartitionWithoutNeighbours(t *testing.T) {
+	eachMode(t, []mode{modes[0], modes[2]}, func(t *testing.T, m mode) {
+		l := newLAN(t)
+		one, two := l.plug(), l.plug()
+		for _, x := range []*machine{one, two} {
+			x.write("/proc/sys/net/ipv4/neigh/eth0/retrans_time_ms", "60000")
+			x.write("/proc/sys/net/ipv6/neigh/eth0/retrans_time_ms", "60000")
+		}
+		a := one.loop(m.options(one, one, two))
+		a.await(vrrp.Active)
+		b := two.loop(m.options(two, one, two))
+		b.hears(3)
+		l.run("bridge link set dev p1 isolated on")
+		l.run("bridge link set dev p2 isolated on")
+		one.run(fmt.Sprintf("ip neigh del %v dev eth0", m.addr(two)))
+		two.run(fmt.Sprintf("ip neigh flush dev eth0 to %v", m.addr(one)))
+		b.await(vrrp.Active)
+		sent := a.Stats().AdvertsSent
+		await(t, "adverts that find no neighbour", func() bool { return a.Stats().AdvertsSent > sent+5 })
+		l.run("bridge link set dev p1 isolated off")
+		b.await(vrrp.Backup)
+		if s := a.Stats(); s.State != vrrp.Active {
+			t.Errorf("ctl1: %+v", s)
+		}
+	})
+}
+
+// TestThreadIsGivenBack checks that the loop's thread has real-time priority
+// while it runs, and not after.
+func TestThreadIsGivenBack(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	policy := func() uint32 {
+		a, err := unix.SchedGetAttr(0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Policy
+	}
+	before := policy()
+	var th thread
+	said := th.raise(false)
+	if said != "real-time" {
+		t.Skipf("real-time priority is not allowed here: %s", said)
+	}
+	if got := policy(); got != unix.SCHED_FIFO {
+		t.Errorf("policy %d, want SCHED_FIFO", got)
+	}
+	if err := th.restore(); err != nil {
+		t.Fatal(err)
+	}
+	if got := policy(); got != before {
+		t.Errorf("policy %d afterwards, want %d", got, before)
 	}
 }

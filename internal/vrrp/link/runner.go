@@ -214,11 +214,11 @@ func (r *runner) step(e vrrp.Event) {
 	for _, p := range out.Send {
 		r.send(p)
 	}
-	if before == vrrp.Active && out.State != vrrp.Active && !r.o.Multicast {
-		r.hand.ask(errand{kind: doDropWaiting, o: r.o})
-	}
 	if out.Release {
 		r.hand.ask(errand{kind: doRelease, o: r.o})
+	}
+	if before == vrrp.Active && out.State != vrrp.Active && !r.o.Multicast {
+		r.hand.ask(errand{kind: doDropWaiting, o: r.o})
 	}
 	switch {
 	case out.Claim:

@@ -1,0 +1,65 @@
+package holdfast_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// clockFree are the packages whose decisions depend on durations: who holds a
+// VIP, whether HAProxy hangs. A clock that is set must change none of them.
+var clockFree = []string{"agent", "vrrp", "vrrp/link", "vip", "haproxy/process"}
+
+// wallTime finds what makes a time from the wall clock, or takes from one its
+// reading of the monotonic clock (package time, "Monotonic Clocks"): differences
+// of such times change when the clock is set.
+var wallTime = regexp.MustCompile(`time\.(Unix|UnixMilli|UnixMicro|Parse|ParseInLocation|Date)\(|` +
+	`\.(UTC|Local|In|ModTime|Unix|UnixNano|UnixMilli|UnixMicro)\(|\.Round\(0\)|CLOCK_REALTIME`)
+
+// harmless are the lines that may have it, each with the reason.
+var harmless = map[string]string{
+	`SetDeadline(time.Unix(1, 0))`:     "any time in the past ends a wait",
+	`SetReadDeadline(time.Unix(1, 0))`: "any time in the past ends a wait",
+	`time.Since(info.ModTime())`:       "whether a file of server states is worth reading; HAProxy checks each anyway",
+}
+
+// TestDurationsAreMonotonic looks for durations that a clock which is set, as by
+// an hour, would change. The kernel does count leases without that clock.
+func TestDurationsAreMonotonic(t *testing.T) {
+	for _, dir := range clockFree {
+		files, err := filepath.Glob(filepath.Join("internal", dir, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", dir, len(files), err)
+		}
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				checkClock(t, file)
+			}
+		}
+	}
+}
+
+func checkClock(t *testing.T, file string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range strings.Split(string(data), "\n") {
+		code, _, _ := strings.Cut(line, "//")
+		if found := wallTime.FindString(code); found != "" && !isHarmless(code) {
+			t.Errorf("%s:%d: %s depends on the wall clock; keep the time.Time of time.Now, or say in this test why it does no harm", file, i+1, found)
+		}
+	}
+}
+
+func isHarmless(code string) bool {
+	for allowed := range harmless {
+		if strings.Contains(code, allowed) {
+			return true
+		}
+	}
+	return false
+}

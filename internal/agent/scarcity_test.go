@@ -1,0 +1,138 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"holdfast/internal/status"
+)
+
+// scarce gives an agent that does not run, with a state directory and a journal.
+func scarce(t *testing.T) *Agent {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	a := New(Options{Controller: "ctl1", StateDir: filepath.Join(t.TempDir(), "state"), RunDir: t.TempDir(), Log: log})
+	if err := os.Mkdir(a.opt.StateDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a.journal = testJournal(t, filepath.Join(a.opt.StateDir, "events.jsonl"))
+	return a
+}
+
+// kinds gives the kinds of all events.
+func (a *Agent) kinds() []string {
+	var kinds []string
+	for _, e := range a.journal.last(100) {
+		kinds = append(kinds, e.Kind)
+	}
+	return kinds
+}
+
+// TestSpecIsKeptLater takes the state directory away for a while: the spec that
+// comes into force meanwhile is there afterwards, and until then that is said.
+func TestSpecIsKeptLater(t *testing.T) {
+	a := scarce(t)
+	if err := os.RemoveAll(a.opt.StateDir); err != nil {
+		t.Fatal(err)
+	}
+	a.keepSpec([]byte("old"))
+	a.keepSpec([]byte("new"))
+	a.keepLater()
+	if f := a.findings[codeNotKept]; f.Severity != status.Warning || f.Text == "" || f.Remedy == "" {
+		t.Errorf("finding %+v, want a warning", f)
+	}
+	if err := os.Mkdir(a.opt.StateDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a.keepLater()
+	got, err := os.ReadFile(lastGood(a.opt.StateDir))
+	if err != nil || string(got) != "new" {
+		t.Errorf("kept %q, %v, want the newest", got, err)
+	}
+	if f, is := a.findings[codeNotKept]; is {
+		t.Errorf("finding %+v, want none any more", f)
+	}
+	before, err := os.Stat(lastGood(a.opt.StateDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.keepSpec([]byte("new"))
+	if after, err := os.Stat(lastGood(a.opt.StateDir)); err != nil || !os.SameFile(before, after) {
+		t.Errorf("what is there was written again: %v", err)
+	}
+	if err := os.Remove(lastGood(a.opt.StateDir)); err != nil {
+		t.Fatal(err)
+	}
+	a.keepLater()
+	if _, err := os.Stat(lastGood(a.opt.StateDir)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was kept is written again: %v", err)
+	}
+	if got := a.kinds(); fmt.Sprint(got) != "[last-good-not-kept last-good-not-kept]" {
+		t.Errorf("events %v, want its begin and its end", got)
+	}
+}
+
+func TestLackOfDisk(t *testing.T) {
+	dir := t.TempDir()
+	if f := lackOfDisk(dir); f != nil {
+		t.Errorf("%+v of a disk with room", f)
+	}
+	if f := lackOfDisk(filepath.Join(dir, "gone")); f == nil {
+		t.Error("nothing of a directory that is not there")
+	}
+}
+
+func TestOutOfFiles(t *testing.T) {
+	full := &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+	for err, want := range map[error]bool{nil: false, full: true, fmt.Errorf("x: %w", syscall.ENFILE): true, syscall.ECONNREFUSED: false} {
+		if got := outOfFiles(err); got != want {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+	if f := lackOfFiles(); f != nil {
+		t.Errorf("%+v with descriptors to spare", f)
+	}
+}
+
+// TestManager tells a service manager several times through one socket, and
+// goes on when it starts anew.
+func TestManager(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	m := manager{path: path}
+	defer m.close()
+	if err := m.tell("READY=1"); err == nil {
+		t.Error("nobody was told, want an error")
+	}
+	for range 2 {
+		server, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var first net.Conn
+		for i := range 3 {
+			if err := m.tell("WATCHDOG=1"); err != nil {
+				t.Fatal(err)
+			}
+			if i > 0 && m.conn != first {
+				t.Error("another socket was opened")
+			}
+			first = m.conn
+			buf := make([]byte, 100)
+			if n, err := server.Read(buf); err != nil || string(buf[:n]) != "WATCHDOG=1" {
+				t.Errorf("received %q, %v", buf[:n], err)
+			}
+		}
+		if err := errors.Join(server.Close(), os.Remove(path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := (&manager{}).tell("READY=1"); err != nil {
+		t.Errorf("without a manager: %v", err)
+	}
+}

@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/lab/bench"
+)
+
+// benchFlags are those of "lab bench".
+type benchFlags struct {
+	opt  bench.Options
+	only []string
+	html string
+	last time.Duration // of chaos; 0: none
+	logs string
+	save string
+}
+
+func (a *app) labBenchCommand() *cobra.Command {
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use:   "bench [--runs N] [--faults FAULT,...] [--only SYSTEM,...] | --chaos DURATION",
+		Short: "Measure what each fault costs clients, beside HAProxy with keepalived",
+		Long: `bench does one fault after the other to a cloud of three controllers under load,
+and measures what clients see: of holdfast, and on the same machine in the same
+run of HAProxy + keepalived, once with kolla-ansible's settings and once tuned by
+hand. It prints what was promised beside what was measured.
+
+That something was not as promised is told, and is no failure of the command.
+Ctrl-C ends it early: it prints what it has, and leaves nothing behind.
+
+With --chaos it does random faults to holdfast alone for so long, one at a time,
+on a random controller, and fails if any request was lost that need not have been,
+if two controllers had the address for longer than its lease, if the cloud did not
+come back by itself, or if memory or descriptors have grown.`,
+		Example: `  holdfast lab bench --html bench.html
+  holdfast lab bench --only holdfast --faults haproxy-kill,holder-lost --runs 20
+  holdfast lab bench --chaos 30m --seed 7`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.last > 0 {
+				return a.chaos(cmd.Context(), f)
+			}
+			return a.bench(cmd.Context(), f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&f.opt.Runs, "runs", bench.DefaultRuns, "of each fault; the table has medians")
+	flags.StringSliceVar(&f.opt.Faults, "faults", nil, "only these: "+faultIDs())
+	flags.StringSliceVar(&f.only, "only", nil, "only these systems: holdfast, kolla, tuned")
+	flags.Float64Var(&f.opt.Rate, "rate", 200, "requests a second")
+	flags.Uint64Var(&f.opt.Seed, "seed", 1, "of the order of the faults, and of chaos")
+	flags.StringVar(&f.html, "html", "", "write a page with the timelines to this file")
+	flags.StringVar(&f.save, "save", "", "write latest.md, latest.html and latest.json to this directory")
+	flags.DurationVar(&f.last, "chaos", 0, "do random faults for so long instead: 30m")
+	flags.StringVar(&f.logs, "logs", "", "keep the logs of a chaos that broke something in this directory")
+	return cmd
+}
+
+// chaos is "lab bench --chaos".
+func (a *app) chaos(ctx context.Context, f benchFlags) error {
+	begin := time.Now()
+	report, err := bench.Chaos(ctx, bench.ChaosOptions{
+		Duration: f.last, Seed: f.opt.Seed, Rate: f.opt.Rate, Logs: f.logs,
+		Progress: func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) },
+	})
+	if errors.Is(err, bench.ErrOptions) {
+		return &exitError{exitUsage, err}
+	}
+	if report == nil {
+		return err
+	}
+	if a.asJSON() {
+		err = errors.Join(err, a.printJSON(report))
+	} else {
+		err = errors.Join(err, a.print(report.Text()))
+	}
+	if err == nil && (len(report.Violations) > 0 || report.Interrupted) {
+		return silent(exitFailed)
+	}
+	return err
+}
+
+// labUsageCommand tells what a controller's processes take. It runs in its node.
+func (a *app) labUsageCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "usage", Hidden: true, Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			usage, err := bench.ReadUsage(os.DirFS("/proc"))
+			if err != nil {
+				return err
+			}
+			return a.printJSON(usage)
+		},
+	}
+}
+
+func faultIDs() string {
+	text := ""
+	for _, f := range bench.Faults() {
+		if text != "" {
+			text += ", "
+		}
+		text += f.ID
+	}
+	return text
+}
+
+func (a *app) bench(ctx context.Context, f benchFlags) error {
+	for _, s := range f.only {
+		f.opt.Only = append(f.opt.Only, bench.System(s))
+	}
+	begin := time.Now()
+	f.opt.Progress = func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) }
+	report, err := bench.Run(ctx, f.opt)
+	if report == nil {
+		if errors.Is(err, bench.ErrOptions) {
+			return &exitError{exitUsage, err}
+		}
+		return err
+	}
+	err = errors.Join(err, a.writeBench(report, f))
+	if err == nil && report.Interrupted != "" {
+		return silent(exitFailed)
+	}
+	return err
+}
+
+// writeBench prints report, and writes it to the files that were asked for.
+func (a *app) writeBench(report *bench.Report, f benchFlags) error {
+	var err error
+	if f.html != "" {
+		err = errors.Join(err, writePage(report, f.html))
+	}
+	if f.save != "" && report.Interrupted == "" {
+		err = errors.Join(err, report.Save(f.save))
+	}
+	if a.asJSON() {
+		return errors.Join(err, a.printJSON(report))
+	}
+	return errors.Join(err, a.print(report.Text()))
+}
+
+func writePage(report *bench.Report, path string) error {
+	page, err := report.Page()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, page, 0o644); err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	return nil
+}

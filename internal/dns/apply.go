@@ -1,0 +1,257 @@
+package dns
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// DefaultWait is for how long the name servers may take to have a change.
+	DefaultWait = time.Minute
+	verifyPause = 500 * time.Millisecond
+)
+
+// An Applier changes the records of hostnames, and changes them back.
+type Applier struct {
+	Looker   Looker // asks the name servers afterwards
+	Editor   Editor
+	Journals Journals
+	Cloud    string // for the journal
+	KeyFile  string // likewise, with RFC 2136
+	URL      string // likewise, with Designate
+	// Wait bounds how long all name servers may take to have a change. 0 is
+	// DefaultWait.
+	Wait time.Duration
+	// Now gives the time for the journal.
+	Now func() time.Time
+	// Tell is told what is being done, a line at a time.
+	Tell func(line string)
+
+	step  func(name string) // for tests: called at every step, to die there
+	pause time.Duration     // for tests: between two looks at the servers; 0 is verifyPause
+}
+
+// An ApplyResult says what an apply did.
+type ApplyResult struct {
+	Journal  string `json:"journal"`  // its name
+	Changed  int    `json:"changed"`  // hostnames
+	Verified int    `json:"verified"` // of them, at every name server
+	// Stale is until when a cache may give an old answer; zero when none can.
+	Stale time.Time `json:"stale_until,omitzero"`
+	// Notes are worth knowing: a server that was left out, a TTL that a server
+	// has made another.
+	Notes []string `json:"notes"`
+}
+
+// A StoppedError says that an apply or a rollback did not come to its end.
+type StoppedError struct {
+	Journal string // its name
+	Err     error
+}
+
+func (e *StoppedError) Error() string { return e.Err.Error() }
+
+func (e *StoppedError) Unwrap() error { return e.Err }
+
+// at is called at every step.
+func (a *Applier) at(step string) {
+	if a.step != nil {
+		a.step(step)
+	}
+}
+
+// Apply makes the changes of plan, one hostname at a time. It changes nothing
+// when the records are not as the plan found them. An error after the journal
+// was begun is a *StoppedError.
+func (a *Applier) Apply(ctx context.Context, plan Plan) (out ApplyResult, err error) {
+	out = ApplyResult{Notes: []string{}}
+	release, err := a.Journals.lock()
+	if err != nil {
+		return out, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	changes := plan.Changes()
+	for _, n := range changes {
+		if err := a.unchanged(ctx, n); err != nil {
+			return out, err
+		}
+	}
+	continues, err := a.Journals.unfinished()
+	if err != nil {
+		return out, err
+	}
+	w, name, err := a.Journals.create(a.Now)
+	if err != nil {
+		return out, err
+	}
+	out.Journal = name
+	defer func() { err = errors.Join(err, w.close()) }()
+	a.at("created")
+	if err := w.write(a.begin(plan, continues)); err != nil {
+		return out, err
+	}
+	a.at("begun")
+	if continues != "" {
+		a.Tell("an apply was broken off; this one goes on with what it left, and a rollback undoes both: " + continues)
+	}
+	return out, a.applyAll(ctx, changes, w, &out)
+}
+
+func (a *Applier) begin(plan Plan, continues string) Entry {
+	e := Entry{
+		Kind: Begin, Version: jVersion, Plan: plan.ID, Cloud: a.Cloud, By: a.Editor.By(),
+		KeyFile: a.KeyFile, URL: a.URL, Total: len(plan.Changes()), Continues: continues,
+	}
+	if a.Looker.Key != nil {
+		e.Key = a.Looker.Key.Name
+	}
+	return e
+}
+
+// unchanged refuses to change what is not as the plan found it.
+func (a *Applier) unchanged(ctx context.Context, n NamePlan) error {
+	now, err := a.Editor.Read(ctx, n.place())
+	if err == nil && !now.same(n.Before) {
+		err = ErrChanged
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", n.Hostname, err)
+	}
+	return nil
+}
+
+func (n NamePlan) place() Place {
+	return Place{Hostname: n.Hostname, Zone: n.Zone, Server: n.Primary, Servers: n.View.good()}
+}
+
+// applyAll makes changes.
+func (a *Applier) applyAll(ctx context.Context, changes []NamePlan, w *journalFile, out *ApplyResult) error {
+	for i, n := range changes {
+		a.Tell(fmt.Sprintf("%d/%d %s: %s", i+1, len(changes), n.Hostname, n.summary()))
+		if err := a.change(ctx, i+1, n, w, out); err != nil {
+			err = fmt.Errorf("%s: %w", n.Hostname, err)
+			// If this cannot be written the journal ends here, which says the same.
+			return &StoppedError{out.Journal, errors.Join(err, w.write(Entry{Kind: Stopped, Error: err.Error()}))}
+		}
+	}
+	err := w.write(Entry{Kind: Applied})
+	a.at("applied")
+	return err
+}
+
+// summary says in one line what n changes.
+func (n NamePlan) summary() string {
+	return shownRecords(n.Before) + " -> " + shownRecords(n.After)
+}
+
+// change makes one change: the journal first, then the change, then the proof.
+func (a *Applier) change(ctx context.Context, number int, n NamePlan, w *journalFile, out *ApplyResult) error {
+	at := n.place()
+	if err := w.write(Entry{Kind: Intend, N: number, Place: at, Before: n.Before, After: n.After}); err != nil {
+		return err
+	}
+	a.at("intended")
+	if err := a.Editor.Replace(ctx, at, n.Before, n.After); err != nil {
+		return err
+	}
+	a.at("replaced")
+	out.Changed++
+	if stale := a.Now().Add(n.StaleFor); n.StaleFor > 0 && stale.After(out.Stale) {
+		out.Stale = stale
+	}
+	now, err := a.Editor.Read(ctx, at)
+	if err != nil {
+		return fmt.Errorf("the change was made, but: %w", err)
+	}
+	if !now.sameValues(n.After) {
+		return fmt.Errorf("the change was accepted, but it has other records now: %s", strings.Join(now.lines(n.Hostname), "; "))
+	}
+	if err := w.write(Entry{Kind: Changed, N: number, Records: now}); err != nil {
+		return err
+	}
+	a.at("changed")
+	if !now.same(n.After) {
+		out.Notes = append(out.Notes, n.Hostname+": the server has chosen another TTL: "+strings.Join(now.lines(n.Hostname), "; "))
+	}
+	if err := a.verify(ctx, at, now); err != nil {
+		return fmt.Errorf("the change was made, but %w", err)
+	}
+	a.at("verified")
+	out.Verified++
+	return w.write(Entry{Kind: Verified, N: number})
+}
+
+// verify waits until every name server of at has want.
+func (a *Applier) verify(ctx context.Context, at Place, want Records) error {
+	if len(at.Servers) == 0 {
+		return fmt.Errorf("no name server of the zone %s could be asked; once they serve it: holdfast dns plan", at.Zone)
+	}
+	wait := cmp.Or(a.Wait, DefaultWait)
+	limit, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for first := true; ; first = false {
+		behind := a.behind(ctx, at, want)
+		if behind == nil {
+			return nil
+		}
+		if first {
+			a.Tell(fmt.Sprintf("waiting up to %s for %s", wait, strings.Join(behind, "; ")))
+		}
+		select {
+		case <-limit.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("after %s, %s", wait, strings.Join(behind, "; "))
+		case <-time.After(cmp.Or(a.pause, verifyPause)):
+		}
+	}
+}
+
+// behind gives what the servers say that have not yet want.
+func (a *Applier) behind(ctx context.Context, at Place, want Records) []string {
+	said := make([]string, len(at.Servers))
+	var wg sync.WaitGroup
+	for i, addr := range at.Servers {
+		wg.Go(func() { said[i] = a.isBehind(ctx, addr, at, want) })
+	}
+	wg.Wait()
+	var behind []string
+	for _, s := range said {
+		if s != "" {
+			behind = append(behind, s)
+		}
+	}
+	return behind
+}
+
+// isBehind says what the server at addr has instead of want, "" if it has want.
+func (a *Applier) isBehind(ctx context.Context, addr netip.AddrPort, at Place, want Records) string {
+	s := Server{Address: addr, Primary: addr == at.Server}
+	a.Looker.askServer(ctx, &s, at.Zone, at.Hostname)
+	switch {
+	case s.Condition() != Good:
+		return fmt.Sprintf("%s %s", s, s.trouble())
+	case s.Records().same(effective(want)):
+		return ""
+	case s.Records().sameValues(want):
+		return fmt.Sprintf("%s has another TTL (serial %s)", s, shownSerial(s))
+	}
+	return fmt.Sprintf("%s still has %s (serial %s)", s, shownAnswers(s.A, s.AAAA), shownSerial(s))
+}
+
+// effective gives r as a name server has it, which knows no TTL of the zone.
+func effective(r Records) Records {
+	out := make(Records, len(r))
+	copy(out, r)
+	for i := range out {
+		out[i].ZoneTTL = false
+	}
+	return out
+}

@@ -1,0 +1,290 @@
+// Package bench measures what faults cost the clients of holdfast, and of what
+// operators run in its place, in one run on one machine: the same lab with the
+// same stand-in services, the same load and the same faults for each system.
+//
+// Each system has a lab of its own. Only one of them is under load at a time,
+// so that none is disturbed by another; while one recovers, the next is measured.
+//
+// It measures on whatever machine it is run, and says what that was. It is no
+// test: what is not as promised is told, not failed.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Bounds of Options.
+const (
+	MaxRuns = 100
+	MinRate = 20 // requests a second, below which gaps say nothing
+	MaxRate = 2000
+)
+
+// DefaultRuns is how often each fault is measured unless Options say otherwise.
+const DefaultRuns = 5
+
+// Options says what to measure.
+type Options struct {
+	Runs   int      // of each fault; DefaultRuns when 0
+	Faults []string // by their IDs; all when empty
+	Only   []System // all when empty
+	Rate   float64  // requests a second; 200 when 0
+	Seed   uint64   // of the order of the faults in each run
+	Binary string   // that the labs run; this process's own when empty
+	// Progress is told what was measured, a line at a time.
+	Progress func(string)
+}
+
+// complete fills in the defaults and says what is wrong with o.
+func (o *Options) complete() error {
+	if o.Runs == 0 {
+		o.Runs = DefaultRuns
+	}
+	if o.Rate == 0 {
+		o.Rate = 200
+	}
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	if o.Runs < 1 || o.Runs > MaxRuns {
+		return fmt.Errorf("%d runs; 1 to %d", o.Runs, MaxRuns)
+	}
+	if o.Rate < MinRate || o.Rate > MaxRate {
+		return fmt.Errorf("rate of %g requests a second; %d to %d", o.Rate, MinRate, MaxRate)
+	}
+	var ids []string
+	for _, f := range Faults() {
+		ids = append(ids, f.ID)
+	}
+	for _, id := range o.Faults {
+		if !slices.Contains(ids, id) {
+			return fmt.Errorf("no fault is called %q; there are %s", id, strings.Join(ids, ", "))
+		}
+	}
+	var only []System
+	for _, s := range Systems() {
+		if len(o.Only) == 0 || slices.Contains(o.Only, s) {
+			only = append(only, s)
+		}
+	}
+	for _, s := range o.Only {
+		if !slices.Contains(Systems(), s) {
+			return fmt.Errorf("no system is called %q; there are %v", s, Systems())
+		}
+	}
+	o.Only = only
+	if o.Binary == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find the own binary: %w", err)
+		}
+		o.Binary = self
+	}
+	return nil
+}
+
+// A bench is one run of the benchmark.
+type bench struct {
+	opt     Options
+	load    Load
+	machine Machine
+	started time.Time
+	total   int // scenarios to run, over all systems
+
+	// quiet is held by whoever loads this machine: one system at a time.
+	quiet sync.Mutex
+
+	mu       sync.Mutex // guards following
+	outcomes []outcome
+	problems []string
+	done     int
+}
+
+// ErrOptions is wrapped by the error of Run when Options are wrong.
+var ErrOptions = errors.New("wrong options")
+
+// Run measures and gives the Report, of what was measured when ctx ends before
+// all was. Nothing of the labs is left.
+func Run(ctx context.Context, opt Options) (*Report, error) {
+	if err := opt.complete(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	b := &bench{opt: opt, started: time.Now(), machine: describe(ctx), load: Load{
+		Rate: opt.Rate, Service: service, Posts: 1.0 / float64(methods), New: 0.5, Clients: clients,
+		Timeout: requestTimeout, Seed: opt.Seed,
+	}}
+	err := b.run(ctx)
+	report := b.report(time.Since(b.started))
+	if ctx.Err() != nil {
+		report.Interrupted = "interrupted"
+		return report, nil
+	}
+	return report, err
+}
+
+// run builds the labs and measures every system.
+func (b *bench) run(ctx context.Context) (err error) {
+	var beds []*testbed
+	defer func() { err = errors.Join(err, closeAll(beds)) }()
+	for _, s := range b.opt.Only {
+		t, bedErr := newTestbed(s, b.opt.Binary)
+		if bedErr == nil {
+			beds = append(beds, t)
+			bedErr = t.up(ctx)
+		}
+		if bedErr != nil {
+			return bedErr
+		}
+		b.total += b.runsOf(s) * len(b.order(s, 0))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var working sync.WaitGroup
+	for _, t := range beds {
+		working.Go(func() {
+			if err := b.measure(ctx, t); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	working.Wait()
+	return context.Cause(ctx)
+}
+
+func closeAll(beds []*testbed) error {
+	var err error
+	for _, t := range beds {
+		err = errors.Join(err, t.down())
+	}
+	return err
+}
+
+// runsOf gives how often each fault is measured in s. Kolla's settings take
+// seconds, where a few milliseconds of this machine's matter little.
+func (b *bench) runsOf(s System) int {
+	if s == Kolla {
+		return (b.opt.Runs + 1) / 2
+	}
+	return b.opt.Runs
+}
+
+// order gives the scenarios of a run of system, in an order that depends on
+// the seed and the run alone.
+func (b *bench) order(system System, run int) []scenario {
+	var all []scenario
+	for _, s := range scenarios(func(id string) bool { return len(b.opt.Faults) == 0 || slices.Contains(b.opt.Faults, id) }) {
+		if !slices.ContainsFunc(s, func(f Fault) bool { return !f.does(system) }) {
+			all = append(all, s)
+		}
+	}
+	r := rand.New(rand.NewPCG(b.opt.Seed, uint64(run)))
+	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
+}
+
+// measure measures all that is to be measured of t's system.
+func (b *bench) measure(ctx context.Context, t *testbed) error {
+	for run := range b.runsOf(t.system) {
+		for _, s := range b.order(t.system, run) {
+			if err := b.once(ctx, t, s, run); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// once measures one scenario when the system is whole, and once more in a new
+// lab when the lab itself has failed.
+func (b *bench) once(ctx context.Context, t *testbed, s scenario, run int) error {
+	for attempt := range 2 {
+		err := b.settle(ctx, t)
+		if err == nil {
+			var o outcome
+			if o, err = b.play(ctx, t, s); err == nil {
+				b.keep(o, run)
+				return nil
+			}
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		err = fmt.Errorf("%s, %s: %w", t.system, s[0].Name, err)
+		if attempt > 0 {
+			return err
+		}
+		b.problem(err.Error() + "; its lab is built anew")
+		if err := b.rebuild(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) rebuild(ctx context.Context, t *testbed) error {
+	b.quiet.Lock()
+	defer b.quiet.Unlock()
+	return errors.Join(t.down(), t.up(ctx))
+}
+
+// settle waits until t's system is whole, and looks only while no other one is
+// measured.
+func (b *bench) settle(ctx context.Context, t *testbed) error {
+	end := time.Now().Add(settleTimeout)
+	for {
+		b.quiet.Lock()
+		err := t.sick(ctx)
+		b.quiet.Unlock()
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("it was not whole again after %v: %w", settleTimeout, err)
+		}
+		if err := sleep(ctx, settlePoll); err != nil {
+			return err
+		}
+	}
+}
+
+const settlePoll = 250 * time.Millisecond
+
+func (b *bench) problem(text string) {
+	b.mu.Lock()
+	b.problems = append(b.problems, text)
+	b.mu.Unlock()
+	b.opt.Progress(text)
+}
+
+// keep takes o into the report and tells of it.
+func (b *bench) keep(o outcome, run int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.outcomes = append(b.outcomes, o)
+	b.done++
+	for i, r := range o.runs {
+		text := fmt.Sprintf("%d/%d  %-8s  run %d  %-24s failed %d of %d, gap %s, slowest %s", b.done, b.total,
+			o.system, run+1, o.rows[i].Name, r.Failed, r.Requests, short(r.Gap), short(r.Slowest))
+		if missed := o.rows[i].Promise.judge(r.Measure, b.load.spacing()); o.system == Holdfast && len(missed) > 0 {
+			text += "  NOT AS PROMISED: " + strings.Join(missed, ", ")
+		}
+		b.opt.Progress(text)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

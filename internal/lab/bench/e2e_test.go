@@ -1,0 +1,80 @@
+package bench_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"holdfast/internal/lab/bench"
+)
+
+// needLab skips a test where no lab can be built, and gives the binary that is
+// shipped otherwise.
+func needLab(t *testing.T, tools ...string) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds labs and loads them; not with -short")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root (make test runs as root)")
+	}
+	for _, tool := range append(tools, "go") {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed (make test installs it)", tool)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "holdfast")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "holdfast/cmd/holdfast").CombinedOutput(); err != nil {
+		t.Fatalf("build holdfast: %v\n%s", err, out)
+	}
+	return path
+}
+
+// TestBench measures a row that goes on into another for all three systems. It
+// asserts that there is something measured, not how long it took.
+func TestBench(t *testing.T) {
+	binary := needLab(t, "haproxy", "keepalived")
+	report, err := bench.Run(t.Context(), bench.Options{
+		Runs: 1, Faults: []string{"host-back"}, Binary: binary, Progress: func(text string) { t.Log(text) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Rows) != 2 || len(report.Problems) > 0 {
+		t.Fatalf("%d rows, problems %q", len(report.Rows), report.Problems)
+	}
+	for _, row := range report.Rows {
+		if len(row.Cells) != len(bench.Systems()) {
+			t.Errorf("%s: %d systems", row.Name, len(row.Cells))
+		}
+		for _, c := range row.Cells {
+			m := c.Median
+			if m.Requests < 300 || m.P50 == 0 || m.Unfinished || m.PostsTwice > 0 {
+				t.Errorf("%s of %s: %+v", row.Name, c.System, m)
+			}
+			if lost := row.Fault == "holder-lost"; lost != (m.Taken >= 0) {
+				t.Errorf("%s of %s: the address was taken after %v", row.Name, c.System, m.Taken)
+			}
+		}
+	}
+	if _, err := report.Page(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestChaos is two minutes of "lab bench --chaos".
+func TestChaos(t *testing.T) {
+	binary := needLab(t, "haproxy")
+	report, err := bench.Chaos(t.Context(), bench.ChaosOptions{
+		Duration: 2 * time.Minute, Seed: 1, Binary: binary, Progress: func(text string) { t.Log(text) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(report.Text())
+	for _, v := range report.Violations {
+		t.Error(v.Text)
+	}
+}

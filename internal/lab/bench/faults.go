@@ -1,0 +1,189 @@
+package bench
+
+import "time"
+
+// A Target says on which node an Action is done.
+type Target string
+
+// The targets.
+const (
+	OnHolder  Target = "holder"  // the controller that has the address
+	OnBusiest Target = "busiest" // the controller whose host of the service answers most
+	OnOther   Target = "other"   // the one that answers most of those without the address
+	OnSame    Target = "same"    // that of the row before
+	OnWire    Target = "wire"    // none: the holder is cut off from all others, or that is healed
+)
+
+// An Action is what a row does to the lab.
+type Action struct {
+	On Target
+	// Kind is that of the lab's fault. A kind that begins with "service-" is
+	// done to the service that is under load, and to no other.
+	Kind string
+	// Command, where Kind is empty, is run on the node: for planned work, which
+	// each system does in its own way. A system that has none is not measured.
+	Command map[System][]string
+}
+
+// Allowed says which requests of a safe method a row may cost.
+type Allowed string
+
+// What may fail.
+const (
+	// AllowNone: no request.
+	AllowNone Allowed = "none"
+	// AllowOld: those under way, and those sent on a connection that was opened
+	// before the address had moved. No new connection.
+	AllowOld Allowed = "old"
+	// AllowGap: these, and new connections made before the gap had ended, which
+	// is bounded itself.
+	AllowGap Allowed = "gap"
+	// AllowAny: nothing is promised of requests.
+	AllowAny Allowed = "any"
+)
+
+// A Promise is what design section 6 says that a row may cost. A duration of
+// none is not promised.
+type Promise struct {
+	Text    string // for people
+	Failed  Allowed
+	Gap     time.Duration // longest time without an answer on a new connection
+	Slowest time.Duration // of the requests that succeed
+	Two     time.Duration // for which more than one node has the address
+	Reset   bool          // what fails, fails at once: nothing runs into its timeout
+}
+
+// none marks a bound that is not promised.
+const none time.Duration = -1
+
+// A Fault is a row of the table: something that is done to a lab under load,
+// and what it may cost.
+type Fault struct {
+	ID   string // as --faults takes it
+	Name string
+	// Then says that this row goes on from the one before it, in one and the
+	// same load.
+	Then   bool
+	Action Action
+	// Watch is how long clients are watched afterwards, and Slow the same for
+	// a system that takes seconds.
+	Watch, Slow time.Duration
+	Promise     Promise
+}
+
+// Faults gives the rows in the order of the table. Planned work is added here.
+func Faults() []Fault {
+	nothing := Promise{Text: "0 failed, no gap", Failed: AllowNone, Gap: 0, Slowest: none, Two: none}
+	quick := Promise{Text: "0 failed, slowest < 1 s", Failed: AllowNone, Gap: 0, Slowest: time.Second, Two: none}
+	const ms, second = time.Millisecond, time.Second
+	return []Fault{
+		{
+			ID: "service-kill", Name: "a service is killed", Watch: 2 * second, Slow: 3 * second,
+			Action: Action{On: OnBusiest, Kind: "service-kill"}, Promise: nothing,
+		},
+		{
+			ID: "service-hang", Name: "a service hangs", Watch: 3 * second, Slow: 10 * second,
+			Action: Action{On: OnBusiest, Kind: "service-hang"}, Promise: quick,
+		},
+		{
+			ID: "service-errors", Name: "a service answers 5xx", Watch: 2500 * ms, Slow: 10 * second,
+			Action: Action{On: OnBusiest, Kind: "service-errors"}, Promise: nothing,
+		},
+		{
+			ID: "other-lost", Name: "another host is lost", Watch: 2500 * ms, Slow: 10500 * ms,
+			Action: Action{On: OnOther, Kind: "power-off"}, Promise: quick,
+		},
+		{
+			ID: "haproxy-kill", Name: "HAProxy is killed", Watch: 2 * second, Slow: 5 * second,
+			Action: Action{On: OnHolder, Kind: "haproxy-kill"},
+			Promise: Promise{
+				Text: "only in flight, gap 50 ms", Failed: AllowGap, Gap: 50 * ms, Slowest: none, Two: none,
+			},
+		},
+		{
+			ID: "haproxy-hang", Name: "HAProxy hangs", Watch: 3 * second, Slow: 6 * second,
+			Action: Action{On: OnHolder, Kind: "haproxy-hang"},
+			Promise: Promise{
+				Text: "those of the gap, 500 ms", Failed: AllowGap, Gap: 500 * ms, Slowest: none, Two: none,
+			},
+		},
+		{
+			ID: "agent-kill", Name: "the agent is killed", Watch: 3500 * ms, Slow: 5 * second,
+			Action: Action{On: OnHolder, Kind: "agent-kill"}, Promise: agentPromise(),
+		},
+		{
+			ID: "agent-hang", Name: "the agent hangs", Watch: 4500 * ms, Slow: 6 * second,
+			Action: Action{On: OnHolder, Kind: "agent-hang"}, Promise: agentPromise(),
+		},
+		{
+			ID: "holder-lost", Name: "the holder is lost", Watch: 2500 * ms, Slow: 6 * second,
+			Action: Action{On: OnHolder, Kind: "power-off"},
+			Promise: Promise{
+				Text: "only in flight, gap 100 ms", Failed: AllowGap, Gap: 100 * ms,
+				Slowest: none, Two: none, Reset: true,
+			},
+		},
+		{
+			ID: "host-back", Name: "the lost host is back", Watch: 2500 * ms, Slow: 3 * second, Then: true,
+			Action: Action{On: OnSame, Kind: "back"}, Promise: nothing,
+		},
+		{
+			ID: "partition", Name: "the holder is cut off", Watch: 2 * second, Slow: 6 * second,
+			Action:  Action{On: OnWire, Kind: "partition"},
+			Promise: Promise{Text: "-", Failed: AllowAny, Gap: none, Slowest: none, Two: none},
+		},
+		{
+			ID: "healing", Name: "the partition heals", Watch: 2 * second, Slow: 3500 * ms, Then: true,
+			Action: Action{On: OnWire, Kind: "heal"},
+			Promise: Promise{
+				Text: "two holders <= 1 interval", Failed: AllowAny, Gap: none, Slowest: none, Two: 20 * ms,
+			},
+		},
+	}
+}
+
+func agentPromise() Promise {
+	return Promise{
+		Text: "0 new ones, two <= 2.5 s", Failed: AllowOld, Gap: 0, Slowest: none, Two: 2500 * time.Millisecond,
+	}
+}
+
+// A scenario is one or more rows that are measured in one load.
+type scenario []Fault
+
+// scenarios puts those of rows together that go on from one another. A row
+// that goes on from one that is not chosen takes that with it.
+func scenarios(chosen func(id string) bool) []scenario {
+	var all []scenario
+	for _, f := range Faults() {
+		if f.Then {
+			last := len(all) - 1
+			all[last] = append(all[last], f)
+			continue
+		}
+		all = append(all, scenario{f})
+	}
+	var out []scenario
+	for _, s := range all {
+		for _, f := range s {
+			if chosen(f.ID) {
+				out = append(out, s)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// watch gives how long clients of system are watched after f.
+func (f Fault) watch(system System) time.Duration {
+	if system == Kolla {
+		return f.Slow
+	}
+	return f.Watch
+}
+
+// does reports whether system can do f.
+func (f Fault) does(system System) bool {
+	return f.Action.Kind != "" || len(f.Action.Command[system]) > 0
+}

@@ -1,0 +1,125 @@
+package bench
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"holdfast/internal/lab/load"
+)
+
+// judge says in what m is not as p promises; nothing if all is. What this
+// machine kept the load generator waiting, and two requests on new connections,
+// is no gap of the system's.
+func (p Promise) judge(m Measure, spacing time.Duration) []string {
+	var missed []string
+	say := func(format string, args ...any) { missed = append(missed, fmt.Sprintf(format, args...)) }
+	if m.Requests == 0 {
+		say("no request was sent")
+	}
+	if n := p.tooMany(m); n > 0 {
+		say("%d failed that should not have", n)
+	}
+	if p.Reset && m.Kinds[load.Timeout] > 0 {
+		say("%d hung until their timeout", m.Kinds[load.Timeout])
+	}
+	margin := 2*spacing + m.Late
+	if p.Gap != none && m.Gap > p.Gap+margin {
+		say("gap of %s", short(m.Gap))
+	}
+	if p.Slowest != none && m.Slowest > p.Slowest+m.Late {
+		say("the slowest took %s", short(m.Slowest))
+	}
+	if p.Two != none && m.Two > p.Two+m.Late {
+		say("two holders for %s", short(m.Two))
+	}
+	if m.PostsTwice > 0 {
+		say("%d POSTs were carried out twice", m.PostsTwice)
+	}
+	return missed
+}
+
+// tooMany counts the failed requests of m that p does not allow.
+func (p Promise) tooMany(m Measure) int {
+	switch p.Failed {
+	case AllowNone:
+		return m.Failed
+	case AllowOld:
+		return m.InGap + m.Others
+	case AllowGap:
+		return m.Others
+	case AllowAny:
+	}
+	return 0
+}
+
+// medians gives the median of each figure of all, which are of as many runs.
+func medians(all []Measure) Measure {
+	if len(all) == 0 {
+		return Measure{}
+	}
+	m := Measure{
+		Requests: median(all, func(m Measure) int { return m.Requests }),
+		Failed:   median(all, func(m Measure) int { return m.Failed }),
+		UnderWay: median(all, func(m Measure) int { return m.UnderWay }),
+		OldConn:  median(all, func(m Measure) int { return m.OldConn }),
+		InGap:    median(all, func(m Measure) int { return m.InGap }),
+		Others:   median(all, func(m Measure) int { return m.Others }),
+
+		Posts:       median(all, func(m Measure) int { return m.Posts }),
+		PostsFailed: median(all, func(m Measure) int { return m.PostsFailed }),
+		PostsTwice:  median(all, func(m Measure) int { return m.PostsTwice }),
+
+		Gap:     median(all, func(m Measure) time.Duration { return m.Gap }),
+		P50:     median(all, func(m Measure) time.Duration { return m.P50 }),
+		P99:     median(all, func(m Measure) time.Duration { return m.P99 }),
+		Slowest: median(all, func(m Measure) time.Duration { return m.Slowest }),
+		Two:     median(all, func(m Measure) time.Duration { return m.Two }),
+		Taken:   median(all, func(m Measure) time.Duration { return m.Taken }),
+		Late:    median(all, func(m Measure) time.Duration { return m.Late }),
+		Kinds:   map[load.Failure]int{},
+	}
+	kinds := map[load.Failure]bool{}
+	unfinished := 0
+	for _, one := range all {
+		for k := range one.Kinds {
+			kinds[k] = true
+		}
+		if one.Unfinished {
+			unfinished++
+		}
+	}
+	for k := range maps.Keys(kinds) {
+		if n := median(all, func(m Measure) int { return m.Kinds[k] }); n > 0 {
+			m.Kinds[k] = n
+		}
+	}
+	m.Unfinished = 2*unfinished > len(all)
+	return m
+}
+
+// median gives the middle one of a figure of all; of an even number the upper
+// of both, which is never the better one.
+func median[T cmp.Ordered](all []Measure, of func(Measure) T) T {
+	var values []T
+	for _, m := range all {
+		values = append(values, of(m))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// short gives d as a person reads it: 0.4 ms, 12 ms, 1.05 s.
+func short(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-"
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d)/1e6)
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
+	}
+	return fmt.Sprintf("%.2f s", d.Seconds())
+}

@@ -1,0 +1,191 @@
+package bench
+
+import (
+	"bytes"
+	"cmp"
+	_ "embed" // for the page
+	"fmt"
+	"html/template"
+	"slices"
+	"strings"
+	"time"
+)
+
+//go:embed page.html
+var pageText string
+
+// Page gives r as a page of HTML that needs nothing else.
+func (r *Report) Page() ([]byte, error) {
+	page, err := template.New("page").Parse(pageText)
+	if err != nil {
+		return nil, fmt.Errorf("read the page's template: %w", err)
+	}
+	var out bytes.Buffer
+	if err := page.Execute(&out, r.view()); err != nil {
+		return nil, fmt.Errorf("make the page: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// A view is what the page's template reads.
+type view struct {
+	*Report
+	Kept    string // how many promises
+	Methods int
+	Timeout string
+	Spacing string
+	Lines   []viewLine
+	Details [][]string
+	Data    []viewRow
+}
+
+// A viewLine is a row of the first table.
+type viewLine struct {
+	ID, Name, Promise string
+	Missed            []string
+	Results           []viewResult
+}
+
+// A viewResult is what a row cost one system.
+type viewResult struct {
+	Own                   bool // holdfast's
+	Failed, Gap, Ratio    string
+	FailedClass, GapClass string
+	Verdict, VerdictClass string
+}
+
+// A viewRow is what the page's script draws of a fault. Times are in
+// milliseconds.
+type viewRow struct {
+	ID      string     `json:"id"`
+	Name    string     `json:"name"`
+	Promise string     `json:"promise"`
+	Verdict string     `json:"verdict"`
+	Rate    float64    `json:"rate"`
+	Cells   []viewCell `json:"cells"`
+}
+
+type viewCell struct {
+	System System    `json:"system"`
+	Middle int       `json:"middle"` // index of the run that is nearest to the median
+	Runs   []viewRun `json:"runs"`
+}
+
+type viewRun struct {
+	Failed   int        `json:"failed"`
+	Requests int        `json:"requests"`
+	Gap      float64    `json:"gap"`
+	Slowest  float64    `json:"slowest"`
+	From     float64    `json:"from"`
+	Step     float64    `json:"step"`
+	OK       string     `json:"ok"`
+	Bad      string     `json:"bad"`
+	Posts    string     `json:"posts"`
+	Marks    []viewMark `json:"marks"`
+}
+
+type viewMark struct {
+	At   float64 `json:"at"`
+	Kind string  `json:"kind"`
+	Who  string  `json:"who"`
+	Text string  `json:"text"`
+}
+
+func (r *Report) view() view {
+	v := view{
+		Report: r, Kept: r.kept(), Methods: methods, Timeout: short(r.Load.Timeout), Spacing: short(r.Load.spacing()),
+		Details: r.details(),
+	}
+	for _, row := range r.Rows {
+		v.Lines = append(v.Lines, r.viewLine(row))
+		data := viewRow{ID: row.Fault, Name: row.Name, Promise: row.Promise, Verdict: row.verdict(), Rate: r.Load.Rate}
+		for _, c := range row.Cells {
+			data.Cells = append(data.Cells, viewCellOf(c))
+		}
+		v.Data = append(v.Data, data)
+	}
+	return v
+}
+
+// kept says how many of the promises were held.
+func (r *Report) kept() string {
+	held, all := 0, 0
+	for _, row := range r.Rows {
+		verdict := row.verdict()
+		if verdict == "" {
+			continue
+		}
+		all++
+		if strings.HasPrefix(verdict, "held") {
+			held++
+		}
+	}
+	if all == 0 {
+		return "no promise of holdfast measured"
+	}
+	return fmt.Sprintf("%d of %d promises held", held, all)
+}
+
+func (r *Report) viewLine(row Row) viewLine {
+	line := viewLine{ID: row.Fault, Name: row.Name, Promise: row.Promise, Missed: row.worst()}
+	for _, s := range r.Systems {
+		text := row.result(s.Name)
+		result := viewResult{Own: s.Name == Holdfast, Failed: text.failed, Gap: text.gap, Ratio: text.ratio}
+		c, _ := row.cell(s.Name)
+		switch {
+		case c.Median.Failed == 0:
+			result.FailedClass = "zero"
+		case c.Median.Failed >= int(r.Load.Rate)/4:
+			result.FailedClass = "hot"
+		}
+		if c.Median.Gap >= time.Second {
+			result.GapClass = "hot"
+		}
+		if result.Own {
+			result.Verdict, result.VerdictClass = row.verdict(), "missed"
+			if strings.HasPrefix(result.Verdict, "held") {
+				result.VerdictClass = "held"
+			}
+		}
+		line.Results = append(line.Results, result)
+	}
+	return line
+}
+
+// worst says what holdfast did not keep in the median, else in its runs.
+func (r Row) worst() []string {
+	missed := r.missed()
+	return missed[:min(1, len(missed))]
+}
+
+func viewCellOf(c Cell) viewCell {
+	out := viewCell{System: c.System, Middle: c.middle()}
+	for _, run := range c.Runs {
+		t := run.Timeline
+		v := viewRun{
+			Failed: run.Failed, Requests: run.Requests, Gap: ms(run.Gap), Slowest: ms(run.Slowest),
+			From: ms(t.From), Step: ms(t.Step), OK: t.OK, Bad: t.Bad, Posts: t.Posts,
+		}
+		for _, m := range t.Marks {
+			v.Marks = append(v.Marks, viewMark{At: ms(m.At), Kind: m.Kind, Who: m.Node, Text: m.Text})
+		}
+		out.Runs = append(out.Runs, v)
+	}
+	return out
+}
+
+// middle gives the index of the run that is in the middle by what it cost.
+func (c Cell) middle() int {
+	order := make([]int, len(c.Runs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		x, y := c.Runs[a], c.Runs[b]
+		return cmp.Or(cmp.Compare(x.Gap.Round(5*time.Millisecond), y.Gap.Round(5*time.Millisecond)), cmp.Compare(x.Failed, y.Failed))
+	})
+	return order[len(order)/2]
+}
+
+// ms gives d in milliseconds, to a tenth.
+func ms(d time.Duration) float64 { return float64(d.Round(100*time.Microsecond)) / 1e6 }

@@ -1,0 +1,172 @@
+package bench
+
+import (
+	"time"
+)
+
+// A Report is all that was measured. Its JSON form is a contract: fields are
+// added, never renamed or removed.
+type Report struct {
+	Schema  int           `json:"schema"` // always 1
+	Started time.Time     `json:"started"`
+	Took    time.Duration `json:"took_ns"`
+	// Interrupted says why not all was measured; empty when it was.
+	Interrupted string       `json:"interrupted,omitempty"`
+	Machine     Machine      `json:"machine"`
+	Load        Load         `json:"load"`
+	Systems     []SystemInfo `json:"systems"`
+	Rows        []Row        `json:"rows"`
+	// Problems tells of what went wrong with the benchmark itself: a lab that
+	// did not become whole again and was built anew.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// A Load tells what was sent.
+type Load struct {
+	Rate    float64       `json:"rate"` // requests a second
+	Service string        `json:"service"`
+	Posts   float64       `json:"posts"`           // share of the requests
+	New     float64       `json:"new_connections"` // share of the requests
+	Clients int           `json:"clients"`         // addresses
+	Timeout time.Duration `json:"timeout_ns"`
+	Seed    uint64        `json:"seed"` // of the order of the faults
+}
+
+// spacing is the time between two requests on new connections.
+func (l Load) spacing() time.Duration {
+	return time.Duration(float64(time.Second) / (l.Rate * l.New))
+}
+
+// A SystemInfo tells of one of the systems.
+type SystemInfo struct {
+	Name System `json:"name"`
+	Text string `json:"text"`
+	Runs int    `json:"runs"`
+}
+
+// A Row is a fault with what it cost each system.
+type Row struct {
+	Fault   string `json:"fault"`
+	Name    string `json:"name"`
+	Promise string `json:"promise"`
+	Cells   []Cell `json:"cells"` // in the order of the systems; of those that were measured
+}
+
+// A Cell is one fault in one system.
+type Cell struct {
+	System System  `json:"system"`
+	Median Measure `json:"median"`
+	// Missed says in what the medians are not as promised; for holdfast only.
+	Missed []string `json:"missed,omitempty"`
+	// TimesGap and TimesFailed are how many times those of holdfast a peer's
+	// are; left out where one of both is none to speak of.
+	TimesGap    float64  `json:"times_gap,omitempty"`
+	TimesFailed float64  `json:"times_failed,omitempty"`
+	Runs        []Sample `json:"runs"`
+}
+
+// A Sample is one fault in one system, once.
+type Sample struct {
+	Measure
+	Node   string   `json:"node,omitempty"` // that the fault was done to
+	Done   string   `json:"done"`           // what was done, for a person
+	Missed []string `json:"missed,omitempty"`
+	// Timeline is what happened, for a picture.
+	Timeline Timeline `json:"timeline"`
+}
+
+// cell gives row's cell of system, if it was measured.
+func (r Row) cell(system System) (Cell, bool) {
+	for _, c := range r.Cells {
+		if c.System == system {
+			return c, true
+		}
+	}
+	return Cell{}, false
+}
+
+// runsMissed counts the runs of c in which something was not as promised.
+func (c Cell) runsMissed() int {
+	n := 0
+	for _, r := range c.Runs {
+		if len(r.Missed) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// outcome is what one run of a scenario gave: a Sample for each of its rows.
+type outcome struct {
+	system System
+	rows   []Fault
+	runs   []Sample
+}
+
+// report puts outcomes together into the rows of the table.
+func (b *bench) report(took time.Duration) *Report {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := &Report{Schema: 1, Started: b.started, Took: took, Machine: b.machine, Load: b.load, Problems: b.problems}
+	for _, s := range b.opt.Only {
+		r.Systems = append(r.Systems, SystemInfo{Name: s, Text: s.Text(), Runs: b.runsOf(s)})
+	}
+	for _, f := range Faults() {
+		row := Row{Fault: f.ID, Name: f.Name, Promise: f.Promise.Text}
+		for _, s := range b.opt.Only {
+			if c := b.cell(f, s); len(c.Runs) > 0 {
+				row.Cells = append(row.Cells, c)
+			}
+		}
+		row.compare(b.load.spacing())
+		if len(row.Cells) > 0 {
+			r.Rows = append(r.Rows, row)
+		}
+	}
+	return r
+}
+
+// cell collects the runs of f in system.
+func (b *bench) cell(f Fault, system System) Cell {
+	c := Cell{System: system}
+	var all []Measure
+	for _, o := range b.outcomes {
+		for i, row := range o.rows {
+			if o.system == system && row.ID == f.ID && i < len(o.runs) {
+				c.Runs = append(c.Runs, o.runs[i])
+				all = append(all, o.runs[i].Measure)
+			}
+		}
+	}
+	c.Median = medians(all)
+	if system != Holdfast {
+		return c
+	}
+	for i := range c.Runs {
+		c.Runs[i].Missed = f.Promise.judge(c.Runs[i].Measure, b.load.spacing())
+	}
+	if len(c.Runs) > 0 {
+		c.Missed = f.Promise.judge(c.Median, b.load.spacing())
+	}
+	return c
+}
+
+// compare fills in how many times holdfast's figures those of the peers are.
+func (r Row) compare(spacing time.Duration) {
+	own, ok := r.cell(Holdfast)
+	if !ok {
+		return
+	}
+	for i := range r.Cells {
+		c := &r.Cells[i]
+		if c.System == Holdfast {
+			continue
+		}
+		if max(c.Median.Gap, own.Median.Gap) >= 3*spacing && own.Median.Gap > 0 {
+			c.TimesGap = float64(c.Median.Gap) / float64(own.Median.Gap)
+		}
+		if own.Median.Failed > 0 {
+			c.TimesFailed = float64(c.Median.Failed) / float64(own.Median.Failed)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	_ "embed" // for the spec
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"holdfast/internal/lab"
+	"holdfast/internal/lab/peer"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+)
+
+//go:embed spec.yaml
+var cloud string
+
+// A System is one of those that are compared.
+type System string
+
+// The systems.
+const (
+	Holdfast System = "holdfast"
+	Kolla    System = System(peer.Kolla)
+	Tuned    System = System(peer.Tuned)
+)
+
+// Systems gives all of them, in the order of the table.
+func Systems() []System { return []System{Holdfast, Kolla, Tuned} }
+
+// Text says what s is.
+func (s System) Text() string {
+	switch s {
+	case Kolla:
+		return "HAProxy + keepalived, kolla-ansible's settings; restart after 100 ms"
+	case Tuned:
+		return "HAProxy + keepalived, tuned by hand: VRRPv3 at 20 ms, quick checks, retries; restart after 100 ms"
+	}
+	return "holdfast, VRRP interval 20 ms"
+}
+
+// settleTimeout is how long a system may take to be whole again by itself when
+// its fault has ended. After that its lab is built anew.
+const settleTimeout = 60 * time.Second
+
+// A testbed is the lab of one system.
+type testbed struct {
+	system System
+	binary string
+	spec   *spec.Spec
+	lab    *lab.Lab
+}
+
+func newTestbed(system System, binary string) (*testbed, error) {
+	parsed, findings := spec.Parse("bench.yaml", []byte(cloud))
+	if parsed == nil {
+		return nil, fmt.Errorf("the benchmark's own spec is bad: %v", findings)
+	}
+	return &testbed{system: system, binary: binary, spec: parsed}, nil
+}
+
+// up builds the lab and waits until it is whole.
+func (t *testbed) up(ctx context.Context) error {
+	kind := ""
+	if t.system != Holdfast {
+		kind = string(t.system)
+	}
+	var err error
+	t.lab, err = lab.Up(ctx, lab.UpOptions{
+		Name: fmt.Sprintf("bench-%s-%d", t.system, os.Getpid()), File: "bench.yaml", Data: []byte(cloud),
+		Binary: t.binary, Peer: kind, Timeout: time.Minute,
+	})
+	if err != nil {
+		return fmt.Errorf("build the lab of %s: %w", t.system, err)
+	}
+	return nil
+}
+
+// down ends the lab, if there is one.
+func (t *testbed) down() error {
+	if t.lab == nil {
+		return nil
+	}
+	l := t.lab
+	t.lab = nil
+	return l.Close()
+}
+
+func (t *testbed) dir() lab.Dir { return t.lab.Dir }
+
+// heal ends whatever was done to the lab.
+func (t *testbed) heal(ctx context.Context) error {
+	_, err := lab.Inject(ctx, t.dir(), lab.Fault{Kind: "heal"})
+	for _, c := range t.spec.Controllers {
+		_, backErr := lab.Inject(ctx, t.dir(), lab.Fault{Kind: "back", Node: c.Name})
+		err = errors.Join(err, backErr)
+	}
+	return err
+}
+
+// sick says why the system is not whole yet; nil when it is.
+func (t *testbed) sick(ctx context.Context) error {
+	s, err := lab.GetStatus(ctx, t.dir())
+	if err != nil {
+		return err
+	}
+	if n := len(s.VIPs[0].Holders); n != 1 {
+		return fmt.Errorf("the address has %d holders", n)
+	}
+	for _, n := range s.Nodes {
+		switch {
+		case n.Agent == nil:
+		case n.Agent.State != "ready":
+			return fmt.Errorf("the agent of %s is %s", n.Name, n.Agent.State)
+		case len(n.HAProxy) == 0 || n.HAProxyHung:
+			return fmt.Errorf("HAProxy of %s does not run", n.Name)
+		case t.system != Holdfast && !strings.HasPrefix(n.Agent.Text, peer.Healthy):
+			return fmt.Errorf("%s: %s", n.Name, n.Agent.Text)
+		}
+	}
+	if t.system != Holdfast {
+		return nil
+	}
+	return t.askHoldfast(ctx, s.VIPs[0].Holders[0])
+}
+
+// askHoldfast asks holdfast itself, on node, whether all is well.
+func (t *testbed) askHoldfast(ctx context.Context, node string) error {
+	var out, said bytes.Buffer
+	c := lab.Command{Node: node, Args: []string{"holdfast", "status", "-o", "json"}, Stdout: &out, Stderr: &said}
+	code, err := c.Run(ctx, t.dir())
+	if err != nil {
+		return err
+	}
+	if code == 0 {
+		return nil
+	}
+	var cloud status.Cloud
+	if err := json.Unmarshal(out.Bytes(), &cloud); err != nil {
+		return fmt.Errorf("holdfast status on %s: exit code %d: %s", node, code, strings.TrimSpace(said.String()))
+	}
+	for _, f := range cloud.Findings {
+		return fmt.Errorf("holdfast says: %s", f)
+	}
+	return errors.New("holdfast says that something is degraded")
+}

@@ -1,0 +1,205 @@
+package bench
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"holdfast/internal/lab/load"
+)
+
+// The lines of the two tables; both fit 120 columns.
+const (
+	promiseLine = "%-21s %-25s %6s %8s %-8s %6s %8s %6s %6s %8s %6s"
+	detailLine  = "%-21s %-8s %5s %6s %6s %6s %5s %5s %4s %4s %7s %6s %6s %7s %8s"
+)
+
+// Text gives r for a person, in lines of at most 120 columns.
+func (r *Report) Text() string {
+	var b strings.Builder
+	r.writePromises(&b)
+	b.WriteString("\n")
+	r.writeDetails(&b)
+	b.WriteString("\n")
+	for _, line := range r.notes() {
+		b.WriteString(line + "\n")
+	}
+	return b.String()
+}
+
+// writePromises writes what was promised, what came of it, and what the same
+// fault costs the peers.
+func (r *Report) writePromises(b *strings.Builder) {
+	write := func(format string, args ...any) {
+		b.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " ") + "\n")
+	}
+	write(promiseLine, "", "", "", Holdfast, "", "", Kolla, "", "", Tuned, "")
+	write(promiseLine, "fault", "promised", "failed", "gap", "", "failed", "gap", "ratio", "failed", "gap", "ratio")
+	for _, row := range r.Rows {
+		own, kolla, tuned := row.result(Holdfast), row.result(Kolla), row.result(Tuned)
+		write(promiseLine, row.Name, row.Promise, own.failed, own.gap, row.verdict(),
+			kolla.failed, kolla.gap, kolla.ratio, tuned.failed, tuned.gap, tuned.ratio)
+		for _, text := range row.missed() {
+			write("    %s", text)
+		}
+	}
+}
+
+// A result is what a row cost a system, in words.
+type result struct{ failed, gap, ratio string }
+
+// result gives what row cost system.
+func (r Row) result(system System) result {
+	c, ok := r.cell(system)
+	if !ok {
+		return result{"-", "-", ""}
+	}
+	out := result{failed: fmt.Sprint(c.Median.Failed), gap: short(c.Median.Gap)}
+	if c.Median.Unfinished {
+		out.gap += "+"
+	}
+	if c.TimesGap > 0 {
+		out.ratio = factor(c.TimesGap)
+	}
+	return out
+}
+
+// factor gives how many times: 38x, 2.5x, 0.4x.
+func factor(times float64) string {
+	if times >= 10 {
+		return fmt.Sprintf("%.0fx", times)
+	}
+	return fmt.Sprintf("%.1fx", times)
+}
+
+// verdict says whether holdfast kept what was promised.
+func (r Row) verdict() string {
+	c, ok := r.cell(Holdfast)
+	switch {
+	case !ok || r.Promise == "-":
+		return ""
+	case len(c.Missed) > 0:
+		return "MISSED"
+	case c.runsMissed() > 0:
+		return fmt.Sprintf("held %d/%d", len(c.Runs)-c.runsMissed(), len(c.Runs))
+	}
+	return "held"
+}
+
+// missed says what holdfast did not keep: in the median, and in single runs.
+func (r Row) missed() []string {
+	c, ok := r.cell(Holdfast)
+	if !ok {
+		return nil
+	}
+	var lines []string
+	if len(c.Missed) > 0 {
+		lines = append(lines, "MISSED: "+strings.Join(c.Missed, ", "))
+	}
+	for i, run := range c.Runs {
+		if len(run.Missed) > 0 && len(c.Runs) > 1 {
+			lines = append(lines, fmt.Sprintf("run %d of %d: %s", i+1, len(c.Runs), strings.Join(run.Missed, ", ")))
+		}
+	}
+	return lines
+}
+
+func (r *Report) writeDetails(b *strings.Builder) {
+	for _, line := range append([][]string{detailHead()}, r.details()...) {
+		fields := make([]any, 0, len(line))
+		for i, text := range line {
+			if i != takenField { // there is no room for it
+				fields = append(fields, text)
+			}
+		}
+		fmt.Fprintf(b, detailLine+"\n", fields...)
+	}
+}
+
+// takenField is the index of "taken" in a line of details.
+const takenField = 14
+
+func detailHead() []string {
+	return []string{
+		"fault", "system", "sent", "failed", "in fl.", "refus.", "reset", "t/out", "5xx", "POST",
+		"gap", "p50", "p99", "slowest", "taken", "two hold",
+	}
+}
+
+// details gives the lines of the second table: each row with each system.
+func (r *Report) details() [][]string {
+	var lines [][]string
+	for _, row := range r.Rows {
+		name := row.Name
+		for _, c := range row.Cells {
+			m := c.Median
+			lines = append(lines, []string{
+				name, string(c.System), count(m.Requests), count(m.Failed), count(m.UnderWay + m.OldConn),
+				count(m.Kinds[load.Refused] + m.Kinds[load.Unreachable]), count(m.Kinds[load.Reset] + m.Kinds[load.Closed]),
+				count(m.Kinds[load.Timeout]), count(m.Kinds[load.ServerError]), count(m.PostsFailed),
+				brief(m.Gap), brief(m.P50), brief(m.P99), brief(m.Slowest), brief(m.Taken), brief(m.Two),
+			})
+			name = ""
+		}
+	}
+	return lines
+}
+
+func count(n int) string {
+	if n == 0 {
+		return "."
+	}
+	return fmt.Sprint(n)
+}
+
+// brief gives d in milliseconds, or a dot for nothing.
+func brief(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return "."
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f", float64(d)/1e6)
+	}
+	return fmt.Sprint(d.Round(time.Millisecond).Milliseconds())
+}
+
+// notes explain the tables.
+func (r *Report) notes() []string {
+	lines := []string{
+		fmt.Sprintf("%g requests a second to one service through the VIP, each sent when it is due; half of them on new connections,", r.Load.Rate),
+		fmt.Sprintf("one in %d a POST; timeout %s. Medians; the order of the faults is that of seed %d.", methods, short(r.Load.Timeout), r.Load.Seed),
+	}
+	for _, s := range r.Systems {
+		lines = append(lines, fmt.Sprintf("  %-8s %s; %d %s", s.Name, s.Text, s.Runs, plural("run", s.Runs)))
+	}
+	lines = append(lines,
+		"failed: GETs; POST: failed POSTs, of which none was carried out twice unless that is said above. in fl.: of the failed",
+		"GETs, those under way when the fault struck or on a connection opened before the address had moved. gap: the longest",
+		fmt.Sprintf("time between two answers on new connections, which are %s apart; + if it, or failures, lasted to the end of the", short(r.Load.spacing())),
+		fmt.Sprintf("watch. A promise counts as held within two such requests (%s) and the load generator's own lateness. ratio: that", short(2*r.Load.spacing())),
+		"of the gap to holdfast's. two hold: for how long two controllers had the address. All of the second table in ms.",
+		"",
+		"Machine: "+r.Machine.String(),
+		fmt.Sprintf("Measured %s, in %s.", r.Started.UTC().Format("2006-01-02 15:04 MST"), r.Took.Round(time.Second)),
+	)
+	for _, p := range r.Problems {
+		lines = append(lines, "Problem: "+p)
+	}
+	if r.Interrupted != "" {
+		lines = append(lines, "NOT COMPLETE: "+r.Interrupted)
+	}
+	return lines
+}
+
+// String gives m in a line.
+func (m Machine) String() string {
+	return fmt.Sprintf("%d x %s, %s, %s, %s,\nHAProxy %s, keepalived %s, %s, load before %s",
+		m.Cores, m.CPU, m.Memory, m.System, m.Kernel, m.HAProxy, m.Keepalived, m.Go, m.LoadBefore)
+}
+
+func plural(word string, n int) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
+}

@@ -1,0 +1,114 @@
+package lab
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// wireTable is the nftables table, of the bridge family, that loses frames.
+const wireTable = "holdfast_lab_wire"
+
+// A lossyWire is what the switch loses: some of the frames of a node, all from
+// one node to another. It is the server's, guarded by its lock of faults.
+type lossyWire struct {
+	loss   map[*node]float64 // percent, of the frames from the node and of those to it
+	oneWay [][2]*node        // nothing passes from the first to the second
+}
+
+// setLoss loses percent of the frames from n and of those to n; 0 ends it.
+func (w *lossyWire) setLoss(n *node, percent float64) error {
+	if w.loss == nil {
+		w.loss = map[*node]float64{}
+	}
+	w.loss[n] = percent
+	if percent == 0 {
+		delete(w.loss, n)
+	}
+	return w.apply()
+}
+
+func (w *lossyWire) addOneWay(from, to *node) error {
+	if pair := [2]*node{from, to}; !slices.Contains(w.oneWay, pair) {
+		w.oneWay = append(w.oneWay, pair)
+	}
+	return w.apply()
+}
+
+// mend ends all that is lost of n; of everyone when n is nil.
+func (w *lossyWire) mend(n *node) error {
+	if len(w.loss) == 0 && len(w.oneWay) == 0 {
+		return nil
+	}
+	maps.DeleteFunc(w.loss, func(of *node, _ float64) bool { return n == nil || of == n })
+	w.oneWay = slices.DeleteFunc(w.oneWay, func(p [2]*node) bool { return n == nil || p[0] == n || p[1] == n })
+	return w.apply()
+}
+
+// apply replaces the switch's filter.
+func (w *lossyWire) apply() error {
+	conn, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("talk to nftables: %w", err)
+	}
+	table := &nftables.Table{Family: nftables.TableFamilyBridge, Name: wireTable}
+	conn.AddTable(table) // so that there is one to remove
+	conn.DelTable(table)
+	conn.AddTable(table)
+	chain := conn.AddChain(&nftables.Chain{
+		Name: "forward", Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
+	})
+	for _, rule := range w.rules() {
+		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
+	}
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("set what the wire loses: %w", err)
+	}
+	return nil
+}
+
+func (w *lossyWire) rules() [][]expr.Any {
+	var rules [][]expr.Any
+	for _, p := range w.oneWay {
+		for _, pair := range pairs([][]string{p[0].ports(), p[1].ports()}) {
+			if slices.Contains(p[0].ports(), pair[0]) {
+				rules = append(rules, dropBetween(pair[0], pair[1]))
+			}
+		}
+	}
+	for n, percent := range w.loss {
+		for _, port := range n.ports() {
+			for _, side := range []expr.MetaKey{expr.MetaKeyIIFNAME, expr.MetaKeyOIFNAME} {
+				rules = append(rules, slices.Concat(match(side, port), dropSome(percent)))
+			}
+		}
+	}
+	return rules
+}
+
+// dropSome drops a frame by chance, as "numgen random mod 10000 < N drop" does.
+func dropSome(percent float64) []expr.Any {
+	const of = 10000
+	return []expr.Any{
+		&expr.Numgen{Register: 1, Type: unix.NFT_NG_RANDOM, Modulus: of},
+		// It has the host's order, and the comparison is of octets.
+		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 4, Size: 4},
+		&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: binary.BigEndian.AppendUint32(nil, uint32(percent*of/100))},
+		&expr.Verdict{Kind: expr.VerdictDrop},
+	}
+}
+
+// ports gives the ports of the bridge behind which the node may be.
+func (n *node) ports() []string {
+	var all []string
+	for i := range n.plan.links {
+		all = append(all, portName(n.index, i), delayedPortName(n.index, i))
+	}
+	return all
+}
