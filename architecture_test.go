@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"internal/status":          {},
 	"internal/catalog":         {},
 	"internal/vrrp":            {},
+	"internal/certificate":     {"internal/status"},
 	"internal/spec":            {"internal/status", "internal/catalog"},
 	"internal/haproxy":         {"internal/spec", "internal/catalog", "internal/status"},
 	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status"},
@@ -36,7 +37,7 @@ var mayImport = map[string][]string{
 	"internal/doctor":          {"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/dns", "internal/keystone"},
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process",
-		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web",
+		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
 	},
 	// The lab runs the shipped binary: it must not reach into the agent.
 	"internal/lab":            {"internal/spec", "internal/status", "internal/lab/load", "internal/lab/openstack"},
@@ -55,7 +56,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone", "internal/dns"}
+var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone", "internal/dns", "internal/certificate"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

@@ -48,6 +48,8 @@ type Agent struct {
 	check   *checkServer
 	web     *web.Server
 	reloads chan reloadRequest
+	// certificates has those of the VIPs.
+	certificates *keeper
 	// tried is closed once the first spec was in force or could not be.
 	tried chan struct{}
 
@@ -72,6 +74,7 @@ func New(opt Options) *Agent {
 		tried:    make(chan struct{}),
 		findings: map[string]status.Finding{},
 	}
+	a.certificates = newKeeper(opt.StateDir, opt.Controller, a.log.With("component", "certificates"))
 	a.check = &checkServer{log: a.log.With("component", "agent-check"), answer: a.checkAnswer}
 	a.haproxy = process.New(process.Options{
 		HAProxy:  opt.HAProxy,
@@ -145,7 +148,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket, first.spec)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
-	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchAnswers, a.watchScarcity, a.notify} {
+	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchAnswers, a.watchScarcity, a.notify} {
 		group.Go(func() error { part(ctx); return nil })
 	}
 	group.Go(func() error { a.configure(ctx, first); return nil })

@@ -20,6 +20,8 @@ type candidate struct {
 	// rejected says why the spec file itself is not this candidate: empty
 	// unless it is the last good one in place of a bad file.
 	rejected []status.Finding
+	// first says that nothing is in force before it.
+	first bool
 }
 
 // firstSpec gives the spec to begin with: that of the file, or, where the file
@@ -27,14 +29,14 @@ type candidate struct {
 func (a *Agent) firstSpec() (candidate, error) {
 	s, data, _, err := readSpec(a.opt.File, a.opt.Controller)
 	if err == nil {
-		return candidate{spec: s, data: data}, nil
+		return candidate{spec: s, data: data, first: true}, nil
 	}
 	last, lastData, _, lastErr := readSpec(lastGood(a.opt.StateDir), a.opt.Controller)
 	if lastErr != nil {
 		return candidate{}, err
 	}
 	a.log.Error("the spec is bad; starting with the last good one", "error", err, "last_good", lastGood(a.opt.StateDir))
-	return candidate{last, lastData, asFindings(a.opt.File, err)}, nil
+	return candidate{last, lastData, asFindings(a.opt.File, err), true}, nil
 }
 
 // setSpec records c as the spec in use.
@@ -49,6 +51,13 @@ func (a *Agent) setSpec(c candidate) {
 // force brings c into force in the order of design section 3: it was parsed;
 // it is rendered and checked by HAProxy, and only then is anything live touched.
 func (a *Agent) force(ctx context.Context, c candidate) (process.Result, error) {
+	events, err := a.certificates.prepare(c.spec, c.first)
+	if err != nil {
+		return process.Result{}, err
+	}
+	for _, e := range events {
+		a.journal.add(e)
+	}
 	applied, err := a.haproxy.Apply(ctx, haproxy.Render(c.spec, a.local(c.spec)))
 	if err != nil {
 		return applied, fmt.Errorf("apply the configuration of HAProxy: %w", err)
@@ -57,6 +66,7 @@ func (a *Agent) force(ctx context.Context, c candidate) (process.Result, error) 
 	if err := a.reconcileVIPs(ctx, c.spec); err != nil {
 		return applied, err
 	}
+	a.certificates.sweep(c.spec)
 	a.keepSpec(c.data)
 	return applied, nil
 }

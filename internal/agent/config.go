@@ -26,7 +26,7 @@ func (e *rejectedError) Error() string {
 		return e.file + " cannot be used"
 	}
 	first := e.findings[0].String()
-	if more := len(e.findings) - 1; more > 0 {
+	if more := len(e.findings) - 1; more > 0 && e.findings[0].Where.Line > 0 {
 		return fmt.Sprintf("%s (and %d more; holdfast validate -f %s lists them)", first, more, e.file)
 	}
 	return first
@@ -110,13 +110,15 @@ func lastGood(stateDir string) string { return filepath.Join(stateDir, "last-goo
 
 // writeAtomically puts data at path so that a reader, or a start after a crash,
 // finds the old bytes or the new ones and never a part.
-func writeAtomically(path string, data []byte) error {
+func writeAtomically(path string, data []byte) error { return writeWithMode(path, data, 0o640) }
+
+func writeWithMode(path string, data []byte, mode fs.FileMode) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	_, err = temp.Write(data)
-	err = errors.Join(err, temp.Chmod(0o640), temp.Sync(), temp.Close())
+	err = errors.Join(err, temp.Chmod(mode), temp.Sync(), temp.Close())
 	if err == nil {
 		err = os.Rename(temp.Name(), path)
 	}

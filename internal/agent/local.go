@@ -15,7 +15,7 @@ const haproxyUser = "haproxy"
 
 // local gives what of HAProxy's configuration is this host's own.
 func (a *Agent) local(s *spec.Spec) haproxy.Local {
-	l := haproxy.Local{RunDir: a.opt.RunDir, StateDir: a.opt.StateDir}
+	l := haproxy.Local{RunDir: a.opt.RunDir, StateDir: a.opt.StateDir, CA: systemCA()}
 	if err := canBecome(haproxyUser); err == "" {
 		l.User, l.Group = haproxyUser, haproxyUser
 	} else {
@@ -31,6 +31,17 @@ func (a *Agent) local(s *spec.Spec) haproxy.Local {
 		a.log.Warn("few open files are allowed, so few connections are; set LimitNOFILE= in the unit", "files", files, "maxconn", l.MaxConn)
 	}
 	return l
+}
+
+// systemCA gives the file of the authorities that this host trusts; "" where
+// it is in no place that is known.
+func systemCA() string {
+	for _, file := range []string{haproxy.SystemCA, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"} {
+		if _, err := os.Stat(file); err == nil {
+			return file
+		}
+	}
+	return ""
 }
 
 // canBecome says why a process started here cannot run as the user called

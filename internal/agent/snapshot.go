@@ -39,8 +39,11 @@ func (a *Agent) Snapshot() status.Snapshot {
 		snap.Cloud = s.Cloud
 	}
 	for _, o := range a.owners() {
-		snap.VIPs = append(snap.VIPs, o.status(a.opt.Controller))
+		v := o.status(a.opt.Controller)
+		v.Certificate = a.certificates.describe(v.Name)
+		snap.VIPs = append(snap.VIPs, v)
 	}
+	snap.Findings = append(snap.Findings, a.certificates.findings()...)
 	return snap
 }
 

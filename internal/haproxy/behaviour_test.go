@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -179,9 +178,7 @@ func TestForwardedHeaders(t *testing.T) {
 // the cookie is for TLS only.
 func TestTLS(t *testing.T) {
 	b := newBench(t, "ctl1", "ctl2")
-	file := filepath.Join(t.TempDir(), "tls.pem")
-	write(t, file, selfSigned(t))
-	b.spec.VIPs[0].TLS = &spec.TLS{Certificate: file}
+	b.spec.VIPs[0].TLS = &spec.TLS{}
 	b.service().Affinity = spec.AffinityCookie
 	r := b.start(1).get("/")
 	if r.code != 200 || r.proto != "HTTP/2.0" || !strings.Contains(r.Get("Set-Cookie"), "; Secure") {

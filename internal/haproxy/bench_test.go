@@ -89,7 +89,13 @@ func (b *bench) start(vip int) *balancer {
 	x := &balancer{bench: b, vip: b.addr(vip), run: b.t.TempDir()}
 	write(b.t, filepath.Join(x.run, haproxy.StateFile), []byte(haproxy.EmptyState))
 	cfg := filepath.Join(x.run, "haproxy.cfg")
-	write(b.t, cfg, haproxy.Render(&s, haproxy.Local{RunDir: x.run, MaxConn: 500}))
+	write(b.t, cfg, haproxy.Render(&s, haproxy.Local{RunDir: x.run, StateDir: x.run, MaxConn: 500}))
+	if s.VIPs[0].TLS != nil {
+		if err := os.Mkdir(filepath.Join(x.run, "tls"), 0o700); err != nil {
+			b.t.Fatal(err)
+		}
+		write(b.t, haproxy.CertificateFile(x.run, s.VIPs[0].Name), selfSigned(b.t))
+	}
 	cmd := exec.Command("haproxy", "-db", "-f", cfg)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said

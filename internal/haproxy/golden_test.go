@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -80,11 +81,9 @@ func check(t *testing.T, cfg []byte) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, haproxy.StateFile), []byte(haproxy.EmptyState))
 	text := strings.ReplaceAll(string(cfg), "/run/holdfast/", dir+"/")
-	if strings.Contains(text, "ssl crt") {
+	if strings.Contains(text, " ssl ") {
 		write(t, filepath.Join(dir, "tls.pem"), selfSigned(t))
-		for _, name := range []string{"api", "public"} {
-			text = strings.ReplaceAll(text, "/etc/holdfast/tls/"+name+".pem", filepath.Join(dir, "tls.pem"))
-		}
+		text = regexp.MustCompile(`(crt|ca-file) \S+`).ReplaceAllString(text, "$1 "+filepath.Join(dir, "tls.pem"))
 	}
 	file := filepath.Join(dir, "haproxy.cfg")
 	write(t, file, []byte(text))

@@ -9,6 +9,7 @@ package haproxy
 
 import (
 	"hash/fnv"
+	"path"
 	"strings"
 
 	"holdfast/internal/spec"
@@ -33,6 +34,15 @@ const (
 // ConfigFile is the configuration's name, in Local.StateDir.
 const ConfigFile = "haproxy.cfg"
 
+// CertificateFile gives the path of the file with the certificate of the VIP
+// called vip, its chain and its key, which HAProxy reads. The agent makes it.
+func CertificateFile(stateDir, vip string) string {
+	return path.Join(stateDir, "tls", proxyName(vip)+".pem")
+}
+
+// SystemCA is where Debian and Ubuntu have the authorities that the system trusts.
+const SystemCA = "/etc/ssl/certs/ca-certificates.crt"
+
 // Local is what the configuration takes from the host it is for. All else is
 // the same on every controller.
 type Local struct {
@@ -43,6 +53,8 @@ type Local struct {
 	// MaxConn is the most client connections at once; see MaxConn. 0: what
 	// fits DefaultNoFile.
 	MaxConn int
+	// CA is the file of the authorities that the system trusts. Empty: SystemCA.
+	CA string
 }
 
 // FrontendName gives the name of the frontend of service s on the i-th address

@@ -34,6 +34,9 @@ func listeners(s *spec.Spec) int {
 	n := 0
 	for _, v := range s.VIPs {
 		n += len(v.Addresses) * len(s.Services)
+		if v.TLS != nil && v.TLS.Redirect != 0 {
+			n += len(v.Addresses)
+		}
 	}
 	return n
 }

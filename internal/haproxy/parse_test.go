@@ -367,3 +367,15 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+func TestParseFingerprint(t *testing.T) {
+	reply := "Filename: /c.pem\nStatus: Used\nAlgorithm: EC256\nSHA1 FingerPrint: 6BB103F519588B9D2473F27D425DAE23657BA4D7\nSubject: /CN=b\n"
+	if got, err := haproxy.ParseFingerprint([]byte(reply)); got != "6BB103F519588B9D2473F27D425DAE23657BA4D7" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, bad := range []string{"", "Filename: /c.pem\nStatus: Empty\n", "SHA1 FingerPrint: \n"} {
+		if got, err := haproxy.ParseFingerprint([]byte(bad)); err == nil {
+			t.Errorf("%q: %q, want an error", bad, got)
+		}
+	}
+}

@@ -42,10 +42,10 @@ func Render(s *spec.Spec, l Local) []byte {
 	w.header(s, l)
 	w.global(s, l)
 	w.defaults(s, spec.HTTP)
-	w.proxies(s, spec.HTTP)
+	w.proxies(s, spec.HTTP, l)
 	if hasMode(s, spec.TCP) {
 		w.defaults(s, spec.TCP)
-		w.proxies(s, spec.TCP)
+		w.proxies(s, spec.TCP, l)
 	}
 	return w.Bytes()
 }
@@ -121,12 +121,7 @@ func (w *writer) global(s *spec.Spec, l Local) {
 	w.line("server-state-file", word(path.Join(l.RunDir, StateFile)))
 	w.comment("Checks of many services of one host do not fall together.")
 	w.line("spread-checks 5")
-	if hasTLS(s) {
-		w.comment("TLS 1.2 and later; ciphers by the system's policy. No tickets: they would need keys",
-			"shared between controllers.")
-		w.line("ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets")
-		w.line("tune.ssl.default-dh-param 2048")
-	}
+	w.tlsDefaults(s)
 }
 
 // defaults writes the defaults section of all proxies of mode.
@@ -284,13 +279,4 @@ func modeOf(svc spec.Service) spec.Mode {
 		return spec.TCP
 	}
 	return spec.HTTP
-}
-
-func hasTLS(s *spec.Spec) bool {
-	for _, v := range s.VIPs {
-		if v.TLS != nil {
-			return true
-		}
-	}
-	return false
 }

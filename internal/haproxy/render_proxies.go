@@ -12,21 +12,24 @@ import (
 )
 
 // proxies writes the frontends and backends of the services of mode.
-func (w *writer) proxies(s *spec.Spec, mode spec.Mode) {
+func (w *writer) proxies(s *spec.Spec, mode spec.Mode, l Local) {
 	w.frontendBanner(mode)
 	for _, v := range s.VIPs {
 		for i := range v.Addresses {
 			for _, svc := range s.Services {
 				if modeOf(svc) == mode {
-					w.frontend(v, i, svc)
+					w.frontend(v, i, svc, l.StateDir)
 				}
 			}
 		}
 	}
+	if mode == spec.HTTP {
+		w.redirects(s)
+	}
 	w.backendBanner(mode)
 	for _, svc := range s.Services {
 		if modeOf(svc) == mode {
-			w.backend(s, svc)
+			w.backend(s, svc, l)
 		}
 	}
 }
@@ -43,10 +46,11 @@ func (w *writer) frontendBanner(mode spec.Mode) {
 	w.WriteString("# prefers it to X-Forwarded-*, and does not understand its quotes.\n")
 }
 
-// frontend writes the frontend of svc on the i-th address of v.
-func (w *writer) frontend(v spec.VIP, i int, svc spec.Service) {
+// frontend writes the frontend of svc on the i-th address of v, whose
+// certificate is kept in stateDir.
+func (w *writer) frontend(v spec.VIP, i int, svc spec.Service, stateDir string) {
 	w.section("frontend", FrontendName(v, i, svc))
-	w.line(bindWords(v, i, svc)...)
+	w.line(bindWords(v, i, svc, stateDir)...)
 	if svc.Timeout.Client > 0 {
 		w.line("timeout client", duration(svc.Timeout.Client))
 	}
@@ -57,17 +61,13 @@ func (w *writer) frontend(v spec.VIP, i int, svc spec.Service) {
 	w.line("default_backend", BackendName(svc))
 }
 
-func bindWords(v spec.VIP, i int, svc spec.Service) []string {
+func bindWords(v spec.VIP, i int, svc spec.Service, stateDir string) []string {
 	at := netip.AddrPortFrom(v.Addresses[i].Addr().Unmap(), uint16(svc.Port))
 	words := []string{"bind", at.String(), "transparent"}
 	if v.TLS == nil {
 		return words
 	}
-	words = append(words, "ssl crt", word(v.TLS.Certificate))
-	if modeOf(svc) == spec.HTTP {
-		words = append(words, "alpn h2,http/1.1")
-	}
-	return words
+	return append(words, bindTLS(v, svc, stateDir)...)
 }
 
 // Names of headers that tell where a request comes from, in any spelling that
@@ -100,6 +100,7 @@ func (w *writer) frontendRules(v spec.VIP, svc spec.Service) {
 	w.line("http-request set-header X-Forwarded-Proto", proto)
 	w.line("http-request set-header X-Forwarded-Host %[req.hdr(Host)]")
 	w.line("http-request set-header X-Forwarded-Port %[dst_port]")
+	w.hsts(v)
 }
 
 func (w *writer) backendBanner(mode spec.Mode) {
@@ -118,7 +119,7 @@ func (w *writer) backendBanner(mode spec.Mode) {
 	w.WriteString("# are up, down or drained as those of the first are, and not checked again.\n")
 }
 
-func (w *writer) backend(s *spec.Spec, svc spec.Service) {
+func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	w.section("backend", BackendName(svc))
 	w.balance(s, svc)
 	w.check(s, svc)
@@ -134,10 +135,10 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service) {
 		if controllers[h.Address] {
 			agent = agentCheck(s, svc, h)
 		}
-		w.server(svc, h, ids[h.Name], agent)
+		w.server(svc, h, ids[h.Name], l, agent)
 	}
 	if modeOf(svc) == spec.HTTP {
-		w.onceBackend(s, svc, ids)
+		w.onceBackend(s, svc, ids, l)
 	}
 }
 
@@ -148,7 +149,7 @@ const repeatable = "{ method GET HEAD OPTIONS } !{ req.fhdr(Content-Length) -m f
 
 // onceBackend writes the backend of the requests of svc that must not be lost
 // on a connection that its host was about to close.
-func (w *writer) onceBackend(s *spec.Spec, svc spec.Service, ids map[string]int) {
+func (w *writer) onceBackend(s *spec.Spec, svc spec.Service, ids map[string]int, l Local) {
 	w.section("backend", OnceName(svc))
 	w.balance(s, svc)
 	w.line("option http-server-close")
@@ -156,7 +157,7 @@ func (w *writer) onceBackend(s *spec.Spec, svc spec.Service, ids map[string]int)
 	w.backendRules(svc)
 	w.backendTimeouts(svc.Timeout)
 	for _, h := range svc.Hosts {
-		w.server(svc, h, ids[h.Name], "no-check track "+BackendName(svc)+"/"+ServerName(h))
+		w.server(svc, h, ids[h.Name], l, "no-check track "+BackendName(svc)+"/"+ServerName(h))
 	}
 }
 
@@ -298,14 +299,14 @@ func agentCheck(s *spec.Spec, svc spec.Service, h spec.Host) string {
 }
 
 // server writes the line of host h of svc, with more words at its end.
-func (w *writer) server(svc spec.Service, h spec.Host, id int, more string) {
-	name := ServerName(h)
+func (w *writer) server(svc spec.Service, h spec.Host, id int, l Local, more string) {
 	words := []string{
-		"server", name, netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(id),
+		"server", ServerName(h), netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(id),
 	}
 	if modeOf(svc) == spec.HTTP && svc.Affinity == spec.AffinityCookie {
 		words = append(words, "cookie", cookieValue(svc, h))
 	}
+	words = append(words, hostTLS(svc, h, l)...)
 	if more != "" {
 		words = append(words, more)
 	}

@@ -35,6 +35,9 @@ func (d Dir) ownCertificates(s *spec.Spec, data []byte, tell func(string)) ([]by
 			return nil, fmt.Errorf("make a certificate for VIP %s: %w", v.Name, err)
 		}
 		data = bytes.ReplaceAll(data, []byte(v.TLS.Certificate), []byte(own))
+		if v.TLS.Key != "" { // it is in the same file
+			data = bytes.ReplaceAll(data, []byte(v.TLS.Key), []byte(own))
+		}
 		if tell != nil {
 			tell(fmt.Sprintf("%s is not on this machine: VIP %s has a certificate of the lab's own", v.TLS.Certificate, v.Name))
 		}

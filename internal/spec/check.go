@@ -36,6 +36,7 @@ func (c *checker) check() {
 	c.checkVIPs()
 	c.checkServices()
 	c.checkPorts()
+	c.checkTLS()
 	c.checkNames()
 }
 

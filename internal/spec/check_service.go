@@ -129,6 +129,7 @@ func (c *checker) buildService(raw rawService, s *Spec) Service {
 		Check:         c.buildCheck(raw),
 		Affinity:      c.affinityOf(raw),
 		KeepForwarded: known.KeepForwarded,
+		TLS:           HostTLS{Mode: Reencryption(raw.tls.v), CA: raw.ca.v, ServerName: raw.serverName.v},
 	}
 	svc.Port, _ = c.portOf(raw)
 	svc.Types = slices.Clone(known.Types)

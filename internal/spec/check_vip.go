@@ -220,8 +220,14 @@ func (v rawVIP) build() VIP {
 	for _, e := range v.served() {
 		vip.Endpoints = append(vip.Endpoints, e.v)
 	}
-	if v.tls != nil {
-		vip.TLS = &TLS{Certificate: v.certificate.v}
+	if v.tls.node != nil {
+		vip.TLS = &TLS{
+			Certificate: v.tls.certificate.v,
+			Key:         v.tls.key.v,
+			MinVersion:  v.tls.minVersion.or("1.2"),
+			HSTS:        v.tls.hsts.v,
+			Redirect:    v.tls.redirect.v,
+		}
 	}
 	return vip
 }

@@ -56,7 +56,7 @@ func TestDesignExample(t *testing.T) {
 		Device:    spec.Direct,
 		Endpoints: []string{"public", "internal", "admin"},
 		VRRP:      spec.VRRP{RouterID: 51, Interval: 100 * time.Millisecond, Peers: spec.Unicast, Checksum: spec.ChecksumRFC},
-		TLS:       &spec.TLS{Certificate: "/etc/holdfast/tls/api.pem"},
+		TLS:       &spec.TLS{Certificate: "/etc/holdfast/tls/api.pem", MinVersion: "1.2"},
 	}}
 	if diff := cmp.Diff(wantVIPs, s.VIPs, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("vips: %s", diff)

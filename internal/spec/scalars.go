@@ -155,6 +155,34 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
+// maxPeriod bounds a time in days: ten years.
+const maxPeriod = 3650 * 24 * time.Hour
+
+// period reads a time that may be in days, "365d", in whole seconds.
+func (d *decoder) period(v value) item[time.Duration] {
+	s, ok := d.scalar(v)
+	if !ok {
+		return bad[time.Duration](v)
+	}
+	t, err := time.ParseDuration(s)
+	if days, inDays := strings.CutSuffix(s, "d"); inDays {
+		var n int
+		n, err = strconv.Atoi(days)
+		t = time.Duration(min(max(n, 0), 100_000)) * 24 * time.Hour
+	}
+	switch {
+	case err != nil || isNumber(s):
+		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is not a time", v.path, quote(s)), "write a number with its unit, like 365d, 24h or 300s")
+	case t < time.Second || t%time.Second != 0:
+		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is not in whole seconds above 0", v.path, s), "write a time like 365d, or leave it out for none")
+	case t > maxPeriod:
+		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is more than ten years", v.path, s), "write at most 3650d")
+	default:
+		return good(v, t)
+	}
+	return bad[time.Duration](v)
+}
+
 // The range of a VRRP interval: 12 bits of centiseconds, 0 not allowed (RFC 9568
 // section 5.2.7).
 const (

@@ -30,8 +30,14 @@ type (
 		device                item[string]
 		endpoints             rawList[item[string]]
 		vrrp                  rawVRRP
-		tls                   *yaml.Node // nil: none
-		certificate           item[string]
+		tls                   rawTLS
+	}
+	rawTLS struct {
+		node             *yaml.Node // nil: none
+		certificate, key item[string]
+		minVersion       item[string]
+		hsts             item[time.Duration]
+		redirect         item[int]
 	}
 	rawVRRP struct {
 		routerID        item[int]
@@ -54,6 +60,8 @@ type (
 		mode, affinity item[string]
 		check          rawCheck
 		timeout        rawTimeout
+		tls, ca        item[string]
+		serverName     item[string]
 		hosts          rawList[rawHost]
 	}
 	rawCheck struct {
@@ -150,8 +158,8 @@ func vipFields() []field[rawVIP] {
 			func(d *decoder, v value, r *rawVIP) { mapping(d, v, vrrpFields(), &r.vrrp) }},
 		{"tls", false, "how TLS is terminated", "{certificate: /etc/holdfast/tls/api.pem}",
 			func(d *decoder, v value, r *rawVIP) {
-				r.tls = v.node
-				mapping(d, v, tlsFields(), r)
+				r.tls.node = v.node
+				mapping(d, v, tlsFields(), &r.tls)
 			}},
 	}
 }
@@ -176,11 +184,31 @@ func vrrpFields() []field[rawVRRP] {
 	}
 }
 
-func tlsFields() []field[rawVIP] {
-	return []field[rawVIP]{
+func tlsFields() []field[rawTLS] {
+	return []field[rawTLS]{
 		{"certificate", true, "the file of the certificate, its chain and its key", "/etc/holdfast/tls/api.pem",
-			func(d *decoder, v value, r *rawVIP) { r.certificate = d.filePath(v) }},
+			func(d *decoder, v value, r *rawTLS) { r.certificate = d.filePath(v) }},
+		{"key", false, "the file of the key, when it has one of its own", "/etc/holdfast/tls/api.key",
+			func(d *decoder, v value, r *rawTLS) { r.key = d.filePath(v) }},
+		{"min_version", false, "1.2 or 1.3", "1.3",
+			func(d *decoder, v value, r *rawTLS) { r.minVersion = d.choice(v, "1.2", "1.3") }},
+		{"hsts", false, "how long browsers are to come by TLS only", "365d",
+			func(d *decoder, v value, r *rawTLS) { r.hsts = d.period(v) }},
+		{"redirect", false, "true, for port 80, or another port whose plain HTTP leads to https", "true",
+			func(d *decoder, v value, r *rawTLS) { r.redirect = d.redirect(v) }},
 	}
+}
+
+// redirect reads a port, true for the usual one, or false for none.
+func (d *decoder) redirect(v value) item[int] {
+	if v.node.Tag != "!!bool" {
+		return d.port(v)
+	}
+	on := d.boolean(v)
+	if on.v {
+		return good(v, plainPort)
+	}
+	return item[int]{node: v.node, ok: on.ok}
 }
 
 const hostHint = `write a mapping, as in "{name: ctl1, address: 10.64.20.13}"`
@@ -253,6 +281,14 @@ func serviceFields() []field[rawService] {
 			func(d *decoder, v value, r *rawService) { mapping(d, v, checkFields(), &r.check) }},
 		{"timeout", false, "timeouts", "{server: 60s}",
 			func(d *decoder, v value, r *rawService) { mapping(d, v, timeoutFields(), &r.timeout) }},
+		{"tls", false, "verify or insecure", "verify",
+			func(d *decoder, v value, r *rawService) {
+				r.tls = d.choice(v, string(VerifyHosts), string(InsecureHosts))
+			}},
+		{"ca", false, "the file of the authorities that sign the hosts' certificates", "/etc/holdfast/tls/ca.pem",
+			func(d *decoder, v value, r *rawService) { r.ca = d.filePath(v) }},
+		{"server_name", false, "the DNS name in the hosts' certificates", "internal.example.org",
+			func(d *decoder, v value, r *rawService) { r.serverName = d.hostname(v) }},
 		{"hosts", false, "a list of the hosts where it runs", "[{name: ns1, address: 10.64.20.23}, ...]",
 			func(d *decoder, v value, r *rawService) {
 				r.hosts = each(d, v, hostHint, func(e value) rawHost { return d.rawHost(e, hostFields()) })

@@ -75,7 +75,34 @@ const (
 
 // TLS terminates TLS on a VIP.
 type TLS struct {
-	Certificate string // path of a PEM file: certificate, chain and key
+	Certificate string // path of a PEM file: certificate, chain, and key unless Key has it
+	Key         string // path of a PEM file with the key; empty: it is in Certificate
+	// MinVersion is the oldest version of TLS that clients may speak: "1.2" or "1.3".
+	MinVersion string
+	// HSTS is how long browsers are told to come by TLS only (RFC 6797), in
+	// whole seconds; 0: they are told nothing.
+	HSTS time.Duration
+	// Redirect is the port whose plain HTTP leads to https on port 443; 0: none.
+	Redirect int
+}
+
+// Reencryption says how HAProxy speaks to the hosts of a service.
+type Reencryption string
+
+// The ways to speak to hosts.
+const (
+	PlainHosts    Reencryption = ""         // without TLS
+	VerifyHosts   Reencryption = "verify"   // with TLS; their certificates are checked
+	InsecureHosts Reencryption = "insecure" // with TLS; their certificates are not
+)
+
+// HostTLS is the TLS that a service's hosts speak themselves.
+type HostTLS struct {
+	Mode Reencryption
+	CA   string // path of a PEM file of the authorities to trust; empty: the system's
+	// ServerName is the name in the hosts' certificates, and is sent to them
+	// (RFC 6066 section 3); empty: the name of each host.
+	ServerName string
 }
 
 // A Controller is a host with an agent and an HAProxy.
@@ -118,6 +145,7 @@ type Service struct {
 	Check    Check
 	Affinity Affinity
 	Timeout  Timeout
+	TLS      HostTLS
 	Hosts    []Host // at least one; the controllers, unless the file has others
 	// SafePosts has the paths whose POST may be repeated after it was sent,
 	// as the catalog says: "/v3/auth/tokens". "*" stands for any one segment.

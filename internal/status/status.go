@@ -181,6 +181,21 @@ type VIP struct {
 	AdvertsSeen uint64 `json:"adverts_seen"`
 	// Rejected counts adverts that were dropped, by reason.
 	Rejected map[string]uint64 `json:"rejected,omitempty"`
+	// Certificate is what clients of the VIP get to see; nil without TLS.
+	Certificate *Certificate `json:"certificate,omitempty"`
+}
+
+// Certificate tells of the TLS certificate of a VIP.
+type Certificate struct {
+	File      string    `json:"file"`  // that the spec names
+	Names     []string  `json:"names"` // DNS names and addresses that it is for
+	Issuer    string    `json:"issuer"`
+	NotBefore time.Time `json:"not_before"`
+	// NotAfter is when it ends, or the first certificate of its chain.
+	NotAfter    time.Time `json:"not_after"`
+	Fingerprint string    `json:"fingerprint"` // SHA-256 in lower case hex digits
+	// Refused reports whether File has another one now, which is not used.
+	Refused bool `json:"refused"`
 }
 
 // ServiceState is the condition of one service, or of one host of it.

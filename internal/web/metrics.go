@@ -43,6 +43,7 @@ type descriptions struct {
 	haproxyRestarts, haproxyReloads, haproxyConnections   *prometheus.Desc
 	vipState, vipSince, vipPresent, vipPriority           *prometheus.Desc
 	vipTransitions, advertsSent, advertsSeen, advertsDrop *prometheus.Desc
+	certificateEnd, certificateRefused                    *prometheus.Desc
 	serviceState, serviceHosts                            *prometheus.Desc
 	hostUp, hostDrained, hostSince, hostSessions          *prometheus.Desc
 	findings                                              *prometheus.Desc
@@ -78,6 +79,9 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 		advertsSeen:    d("vip_adverts_received_total", "VRRP adverts received and accepted.", "vip"),
 		advertsDrop:    d("vip_adverts_rejected_total", "VRRP adverts received and dropped, by reason.", "vip", "reason"),
 
+		certificateEnd:     d("certificate_expiry_timestamp_seconds", "When the certificate of the VIP ends, or the first of its chain, in Unix time.", "vip"),
+		certificateRefused: d("certificate_refused", "1 when the file of the VIP's certificate has one that was refused, and the one before it is in use.", "vip"),
+
 		serviceState: d("service_state", "1 for the state that the service is in as this HAProxy sees it, 0 for the others.", "service", "state"),
 		serviceHosts: d("service_hosts", "Hosts of the service in each state as this HAProxy sees them.", "service", "state"),
 		hostUp:       d("service_host_up", "1 when the host's health check passes and it is not drained.", host...),
@@ -96,6 +100,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		d.info, d.started, d.taken, d.configInfo, d.configLoaded, d.configRejected,
 		d.haproxyInfo, d.haproxyState, d.haproxySince, d.haproxyRestarts, d.haproxyReloads, d.haproxyConnections,
 		d.vipState, d.vipSince, d.vipPresent, d.vipPriority, d.vipTransitions, d.advertsSent, d.advertsSeen, d.advertsDrop,
+		d.certificateEnd, d.certificateRefused,
 		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.findings,
 	} {
 		ch <- desc
@@ -186,6 +191,10 @@ func (c *collector) vip(out emitter, v status.VIP) {
 	out.counter(c.desc.advertsSeen, float64(v.AdvertsSeen), v.Name)
 	for reason, n := range v.Rejected {
 		out.counter(c.desc.advertsDrop, float64(n), v.Name, reason)
+	}
+	if v.Certificate != nil {
+		out.time(c.desc.certificateEnd, v.Certificate.NotAfter, v.Name)
+		out.gauge(c.desc.certificateRefused, one(v.Certificate.Refused), v.Name)
 	}
 }
 

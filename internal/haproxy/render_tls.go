@@ -1,0 +1,112 @@
+package haproxy
+
+import (
+	"cmp"
+	"net/netip"
+	"strings"
+	"time"
+
+	"holdfast/internal/spec"
+)
+
+// Mozilla's intermediate profile ("Security/Server Side TLS", version 5.7),
+// without its suites of finite-field Diffie-Hellman: every client that can do
+// those can do the others, and they are the ones that a stranger can use to keep
+// the processor busy (CVE-2002-20001).
+const (
+	tlsCiphers = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:" +
+		"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+	tlsSuites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256" // of TLS 1.3
+	tlsCurves = "X25519:prime256v1:secp384r1"
+)
+
+// tlsDefaults writes the settings of all TLS, towards clients and hosts.
+func (w *writer) tlsDefaults(s *spec.Spec) {
+	if hasTLS(s) {
+		w.comment("Mozilla's intermediate profile without finite-field Diffie-Hellman. No tickets: they would",
+			"need keys shared between controllers.")
+		w.line("ssl-default-bind-options prefer-client-ciphers ssl-min-ver TLSv1.2 no-tls-tickets")
+		w.line("ssl-default-bind-ciphers", tlsCiphers)
+		w.line("ssl-default-bind-ciphersuites", tlsSuites)
+	}
+	if hasHostTLS(s) {
+		w.comment("The same towards hosts that speak TLS.")
+		w.line("ssl-default-server-options ssl-min-ver TLSv1.2 no-tls-tickets")
+		w.line("ssl-default-server-ciphers", tlsCiphers)
+		w.line("ssl-default-server-ciphersuites", tlsSuites)
+	}
+}
+
+// bindTLS gives the words of a bind line for TLS on v. The certificate is the
+// agent's copy of the one that the spec names: one that was checked.
+func bindTLS(v spec.VIP, svc spec.Service, stateDir string) []string {
+	words := []string{"ssl crt", word(CertificateFile(stateDir, v.Name)), "curves", tlsCurves}
+	if v.TLS.MinVersion == "1.3" {
+		words = append(words, "ssl-min-ver TLSv1.3")
+	}
+	if modeOf(svc) == spec.HTTP {
+		words = append(words, "alpn h2,http/1.1")
+	}
+	return words
+}
+
+// hsts tells browsers to come to v by TLS only, with every answer, HAProxy's own too.
+func (w *writer) hsts(v spec.VIP) {
+	if v.TLS != nil && v.TLS.HSTS > 0 {
+		w.line("http-after-response set-header Strict-Transport-Security max-age=" + itoa(int(v.TLS.HSTS/time.Second)))
+	}
+}
+
+// redirects writes the frontends whose plain HTTP leads to https. They lead to
+// the name of the VIP, not to what the client calls it: that may be anything.
+func (w *writer) redirects(s *spec.Spec) {
+	first := true
+	for _, v := range s.VIPs {
+		if v.TLS == nil || v.TLS.Redirect == 0 {
+			continue
+		}
+		if first {
+			w.banner("Plain HTTP that leads to https.")
+			first = false
+		}
+		for i, a := range v.Addresses {
+			at := netip.AddrPortFrom(a.Addr().Unmap(), uint16(v.TLS.Redirect))
+			// No service has a ":" in its name.
+			w.section("frontend", strings.TrimSuffix(FrontendName(v, i, spec.Service{}), "-")+":redirect")
+			w.line("bind", at.String(), "transparent")
+			w.line("http-request redirect prefix", word("https://"+v.Hostname), "code 301")
+		}
+	}
+}
+
+// hostTLS gives the words of a server line for the TLS that h speaks. Health
+// checks use it, too.
+func hostTLS(svc spec.Service, h spec.Host, l Local) []string {
+	if svc.TLS.Mode == spec.PlainHosts {
+		return nil
+	}
+	name := cmp.Or(svc.TLS.ServerName, h.Name)
+	words := []string{"ssl sni", word("str(" + name + ")"), "check-sni", word(name)}
+	if svc.TLS.Mode == spec.InsecureHosts {
+		return append(words, "verify none")
+	}
+	return append(words, "verify required verifyhost", word(name), "ca-file", word(cmp.Or(svc.TLS.CA, l.CA, SystemCA)))
+}
+
+func hasTLS(s *spec.Spec) bool {
+	for _, v := range s.VIPs {
+		if v.TLS != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func hasHostTLS(s *spec.Spec) bool {
+	for _, svc := range s.Services {
+		if svc.TLS.Mode != spec.PlainHosts {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,59 @@
+package spec
+
+import "fmt"
+
+// The usual ports of HTTP and HTTPS.
+const (
+	plainPort  = 80
+	securePort = 443
+)
+
+// checkTLS finds what of TLS does not go together.
+func (c *checker) checkTLS() {
+	ports := map[int]rawService{}
+	for _, s := range c.raw.services.all {
+		c.checkHostTLS(s)
+		if p, _ := c.portOf(s); p != 0 {
+			ports[p] = s
+		}
+	}
+	for _, v := range c.raw.vips.all {
+		c.checkRedirect(v, ports)
+	}
+}
+
+// checkHostTLS finds settings of the hosts' TLS that mean nothing.
+func (c *checker) checkHostTLS(s rawService) {
+	mode := Reencryption(s.tls.or(""))
+	if s.tls.given() && !s.tls.ok {
+		return
+	}
+	if s.ca.given() && mode != VerifyHosts {
+		c.fail("host-tls", s.ca.node, fmt.Sprintf("service %s has a ca, and the certificates of its hosts are not checked", s.name.v), `write "tls: verify" beside it, or remove ca`)
+	}
+	if s.serverName.given() && mode == PlainHosts {
+		c.fail("host-tls", s.serverName.node, fmt.Sprintf("service %s has a server_name, and its hosts are spoken to without TLS", s.name.v), `write "tls: verify" beside it, or remove server_name`)
+	}
+	if mode == InsecureHosts {
+		c.warn("host-tls", s.tls.node, fmt.Sprintf("nothing tells the hosts of service %s from others: their certificates are not checked", s.name.v), `write "tls: verify", with the file of their authority as "ca"`)
+	}
+}
+
+// checkRedirect finds a redirect whose port is taken, or that leads nowhere.
+func (c *checker) checkRedirect(v rawVIP, ports map[int]rawService) {
+	r := v.tls.redirect
+	if !r.ok || r.v == 0 {
+		return
+	}
+	if s, taken := ports[r.v]; taken {
+		c.fail("redirect-port", r.node, fmt.Sprintf("%s.tls.redirect wants port %d, which service %s has (line %d)", v.at.path, r.v, s.name.v, s.key.Line), "write a port that no service has, or remove redirect")
+		return
+	}
+	if a := c.raw.agent; r.v == a.port.or(defaultPort) || r.v == a.checkPort.or(defaultCheckPort) {
+		c.fail("port-clash", r.node, fmt.Sprintf("port %d of %s.tls.redirect is the agents' own", r.v, v.at.path), "write another port")
+		return
+	}
+	if s, is := ports[securePort]; !is || c.modeOf(s) != HTTP {
+		c.fail("redirect-target", r.node, fmt.Sprintf("%s.tls.redirect leads to https on port %d, and no http service has that", v.at.path, securePort), fmt.Sprintf(`give the service that it is for "port: %d", or remove redirect`, securePort))
+	}
+}
