@@ -16,10 +16,10 @@ TOOL     := $(GO) tool -modfile=tools.mod
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check race demo lab bench lint fuzz install deps clean
+.PHONY: help build test test-openstack check race demo lab bench lint fuzz install deps clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build bin/holdfast
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -ldflags='-s -w' -o bin/holdfast ./cmd/holdfast
@@ -27,6 +27,9 @@ build: ## Build bin/holdfast
 # One package after the other: the lab's clouds want the machine to themselves.
 test: deps build check ## Run every test, as root where one needs it
 	$(GO) test -p 1 -count=1 -timeout=12m -exec=$(abspath $(ROOT)) -run='$(RUN)' ./...
+
+test-openstack: ## Run the tests against real Keystone and Glance (Debian 12), installed when missing
+	test/openstack/run.sh
 
 check:
 	@unformatted=$$(gofmt -l cmd internal packaging *.go) && [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted"; exit 1; }
@@ -42,8 +45,8 @@ demo: deps build ## Break one thing after the other in a cloud of three controll
 lab: deps build ## The same cloud, left up to play with
 	bin/holdfast lab up
 
-bench: deps build ## Measure every fault of the lab, beside HAProxy with keepalived
-	bin/holdfast lab bench
+bench: deps build ## Measure every fault of the lab, beside HAProxy with keepalived, into docs/benchmarks (15 minutes)
+	bin/holdfast lab bench --save docs/benchmarks
 
 lint: check ## golangci-lint, known vulnerabilities, go.mod
 	$(GOLANGCI) run

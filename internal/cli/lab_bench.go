@@ -59,7 +59,7 @@ come back by itself, or if memory or descriptors have grown.`,
 	flags.StringVar(&f.html, "html", "", "write a page with the timelines to this file")
 	flags.StringVar(&f.save, "save", "", "write latest.md, latest.html and latest.json to this directory")
 	flags.DurationVar(&f.last, "chaos", 0, "do random faults for so long instead: 30m")
-	flags.StringVar(&f.logs, "logs", "", "keep the logs of a chaos that broke something in this directory")
+	flags.StringVar(&f.logs, "logs", "", "keep what the labs' nodes wrote in this directory; of chaos, if something broke")
 	return cmd
 }
 
@@ -117,6 +117,7 @@ func (a *app) bench(ctx context.Context, f benchFlags) error {
 		f.opt.Only = append(f.opt.Only, bench.System(s))
 	}
 	begin := time.Now()
+	f.opt.Logs = f.logs
 	f.opt.Progress = func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) }
 	report, err := bench.Run(ctx, f.opt)
 	if report == nil {

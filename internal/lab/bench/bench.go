@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +40,7 @@ type Options struct {
 	Rate   float64  // requests a second; 200 when 0
 	Seed   uint64   // of the order of the faults in each run
 	Binary string   // that the labs run; this process's own when empty
+	Logs   string   // a directory for all that the labs' nodes wrote; not kept when empty
 	// Progress is told what was measured, a line at a time.
 	Progress func(string)
 }
@@ -133,7 +135,7 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 // run builds the labs and measures every system.
 func (b *bench) run(ctx context.Context) (err error) {
 	var beds []*testbed
-	defer func() { err = errors.Join(err, closeAll(beds)) }()
+	defer func() { err = errors.Join(err, b.keepLogs(beds), closeAll(beds)) }()
 	for _, s := range b.opt.Only {
 		t, bedErr := newTestbed(s, b.opt.Binary)
 		if bedErr == nil {
@@ -157,6 +159,21 @@ func (b *bench) run(ctx context.Context) (err error) {
 	}
 	working.Wait()
 	return context.Cause(ctx)
+}
+
+// keepLogs keeps what the labs' nodes wrote, if that is wanted.
+func (b *bench) keepLogs(beds []*testbed) error {
+	if b.opt.Logs == "" {
+		return nil
+	}
+	var err error
+	for _, t := range beds {
+		if t.lab != nil {
+			_, keepErr := keepLogs(t.dir(), filepath.Join(b.opt.Logs, string(t.system)))
+			err = errors.Join(err, keepErr)
+		}
+	}
+	return err
 }
 
 func closeAll(beds []*testbed) error {

@@ -131,10 +131,22 @@ func TestMeasure(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := measure(tt.records, watched, tt.moved, spacing, tt.first)
-			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Measure{}, "Noise")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestNoise looks at the time before the fault, and at no other.
+func TestNoise(t *testing.T) {
+	for _, tt := range []struct{ silent, back, want time.Duration }{
+		{-700 * msec, -600 * msec, 110 * msec}, {100 * msec, 900 * msec, 10 * msec}, {-950 * msec, -900 * msec, 10 * msec},
+	} {
+		records := steady(-time.Second, 2500*msec, tt.silent, tt.back)
+		if got := measure(records, watched, lab.Takeover{Taken: -1}, spacing, true).Noise; got != tt.want {
+			t.Errorf("silent from %v to %v: noise %v, want %v", tt.silent, tt.back, got, tt.want)
+		}
 	}
 }
 
@@ -153,10 +165,13 @@ func TestJudge(t *testing.T) {
 		{"service-kill", func(m *Measure) { m.Failed, m.UnderWay = 1, 1 }, "1 failed that should not have"},
 		{"service-kill", func(m *Measure) { m.Gap = 31 * msec }, "gap of 31 ms"},
 		{"service-kill", func(m *Measure) { m.Gap, m.Late = 31*msec, 15*msec }, ""},
+		{"service-kill", func(m *Measure) { m.Gap, m.Noise = 31*msec, 22*msec }, ""},
+		{"service-kill", func(m *Measure) { m.Gap, m.Noise = 36*msec, 22*msec }, "gap of 36 ms"},
 		{"service-kill", func(m *Measure) { m.PostsTwice = 1 }, "carried out twice"},
 		{"service-kill", func(m *Measure) { m.PostsFailed = 3 }, ""},
 		{"service-kill", func(m *Measure) { m.Requests = 0 }, "no request"},
-		{"service-hang", func(m *Measure) { m.Slowest = 999 * msec }, ""},
+		{"service-hang", func(m *Measure) { m.Slowest, m.Gap = 999*msec, 69*msec }, ""},
+		{"service-hang", func(m *Measure) { m.Gap = 71 * msec }, "gap of 71 ms"},
 		{"service-hang", func(m *Measure) { m.Slowest = 1001 * msec }, "slowest took 1.00 s"},
 		{"haproxy-kill", func(m *Measure) { m.Failed, m.UnderWay, m.InGap, m.OldConn, m.Gap = 9, 3, 3, 3, 69*msec }, ""},
 		{"haproxy-kill", func(m *Measure) { m.Gap = 71 * msec }, "gap of 71 ms"},

@@ -10,9 +10,9 @@ import (
 	"holdfast/internal/lab/load"
 )
 
-// judge says in what m is not as p promises; nothing if all is. What this
-// machine kept the load generator waiting, and two requests on new connections,
-// is no gap of the system's.
+// judge says in what m is not as p promises; nothing if all is. Two requests on
+// new connections are no gap of the system's, nor is what this machine kept the
+// load generator waiting or did before the fault.
 func (p Promise) judge(m Measure, spacing time.Duration) []string {
 	var missed []string
 	say := func(format string, args ...any) { missed = append(missed, fmt.Sprintf(format, args...)) }
@@ -25,7 +25,7 @@ func (p Promise) judge(m Measure, spacing time.Duration) []string {
 	if p.Reset && m.Kinds[load.Timeout] > 0 {
 		say("%d hung until their timeout", m.Kinds[load.Timeout])
 	}
-	margin := 2*spacing + m.Late
+	margin := 2*spacing + max(m.Late, min(m.Noise, 5*spacing)-spacing)
 	if p.Gap != none && m.Gap > p.Gap+margin {
 		say("gap of %s", short(m.Gap))
 	}
@@ -79,6 +79,7 @@ func medians(all []Measure) Measure {
 		Two:     median(all, func(m Measure) time.Duration { return m.Two }),
 		Taken:   median(all, func(m Measure) time.Duration { return m.Taken }),
 		Late:    median(all, func(m Measure) time.Duration { return m.Late }),
+		Noise:   median(all, func(m Measure) time.Duration { return m.Noise }),
 		Kinds:   map[load.Failure]int{},
 	}
 	kinds := map[load.Failure]bool{}

@@ -43,6 +43,9 @@ type Measure struct {
 	// Late is the worst lateness of the load generator: how long this machine
 	// kept it from running.
 	Late time.Duration `json:"late_ns"`
+	// Noise is the longest gap just before the fault: what this machine does
+	// to a system that nothing was done to.
+	Noise time.Duration `json:"noise_ns"`
 }
 
 // A span is the time after a fault in which clients are watched.
@@ -55,6 +58,9 @@ func (s span) length() time.Duration { return s.to.Sub(s.from) }
 // reaction is how soon after a fault a gap begins that is of its making.
 const reaction = time.Second
 
+// calm is the time before a fault whose longest gap is Noise.
+const calm = 800 * time.Millisecond
+
 // tail is the end of a span that says whether the trouble has ended.
 const tail = 500 * time.Millisecond
 
@@ -65,6 +71,7 @@ func measure(all []load.Record, s span, t lab.Takeover, spacing time.Duration, f
 	moments := answers(all)
 	gap := longestGap(moments, s)
 	m.Gap = gap.length()
+	m.Noise = longestGap(before(moments, s.from), span{s.from.Add(-calm), s.from}).length()
 	end := gap.to
 	if m.Gap < 3*spacing || gap.from.After(s.from.Add(reaction)) { // none of this fault's
 		end = firstAfter(moments, s)
@@ -138,6 +145,12 @@ func answers(all []load.Record) []time.Time {
 	}
 	slices.SortFunc(moments, time.Time.Compare)
 	return moments
+}
+
+// before gives those of moments, which are in order, that are before t.
+func before(moments []time.Time, t time.Time) []time.Time {
+	n, _ := slices.BinarySearchFunc(moments, t, time.Time.Compare)
+	return moments[:n]
 }
 
 // longestGap gives the longest time without one of moments that reaches into

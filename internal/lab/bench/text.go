@@ -10,7 +10,9 @@ import (
 
 // The lines of the two tables; both fit 120 columns.
 const (
-	promiseLine = "%-21s %-25s %6s %8s %-8s %6s %8s %6s %6s %8s %6s"
+	promiseLine = "%-21s %-25s" // and of holdfast and of each peer:
+	ownFields   = " %6s %8s %-8s"
+	peerFields  = " %6s %8s %6s"
 	detailLine  = "%-21s %-8s %5s %6s %6s %6s %5s %5s %4s %4s %7s %6s %6s %7s %8s"
 )
 
@@ -30,19 +32,43 @@ func (r *Report) Text() string {
 // writePromises writes what was promised, what came of it, and what the same
 // fault costs the peers.
 func (r *Report) writePromises(b *strings.Builder) {
-	write := func(format string, args ...any) {
-		b.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " ") + "\n")
+	names, heads := fmt.Sprintf(promiseLine, "", ""), fmt.Sprintf(promiseLine, "fault", "promised")
+	for _, s := range r.Systems {
+		names += fields(s.Name, "", string(s.Name), "")
+		ratio := "ratio"
+		if s.Name == Holdfast {
+			ratio = ""
+		}
+		heads += fields(s.Name, "failed", "gap", ratio)
 	}
-	write(promiseLine, "", "", "", Holdfast, "", "", Kolla, "", "", Tuned, "")
-	write(promiseLine, "fault", "promised", "failed", "gap", "", "failed", "gap", "ratio", "failed", "gap", "ratio")
+	lines := []string{names, heads}
 	for _, row := range r.Rows {
-		own, kolla, tuned := row.result(Holdfast), row.result(Kolla), row.result(Tuned)
-		write(promiseLine, row.Name, row.Promise, own.failed, own.gap, row.verdict(),
-			kolla.failed, kolla.gap, kolla.ratio, tuned.failed, tuned.gap, tuned.ratio)
+		line := fmt.Sprintf(promiseLine, row.Name, row.Promise)
+		for _, s := range r.Systems {
+			got := row.result(s.Name)
+			last := got.ratio
+			if s.Name == Holdfast {
+				last = row.verdict()
+			}
+			line += fields(s.Name, got.failed, got.gap, last)
+		}
+		lines = append(lines, line)
 		for _, text := range row.missed() {
-			write("    %s", text)
+			lines = append(lines, "    "+text)
 		}
 	}
+	for _, line := range lines {
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+}
+
+// fields gives what the first table has of a system.
+func fields(s System, failed, gap, last string) string {
+	format := peerFields
+	if s == Holdfast {
+		format = ownFields
+	}
+	return fmt.Sprintf(format, failed, gap, last)
 }
 
 // A result is what a row cost a system, in words.
@@ -176,8 +202,8 @@ func (r *Report) notes() []string {
 		"failed: GETs; POST: failed POSTs, of which none was carried out twice unless that is said above. in fl.: of the failed",
 		"GETs, those under way when the fault struck or on a connection opened before the address had moved. gap: the longest",
 		fmt.Sprintf("time between two answers on new connections, which are %s apart; + if it, or failures, lasted to the end of the", short(r.Load.spacing())),
-		fmt.Sprintf("watch. A promise counts as held within two such requests (%s) and the load generator's own lateness. ratio: that", short(2*r.Load.spacing())),
-		"of the gap to holdfast's. two hold: for how long two controllers had the address. All of the second table in ms.",
+		fmt.Sprintf("watch. A gap counts as promised within two such requests (%s) and what this machine did to the load before the", short(2*r.Load.spacing())),
+		"fault. ratio: that of the gap to holdfast's. two hold: how long two had the address. All of the second table in ms.",
 		"",
 		"Machine: "+r.Machine.String(),
 		fmt.Sprintf("Measured %s, in %s.", r.Started.UTC().Format("2006-01-02 15:04 MST"), r.Took.Round(time.Second)),

@@ -12,8 +12,8 @@ import (
 const (
 	// bucket is the resolution of a Timeline.
 	bucket = 10 * time.Millisecond
-	// before is how much of the time before the fault it has.
-	before = 500 * time.Millisecond
+	// prelude is how much of the time before the fault it has.
+	prelude = 500 * time.Millisecond
 )
 
 // A Timeline is what clients got, in steps of 10 ms, and what happened. OK,
@@ -39,9 +39,9 @@ type Mark struct {
 
 // timeline draws all up to the end of s.
 func timeline(all []load.Record, s span, changes []lab.Holding, vip netip.Addr, done string) Timeline {
-	steps := int((s.to.Sub(s.from) + before) / bucket)
+	steps := int((s.to.Sub(s.from) + prelude) / bucket)
 	ok, bad, posts := make([]int, steps), make([]int, steps), make([]int, steps)
-	start := s.from.Add(-before)
+	start := s.from.Add(-prelude)
 	for _, r := range all {
 		row, at := ok, r.End()
 		switch {
@@ -54,7 +54,7 @@ func timeline(all []load.Record, s span, changes []lab.Holding, vip netip.Addr, 
 			row[i]++
 		}
 	}
-	t := Timeline{From: -before, Step: bucket, OK: letters(ok), Bad: letters(bad), Posts: letters(posts)}
+	t := Timeline{From: -prelude, Step: bucket, OK: letters(ok), Bad: letters(bad), Posts: letters(posts)}
 	t.Marks = append(t.Marks, Mark{At: 0, Kind: "fault", Text: done})
 	for _, c := range changes {
 		if c.Address != vip || c.Time.Before(s.from) || c.Time.After(s.to) {
