@@ -31,6 +31,7 @@ func serve(t *testing.T, addr netip.AddrPort, handle mdns.HandlerFunc) {
 	var wg sync.WaitGroup
 	t.Cleanup(wg.Wait) // after both were stopped
 	for _, s := range []*mdns.Server{{PacketConn: packets, Handler: handle}, {Listener: listener, Handler: handle}} {
+		s.MsgAcceptFunc = func(mdns.Header) mdns.MsgAcceptAction { return mdns.MsgAccept } // updates, too
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
 		wg.Go(func() {
@@ -356,5 +357,25 @@ func TestReadResolvers(t *testing.T) {
 	}
 	if all, err := dns.ReadResolvers(file + ".not"); err != nil || len(all) != 1 || all[0].String() != "127.0.0.1:53" {
 		t.Errorf("without the file: %v, %v", all, err)
+	}
+}
+
+// TestUnsignedReply: who forges a reply to a signed message is not believed,
+// whether it says that an update was made or what the records are.
+func TestUnsignedReply(t *testing.T) {
+	at := freeAddrs(t, 1)
+	serve(t, at[0], zoneServer("example.org", soa, "api.example.org. 600 IN A 10.0.0.13"))
+	keys, err := dns.ParseKeys("f", []byte("key k { algorithm hmac-sha256; secret "+secret+"; };"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := dns.Looker{Servers: at, Key: &keys[0], Timeout: 5 * time.Second, Now: time.Now}
+	place := dns.Place{Hostname: "api.example.org", Zone: "example.org", Server: at[0]}
+	err = dns.Updater{Looker: l}.Replace(t.Context(), place, nil, aRecord("10.0.0.10", 60))
+	if want := "its reply is not signed with the key k (hmac-sha256)"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("update: %v, want %q", err, want)
+	}
+	if v := look(t, l, "api.example.org"); v.Zone != "" || !strings.Contains(v.ZoneError, "its reply is not signed") {
+		t.Errorf("look: %+v", v)
 	}
 }

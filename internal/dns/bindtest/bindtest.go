@@ -4,6 +4,7 @@
 package bindtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -83,6 +84,8 @@ type Zone struct {
 	Text string // its records; see Text
 	// Notify are told of each change.
 	Notify []netip.AddrPort
+	// Update says who may update it; empty is the key of the Net, everything.
+	Update string
 	// Options are further statements of the zone's clause, each with its ";".
 	Options string
 }
@@ -106,8 +109,9 @@ func (n *Net) Primary(addr netip.AddrPort, zones ...Zone) *Server {
 	for _, z := range zones {
 		file := filepath.Join(s.Dir, z.Name+".zone")
 		n.write(file, z.Text)
-		fmt.Fprintf(&b, "zone %q {\n type primary;\n file %q;\n allow-update { key %q; };\n notify explicit;\n also-notify {%s };\n%s\n};\n",
-			z.Name, file, n.KeyName, list(z.Notify), z.Options)
+		update := cmp.Or(z.Update, fmt.Sprintf("allow-update { key %q; };", n.KeyName))
+		fmt.Fprintf(&b, "zone %q {\n type primary;\n file %q;\n %s\n notify explicit;\n also-notify {%s };\n%s\n};\n",
+			z.Name, file, update, list(z.Notify), z.Options)
 	}
 	s.start(n.keyStatement()+"options {\n recursion no;\n notify-delay 0;\n allow-transfer { any; };\n", b.String(), zones[0].Name)
 	return s
