@@ -19,6 +19,13 @@ import (
 // was interrupted.
 const wayBackTimeout = 5 * time.Minute
 
+// afterApply is what no look at the catalog shows: keystonemiddleware keeps the
+// catalog that came with the service's own token, and goes on asking the
+// Keystone of then (seen with Glance 25 and Keystone 22: 401 after 47 s).
+const afterApply = `What clients ask for goes through the VIP from now on. The OpenStack services themselves
+keep the catalog of their own tokens until these expire, usually an hour: restart them,
+one controller after the other, before a host that was named until now goes away.`
+
 // applyFlags are those of "holdfast endpoints apply" alone.
 type applyFlags struct {
 	yes, autoRollback bool
@@ -165,8 +172,8 @@ func (r *endpointsRun) makeChanges(ctx context.Context, plan keystone.Plan, f ap
 	switch {
 	case err == nil:
 		answer.Applied, answer.Done = true, len(plan.Changes)
-		return r.answerApply(answer, fmt.Sprintf("%s made and verified\njournal %s; to take it back: holdfast endpoints rollback%s\n",
-			count(len(plan.Changes), "change"), answer.Journal, r.flagsAgain()))
+		return r.answerApply(answer, fmt.Sprintf("%s made and verified\njournal %s; to take it back: holdfast endpoints rollback%s\n\n%s\n",
+			count(len(plan.Changes), "change"), answer.Journal, r.flagsAgain(), afterApply))
 	case !isStopped:
 		return err
 	}

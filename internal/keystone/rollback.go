@@ -120,10 +120,10 @@ func (a *Applier) undo(ctx context.Context, c JournalChange, w journalWriter, fo
 
 // look reads as much of Keystone's state as UndoStep needs for c.
 func (a *Applier) look(ctx context.Context, c JournalChange) (State, error) {
-	if c.Before == nil {
+	if c.Op == CreateService || c.After.ServiceID == "" {
 		return a.Client.State(ctx)
 	}
-	endpoints, err := a.Client.endpoints(ctx, c.Before.ServiceID)
+	endpoints, err := a.Client.endpoints(ctx, c.After.ServiceID)
 	return State{Endpoints: endpoints}, err
 }
 

@@ -1,7 +1,9 @@
 package openstack
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"os"
@@ -12,10 +14,25 @@ import (
 	"holdfast/internal/spec"
 )
 
+// Folders of the keys that all Keystones share.
+const (
+	fernetKeys     = "fernet-keys"
+	credentialKeys = "credential-keys"
+)
+
+// fernetKey makes a new key: 32 random bytes in URL-safe Base64.
+func fernetKey() (string, error) {
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return "", fmt.Errorf("make a key for Keystone: %w", err)
+	}
+	return base64.URLEncoding.EncodeToString(key), nil
+}
+
 // writeFiles writes what is the same for every host.
 func (c *Cloud) writeFiles() error {
-	for _, dir := range []string{"db", "log", "manage", "images", "lock", "fernet-keys", "credential-keys"} {
-		if err := os.MkdirAll(c.path(dir), 0o755); err != nil {
+	for _, dir := range []string{"db", "log", "manage", "images", "lock", fernetKeys, credentialKeys} {
+		if err := os.MkdirAll(c.path(dir), 0o700); err != nil {
 			return fmt.Errorf("prepare OpenStack: %w", err)
 		}
 	}
@@ -23,6 +40,17 @@ func (c *Cloud) writeFiles() error {
 		"my.cnf":               c.databaseConf(),
 		"manage/keystone.conf": c.keystoneConf(c.path("manage", "fail")),
 		"clouds.yaml":          c.clouds(),
+	}
+	// What keystone-manage fernet_setup and credential_setup would make, in two
+	// starts of a Python less: a primary key and a staged one.
+	for _, dir := range []string{fernetKeys, credentialKeys} {
+		for _, name := range []string{"0", "1"} {
+			key, err := fernetKey()
+			if err != nil {
+				return err
+			}
+			files[filepath.Join(dir, name)] = key
+		}
 	}
 	if slices.Contains(c.opt.Services, "glance") {
 		files["manage/glance-api.conf"] = c.glanceConf("manage", spec.Host{Address: netip.IPv4Unspecified()}, spec.Service{})
@@ -81,7 +109,7 @@ backends = disable_by_file
 disable_by_file_path = %s
 [oslo_policy]
 policy_dirs = /etc/keystone/policy.d
-`, c.path("fernet-keys"), c.path("credential-keys"), failFile) + c.connection("keystone")
+`, c.path(fernetKeys), c.path(credentialKeys), failFile) + c.connection("keystone")
 }
 
 // hostDir is the folder of service's configuration on host.
@@ -165,6 +193,9 @@ policy_dirs = /etc/glance/policy.d
 [wsgi]
 python_interpreter = /usr/bin/python3
 [keystone_authtoken]
+# The catalog of a lab has public endpoints only; keystonemiddleware would look
+# for Keystone's internal one.
+interface = public
 auth_type = password
 auth_url = http://%[6]s/v3
 username = admin

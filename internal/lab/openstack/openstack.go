@@ -284,8 +284,6 @@ func (c *Cloud) fillKeystone(ctx context.Context) error {
 	manage := []string{"/usr/bin/keystone-manage", "--config-file", c.path("manage", "keystone.conf")}
 	for _, args := range [][]string{
 		{"db_sync"},
-		{"fernet_setup", "--keystone-user", "root", "--keystone-group", "root"},
-		{"credential_setup", "--keystone-user", "root", "--keystone-group", "root"},
 		{"bootstrap", "--bootstrap-password", Password, "--bootstrap-region-id", c.opt.Spec.Region},
 	} {
 		if err := c.run(ctx, "", append(manage, args...)...); err != nil {
