@@ -91,8 +91,10 @@ func (a *authority) issue(serial int64, change ...func(*x509.Certificate)) pair 
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return pair{serial, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.sign(template, key).Raw}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})}
+	return pair{
+		serial, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.sign(template, key).Raw}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
+	}
 }
 
 const tlsURL = "https://192.0.2.10:5000/v3"

@@ -231,7 +231,16 @@ func TestParseCodes(t *testing.T) {
 		{" 300-308 , 200", []catalog.CodeRange{{200, 200}, {300, 308}}},
 		{"201,200,202-204", []catalog.CodeRange{{200, 204}}},
 		{"200-299,250", []catalog.CodeRange{{200, 299}}},
-		{"", nil}, {"200-", nil}, {"-200", nil}, {"99", nil}, {"600", nil}, {"499-200", nil}, {"2xx", nil}, {"200,,300", nil}, {"+20", nil}, {"0200", nil},
+		{"", nil},
+		{"200-", nil},
+		{"-200", nil},
+		{"99", nil},
+		{"600", nil},
+		{"499-200", nil},
+		{"2xx", nil},
+		{"200,,300", nil},
+		{"+20", nil},
+		{"0200", nil},
 	} {
 		got, err := catalog.ParseCodes(tt.list)
 		if (err == nil) != (tt.want != nil) {

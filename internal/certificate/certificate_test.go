@@ -209,8 +209,10 @@ func TestValidityFollowsTheClock(t *testing.T) {
 		at   time.Time
 		want status.Severity
 	}{
-		{b.End().Add(-certificate.Soon), ""}, {b.End().Add(-certificate.Soon + time.Second), status.Warning},
-		{b.End(), status.Warning}, {b.End().Add(time.Second), status.Error},
+		{b.End().Add(-certificate.Soon), ""},
+		{b.End().Add(-certificate.Soon + time.Second), status.Warning},
+		{b.End(), status.Warning},
+		{b.End().Add(time.Second), status.Error},
 	} {
 		if got := status.Worst(certificate.Validity("/c.pem", b, test.at)); got != test.want {
 			t.Errorf("%v before the end: %q, want %q", b.End().Sub(test.at), got, test.want)

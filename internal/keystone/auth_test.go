@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 
@@ -53,9 +54,7 @@ func TestResolveAuth(t *testing.T) {
 	etc := map[string]string{"/etc/openstack/clouds.yaml": twoClouds}
 	with := func(more map[string]string) map[string]string {
 		all := map[string]string{"/etc/openstack/clouds.yaml": twoClouds}
-		for k, v := range more {
-			all[k] = v
-		}
+		maps.Copy(all, more)
 		return all
 	}
 	for _, tt := range []struct {
@@ -64,10 +63,16 @@ func TestResolveAuth(t *testing.T) {
 		env, files map[string]string
 		want       string // Who, URL, CACert, Insecure, Region, secret
 	}{
-		{"a cloud by its flag", "eqiad1", nil, etc,
-			"user admin of domain Default, for project admin|https://openstack.eqiad1.example.org:5000/v3|/etc/ssl/eqiad1.pem|true|eqiad1-r|12345678"},
-		{"a cloud by OS_CLOUD, whatever else is set", "", map[string]string{"OS_CLOUD": "codfw1", "OS_AUTH_URL": "http://other:5000", "OS_USERNAME": "x"}, etc,
-			"application credential 0a1b|http://ctl2001:5000||false||wxyz-secret"},
+		{
+			"a cloud by its flag", "eqiad1", nil, etc,
+			"user admin of domain Default, for project admin|https://openstack.eqiad1.example.org:5000/v3|/etc/ssl/eqiad1.pem|true|eqiad1-r|12345678",
+		},
+		{
+			"a cloud by OS_CLOUD, whatever else is set", "",
+			map[string]string{"OS_CLOUD": "codfw1", "OS_AUTH_URL": "http://other:5000", "OS_USERNAME": "x"},
+			etc,
+			"application credential 0a1b|http://ctl2001:5000||false||wxyz-secret",
+		},
 		{"the variables", "", map[string]string{
 			"OS_AUTH_URL": "http://ctl1:5000/v3", "OS_USERNAME": "admin", "OS_PASSWORD": "pw-of-admin", "OS_PROJECT_NAME": "admin",
 			"OS_CACERT": "/ca.pem", "OS_REGION_NAME": "r1",
@@ -75,8 +80,12 @@ func TestResolveAuth(t *testing.T) {
 		{"the variables of an old openrc", "", map[string]string{
 			"OS_AUTH_URL": "http://ctl1:5000/v3", "OS_USER_ID": "u1", "OS_PASSWORD": "pw-of-admin", "OS_TENANT_ID": "p1", "OS_INSECURE": "true",
 		}, nil, "user u1, for project p1|http://ctl1:5000/v3||true||pw-of-admin"},
-		{"a token", "", map[string]string{"OS_AUTH_URL": "http://ctl1:5000/v3", "OS_TOKEN": "gAAAA", "OS_SYSTEM_SCOPE": "all"}, nil,
-			"the token given, for the system|http://ctl1:5000/v3||false||gAAAA"},
+		{
+			"a token", "",
+			map[string]string{"OS_AUTH_URL": "http://ctl1:5000/v3", "OS_TOKEN": "gAAAA", "OS_SYSTEM_SCOPE": "all"},
+			nil,
+			"the token given, for the system|http://ctl1:5000/v3||false||gAAAA",
+		},
 		{"an application credential of a name", "", map[string]string{
 			"OS_AUTH_URL": "http://ctl1:5000/v3", "OS_AUTH_TYPE": "v3applicationcredential", "OS_USERNAME": "op",
 			"OS_APPLICATION_CREDENTIAL_NAME": "ci", "OS_APPLICATION_CREDENTIAL_SECRET": "wxyz",
@@ -206,20 +215,34 @@ func TestOptions(t *testing.T) {
 		auth Auth
 		want string
 	}{
-		{Auth{Method: ByPassword, User: "u", UserDomain: "D", Project: "p", ProjectDomainID: "default", Password: NewSecret("x")},
-			`{"auth":{"identity":{"methods":["password"],"password":{"user":{"domain":{"name":"D"},"name":"u","password":"x"}}},"scope":{"project":{"domain":{"id":"default"},"name":"p"}}}}`},
-		{Auth{Method: ByPassword, UserID: "u1", UserDomainID: "default", ProjectID: "p1", Password: NewSecret("x")},
-			`{"auth":{"identity":{"methods":["password"],"password":{"user":{"id":"u1","password":"x"}}},"scope":{"project":{"id":"p1"}}}}`},
-		{Auth{Method: ByPassword, UserID: "u1", System: true, Password: NewSecret("x")},
-			`{"auth":{"identity":{"methods":["password"],"password":{"user":{"id":"u1","password":"x"}}},"scope":{"system":{"all":true}}}}`},
-		{Auth{Method: ByPassword, UserID: "u1", Domain: "D", Password: NewSecret("x")},
-			`{"auth":{"identity":{"methods":["password"],"password":{"user":{"id":"u1","password":"x"}}},"scope":{"domain":{"name":"D"}}}}`},
-		{Auth{Method: ByToken, Token: NewSecret("t"), Project: "p", ProjectDomain: "D", User: "u", UserDomainID: "default"},
-			`{"auth":{"identity":{"methods":["token"],"token":{"id":"t"}},"scope":{"project":{"domain":{"name":"D"},"name":"p"}}}}`},
-		{Auth{Method: ByApplicationCredential, CredentialID: "c1", CredentialSecret: NewSecret("s"), Project: "p", ProjectDomain: "D"},
-			`{"auth":{"identity":{"application_credential":{"id":"c1","secret":"s"},"methods":["application_credential"]}}}`},
-		{Auth{Method: ByApplicationCredential, Credential: "c", User: "u", UserDomainID: "default", CredentialSecret: NewSecret("s")},
-			`{"auth":{"identity":{"application_credential":{"name":"c","secret":"s","user":{"domain":{"id":"default"},"name":"u"}},"methods":["application_credential"]}}}`},
+		{
+			Auth{Method: ByPassword, User: "u", UserDomain: "D", Project: "p", ProjectDomainID: "default", Password: NewSecret("x")},
+			`{"auth":{"identity":{"methods":["password"],"password":{"user":{"domain":{"name":"D"},"name":"u","password":"x"}}},"scope":{"project":{"domain":{"id":"default"},"name":"p"}}}}`,
+		},
+		{
+			Auth{Method: ByPassword, UserID: "u1", UserDomainID: "default", ProjectID: "p1", Password: NewSecret("x")},
+			`{"auth":{"identity":{"methods":["password"],"password":{"user":{"id":"u1","password":"x"}}},"scope":{"project":{"id":"p1"}}}}`,
+		},
+		{
+			Auth{Method: ByPassword, UserID: "u1", System: true, Password: NewSecret("x")},
+			`{"auth":{"identity":{"methods":["password"],"password":{"user":{"id":"u1","password":"x"}}},"scope":{"system":{"all":true}}}}`,
+		},
+		{
+			Auth{Method: ByPassword, UserID: "u1", Domain: "D", Password: NewSecret("x")},
+			`{"auth":{"identity":{"methods":["password"],"password":{"user":{"id":"u1","password":"x"}}},"scope":{"domain":{"name":"D"}}}}`,
+		},
+		{
+			Auth{Method: ByToken, Token: NewSecret("t"), Project: "p", ProjectDomain: "D", User: "u", UserDomainID: "default"},
+			`{"auth":{"identity":{"methods":["token"],"token":{"id":"t"}},"scope":{"project":{"domain":{"name":"D"},"name":"p"}}}}`,
+		},
+		{
+			Auth{Method: ByApplicationCredential, CredentialID: "c1", CredentialSecret: NewSecret("s"), Project: "p", ProjectDomain: "D"},
+			`{"auth":{"identity":{"application_credential":{"id":"c1","secret":"s"},"methods":["application_credential"]}}}`,
+		},
+		{
+			Auth{Method: ByApplicationCredential, Credential: "c", User: "u", UserDomainID: "default", CredentialSecret: NewSecret("s")},
+			`{"auth":{"identity":{"application_credential":{"name":"c","secret":"s","user":{"domain":{"id":"default"},"name":"u"}},"methods":["application_credential"]}}}`,
+		},
 	} {
 		o := tt.auth.options()
 		scope, err := o.ToTokenV3ScopeMap()

@@ -374,6 +374,7 @@ func (c *Client) explainCode(answer gophercloud.ErrUnexpectedResponseCode, what,
 
 // proof names what proves who asks.
 func (a Auth) proof() string {
+	//exhaustive:ignore // the others need nothing here
 	switch a.Method {
 	case ByToken:
 		return "or expired token"

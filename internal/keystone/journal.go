@@ -181,6 +181,7 @@ func (j *Journal) change(n int) *JournalChange {
 }
 
 func (c *JournalChange) note(e Entry) {
+	//exhaustive:ignore // the others need nothing here
 	switch e.Kind {
 	case Changed:
 		c.Confirmed, c.CreatedID = true, e.ID
@@ -218,6 +219,7 @@ func (c JournalChange) UndoStep(now State) (Step, string, error) {
 	if now.Endpoints == nil && now.Services == nil {
 		return "", "", errNoState
 	}
+	//exhaustive:ignore // the others need nothing here
 	switch c.Op {
 	case Create:
 		return c.undoCreate(now)

@@ -214,6 +214,7 @@ func (p *planner) setTarget(row *Row, svc spec.Service, wrong string) {
 		row.Verdict = Disabled
 		return
 	}
+	//exhaustive:ignore // the others need nothing here
 	switch row.Verdict {
 	case BadURL:
 		p.about(row.Record, status.Warning, "bad-url", err.Error(),

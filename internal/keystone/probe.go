@@ -334,8 +334,10 @@ func codeProblem(code int, got Recognized, url string, before *answered) string 
 
 // proveToken proves that the Keystone at base is the one that client talks to.
 func proveToken(ctx context.Context, client *Client, svc spec.Service, base string) Proof {
-	proof := Proof{Service: svc.Name, Request: "POST " + base + "auth/tokens", Code: http.StatusCreated,
-		Says: "a token from there is valid at " + client.URL()}
+	proof := Proof{
+		Service: svc.Name, Request: "POST " + base + "auth/tokens", Code: http.StatusCreated,
+		Says: "a token from there is valid at " + client.URL(),
+	}
 	if err := client.ValidFrom(ctx, base); err != nil {
 		proof.Code, proof.Says = 0, ""
 		proof.Problem, proof.Remedy = err.Error(), cmp.Or(remedyFor(err), "every Keystone behind the VIP needs the same database and fernet keys")

@@ -13,8 +13,10 @@ func TestServiceClient(t *testing.T) {
 	c := &Client{
 		identity: &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: "http://ctl1:5000/v3/"},
 		token: Token{Catalog: []tokens.CatalogEntry{{Type: "dns", Endpoints: []tokens.Endpoint{
-			{Interface: "admin", RegionID: "one", URL: "http://admin:9001"}, {Interface: "public", RegionID: "one", URL: "http://public:9001/"},
-			{Interface: "internal", RegionID: "two", URL: "http://two:9001"}, {Interface: "odd", RegionID: "three", URL: "http://three:9001"},
+			{Interface: "admin", RegionID: "one", URL: "http://admin:9001"},
+			{Interface: "public", RegionID: "one", URL: "http://public:9001/"},
+			{Interface: "internal", RegionID: "two", URL: "http://two:9001"},
+			{Interface: "odd", RegionID: "three", URL: "http://three:9001"},
 		}}, {Type: "image", Endpoints: []tokens.Endpoint{{Interface: "public", RegionID: "one", URL: "http://image"}}}}},
 	}
 	for _, tt := range []struct{ region, url, want, err string }{

@@ -413,13 +413,14 @@ services: {x: {type: %s, port: 1, path: %s}}
 // basePath gives the part of path before its version and its templates: what
 // answers without a token and a project, if anything does.
 func basePath(path string) string {
-	base := "/"
+	var parts []string
 	for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		if part == "" || isTemplate(part) || isAPIVersion(part) {
 			break
 		}
-		base += part + "/"
+		parts = append(parts, part)
 	}
+	base := strings.Join(append([]string{""}, append(parts, "")...), "/")
 	if !accepted("path", base) {
 		return "/"
 	}

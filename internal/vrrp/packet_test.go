@@ -201,7 +201,7 @@ func TestPseudoHeaderNamesBothEnds(t *testing.T) {
 	if _, err := a.Unmarshal(unhex(t, f.hex), netip.MustParseAddr(f.src), netip.MustParseAddr("fd00:9::3")); !errors.Is(err, BadChecksum) {
 		t.Errorf("another destination: %v, want %v", err, BadChecksum)
 	}
-	if _, err := a.Unmarshal(unhex(t, f.hex), netip.MustParseAddr("fd00:9::4"), netip.MustParseAddr(f.dst)); err != BadChecksum {
+	if _, err := a.Unmarshal(unhex(t, f.hex), netip.MustParseAddr("fd00:9::4"), netip.MustParseAddr(f.dst)); !errors.Is(err, BadChecksum) {
 		t.Errorf("another source: %v, want %v", err, BadChecksum)
 	}
 }

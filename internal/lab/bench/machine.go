@@ -79,7 +79,7 @@ func version(ctx context.Context, program, flag string) string {
 		return ""
 	}
 	line, _, _ := strings.Cut(string(out), "\n")
-	for _, word := range strings.Fields(line) {
+	for word := range strings.FieldsSeq(line) {
 		if number := strings.TrimPrefix(word, "v"); number != "" && number[0] >= '0' && number[0] <= '9' {
 			return number
 		}

@@ -50,7 +50,7 @@ func (r *Report) writePromises(b *strings.Builder) {
 			if s.Name == Holdfast {
 				last = row.verdict()
 			}
-			line += fields(s.Name, got.failed, got.gap, last)
+			line += fields(s.Name, got.failed, got.gap, last) //nolint:modernize // three short pieces
 		}
 		lines = append(lines, line)
 		for _, text := range row.missed() {

@@ -230,7 +230,8 @@ func (c *Cloud) startDatabase(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the database: %w", err)
 	}
-	c.database = exec.Command("/usr/sbin/mariadbd", "--defaults-file="+c.path("my.cnf"))
+	// No context: it is stopped in an order of its own.
+	c.database = exec.Command("/usr/sbin/mariadbd", "--defaults-file="+c.path("my.cnf")) //nolint:noctx // see above
 	c.database.Env, c.database.Dir = systemEnv(), c.opt.Dir
 	c.database.Stdout, c.database.Stderr = log, log
 	c.database.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

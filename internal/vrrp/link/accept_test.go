@@ -1,6 +1,7 @@
 package link
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -77,7 +78,7 @@ func FuzzReceive(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := parseIPv4(b)
 		if err != nil {
-			if err != vrrp.BadHeader {
+			if !errors.Is(err, vrrp.BadHeader) {
 				t.Fatalf("error %v", err)
 			}
 			return
@@ -116,7 +117,7 @@ func TestParsePackets(t *testing.T) {
 	for name, i := range map[string]int{"version": 0, "protocol": 9, "total length": 2} {
 		bad := append([]byte(nil), header...)
 		bad[i] = 0xff
-		if _, err := parseIPv4(bad); err != vrrp.BadHeader {
+		if _, err := parseIPv4(bad); !errors.Is(err, vrrp.BadHeader) {
 			t.Errorf("bad %s: %v", name, err)
 		}
 	}
@@ -125,7 +126,7 @@ func TestParsePackets(t *testing.T) {
 	if err != nil || six.src.String() != "fe80::1" || six.dst != vrrp.Group6() || six.ttl != 255 {
 		t.Errorf("IPv6: %+v, %v", six, err)
 	}
-	if _, err := parseIPv6([]byte("abcd"), nil, netip.MustParseAddr("fe80::1")); err != vrrp.BadHeader {
+	if _, err := parseIPv6([]byte("abcd"), nil, netip.MustParseAddr("fe80::1")); !errors.Is(err, vrrp.BadHeader) {
 		t.Errorf("IPv6 without control messages: %v", err)
 	}
 }
