@@ -1,6 +1,9 @@
 // Package keystone knows the Keystone catalog's endpoints: it reads a listing
-// of them as the openstack client prints it, and drafts a spec from it.
+// of them as the openstack client prints it, drafts a spec from it, plans what
+// to change so that they name the VIPs, makes the changes, and takes them back.
 //
-// All of that is pure: bytes and values in, bytes and findings out. It opens no
-// file and talks to no Keystone; what does so hands it the same Endpoints.
+// All but the last two is pure: bytes and values in, bytes and findings out. The
+// edge, which opens files and talks to Keystone, is in client.go, probe.go,
+// journals.go, apply.go and rollback.go. It decides nothing that the pure part
+// can decide, and prints nothing.
 package keystone
