@@ -70,11 +70,8 @@ func (a *app) chaos(ctx context.Context, f benchFlags) error {
 		Duration: f.last, Seed: f.opt.Seed, Rate: f.opt.Rate, Logs: f.logs,
 		Progress: func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) },
 	})
-	if errors.Is(err, bench.ErrOptions) {
-		return &exitError{exitUsage, err}
-	}
 	if report == nil {
-		return err
+		return benchError(err)
 	}
 	if a.asJSON() {
 		err = errors.Join(err, a.printJSON(report))
@@ -121,14 +118,19 @@ func (a *app) bench(ctx context.Context, f benchFlags) error {
 	f.opt.Progress = func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) }
 	report, err := bench.Run(ctx, f.opt)
 	if report == nil {
-		if errors.Is(err, bench.ErrOptions) {
-			return &exitError{exitUsage, err}
-		}
-		return err
+		return benchError(err)
 	}
 	err = errors.Join(err, a.writeBench(report, f))
 	if err == nil && report.Interrupted != "" {
 		return silent(exitFailed)
+	}
+	return err
+}
+
+// benchError gives wrong options the exit code of wrong usage.
+func benchError(err error) error {
+	if wrong, ok := errors.AsType[*bench.OptionsError](err); ok {
+		return &exitError{exitUsage, wrong}
 	}
 	return err
 }

@@ -110,14 +110,18 @@ type bench struct {
 	done     int
 }
 
-// ErrOptions is wrapped by the error of Run when Options are wrong.
-var ErrOptions = errors.New("wrong options")
+// An OptionsError says what is wrong with Options.
+type OptionsError struct{ Err error }
+
+func (e *OptionsError) Error() string { return e.Err.Error() }
+
+func (e *OptionsError) Unwrap() error { return e.Err }
 
 // Run measures and gives the Report, of what was measured when ctx ends before
-// all was. Nothing of the labs is left.
+// all was. Nothing of the labs is left. Wrong Options are an OptionsError.
 func Run(ctx context.Context, opt Options) (*Report, error) {
 	if err := opt.complete(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+		return nil, &OptionsError{err}
 	}
 	b := &bench{opt: opt, started: time.Now(), machine: describe(ctx), load: Load{
 		Rate: opt.Rate, Service: service, Posts: 1.0 / float64(methods), New: 0.5, Clients: clients,

@@ -72,7 +72,7 @@ type chaos struct {
 // ends before its time, the report is of what has been till then.
 func Chaos(ctx context.Context, opt ChaosOptions) (report *ChaosReport, err error) {
 	if err := opt.complete(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+		return nil, &OptionsError{err}
 	}
 	bed, err := newTestbed(Holdfast, opt.Binary)
 	if err != nil {

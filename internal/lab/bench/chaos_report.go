@@ -68,6 +68,9 @@ func (c *chaos) report(ctx context.Context) (*ChaosReport, error) {
 	if r.PostsTwice, err = c.judgePosts(); err != nil {
 		return nil, err
 	}
+	for i, v := range c.broken {
+		c.broken[i].Around = c.around(v.At, changes)
+	}
 	var grown []string
 	r.UsageBefore, r.UsageAfter, grown = growth(c.usage)
 	for _, g := range grown {
@@ -75,9 +78,6 @@ func (c *chaos) report(ctx context.Context) (*ChaosReport, error) {
 	}
 	if w.requests == 0 {
 		c.violate(time.Now(), "no request was sent")
-	}
-	for i, v := range c.broken {
-		c.broken[i].Around = c.around(v.At, changes)
 	}
 	slices.SortStableFunc(c.broken, func(a, b Violation) int { return a.At.Compare(b.At) })
 	r.Violations = c.broken

@@ -173,7 +173,7 @@ func TestGrowth(t *testing.T) {
 		}, "memory of the agents grew from"},
 		{"HAProxy's descriptors", func(i int) Usage {
 			u := flat
-			u.HAProxy.Files += 5 * i
+			u.HAProxy.Files += 10 * i
 			return u
 		}, "descriptors of the HAProxys grew from"},
 	}

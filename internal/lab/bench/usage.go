@@ -110,11 +110,11 @@ func (p *Processes) plus(more Processes) {
 
 // How much more than at the beginning, relative and beside that absolute over
 // three controllers, counts as flat: processes that are killed and started
-// again are not of one size.
+// again are not of one size, and HAProxy keeps connections to servers.
 const (
 	flatShare  = 0.25
 	flatMemory = 16 << 20
-	flatFiles  = 60
+	flatFiles  = 150
 )
 
 // growth compares the last third of samples with the second sixth, when all
