@@ -219,7 +219,7 @@ func (m *merger) findHAProxys() {
 			text += "; it holds VIP " + list(held)
 		}
 		m.find(severity, CodeHAProxyNotRunning, "haproxy on "+s.Controller, text,
-			"the agent tries again by itself; see journalctl -u holdfast and holdfast doctor there")
+			"the agent tries again by itself; see journalctl -u holdfast there")
 	}
 }
 
@@ -241,7 +241,7 @@ func (m *merger) findVIPs() {
 		switch {
 		case len(v.Holders) > 1:
 			m.find(Error, CodeVIPHeldTwice, "vip "+v.Name, "held by "+list(v.Holders)+" at once",
-				"they do not hear each other's adverts: let IP protocol 112 pass between them; holdfast doctor shows where")
+				"they do not hear each other's adverts: let IP protocol 112 pass between them")
 		case v.Holder == "":
 			m.find(Error, CodeVIPUnheld, "vip "+v.Name, "no controller holds it"+m.whyUnheld(v.Name),
 				"holdfast events on each controller says why")

@@ -121,7 +121,7 @@ func TestMergeFindings(t *testing.T) {
 				v := &a[1].Snapshot.VIPs[0]
 				v.State, v.Present, v.Since = Active, true, now.Add(-time.Minute)
 			}, false,
-			[]string{"vip api: held by ctl1, ctl2 at once; they do not hear each other's adverts: let IP protocol 112 pass between them; holdfast doctor shows where"},
+			[]string{"vip api: held by ctl1, ctl2 at once; they do not hear each other's adverts: let IP protocol 112 pass between them"},
 		},
 		{
 			"a takeover between two answers is no split", func(a []Answer) {
@@ -151,13 +151,13 @@ func TestMergeFindings(t *testing.T) {
 			"haproxy hangs on the holder", func(a []Answer) {
 				a[0].Snapshot.HAProxy = HAProxy{State: HAProxyHung, Since: now.Add(-time.Minute), Version: "2.6.12", Reason: "no answer on 10.0.0.10:5000 for 300ms"}
 			}, false,
-			[]string{"haproxy on ctl1: runs but does not answer since 10:41:07 UTC: no answer on 10.0.0.10:5000 for 300ms; it holds VIP api; the agent tries again by itself; see journalctl -u holdfast and holdfast doctor there"},
+			[]string{"haproxy on ctl1: runs but does not answer since 10:41:07 UTC: no answer on 10.0.0.10:5000 for 300ms; it holds VIP api; the agent tries again by itself; see journalctl -u holdfast there"},
 		},
 		{
 			"haproxy is down on a backup", func(a []Answer) {
 				a[1].Snapshot.HAProxy = HAProxy{State: HAProxyFailed, Reason: "port 5000 of 10.0.0.10 is taken by process 812 (uwsgi)"}
 			}, false,
-			[]string{"haproxy on ctl2: warning: cannot start: port 5000 of 10.0.0.10 is taken by process 812 (uwsgi); the agent tries again by itself; see journalctl -u holdfast and holdfast doctor there"},
+			[]string{"haproxy on ctl2: warning: cannot start: port 5000 of 10.0.0.10 is taken by process 812 (uwsgi); the agent tries again by itself; see journalctl -u holdfast there"},
 		},
 		{
 			"a service is down on one host", func(a []Answer) {
@@ -238,7 +238,7 @@ func TestMergeFindings(t *testing.T) {
 				a[2].Snapshot.HAProxy.Since = time.Time{}
 				check(a[2], "nova", "ctl2", Down, "connect timed out")
 			}, false,
-			[]string{"haproxy on ctl3: warning: runs but does not answer; the agent tries again by itself; see journalctl -u holdfast and holdfast doctor there"},
+			[]string{"haproxy on ctl3: warning: runs but does not answer; the agent tries again by itself; see journalctl -u holdfast there"},
 		},
 		{
 			"a clock is wrong", func(a []Answer) { a[2].Clock = now.Add(7 * time.Second); a[2].Snapshot.Time = a[2].Clock }, false,
