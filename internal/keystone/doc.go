@@ -2,7 +2,7 @@
 // of them as the openstack client prints it, drafts a spec from it, plans what
 // to change so that they name the VIPs, makes the changes, and takes them back.
 //
-// All but the last two is pure: bytes and values in, bytes and findings out. The
+// All but the last two are pure: bytes and values in, bytes and findings out. The
 // edge, which opens files and talks to Keystone, is in client.go, probe.go,
 // journals.go, apply.go and rollback.go. It decides nothing that the pure part
 // can decide, and prints nothing.

@@ -27,4 +27,4 @@ if [ "$(id -u)" -ne 0 ]; then
 	as_root=(sudo)
 fi
 cd test/openstack
-"${as_root[@]}" env HOLDFAST_OPENSTACK_BINARY="$work/holdfast" "$work/openstack.test" -test.v -test.count=1 -test.timeout=15m "${@/#-run/-test.run}"
+"${as_root[@]}" env HOLDFAST_OPENSTACK_BINARY="$work/holdfast" "$work/openstack.test" -test.v -test.count=1 -test.timeout=45m "${@/#-run/-test.run}"
