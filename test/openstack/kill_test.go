@@ -58,8 +58,8 @@ type inside struct {
 	mu       sync.Mutex // guards following
 	requests int        // since the last begin
 	writes   map[int]bool
-	killAt   int        // the number of the request; 0 for none
-	after    bool       // it is killed when Keystone has done what it asked for
+	killAt   int  // the number of the request; 0 for none
+	after    bool // it is killed when Keystone has done what it asked for
 	victim   *os.Process
 }
 
