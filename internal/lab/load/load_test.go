@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"holdfast/internal/spec"
 )
@@ -172,19 +173,12 @@ func TestFailures(t *testing.T) {
 		return "http://" + l.Addr().String() + "/"
 	}
 	readRequest := func(c net.Conn) { _, _ = c.Read(make([]byte, 4096)) }
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := gone.Close(); err != nil {
-		t.Fatal(err)
-	}
 	tests := []struct {
 		name string
 		url  string
 		want Failure
 	}{
-		{"nobody listens", "http://" + gone.Addr().String() + "/", Refused},
+		{"nobody listens", "http://" + unheard(t) + "/", Refused},
 		{"closes without an answer", serve(func(c net.Conn) { readRequest(c); _ = c.Close() }), Closed},
 		{"resets", serve(func(c net.Conn) { readRequest(c); _ = c.(*net.TCPConn).SetLinger(0); _ = c.Close() }), Reset},
 		{"never answers", serve(func(net.Conn) {}), Timeout},
@@ -210,6 +204,24 @@ func TestFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// unheard gives an address at which nobody listens, and nobody else can: it is
+// bound. A port that was only free a moment ago may be the next listener's.
+func unheard(t *testing.T) string {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", at.(*unix.SockaddrInet4).Port)
 }
 
 // TestStops ends the load with its context; what was in flight is cancelled.
