@@ -109,6 +109,19 @@ type Snapshot struct {
 	VIPs       []VIP     `json:"vips"`
 	Services   []Service `json:"services"`
 	Findings   []Finding `json:"findings"`
+	// Drains has what of this controller is taken out for maintenance.
+	Drains []Drained `json:"drains,omitempty"`
+}
+
+// Drained is a controller, or one service on it, taken out for maintenance: it
+// gets no new requests, and a controller as a whole holds no VIP that another
+// one can.
+type Drained struct {
+	Service string    `json:"service,omitempty"` // empty for the whole controller
+	Since   time.Time `json:"since"`
+	// Until is when it ends by itself; unset for never.
+	Until  time.Time `json:"until,omitzero"`
+	Reason string    `json:"reason,omitempty"` // in the operator's words
 }
 
 // Config tells which spec file an agent runs with.
@@ -183,6 +196,31 @@ type VIP struct {
 	Rejected map[string]uint64 `json:"rejected,omitempty"`
 	// Certificate is what clients of the VIP get to see; nil without TLS.
 	Certificate *Certificate `json:"certificate,omitempty"`
+	// Giving is set while this controller, which has handed the VIP over,
+	// finishes the connections that it had.
+	Giving *Giving `json:"giving,omitempty"`
+	// Taking is set while this controller sends on to the one before it what
+	// belongs to that one's connections.
+	Taking *Taking `json:"taking,omitempty"`
+}
+
+// Giving tells of what is left at a controller that has handed a VIP over.
+type Giving struct {
+	To    string    `json:"to"` // the controller that took it
+	Since time.Time `json:"since"`
+	// Until is when the connections that are still open are cut.
+	Until time.Time `json:"until"`
+	// Connections is the number of those from other hosts that are open.
+	Connections int `json:"connections"`
+}
+
+// Taking tells of what a controller that has taken a VIP does for the one before it.
+type Taking struct {
+	From  string    `json:"from"` // the controller that gave it
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"` // when that ends at the latest
+	// Forwarded is the number of segments sent on.
+	Forwarded uint64 `json:"forwarded"`
 }
 
 // Certificate tells of the TLS certificate of a VIP.
