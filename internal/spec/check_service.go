@@ -143,11 +143,11 @@ func (c *checker) buildService(raw rawService, s *Spec) Service {
 		svc.SafePosts = append(svc.SafePosts, r.Path)
 	}
 	for _, h := range raw.hosts.all {
-		svc.Hosts = append(svc.Hosts, Host{Name: h.name.v, Address: h.address.v})
+		svc.Hosts = append(svc.Hosts, Host{Name: h.name.v, Address: h.address.v, Weight: h.weight.or(DefaultWeight)})
 	}
 	if len(svc.Hosts) == 0 {
 		for _, h := range s.Controllers {
-			svc.Hosts = append(svc.Hosts, Host{Name: h.Name, Address: h.Address})
+			svc.Hosts = append(svc.Hosts, Host{Name: h.Name, Address: h.Address, Weight: DefaultWeight})
 		}
 	}
 	return svc

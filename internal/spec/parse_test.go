@@ -91,7 +91,7 @@ func TestDefaultsOfTheFile(t *testing.T) {
 func TestServices(t *testing.T) {
 	usual := []spec.CodeRange{{From: 200, To: 399}}
 	ok := []spec.CodeRange{{From: 200, To: 200}}
-	hosts := []spec.Host{{Name: "ctl1", Address: netip.MustParseAddr("10.64.20.13")}, {Name: "ctl2", Address: netip.MustParseAddr("10.64.20.14")}}
+	hosts := []spec.Host{{Name: "ctl1", Address: netip.MustParseAddr("10.64.20.13"), Weight: 16}, {Name: "ctl2", Address: netip.MustParseAddr("10.64.20.14"), Weight: 16}}
 	for _, tt := range []struct {
 		name, text, release string
 		want                spec.Service
@@ -162,6 +162,17 @@ func TestServices(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestWeights(t *testing.T) {
+	s := mustParse(t, base("glance: {hosts: [{name: a, address: 10.64.20.23, weight: 1}, {name: b, address: 10.64.20.24, weight: 256}, {name: c, address: 10.64.20.25}]}"))
+	var got []int
+	for _, h := range s.Services[0].Hosts {
+		got = append(got, h.Weight)
+	}
+	if want := []int{1, 256, spec.DefaultWeight}; !slices.Equal(got, want) {
+		t.Errorf("weights %v, want %v", got, want)
 	}
 }
 

@@ -50,6 +50,7 @@ type (
 		at          value
 		name, iface item[string]
 		address     item[netip.Addr]
+		weight      item[int]
 	}
 	rawService struct {
 		at             value
@@ -233,6 +234,22 @@ func controllerFields() []field[rawHost] {
 		func(d *decoder, v value, r *rawHost) { r.iface = d.device(v) }})
 }
 
+// serviceHostFields are those of a host of a service.
+func serviceHostFields() []field[rawHost] {
+	return append(hostFields(), field[rawHost]{"weight", false, "its share against that of the other hosts, 1 to 256", "32",
+		func(d *decoder, v value, r *rawHost) { r.weight = d.weight(v) }})
+}
+
+// weight reads a server's weight. HAProxy's 0 means no new requests, which is
+// what a drain is for: that one ends, and is told.
+func (d *decoder) weight(v value) item[int] {
+	if v.node.Kind == yaml.ScalarNode && v.node.Value == "0" {
+		d.fail("bad-weight", v.node, v.path+" 0 would give it no requests", "write 1 to 256; to take a host out for a while, use holdfast drain")
+		return bad[int](v)
+	}
+	return d.integer(v, 1, 256, "bad-weight")
+}
+
 // rawServices reads the mapping of the services, in the order of the file. A
 // service of which nothing is said ("keystone:") is one of which nothing needs
 // to be said ("keystone: {}").
@@ -291,7 +308,7 @@ func serviceFields() []field[rawService] {
 			func(d *decoder, v value, r *rawService) { r.serverName = d.hostname(v) }},
 		{"hosts", false, "a list of the hosts where it runs", "[{name: ns1, address: 10.64.20.23}, ...]",
 			func(d *decoder, v value, r *rawService) {
-				r.hosts = each(d, v, hostHint, func(e value) rawHost { return d.rawHost(e, hostFields()) })
+				r.hosts = each(d, v, hostHint, func(e value) rawHost { return d.rawHost(e, serviceHostFields()) })
 			}},
 	}
 }

@@ -182,7 +182,15 @@ type Timeout struct {
 type Host struct {
 	Name    string
 	Address netip.Addr
+	// Weight is its share of the requests against that of the other hosts, 1 to
+	// 256 (HAProxy configuration manual 5.2, "weight"). Parse gives DefaultWeight
+	// where the file says nothing.
+	Weight int
 }
+
+// DefaultWeight is the weight of a host of which the file says nothing: it
+// leaves room below and above.
+const DefaultWeight = 16
 
 // Interface gives the interface on which c activates v.
 func (s *Spec) Interface(v VIP, c Controller) string {
