@@ -75,7 +75,7 @@ func New(opt Options) *Agent {
 		findings: map[string]status.Finding{},
 	}
 	a.certificates = newKeeper(opt.StateDir, opt.Controller, a.log.With("component", "certificates"))
-	a.check = &checkServer{log: a.log.With("component", "agent-check"), answer: a.checkAnswer}
+	a.check = &checkServer{log: a.log.With("component", "agent-check"), answer: a.checkAnswer, command: a.command}
 	a.haproxy = process.New(process.Options{
 		HAProxy:  opt.HAProxy,
 		StateDir: opt.StateDir,

@@ -32,7 +32,22 @@ func TestMain(m *testing.M) {
 	if os.Getenv(inNamespace) == "" && os.Geteuid() == 0 {
 		os.Exit(runInNamespace())
 	}
+	if os.Getenv(inNamespace) != "" {
+		if err := loopbackUp(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	os.Exit(m.Run())
+}
+
+// loopbackUp lets the tests of a new namespace talk to themselves.
+func loopbackUp() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("find lo: %w", err)
+	}
+	return netlink.LinkSetUp(lo)
 }
 
 func runInNamespace() int {

@@ -2,8 +2,11 @@ package agent
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -26,11 +29,14 @@ const (
 // A checkServer answers HAProxy's agent-check (HAProxy configuration manual,
 // "agent-check"): each HAProxy sends "HOST SERVICE" and reads one line of
 // states. Only controllers are answered. Where nobody answers, an HAProxy
-// leaves a server as it is, so a dead agent changes nothing.
+// leaves a server as it is, so a dead agent changes nothing. It is also where
+// other agents ask; see channel.go.
 type checkServer struct {
 	log *slog.Logger
 	// answer gives the line for one service on one host.
 	answer func(host, service string) string
+	// command carries out what the agent of another controller asks for.
+	command func(ctx context.Context, from netip.Addr, req peerRequest) (any, error)
 
 	mu      sync.Mutex // guards following
 	allowed map[netip.Addr]bool
@@ -78,13 +84,13 @@ func (s *checkServer) serve(ctx context.Context, listener net.Listener) error {
 			continue
 		}
 		said = ""
-		conversations.Go(func() error { s.converse(conn); return nil })
+		conversations.Go(func() error { s.converse(ctx, conn); return nil })
 	}
 }
 
 // converse has one conversation. An HAProxy that says nothing readable, or is
 // no controller, gets no answer, which to it means no change.
-func (s *checkServer) converse(conn net.Conn) {
+func (s *checkServer) converse(ctx context.Context, conn net.Conn) {
 	defer conn.Close() //nolint:errcheck // the answer was sent, or there is none
 	if !s.allows(conn.RemoteAddr()) {
 		s.log.Debug("agent-check from an address that is no controller's", "remote", conn.RemoteAddr())
@@ -93,7 +99,12 @@ func (s *checkServer) converse(conn net.Conn) {
 	if err := conn.SetDeadline(time.Now().Add(checkTimeout)); err != nil {
 		return
 	}
-	line, err := bufio.NewReaderSize(conn, checkLine).ReadSlice('\n')
+	r := bufio.NewReaderSize(conn, checkLine)
+	line, err := r.ReadSlice('\n')
+	if start, is := bytes.CutPrefix(line, []byte(controlPrefix)); is && (err == nil || errors.Is(err, bufio.ErrBufferFull)) {
+		s.control(ctx, conn, io.MultiReader(bytes.NewReader(bytes.Clone(start)), r))
+		return
+	}
 	if err != nil {
 		return
 	}
