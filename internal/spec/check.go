@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/netip"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -15,6 +16,8 @@ import (
 const (
 	defaultPort      = 9470
 	defaultCheckPort = 9471
+
+	defaultHandoverLimit = time.Hour
 )
 
 // checker finds what is wrong with several values together, and makes the Spec
@@ -164,7 +167,10 @@ func (c *checker) build() *Spec {
 	s := &Spec{
 		Region:  r.region.or("RegionOne"),
 		Release: release,
-		Agent:   Agent{Port: r.agent.port.or(defaultPort), CheckPort: r.agent.checkPort.or(defaultCheckPort)},
+		Agent: Agent{
+			Port: r.agent.port.or(defaultPort), CheckPort: r.agent.checkPort.or(defaultCheckPort),
+			HandoverLimit: r.agent.handoverLimit.or(defaultHandoverLimit),
+		},
 	}
 	s.Cloud = r.cloud.or(s.Region)
 	for _, v := range r.vips.all {

@@ -207,6 +207,16 @@ func (d *decoder) interval(v value) item[time.Duration] {
 	return bad[time.Duration](v)
 }
 
+// handoverLimit reads how long connections may go on after a handover: 1s to 24h.
+func (d *decoder) handoverLimit(v value) item[time.Duration] {
+	i := d.duration(v)
+	if i.ok && (i.v < time.Second || i.v > 24*time.Hour) {
+		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is out of range", v.path, i.v), "write a time from 1s to 24h")
+		return bad[time.Duration](v)
+	}
+	return i
+}
+
 // codes reads accepted status codes: 200, "200-299", "200,300-308".
 func (d *decoder) codes(v value) item[[]CodeRange] {
 	s, ok := d.scalar(v)

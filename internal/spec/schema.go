@@ -22,6 +22,7 @@ type (
 	}
 	rawAgent struct {
 		port, checkPort item[int]
+		handoverLimit   item[time.Duration]
 	}
 	rawVIP struct {
 		at                    value
@@ -117,7 +118,7 @@ func specFields() []field[rawSpec] {
 			}},
 		{"services", true, "a mapping of services", "{keystone: {}, glance: {}}",
 			func(d *decoder, v value, s *rawSpec) { s.services = d.rawServices(v) }},
-		{"agent", false, "the ports of the agents", "{port: 9470, check_port: 9471}",
+		{"agent", false, "the settings of the agents", "{port: 9470, check_port: 9471}",
 			func(d *decoder, v value, s *rawSpec) { mapping(d, v, agentFields(), &s.agent) }},
 	}
 }
@@ -128,6 +129,8 @@ func agentFields() []field[rawAgent] {
 			func(d *decoder, v value, a *rawAgent) { a.port = d.port(v) }},
 		{"check_port", false, "the port that answers HAProxy's agent-check", "9471",
 			func(d *decoder, v value, a *rawAgent) { a.checkPort = d.port(v) }},
+		{"handover_limit", false, "how long connections may go on after a planned handover", "1h",
+			func(d *decoder, v value, a *rawAgent) { a.handoverLimit = d.handoverLimit(v) }},
 	}
 }
 

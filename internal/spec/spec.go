@@ -19,10 +19,13 @@ type Spec struct {
 	Digest string
 }
 
-// Agent has the ports of the agents.
+// Agent has the settings of the agents.
 type Agent struct {
 	Port      int // read-only HTTP on the controller's address; default 9470
 	CheckPort int // HAProxy's agent-check; default 9471
+	// HandoverLimit is how long connections may go on at the controller that
+	// handed their VIP over: 1s to 24h, default 1h.
+	HandoverLimit time.Duration
 }
 
 // Device says on which kind of device a VIP is activated.
