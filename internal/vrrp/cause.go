@@ -31,6 +31,8 @@ func (c Cause) Words(name func(netip.Addr) string) string {
 		return fmt.Sprintf("%s is active too, with the same priority %d and the higher address", peer, c.Priority)
 	case CauseUnheard:
 		return fmt.Sprintf("%s is active too, and does not hear this controller", peer)
+	case CauseYielded:
+		return "handed over to " + peer
 	case CauseHeldUp:
 		return fmt.Sprintf("this process was held up for %v, and %s took over", rounded(c.Lasted), peer)
 	}

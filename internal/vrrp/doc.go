@@ -13,4 +13,6 @@
 //   - Nobody is the address owner: priorities are 1 to 254. A peer with
 //     priority 255 wins like any higher priority.
 //   - A process that was held up knows it, see Machine.
+//   - An Active router can hand over to one of choice, see Yield. To the others
+//     on the network it does nothing that the RFC does not know.
 package vrrp

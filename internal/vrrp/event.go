@@ -28,7 +28,7 @@ func (s State) String() string {
 }
 
 // An Event is what happened to a Machine: one of Startup, Timer,
-// AdvertReceived, Eligible, Configure and Shutdown.
+// AdvertReceived, Eligible, Configure, Yield, Stay and Shutdown.
 type Event interface{ event() }
 
 type (
@@ -46,6 +46,10 @@ type (
 		Src      netip.Addr
 		Priority uint8
 		Interval time.Duration // Max Advertise Interval
+		// Directed says that an advert of priority 0 went to this router alone,
+		// and that it hears what the sender tells the others: its sender hands
+		// over, see Yield.
+		Directed bool
 	}
 
 	// Eligible says whether this router may be Active, and in words why. One
@@ -59,6 +63,30 @@ type (
 	// sends with the new interval from the Output of this event on.
 	Configure struct{ Config }
 
+	// Yield hands over to another router. This one stays Active and keeps the
+	// addresses meanwhile. Only To is told that it resigns, at once and with
+	// each advert, since adverts are lost now and then; To takes over after its
+	// skew time, as any router does. The others hear the usual adverts, so that
+	// none of them takes over first. When To is heard as Active, this router
+	// goes to Backup whatever the priorities, and does not preempt To after that.
+	// When To was not heard within Wait, this router is Active as before. What
+	// else happens meanwhile has the consequences that it always has.
+	//
+	// It has no effect unless Active, nor with a Wait of 0 or less. It replaces
+	// a Yield that is under way.
+	Yield struct {
+		// To is the other router. If it is not valid, every one is told, and
+		// whichever takes over first does it: the one with the highest priority.
+		To netip.Addr
+		// AnySource says that adverts of To come from an address that is not
+		// known, as over IPv6 multicast: the first Active router is taken for To.
+		AnySource bool
+		Wait      time.Duration
+	}
+
+	// Stay ends a Yield that is under way, as the end of its Wait does.
+	Stay struct{}
+
 	// Shutdown ends the protocol (RFC 9568 sections 6.4.2 and 6.4.3).
 	Shutdown struct{}
 )
@@ -68,6 +96,8 @@ func (Timer) event()          {}
 func (AdvertReceived) event() {}
 func (Eligible) event()       {}
 func (Configure) event()      {}
+func (Yield) event()          {}
+func (Stay) event()           {}
 func (Shutdown) event()       {}
 
 // An Output is everything that the driver must do after an event, in the order
@@ -75,8 +105,12 @@ func (Shutdown) event()       {}
 // address, and whoever takes over says so before it takes the address, so that
 // the one before has dropped it when the new one is announced.
 type Output struct {
-	// Send has the priorities of the adverts to send now, to every peer. It is
-	// valid until the next Step.
+	// Yield, if it is valid, is the router to send an advert of priority 0 to,
+	// alone. It comes first: where what is in Send reaches that router too, it
+	// knows that it does not count, see AdvertReceived.Directed.
+	Yield netip.Addr
+	// Send has the priorities of the adverts to send now, to every peer but
+	// Yield. It is valid until the next Step.
 	Send []uint8
 	// Release asks to remove the virtual addresses.
 	Release bool
@@ -112,6 +146,7 @@ const (
 	CauseTieBreak                        // Peer is Active too, with the same Priority and a higher address
 	CauseUnheard                         // Peer is Active too, and does not hear this router
 	CauseHeldUp                          // this process did not run for Lasted, and Peer took over
+	CauseYielded                         // handed over to Peer, see Yield
 )
 
 // A Cause says why the state changed.

@@ -57,6 +57,10 @@ func (c Config) normal() Config {
 //     each time before it preempts; see calmDown.
 //   - A longer interval is advertised at the old pace first, since a Backup
 //     router that misses the first advert with it still counts by the old one.
+//   - It hands over to a router of choice without a moment in which nobody has
+//     the addresses: see Yield.
+//   - A second advert of priority 0 does not make a Backup router wait for its
+//     skew time anew: one that hands over sends one every interval.
 type Machine struct {
 	cfg      Config
 	started  bool
@@ -72,6 +76,8 @@ type Machine struct {
 	active   active
 	patience patience
 	calm     calmDown
+	given    given
+	yielded  netip.Addr // handed over to, and not to be preempted; until Backup ends
 }
 
 // backup is what a machine knows while it is in Backup.
@@ -98,6 +104,7 @@ type active struct {
 	slow int // deadlines to set by pace before the interval counts
 
 	rival rival
+	yield yielding
 
 	doubtUntil time.Time // a peer may have taken over, while this process was held up
 	heldUp     time.Duration
@@ -131,9 +138,16 @@ func (m *Machine) Step(now time.Time, e Event) Output {
 		m.setEligible(now, e)
 	case Configure:
 		m.configure(now, e.Config.normal())
+	case Yield:
+		m.yield(now, e)
+	case Stay:
+		m.stay(now)
 	case Shutdown:
 		m.started = false
 		m.toInitialize(Cause{Kind: CauseShutdown})
+	}
+	if until := m.active.yield.until; m.Yielding() && until.Before(m.deadline) {
+		m.deadline = until
 	}
 	m.out.State, m.out.Deadline = m.state, m.deadline
 	return m.out
@@ -178,6 +192,7 @@ func (m *Machine) toInitialize(c Cause) {
 		m.out.Release = true
 	}
 	m.state, m.deadline, m.out.Cause = Initialize, time.Time{}, c
+	m.yielded = netip.Addr{}
 }
 
 // toBackup enters Backup with nobody heard yet.
@@ -190,7 +205,7 @@ func (m *Machine) toBackup(now time.Time, c Cause) {
 // toActive takes over. The interval learned from the one before is forgotten.
 func (m *Machine) toActive(now time.Time, c Cause) {
 	m.state, m.out.Cause = Active, c
-	m.active, m.leftover = active{}, false
+	m.active, m.leftover, m.yielded = active{}, false, netip.Addr{}
 	m.out.Claim, m.out.Announce = true, true
 	m.advertise(now)
 	m.deadline = now.Add(m.cfg.Interval)
@@ -229,9 +244,15 @@ func (m *Machine) send(priority uint8) {
 	m.out.Send = append(m.out.Send, priority)
 }
 
-// advertise sends the own priority, as Active.
+// advertise sends the own priority, as Active, and 0 to whom it hands over to.
 func (m *Machine) advertise(now time.Time) {
-	m.send(m.cfg.Priority)
+	y := &m.active.yield
+	if y.on && !y.to.IsValid() {
+		m.send(0)
+	} else {
+		m.send(m.cfg.Priority)
+	}
+	m.out.Yield = y.to
 	m.active.sent = now
 	m.active.spoke = true
 }
@@ -287,6 +308,9 @@ func (m *Machine) activeDown(now time.Time) {
 
 // advertTimer serves the Adver_Timer.
 func (m *Machine) advertTimer(now time.Time) {
+	if m.Yielding() && !now.Before(m.active.yield.until) {
+		m.active.yield = yielding{} // nobody took over
+	}
 	m.advertise(now)
 	if m.active.contested && !now.Before(m.active.again) {
 		m.active.contested = false
@@ -305,6 +329,9 @@ func (m *Machine) advertTimer(now time.Time) {
 }
 
 func (m *Machine) heard(now time.Time, a AdvertReceived) {
+	if m.given.covers(now, a) {
+		return
+	}
 	switch m.state {
 	case Initialize:
 		m.dropLeftover(a)
@@ -330,9 +357,13 @@ func (m *Machine) heardInBackup(now time.Time, a AdvertReceived) {
 	switch {
 	case a.Priority == 0 && losing:
 	case a.Priority == 0:
+		m.given.directed(now, a)
+		if m.backup.resigned && m.backup.peer == a.Src {
+			return // the skew time began at the first one
+		}
 		m.backup.peer, m.backup.resigned, m.backup.since = a.Src, true, now
 		m.deadline = now.Add(m.skewTime())
-	case m.preempts(now, a.Priority):
+	case m.preempts(now, a):
 		m.backup.lower = a
 	case losing:
 		wait := ActiveDownInterval(a.Interval, m.cfg.Priority)
@@ -360,7 +391,12 @@ func (m *Machine) losing(now time.Time, a AdvertReceived) bool {
 func (m *Machine) heardInActive(now time.Time, a AdvertReceived) {
 	c := Cause{Peer: a.Src, Priority: a.Priority, Own: m.cfg.Priority}
 	switch {
+	case m.active.yield.taken(a):
+		c.Kind = CauseYielded
+		m.concede(now, a, c)
+		m.yielded = a.Src
 	case a.Priority == 0:
+		m.given.directed(now, a)
 		m.contest(now)
 		m.advertise(now)
 		m.deadline = now.Add(m.cfg.Interval)
@@ -433,47 +469,4 @@ func (m *Machine) contest(now time.Time) {
 	case !a.contested:
 		a.contested, a.again = true, a.calm
 	}
-}
-
-// configure takes c and keeps the state.
-func (m *Machine) configure(now time.Time, c Config) {
-	old := m.cfg
-	m.cfg = c
-	switch m.state {
-	case Initialize: // has nothing that depends on it
-	case Backup:
-		m.reconfigureBackup(now)
-	case Active:
-		if c.Interval != old.Interval || c.Priority != old.Priority {
-			m.reconfigureActive(now, old.Interval)
-		}
-	}
-}
-
-func (m *Machine) reconfigureBackup(now time.Time) {
-	b := &m.backup
-	if !b.learned {
-		b.interval = m.cfg.Interval
-	}
-	wait := m.downInterval()
-	if b.resigned {
-		wait = m.skewTime()
-	}
-	m.deadline = b.since.Add(wait)
-	if m.deadline.Before(now) {
-		m.deadline = now
-	}
-}
-
-// reconfigureActive advertises the new values at once. Adverts with a longer
-// interval go out at the old pace at first, so that a Backup router which misses
-// one does not take over.
-func (m *Machine) reconfigureActive(now time.Time, old time.Duration) {
-	const adverts = 3 // after this one
-	m.advertise(now)
-	m.active.slow = 0
-	if m.cfg.Interval > old {
-		m.active.slow, m.active.pace = adverts-1, old
-	}
-	m.deadline = now.Add(min(m.cfg.Interval, old))
 }

@@ -74,9 +74,9 @@ func (c *calmDown) lost(now time.Time) {
 	}
 }
 
-// preempts reports whether this router takes over from one with the priority.
-func (m *Machine) preempts(now time.Time, priority uint8) bool {
-	return m.cfg.Preempt && priority < m.cfg.Priority && !now.Before(m.calm.until)
+// preempts reports whether this router takes over from the one that sent a.
+func (m *Machine) preempts(now time.Time, a AdvertReceived) bool {
+	return m.cfg.Preempt && a.Priority < m.cfg.Priority && a.Src != m.yielded && !now.Before(m.calm.until)
 }
 
 // A rival is another Active router that ought to concede to this one.

@@ -17,7 +17,8 @@ import (
 //
 //	machine [priority=] [interval=] [preempt=] [source=]   a new machine
 //	startup, timer, shutdown, eligible, ineligible         events; the reason stands below
-//	advert from= priority= [interval=]                     an advert is received
+//	advert from= priority= [interval=] [directed=true]     an advert is received
+//	yield [to=] wait= [any=true], stay                     a handover
 //	configure [priority=] [interval=] [preempt=]           what is not given stays
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
@@ -63,7 +64,18 @@ func (tr *transcript) event(t *testing.T, d *datadriven.TestData) Event {
 		return Configure{readConfig(t, d, tr.m.Config())}
 	case "advert":
 		c := readConfig(t, d, Config{Interval: 100 * time.Millisecond})
-		return AdvertReceived{Src: netip.MustParseAddr(arg(d, "from")), Priority: c.Priority, Interval: c.Interval}
+		return AdvertReceived{
+			Src: netip.MustParseAddr(arg(d, "from")), Priority: c.Priority, Interval: c.Interval,
+			Directed: arg(d, "directed") == "true",
+		}
+	case "yield":
+		e := Yield{AnySource: arg(d, "any") == "true", Wait: duration(t, arg(d, "wait"))}
+		if to := arg(d, "to"); to != "" {
+			e.To = netip.MustParseAddr(to)
+		}
+		return e
+	case "stay":
+		return Stay{}
 	}
 	d.Fatalf(t, "unknown command %q", d.Cmd)
 	return nil
@@ -72,6 +84,9 @@ func (tr *transcript) event(t *testing.T, d *datadriven.TestData) Event {
 // describe says what out asks for, a line each, in the order of its fields.
 func describe(before State, out Output) string {
 	var b strings.Builder
+	if out.Yield.IsValid() {
+		fmt.Fprintf(&b, "send 0 to %v\n", out.Yield)
+	}
 	for _, p := range out.Send {
 		fmt.Fprintf(&b, "send %d\n", p)
 	}
@@ -132,7 +147,7 @@ func readConfig(t *testing.T, d *datadriven.TestData, c Config) Config {
 			c.Preempt = v == "true"
 		case "source":
 			c.Source = netip.MustParseAddr(v)
-		case "from", "at":
+		case "from", "at", "directed":
 		default:
 			d.Fatalf(t, "unknown argument %q", a.Key)
 		}
