@@ -30,8 +30,8 @@ which the agent takes from its host, may differ.
 
 The agent has HAProxy check it before it is used, so there is no need to do so by
 hand. The server-state-file that it names is made by the agent: until there is one,
-"haproxy -c" warns of it. So are the copies of certificates in the state directory
-that it names: without them "haproxy -c" fails.`,
+"haproxy -c" warns of it. So are closing.list and the copies of certificates that it
+names: without them "haproxy -c" fails.`,
 		Example: `  holdfast render --controller ctl1
   diff <(holdfast render --controller ctl1) /var/lib/holdfast/haproxy.cfg`,
 		Args: noArgs,

@@ -88,6 +88,7 @@ func (b *bench) start(vip int) *balancer {
 	s.VIPs[0].Addresses = []netip.Prefix{netip.PrefixFrom(b.addr(vip), 24)}
 	x := &balancer{bench: b, vip: b.addr(vip), run: b.t.TempDir()}
 	write(b.t, filepath.Join(x.run, haproxy.StateFile), []byte(haproxy.EmptyState))
+	write(b.t, filepath.Join(x.run, haproxy.ClosingList), nil)
 	cfg := filepath.Join(x.run, "haproxy.cfg")
 	write(b.t, cfg, haproxy.Render(&s, haproxy.Local{RunDir: x.run, StateDir: x.run, MaxConn: 500}))
 	if s.VIPs[0].TLS != nil {

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -26,6 +27,27 @@ func Binds(cfg []byte) []Bind {
 	})
 	return binds
 }
+
+// H2Addresses gives the addresses on which cfg, made by Render, speaks HTTP/2.
+// Its clients leave an open connection when they get a GOAWAY, which HAProxy
+// sends them in a reload only.
+func H2Addresses(cfg []byte) map[netip.Addr]bool {
+	on := make(map[netip.Addr]bool)
+	forLines(cfg, func(_ int, _, words []string) {
+		i := slices.Index(words, "alpn")
+		if words[0] != "bind" || i < 0 || i+1 == len(words) || !slices.Contains(strings.Split(words[i+1], ","), "h2") {
+			return
+		}
+		if at, err := netip.ParseAddrPort(words[1]); err == nil {
+			on[at.Addr()] = true
+		}
+	})
+	return on
+}
+
+// HasClosingList reports whether cfg, made by Render, has the list of
+// addresses to close: it has where there is an http frontend.
+func HasClosingList(cfg []byte) bool { return bytes.Contains(cfg, []byte("/"+ClosingList)) }
 
 // ServerAddresses gives the address:port of each server of cfg, made by
 // Render, by "backend/server".

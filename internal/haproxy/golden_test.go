@@ -80,6 +80,7 @@ func check(t *testing.T, cfg []byte) {
 	}
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, haproxy.StateFile), []byte(haproxy.EmptyState))
+	write(t, filepath.Join(dir, haproxy.ClosingList), nil)
 	text := strings.ReplaceAll(string(cfg), "/run/holdfast/", dir+"/")
 	if strings.Contains(text, " ssl ") {
 		write(t, filepath.Join(dir, "tls.pem"), selfSigned(t))
@@ -235,6 +236,7 @@ func TestMaxConnFits(t *testing.T) {
 	for limit, s := range map[int]*spec.Spec{1024: large(1, 3), 4096: large(20, 9), 20_000: large(100, 50)} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, haproxy.StateFile), []byte(haproxy.EmptyState))
+		write(t, filepath.Join(dir, haproxy.ClosingList), nil)
 		cfg := haproxy.Render(s, haproxy.Local{RunDir: dir, MaxConn: haproxy.MaxConn(s, uint64(limit))})
 		write(t, filepath.Join(dir, "haproxy.cfg"), bytes.ReplaceAll(cfg, []byte("2001:db8::10"), []byte("::1")))
 		cmd := exec.Command("sh", "-c", fmt.Sprintf("ulimit -n %d; exec haproxy -db -f %s/haproxy.cfg", limit, dir))

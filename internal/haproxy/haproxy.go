@@ -29,6 +29,7 @@ const (
 	RuntimeSocket = "haproxy.sock"  // the runtime API of the current worker
 	MasterSocket  = "master.sock"   // of the master, given on its command line
 	StateFile     = "haproxy.state" // server states, kept for the next worker
+	ClosingList   = "closing.list"  // addresses of VIPs whose clients are to come anew, one a line
 )
 
 // ConfigFile is the configuration's name, in Local.StateDir.

@@ -269,6 +269,22 @@ func TestReadsItsOwnConfiguration(t *testing.T) {
 	}
 }
 
+func TestH2Addresses(t *testing.T) {
+	s := large(1, 1)
+	if cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast"}); len(haproxy.H2Addresses(cfg)) > 0 || !haproxy.HasClosingList(cfg) {
+		t.Errorf("without TLS: %v, list %t", haproxy.H2Addresses(cfg), haproxy.HasClosingList(cfg))
+	}
+	s.VIPs[0].TLS = &spec.TLS{}
+	want := map[netip.Addr]bool{netip.MustParseAddr("10.0.0.10"): true, netip.MustParseAddr("2001:db8::10"): true}
+	if got := haproxy.H2Addresses(haproxy.Render(s, haproxy.Local{})); !reflect.DeepEqual(got, want) {
+		t.Errorf("with TLS: %v", got)
+	}
+	s.Services[0].Mode = spec.TCP
+	if cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast"}); len(haproxy.H2Addresses(cfg)) > 0 || haproxy.HasClosingList(cfg) {
+		t.Errorf("without HTTP: %v, list %t", haproxy.H2Addresses(cfg), haproxy.HasClosingList(cfg))
+	}
+}
+
 func TestMaxConn(t *testing.T) {
 	s := large(6, 3) // two addresses: 12 listeners, 18 servers
 	for _, c := range []struct {
@@ -357,6 +373,7 @@ func FuzzConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, cfg []byte, n int) {
 		haproxy.Line(cfg, n)
 		haproxy.ServerAddresses(cfg)
+		haproxy.H2Addresses(cfg)
 		for _, b := range haproxy.Binds(haproxy.WithStateFile(cfg, "/x")) {
 			if !b.Address.IsValid() || b.Line < 1 {
 				t.Errorf("%+v", b)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -18,13 +19,13 @@ func (w *writer) proxies(s *spec.Spec, mode spec.Mode, l Local) {
 		for i := range v.Addresses {
 			for _, svc := range s.Services {
 				if modeOf(svc) == mode {
-					w.frontend(v, i, svc, l.StateDir)
+					w.frontend(v, i, svc, l)
 				}
 			}
 		}
 	}
 	if mode == spec.HTTP {
-		w.redirects(s)
+		w.redirects(s, l)
 	}
 	w.backendBanner(mode)
 	for _, svc := range s.Services {
@@ -44,18 +45,21 @@ func (w *writer) frontendBanner(mode spec.Mode) {
 	w.WriteString("# X-Forwarded-* is what HAProxy sees, never what the client says; in the spellings with \"_\"\n")
 	w.WriteString("# too, which WSGI cannot tell apart. Forwarded is removed and not set: oslo.middleware\n")
 	w.WriteString("# prefers it to X-Forwarded-*, and does not understand its quotes.\n")
+	w.WriteString("# A planned move leaves the connections that are open with the holder before, whose agent then puts\n")
+	w.WriteString("# the address on the list in " + ClosingList + ": each is closed with its next answer, and its client comes\n")
+	w.WriteString("# anew, to the new holder. The list is empty but for that. Not with a 101, which begins a tunnel.\n")
 }
 
-// frontend writes the frontend of svc on the i-th address of v, whose
-// certificate is kept in stateDir.
-func (w *writer) frontend(v spec.VIP, i int, svc spec.Service, stateDir string) {
+// frontend writes the frontend of svc on the i-th address of v.
+func (w *writer) frontend(v spec.VIP, i int, svc spec.Service, l Local) {
 	w.section("frontend", FrontendName(v, i, svc))
-	w.line(bindWords(v, i, svc, stateDir)...)
+	w.line(bindWords(v, i, svc, l.StateDir)...)
 	if svc.Timeout.Client > 0 {
 		w.line("timeout client", duration(svc.Timeout.Client))
 	}
 	if modeOf(svc) == spec.HTTP {
 		w.frontendRules(v, svc)
+		w.closing(l)
 		w.line("use_backend", OnceName(svc), "unless", repeatable)
 	}
 	w.line("default_backend", BackendName(svc))
@@ -101,6 +105,13 @@ func (w *writer) frontendRules(v spec.VIP, svc spec.Service) {
 	w.line("http-request set-header X-Forwarded-Host %[req.hdr(Host)]")
 	w.line("http-request set-header X-Forwarded-Port %[dst_port]")
 	w.hsts(v)
+}
+
+// closing has every answer on an address that is on the list end its
+// connection: those of HAProxy itself, too. HTTP/2 has no such header, and
+// HAProxy sends no GOAWAY for it (2.6; haproxy/haproxy#969): see H2Addresses.
+func (w *writer) closing(l Local) {
+	w.line("http-after-response set-header Connection close if { dst -f", word(path.Join(l.RunDir, ClosingList)), "} { status ge 200 }")
 }
 
 func (w *writer) backendBanner(mode spec.Mode) {

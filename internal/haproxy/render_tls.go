@@ -59,7 +59,7 @@ func (w *writer) hsts(v spec.VIP) {
 
 // redirects writes the frontends whose plain HTTP leads to https. They lead to
 // the name of the VIP, not to what the client calls it: that may be anything.
-func (w *writer) redirects(s *spec.Spec) {
+func (w *writer) redirects(s *spec.Spec, l Local) {
 	first := true
 	for _, v := range s.VIPs {
 		if v.TLS == nil || v.TLS.Redirect == 0 {
@@ -75,6 +75,7 @@ func (w *writer) redirects(s *spec.Spec) {
 			w.section("frontend", strings.TrimSuffix(FrontendName(v, i, spec.Service{}), "-")+":redirect")
 			w.line("bind", at.String(), "transparent")
 			w.line("http-request redirect prefix", word("https://"+v.Hostname), "code 301")
+			w.closing(l)
 		}
 	}
 }

@@ -226,6 +226,9 @@ func (s *supervisor) reload(ctx context.Context, p *proc) error {
 		err = s.serveBy(p, worker)
 	}
 	p.reloads(false)
+	if err == nil {
+		s.closingAgain(ctx)
+	}
 	if err != nil && p.serving().hasEnded() {
 		s.end(p, "the worker ended in a reload that failed")
 	}

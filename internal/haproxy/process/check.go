@@ -48,6 +48,9 @@ func (e *CheckError) Error() string {
 // check has HAProxy check cfg. A warning is an error: what HAProxy ignores is
 // a promise that would not be kept.
 func (m *Manager) check(ctx context.Context, cfg []byte) error {
+	if err := m.keepClosing(); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp(m.opt.RunDir, "check-")
 	if err != nil {
 		return fmt.Errorf("check the configuration: %w", err)

@@ -68,6 +68,7 @@ type Manager struct {
 	requests chan request
 	applying chan struct{} // holds one token: the right to apply
 	logFile  logFile
+	closing  closing
 
 	mu      sync.Mutex // guards following
 	state   status.HAProxy

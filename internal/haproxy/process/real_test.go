@@ -214,10 +214,30 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.seen.Add(1)
+	if r.URL.Path == "/tunnel" {
+		echo(w)
+		return
+	}
 	if r.URL.Path == "/slow" {
 		time.Sleep(time.Second)
 	}
 	fmt.Fprint(w, s.name)
+}
+
+// echo answers with a tunnel, and gives back what comes through it.
+func echo(w http.ResponseWriter) {
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		return
+	}
+	c, rw, err := hijacker.Hijack()
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+	_, _ = io.Copy(c, rw)
 }
 
 // testLog writes the log into the test's output.

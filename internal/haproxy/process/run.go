@@ -202,6 +202,9 @@ func (s *supervisor) adopt() error {
 		return nil
 	}
 	s.log.Info("adopted the running HAProxy", "pid", p.master.pid, "worker", worker)
+	if s.config() != nil {
+		s.closingAgain(s.ctx)
+	}
 	return nil
 }
 

@@ -51,6 +51,7 @@ func (s *supervisor) start(why string) error {
 	if err := s.follow(p, worker, cfg); err != nil {
 		return errors.Join(err, s.discard(p))
 	}
+	s.closingAgain(s.ctx)
 	return nil
 }
 
@@ -63,6 +64,9 @@ func (s *supervisor) prepare(cfg []byte) error {
 		return err
 	}
 	if err := s.freshState(cfg); err != nil {
+		return err
+	}
+	if err := s.keepClosing(); err != nil {
 		return err
 	}
 	return s.freePorts(cfg)

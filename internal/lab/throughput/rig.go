@@ -153,9 +153,11 @@ func (r *rig) startProxies(ctx context.Context) error {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return fmt.Errorf("make a directory: %w", err)
 		}
-		// The agent keeps the servers' states here; none are known.
-		if err := os.WriteFile(filepath.Join(dir, "haproxy.state"), []byte("1\n"), 0o600); err != nil {
-			return fmt.Errorf("write the state file: %w", err)
+		// The agent keeps the servers' states here, and the VIPs to close; none are known.
+		for name, text := range map[string]string{"haproxy.state": "1\n", "closing.list": ""} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				return fmt.Errorf("write a file of HAProxy's: %w", err)
+			}
 		}
 		cfg := kolla(r.spec, at.String(), udp.Port, dir)
 		if s != Kolla {
