@@ -141,6 +141,11 @@ func (a *app) labLoadCommand() *cobra.Command {
 	flags.StringSliceVar(&c.Methods, "method", []string{"GET"}, "methods, by turns")
 	flags.Int64Var(&c.Body, "body", 0, "bytes in the body of a POST or PUT")
 	flags.IntVar(&clients, "clients", 0, "come from so many addresses, by turns (adds them to this network namespace)")
+	flags.Float64Var(&c.NewRate, "new-rate", 0, "requests a second beside these, each on a new connection")
+	flags.IntVar(&c.Downloads.Count, "downloads", 0, "so many long transfers beside the requests")
+	flags.DurationVar(&c.Downloads.Time, "download-time", 5*time.Second, "that each of them takes")
+	flags.Int64Var(&c.Downloads.Bytes, "download-bytes", 1<<20, "of each of them")
+	flags.DurationVar(&c.Downloads.Spread, "download-spread", 0, "over which they begin")
 	flags.BoolVar(&records, "records", false, "print each request's record as a line of JSON instead")
 	return cmd
 }

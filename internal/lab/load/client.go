@@ -79,18 +79,18 @@ func (c *client) close() {
 	clear(c.idle)
 }
 
-// shot builds the i-th request: each combination of target, way to connect,
+// shot builds the i-th request of st: each combination of target, way to connect,
 // client and method has its turn.
-func (c *client) shot(i int, due time.Time) shot {
+func (c *client) shot(st stream, i int, due time.Time) shot {
 	n := len(c.targets)
 	round := i / n
 	s := shot{url: c.targets[i%n]}
 	s.Record = Record{
 		Due: due, Target: c.config.Targets[i%n].Name,
 		Method: c.config.Methods[round%len(c.config.Methods)],
-		Key:    c.prefix + strconv.Itoa(i),
+		Key:    c.prefix + st.prefix + strconv.Itoa(i),
 	}
-	switch c.config.Connections {
+	switch st.connections {
 	case New:
 	case KeepAlive:
 		s.keep = true
@@ -117,11 +117,14 @@ func (c *client) fire(ctx context.Context, s shot) Record {
 	s.Late = time.Since(s.Due)
 	ctx, cancel := context.WithDeadline(ctx, s.Due.Add(c.config.Timeout))
 	defer cancel()
-	conn, err := c.connection(ctx, s)
+	conn, err := c.connection(ctx, &s)
 	if err != nil {
 		return s.failed(time.Now(), err)
 	}
 	s.Reused, s.Opened = conn.used, conn.opened
+	if !conn.used {
+		s.Certificate = conn.certificate()
+	}
 	stop := context.AfterFunc(ctx, func() { conn.raw.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // it wakes the reader
 	got, err := s.exchange(conn, c.config.Body)
 	done := time.Now()
@@ -155,6 +158,16 @@ type answer struct {
 
 // exchange sends the request over conn and reads the whole answer.
 func (s shot) exchange(conn *conn, body int64) (answer, error) {
+	resp, err := s.ask(conn, body)
+	if err != nil {
+		return answer{}, err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return answer{resp.StatusCode, resp.Header.Get("X-Served-By"), resp.Close}, errors.Join(err, resp.Body.Close())
+}
+
+// ask sends the request over conn and gives the head of its answer.
+func (s shot) ask(conn *conn, body int64) (*http.Response, error) {
 	req := &http.Request{
 		Method: s.Method, URL: s.url, Host: s.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"X-Lab-Key": {s.Key}, "User-Agent": {"holdfast-lab"}},
@@ -164,14 +177,9 @@ func (s shot) exchange(conn *conn, body int64) (answer, error) {
 		req.Body, req.ContentLength = io.NopCloser(io.LimitReader(zeros{}, body)), body
 	}
 	if err := req.Write(conn); err != nil {
-		return answer{}, err
+		return nil, err
 	}
-	resp, err := http.ReadResponse(conn.reader, req)
-	if err != nil {
-		return answer{}, err
-	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	return answer{resp.StatusCode, resp.Header.Get("X-Served-By"), resp.Close}, errors.Join(err, resp.Body.Close())
+	return http.ReadResponse(conn.reader, req)
 }
 
 // zeros is an endless reader of zero bytes.
@@ -183,22 +191,27 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 // connection gives an idle connection for s, or a new one.
-func (c *client) connection(ctx context.Context, s shot) (*conn, error) {
+func (c *client) connection(ctx context.Context, s *shot) (*conn, error) {
 	if s.keep {
 		if conn := c.get(s); conn != nil {
 			return conn, nil
 		}
 	}
+	return dial(ctx, s.url, s.from)
+}
+
+// dial opens a connection to u, from an address of this host's if one is named.
+func dial(ctx context.Context, u *url.URL, from netip.Addr) (*conn, error) {
 	dialer := net.Dialer{FallbackDelay: -1}
-	if s.from.IsValid() {
-		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.from, 0))
+	if from.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
-	raw, err := dialer.DialContext(ctx, "tcp", hostPort(s.url))
+	raw, err := dialer.DialContext(ctx, "tcp", hostPort(u))
 	if err != nil {
 		return nil, err
 	}
 	conn := &conn{Conn: raw, raw: raw, opened: time.Now()}
-	if s.url.Scheme == "https" {
+	if u.Scheme == "https" {
 		secure := tls.Client(raw, &tls.Config{InsecureSkipVerify: true}) // what is measured is the answer, not the name
 		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = raw.Close() //nolint:errcheck // it has failed
@@ -208,6 +221,18 @@ func (c *client) connection(ctx context.Context, s shot) (*conn, error) {
 	}
 	conn.reader = bufio.NewReader(conn)
 	return conn, nil
+}
+
+// certificate gives the serial number of what the other side has shown.
+func (c *conn) certificate() string {
+	secure, ok := c.Conn.(*tls.Conn)
+	if !ok {
+		return ""
+	}
+	for _, cert := range secure.ConnectionState().PeerCertificates {
+		return cert.SerialNumber.Text(16)
+	}
+	return ""
 }
 
 func hostPort(u *url.URL) string {
@@ -225,7 +250,7 @@ func (s shot) pool() pool { return pool{s.url.Scheme, s.url.Host, s.from} }
 
 // get takes an idle connection that the other side has not closed, as every
 // HTTP client checks before it sends.
-func (c *client) get(s shot) *conn {
+func (c *client) get(s *shot) *conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -235,9 +260,13 @@ func (c *client) get(s shot) *conn {
 		}
 		conn := conns[len(conns)-1]
 		c.idle[s.pool()] = conns[:len(conns)-1]
-		if quiet(conn.raw) {
+		err := stirred(conn.raw)
+		if err == nil {
 			conn.used = true
 			return conn
+		}
+		if classify(err) == Reset {
+			s.IdleResets++
 		}
 		_ = conn.Close() //nolint:errcheck // the other side closed it
 	}
@@ -249,22 +278,29 @@ func (c *client) put(s shot, conn *conn) {
 	c.idle[s.pool()] = append(c.idle[s.pool()], conn)
 }
 
-// quiet reports whether nothing, not even its end, has arrived on an idle
-// connection.
-func quiet(raw net.Conn) bool {
+// stirred gives what has arrived on an idle connection: nothing, its end, a
+// reset, or data that nobody has asked for.
+func stirred(raw net.Conn) error {
 	tcp, ok := raw.(*net.TCPConn)
 	if !ok {
-		return false
+		return errors.ErrUnsupported
 	}
 	control, err := tcp.SyscallConn()
 	if err != nil {
-		return false
+		return err
 	}
-	is := false
+	var got error
 	err = control.Read(func(fd uintptr) bool {
-		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		is = err == unix.EAGAIN
+		_, _, got = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		return true
 	})
-	return is && err == nil
+	switch {
+	case err != nil:
+		return err
+	case got == unix.EAGAIN:
+		return nil
+	case got == nil:
+		return io.EOF // or data, after which no answer can be told from it
+	}
+	return got
 }

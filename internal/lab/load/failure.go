@@ -21,6 +21,7 @@ const (
 	Timeout     Failure = "timeout"     // not answered in time
 	Unreachable Failure = "unreachable" // no route, no neighbour
 	ServerError Failure = "5xx"
+	Corrupt     Failure = "corrupt"   // a body that is not what was sent
 	Cancelled   Failure = "cancelled" // the load was stopped
 	Other       Failure = "other"
 )
@@ -30,10 +31,14 @@ func classify(err error) Failure {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return Timeout
 	}
+	if status, ok := errors.AsType[statusError](err); ok && status >= 500 {
+		return ServerError
+	}
 	kinds := []struct {
 		is   error
 		kind Failure
 	}{
+		{errCorrupt, Corrupt},
 		{context.DeadlineExceeded, Timeout},
 		{os.ErrDeadlineExceeded, Timeout},
 		{context.Canceled, Cancelled},

@@ -48,8 +48,13 @@ type Config struct {
 	Duration    time.Duration
 	Timeout     time.Duration // of one request, from when it was due
 	Connections Connections
-	Methods     []string // by turns; GET when empty. Methods with a body send Body bytes
-	Body        int64
+	// NewRate is how many requests a second are sent beside those of Rate, each
+	// on a new connection; 0: none.
+	NewRate float64
+	// Downloads go on beside the requests; none unless it has a Count.
+	Downloads Downloads
+	Methods   []string // by turns; GET when empty. Methods with a body send Body bytes
+	Body      int64
 	// Clients are the addresses that requests come from, by turns; this
 	// host's own when empty.
 	Clients []netip.Addr
@@ -57,8 +62,19 @@ type Config struct {
 	Record func(Record)
 }
 
-// A Record is what became of one request.
+// A Kind says what a Record is of.
+type Kind string
+
+// The kinds of records.
+const (
+	Request  Kind = "" // one of the load's
+	Download Kind = "download"
+	Connect  Kind = "connect" // a connection that carried no request
+)
+
+// A Record is what became of one request, download or connection.
 type Record struct {
+	Kind    Kind          `json:"kind,omitempty"`
 	Due     time.Time     `json:"due"`
 	Late    time.Duration `json:"late_ns"` // the generator's own lateness in sending it
 	Took    time.Duration `json:"took_ns"` // from Due to the answer's end
@@ -74,6 +90,13 @@ type Record struct {
 	// Opened when it was made.
 	Reused bool      `json:"reused,omitempty"`
 	Opened time.Time `json:"opened,omitzero"`
+	// IdleResets counts idle connections that were found reset, in the place of
+	// closed, when one was wanted for this request.
+	IdleResets int   `json:"idle_resets,omitempty"`
+	Bytes      int64 `json:"bytes,omitempty"` // of a download, that came
+	// Certificate is the serial number of the one that a new connection was
+	// shown, where that is TLS.
+	Certificate string `json:"certificate,omitempty"`
 }
 
 // End is when the answer was complete, or the failure was known.
@@ -90,6 +113,11 @@ func (c Config) check() error {
 		return fmt.Errorf("duration of %v; it must be positive", c.Duration)
 	case c.Timeout <= 0:
 		return fmt.Errorf("timeout of %v; it must be positive", c.Timeout)
+	case c.NewRate < 0 || c.NewRate > MaxRate:
+		return fmt.Errorf("rate of %g new connections a second; 0 to %d", c.NewRate, MaxRate)
+	}
+	if err := c.Downloads.check(); err != nil {
+		return err
 	}
 	switch c.Connections {
 	case New, KeepAlive, Mixed:
@@ -116,30 +144,51 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer client.close()
-	gap := time.Duration(float64(time.Second) / c.Rate)
-	total := int(c.Duration / gap)
+	streams := []stream{{rate: c.Rate, connections: c.Connections}}
+	if c.NewRate > 0 {
+		streams = append(streams, stream{rate: c.NewRate, connections: New, prefix: "n"})
+	}
 	slots := make(chan struct{}, maxInFlight)
-	var sending sync.WaitGroup
 	start := time.Now()
+	var running sync.WaitGroup
+	for _, s := range streams {
+		running.Go(func() { client.send(ctx, s, start, slots) })
+	}
+	running.Go(func() { client.download(ctx, start) })
+	running.Wait()
+	return nil
+}
+
+// A stream is requests at a rate of their own.
+type stream struct {
+	rate        float64
+	connections Connections
+	prefix      string // of its keys
+}
+
+// send sends the requests of s when they are due, and waits for their answers.
+func (c *client) send(ctx context.Context, s stream, start time.Time, slots chan struct{}) {
+	gap := time.Duration(float64(time.Second) / s.rate)
+	total := int(c.config.Duration / gap)
+	var sending sync.WaitGroup
+	defer sending.Wait()
 	for i := range total {
 		due := start.Add(time.Duration(i) * gap)
 		if !sleepUntil(ctx, due) {
-			break
+			return
 		}
-		shot := client.shot(i, due)
+		shot := c.shot(s, i, due)
 		select {
 		case slots <- struct{}{}:
 		default:
-			c.Record(shot.failed(time.Now(), errTooMany))
+			c.config.Record(shot.failed(time.Now(), errTooMany))
 			continue
 		}
 		sending.Go(func() {
-			c.Record(client.fire(ctx, shot))
+			c.config.Record(c.fire(ctx, shot))
 			<-slots
 		})
 	}
-	sending.Wait()
-	return nil
 }
 
 var errTooMany = fmt.Errorf("%d requests are waiting already", maxInFlight)

@@ -136,19 +136,20 @@ func TestKeepAlive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := cl.shot(0, time.Now())
+	keepAlive := stream{connections: KeepAlive}
+	s := cl.shot(keepAlive, 0, time.Now())
 	if r := cl.fire(t.Context(), s); r.Failure != "" {
 		t.Fatalf("first request: %+v", r)
 	}
 	server.CloseClientConnections()
 	kept := cl.idle[s.pool()][0]
 	for range 1500 {
-		if !quiet(kept.raw) {
+		if stirred(kept.raw) != nil {
 			break
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if r := cl.fire(t.Context(), cl.shot(1, time.Now())); r.Failure != "" || r.Reused {
+	if r := cl.fire(t.Context(), cl.shot(keepAlive, 1, time.Now())); r.Failure != "" || r.Reused {
 		t.Errorf("after the server had closed the connection: %+v", r)
 	}
 }

@@ -29,6 +29,7 @@ const maxBytes = 1 << 30
 // ServeHTTP answers as the service would, and what only a stand-in can:
 //
 //	GET /bytes/N        N bytes
+//	GET /stream/N?s=5   N bytes over 5 seconds, with their checksum in a header
 //	GET /slow?s=5       after 5 seconds (fractions are fine)
 //	GET /echo           the request's headers, as JSON
 //	GET /seen/KEY       how many requests came with that X-Lab-Key
@@ -74,6 +75,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 	case strings.HasPrefix(path, "/bytes/"):
 		s.giveBytes(w, path[len("/bytes/"):])
+	case strings.HasPrefix(path, "/stream/"):
+		s.giveStream(w, r)
 	case path == "/slow":
 		s.answerSlowly(w, r)
 	case path == "/echo":

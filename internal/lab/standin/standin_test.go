@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net"
 	"net/http"
@@ -101,6 +102,10 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/bytes/5", "", 200, "\x00\x00\x00\x00\x00"},
 		{"GET", "/bytes/many", "", 400, "/bytes/N"},
 		{"GET", "/bytes/-1", "", 400, "/bytes/N"},
+		{"GET", "/stream/6?s=0.001", "", 200, "\x00\x00\x00\x00\x9e\x37"},
+		{"GET", "/stream/6", "", 400, "SECONDS"},
+		{"GET", "/stream/0?s=1", "", 400, "SECONDS"},
+		{"GET", "/stream/6?s=NaN", "", 400, "SECONDS"},
 		{"GET", "/slow?s=0.001", "", 200, "0.001"},
 		{"GET", "/slow?s=x", "", 400, "SECONDS"},
 		{"POST", "/v3/auth/tokens", "12345", 201, `"bytes":5`},
@@ -116,6 +121,16 @@ func TestAnswers(t *testing.T) {
 		if got := resp.header.Get("X-Served-By"); got != "ctl1" {
 			t.Errorf("%s %s: served by %q", tt.method, tt.target, got)
 		}
+	}
+}
+
+// TestStream gives a body that is as long as it says, with its checksum.
+func TestStream(t *testing.T) {
+	s := New(service(t, "  nova: {}\n"), testHost(), Options{})
+	resp := ask(s, "GET", "/stream/100001?s=0.05", "")
+	sum := fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(resp.body)))
+	if len(resp.body) != 100001 || resp.header.Get("Content-Length") != "100001" || resp.header.Get("X-Body-Crc32") != sum {
+		t.Errorf("%d bytes with checksum %s, header %v", len(resp.body), sum, resp.header)
 	}
 }
 
