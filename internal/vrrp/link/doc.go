@@ -15,6 +15,17 @@
 // 255 in every mode, as the RFC says, so that no advert comes from another
 // network; keepalived needs "unicast_ttl 255" for that with IPv6 unicast.
 //
+// # Handover
+//
+// Yield hands over to one controller of choice, and no moment is without an
+// address: the giver has it for some milliseconds after it hears the taker. To a
+// multicast group the giver goes on saying that it is Active, for the others; to
+// the taker it says by unicast that it resigns, and a Loop knows that this
+// counts, and not what it hears with the group. Nothing else is accepted by
+// unicast there. keepalived does not know that, see Loop.Yield. Over IPv6
+// multicast a controller's link-local address is not known, so the first Active
+// router that is heard during a handover is taken for the one asked for.
+//
 // # Why one thread
 //
 // The whole of a Loop runs in one goroutine on one OS thread, which waits in

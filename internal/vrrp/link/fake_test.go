@@ -267,6 +267,14 @@ func (h *fakeHolder) Release(ctx context.Context) error {
 	return errors.Join(ctx.Err(), h.releaseErr)
 }
 
+func (h *fakeHolder) Withdraw(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.note("withdraw")
+	h.present = false
+	return errors.Join(ctx.Err(), h.releaseErr)
+}
+
 // set changes the holder while the loop runs.
 func (h *fakeHolder) set(change func(*fakeHolder)) {
 	h.mu.Lock()

@@ -30,8 +30,15 @@ type hand struct {
 type errand struct {
 	kind errandKind
 	o    *Options
-	peer netip.Addr // of greet
+	peer netip.Addr // of greet; of dropWaiting, if not all
 	turn uint64     // of the loop as Active, for claim and hold
+
+	yield *yieldRequest // that waits for the release or withdrawal; nil for none
+}
+
+// awaited reports whether the end of e is to be told although it went well.
+func (e errand) awaited() bool {
+	return e.kind == doClaim || e.kind == doHold || e.yield != nil
 }
 
 type errandKind uint8
@@ -41,6 +48,7 @@ const (
 	doHold
 	doAnnounce
 	doRelease
+	doWithdraw
 	doGreet // if the peer is not resolved
 	doGreetAll
 	doDropWaiting
@@ -144,8 +152,7 @@ func (d *hand) take() ([]errand, bool) {
 }
 
 func (d *hand) report(r result) {
-	awaited := r.kind == doClaim || r.kind == doHold
-	if r.err == nil && !awaited {
+	if r.err == nil && !r.awaited() {
 		return
 	}
 	d.mu.Lock()
@@ -164,6 +171,8 @@ func (d *hand) do(ctx context.Context, e errand) error {
 		e.o.Holder.Announce()
 	case doRelease:
 		return e.o.Holder.Release(ctx)
+	case doWithdraw:
+		return e.o.Holder.Withdraw(ctx)
 	case doGreet:
 		if !d.host.resolved(e.o, e.peer) {
 			return d.host.greet(e.o, e.peer)
@@ -171,6 +180,9 @@ func (d *hand) do(ctx context.Context, e errand) error {
 	case doGreetAll:
 		return d.each(e.o, d.host.greet)
 	case doDropWaiting:
+		if e.peer.IsValid() {
+			return d.dropWaiting(e.o, e.peer)
+		}
 		return d.each(e.o, d.dropWaiting)
 	}
 	return nil

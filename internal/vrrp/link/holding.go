@@ -58,9 +58,10 @@ func (h *holding) drop() { h.asked, h.held, h.due = time.Time{}, time.Time{}, ti
 // collect takes what the hand has done.
 func (r *runner) collect() {
 	for _, done := range r.hand.results() {
-		awaited := done.kind == doClaim || done.kind == doHold
 		switch {
-		case !awaited:
+		case done.yield != nil:
+			r.withdrawn(done)
+		case !done.awaited():
 			r.complain(done)
 		case done.turn == r.holding.turn && !r.holding.asked.IsZero():
 			r.settle(done)
@@ -76,7 +77,7 @@ func (r *runner) complain(done result) {
 	switch done.kind {
 	case doClaim, doHold:
 		text = "could not have the address, which is no longer wanted"
-	case doRelease:
+	case doRelease, doWithdraw:
 		text = "cannot release the address; it goes when its lease ends"
 	case doDropWaiting:
 		text = "cannot drop adverts that were not sent yet"

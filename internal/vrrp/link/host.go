@@ -77,7 +77,7 @@ func accept(o *Options, own netip.Addr, d datagram, a *vrrp.Advert) (vrrp.Checks
 		return 0, vrrp.OwnSource
 	case !o.believes(d.src):
 		return 0, vrrp.ForeignSource
-	case d.dst.IsMulticast() != o.Multicast || !o.Multicast && d.dst != o.Source:
+	case d.dst != o.Source && !(o.Multicast && d.dst.IsMulticast()):
 		return 0, vrrp.BadDestination
 	case d.ttl != vrrp.TTL:
 		return 0, vrrp.BadTTL
@@ -92,6 +92,9 @@ func accept(o *Options, own netip.Addr, d datagram, a *vrrp.Advert) (vrrp.Checks
 	}
 	if a.VRID != o.VRID {
 		return 0, vrrp.BadVRID // received before the kernel's filter was there
+	}
+	if o.Multicast && !d.dst.IsMulticast() && a.Priority != 0 {
+		return 0, vrrp.BadDestination // only a handover is for one controller alone
 	}
 	return form, 0
 }

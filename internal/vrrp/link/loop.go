@@ -17,6 +17,8 @@ type Loop struct {
 	eligible atomic.Pointer[eligibility] // as of SetEligible
 	counters counters
 	public   atomic.Pointer[public]
+	yielding atomic.Pointer[yieldRequest] // the call of Yield under way
+	ended    chan struct{}                // Run has
 }
 
 // eligibility is what SetEligible said last.
@@ -35,7 +37,7 @@ func newLoop(o Options, h host) (*Loop, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	l := &Loop{host: h}
+	l := &Loop{host: h, ended: make(chan struct{})}
 	l.counters.begun = time.Now()
 	l.options.Store(&o)
 	l.eligible.Store(&eligibility{reason: "not ready yet"})
@@ -76,6 +78,7 @@ func (l *Loop) Configure(o Options) error {
 // tried again. The error is about what could not begin, or not be undone. Run
 // is called once.
 func (l *Loop) Run(ctx context.Context) error {
+	defer close(l.ended)
 	o := l.options.Load()
 	scheduling, err := l.host.enter(o)
 	if err != nil {

@@ -215,6 +215,8 @@ func (h *realHolder) Release(context.Context) error {
 	return err
 }
 
+func (h *realHolder) Withdraw(ctx context.Context) error { return h.Release(ctx) }
+
 // A mode is a way to send adverts.
 type mode struct {
 	name      string

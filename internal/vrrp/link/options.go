@@ -26,8 +26,12 @@ type Holder interface {
 	// Announce tells the neighbours once where the addresses are, by
 	// gratuitous ARP or unsolicited neighbour advertisements. It never waits.
 	Announce()
-	// Release removes the addresses, if they are there.
+	// Release removes the addresses, if they are there, and resets their
+	// connections.
 	Release(ctx context.Context) error
+	// Withdraw removes the addresses and leaves their connections alone: called
+	// instead of Release after a Yield with Keep.
+	Withdraw(ctx context.Context) error
 }
 
 // Options says what a Loop is.

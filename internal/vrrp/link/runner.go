@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"holdfast/internal/vrrp"
@@ -40,6 +41,7 @@ type runner struct {
 	hand    *hand
 
 	greeting greetings
+	handover handover
 }
 
 func newRunner(ctx context.Context, l *Loop, hand *hand, reports *reports) *runner {
@@ -108,7 +110,7 @@ func later(a, b time.Time) time.Time {
 // next gives when there is something to do, if nothing happens.
 func (r *runner) next() time.Time {
 	next := r.links.due
-	for _, t := range [...]time.Time{r.deadline, r.holding.due, r.holding.retry, r.round.due, r.greeting.due, r.links.until, r.limit()} {
+	for _, t := range [...]time.Time{r.deadline, r.holding.due, r.holding.retry, r.round.due, r.greeting.due, r.links.until, r.handover.due, r.limit()} {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}
@@ -122,6 +124,7 @@ func (r *runner) tick() {
 		r.step(vrrp.Timer{})
 	}
 	r.hold()
+	r.yield(time.Now())
 	r.greet()
 	if now := time.Now(); !r.round.due.IsZero() && !now.Before(r.round.due) {
 		r.round.next(now, r.o.AnnouncePeriod)
@@ -132,6 +135,7 @@ func (r *runner) tick() {
 // end resigns, and lets the hand release the addresses.
 func (r *runner) end() error {
 	r.step(vrrp.Shutdown{})
+	r.abandonYield()
 	err := r.closeConn()
 	if !r.hand.stop(releaseTime) {
 		err = errors.Join(err, fmt.Errorf("the address is not released after %v; it goes when its lease ends", releaseTime))
@@ -140,7 +144,7 @@ func (r *runner) end() error {
 	return err
 }
 
-// orders takes what Configure and SetEligible said.
+// orders takes what Configure, SetEligible and Yield said.
 func (r *runner) orders() {
 	r.told = r.l.eligible.Load()
 	if o := r.l.options.Load(); o != r.o {
@@ -148,6 +152,7 @@ func (r *runner) orders() {
 		r.prepare()
 		r.step(vrrp.Configure{Config: r.config()})
 	}
+	r.handovers()
 }
 
 // An obstacle is why this controller may not be Active; the zero one is none.
@@ -211,10 +216,13 @@ func (r *runner) step(e vrrp.Event) {
 		r.report.warn(now, "late", "the loop was held up, for as long as another controller waits before it takes over",
 			"late", out.Late, "state", before.String())
 	}
-	for _, p := range out.Send {
-		r.send(p)
+	if out.Yield.IsValid() {
+		r.send(0, out.Yield)
 	}
-	if out.Release {
+	for _, p := range out.Send {
+		r.send(p, r.but(out.Yield)...)
+	}
+	if out.Release && (out.Cause.Kind != vrrp.CauseYielded || r.handover.req == nil) {
 		r.hand.ask(errand{kind: doRelease, o: r.o})
 	}
 	if before == vrrp.Active && out.State != vrrp.Active && !r.o.Multicast {
@@ -231,17 +239,26 @@ func (r *runner) step(e vrrp.Event) {
 		r.round.stop()
 		r.changed(out.State, out.Cause, now)
 	}
+	r.follow(out)
+}
+
+// but gives where adverts go, without one controller.
+func (r *runner) but(without netip.Addr) []netip.Addr {
+	if !without.IsValid() {
+		return r.to
+	}
+	return slices.DeleteFunc(slices.Clone(r.to), func(a netip.Addr) bool { return a == without })
 }
 
 // changed publishes a change of state and tells of it. The state is Active only
 // once the addresses are there: before, it was for the network only.
 func (r *runner) changed(to vrrp.State, c vrrp.Cause, at time.Time) {
 	t := Transition{
-		VIP: r.o.Name, From: r.state, To: to, Reason: c.Words(r.o.name),
+		VIP: r.o.Name, From: r.state, To: to, Reason: c.Words(r.nameIn(c)),
 		Time: at, Took: time.Since(at),
 	}
 	if c.Peer.IsValid() {
-		t.Peer = r.o.name(c.Peer)
+		t.Peer = r.nameIn(c)(c.Peer)
 	}
 	if t.From == t.To {
 		r.publishReason(t.Reason)
@@ -254,13 +271,13 @@ func (r *runner) changed(to vrrp.State, c vrrp.Cause, at time.Time) {
 	r.report.transition(t)
 }
 
-// send sends an advert with the priority to everyone.
-func (r *runner) send(priority uint8) {
+// send sends an advert with the priority.
+func (r *runner) send(priority uint8, destinations ...netip.Addr) {
 	if r.conn == nil {
 		return
 	}
 	r.advert.Priority = priority
-	for _, to := range r.to {
+	for _, to := range destinations {
 		if err := r.sendTo(to); err != nil {
 			r.count.sendErrors.Add(1)
 			r.links.brokenBy(err)
@@ -318,7 +335,10 @@ func (r *runner) hear(d datagram) {
 				"controller", r.o.name(d.src), "its form", form.String(), "ours", r.o.Checksum.String())
 		}
 	}
-	a := vrrp.AdvertReceived{Src: d.src, Priority: r.got.Priority, Interval: r.got.Interval}
+	a := vrrp.AdvertReceived{
+		Src: d.src, Priority: r.got.Priority, Interval: r.got.Interval,
+		Directed: r.o.Multicast && !d.dst.IsMulticast(),
+	}
 	r.compare(a)
 	r.count.noteHeard(time.Now(), a)
 	r.step(a)
