@@ -48,6 +48,8 @@ type Agent struct {
 	check   *checkServer
 	web     *web.Server
 	reloads chan reloadRequest
+	// sightings has the newest state of the services, for the configurer.
+	sightings chan sighting
 	// certificates has those of the VIPs.
 	certificates *keeper
 	// tried is closed once the first spec was in force or could not be.
@@ -56,6 +58,7 @@ type Agent struct {
 	mu          sync.Mutex // guards following
 	spec        *spec.Spec
 	config      status.Config
+	text        []byte // of the spec
 	vips        []*owner
 	services    []status.Service
 	connections int
@@ -67,12 +70,13 @@ type Agent struct {
 func New(opt Options) *Agent {
 	opt = absolute(opt)
 	a := &Agent{
-		opt:      opt,
-		started:  time.Now(),
-		log:      opt.Log.With("controller", opt.Controller),
-		reloads:  make(chan reloadRequest),
-		tried:    make(chan struct{}),
-		findings: map[string]status.Finding{},
+		opt:       opt,
+		started:   time.Now(),
+		log:       opt.Log.With("controller", opt.Controller),
+		reloads:   make(chan reloadRequest),
+		sightings: make(chan sighting, 1),
+		tried:     make(chan struct{}),
+		findings:  map[string]status.Finding{},
 	}
 	a.certificates = newKeeper(opt.StateDir, opt.Controller, a.log.With("component", "certificates"))
 	a.check = &checkServer{log: a.log.With("component", "agent-check"), answer: a.checkAnswer, command: a.command}

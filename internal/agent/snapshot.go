@@ -100,6 +100,7 @@ func (a *Agent) pollServices(ctx context.Context, known map[hostKey]status.Servi
 	a.mu.Lock()
 	a.services, a.connections = services, connections
 	a.mu.Unlock()
+	a.sight(s, services)
 	for _, e := range hostChanges(known, services) {
 		a.journal.add(e)
 	}

@@ -134,6 +134,10 @@ type Config struct {
 	// Rejected says why the file as it is now is not the spec in use, one
 	// finding a line; empty when it is.
 	Rejected []Finding `json:"rejected,omitempty"`
+	// TrialUntil is until when the agent watches whether the spec in use takes
+	// a service down, and would go back to the one before it; unset when that
+	// is over.
+	TrialUntil time.Time `json:"trial_until,omitzero"`
 }
 
 // HAProxyState is the condition of the HAProxy process of a controller.

@@ -49,6 +49,11 @@ type ReloadResult struct {
 	Findings []status.Finding `json:"findings,omitempty"`
 	// Took is in nanoseconds in JSON.
 	Took time.Duration `json:"took_ns"`
+	// HAProxy says what was done to it, and why.
+	HAProxy string `json:"haproxy"`
+	// Trial is how long the agent watches, from now on, whether the spec takes
+	// a service down, and would go back to the one before it. 0: it does not.
+	Trial time.Duration `json:"trial_ns,omitempty"`
 }
 
 // A ControlError is how the control socket says no.

@@ -1,0 +1,243 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+)
+
+// trialTime is how long the agent watches what a new spec does to the services,
+// and after going back how long it waits for them to recover. Health checks
+// find out within a second, or ten with some thousand hosts.
+const trialTime = 10 * time.Second
+
+// codeRolledBack is the code of the finding that a spec was taken back.
+const codeRolledBack = "config-rolled-back"
+
+// A sighting is what HAProxy said of the services of a spec.
+type sighting struct {
+	spec     *spec.Spec
+	services []status.Service
+}
+
+// A trial is the time in which a spec that has come into force could show that
+// it takes a service down. Only services that it changed are looked at, and
+// that had a host up before: a fault of anything else is none of its doing.
+type trial struct {
+	candidate
+	begun   time.Time
+	healthy []string // services that had a host up before it
+	watched []string // those of them that it changed
+}
+
+func (t *trial) until() time.Time { return t.begun.Add(trialTime) }
+
+// lost gives the first of the watched services that has no host left.
+func (t *trial) lost(services []status.Service) (status.Service, bool) {
+	for _, s := range services {
+		isDown := func(h status.Host) bool { return h.State == status.Down }
+		if slices.Contains(t.watched, s.Name) && s.State == status.Down && slices.ContainsFunc(s.Hosts, isDown) {
+			return s, true
+		}
+	}
+	return status.Service{}, false
+}
+
+// A relief is the time in which a service should recover after going back.
+type relief struct {
+	spec    *spec.Spec // that is in force again
+	service string
+	begun   time.Time
+	finding status.Finding // why the other one was taken back
+	digest  string         // of that other one
+}
+
+// newTrial gives the trial that next is to stand; nil for none: without a good
+// spec to go back to, or when next changes no service that is up.
+func (c *configurer) newTrial(ctx context.Context, next candidate) *trial {
+	if c.good.spec == nil || c.good.spec.Digest == next.spec.Digest {
+		return nil
+	}
+	t := &trial{candidate: next, healthy: c.healthy(ctx, c.good)}
+	if c.trial != nil { // what that one may have taken down counts as well
+		t.healthy = append(t.healthy, c.trial.healthy...)
+	} else if note := c.readNote(); note.Rejected == nil { // as does what it did before the agent's restart
+		t.healthy = append(t.healthy, note.Services...)
+	}
+	slices.Sort(t.healthy)
+	t.healthy = slices.Compact(t.healthy)
+	changed := c.changedServices(c.good.spec, next.spec)
+	t.watched = slices.DeleteFunc(slices.Clone(t.healthy), func(s string) bool { return !slices.Contains(changed, s) })
+	if len(t.watched) == 0 {
+		return nil
+	}
+	return t
+}
+
+// changedServices gives those that both specs have, and HAProxy is told
+// different things about.
+func (a *Agent) changedServices(before, after *spec.Spec) []string {
+	parts := func(s *spec.Spec) map[string]string {
+		return haproxy.Parts(haproxy.Render(s, haproxy.Local{RunDir: a.opt.RunDir, StateDir: a.opt.StateDir}), s)
+	}
+	old, next := parts(before), parts(after)
+	var changed []string
+	for _, s := range after.Services {
+		if was, ok := old[s.Name]; ok && was != next[s.Name] {
+			changed = append(changed, s.Name)
+		}
+	}
+	return changed
+}
+
+// healthyServices gives the services with a host up: of the spec in force, or
+// of the last good one, which HAProxy may run with since an earlier agent.
+func (a *Agent) healthyServices(ctx context.Context, good candidate) []string {
+	rows, err := a.rows(ctx)
+	if err != nil {
+		a.log.Debug("HAProxy does not tell of its servers before the new spec", "error", err)
+		return nil
+	}
+	var names []string
+	for _, s := range []*spec.Spec{a.currentSpec(), good.spec} {
+		for _, svc := range haproxy.Services(s, rows, time.Now()) {
+			if slices.ContainsFunc(svc.Hosts, func(h status.Host) bool { return h.State == status.Up }) {
+				names = append(names, svc.Name)
+			}
+		}
+	}
+	return names
+}
+
+// sight hands the configurer what was seen of the services of s. Only the
+// newest is kept for it; one goroutine calls this.
+func (a *Agent) sight(s *spec.Spec, services []status.Service) {
+	select {
+	case <-a.sightings:
+	default:
+	}
+	a.sightings <- sighting{s, services}
+}
+
+// see judges by a sighting. One of another spec says nothing of this one.
+func (c *configurer) see(ctx context.Context, s sighting) {
+	switch {
+	case c.trial != nil && s.spec == c.trial.spec:
+		if svc, ok := c.trial.lost(s.services); ok {
+			c.rollBack(ctx, svc)
+		}
+	case c.relief != nil && s.spec == c.relief.spec:
+		i := slices.IndexFunc(s.services, func(svc status.Service) bool { return svc.Name == c.relief.service })
+		if i >= 0 && (s.services[i].State == status.Up || s.services[i].State == status.Degraded) {
+			c.relieved()
+		}
+	}
+}
+
+// deadline gives what tells the end of the trial, or of the wait for relief;
+// nil while there is neither.
+func (c *configurer) deadline() <-chan time.Time {
+	switch {
+	case c.trial != nil:
+		return time.After(time.Until(c.trial.until()))
+	case c.relief != nil:
+		return time.After(time.Until(c.relief.begun.Add(trialTime)))
+	}
+	return nil
+}
+
+// timeUp ends the trial, which was passed, or the wait for a relief that did
+// not come.
+func (c *configurer) timeUp() {
+	if t := c.trial; t != nil {
+		c.settle(t.candidate)
+		c.journal.add(status.Event{
+			Kind: "trial-passed", Subject: "spec",
+			Text: fmt.Sprintf("spec %s is good: no service that it changed lost its hosts within %v", t.spec.Digest, trialTime),
+		})
+		return
+	}
+	c.unrelieved()
+}
+
+// rollBack goes back to the last good spec: the one on trial has taken svc down.
+func (c *configurer) rollBack(ctx context.Context, svc status.Service) {
+	t, begun := c.trial, time.Now()
+	f := status.Finding{
+		Severity: status.Error, Code: codeRolledBack, Where: status.Position{File: c.opt.File},
+		Text: fmt.Sprintf("service %s lost all its hosts %s after the file came into force (%s)",
+			svc.Name, status.Brief(time.Since(t.begun)), hostChecks(svc)),
+		Remedy: "mend the file and reload",
+	}
+	c.writeNote(trialNote{Digest: t.spec.Digest, Rejected: &f})
+	back := candidate{spec: c.good.spec, data: c.good.data, rejected: []status.Finding{f}}
+	applied, err := c.bring(ctx, back)
+	if ctx.Err() != nil {
+		return // the note says all to the next agent
+	}
+	e := status.Event{
+		Kind: "reload-rolled-back", Subject: "spec", Took: time.Since(begun), Cause: f.Text,
+		Text: fmt.Sprintf("spec %s was taken back, and %s is in force again; %s", t.spec.Digest, c.good.spec.Digest, applied),
+	}
+	if err != nil {
+		e.Text = fmt.Sprintf("spec %s is to be taken back for %s, which failed; it is tried again: %v", t.spec.Digest, c.good.spec.Digest, err)
+		c.trial, c.retry, c.said = nil, &back, ""
+		c.journal.add(e)
+		return
+	}
+	c.journal.add(e)
+	c.relief = &relief{spec: back.spec, service: svc.Name, begun: time.Now(), finding: f, digest: t.spec.Digest}
+}
+
+// hostChecks tells what the checks of the hosts of svc saw, of three of them at most.
+func hostChecks(svc status.Service) string {
+	var words []string
+	for i, h := range svc.Hosts {
+		if i == 3 {
+			words = append(words, fmt.Sprintf("and %d more", len(svc.Hosts)-i))
+			break
+		}
+		words = append(words, h.Name+": "+h.Check)
+	}
+	return strings.Join(words, "; ")
+}
+
+// relieved says that going back has helped.
+func (c *configurer) relieved() {
+	r := c.relief
+	c.relief = nil
+	c.journal.add(status.Event{
+		Kind: "rollback-helped", Subject: "service " + r.service, Took: time.Since(r.begun),
+		Text: fmt.Sprintf("service %s has healthy hosts again with spec %s", r.service, r.spec.Digest),
+	})
+}
+
+// unrelieved says that going back has not helped, so that the file may be good.
+func (c *configurer) unrelieved() {
+	r := c.relief
+	c.relief = nil
+	f := r.finding
+	f.Text += fmt.Sprintf("; it has none with the spec before it either, %v later, so the file may not be why", trialTime)
+	f.Remedy = "see what is wrong with service " + r.service + ", then reload to try the file again"
+	c.mu.Lock()
+	c.config.Rejected = []status.Finding{f}
+	c.mu.Unlock()
+	c.writeNote(trialNote{Digest: r.digest, Rejected: &f})
+	c.journal.add(status.Event{
+		Kind: "rollback-no-help", Subject: "service " + r.service,
+		Text: fmt.Sprintf("service %s has no healthy host with spec %s either, so spec %s may not be why", r.service, r.spec.Digest, r.digest),
+	})
+}
+
+// setTrialUntil tells in the snapshot until when the spec in force is on trial.
+func (c *configurer) setTrialUntil(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.config.TrialUntil = t
+}

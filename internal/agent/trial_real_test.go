@@ -1,0 +1,86 @@
+package agent
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"holdfast/internal/status"
+)
+
+// A check that the service does not pass, with a real HAProxy: the agent goes
+// back by itself, and the next one does not run into it again.
+func TestCheckThatNothingPassesIsTakenBack(t *testing.T) {
+	h := newHost(t)
+	h.listen("192.0.2.1:5000", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/nope" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = io.WriteString(w, "keystone\n") // the client says what it misses
+	})
+	bad := strings.Replace(testSpec, "keystone: {}", "keystone: {check: {path: /nope}}", 1)
+	d := h.start()
+	d.awaitActive()
+	d.awaitKeystone(status.Degraded)
+	good, transitions := d.Snapshot().Config.Digest, d.Snapshot().VIPs[0].Transitions
+
+	h.write(bad)
+	done, err := d.Reload(t.Context(), "test")
+	if err != nil || done.Trial != trialTime {
+		t.Fatalf("reload: %+v, %v", done, err)
+	}
+	h.await("the agent has gone back", func() bool { return hasEvent(d, "reload-rolled-back") })
+	h.await("that has helped", func() bool { return hasEvent(d, "rollback-helped") })
+	s := d.Snapshot()
+	if s.Config.Digest != good || len(s.Config.Rejected) != 1 || !strings.Contains(s.Config.Rejected[0].Text, "ctl1: GET /nope answered 404") {
+		t.Errorf("config is %+v, want %s and why", s.Config, good)
+	}
+	if s.VIPs[0].Transitions != transitions {
+		t.Error("the VIP was moved")
+	}
+	h.awaitAnswer("http://192.0.2.10:5000/v3", "200 keystone")
+	for _, e := range d.journal.last(20) {
+		t.Logf("%s: %s; %s; %v", e.Kind, e.Text, e.Cause, e.Took)
+	}
+	if err := d.end(); err != nil {
+		t.Fatal(err)
+	}
+
+	again := h.start()
+	again.awaitActive()
+	again.awaitKeystone(status.Degraded)
+	if s := again.Snapshot(); s.Config.Digest != good || len(s.Config.Rejected) != 1 || s.HAProxy.Reloads != 0 {
+		t.Errorf("the next agent has %+v, after %d reloads", s.Config, s.HAProxy.Reloads)
+	}
+}
+
+// An agent that is started with another check than before finds out as well.
+func TestChangedFileAtTheStartIsTakenBack(t *testing.T) {
+	h := newHost(t)
+	h.keystone()
+	first := h.start()
+	first.awaitActive()
+	first.awaitKeystone(status.Degraded)
+	good := first.Snapshot().Config.Digest
+	if err := first.end(); err != nil {
+		t.Fatal(err)
+	}
+	h.write(strings.Replace(testSpec, "keystone: {}", "keystone: {check: {expect: 204}}", 1))
+	next := h.start()
+	next.awaitActive()
+	h.await("the agent has gone back", func() bool { return hasEvent(next, "reload-rolled-back") })
+	next.awaitKeystone(status.Degraded)
+	if got := next.Snapshot().Config.Digest; got != good {
+		t.Errorf("%s is in force, want %s", got, good)
+	}
+}
+
+// awaitKeystone waits until Keystone, which runs on one of two hosts, is in state.
+func (d *running) awaitKeystone(state status.ServiceState) {
+	d.h.t.Helper()
+	d.h.await("Keystone is "+string(state), func() bool {
+		s := d.Snapshot().Services
+		return len(s) == 1 && s[0].State == state
+	})
+}
