@@ -217,7 +217,7 @@ func (a *Address) settled(ctx context.Context, d *device) error {
 // connect adds or renews the routes that only the VIP gives.
 func (a *Address) connect(d *device) error {
 	for _, network := range d.networks {
-		err := a.kernel.connect(d.index, network, d.sourceIn(network), a.seconds)
+		err := a.kernel.connect(d.index, network, d.sourceIn(network), a.seconds, routeMetric)
 		if err != nil && !errors.Is(err, unix.ENETDOWN) { // it comes with the interface
 			return fmt.Errorf("add route to %s on %s: %w", network, d.name, err)
 		}
@@ -315,7 +315,7 @@ func (a *Address) removeFrom(d *device) error {
 	}
 	errs = append(errs, a.removeCopies(l.index, d))
 	for _, network := range d.networks {
-		errs = append(errs, a.kernel.disconnect(l.index, network))
+		errs = append(errs, a.kernel.disconnect(l.index, network, routeMetric))
 	}
 	if d.parent != "" && l.kind == kindMacvlan && l.hw == d.hw {
 		if err := a.kernel.deleteLink(l.index); err != nil {

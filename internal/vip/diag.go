@@ -19,9 +19,11 @@ const (
 	diagMatchRemote = 8 // INET_DIAG_BC_D_COND
 )
 
-// The states of linux/tcp_states.h which a socket without a peer has, or one
-// that is over.
+// Some states of linux/tcp_states.h: those which a socket without a peer has, or
+// one that is over, and others of which more is to be known.
 const (
+	tcpSynSent  = 2
+	tcpFinWait2 = 5
 	tcpTimeWait = 6
 	tcpClose    = 7
 	tcpListen   = 10
@@ -34,6 +36,7 @@ const connected uint32 = (1<<(tcpStates+1) - 2) &^ (1<<tcpTimeWait | 1<<tcpClose
 // A diagSocket is a TCP socket as the kernel lists it.
 type diagSocket struct {
 	family        uint8
+	state         uint8
 	local, remote netip.AddrPort
 	inode         uint32             // as /proc/PID/fd has it; 0 for one that no process has
 	id            [diagIDLength]byte // what identifies it in a request
@@ -44,7 +47,7 @@ func parseSocket(b []byte) (diagSocket, error) {
 	if len(b) < diagReplyLength {
 		return diagSocket{}, fmt.Errorf("socket of %d bytes is too short", len(b))
 	}
-	s := diagSocket{family: b[0], id: [diagIDLength]byte(b[4:]), inode: binary.NativeEndian.Uint32(b[diagReplyLength-4:])}
+	s := diagSocket{family: b[0], state: b[1], id: [diagIDLength]byte(b[4:]), inode: binary.NativeEndian.Uint32(b[diagReplyLength-4:])}
 	var local, remote netip.Addr
 	switch s.family {
 	case unix.AF_INET:

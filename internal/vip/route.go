@@ -23,11 +23,11 @@ const (
 // connect makes network reachable on the device while source is an address of
 // the host. It is done also when the route was there already. The kernel
 // removes it with the address (IPv4), or ends it with the lease (IPv6).
-func (k *kernel) connect(index int, network netip.Prefix, source netip.Addr, seconds uint32) error {
+func (k *kernel) connect(index int, network netip.Prefix, source netip.Addr, seconds, metric uint32) error {
 	e := netlink.NewAttributeEncoder()
 	e.Bytes(unix.RTA_DST, network.Addr().AsSlice())
 	e.Uint32(unix.RTA_OIF, uint32(index))
-	e.Uint32(unix.RTA_PRIORITY, routeMetric)
+	e.Uint32(unix.RTA_PRIORITY, metric)
 	flags := netlink.Create | netlink.Excl
 	if source.Is4() {
 		e.Bytes(unix.RTA_PREFSRC, source.AsSlice())
@@ -47,11 +47,11 @@ func (k *kernel) connect(index int, network netip.Prefix, source netip.Addr, sec
 }
 
 // disconnect removes the route that connect added; done also when there is none.
-func (k *kernel) disconnect(index int, network netip.Prefix) error {
+func (k *kernel) disconnect(index int, network netip.Prefix, metric uint32) error {
 	e := netlink.NewAttributeEncoder()
 	e.Bytes(unix.RTA_DST, network.Addr().AsSlice())
 	e.Uint32(unix.RTA_OIF, uint32(index))
-	e.Uint32(unix.RTA_PRIORITY, routeMetric)
+	e.Uint32(unix.RTA_PRIORITY, metric)
 	data, err := withHeader(routeHeader(network), e)
 	if err != nil {
 		return err
@@ -101,23 +101,73 @@ var errUnsettled = errors.New("the kernel has the address, but takes no packets 
 
 // isLocal reports whether the host takes packets for a.
 func (k *kernel) isLocal(a netip.Addr) (bool, error) {
-	e := netlink.NewAttributeEncoder()
-	e.Bytes(unix.RTA_DST, a.AsSlice())
-	header := make([]byte, unix.SizeofRtMsg)
-	header[0], header[1] = familyOf(a), uint8(a.BitLen())
-	data, err := withHeader(header, e)
-	if err != nil {
-		return false, err
-	}
-	replies, err := k.do(unix.RTM_GETROUTE, 0, data)
+	r, err := k.routeTo(a, 0)
 	if _, unroutable := errors.AsType[kernelError](err); unroutable {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("look up the route to %s: %w", a, err)
 	}
-	if len(replies) != 1 || len(replies[0].Data) < unix.SizeofRtMsg {
-		return false, fmt.Errorf("look up the route to %s: %d replies", a, len(replies))
+	return r.kind == unix.RTN_LOCAL, nil
+}
+
+// A route is what the kernel tells of one.
+type route struct {
+	kind   uint8 // unix.RTN_LOCAL and so on
+	to     netip.Addr
+	table  uint32
+	device int  // its index; 0 for none
+	behind bool // a gateway
+}
+
+// parseRoute reads one message of the kind RTM_NEWROUTE.
+func parseRoute(b []byte) (route, error) {
+	if len(b) < unix.SizeofRtMsg {
+		return route{}, fmt.Errorf("netlink route of %d bytes is too short", len(b))
 	}
-	return replies[0].Data[7] == unix.RTN_LOCAL, nil
+	r := route{table: uint32(b[4]), kind: b[7]}
+	ad, err := netlink.NewAttributeDecoder(b[unix.SizeofRtMsg:])
+	if err != nil {
+		return r, fmt.Errorf("read netlink route: %w", err)
+	}
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.RTA_DST:
+			r.to, _ = netip.AddrFromSlice(ad.Bytes())
+		case unix.RTA_TABLE:
+			r.table = ad.Uint32()
+		case unix.RTA_OIF:
+			r.device = int(ad.Uint32())
+		case unix.RTA_GATEWAY, unix.RTA_VIA:
+			r.behind = true
+		}
+	}
+	if err := ad.Err(); err != nil {
+		return r, fmt.Errorf("read netlink route: %w", err)
+	}
+	return r, nil
+}
+
+// routeTo gives the route that this host takes to a, out of the device unless
+// that is 0.
+func (k *kernel) routeTo(a netip.Addr, device int) (route, error) {
+	e := netlink.NewAttributeEncoder()
+	e.Bytes(unix.RTA_DST, a.AsSlice())
+	if device != 0 {
+		e.Uint32(unix.RTA_OIF, uint32(device))
+	}
+	header := make([]byte, unix.SizeofRtMsg)
+	header[0], header[1] = familyOf(a), uint8(a.BitLen())
+	data, err := withHeader(header, e)
+	if err != nil {
+		return route{}, err
+	}
+	replies, err := k.do(unix.RTM_GETROUTE, 0, data)
+	if err != nil {
+		return route{}, err
+	}
+	if len(replies) != 1 {
+		return route{}, fmt.Errorf("%d replies", len(replies))
+	}
+	return parseRoute(replies[0].Data)
 }

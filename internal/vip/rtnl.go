@@ -191,6 +191,23 @@ func (k *kernel) addresses(index int) ([]netip.Prefix, error) {
 	return all, nil
 }
 
+// ownAddresses gives those of all devices.
+func (k *kernel) ownAddresses() (map[netip.Addr]bool, error) {
+	replies, err := k.dump(unix.RTM_GETADDR, addressHeader(0, netip.Prefix{}))
+	if err != nil {
+		return nil, fmt.Errorf("list the addresses of this host: %w", err)
+	}
+	all := map[netip.Addr]bool{}
+	for _, m := range replies {
+		_, p, err := parseAddress(m.Data)
+		if err != nil {
+			return nil, err
+		}
+		all[p.Addr()] = true
+	}
+	return all, nil
+}
+
 // addressHeader is struct ifaddrmsg. An IPv4 address has the scope "host",
 // from which no source is taken; of an IPv6 one the kernel knows the scope.
 func addressHeader(index int, p netip.Prefix) []byte {

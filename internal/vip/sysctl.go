@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -61,4 +62,30 @@ func (s sysctl) ensure() error {
 		return fmt.Errorf("%w; write %s there", err, s.want)
 	}
 	return nil
+}
+
+// ignoreARP has the interface answer no ARP request for an address that it has
+// not itself. What the interface does is the higher of two settings.
+func ignoreARP(name string) error {
+	highest := 0
+	for _, of := range []string{"all", name} {
+		path := "/proc/sys/net/ipv4/conf/" + of + "/arp_ignore"
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		value, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			return fmt.Errorf("read %s: %w", path, err)
+		}
+		highest = max(highest, value)
+	}
+	switch highest {
+	case 1, 2, 3, 8: // all others do as 0
+		return nil
+	}
+	if highest > 0 {
+		return fmt.Errorf("net.ipv4.conf.*.arp_ignore=%d has no meaning; set it to 1", highest)
+	}
+	return sysctl{"ipv4/conf/" + name + "/arp_ignore", "1", ""}.ensure()
 }

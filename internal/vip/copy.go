@@ -1,0 +1,252 @@
+package vip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// CopyOptions says what a Copy is.
+type CopyOptions struct {
+	// Name is that of the VIP, for messages.
+	Name string
+	// Addresses have the prefix length of their network; at least one.
+	Addresses []netip.Prefix
+	// Interface is the one that the VIP is activated on, or above, here.
+	Interface string
+	Log       *slog.Logger // may be nil
+}
+
+// A Copy is what the giver of a VIP keeps of it: its addresses on lo, which
+// answer no neighbour, so that the connections that it has go on when another
+// host has the VIP. Its methods may be called from several goroutines.
+type Copy struct {
+	options CopyOptions
+	log     *slog.Logger
+	mu      sync.Mutex // one change at a time
+}
+
+// copyMetric is that of the routes of a Copy. It is another than that of an
+// Address's, whose end must not be that of the Copy's.
+const copyMetric = routeMetric + 1
+
+// MaxKeep is the longest time for which a Copy can be kept.
+const MaxKeep = 24 * time.Hour
+
+// NewCopy gives the Copy that options describe, without touching the machine.
+func NewCopy(options CopyOptions) (*Copy, error) {
+	as := Options{Name: options.Name, Addresses: options.Addresses, Interface: options.Interface}
+	if err := as.withDefaults().validate(); err != nil {
+		return nil, err
+	}
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	options.Addresses = slices.Clone(options.Addresses)
+	return &Copy{options: options, log: options.Log.With("vip", options.Name, "device", "lo")}, nil
+}
+
+// Keep puts the addresses on lo for limit, above 0 up to MaxKeep, in whole
+// seconds, rounded up; the kernel removes them then. Before that it sees to it
+// that the interface answers no ARP request for them unless it has them itself.
+// Called again it starts the time anew. After an error some may be there: Drop
+// removes them.
+func (c *Copy) Keep(ctx context.Context, limit time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := ctx.Err()
+	if err == nil && (limit <= 0 || limit > MaxKeep) {
+		err = fmt.Errorf("%s is not a time above 0 up to %s", limit, MaxKeep)
+	}
+	if err == nil {
+		seconds := uint32((limit + time.Second - 1) / time.Second)
+		err = c.onKernel(func(k *kernel) error { return c.keep(ctx, k, seconds) })
+	}
+	if err != nil {
+		return fmt.Errorf("keep the connections of vip %s: %w", c.options.Name, err)
+	}
+	return nil
+}
+
+func (c *Copy) keep(ctx context.Context, k *kernel, seconds uint32) error {
+	below, err := k.linkByName(c.options.Interface)
+	if err != nil {
+		return k.explain("find", c.options.Interface, err)
+	}
+	if slices.ContainsFunc(c.options.Addresses, isIPv4) {
+		if err := ignoreARP(c.options.Interface); err != nil {
+			return fmt.Errorf("keep %s from answering for what is on lo: %w", c.options.Interface, err)
+		}
+	}
+	lo, err := k.linkByName(loopback)
+	if err != nil {
+		return k.explain("find", loopback, err)
+	}
+	if lo.flags&unix.IFF_UP == 0 {
+		return errors.New("lo is down; ip link set lo up")
+	}
+	for _, p := range c.options.Addresses {
+		if _, err := k.lease(lo.index, p.Addr(), seconds); err != nil {
+			return k.explain(fmt.Sprintf("add %s to", p.Addr()), loopback, err)
+		}
+		if err := k.settled(ctx, p.Addr()); err != nil {
+			return fmt.Errorf("wait for %s on lo: %w", p.Addr(), err)
+		}
+	}
+	return c.connect(k, below, seconds)
+}
+
+// connect keeps the networks reachable that only the VIP connects: the routes
+// that an Address adds for that end when it is withdrawn.
+func (c *Copy) connect(k *kernel, below netlinkLink, seconds uint32) error {
+	on, err := k.addresses(below.index)
+	if err != nil {
+		return fmt.Errorf("list the addresses of %s: %w", below.name, err)
+	}
+	d := device{prefixes: c.options.Addresses}
+	for _, network := range unconnected(d.prefixes, on) {
+		err := k.connect(below.index, network, d.sourceIn(network), seconds, copyMetric)
+		if err != nil && !errors.Is(err, unix.ENETDOWN) {
+			return fmt.Errorf("add route to %s on %s: %w", network, below.name, err)
+		}
+	}
+	return nil
+}
+
+const loopback = "lo"
+
+func isIPv4(p netip.Prefix) bool { return p.Addr().Is4() }
+
+// onKernel calls f with a socket of its own, in the network namespace of the
+// calling thread.
+func (c *Copy) onKernel(f func(*kernel) error) error {
+	k := kernel{family: unix.NETLINK_ROUTE}
+	return errors.Join(f(&k), k.close())
+}
+
+// Present reports whether all addresses are on lo now.
+func (c *Copy) Present() (all bool, err error) {
+	err = c.onKernel(func(k *kernel) error {
+		on, err := c.onLoopback(k)
+		all = err == nil && len(on) == len(c.options.Addresses)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("look for the copy of vip %s: %w", c.options.Name, err)
+	}
+	return all, nil
+}
+
+// onLoopback gives the addresses of the VIP that are on lo.
+func (c *Copy) onLoopback(k *kernel) ([]netip.Prefix, error) {
+	lo, err := k.linkByName(loopback)
+	if err != nil {
+		return nil, k.explain("find", loopback, err)
+	}
+	on, err := k.addresses(lo.index)
+	if err != nil {
+		return nil, fmt.Errorf("list the addresses of lo: %w", err)
+	}
+	return slices.DeleteFunc(on, func(p netip.Prefix) bool { return !p.IsSingleIP() || !c.has(p.Addr()) }), nil
+}
+
+func (c *Copy) has(a netip.Addr) bool {
+	return slices.ContainsFunc(c.options.Addresses, func(p netip.Prefix) bool { return p.Addr() == a })
+}
+
+// Drop removes the addresses from lo and nothing else, for a host that holds
+// the VIP on its interface again: its connections go on. It is done also when
+// none is there, and whether or not ctx has ended.
+func (c *Copy) Drop(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.onKernel(c.drop); err != nil {
+		return fmt.Errorf("end the copy of vip %s: %w", c.options.Name, err)
+	}
+	return nil
+}
+
+// drop removes all that Keep adds, going on after an error.
+func (c *Copy) drop(k *kernel) error {
+	lo, err := k.linkByName(loopback)
+	if err != nil {
+		return k.explain("find", loopback, err)
+	}
+	var errs []error
+	for _, p := range c.options.Addresses {
+		if err := k.deleteAddress(lo.index, hostPrefix(p.Addr())); err != nil {
+			errs = append(errs, k.explain(fmt.Sprintf("remove %s from", p.Addr()), loopback, err))
+		}
+	}
+	below, err := k.linkByName(c.options.Interface)
+	if err != nil {
+		return errors.Join(append(errs, k.explain("find", c.options.Interface, err))...)
+	}
+	for _, p := range c.options.Addresses {
+		if err := k.disconnect(below.index, p.Masked(), copyMetric); err != nil {
+			errs = append(errs, fmt.Errorf("remove route to %s on %s: %w", p.Masked(), below.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Connections counts the TCP connections whose local end is one of the
+// addresses and in which somebody still waits at the other end: local, those
+// that a process of this host has to it; remote, all others. Listening
+// sockets, attempts to connect and connections that only time out do not count.
+func (c *Copy) Connections(context.Context) (remote, local int, err error) {
+	var found []diagSocket
+	own := map[netip.Addr]bool{}
+	err = c.onKernel(func(k *kernel) error {
+		found, err = c.sockets()
+		if err != nil {
+			return err
+		}
+		own, err = k.ownAddresses()
+		return err
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("count the connections of vip %s: %w", c.options.Name, err)
+	}
+	counted := map[[2]netip.AddrPort]bool{}
+	for _, s := range found {
+		switch {
+		case s.state == tcpSynSent, counted[[2]netip.AddrPort{s.remote, s.local}]:
+			continue // or the other end of one that is counted
+		case own[s.remote.Addr()]:
+			counted[[2]netip.AddrPort{s.local, s.remote}] = true
+			local++
+		default:
+			remote++
+		}
+	}
+	return remote, local, nil
+}
+
+// sockets lists the connections of the addresses that did not only time out.
+func (c *Copy) sockets() (found []diagSocket, err error) {
+	k := kernel{family: unix.NETLINK_SOCK_DIAG}
+	defer func() { err = errors.Join(err, k.close()) }()
+	for _, p := range c.options.Addresses {
+		m := Match{Local: netip.AddrPortFrom(p.Addr(), 0)}
+		for _, family := range m.families() {
+			some, err := k.sockets(family, m)
+			if err != nil {
+				return nil, fmt.Errorf("list sockets: %w", explainDiag(err))
+			}
+			found = append(found, some...)
+		}
+	}
+	return slices.DeleteFunc(found, timesOut), nil
+}
+
+// timesOut reports whether s is one that its process has closed and whose other
+// end has all of it: it only waits for the other end to close too.
+func timesOut(s diagSocket) bool { return s.state == tcpFinWait2 && s.inode == 0 }

@@ -1,0 +1,325 @@
+package vip
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+)
+
+// A lan is hosts on one bridge, each in a network namespace of its own, with
+// the addresses 10.0.0.N/24 and fd00::N/64 on eth0: the client is 1, the giver
+// 13 and the taker 14.
+type lan struct {
+	t     testing.TB
+	home  netns.NsHandle
+	hosts map[string]netns.NsHandle
+}
+
+// newLAN makes a lan. The test's goroutine is on a thread of its own from then on.
+func newLAN(t testing.TB) *lan {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, for network namespaces")
+	}
+	runtime.LockOSThread() // never unlocked: the thread is thrown away
+	l := &lan{t: t, hosts: map[string]netns.NsHandle{}}
+	t.Cleanup(func() {
+		for _, ns := range l.hosts {
+			if err := ns.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for _, name := range []string{"switch", "client", "giver", "taker"} {
+		ns, err := netns.New()
+		if err != nil {
+			t.Skipf("cannot make a network namespace: %v", err)
+		}
+		l.hosts[name] = ns
+		l.home = ns
+		l.run("ip link set lo up")
+	}
+	l.in("switch", func() { l.run("ip link add br0 up type bridge forward_delay 0 mcast_snooping 0") })
+	for name, number := range map[string]int{"client": 1, "giver": 13, "taker": 14} {
+		l.in("switch", func() {
+			l.run("ip link add " + name + " type veth peer name eth0 netns " + l.path(name))
+			l.run("ip link set " + name + " up master br0")
+		})
+		l.in(name, func() {
+			l.run("ip link set eth0 up")
+			l.run(fmt.Sprintf("ip address add 10.0.0.%d/24 dev eth0", number))
+			l.run(fmt.Sprintf("ip address add fd00::%d/64 dev eth0 nodad", number))
+		})
+	}
+	return l
+}
+
+func (l *lan) path(name string) string {
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(l.hosts[name]))
+}
+
+// in runs f on a host.
+func (l *lan) in(name string, f func()) {
+	l.t.Helper()
+	before := l.home
+	l.enter(l.hosts[name])
+	defer l.enter(before)
+	f()
+}
+
+func (l *lan) enter(ns netns.NsHandle) {
+	l.t.Helper()
+	if err := netns.Set(ns); err != nil {
+		l.t.Fatal(err)
+	}
+	l.home = ns
+}
+
+// run runs a command on the present host.
+func (l *lan) run(command string) string {
+	l.t.Helper()
+	args := strings.Fields(command)
+	out, err := exec.CommandContext(l.t.Context(), args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		l.t.Fatalf("%s: %v: %s", command, err, out)
+	}
+	return string(out)
+}
+
+// await waits until true holds.
+func (l *lan) await(what string, holds func() bool) {
+	l.t.Helper()
+	for start := time.Now(); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(start) > 20*time.Second {
+			l.t.Fatalf("still waiting: %s", what)
+		}
+	}
+}
+
+// serve has the host answer each line with its name and the line, on
+// transparent listeners at port 5000 of all addresses; "send N" it answers with
+// N bytes besides.
+func (l *lan) serve(name string) {
+	l.t.Helper()
+	l.in(name, func() {
+		config := net.ListenConfig{Control: transparent}
+		for _, network := range []string{"tcp4", "tcp6"} {
+			listener, err := config.Listen(context.Background(), network, ":5000")
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			l.t.Cleanup(func() {
+				if err := listener.Close(); err != nil {
+					l.t.Error(err)
+				}
+			})
+			go accept(listener, name)
+		}
+	})
+}
+
+func accept(listener net.Listener, name string) {
+	for {
+		c, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go answer(c, name)
+	}
+}
+
+func answer(c net.Conn, name string) {
+	defer c.Close() //nolint:errcheck // the client finds out
+	lines := bufio.NewScanner(c)
+	for lines.Scan() {
+		if _, err := fmt.Fprintf(c, "%s %s\n", name, lines.Text()); err != nil {
+			return
+		}
+		var n int64
+		if _, err := fmt.Sscanf(lines.Text(), "send %d", &n); err == nil {
+			if _, err := io.CopyN(c, zeros{}, n); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// zeros is endless.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// A session is a client's connection to a server of serve.
+type session struct {
+	net.Conn
+	lines *bufio.Reader
+}
+
+// dial connects from a host to an address at port 5000.
+func (l *lan) dial(from, address string) *session {
+	l.t.Helper()
+	s, err := l.tryDial(from, address)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return s
+}
+
+func (l *lan) tryDial(from, address string) (*session, error) {
+	l.t.Helper()
+	var c net.Conn
+	var err error
+	l.in(from, func() {
+		c, err = net.DialTimeout("tcp", net.JoinHostPort(address, "5000"), 10*time.Second)
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.t.Cleanup(func() { c.Close() }) //nolint:errcheck // it may be closed
+	return &session{c, bufio.NewReader(c)}, nil
+}
+
+// ask gives who answers; the error is that of the connection.
+func (s *session) ask() (string, error) {
+	if err := s.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return "", err
+	}
+	if _, err := s.Write([]byte("ping\n")); err != nil {
+		return "", err
+	}
+	line, err := s.lines.ReadString('\n')
+	name, rest, _ := strings.Cut(line, " ")
+	if err == nil && rest != "ping\n" {
+		err = errors.New("the answer is " + line)
+	}
+	return name, err
+}
+
+// answered fails the test unless the server called want answers.
+func (l *lan) answered(s *session, want string) {
+	l.t.Helper()
+	if who, err := s.ask(); who != want || err != nil {
+		l.t.Errorf("%s from %s: answered by %q, %v; want %q", s.RemoteAddr(), s.LocalAddr(), who, err, want)
+	}
+}
+
+// address gives the VIP of a host.
+func (l *lan) address(name string, o Options) *Address {
+	l.t.Helper()
+	o.Name, o.Interface = "api", "eth0"
+	o.Lease = time.Minute
+	a, err := New(o)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.in(name, func() { // its sockets are opened there
+		if _, err := a.Present(); err != nil {
+			l.t.Fatal(err)
+		}
+	})
+	l.t.Cleanup(func() {
+		if err := a.Close(); err != nil {
+			l.t.Error(err)
+		}
+	})
+	return a
+}
+
+// claim claims a on the host and tells everybody.
+func (l *lan) claim(name string, a *Address) {
+	l.t.Helper()
+	l.in(name, func() {
+		if err := a.Claim(context.Background()); err != nil {
+			l.t.Fatal(err)
+		}
+		a.Announce()
+		a.Announce()
+	})
+}
+
+// withdraw takes a from the host and leaves its connections alone.
+func (l *lan) withdraw(name string, a *Address) {
+	l.t.Helper()
+	l.in(name, func() {
+		if err := a.Withdraw(context.Background()); err != nil {
+			l.t.Fatal(err)
+		}
+	})
+}
+
+func (l *lan) copyOf(o Options) (*Copy, *syncBuffer) {
+	l.t.Helper()
+	var log syncBuffer
+	c, err := NewCopy(CopyOptions{
+		Name: "api", Addresses: o.Addresses, Interface: "eth0", Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return c, &log
+}
+
+func (l *lan) keep(c *Copy, limit time.Duration) {
+	l.t.Helper()
+	l.in("giver", func() {
+		if err := c.Keep(context.Background(), limit); err != nil {
+			l.t.Fatal(err)
+		}
+	})
+}
+
+// connections fails the test unless c counts as many.
+func (l *lan) connections(c *Copy, remote, local int) {
+	l.t.Helper()
+	l.in("giver", func() {
+		if r, h, err := c.Connections(l.t.Context()); r != remote || h != local || err != nil {
+			l.t.Errorf("%d remote and %d local connections, %v; want %d and %d", r, h, err, remote, local)
+		}
+	})
+}
+
+func (l *lan) end(c *Copy) (cut int) {
+	l.t.Helper()
+	l.in("giver", func() {
+		var err error
+		if cut, err = c.End(context.Background()); err != nil {
+			l.t.Fatal(err)
+		}
+	})
+	return cut
+}
+
+var vips = []string{"10.0.0.10", "fd00::10"}
+
+// giverOfBoth is a lan in which the giver holds a VIP of both families.
+func giverOfBoth(t *testing.T, o Options) (*lan, *Address) {
+	t.Helper()
+	l := newLAN(t)
+	for _, name := range []string{"giver", "taker"} {
+		l.serve(name)
+	}
+	a := l.address("giver", o)
+	l.claim("giver", a)
+	return l, a
+}
+
+func addressesOf(o Options) []netip.Addr {
+	var all []netip.Addr
+	for _, p := range o.Addresses {
+		all = append(all, p.Addr())
+	}
+	return all
+}
