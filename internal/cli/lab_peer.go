@@ -32,3 +32,14 @@ func (a *app) labPeerCommand() *cobra.Command {
 	cmd.Flags().StringVar(&controller, "controller", "", "name of this controller in the spec")
 	return a.withRunDir(cmd)
 }
+
+// labOperateCommand does planned work to the peer of a controller, in its node.
+func (a *app) labOperateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "operate VERB WHAT", Short: peer.Operations, Hidden: true, Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return peer.Operate(cmd.Context(), a.runDir, args[0], args[1])
+		},
+	}
+	return a.withRunDir(cmd)
+}

@@ -45,6 +45,24 @@ func (d Dir) ownCertificates(s *spec.Spec, data []byte, tell func(string)) ([]by
 	return data, nil
 }
 
+// RenewCertificate puts another certificate of the lab's own in the place of
+// the one of v, a VIP of the spec that the lab in d was made from, for all
+// controllers at the same moment.
+func RenewCertificate(d Dir, v spec.VIP) error {
+	path := d.path(v.Name + ".pem")
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("VIP %s has no certificate of the lab's own: %w", v.Name, err)
+	}
+	next := path + ".new"
+	if err := makeCertificate(next, v); err != nil {
+		return fmt.Errorf("make a certificate for VIP %s: %w", v.Name, err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		return fmt.Errorf("replace the certificate of VIP %s: %w", v.Name, err)
+	}
+	return nil
+}
+
 // makeCertificate writes a self-signed certificate and its key for v to path.
 func makeCertificate(path string, v spec.VIP) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,7 +20,7 @@ const (
 const maxconn = 9000
 
 // globalOf gives the sections that come before the services: a format for the
-// path of the runtime API's socket, maxconn and the two ports.
+// path of the runtime API's socket, maxconn, the two ports and the settings of TLS.
 func globalOf(k Kind) string {
 	if k == Kolla {
 		return kollaGlobal
@@ -27,12 +28,18 @@ func globalOf(k Kind) string {
 	return tunedGlobal
 }
 
+// tlsSettings are kolla-ansible's "intermediate" ones, for both kinds: the load
+// of the benchmark speaks the best of them.
+const tlsSettings = `    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+    ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256
+`
+
 const kollaGlobal = `global
     maxconn %[2]d
     nbthread 1
     stats socket %[1]s mode 660 level admin
     stats socket ipv4@127.0.0.1:%[3]d level user
-
+%[5]s
 defaults
     mode http
     option redispatch
@@ -58,10 +65,10 @@ frontend alive
 // it would cut legitimate long calls.
 const tunedGlobal = `global
     maxconn %[2]d
-    stats socket %[1]s mode 660 level admin
+    stats socket %[1]s mode 660 level admin expose-fd listeners
     stats socket ipv4@127.0.0.1:%[3]d level user
     spread-checks 0
-
+%[5]s
 defaults
     mode http
     option redispatch 1
@@ -91,18 +98,23 @@ frontend alive
 // the same.
 func haproxyConfig(k Kind, s *spec.Spec, socket string) (string, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, globalOf(k), socket, maxconn, portSocket, portAlive)
+	secure := ""
+	if slices.ContainsFunc(s.VIPs, func(v spec.VIP) bool { return v.TLS != nil }) {
+		secure = tlsSettings
+	}
+	fmt.Fprintf(&b, globalOf(k), socket, maxconn, portSocket, portAlive, secure)
 	for _, service := range s.Services {
 		if service.Mode != spec.HTTP || service.Check.Layer != 7 {
 			return "", fmt.Errorf("service %s: a peer only has http services with a layer 7 check", service.Name)
 		}
 		fmt.Fprintf(&b, "\nfrontend %s_front\n", service.Name)
 		for _, v := range s.VIPs {
+			options := ""
 			if v.TLS != nil {
-				return "", fmt.Errorf("VIP %s: a peer does not terminate TLS", v.Name)
+				options = " ssl crt " + v.TLS.Certificate + " alpn h2,http/1.1"
 			}
 			for _, a := range v.Addresses {
-				fmt.Fprintf(&b, "    bind %s:%d\n", a.Addr(), service.Port)
+				fmt.Fprintf(&b, "    bind %s:%d%s\n", a.Addr(), service.Port, options)
 			}
 		}
 		fmt.Fprintf(&b, "    option forwardfor\n    default_backend %s_back\n", service.Name)

@@ -75,6 +75,22 @@ func TestConfigs(t *testing.T) {
 	}
 }
 
+// TestTLS binds the VIP with its certificate.
+func TestTLS(t *testing.T) {
+	for _, kind := range Kinds() {
+		s := parse(t, strings.Replace(cloud, "    interface: lo\n", "    interface: lo\n    tls: {certificate: /etc/ssl/x.pem}\n", 1))
+		config, err := haproxyConfig(kind, s, "/run/haproxy.sock")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"    bind 10.64.20.10:8774 ssl crt /etc/ssl/x.pem alpn h2,http/1.1\n", "    ssl-default-bind-options "} {
+			if !strings.Contains(config, want) {
+				t.Errorf("%s: no %q in\n%s", kind, want, config)
+			}
+		}
+	}
+}
+
 // haproxyAccepts wants neither an error nor a warning of HAProxy.
 func haproxyAccepts(t *testing.T, config string) {
 	t.Helper()
@@ -96,7 +112,6 @@ func haproxyAccepts(t *testing.T, config string) {
 func TestRefuses(t *testing.T) {
 	for _, yaml := range []string{
 		strings.Replace(cloud, "  nova: {}\n", "  db: {type: db, port: 3306, mode: tcp}\n", 1),
-		strings.Replace(cloud, "    interface: lo\n", "    interface: lo\n    tls: {certificate: /etc/ssl/x.pem}\n", 1),
 	} {
 		if got, err := haproxyConfig(Kolla, parse(t, yaml), "/run/haproxy.sock"); err == nil {
 			t.Errorf("made a configuration of what a peer cannot do:\n%s", got)

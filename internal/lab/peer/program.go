@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +26,7 @@ type program struct {
 	args    []string
 	log     *slog.Logger
 	restart restart
+	dir     string // of its pid file, and of the file that holds it back
 	// line reads a state from a line that the program printed, if there is
 	// one in it; nil: none ever.
 	line func(string) (string, bool)
@@ -35,6 +39,9 @@ type program struct {
 func (p *program) run(ctx context.Context) {
 	pause := time.Duration(0)
 	for ctx.Err() == nil {
+		if !p.await(ctx) {
+			return
+		}
 		began := time.Now()
 		err := p.once(ctx)
 		if ctx.Err() != nil {
@@ -48,6 +55,27 @@ func (p *program) run(ctx context.Context) {
 		}
 	}
 }
+
+// await waits as long as an operator holds the program back, and reports
+// whether ctx goes on.
+func (p *program) await(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		if _, err := os.Stat(filepath.Join(p.dir, holdFile(p.name))); errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+		p.setState("stopped")
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	return false
+}
+
+// pidFile names the file with the process id of a program, and holdFile the one
+// that keeps it from being started as long as it is there.
+func pidFile(program string) string  { return program + ".pid" }
+func holdFile(program string) string { return program + ".hold" }
 
 // once runs the program until it ends.
 func (p *program) once(ctx context.Context) error {
@@ -65,6 +93,9 @@ func (p *program) once(ctx context.Context) error {
 		return errors.Join(err, out.Close())
 	}
 	p.log.Info("started", "program", p.name, "pid", cmd.Process.Pid)
+	if err := os.WriteFile(filepath.Join(p.dir, pidFile(p.name)), []byte(strconv.Itoa(cmd.Process.Pid)), 0o644); err != nil {
+		p.log.Warn("write down the process id", "program", p.name, "error", err)
+	}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)

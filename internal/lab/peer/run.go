@@ -81,17 +81,20 @@ func newPeer(opt Options) (*peer, error) {
 		return nil, err
 	}
 	policy := opt.Kind.restart()
-	p.haproxy = &program{name: "haproxy", log: opt.Log, restart: policy,
+	p.haproxy = &program{name: "haproxy", log: opt.Log, restart: policy, dir: opt.RunDir,
 		args: []string{"haproxy", "-W", "-db", "-f", p.path("haproxy.cfg")}}
-	p.keepalived = &program{name: "keepalived", log: opt.Log, restart: policy, line: keepalivedState,
+	p.keepalived = &program{name: "keepalived", log: opt.Log, restart: policy, dir: opt.RunDir, line: keepalivedState,
 		args: []string{"keepalived", "--dont-fork", "--log-console", "--vrrp", "--use-file", p.path("keepalived.conf"),
-			"--pid", p.path("keepalived.pid"), "--vrrp_pid", p.path("vrrp.pid")}}
+			"--pid", p.path(pidFile("keepalived")), "--vrrp_pid", p.path("vrrp.pid")}}
 	return p, nil
 }
 
 func (p *peer) path(name string) string { return filepath.Join(p.opt.RunDir, name) }
 
-func (p *peer) socket() string { return p.path("haproxy.sock") }
+// socketFile is HAProxy's runtime API, in the run directory.
+const socketFile = "haproxy.sock"
+
+func (p *peer) socket() string { return p.path(socketFile) }
 
 // allowForeignBind lets HAProxy bind addresses that this host does not have at
 // the moment, as these installations set it.
