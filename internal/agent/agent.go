@@ -52,6 +52,10 @@ type Agent struct {
 	sightings chan sighting
 	// certificates has those of the VIPs.
 	certificates *keeper
+	// drains has what of this controller is taken out for maintenance.
+	drains *drains
+	// configuring is held while the options of VRRP loops are changed.
+	configuring sync.Mutex
 	// tried is closed once the first spec was in force or could not be.
 	tried chan struct{}
 
@@ -78,6 +82,7 @@ func New(opt Options) *Agent {
 		tried:     make(chan struct{}),
 		findings:  map[string]status.Finding{},
 	}
+	a.drains = newDrains(filepath.Join(opt.StateDir, drainFile), opt.Controller)
 	a.certificates = newKeeper(opt.StateDir, opt.Controller, a.log.With("component", "certificates"))
 	a.check = &checkServer{log: a.log.With("component", "agent-check"), answer: a.checkAnswer, command: a.command}
 	a.haproxy = process.New(process.Options{
@@ -144,6 +149,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		return err
 	}
 	a.setSpec(first)
+	a.loadDrains()
 	group, ctx := errgroup.WithContext(ctx)
 	if err := a.reconcileVIPs(ctx, first.spec); err != nil {
 		return errors.Join(err, socket.Close())
@@ -152,7 +158,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket, first.spec)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
-	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchAnswers, a.watchScarcity, a.notify} {
+	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchAnswers, a.watchScarcity, a.watchDrains, a.notify} {
 		group.Go(func() error { part(ctx); return nil })
 	}
 	group.Go(func() error { a.configure(ctx, first); return nil })

@@ -117,7 +117,7 @@ func converseWith(ctx context.Context, self netip.Addr, to netip.AddrPort, comma
 	if err != nil {
 		return peerReply{}, err
 	}
-	defer conn.Close() //nolint:errcheck // all was read, or it failed before
+	defer conn.Close()                                                           //nolint:errcheck // all was read, or it failed before
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // then it ends by itself
 	defer stop()
 	if _, err := conn.Write(append([]byte(controlPrefix), append(line, '\n')...)); err != nil {
@@ -218,5 +218,8 @@ func (a *Agent) command(ctx context.Context, from netip.Addr, req peerRequest) (
 
 // peerCommands gives what other agents may ask for.
 func (a *Agent) peerCommands() map[string]peerCommand {
-	return map[string]peerCommand{}
+	return map[string]peerCommand{
+		"drain":   a.drainCommand(a.drainHere),
+		"undrain": a.drainCommand(a.undrainHere),
+	}
 }

@@ -33,7 +33,7 @@ const (
 // other agents ask; see channel.go.
 type checkServer struct {
 	log *slog.Logger
-	// answer gives the line for one service on one host.
+	// answer gives the line for one service on one host, "" for none.
 	answer func(host, service string) string
 	// command carries out what the agent of another controller asks for.
 	command func(ctx context.Context, from netip.Addr, req peerRequest) (any, error)
@@ -112,7 +112,11 @@ func (s *checkServer) converse(ctx context.Context, conn net.Conn) {
 	if !ok {
 		return
 	}
-	if _, err := fmt.Fprintln(conn, s.answer(host, service)); err != nil {
+	answer := s.answer(host, service)
+	if answer == "" {
+		return
+	}
+	if _, err := fmt.Fprintln(conn, answer); err != nil {
 		s.log.Debug("agent-check not answered", "remote", conn.RemoteAddr(), "error", err)
 	}
 }

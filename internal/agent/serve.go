@@ -23,6 +23,8 @@ const listenRetry = time.Second
 // serve starts what answers: the control socket, the page, the agent-check.
 func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Listener, s *spec.Spec) {
 	control := web.NewControlServer(controls{a}, a.log.With("component", "control"))
+	web.Handle(control, "/drain", a.Drain)
+	web.Handle(control, "/undrain", a.Undrain)
 	group.Go(func() error { return control.Serve(ctx, socket) })
 	self, _ := s.Controller(a.opt.Controller)
 	group.Go(func() error {
@@ -76,9 +78,6 @@ func listenFinding(address netip.AddrPort, what string, err error) *status.Findi
 		Text: fmt.Sprintf("cannot listen on %s: %v", address, err), Remedy: remedy,
 	}
 }
-
-// checkAnswer is what HAProxys are told of a service on this host.
-func (a *Agent) checkAnswer(_, _ string) string { return "up ready" }
 
 // controllers gives where the agents of all controllers answer.
 func (a *Agent) controllers() []web.Target {

@@ -45,7 +45,7 @@ func (a *Agent) reconcileVIPs(ctx context.Context, s *spec.Spec) error {
 		if err != nil {
 			return fmt.Errorf("vip %s: %w", v.Name, err)
 		}
-		kept := keep(before, o)
+		kept := a.keep(before, o)
 		if kept == nil {
 			fresh = append(fresh, o)
 			kept = o
@@ -61,6 +61,7 @@ func (a *Agent) reconcileVIPs(ctx context.Context, s *spec.Spec) error {
 	a.mu.Lock()
 	a.vips = next
 	a.mu.Unlock()
+	a.settlePriorities() // a drain may have begun or ended meanwhile
 	for _, o := range fresh {
 		a.start(ctx, o)
 	}
@@ -110,7 +111,7 @@ func (a *Agent) routerOptions(s *spec.Spec, v spec.VIP, self spec.Controller) li
 	if v.VRRP.Checksum == spec.ChecksumKeepalived {
 		checksum = vrrp.PseudoHeader
 	}
-	return link.Options{
+	return a.asDrained(link.Options{
 		Name:         v.Name,
 		Controller:   self.Name,
 		VRID:         uint8(v.VRRP.RouterID),
@@ -125,12 +126,14 @@ func (a *Agent) routerOptions(s *spec.Spec, v spec.VIP, self spec.Controller) li
 		Checksum:     checksum,
 		Log:          a.log.With("component", "vrrp"),
 		OnTransition: a.journalTransition,
-	}
+	})
 }
 
 // keep gives the one of before that can go on in the place of o, reconfigured
 // to be like it; nil if there is none.
-func keep(before []*owner, o *owner) *owner {
+func (a *Agent) keep(before []*owner, o *owner) *owner {
+	a.configuring.Lock()
+	defer a.configuring.Unlock()
 	next := *o.view.Load()
 	for _, b := range before {
 		if !sameLease(b.lease, o.lease) {

@@ -1,0 +1,308 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"holdfast/internal/status"
+)
+
+const (
+	// drainFile is where the drains are kept, in the state directory.
+	drainFile = "drain.json"
+	// maxDrainFile is the largest one that is read, in bytes.
+	maxDrainFile = 1 << 20
+	// comeback is how long a service with a cookie is told to be in drain when it is put back,
+	// before it is up: by then every HAProxy has asked, and has checked its health.
+	comeback = 3 * time.Second
+)
+
+// The answers to HAProxy's agent-check (configuration manual, "agent-check").
+const (
+	answerReady = "up ready"
+	// answerDrain leaves a server what runs and what a cookie leads to, and goes on checking its health.
+	answerDrain = "drain"
+	// answerMaint leaves a server what runs only. Neither is its health checked, so that HAProxy
+	// takes it for well when that ends, until the first check.
+	answerMaint = "maint"
+)
+
+// drains is what of this controller is taken out for maintenance. It is kept in
+// a file, so that it outlives the agent and the host, and ends by the wall clock.
+type drains struct {
+	path       string
+	controller string
+	now        func() time.Time
+	// handOver gives every VIP that this controller holds to another one.
+	handOver func(ctx context.Context, cause string) error
+
+	// commands is held while a drain or undrain is carried out.
+	commands sync.Mutex
+
+	mu      sync.Mutex // guards following
+	entries []status.Drained
+	// intended are those that are still being looked into: others are told of
+	// them, so that two controllers do not both drain what only one of them may.
+	intended []status.Drained
+	// damaged says why the file says nothing; nil when it does.
+	damaged error
+	// unkept says why the file does not have the entries; nil when it has.
+	unkept error
+	// ended has when a service was put back, "" the whole controller.
+	ended map[string]time.Time
+	// stepped says that the VIPs were offered to others, since it is drained.
+	stepped bool
+}
+
+// drainsFile is the form of the file.
+type drainsFile struct {
+	Schema     int              `json:"schema"` // always 1
+	Controller string           `json:"controller"`
+	Drains     []status.Drained `json:"drains"`
+}
+
+func newDrains(path, controller string) *drains {
+	return &drains{
+		path: path, controller: controller, now: time.Now, ended: map[string]time.Time{},
+		handOver: func(context.Context, string) error { return nil },
+	}
+}
+
+// load reads the file. One that cannot be understood is remembered as such: then
+// nothing is known, and HAProxys are told nothing.
+func (d *drains) load() error {
+	entries, err := d.read()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entries, d.damaged = entries, err
+	d.stepped = d.whole()
+	return err
+}
+
+func (d *drains) read() ([]status.Drained, error) {
+	file, err := os.Open(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what is drained: %w", err)
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	data, err := io.ReadAll(io.LimitReader(file, maxDrainFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read what is drained: %w", err)
+	}
+	entries, err := parseDrains(data, d.controller)
+	if err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", d.path, err)
+	}
+	return entries, nil
+}
+
+// parseDrains reads the file's data strictly: what is not as it was written says nothing.
+func parseDrains(data []byte, controller string) ([]status.Drained, error) {
+	if len(data) > maxDrainFile {
+		return nil, fmt.Errorf("it has more than %d bytes", maxDrainFile)
+	}
+	var file drainsFile
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&file); err != nil {
+		return nil, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("it goes on after its end")
+	}
+	switch {
+	case file.Schema != 1:
+		return nil, fmt.Errorf("it is of schema %d, and this holdfast reads 1", file.Schema)
+	case file.Controller != controller:
+		return nil, fmt.Errorf("it is of controller %q, not of %q", file.Controller, controller)
+	}
+	for i, e := range file.Drains {
+		switch {
+		case e.Since.IsZero():
+			return nil, fmt.Errorf("entry %d has no beginning", i+1)
+		case !e.Until.IsZero() && e.Until.Before(e.Since):
+			return nil, fmt.Errorf("entry %d ends before it begins", i+1)
+		case findDrained(file.Drains[:i], e.Service) >= 0:
+			return nil, fmt.Errorf("entry %d is there twice", i+1)
+		}
+	}
+	return file.Drains, nil
+}
+
+// findDrained gives the index of the entry of exactly service, "" for the whole controller; -1 for none.
+func findDrained(entries []status.Drained, service string) int {
+	return slices.IndexFunc(entries, func(e status.Drained) bool { return e.Service == service })
+}
+
+// covers reports whether entries take service out: by itself, or with the whole controller.
+func covers(entries []status.Drained, service string) bool {
+	return findDrained(entries, "") >= 0 || findDrained(entries, service) >= 0
+}
+
+// keep writes the entries to the file. What cannot be written is in force all
+// the same, and written later. The caller has mu.
+func (d *drains) keep() {
+	data, err := json.MarshalIndent(drainsFile{1, d.controller, slices.Concat([]status.Drained{}, d.entries)}, "", "  ")
+	if err == nil {
+		err = writeAtomically(d.path, append(data, '\n'))
+	}
+	d.unkept = err
+}
+
+// keepLater writes what could not be written before, and gives why it still cannot.
+func (d *drains) keepLater() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.unkept != nil {
+		d.keep()
+	}
+	return d.unkept
+}
+
+// list gives what is drained, and what is about to be.
+func (d *drains) list() []status.Drained {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := slices.Clone(d.entries)
+	for _, e := range d.intended {
+		if findDrained(all, e.Service) < 0 {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// inForce gives what is drained, without what is about to be.
+func (d *drains) inForce() []status.Drained {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.entries)
+}
+
+// intend notes entries that are still to be looked into; none takes that back.
+func (d *drains) intend(entries []status.Drained) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.intended = entries
+}
+
+// put brings entries into force in the place of those of the same services.
+func (d *drains) put(entries []status.Drained) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range entries {
+		if i := findDrained(d.entries, e.Service); i >= 0 {
+			d.entries[i] = e
+		} else {
+			d.entries = append(d.entries, e)
+		}
+		delete(d.ended, e.Service)
+	}
+	d.intended, d.damaged = nil, nil
+	d.keep()
+}
+
+// end takes the entries for which over holds out of force, and gives them.
+func (d *drains) end(over func(status.Drained) bool) []status.Drained {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var gone []status.Drained
+	for _, e := range d.entries {
+		if over(e) {
+			gone = append(gone, e)
+			d.ended[e.Service] = d.now()
+		}
+	}
+	damaged := d.damaged != nil
+	if len(gone) == 0 && !damaged {
+		return nil
+	}
+	d.entries = slices.DeleteFunc(d.entries, over)
+	d.stepped = d.stepped && d.whole()
+	d.damaged = nil
+	d.keep()
+	return gone
+}
+
+// expire ends what has had its time. A file that is damaged stays as it is.
+func (d *drains) expire() []status.Drained {
+	d.mu.Lock()
+	now := d.now()
+	over := func(e status.Drained) bool { return !e.Until.IsZero() && !now.Before(e.Until) }
+	due := slices.ContainsFunc(d.entries, over)
+	d.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return d.end(over)
+}
+
+// whole reports whether the whole controller is drained. The caller has mu.
+func (d *drains) whole() bool { return findDrained(d.entries, "") >= 0 }
+
+// isWhole is whole for those who do not have mu.
+func (d *drains) isWhole() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.whole()
+}
+
+// unknown gives why it is not known what is drained; nil when it is.
+func (d *drains) unknown() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.damaged
+}
+
+// step notes that the VIPs were offered to others, unless it is not drained any more.
+func (d *drains) step() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stepped = d.whole()
+}
+
+// last reports whether this controller is to be the last to take a VIP.
+func (d *drains) last() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stepped
+}
+
+// answer is what HAProxys are told of service. To one with a cookie HAProxy
+// sends the clients that have it even in drain, so it is taken out altogether;
+// and put back by way of drain, in which its health is checked. "" for nothing:
+// then HAProxys leave it as it is.
+func (d *drains) answer(service string, cookie bool) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.damaged != nil:
+		return ""
+	case covers(d.entries, service) && cookie:
+		return answerMaint
+	case covers(d.entries, service):
+		return answerDrain
+	case cookie && d.now().Sub(later(d.ended[""], d.ended[service])) < comeback:
+		return answerDrain
+	}
+	return answerReady
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

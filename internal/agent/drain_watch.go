@@ -1,0 +1,198 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/vrrp/link"
+	"holdfast/internal/web"
+)
+
+const (
+	// drainInterval is how often it is seen to that drains end in time.
+	drainInterval = time.Second
+	// Pauses between attempts to hand over the VIPs that a drained controller
+	// holds for want of another.
+	firstOffer, lastOffer = 5 * time.Second, 5 * time.Minute
+	// drainedDivisor lowers the VRRP priority of a drained controller: below
+	// those of all that are not, in the order of preference all the same.
+	drainedDivisor = 10
+)
+
+// Codes of the findings about drains.
+const (
+	codeDrainUnknown = "drain-unknown"
+	codeDrainUnkept  = "drain-not-kept"
+)
+
+// loadDrains reads what is drained. What has had its time meanwhile is over.
+func (a *Agent) loadDrains() {
+	if err := a.drains.load(); err != nil {
+		a.log.Error("it is not known what is drained here", "error", err)
+	}
+	a.expireDrains()
+	a.reportDrains()
+}
+
+// watchDrains ends drains in time, and has a drained controller hold no VIP
+// that another one can.
+func (a *Agent) watchDrains(ctx context.Context) {
+	ticker := time.NewTicker(drainInterval)
+	defer ticker.Stop()
+	var offered time.Time
+	pause := firstOffer
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		a.expireDrains()
+		a.reportDrains()
+		if !a.drains.last() || !a.holdsAny() {
+			offered, pause = time.Time{}, firstOffer
+			continue
+		}
+		if offered.IsZero() || time.Since(offered) >= pause {
+			if !offered.IsZero() {
+				pause = min(2*pause, lastOffer)
+			}
+			offered = time.Now()
+			a.offerVIPs(ctx)
+		}
+	}
+}
+
+func (a *Agent) expireDrains() {
+	if gone := a.drains.expire(); len(gone) > 0 {
+		a.undrained(gone, "its time was over")
+	}
+}
+
+// reportDrains writes what is not on disk yet, and says what is wrong with the
+// file, both as findings and in words.
+func (a *Agent) reportDrains() []string {
+	var notes []string
+	var unknown, unkept *status.Finding
+	if err := a.drains.unknown(); err != nil {
+		unknown = &status.Finding{
+			Severity: status.Warning, Code: codeDrainUnknown, Subject: "controller " + a.opt.Controller,
+			Text:   fmt.Sprintf("it is not known what is drained here, so every HAProxy leaves it as it is: %v", err),
+			Remedy: fmt.Sprintf("say it anew: holdfast undrain %[1]s, or holdfast drain %[1]s", a.opt.Controller),
+		}
+	}
+	if err := a.drains.keepLater(); err != nil {
+		unkept = &status.Finding{
+			Severity: status.Warning, Code: codeDrainUnkept, Subject: "controller " + a.opt.Controller,
+			Text:   fmt.Sprintf("what is drained is in force, but not kept for the next start: %v", err),
+			Remedy: "it is tried again every second",
+		}
+		notes = append(notes, unkept.Text)
+	}
+	a.report(codeDrainUnknown, unknown)
+	a.report(codeDrainUnkept, unkept)
+	return notes
+}
+
+// drained reports whether this whole controller is taken out for maintenance:
+// then it takes a VIP only if nobody else can.
+func (a *Agent) drained() bool { return a.drains.isWhole() }
+
+func (a *Agent) holdsAny() bool {
+	for _, o := range a.owners() {
+		if o.holds() {
+			return true
+		}
+	}
+	return false
+}
+
+// stepDown hands over the VIPs that this controller holds, and has it be the
+// last to take one from then on. It gives what the operator ought to know.
+func (a *Agent) stepDown(ctx context.Context, reason string) []string {
+	cause := a.opt.Controller + " is drained"
+	if reason != "" {
+		cause += ": " + reason
+	}
+	// The drain stands, whether the one who asked for it still listens or not.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepDownTime)
+	defer cancel()
+	err := a.drains.handOver(ctx, cause)
+	a.drains.step()
+	a.settlePriorities()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return nil
+}
+
+// offerVIPs hands over the VIPs that this drained controller has had to hold,
+// if there is another one now that looks fit.
+func (a *Agent) offerVIPs(ctx context.Context) {
+	var others []web.Target
+	for _, t := range a.controllers() {
+		if t.Name != a.opt.Controller {
+			others = append(others, t)
+		}
+	}
+	for _, answer := range web.Gather(ctx, others) {
+		s := answer.Snapshot
+		if s == nil || s.HAProxy.State != status.HAProxyRunning || findDrained(s.Drains, "") >= 0 {
+			continue
+		}
+		if err := a.drains.handOver(ctx, a.opt.Controller+" is drained"); err != nil {
+			a.log.Info("a drained controller goes on holding a vip", "error", err)
+		}
+		return
+	}
+}
+
+// asDrained gives router as it is while this controller is drained.
+func (a *Agent) asDrained(router link.Options) link.Options {
+	if a.drains.isWhole() {
+		router.Preempt = false
+	}
+	if a.drains.last() {
+		router.Priority = max(1, router.Priority/drainedDivisor)
+	}
+	return router
+}
+
+// settlePriorities gives each VRRP loop the priority that it should have now.
+func (a *Agent) settlePriorities() {
+	s := a.currentSpec()
+	if s == nil {
+		return
+	}
+	self, _ := s.Controller(a.opt.Controller)
+	a.configuring.Lock()
+	defer a.configuring.Unlock()
+	for _, o := range a.owners() {
+		next := *o.view.Load()
+		next.router = a.routerOptions(s, next.vip, self)
+		if err := o.loop.Configure(next.router); err != nil {
+			a.log.Error("the priority of a vip could not be changed", "vip", next.vip.Name, "error", err)
+			continue
+		}
+		o.view.Store(&next)
+	}
+}
+
+// checkAnswer is what HAProxys are told of a service on this host, by the name
+// of its backend. The host's own name says nothing: who asks at this address
+// asks for this controller, whatever a spec calls it.
+func (a *Agent) checkAnswer(_, backend string) string {
+	name, cookie := backend, false
+	if s := a.currentSpec(); s != nil {
+		for _, svc := range s.Services {
+			if haproxy.BackendName(svc) == backend {
+				name, cookie = svc.Name, svc.Mode != spec.TCP && svc.Affinity == spec.AffinityCookie
+			}
+		}
+	}
+	return a.drains.answer(name, cookie)
+}
