@@ -56,11 +56,15 @@ func newNetwork(t *testing.T, configs ...Config) *network {
 
 func address(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}) }
 
-func (n *network) send(from *router, priority uint8) {
+// send sends an advert to one router, or to all but one.
+func (n *network) send(from *router, priority uint8, only, but netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	i := slices.Index(n.routers, from)
 	for j, to := range n.routers {
+		if only.IsValid() && only != address(j) || but == address(j) {
+			continue
+		}
 		if j != i && !n.cut[[2]int{i, j}] && (n.lose == nil || !n.lose(i, j)) {
 			to.inbox <- AdvertReceived{Src: address(i), Priority: priority, Interval: from.m.Config().Interval}
 		}
@@ -140,8 +144,11 @@ func (r *router) drain(timer *time.Timer) {
 }
 
 func (r *router) do(out Output, timer *time.Timer) {
+	if out.Yield.IsValid() {
+		r.net.send(r, 0, out.Yield, netip.Addr{})
+	}
 	for _, p := range out.Send {
-		r.net.send(r, p)
+		r.net.send(r, p, netip.Addr{}, out.Yield)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

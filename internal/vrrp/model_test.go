@@ -4,12 +4,13 @@ import (
 	"container/heap"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 )
 
 // TestRandomFaults runs clusters of two to five machines through random loss,
-// partitions, pauses, failures of the service and changes of configuration, and
+// partitions, pauses, failures of the service, handovers and changes of configuration, and
 // then lets the network be whole. After some intervals there must be exactly
 // one Active router among the eligible, for good, and it alone has the address.
 func TestRandomFaults(t *testing.T) {
@@ -39,6 +40,11 @@ type simulation struct {
 	nodes []*node
 	loss  float64
 	log   []byte
+
+	watch bool                 // look at each step
+	two   time.Time            // since when two have the address
+	group bool                 // adverts go to a multicast group
+	last  map[[2]int]time.Time // when the last advert from one to another arrives
 }
 
 // A node is a machine with what its driver keeps.
@@ -77,7 +83,8 @@ func (h *happenings) Pop() any {
 }
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
-	s := &simulation{t: t, rng: rand.New(rand.NewPCG(seed, 568)), now: time.Unix(0, 0)}
+	s := &simulation{t: t, rng: rand.New(rand.NewPCG(seed, 568)), now: time.Unix(0, 0), last: map[[2]int]time.Time{}}
+	s.group = seed%2 == 1
 	n := 2 + s.rng.IntN(4)
 	preempt := s.rng.IntN(2) == 0
 	interval := time.Duration(1+s.rng.IntN(10)) * IntervalStep
@@ -136,10 +143,11 @@ func (s *simulation) step(n *node, e Event) {
 	if out.Claim || out.Release {
 		n.holds = out.Claim
 	}
-	for _, p := range out.Send {
-		s.send(n, p)
-	}
+	s.sendAll(n, out)
 	s.arm(n, out.Deadline)
+	if s.watch {
+		s.look()
+	}
 }
 
 // wrong gives what no output may be.
@@ -181,15 +189,36 @@ func (s *simulation) arm(n *node, deadline time.Time) {
 	})
 }
 
-func (s *simulation) send(from *node, priority uint8) {
-	from.sent++
-	a := AdvertReceived{Src: address(from.id), Priority: priority, Interval: from.m.Config().Interval}
+// sendAll sends what out asks for: by unicast, or to a group, which everyone hears.
+func (s *simulation) sendAll(from *node, out Output) {
 	for _, to := range s.nodes {
-		if to == from || to.side != from.side || s.rng.Float64() < s.loss {
-			continue
+		if out.Yield == address(to.id) {
+			s.send(from, to, AdvertReceived{Directed: s.group})
 		}
-		s.after(50*time.Microsecond+s.upTo(500*time.Microsecond), func() { s.step(to, a) })
 	}
+	for _, p := range out.Send {
+		from.sent++
+		for _, to := range s.nodes {
+			if to != from && (s.group || out.Yield != address(to.id)) {
+				s.send(from, to, AdvertReceived{Priority: p})
+			}
+		}
+	}
+}
+
+// send sends an advert to one node. Between two nodes none overtakes another.
+func (s *simulation) send(from, to *node, a AdvertReceived) {
+	if to.side != from.side || s.rng.Float64() < s.loss {
+		return
+	}
+	a.Src, a.Interval = address(from.id), from.m.Config().Interval
+	at := s.now.Add(50*time.Microsecond + s.upTo(500*time.Microsecond))
+	key := [2]int{from.id, to.id}
+	if at.Before(s.last[key]) {
+		at = s.last[key]
+	}
+	s.last[key] = at
+	s.after(at.Sub(s.now), func() { s.step(to, a) })
 }
 
 // pause stops n for d. When it runs again it serves what it received, then its timer.
@@ -214,7 +243,7 @@ func (s *simulation) trouble() {
 	s.run(s.upTo(time.Second))
 	for range 3 + s.rng.IntN(12) {
 		n := s.nodes[s.rng.IntN(len(s.nodes))]
-		switch s.rng.IntN(7) {
+		switch s.rng.IntN(8) {
 		case 0:
 			s.loss = s.rng.Float64() * 0.6
 			s.note("%.0f%% of the adverts are lost", 100*s.loss)
@@ -236,8 +265,24 @@ func (s *simulation) trouble() {
 			c.Interval = time.Duration(1+s.rng.IntN(20)) * IntervalStep
 			s.note("ctl%d has interval %v", n.id+1, c.Interval)
 			s.step(n, Configure{c})
+		case 7:
+			s.yieldAll()
 		}
 		s.run(s.upTo(time.Second))
+	}
+}
+
+// yieldAll has whoever is Active hand over to anyone, or to whoever is first.
+func (s *simulation) yieldAll() {
+	e := Yield{To: address(s.rng.IntN(len(s.nodes))), Wait: s.upTo(time.Second)}
+	if s.rng.IntN(4) == 0 {
+		e.To = netip.Addr{}
+	}
+	for _, n := range s.nodes {
+		if n.m.State() == Active {
+			s.note("ctl%d hands over to %v", n.id+1, e.To)
+			s.step(n, e)
+		}
 	}
 }
 
