@@ -158,7 +158,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket, first.spec)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
-	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchAnswers, a.watchScarcity, a.watchDrains, a.notify} {
+	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchAnswers, a.watchScarcity, a.watchProgram, a.watchDrains, a.notify} {
 		group.Go(func() error { part(ctx); return nil })
 	}
 	group.Go(func() error { a.configure(ctx, first); return nil })

@@ -86,9 +86,14 @@ func (c *configurer) reload(ctx context.Context, cause string) (web.ReloadResult
 	if err != nil {
 		return web.ReloadResult{}, c.reject(err, cause)
 	}
+	was := c.outdated()
 	if c.isInForce(s.Digest) {
-		c.log.Info("the spec has not changed; nothing to do", "cause", cause)
-		return web.ReloadResult{Digest: s.Digest, Findings: findings, Took: time.Since(start), HAProxy: process.Result{}.String()}, nil
+		renewed, err := c.renew(ctx, was, cause)
+		if err == nil && renewed == "" {
+			renewed = process.Result{}.String()
+			c.log.Info("the spec has not changed; nothing to do", "cause", cause)
+		}
+		return web.ReloadResult{Digest: s.Digest, Findings: findings, Took: time.Since(start), HAProxy: renewed}, err
 	}
 	applied, err := c.bring(ctx, candidate{spec: s, data: data})
 	if err != nil {
@@ -96,14 +101,24 @@ func (c *configurer) reload(ctx context.Context, cause string) (web.ReloadResult
 	}
 	c.retry = nil
 	c.setFinding(notInForce, nil)
-	done := web.ReloadResult{Changed: true, Digest: s.Digest, Findings: findings, Took: time.Since(start), HAProxy: applied.String()}
-	text := fmt.Sprintf("spec %s is in force; %s", s.Digest, applied)
+	done := c.tellReload(s.Digest, applied, cause, time.Since(start))
+	done.Findings = findings
+	if _, err := c.renew(ctx, was, cause); err != nil {
+		done.HAProxy += "; " + err.Error()
+	}
+	return done, nil
+}
+
+// tellReload journals that a spec is in force, and gives what to say of it.
+func (c *configurer) tellReload(digest string, applied process.Result, cause string, took time.Duration) web.ReloadResult {
+	done := web.ReloadResult{Changed: true, Digest: digest, Took: took, HAProxy: applied.String()}
+	text := fmt.Sprintf("spec %s is in force; %s", digest, applied)
 	if c.trial != nil {
 		done.Trial = trialTime
 		text += fmt.Sprintf("; what it does to the services is watched for %v", trialTime)
 	}
-	c.journal.add(status.Event{Kind: "reload", Subject: "spec", Cause: cause, Took: done.Took, Text: text})
-	return done, nil
+	c.journal.add(status.Event{Kind: "reload", Subject: "spec", Cause: cause, Took: took, Text: text})
+	return done
 }
 
 // isInForce reports whether the spec in force has that digest. Then the file is
@@ -176,6 +191,7 @@ func (c *configurer) again(ctx context.Context, next candidate) {
 		c.retry, c.said = nil, ""
 		c.setFinding(notInForce, nil)
 		c.log.Info("the spec is in force", "digest", next.spec.Digest)
+		_, _ = c.renew(ctx, "", "the agent started") // it has said what went wrong
 		return
 	}
 	remedy := "the agent tries again every second"

@@ -1,0 +1,111 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// versionTimeout is how long "haproxy -v" may take.
+const versionTimeout = 5 * time.Second
+
+// A Program tells whether the HAProxy that runs is the one that would be
+// started now: a package that is upgraded puts another file in its place.
+type Program struct {
+	Path string // of the one that would be started now
+	File os.FileInfo
+	// Replaced reports whether another file runs. It is false where that cannot
+	// be told: none runs, or Path is a script.
+	Replaced bool
+	// ByReload reports whether a reload brings Path: the master executes the
+	// path that it was started with once more.
+	ByReload bool
+}
+
+// Program looks which programs there are. The error is about files and
+// processes that cannot be looked at.
+func (m *Manager) Program() (Program, error) {
+	path, err := exec.LookPath(m.opt.HAProxy)
+	if err != nil {
+		return Program{}, fmt.Errorf("look for HAProxy's program: %w", err)
+	}
+	installed, err := os.Stat(path)
+	if err != nil {
+		return Program{}, fmt.Errorf("look for HAProxy's program: %w", err)
+	}
+	p := Program{Path: path, File: installed}
+	running := m.current()
+	if running == nil || running.over() || !isExecutable(path) {
+		return p, nil
+	}
+	dir := fmt.Sprintf("/proc/%d", running.master.pid)
+	runs, err := os.Stat(dir + "/exe")
+	if err != nil {
+		return p, fmt.Errorf("look for the program that HAProxy is: %w", err)
+	}
+	p.Replaced = !os.SameFile(installed, runs)
+	p.ByReload = p.Replaced && startsAs(dir, installed)
+	return p, nil
+}
+
+// startsAs reports whether the process of dir was started by the path of file.
+func startsAs(dir string, file os.FileInfo) bool {
+	cmdline, err := os.ReadFile(dir + "/cmdline")
+	if err != nil {
+		return false
+	}
+	name, _, _ := bytes.Cut(cmdline, []byte{0})
+	path := string(name)
+	if !filepath.IsAbs(path) {
+		path = filepath.Join("/", path) // its working directory
+	}
+	info, err := os.Stat(path)
+	return err == nil && os.SameFile(info, file)
+}
+
+// isExecutable reports whether the file is a program itself (elf(5)), and no
+// script that starts one.
+func isExecutable(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	magic := make([]byte, 4)
+	n, err := file.Read(magic)
+	return err == nil && string(magic[:n]) == "\x7fELF"
+}
+
+// InstalledVersion asks the program that would be started now for its version.
+func (m *Manager) InstalledVersion(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, m.opt.HAProxy, "-v")
+	cmd.Env = environment(os.Environ())
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s -v: %w", m.opt.HAProxy, err)
+	}
+	version := versionOf(string(out))
+	if version == "" {
+		return "", fmt.Errorf("%s -v: no version in %q", m.opt.HAProxy, oneLine(string(out)))
+	}
+	return version, nil
+}
+
+// versionOf reads what "haproxy -v" says: "HAProxy version 2.6.12-1 2023/..",
+// and "HA-Proxy version" before 2.4.
+func versionOf(said string) string {
+	_, after, _ := strings.Cut(said, "version ")
+	words := strings.Fields(after)
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
+}
