@@ -1,9 +1,11 @@
 package vip
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 
 	"github.com/mdlayher/netlink"
@@ -133,8 +135,10 @@ func (k *kernel) localRoute(request uint16, lo int, a netip.Addr, table uint32) 
 	return err
 }
 
-// unsteerAll undoes the steering of every address.
-func (k *kernel) unsteerAll() (n int, err error) {
+// endSteered ends what an End that was cut short has left.
+func endSteered(ctx context.Context, log *slog.Logger) (err error) {
+	k := &kernel{family: unix.NETLINK_ROUTE}
+	defer func() { err = errors.Join(err, k.close()) }()
 	var errs []error
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		steered, err := k.steered(family)
@@ -143,11 +147,17 @@ func (k *kernel) unsteerAll() (n int, err error) {
 		}
 		errs = append(errs, err)
 		for a, lo := range steered {
-			n++
-			errs = append(errs, k.unsteer(lo, a))
+			log.Info("end what is left of a vip that was handed over", "address", a)
+			errs = append(errs, k.deleteAddress(lo, hostPrefix(a)), k.unsteer(lo, a))
+			if own, err := k.ownAddresses(); err != nil || own[a] {
+				errs = append(errs, err)
+				continue
+			}
+			_, err := DestroySockets(ctx, Match{Local: netip.AddrPortFrom(a, 0)})
+			errs = append(errs, err)
 		}
 	}
-	return n, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // steered gives the addresses in the table, each with the device of its route.

@@ -1,0 +1,232 @@
+package vip
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// The wire forms of linux/netfilter/nfnetlink_conntrack.h, as far as they are
+// needed here.
+const (
+	conntrackGet    = unix.NFNL_SUBSYS_CTNETLINK<<8 | 1 // IPCTNL_MSG_CT_GET
+	conntrackDelete = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2 // IPCTNL_MSG_CT_DELETE
+
+	ctaTuple  = 1 // CTA_TUPLE_ORIG
+	ctaStatus = 3
+	ctaID     = 12
+	ctaZone   = 18
+	ctaFilter = 25
+
+	ctaTupleIP    = 1
+	ctaTupleProto = 2
+	ctaIPv4Src    = 1
+	ctaIPv4Dst    = 2
+	ctaIPv6Src    = 3
+	ctaIPv6Dst    = 4
+	ctaProtoNum   = 1
+	ctaProtoSrc   = 2
+	ctaProtoDst   = 3
+
+	ctaFilterOrig  = 1 // CTA_FILTER_ORIG_FLAGS
+	filterByTarget = 1 << 1
+
+	translated = 1 << 5 // IPS_DST_NAT
+)
+
+// A tracked connection is one that conntrack knows.
+type tracked struct {
+	protocol uint8
+	ends     ends
+	status   uint32
+	// tuple, id and zone name it in a request, as they came.
+	tuple, id, zone []byte
+}
+
+// forgetEnded removes from conntrack the connections to addresses that this
+// host does not have: ones that ended while conntrack did not look, or that it
+// keeps for some time after their end, two minutes or five days. A client may
+// use the same port again for a connection to the giver, whose segments would
+// be taken for theirs. It gives their number.
+func forgetEnded(ctx context.Context, addresses []netip.Addr, had []ends) (n int, err error) {
+	k := &kernel{family: unix.NETLINK_NETFILTER}
+	defer func() { err = errors.Join(err, k.close()) }()
+	var found []tracked
+	for _, a := range addresses {
+		some, err := k.tracked(a)
+		if err != nil {
+			return 0, fmt.Errorf("list tracked connections: %w", explainConntrack(err))
+		}
+		found = append(found, some...)
+	}
+	if len(found) == 0 {
+		return 0, nil
+	}
+	now, err := connectionsOf(addresses) // some may be new
+	if err != nil {
+		return 0, err
+	}
+	live := map[ends]bool{}
+	for _, e := range append(now, had...) {
+		live[e] = true
+	}
+	for _, t := range found {
+		if live[t.ends] {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		if err := k.forget(t); err != nil {
+			return n, fmt.Errorf("forget tracked connection %s: %w", t.ends, explainConntrack(err))
+		}
+		n++
+	}
+	return n, nil
+}
+
+// tracked lists the TCP connections to a that are not translated to another
+// address.
+func (k *kernel) tracked(a netip.Addr) ([]tracked, error) {
+	e := netlink.NewAttributeEncoder()
+	e.Nested(ctaTuple, func(e *netlink.AttributeEncoder) error {
+		e.Nested(ctaTupleIP, func(e *netlink.AttributeEncoder) error {
+			if a.Is4() {
+				e.Bytes(ctaIPv4Dst, a.AsSlice())
+			} else {
+				e.Bytes(ctaIPv6Dst, a.AsSlice())
+			}
+			return nil
+		})
+		return nil
+	})
+	// A kernel older than 5.8 lists all.
+	e.Nested(ctaFilter, func(e *netlink.AttributeEncoder) error {
+		e.Uint32(ctaFilterOrig, filterByTarget)
+		return nil
+	})
+	data, err := withHeader(nfHeader(a), e)
+	if err != nil {
+		return nil, err
+	}
+	replies, err := k.dump(conntrackGet, data)
+	if err != nil {
+		return nil, err
+	}
+	var all []tracked
+	for _, m := range replies {
+		t, err := parseTracked(m.Data)
+		if err != nil {
+			return nil, err
+		}
+		if t.protocol == unix.IPPROTO_TCP && t.ends.local.Addr() == a && t.status&translated == 0 {
+			all = append(all, t)
+		}
+	}
+	return all, nil
+}
+
+// nfHeader is struct nfgenmsg.
+func nfHeader(a netip.Addr) []byte { return []byte{familyOf(a), unix.NFNETLINK_V0, 0, 0} }
+
+// forget is done also when t is gone.
+func (k *kernel) forget(t tracked) error {
+	e := netlink.NewAttributeEncoder()
+	e.Bytes(ctaTuple|unix.NLA_F_NESTED, t.tuple)
+	e.Bytes(ctaID, t.id)
+	if t.zone != nil {
+		e.Bytes(ctaZone, t.zone)
+	}
+	data, err := withHeader(nfHeader(t.ends.local.Addr()), e)
+	if err != nil {
+		return err
+	}
+	_, err = k.do(conntrackDelete, netlink.Acknowledge, data)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+// parseTracked reads one message of the kind IPCTNL_MSG_CT_NEW.
+func parseTracked(b []byte) (tracked, error) {
+	const header = 4
+	if len(b) < header {
+		return tracked{}, fmt.Errorf("tracked connection of %d bytes is too short", len(b))
+	}
+	ad, err := netlink.NewAttributeDecoder(b[header:])
+	if err != nil {
+		return tracked{}, fmt.Errorf("read tracked connection: %w", err)
+	}
+	ad.ByteOrder = binary.BigEndian
+	var t tracked
+	for ad.Next() {
+		switch ad.Type() {
+		case ctaTuple:
+			t.tuple = ad.Bytes()
+			ad.Nested(t.parseTuple)
+		case ctaStatus:
+			t.status = ad.Uint32()
+		case ctaID:
+			t.id = ad.Bytes()
+		case ctaZone:
+			t.zone = ad.Bytes()
+		}
+	}
+	if err := ad.Err(); err != nil {
+		return tracked{}, fmt.Errorf("read tracked connection: %w", err)
+	}
+	return t, nil
+}
+
+func (t *tracked) parseTuple(ad *netlink.AttributeDecoder) error {
+	var source, target netip.Addr
+	var from, to uint16
+	for ad.Next() {
+		switch ad.Type() {
+		case ctaTupleIP:
+			ad.Nested(func(ad *netlink.AttributeDecoder) error {
+				for ad.Next() {
+					switch ad.Type() {
+					case ctaIPv4Src, ctaIPv6Src:
+						source, _ = netip.AddrFromSlice(ad.Bytes())
+					case ctaIPv4Dst, ctaIPv6Dst:
+						target, _ = netip.AddrFromSlice(ad.Bytes())
+					}
+				}
+				return nil
+			})
+		case ctaTupleProto:
+			ad.Nested(func(ad *netlink.AttributeDecoder) error {
+				for ad.Next() {
+					switch ad.Type() {
+					case ctaProtoNum:
+						t.protocol = ad.Uint8()
+					case ctaProtoSrc:
+						from = ad.Uint16()
+					case ctaProtoDst:
+						to = ad.Uint16()
+					}
+				}
+				return nil
+			})
+		}
+	}
+	t.ends = ends{netip.AddrPortFrom(source, from), netip.AddrPortFrom(target, to)}
+	return nil
+}
+
+func explainConntrack(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w; run as root or with CAP_NET_ADMIN", err)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT):
+		return fmt.Errorf("%w; this kernel may lack a module: modprobe nf_conntrack_netlink", err)
+	}
+	return err
+}

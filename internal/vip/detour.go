@@ -1,0 +1,319 @@
+package vip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// DetourOptions says what a Detour is.
+type DetourOptions struct {
+	// Name is that of the VIP.
+	Name string
+	// Addresses are those of the VIP; at least one.
+	Addresses []netip.Addr
+	// Givers are addresses of the giver, none of them the VIP's, the better
+	// first: of those of one family the first that this host reaches directly
+	// is taken. GiverAddresses gives them, on the giver.
+	Givers []netip.Addr
+	// Interface is the one that the VIP is activated on, or above, here:
+	// link-local addresses of Givers are reached through it.
+	Interface string
+	Log       *slog.Logger // may be nil
+}
+
+// A Detour is the second chance of connections that the giver of a VIP keeps,
+// on the taker: TCP segments to the VIP of connections that this host does not
+// know go to the giver. Connections that begin here stay here. Its methods may
+// be called from several goroutines.
+type Detour struct {
+	options DetourOptions
+	log     *slog.Logger
+	mu      sync.Mutex // one change at a time
+}
+
+// ErrNoDetour says that the rules are not there: nobody has installed them, or
+// somebody has flushed all nftables.
+var ErrNoDetour = errors.New("the rules are not there")
+
+// NewDetour gives the Detour that options describe, without touching the
+// machine.
+func NewDetour(options DetourOptions) (*Detour, error) {
+	var errs []error
+	add := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("detour of vip %s: "+format, append([]any{options.Name}, args...)...))
+	}
+	if len(tableName(options.Name)) > longestName {
+		add("the name is too long")
+	}
+	if len(options.Addresses) == 0 {
+		add("has no address")
+	}
+	for _, a := range options.Addresses {
+		if !a.IsValid() || a.Is4In6() || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
+			add("%s cannot be a virtual address", a)
+		}
+	}
+	for _, g := range options.Givers {
+		if !g.IsValid() || g.Is4In6() || g.Zone() != "" || g.IsUnspecified() || g.IsMulticast() || g.IsLoopback() {
+			add("%s cannot be an address of the giver", g)
+		}
+		if slices.Contains(options.Addresses, g) {
+			add("the giver's address %s is the VIP's, too", g)
+		}
+	}
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	options.Addresses, options.Givers = slices.Clone(options.Addresses), slices.Clone(options.Givers)
+	return &Detour{options: options, log: options.Log.With("vip", options.Name)}, errors.Join(errs...)
+}
+
+// Install puts the rules in place, before the taker has the addresses; it
+// replaces earlier ones of the same VIP at once. An error means that there are
+// no new rules: segments of the giver's connections get a reset here.
+func (d *Detour) Install(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := ctx.Err()
+	if err == nil {
+		err = d.install(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("send on what belongs to the giver of vip %s: %w", d.options.Name, err)
+	}
+	return nil
+}
+
+func (d *Detour) install(ctx context.Context) error {
+	var ways []way
+	for _, addresses := range byFamily(d.options.Addresses) {
+		w, err := d.way(addresses)
+		if err != nil {
+			return err
+		}
+		ways = append(ways, w)
+	}
+	had, err := connectionsOf(d.options.Addresses)
+	if err != nil {
+		return err
+	}
+	if err := replaceTables(tableName(d.options.Name), ways, had); err != nil {
+		return err
+	}
+	n, err := forgetEnded(ctx, d.options.Addresses, had)
+	if err != nil {
+		d.log.Warn("a connection of the giver may be taken for one that ended here", "error", err)
+	}
+	d.log.Debug("segments of unknown connections go to the giver", "ways", fmt.Sprint(ways), "known", len(had), "forgotten", n)
+	return nil
+}
+
+// A way is how the segments of a family go to the giver.
+type way struct {
+	addresses []netip.Addr // the VIP's
+	giver     netip.Addr
+	device    int
+	name      string // of the device
+}
+
+func (w way) String() string { return fmt.Sprintf("%v by %s on %s", w.addresses, w.giver, w.name) }
+
+// byFamily gives the IPv4 addresses and the IPv6 ones, without empty lists.
+func byFamily(addresses []netip.Addr) [][]netip.Addr {
+	var v4, v6 []netip.Addr
+	for _, a := range addresses {
+		if a.Is4() {
+			v4 = append(v4, a)
+		} else {
+			v6 = append(v6, a)
+		}
+	}
+	return slices.DeleteFunc([][]netip.Addr{v4, v6}, func(s []netip.Addr) bool { return s == nil })
+}
+
+// way finds the first of the giver's addresses that can be used for those of
+// the VIP, which are of one family.
+func (d *Detour) way(addresses []netip.Addr) (way, error) {
+	k := &kernel{family: unix.NETLINK_ROUTE}
+	defer k.close() //nolint:errcheck // nothing is lost
+	var errs []error
+	for _, g := range d.options.Givers {
+		if familyOf(g) != familyOf(addresses[0]) {
+			continue
+		}
+		w, err := d.wayTo(k, g)
+		if err == nil {
+			w.addresses = addresses
+			return w, nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return way{}, fmt.Errorf("the giver has no address of the family of %s", addresses[0])
+	}
+	return way{}, errors.Join(errs...)
+}
+
+func (d *Detour) wayTo(k *kernel, giver netip.Addr) (way, error) {
+	through := 0
+	if giver.IsLinkLocalUnicast() {
+		l, err := k.linkByName(d.options.Interface)
+		if err != nil {
+			return way{}, k.explain("find", d.options.Interface, err)
+		}
+		through = l.index
+	}
+	r, err := k.routeTo(giver, through)
+	switch {
+	case err != nil:
+		return way{}, fmt.Errorf("look up the route to the giver, %s: %w", giver, err)
+	case r.kind == unix.RTN_LOCAL:
+		return way{}, fmt.Errorf("the giver's address %s is one of this host", giver)
+	case r.kind != unix.RTN_UNICAST || r.device == 0:
+		return way{}, fmt.Errorf("no route to the giver, %s", giver)
+	case r.behind:
+		return way{}, fmt.Errorf("the giver, %s, is behind a gateway: segments reach it only in a network that both are in", giver)
+	}
+	all, err := k.links()
+	if err != nil {
+		return way{}, fmt.Errorf("list the devices: %w", err)
+	}
+	i := slices.IndexFunc(all, func(l netlinkLink) bool { return l.index == r.device })
+	if i < 0 {
+		return way{}, fmt.Errorf("the device of the route to the giver, %s, is gone", giver)
+	}
+	return way{giver: giver, device: r.device, name: all[i].name}, nil
+}
+
+// GiverAddresses gives the addresses at which a taker can reach this host, the
+// giver of the VIP, for DetourOptions.Givers: controller, its address in the
+// spec, and then those of the interface, without those of vip. The latter are
+// in the VIP's own network, which controller need not be; an IPv6 one is there
+// always, its link-local address.
+func GiverAddresses(iface string, controller netip.Addr, vip []netip.Prefix) (all []netip.Addr, err error) {
+	k := &kernel{family: unix.NETLINK_ROUTE}
+	defer func() { err = errors.Join(err, k.close()) }()
+	l, err := k.linkByName(iface)
+	if err != nil {
+		return nil, k.explain("find", iface, err)
+	}
+	on, err := k.addresses(l.index)
+	if err != nil {
+		return nil, fmt.Errorf("list the addresses of %s: %w", iface, err)
+	}
+	if controller.IsValid() {
+		all = append(all, controller)
+	}
+	d := device{prefixes: vip}
+	for _, p := range on {
+		if a := p.Addr(); !p.IsSingleIP() && !d.has(a) && !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	return all, nil
+}
+
+// Forwarded gives how many segments have gone to the giver since Install;
+// ErrNoDetour is in the error when the rules are gone.
+func (d *Detour) Forwarded(context.Context) (packets uint64, err error) {
+	c, err := openNFT(0)
+	if err != nil {
+		return 0, fmt.Errorf("count what goes to the giver of vip %s: %w", d.options.Name, err)
+	}
+	for _, addresses := range byFamily(d.options.Addresses) {
+		t := tableOf(tableName(d.options.Name), addresses[0])
+		rules, err := c.GetRules(t, unknownChain(t))
+		if err != nil {
+			return 0, fmt.Errorf("count what goes to the giver of vip %s: %w", d.options.Name, explainNFT(err))
+		}
+		var counter *expr.Counter
+		for _, r := range rules {
+			for _, e := range r.Exprs {
+				if c, ok := e.(*expr.Counter); ok {
+					counter = c
+				}
+			}
+		}
+		if counter == nil {
+			return 0, fmt.Errorf("count what goes to the giver of vip %s: %w", d.options.Name, ErrNoDetour)
+		}
+		packets += counter.Packets
+	}
+	return packets, nil
+}
+
+// Remove removes the rules; done also when there are none, and whether or not
+// ctx has ended.
+func (d *Detour) Remove(context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	tables, err := ourTables()
+	if err == nil {
+		if ours := tables[d.options.Name]; ours != nil {
+			err = removeTables(ours)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("remove the detour of vip %s: %w", d.options.Name, err)
+	}
+	return nil
+}
+
+// CleanupDetours removes what an earlier agent left: the rules of the Detours
+// of all VIPs but keep, and the routing rules of a Copy's End that was cut
+// short, which it then ends. log may be nil.
+func CleanupDetours(ctx context.Context, log *slog.Logger, keep ...string) error {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	tables, err := ourTables()
+	errs := []error{err}
+	for name, t := range tables {
+		if slices.Contains(keep, name) {
+			continue
+		}
+		log.Info("remove the detour of a vip that nobody needs", "vip", name)
+		if err := removeTables(t); err != nil {
+			errs = append(errs, fmt.Errorf("remove the detour of vip %s: %w", name, err))
+		}
+	}
+	if err := endSteered(ctx, log); err != nil {
+		errs = append(errs, fmt.Errorf("remove left routing rules: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// connectionsOf lists the TCP connections that this host has at addresses.
+func connectionsOf(addresses []netip.Addr) (had []ends, err error) {
+	k := &kernel{family: unix.NETLINK_SOCK_DIAG}
+	defer func() { err = errors.Join(err, k.close()) }()
+	for _, a := range addresses {
+		m := Match{Local: netip.AddrPortFrom(a, 0)}
+		for _, family := range m.families() {
+			found, err := k.sockets(family, m)
+			if err != nil {
+				return nil, fmt.Errorf("list sockets: %w", explainDiag(err))
+			}
+			for _, s := range found {
+				had = append(had, ends{s.remote, s.local})
+			}
+		}
+	}
+	return had, nil
+}
+
+// ends are those of a connection.
+type ends struct{ remote, local netip.AddrPort }
+
+func (e ends) String() string {
+	return strings.Join([]string{e.remote.String(), e.local.String()}, " to ")
+}
