@@ -43,6 +43,7 @@ func TestAccept(t *testing.T) {
 		{"IPv6 multicast", multi6, local, "fe80::2", "ff02::12", 255, 51, 0},
 		{"IPv6 multicast from oneself", multi6, local, "fe80::1", "ff02::12", 255, 51, vrrp.OwnSource},
 		{"IPv6 multicast from elsewhere", multi6, local, "fd00::2", "ff02::12", 255, 51, vrrp.ForeignSource},
+		{"IPv6 unicast to the controller's address", multi6, local, "fe80::2", "fd00::1", 255, 51, vrrp.BadDestination},
 		{"IPv6 unicast to multicast", multi6, local, "fe80::2", "fe80::1", 255, 51, vrrp.BadDestination},
 	}
 	for _, tt := range tests {
@@ -60,6 +61,48 @@ func TestAccept(t *testing.T) {
 			d.payload = d.payload[:6]
 			if _, reason := accept(tt.o, tt.own, d, &got); tt.want == 0 && reason != vrrp.BadLength {
 				t.Errorf("cut short: got %v, want %v", reason, vrrp.BadLength)
+			}
+		})
+	}
+}
+
+// TestAcceptHandover checks what is believed of adverts to one controller alone,
+// where multicast is configured: that the sender resigns, and nothing else.
+func TestAcceptHandover(t *testing.T) {
+	four := &Options{VRID: 51, Source: netip.MustParseAddr("10.0.0.1"), Peers: map[netip.Addr]string{netip.MustParseAddr("10.0.0.2"): "ctl2"}, Multicast: true}
+	six := &Options{VRID: 51, Source: netip.MustParseAddr("fd00::1"), Peers: map[netip.Addr]string{netip.MustParseAddr("fd00::2"): "ctl2"}, Multicast: true}
+	local := netip.MustParseAddr("fe80::1")
+	tests := []struct {
+		name     string
+		o        *Options
+		own      netip.Addr
+		src, dst string
+		ttl      int
+		priority uint8
+		want     vrrp.Reason
+	}{
+		{"handover", four, four.Source, "10.0.0.2", "10.0.0.1", 255, 0, 0},
+		{"another priority", four, four.Source, "10.0.0.2", "10.0.0.1", 255, 1, vrrp.BadDestination},
+		{"to another address of this host", four, four.Source, "10.0.0.2", "10.0.0.100", 255, 0, vrrp.BadDestination},
+		{"from a stranger", four, four.Source, "10.0.0.9", "10.0.0.1", 255, 0, vrrp.ForeignSource},
+		{"from oneself", four, four.Source, "10.0.0.1", "10.0.0.1", 255, 0, vrrp.OwnSource},
+		{"over a router", four, four.Source, "10.0.0.2", "10.0.0.1", 254, 0, vrrp.BadTTL},
+		{"IPv6", six, local, "fe80::2", "fd00::1", 255, 0, 0},
+		{"IPv6, another priority", six, local, "fe80::2", "fd00::1", 255, 255, vrrp.BadDestination},
+		{"IPv6, to the link-local address", six, local, "fe80::2", "fe80::1", 255, 0, vrrp.BadDestination},
+		{"IPv6, from elsewhere", six, local, "fd00::2", "fd00::1", 255, 0, vrrp.ForeignSource},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := datagram{src: netip.MustParseAddr(tt.src), dst: netip.MustParseAddr(tt.dst), ttl: tt.ttl}
+			sent := vrrp.Advert{VRID: 51, Priority: tt.priority, Interval: time.Second, Addresses: []netip.Addr{d.src}}
+			var err error
+			if d.payload, err = sent.Append(nil, vrrp.MessageOnly, d.src, d.dst); err != nil {
+				t.Fatal(err)
+			}
+			var got vrrp.Advert
+			if _, reason := accept(tt.o, tt.own, d, &got); reason != tt.want {
+				t.Errorf("got %v, want %v", reason, tt.want)
 			}
 		})
 	}

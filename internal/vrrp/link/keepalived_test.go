@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -176,4 +177,104 @@ func TestKeepalivedWantsItsChecksum(t *testing.T) {
 	if !strings.Contains(k.said(), "Invalid VRRPv3 checksum") {
 		t.Error("keepalived did not complain about the checksum")
 	}
+}
+
+// held watches who has the address, until the function it gives is called, which
+// gives how often nobody had it.
+func held(t *testing.T, m mode, all ...*machine) func() int {
+	stop, misses := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		for {
+			select {
+			case <-stop:
+				misses <- n
+				return
+			case <-time.After(time.Millisecond):
+			}
+			// One look after the other: who takes it between two has it in the next.
+			if !slices.ContainsFunc(all, has(m)) && !slices.ContainsFunc(all, has(m)) {
+				n++
+			}
+		}
+	}()
+	return sync.OnceValue(func() int {
+		close(stop)
+		return <-misses
+	})
+}
+
+func has(m mode) func(*machine) bool {
+	return func(x *machine) bool { return x.has(m.virtual()) }
+}
+
+// TestYieldToKeepalived hands over to a real keepalived, with the lowest and with
+// the highest priority: both have nopreempt. Over multicast it takes over once every
+// router is told, since it drops what is for it alone.
+func TestYieldToKeepalived(t *testing.T) {
+	for _, priority := range []int{1, 254} {
+		t.Run(fmt.Sprint("priority ", priority), func(t *testing.T) {
+			t.Parallel()
+			eachMode(t, modes, func(t *testing.T, m mode) {
+				l := newLAN(t)
+				ours, theirs := l.plug(), l.plug()
+				o := m.options(ours, ours, theirs)
+				o.Checksum, o.Priority = vrrp.PseudoHeader, 200
+				a := ours.loop(o)
+				a.await(vrrp.Active)
+				k := theirs.keepalived(t, m, priority, ours)
+				await(t, "keepalived to start", func() bool { return strings.Contains(k.said(), "Entering BACKUP STATE") })
+				sent := a.Stats().AdvertsSent
+				await(t, "five more adverts", func() bool { return a.Stats().AdvertsSent > sent+5 })
+				misses := held(t, m, ours, theirs)
+				begun := time.Now()
+				if err := a.Yield(t.Context(), m.addr(theirs), YieldOptions{}); err != nil {
+					t.Fatalf("%v; keepalived says:\n%s", err, k.said())
+				}
+				t.Logf("handed over in %v", time.Since(begun))
+				if !theirs.has(m.virtual()) || ours.has(m.virtual()) {
+					t.Error("the address is not on keepalived alone")
+				}
+				if got := a.Stats().Reason; got != "handed over to ctl2" {
+					t.Errorf("reason %q", got)
+				}
+				a.hears(20)
+				if n := misses(); n > 0 {
+					t.Errorf("nobody had the address, %d times", n)
+				}
+				if s := a.Stats(); s.State != vrrp.Backup || s.Transitions != 3 || len(s.Rejected) != 0 {
+					t.Errorf("%+v", s)
+				}
+				k.stop()
+				a.await(vrrp.Active)
+			})
+		})
+	}
+}
+
+// TestYieldToDeadKeepalived hands over to a keepalived that was killed: the loop
+// stays Active.
+func TestYieldToDeadKeepalived(t *testing.T) {
+	eachMode(t, modes, func(t *testing.T, m mode) {
+		l := newLAN(t)
+		ours, theirs := l.plug(), l.plug()
+		o := m.options(ours, ours, theirs)
+		o.Checksum = vrrp.PseudoHeader
+		a := ours.loop(o)
+		a.await(vrrp.Active)
+		k := theirs.keepalived(t, m, 100, ours)
+		await(t, "keepalived to start", func() bool { return strings.Contains(k.said(), "Entering BACKUP STATE") })
+		k.stop()
+		misses := held(t, m, ours, theirs)
+		err := a.Yield(t.Context(), m.addr(theirs), YieldOptions{})
+		if err == nil || !strings.Contains(err.Error(), "it did not take over within") {
+			t.Errorf("got %v", err)
+		}
+		if n := misses(); n > 0 {
+			t.Errorf("nobody had the address, %d times", n)
+		}
+		if s := a.Stats(); s.State != vrrp.Active || s.Transitions != 2 || theirs.has(m.virtual()) {
+			t.Errorf("%+v", s)
+		}
+	})
 }

@@ -103,13 +103,12 @@ type handover struct {
 }
 
 // overlap is how long the addresses stay after the other controller was heard.
-// It says that it is Active before it puts them on its interface: else there
-// would be a moment in which nobody has them. As it announces them again for
-// seconds, it does no harm that two have them for that long.
-func overlap(interval time.Duration) time.Duration {
-	const least, most = 20 * time.Millisecond, 100 * time.Millisecond
-	return min(max(interval, least), most)
-}
+// It says that it is Active before it puts them on its interface, which takes a
+// millisecond or so: else there would be a moment in which nobody has them. A
+// client that asks for the address just then may learn this controller's: a loop
+// announces it again 250ms later, but keepalived only after five seconds, so it
+// must be seldom.
+const overlap = 30 * time.Millisecond
 
 // handovers takes what Yield said.
 func (r *runner) handovers() {
@@ -174,7 +173,7 @@ func (r *runner) follow(out vrrp.Output) {
 		r.endYield(h.req.failed(r.o, fmt.Errorf("it did not take over within %v", h.wait)))
 	case out.Cause.Kind == vrrp.CauseYielded:
 		h.heard = out.Cause.Peer
-		h.due = time.Now().Add(overlap(r.o.Interval))
+		h.due = time.Now().Add(overlap)
 	default:
 		r.endYield(h.req.failed(r.o, fmt.Errorf("this controller holds it no more: %s", out.Cause.Words(r.o.name))))
 	}

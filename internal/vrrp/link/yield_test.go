@@ -70,7 +70,7 @@ func oneMove(t *testing.T, w *wire, all []*controller, from, to *controller, kee
 	if keep {
 		how = "withdraw"
 	}
-	wantAll(t, giver.Controller, from.holder.did(), fmt.Sprintf("%v %s", at+giver.Interval, how))
+	wantAll(t, giver.Controller, from.holder.did(), fmt.Sprintf("%v %s", at+overlap, how))
 	wantAll(t, giver.Controller, from.reasons(), "backup: handed over to "+taker.Controller)
 	wantAll(t, taker.Controller, to.reasons(), fmt.Sprintf("active: %s resigned", giver.Controller))
 	for _, c := range all {
@@ -138,7 +138,7 @@ func TestYieldFallsBack(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 		skew := vrrp.SkewTime(100*time.Millisecond, 230)
-		if got, want := time.Since(begun), 500*time.Millisecond+skew+100*time.Millisecond; got != want {
+		if got, want := time.Since(begun), 500*time.Millisecond+skew+overlap; got != want {
 			t.Errorf("took %v, want %v", got, want)
 		}
 		c[1].wantState(vrrp.Active)
