@@ -188,7 +188,7 @@ func (d *drains) list() []status.Drained {
 func (d *drains) inForce() []status.Drained {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Clone(d.entries)
+	return append([]status.Drained{}, d.entries...)
 }
 
 // intend notes entries that are still to be looked into; none takes that back.

@@ -83,7 +83,7 @@ func drainUnasked(command string, e *peerError) error {
 		"%v; only the agent of %s itself can have it %s, so it is not; %s", e, e.controller, what, remedy)}
 }
 
-// drainCommands gives what other agents may ask for.
+// drainCommand gives a command that other agents may ask for.
 func (a *Agent) drainCommand(here drainFunc) peerCommand {
 	return func(ctx context.Context, from string, body json.RawMessage) (any, error) {
 		var req web.DrainRequest
@@ -185,7 +185,9 @@ func (a *Agent) drainHere(ctx context.Context, req web.DrainRequest, by string) 
 		return result, &web.ControlError{Status: http.StatusConflict, Message: fmt.Sprintf(
 			"%s is not drained: %s; mend or undrain another host first, or insist with --force", drainedWords(self.Name, req.Services), strings.Join(whys, "; "))}
 	}
-	result.Notes = append(result.Notes, whys...)
+	for _, why := range whys {
+		result.Notes = append(result.Notes, "by force: "+why)
+	}
 	d.put(entries)
 	for _, e := range entries {
 		a.journal.add(drainBegun(self.Name, e, by))
@@ -268,7 +270,7 @@ func (a *Agent) undrainHere(_ context.Context, req web.DrainRequest, by string) 
 	a.undrained(gone, undrainCause(req.Reason, by))
 	self, _ := a.currentSpec().Controller(a.opt.Controller)
 	result := web.DrainResult{
-		Controller: self.Name, Changed: len(gone) > 0 || !known, Services: []string{}, Drains: d.inForce(), Notes: a.reportDrains(),
+		Controller: self.Name, Changed: len(gone) > 0 || !known, Services: []string{}, Drains: d.inForce(), Notes: append([]string{}, a.reportDrains()...),
 	}
 	for _, name := range servicesOn(a.currentSpec(), self) {
 		if covers(gone, name) && !covers(result.Drains, name) {

@@ -13,6 +13,8 @@ func (a *app) commands() []*cobra.Command {
 		a.agentCommand(),
 		a.statusCommand(),
 		a.eventsCommand(),
+		a.drainCommand(),
+		a.undrainCommand(),
 		a.labCommand(),
 		a.versionCommand(),
 		a.manCommand(),

@@ -124,7 +124,7 @@ func (s *statusWriter) controllers() {
 			continue
 		}
 		t.add(plain(c.Name), plain(address), plain(snap.Version+" "+status.Age(s.c.Time, snap.Started)), s.haproxy(snap.HAProxy),
-			plain(strconv.Itoa(snap.HAProxy.Connections)), vipStates(snap.VIPs), specCell(snap.Config))
+			plain(strconv.Itoa(snap.HAProxy.Connections)), vipStates(snap), specCell(snap.Config))
 	}
 	s.table(t)
 }
@@ -137,15 +137,19 @@ func (s *statusWriter) haproxy(h status.HAProxy) cell {
 	return marked(strings.Join(strings.Fields(c.text+" "+h.Version+" "+status.Age(s.c.Time, h.Since)), " "), c.tone)
 }
 
-// vipStates gives the VRRP state of each VIP, with its name when there are several.
-func vipStates(vips []status.VIP) cell {
+// vipStates gives the VRRP state of each VIP, with its name when there are
+// several, and says when the whole controller is drained.
+func vipStates(s *status.Snapshot) cell {
 	var all []string
-	for _, v := range vips {
+	for _, v := range s.VIPs {
 		word := string(v.State)
-		if len(vips) > 1 {
+		if len(s.VIPs) > 1 {
 			word = v.Name + ":" + word
 		}
 		all = append(all, word)
+	}
+	if status.DrainedWhole(s.Drains) {
+		all = append(all, "drained")
 	}
 	return plain(dash(strings.Join(all, " ")))
 }

@@ -152,6 +152,14 @@ func rowOf(name, state, check string, code int, text string) haproxy.Server {
 	}
 }
 
+// drainedRow is a row of a server whose agent answers "drain" or "maint", as
+// HAProxy 2.6 shows it.
+func drainedRow(state, check string, code int) haproxy.Server {
+	row := rowOf("ctl1", state, check, code, "")
+	row.AgentStatus = "CHECKED"
+	return row
+}
+
 func TestServices(t *testing.T) {
 	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 	svc := spec.Service{
@@ -171,8 +179,11 @@ func TestServices(t *testing.T) {
 		{rowOf("ctl1", "DOWN 1/3", "L7OK", 200, ""), status.Down, status.Down, "GET /healthcheck answered 200"},
 		{rowOf("ctl1", "DOWN (agent)", "L7OK", 200, ""), status.Down, status.Down, "GET /healthcheck answered 200"},
 		{rowOf("ctl1", "DRAIN (agent)", "L7OK", 200, ""), status.Drain, status.Down, "GET /healthcheck answered 200"},
-		{rowOf("ctl1", "MAINT (via a/b)", "", 0, ""), status.Drain, status.Down, "not checked yet"},
-		{rowOf("ctl1", "MAINT(resolution)", "", 0, ""), status.Drain, status.Down, "not checked yet"},
+		{drainedRow("DRAIN (agent)", "L7OK", 200), status.Drain, status.Down, "GET /healthcheck answered 200"},
+		{drainedRow("DOWN", "L7STS", 503), status.Drain, status.Down, "GET /healthcheck answered 503, want 200,300-399"},
+		{drainedRow("MAINT", "", 0), status.Drain, status.Down, "not checked while it is taken out"},
+		{rowOf("ctl1", "MAINT (via a/b)", "", 0, ""), status.Drain, status.Down, "not checked while it is taken out"},
+		{rowOf("ctl1", "MAINT(resolution)", "", 0, ""), status.Drain, status.Down, "not checked while it is taken out"},
 		{rowOf("ctl1", "NOLB", "L7OKC", 404, ""), status.Drain, status.Down, "GET /healthcheck answered 404"},
 		{rowOf("ctl1", "UP", "INI", 0, ""), status.Unknown, status.Unknown, "not checked yet"},
 		{rowOf("ctl1", "no check", "", 0, ""), status.Unknown, status.Unknown, "not checked yet"},

@@ -50,10 +50,19 @@ func host(s *spec.Spec, svc spec.Service, h spec.Host, r *Server, now time.Time)
 	out.State = hostState(r)
 	out.Since = now.Add(-r.Since)
 	out.Check = CheckWords(s, svc, r)
+	if strings.HasPrefix(r.Status, "MAINT") {
+		out.Check = "not checked while it is taken out"
+	}
 	out.Sessions = r.Sessions
 	out.Weight = r.Weight
 	return out
 }
+
+// agentNoHealth is the status of an agent check that was answered without a
+// word on health: of our agents, "drain" or "maint". HAProxy shows a server
+// that is drained, and fails its health checks, as DOWN (2.6), which is no
+// surprise where somebody works on it.
+const agentNoHealth = "CHECKED"
 
 // hostState gives the state of a server by its row.
 func hostState(r *Server) status.ServiceState {
@@ -66,6 +75,9 @@ func hostState(r *Server) status.ServiceState {
 		}
 		return status.Up
 	case "DOWN":
+		if r.AgentStatus == agentNoHealth {
+			return status.Drain
+		}
 		return status.Down
 	case "DRAIN", "NOLB", "MAINT":
 		return status.Drain

@@ -277,7 +277,7 @@ func (m *merger) mergeServices() {
 				i = len(m.out.Services)
 				m.out.Services = append(m.out.Services, CloudService{Name: service.Name, Type: service.Type, Port: service.Port, Hosts: []CloudHost{}})
 			}
-			m.out.Services[i].addView(s, service.Hosts)
+			m.out.Services[i].addView(s, m.asDrained(service))
 		}
 	}
 	for i := range m.out.Services {

@@ -278,6 +278,7 @@ func (m *merger) findAbsent(s *Snapshot) {
 
 // findWorthKnowing tells what degrades nothing.
 func (m *merger) findWorthKnowing() {
+	m.findDrains()
 	for _, s := range m.snapshots() {
 		for _, v := range s.VIPs {
 			m.findRejectedAdverts(s.Controller, v)
@@ -365,11 +366,7 @@ func (m *merger) since(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	t = t.UTC()
-	if t.Format(time.DateOnly) == m.now.UTC().Format(time.DateOnly) {
-		return t.Format(" since 15:04:05 UTC")
-	}
-	return t.Format(" since 2006-01-02 15:04 UTC")
+	return " since " + m.at(t)
 }
 
 func because(reason string) string {

@@ -160,14 +160,15 @@ func (h CloudHost) disagreement() string {
 	return strings.Join(parts, ", ")
 }
 
-// findDrained tells what was taken out on purpose, one finding a host.
+// findDrained tells what HAProxys find taken out on purpose that no agent says
+// it drains, one finding a host: its agent does not answer, or somebody did it by hand.
 func (m *merger) findDrained() {
 	drained, all := map[string][]string{}, map[string]int{}
 	var order []string
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
 			all[h.Name]++
-			if h.State != Drain {
+			if h.State != Drain || m.drains(h.Address, s.Name) {
 				continue
 			}
 			if drained[h.Name] == nil {

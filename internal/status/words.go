@@ -42,6 +42,11 @@ func Age(now, since time.Time) string {
 	return Brief(d)
 }
 
+// DrainedWhole reports whether drains, of a Snapshot, has the whole controller.
+func DrainedWhole(drains []Drained) bool {
+	return slices.ContainsFunc(drains, func(d Drained) bool { return d.Service == "" })
+}
+
 // A ServiceGroup is some services that run on the same hosts, and so fit into
 // one table with a column for each host.
 type ServiceGroup struct {

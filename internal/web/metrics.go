@@ -46,7 +46,7 @@ type descriptions struct {
 	certificateEnd, certificateRefused                    *prometheus.Desc
 	serviceState, serviceHosts                            *prometheus.Desc
 	hostUp, hostDrained, hostSince, hostSessions          *prometheus.Desc
-	findings                                              *prometheus.Desc
+	findings, drained                                     *prometheus.Desc
 }
 
 func newCollector(snapshot func() status.Snapshot) *collector {
@@ -89,6 +89,7 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 		hostSince:    d("service_host_state_since_time_seconds", "When the host came into its state, in Unix time.", host...),
 		hostSessions: d("service_host_sessions", "Requests or connections that the host has at the moment.", host...),
 
+		drained:  d("drained", "1 when the service is taken out on this controller, or with the label empty the whole controller.", "service"),
 		findings: d("findings", "What the agent finds wrong or worth knowing, by severity.", "severity"),
 	}}
 }
@@ -101,7 +102,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		d.haproxyInfo, d.haproxyState, d.haproxySince, d.haproxyRestarts, d.haproxyReloads, d.haproxyConnections,
 		d.vipState, d.vipSince, d.vipPresent, d.vipPriority, d.vipTransitions, d.advertsSent, d.advertsSeen, d.advertsDrop,
 		d.certificateEnd, d.certificateRefused,
-		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.findings,
+		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.drained, d.findings,
 	} {
 		ch <- desc
 	}
@@ -116,6 +117,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, v := range s.VIPs {
 		c.vip(out, v)
 	}
+	c.drains(out, s)
 	for _, service := range s.Services {
 		c.service(out, service)
 	}
@@ -163,6 +165,17 @@ func (c *collector) agent(out emitter, s status.Snapshot) {
 			}
 		}
 		out.gauge(c.desc.findings, float64(n), string(severity))
+	}
+}
+
+// drains tells of the whole controller always, and of the services that are
+// drained by themselves.
+func (c *collector) drains(out emitter, s status.Snapshot) {
+	out.gauge(c.desc.drained, one(status.DrainedWhole(s.Drains)), "")
+	for _, d := range s.Drains {
+		if d.Service != "" {
+			out.gauge(c.desc.drained, 1, d.Service)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 func TestMetrics(t *testing.T) {
 	snap := demoController(0, 3)
 	snap.Services = snap.Services[3:5]
+	snap.Drains = []status.Drained{{Service: "nova", Since: time.Unix(1790000000, 0)}}
 	snap.VIPs[0].Rejected = map[string]uint64{"source": 7}
 	snap.VIPs[0].Certificate = &status.Certificate{NotAfter: time.Unix(1800000000, 0), Refused: true}
 	snap.Services[0].State, snap.Services[0].Hosts[1].State = status.Degraded, status.Down

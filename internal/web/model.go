@@ -258,6 +258,9 @@ func standbyOf(c status.CloudController, vip string) standbyRow {
 		if v.State != status.Backup {
 			row.Tone, row.Word = toneWarn, strings.TrimSpace(fmt.Sprintf("%s %s", v.State, v.Reason))
 		}
+		if status.DrainedWhole(c.Snapshot.Drains) {
+			row.Word += ", drained"
+		}
 	}
 	return row
 }
