@@ -44,6 +44,8 @@ type fakeHost struct {
 	readErr error
 	links   bool          // changed
 	pause   time.Duration // of the next wait, as if this process did not run
+	away    netip.Addr    // a peer whose link-layer address is not known
+	forgot  []netip.Addr
 }
 
 func (w *wire) host(addr string) *fakeHost {
@@ -116,9 +118,20 @@ func (b fakeBell) ring() {
 func (b fakeBell) wait()  { <-b }
 func (b fakeBell) close() {}
 
-func (h *fakeHost) resolved(*Options, netip.Addr) bool { return true }
-func (h *fakeHost) greet(*Options, netip.Addr) error   { return nil }
-func (h *fakeHost) forget(*Options, netip.Addr) error  { return nil }
+func (h *fakeHost) greet(*Options, netip.Addr) error { return nil }
+
+func (h *fakeHost) resolved(_ *Options, peer netip.Addr) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return peer != h.away
+}
+
+func (h *fakeHost) forget(_ *Options, peer netip.Addr) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.forgot = append(h.forgot, peer)
+	return nil
+}
 
 func (h *fakeHost) open(*Options) (conn, error) {
 	h.mu.Lock()

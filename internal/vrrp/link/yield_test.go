@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -94,12 +95,20 @@ func TestYieldToTheDead(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			c[1].stop()
 			quiet(w, c)
+			c[0].host.mu.Lock()
+			c[0].host.away = c[1].host.addr
+			c[0].host.mu.Unlock()
 			err := <-c[0].yields(c[1].host.addr, YieldOptions{Keep: true})
 			if want := "vip api is not handed over to ctl2: it did not take over within 900ms"; err == nil || err.Error() != want {
 				t.Errorf("got %v, want %s", err, want)
 			}
 			time.Sleep(5 * time.Second)
 			wantAll(t, "ctl1", append(c[0].holder.did(), c[0].reasons()...))
+			c[0].host.mu.Lock()
+			if got := c[0].host.forgot; !slices.Equal(got, []netip.Addr{c[1].host.addr}) {
+				t.Errorf("dropped what waits for %v, want that for ctl2 alone", got)
+			}
+			c[0].host.mu.Unlock()
 			wantAll(t, "ctl3", append(c[2].holder.did(), c[2].reasons()...))
 			if err := <-c[0].yields(c[2].host.addr, YieldOptions{}); err != nil {
 				t.Errorf("and then to one that lives: %v", err)
