@@ -315,7 +315,7 @@ func (a *Address) removeFrom(d *device) error {
 	}
 	errs = append(errs, a.removeCopies(l.index, d))
 	for _, network := range d.networks {
-		errs = append(errs, a.kernel.disconnect(l.index, network, routeMetric))
+		errs = append(errs, a.kernel.disconnect(l.index, network, routeMetric), a.reconnect(l.index, d, network))
 	}
 	if d.parent != "" && l.kind == kindMacvlan && l.hw == d.hw {
 		if err := a.kernel.deleteLink(l.index); err != nil {
@@ -324,6 +324,20 @@ func (a *Address) removeFrom(d *device) error {
 	}
 	d.index, d.networks = 0, nil
 	return errors.Join(errs...)
+}
+
+// reconnect puts the route of a Copy back. With the last IPv4 address of an
+// interface the kernel removes all its routes; the Copy's address is on lo.
+func (a *Address) reconnect(index int, d *device, network netip.Prefix) error {
+	if d.parent != "" || !network.Addr().Is4() {
+		return nil
+	}
+	source := d.sourceIn(network)
+	kept, err := a.kernel.isLocal(source)
+	if err != nil || !kept {
+		return err
+	}
+	return a.kernel.connect(index, network, source, a.seconds, copyMetric)
 }
 
 // removeCopies removes the VIP's addresses that the interface has with another

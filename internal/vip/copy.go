@@ -220,7 +220,7 @@ func (c *Copy) Connections(context.Context) (remote, local int, err error) {
 		switch {
 		case s.state == tcpSynSent, counted[[2]netip.AddrPort{s.remote, s.local}]:
 			continue // or the other end of one that is counted
-		case own[s.remote.Addr()]:
+		case own[s.remote.Addr()], c.has(s.remote.Addr()): // End takes it from lo first
 			counted[[2]netip.AddrPort{s.local, s.remote}] = true
 			local++
 		default:

@@ -1,8 +1,17 @@
 package vip
 
 import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netns"
 )
 
 // The connections that the giver has go on without the address on its
@@ -21,13 +30,7 @@ func TestCopyKeepsConnections(t *testing.T) {
 			l.keep(c, time.Minute)
 			l.withdraw("giver", a)
 			l.connections(c, 2, 0)
-			// What a taker's rule would do: it comes to the giver's MAC address.
-			l.in("client", func() {
-				mac := l.giverMAC()
-				for _, v := range vips {
-					l.run("ip neigh replace " + v + " lladdr " + mac + " dev eth0")
-				}
-			})
+			l.pointAtGiver()
 			for _, s := range open {
 				l.answered(s, "giver")
 			}
@@ -35,42 +38,380 @@ func TestCopyKeepsConnections(t *testing.T) {
 	}
 }
 
-func (l *lan) giverMAC() (mac string) {
-	l.in("giver", func() {
-		w := &world{t: l.t}
-		mac = w.mac("eth0").String()
+// pointAtGiver has the client send what is for the VIP to the MAC address of
+// the giver's interface, as a taker's rules do.
+func (l *lan) pointAtGiver() {
+	l.t.Helper()
+	var hw string
+	l.in("giver", func() { hw = (&world{t: l.t}).mac("eth0").String() })
+	l.in("client", func() {
+		for _, v := range vips {
+			l.run("ip neigh replace " + v + " lladdr " + hw + " dev eth0")
+		}
 	})
-	return mac
 }
 
-func TestEndLeadsLocalConnectionsAway(t *testing.T) {
+// Where nothing but the VIP connects its network, its route goes with it.
+func TestCopyKeepsTheRoute(t *testing.T) {
+	for name, o := range map[string]Options{"direct": both(), "macvlan": macvlan()} {
+		t.Run(name, func(t *testing.T) {
+			l := newLAN(t)
+			l.serve("giver")
+			l.in("giver", func() {
+				l.run("ip address del 10.0.0.13/24 dev eth0")
+				l.run("ip address del fd00::13/64 dev eth0")
+			})
+			a := l.address("giver", o)
+			l.claim("giver", a)
+			var open []*session
+			for _, v := range vips {
+				open = append(open, l.dial("client", v))
+			}
+			c, _ := l.copyOf(o)
+			l.keep(c, time.Minute)
+			l.withdraw("giver", a)
+			l.pointAtGiver()
+			for _, s := range open {
+				l.answered(s, "giver")
+			}
+			l.end(c)
+			l.in("giver", func() {
+				if out := l.run("ip route show 10.0.0.0/24") + l.run("ip -6 route show fd00::/64"); out != "" {
+					t.Errorf("a route is left: %s", out)
+				}
+			})
+		})
+	}
+}
+
+// resolved reports whether somebody tells the client where the address is.
+func (l *lan) resolved(address string) (yes bool) {
+	l.t.Helper()
+	l.in("client", func() {
+		l.run("ip neigh flush to " + address)
+		c, err := net.DialTimeout("tcp", net.JoinHostPort(address, "5001"), time.Second)
+		if err == nil {
+			c.Close() //nolint:errcheck // nobody listens there
+		}
+		yes = strings.Contains(l.run("ip neigh show to "+address), "lladdr")
+	})
+	return yes
+}
+
+func TestCopyAnswersNoNeighbour(t *testing.T) {
+	l, a := giverOfBoth(t, both())
+	l.in("client", func() { // or the test takes three seconds
+		l.run("sysctl -qw net.ipv4.neigh.eth0.retrans_time_ms=100 net.ipv6.neigh.eth0.retrans_time_ms=100")
+	})
+	c, _ := l.copyOf(both())
+	for _, v := range vips {
+		if !l.resolved(v) {
+			t.Fatalf("nobody answers for %s, which the giver has", v)
+		}
+	}
+	l.keep(c, time.Minute)
+	for _, v := range vips {
+		if !l.resolved(v) {
+			t.Errorf("nobody answers for %s, which the giver has still", v)
+		}
+	}
+	l.withdraw("giver", a)
+	for _, v := range vips {
+		if l.resolved(v) {
+			t.Errorf("the giver answers for %s, which it has on lo", v)
+		}
+	}
+	l.in("giver", func() { l.run("sysctl -qw net.ipv4.conf.eth0.arp_ignore=0") })
+	if !l.resolved("10.0.0.10") {
+		t.Error("without the setting nobody answers: this test shows nothing")
+	}
+}
+
+func TestKeepSetsARPIgnore(t *testing.T) {
+	l := newLAN(t)
+	c, _ := l.copyOf(both())
+	for _, tt := range []struct{ all, own, want string }{
+		{"0", "0", "1"}, {"0", "1", "1"}, {"0", "2", "2"}, {"1", "0", "0"}, {"0", "8", "8"}, {"5", "1", ""},
+	} {
+		l.in("giver", func() {
+			l.run("sysctl -qw net.ipv4.conf.all.arp_ignore=" + tt.all + " net.ipv4.conf.eth0.arp_ignore=" + tt.own)
+			err := c.Keep(t.Context(), time.Minute)
+			if tt.want == "" {
+				if err == nil || !strings.Contains(err.Error(), "arp_ignore=5 has no meaning; set it to 1") {
+					t.Errorf("%+v: %v", tt, err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if now := strings.TrimSpace(l.run("sysctl -n net.ipv4.conf.eth0.arp_ignore")); now != tt.want {
+				t.Errorf("%+v: it is %s now", tt, now)
+			}
+			if lo := strings.TrimSpace(l.run("sysctl -n net.ipv4.conf.lo.arp_ignore")); lo != "0" {
+				t.Errorf("that of lo is %s now", lo)
+			}
+		})
+	}
+}
+
+func TestKeepAgainStartsTheTimeAnew(t *testing.T) {
+	l := newLAN(t)
+	c, _ := l.copyOf(both())
+	present := func(want bool) {
+		t.Helper()
+		l.in("giver", func() {
+			if got, err := c.Present(); got != want || err != nil {
+				t.Fatalf("Present() = %v, %v; want %v", got, err, want)
+			}
+		})
+	}
+	present(false)
+	l.keep(c, 1001*time.Millisecond)
+	present(true)
+	l.in("giver", func() {
+		out := l.run("ip -o address show dev lo")
+		for _, want := range []string{"10.0.0.10/32 scope host", "fd00::10/128", "valid_lft 2sec preferred_lft 0sec"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("no %q in %s", want, out)
+			}
+		}
+	})
+	l.keep(c, time.Hour)
+	l.in("giver", func() {
+		out := l.run("ip -o address show dev lo")
+		if strings.Count(out, "10.0.0.10/") != 1 || strings.Count(out, "fd00::10/") != 1 || strings.Contains(out, "valid_lft 2sec") {
+			t.Errorf("not each once, for an hour: %s", out)
+		}
+	})
+	l.keep(c, time.Second)
+	l.in("giver", func() {
+		l.await("the kernel removes both", func() bool {
+			out := l.run("ip -o address show dev lo")
+			return !strings.Contains(out, "10.0.0.10/") && !strings.Contains(out, "fd00::10/")
+		})
+	})
+	present(false)
+	for _, bad := range []time.Duration{0, -time.Second, MaxKeep + 1} {
+		if err := c.Keep(t.Context(), bad); err == nil {
+			t.Errorf("kept for %s", bad)
+		}
+	}
+}
+
+// A host that holds the VIP again has no copy, and its connections go on.
+func TestDropKeepsConnections(t *testing.T) {
+	l, a := giverOfBoth(t, both())
+	var open []*session
+	for _, v := range vips {
+		open = append(open, l.dial("client", v), l.dial("giver", v))
+	}
+	c, log := l.copyOf(both())
+	l.keep(c, time.Minute)
+	l.withdraw("giver", a)
+	l.claim("giver", a)
+	for i := range 2 { // again it does nothing
+		l.in("giver", func() {
+			if err := c.Drop(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if present, err := c.Present(); present || err != nil {
+				t.Errorf("Present() = %v, %v", present, err)
+			}
+			if present, err := a.Present(); !present || err != nil {
+				t.Errorf("drop %d: the VIP's Present() = %v, %v", i, present, err)
+			}
+		})
+		for _, s := range open {
+			l.answered(s, "giver")
+		}
+	}
+	// So does End then.
+	l.keep(c, time.Minute)
+	if cut := l.end(c); cut != 0 {
+		t.Errorf("%d connections of the VIP that this host holds were cut", cut)
+	}
+	for _, s := range open {
+		l.answered(s, "giver")
+	}
+	if !strings.Contains(log.String(), "holds the vip again") {
+		t.Errorf("the log does not say so: %q", log)
+	}
+}
+
+func TestEndCuts(t *testing.T) {
 	l, a := giverOfBoth(t, both())
 	c, log := l.copyOf(both())
 	var open []*session
 	for _, v := range vips {
-		s := l.dial("giver", v)
-		l.answered(s, "giver")
-		open = append(open, s)
+		open = append(open, l.dial("client", v), l.dial("client", v))
 	}
+	other := l.dial("client", "10.0.0.13")
 	l.keep(c, time.Minute)
-	l.claim("taker", l.address("taker", both()))
 	l.withdraw("giver", a)
-	l.connections(c, 0, 2)
-	for _, s := range open {
-		l.answered(s, "giver")
-	}
-	if cut := l.end(c); cut == 0 {
-		t.Error("no connection was cut")
+	l.connections(c, 4, 0)
+	l.pointAtGiver()
+	if cut := l.end(c); cut != 4 {
+		t.Errorf("%d connections were cut, want 4", cut)
 	}
 	for _, s := range open {
-		if who, err := s.ask(); err == nil {
-			t.Errorf("%s answers still", who)
+		if err := end(s); !strings.Contains(fmt.Sprint(err), "reset") {
+			t.Errorf("the client finds out by %v", err)
 		}
 	}
-	for _, v := range vips {
-		l.answered(l.dial("giver", v), "taker")
+	l.answered(other, "giver")
+	l.connections(c, 0, 0)
+	if cut := l.end(c); cut != 0 {
+		t.Errorf("%d connections were cut by the second end", cut)
 	}
+	l.in("giver", func() {
+		for _, left := range []string{l.run("ip rule"), l.run("ip -6 rule"), l.run("ip address show dev lo")} {
+			if strings.Contains(left, "10.0.0.10") || strings.Contains(left, "fd00::10") {
+				t.Errorf("left behind: %s", left)
+			}
+		}
+	})
 	if log.String() != "" {
 		t.Error(log.String())
+	}
+}
+
+// At the end no process of the giver fails to connect: what it has goes on for
+// a while, what is new goes to the taker.
+func TestEndLeadsLocalConnectionsAway(t *testing.T) {
+	for _, v := range vips {
+		t.Run(v, func(t *testing.T) {
+			l, a := giverOfBoth(t, both())
+			c, log := l.copyOf(both())
+			old, slow := l.dial("giver", v), l.dial("giver", v)
+			l.keep(c, time.Minute)
+			taken := l.address("taker", both())
+			l.claim("taker", taken)
+			l.withdraw("giver", a)
+			l.connections(c, 0, 2)
+			l.answered(old, "giver")
+
+			var stop atomic.Bool
+			results := make(chan string, 1)
+			go knock(l.hosts["giver"], v, &stop, results)
+			if first := <-results; first != "giver" {
+				t.Fatalf("before the end: %s", first)
+			}
+			busy := make(chan error)
+			go func() { // longer than it takes to begin
+				for range 20 {
+					if _, err := slow.ask(); err != nil {
+						busy <- err
+						return
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				busy <- nil
+			}()
+			cut := l.end(c)
+			if err := <-busy; err != nil {
+				t.Errorf("a connection of the giver with itself did not get through: %v", err)
+			}
+			if cut == 0 {
+				t.Error("idle connections were not cut")
+			}
+			for _, s := range []*session{old, slow} {
+				if who, err := s.ask(); err == nil {
+					t.Errorf("%s answers still", who)
+				}
+			}
+			stop.Store(true)
+			for r := range results {
+				if r != "giver" && r != "taker" {
+					t.Errorf("a new connection: %s", r)
+				}
+			}
+			l.answered(l.dial("giver", v), "taker")
+			if log.String() != "" {
+				t.Error(log.String())
+			}
+		})
+	}
+}
+
+// knock connects from the host, one connection after the other, until stopped,
+// and tells who answers, or the error.
+func knock(host netns.NsHandle, address string, stop *atomic.Bool, results chan<- string) {
+	defer close(results)
+	runtime.LockOSThread() // never unlocked
+	if err := netns.Set(host); err != nil {
+		results <- err.Error()
+		return
+	}
+	all := make(chan string, 1<<20)
+	for !stop.Load() {
+		r := "giver"
+		c, err := net.DialTimeout("tcp", net.JoinHostPort(address, "5000"), 5*time.Second)
+		if err == nil {
+			s := &session{c, bufio.NewReader(c)}
+			r, err = s.ask()
+			c.Close() //nolint:errcheck // it was asked
+		}
+		if err != nil {
+			r = err.Error()
+		}
+		select {
+		case results <- r: // the first
+		default:
+			all <- r
+		}
+		time.Sleep(time.Millisecond)
+	}
+	close(all)
+	for r := range all {
+		results <- r
+	}
+}
+
+// What a killed agent leaves of an end is ended by the next one.
+func TestCleanupEndsAnEnd(t *testing.T) {
+	l, a := giverOfBoth(t, both())
+	c, _ := l.copyOf(both())
+	open := []*session{l.dial("client", vips[0]), l.dial("client", vips[1])}
+	l.keep(c, time.Minute)
+	l.withdraw("giver", a)
+	l.pointAtGiver()
+	l.in("giver", func() {
+		err := c.onKernel(func(k *kernel) error {
+			lo, err := k.linkByName("lo")
+			c.leadAway(k, lo.index)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := CleanupDetours(context.Background(), nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, left := range []string{l.run("ip rule"), l.run("ip -6 rule"), l.run("ip address show dev lo")} {
+			if strings.Contains(left, "10.0.0.10") || strings.Contains(left, "fd00::10") {
+				t.Errorf("left behind: %s", left)
+			}
+		}
+		if left := l.run("ip route show table all") + l.run("ip -6 route show table all"); strings.Contains(left, "table 1751544692") {
+			t.Errorf("left behind: %s", left)
+		}
+	})
+	for _, s := range open {
+		if err := end(s); !strings.Contains(fmt.Sprint(err), "reset") {
+			t.Errorf("the client finds out by %v", err)
+		}
+	}
+}
+
+func TestNewCopyRefuses(t *testing.T) {
+	for _, o := range []CopyOptions{
+		{Name: "api", Interface: "eth0"},
+		{Name: "api", Addresses: prefixes("10.0.0.10/24")},
+		{Name: "api", Addresses: prefixes("127.0.0.1/8"), Interface: "eth0"},
+	} {
+		if _, err := NewCopy(o); err == nil {
+			t.Errorf("took %+v", o)
+		}
 	}
 }

@@ -51,6 +51,8 @@ func newLAN(t testing.TB) *lan {
 		l.hosts[name] = ns
 		l.home = ns
 		l.run("ip link set lo up")
+		// Else a new link-local address asks no neighbour for two seconds.
+		l.run("sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0")
 	}
 	l.in("switch", func() { l.run("ip link add br0 up type bridge forward_delay 0 mcast_snooping 0") })
 	for name, number := range map[string]int{"client": 1, "giver": 13, "taker": 14} {
@@ -110,8 +112,9 @@ func (l *lan) await(what string, holds func() bool) {
 }
 
 // serve has the host answer each line with its name and the line, on
-// transparent listeners at port 5000 of all addresses; "send N" it answers with
-// N bytes besides.
+// transparent listeners at port 5000 of all addresses. After its answer to
+// "send N" it sends N bytes, before that to "take N" it takes as many, and after
+// that to "bye" it closes the connection.
 func (l *lan) serve(name string) {
 	l.t.Helper()
 	l.in(name, func() {
@@ -143,13 +146,22 @@ func accept(listener net.Listener, name string) {
 
 func answer(c net.Conn, name string) {
 	defer c.Close() //nolint:errcheck // the client finds out
-	lines := bufio.NewScanner(c)
-	for lines.Scan() {
-		if _, err := fmt.Fprintf(c, "%s %s\n", name, lines.Text()); err != nil {
+	lines := bufio.NewReader(c)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
 			return
 		}
 		var n int64
-		if _, err := fmt.Sscanf(lines.Text(), "send %d", &n); err == nil {
+		if _, err := fmt.Sscanf(line, "take %d", &n); err == nil {
+			if _, err := io.CopyN(io.Discard, lines, n); err != nil {
+				return
+			}
+		}
+		if _, err := fmt.Fprintf(c, "%s %s", name, line); err != nil || line == "bye\n" {
+			return
+		}
+		if _, err := fmt.Sscanf(line, "send %d", &n); err == nil {
 			if _, err := io.CopyN(c, zeros{}, n); err != nil {
 				return
 			}
@@ -171,39 +183,45 @@ type session struct {
 // dial connects from a host to an address at port 5000.
 func (l *lan) dial(from, address string) *session {
 	l.t.Helper()
-	s, err := l.tryDial(from, address)
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	return l.dialFrom(from, 0, address)
+}
+
+// dialFrom connects from the port of a host, of its choice if that is 0.
+func (l *lan) dialFrom(from string, port int, address string) (s *session) {
+	l.t.Helper()
+	l.in(from, func() {
+		d := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{Port: port}}
+		c, err := d.DialContext(l.t.Context(), "tcp", net.JoinHostPort(address, "5000"))
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		l.t.Cleanup(func() { c.Close() }) //nolint:errcheck // it may be closed
+		s = &session{c, bufio.NewReader(c)}
+	})
 	return s
 }
 
-func (l *lan) tryDial(from, address string) (*session, error) {
-	l.t.Helper()
-	var c net.Conn
-	var err error
-	l.in(from, func() {
-		c, err = net.DialTimeout("tcp", net.JoinHostPort(address, "5000"), 10*time.Second)
-	})
-	if err != nil {
-		return nil, err
-	}
-	l.t.Cleanup(func() { c.Close() }) //nolint:errcheck // it may be closed
-	return &session{c, bufio.NewReader(c)}, nil
-}
-
 // ask gives who answers; the error is that of the connection.
-func (s *session) ask() (string, error) {
+func (s *session) ask() (string, error) { return s.say("ping") }
+
+// say sends a line and the bytes that belong to it, and gives who answers.
+func (s *session) say(line string) (string, error) {
 	if err := s.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return "", err
 	}
-	if _, err := s.Write([]byte("ping\n")); err != nil {
+	if _, err := fmt.Fprintln(s, line); err != nil {
 		return "", err
 	}
-	line, err := s.lines.ReadString('\n')
-	name, rest, _ := strings.Cut(line, " ")
-	if err == nil && rest != "ping\n" {
-		err = errors.New("the answer is " + line)
+	var n int64
+	if _, err := fmt.Sscanf(line, "take %d", &n); err == nil {
+		if _, err := io.CopyN(s, zeros{}, n); err != nil {
+			return "", err
+		}
+	}
+	answer, err := s.lines.ReadString('\n')
+	name, rest, _ := strings.Cut(answer, " ")
+	if err == nil && rest != line+"\n" {
+		err = errors.New("the answer is " + answer)
 	}
 	return name, err
 }
