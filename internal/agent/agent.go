@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -56,6 +57,9 @@ type Agent struct {
 	drains *drains
 	// configuring is held while the options of VRRP loops are changed.
 	configuring sync.Mutex
+	moves       *moves
+	ending      atomic.Bool // SIGTERM came
+	stay        atomic.Bool // and nobody took what this controller holds
 	// tried is closed once the first spec was in force or could not be.
 	tried chan struct{}
 
@@ -83,6 +87,8 @@ func New(opt Options) *Agent {
 		findings:  map[string]status.Finding{},
 	}
 	a.drains = newDrains(filepath.Join(opt.StateDir, drainFile), opt.Controller)
+	a.drains.handOver = a.handOverAll
+	a.moves = newMoves(opt.RunDir)
 	a.certificates = newKeeper(opt.StateDir, opt.Controller, a.log.With("component", "certificates"))
 	a.check = &checkServer{log: a.log.With("component", "agent-check"), answer: a.checkAnswer, command: a.command}
 	a.haproxy = process.New(process.Options{
@@ -115,7 +121,7 @@ func absolute(opt Options) Options {
 }
 
 // Run is the life of the daemon: it ends with ctx, after the VIPs have been
-// given up and with HAProxy left running, or with an error when it cannot
+// handed over and with HAProxy left running, or with an error when it cannot
 // begin. A spec that is bad from the start is an error with a method Findings.
 func (a *Agent) Run(ctx context.Context) error {
 	for _, dir := range []string{a.opt.StateDir, a.opt.RunDir} {
@@ -127,7 +133,19 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = a.runLocked(ctx)
+	// What the agent does goes on while it hands its VIPs over.
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	left := make(chan struct{})
+	leaving := context.AfterFunc(ctx, func() {
+		defer close(left)
+		a.leave(work)
+		stop()
+	})
+	err = a.runLocked(work)
+	if !leaving() {
+		<-left
+	}
 	return errors.Join(err, held.release())
 }
 
@@ -150,6 +168,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	}
 	a.setSpec(first)
 	a.loadDrains()
+	a.resumeMoves(ctx, first.spec)
 	group, ctx := errgroup.WithContext(ctx)
 	if err := a.reconcileVIPs(ctx, first.spec); err != nil {
 		return errors.Join(err, socket.Close())
@@ -158,7 +177,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket, first.spec)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
-	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchAnswers, a.watchScarcity, a.watchProgram, a.watchDrains, a.notify} {
+	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchAnswers, a.watchScarcity, a.watchProgram, a.watchDrains, a.watchMoves, a.watchPreference, a.notify} {
 		group.Go(func() error { part(ctx); return nil })
 	}
 	group.Go(func() error { a.configure(ctx, first); return nil })

@@ -219,7 +219,11 @@ func (a *Agent) command(ctx context.Context, from netip.Addr, req peerRequest) (
 // peerCommands gives what other agents may ask for.
 func (a *Agent) peerCommands() map[string]peerCommand {
 	return map[string]peerCommand{
-		"drain":   a.drainCommand(a.drainHere),
-		"undrain": a.drainCommand(a.undrainHere),
+		"drain":    a.drainCommand(a.drainHere),
+		"undrain":  a.drainCommand(a.undrainHere),
+		"handover": a.handoverHere,
+		"prepare":  a.prepare,
+		"moved":    a.moved,
+		"giving":   a.stillGiving,
 	}
 }

@@ -25,6 +25,7 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Lis
 	control := web.NewControlServer(controls{a}, a.log.With("component", "control"))
 	web.Handle(control, "/drain", a.Drain)
 	web.Handle(control, "/undrain", a.Undrain)
+	web.Handle(control, "/handover", a.Handover)
 	group.Go(func() error { return control.Serve(ctx, socket) })
 	self, _ := s.Controller(a.opt.Controller)
 	group.Go(func() error {

@@ -42,6 +42,7 @@ func (a *Agent) Snapshot() status.Snapshot {
 	for _, o := range a.owners() {
 		v := o.status(a.opt.Controller)
 		v.Certificate = a.certificates.describe(v.Name)
+		v.Giving, v.Taking = a.moves.status(v.Name)
 		snap.VIPs = append(snap.VIPs, v)
 	}
 	snap.Findings = append(snap.Findings, a.certificates.findings()...)

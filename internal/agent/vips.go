@@ -87,7 +87,7 @@ func (a *Agent) newOwner(s *spec.Spec, v spec.VIP) (*owner, error) {
 		return nil, err
 	}
 	router := a.routerOptions(s, v, self)
-	router.Holder = o.address
+	router.Holder = tenant{o.address, func() bool { return a.moves.isGiving(v.Name) }, a.stay.Load}
 	if o.loop, err = link.New(router); err != nil {
 		return nil, err
 	}
@@ -111,13 +111,13 @@ func (a *Agent) routerOptions(s *spec.Spec, v spec.VIP, self spec.Controller) li
 	if v.VRRP.Checksum == spec.ChecksumKeepalived {
 		checksum = vrrp.PseudoHeader
 	}
+	// No Preempt: the agent takes a VIP back by a planned handover; see preempt.go.
 	return a.asDrained(link.Options{
 		Name:         v.Name,
 		Controller:   self.Name,
 		VRID:         uint8(v.VRRP.RouterID),
 		Priority:     uint8(s.Priority(self.Name)),
 		Interval:     v.VRRP.Interval,
-		Preempt:      v.VRRP.Preempt,
 		Interface:    s.Interface(v, self),
 		Source:       self.Address,
 		Peers:        peers,

@@ -15,6 +15,7 @@ func (a *app) commands() []*cobra.Command {
 		a.eventsCommand(),
 		a.drainCommand(),
 		a.undrainCommand(),
+		a.handoverCommand(),
 		a.labCommand(),
 		a.versionCommand(),
 		a.manCommand(),

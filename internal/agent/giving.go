@@ -1,0 +1,253 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/vip"
+	"holdfast/internal/vrrp/link"
+	"holdfast/internal/web"
+)
+
+const (
+	// settleTime is how long after a handover clients are first told to come
+	// anew: until then every neighbour has learned where the address is.
+	settleTime = 200 * time.Millisecond
+	// enoughQuiet is how many looks in a row must find no connection before
+	// what was kept for them goes.
+	enoughQuiet = 3
+	// adoptTime bounds the preparations of a handover, on both sides.
+	adoptTime = 5 * time.Second
+)
+
+// giveTo gives the VIP of o to one controller: without a word with its agent
+// when plain is set, by VRRP alone, and then the open connections are reset.
+// On an error this controller holds the VIP as before.
+func (a *Agent) giveTo(ctx context.Context, o *owner, to spec.Controller, req web.HandoverRequest, plain bool) (web.Handover, error) {
+	v := o.view.Load().vip
+	h := web.Handover{VIP: v.Name, From: a.opt.Controller, To: to.Name}
+	g := &giving{To: to.Name, Since: time.Now()}
+	g.Until = g.Since.Add(a.handoverLimit())
+	if plain {
+		h.Why = "the agent of " + to.Name + " does not answer"
+	} else {
+		ready, err := a.prepareTaker(ctx, v, to, req)
+		if err != nil {
+			return h, err
+		}
+		h.Why = ready.Why
+	}
+	if h.Why == "" {
+		if err := a.keepCopy(ctx, o, g); err != nil {
+			h.Why = err.Error()
+		} else {
+			h.Connections, _, _ = g.copy.Connections(ctx) // only told
+		}
+	}
+	h.Kept = h.Why == ""
+	begun := time.Now()
+	if err := o.loop.Yield(ctx, to.Address, link.YieldOptions{Keep: h.Kept}); err != nil {
+		a.takeBack(ctx, v.Name, to.Name, g, plain)
+		return h, err
+	}
+	h.Took = time.Since(begun)
+	a.moves.mu.Lock()
+	g.Since = time.Now()
+	a.moves.mu.Unlock()
+	a.journal.add(status.Event{
+		Kind: "handover", Subject: "vip " + v.Name, Took: h.Took, Cause: req.Cause, Text: h.String(),
+	})
+	return h, nil
+}
+
+// handoverLimit is how long the connections of a VIP that was handed over may go on.
+func (a *Agent) handoverLimit() time.Duration { return a.currentSpec().Agent.HandoverLimit }
+
+// A prepareRequest asks the taker of a VIP to be ready for it.
+type prepareRequest struct {
+	VIP   string    `json:"vip"`
+	Until time.Time `json:"until"` // when the connections of the giver are cut
+	// Givers are addresses of the giver, to which segments can be sent on.
+	Givers []netip.Addr `json:"givers"`
+	Force  bool         `json:"force,omitempty"`
+}
+
+// A prepareReply says that the taker is ready. Why says why it cannot send on
+// what belongs to the giver's connections, empty when it can.
+type prepareReply struct {
+	Why string `json:"why,omitempty"`
+}
+
+// prepareTaker gets the agent of the controller to ready for the VIP v.
+func (a *Agent) prepareTaker(ctx context.Context, v spec.VIP, to spec.Controller, req web.HandoverRequest) (prepareReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, adoptTime)
+	defer cancel()
+	s := a.currentSpec()
+	self, _ := s.Controller(a.opt.Controller)
+	givers, err := vip.GiverAddresses(s.Interface(v, self), self.Address, v.Addresses)
+	if err != nil {
+		return prepareReply{}, fmt.Errorf("where %s sends segments on to: %w", to.Name, err)
+	}
+	var reply prepareReply
+	err = a.askPeer(ctx, to.Name, "prepare", prepareRequest{
+		VIP: v.Name, Until: time.Now().Add(a.handoverLimit()), Givers: givers, Force: req.Force,
+	}, &reply)
+	return reply, err
+}
+
+// keepCopy readies this controller to go on with the connections of o's VIP
+// after another one has taken it.
+func (a *Agent) keepCopy(ctx context.Context, o *owner, g *giving) error {
+	v := o.view.Load().vip
+	c, err := a.copyOf(a.currentSpec(), v)
+	if err != nil {
+		return err
+	}
+	g.copy = c
+	// Written down first: an agent that is killed in the middle finds it.
+	err = a.moves.change(func() { a.moves.giving[v.Name] = g })
+	if err == nil {
+		err = c.Keep(ctx, time.Until(g.Until))
+	}
+	if err != nil {
+		err = errors.Join(err, a.moves.change(func() { delete(a.moves.giving, v.Name) }), c.Drop(ctx))
+	}
+	return err
+}
+
+// copyOf gives what keeps the addresses of v on lo.
+func (a *Agent) copyOf(s *spec.Spec, v spec.VIP) (*vip.Copy, error) {
+	self, _ := s.Controller(a.opt.Controller)
+	return vip.NewCopy(vip.CopyOptions{
+		Name: v.Name, Addresses: v.Addresses, Interface: s.Interface(v, self), Log: a.log.With("component", "vip"),
+	})
+}
+
+// takeBack undoes the preparations of a handover that did not come about.
+func (a *Agent) takeBack(ctx context.Context, name, to string, g *giving, plain bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adoptTime)
+	defer cancel()
+	if g.copy != nil {
+		a.logged(a.moves.change(func() { delete(a.moves.giving, name) }))
+		a.logged(g.copy.Drop(ctx))
+	}
+	if !plain {
+		a.tellDone(ctx, to, name)
+	}
+}
+
+// A moveRequest names a VIP to the one at the other end of its handover.
+type moveRequest struct {
+	VIP string `json:"vip"`
+}
+
+// tellDone tells the taker that no connection needs its rule any more. One that
+// does not hear it finds out by asking.
+func (a *Agent) tellDone(ctx context.Context, to, name string) {
+	if err := a.askPeer(ctx, to, "moved", moveRequest{name}, nil); err != nil {
+		a.log.Debug("the taker of a vip was not told that it is done", "vip", name, "error", err)
+	}
+}
+
+// watchGiving looks after one VIP that was given away, until its connections have ended.
+func (a *Agent) watchGiving(ctx context.Context, name string) {
+	a.moves.mu.Lock()
+	g := a.moves.giving[name]
+	yielding := a.moves.busy == name
+	a.moves.mu.Unlock()
+	o := a.ownerOf(name)
+	switch {
+	case g == nil || yielding:
+		return
+	case o != nil && o.holds():
+		a.retake(ctx, name, g)
+		return
+	}
+	if now := time.Now(); !g.closing && now.Sub(g.Since) >= settleTime {
+		g.closing = true
+		a.closePolitely(ctx)
+	}
+	remote, _, err := g.copy.Connections(ctx)
+	if err != nil {
+		a.log.Warn("the connections of a vip that was handed over are not counted", "vip", name, "error", err)
+		remote = max(g.connections, 1)
+	}
+	a.moves.mu.Lock()
+	g.connections = remote
+	g.quiet++
+	if remote > 0 || !g.closing || a.moves.taking[name] != nil {
+		// What this controller sends on itself is for connections, too.
+		g.quiet = 0
+	}
+	over := g.quiet >= enoughQuiet || time.Now().After(g.Until)
+	a.moves.mu.Unlock()
+	if over || o == nil {
+		a.endGiving(ctx, name, g)
+	}
+}
+
+// ownerOf gives the owner of the VIP, nil for none.
+func (a *Agent) ownerOf(name string) *owner {
+	for _, o := range a.owners() {
+		if o.view.Load().vip.Name == name {
+			return o
+		}
+	}
+	return nil
+}
+
+// closePolitely has HAProxy tell the clients of every VIP that is being given
+// away to come anew, and so to another controller, with its next answer.
+func (a *Agent) closePolitely(ctx context.Context) {
+	given, _ := a.moves.names()
+	var closing []netip.Addr
+	for _, v := range a.currentSpec().VIPs {
+		if !slices.Contains(given, v.Name) {
+			continue
+		}
+		for _, p := range v.Addresses {
+			closing = append(closing, p.Addr())
+		}
+	}
+	if err := a.haproxy.SetClosing(ctx, closing); err != nil && ctx.Err() == nil {
+		a.log.Warn("clients are not told to come anew; their connections end by themselves", "error", err)
+	}
+}
+
+// retake ends what is left of giving a VIP away: this controller holds it
+// again, with the connections that it had.
+func (a *Agent) retake(ctx context.Context, name string, g *giving) {
+	a.forget(ctx, name)
+	a.logged(g.copy.Drop(ctx))
+	a.tellDone(ctx, g.To, name)
+}
+
+// forget removes the record of a VIP that was given away.
+func (a *Agent) forget(ctx context.Context, name string) {
+	a.logged(a.moves.change(func() { delete(a.moves.giving, name) }))
+	a.closePolitely(ctx)
+}
+
+// endGiving removes what was kept for the connections of a VIP. Those that are
+// still open are cut.
+func (a *Agent) endGiving(ctx context.Context, name string, g *giving) {
+	cut, err := g.copy.End(ctx)
+	a.logged(err)
+	a.forget(ctx, name)
+	a.tellDone(ctx, g.To, name)
+	e := status.Event{
+		Kind: "handover-done", Subject: "vip " + name, Took: time.Since(g.Since),
+		Text: fmt.Sprintf("the last connection of vip %s on %s has ended, which %s took", name, a.opt.Controller, g.To),
+	}
+	if g.connections > 0 {
+		e.Kind, e.Cause = "handover-cut", fmt.Sprintf("they were open still %s after the handover", a.handoverLimit())
+		e.Text = fmt.Sprintf("%d connections of vip %s on %s, which %s took, were cut", max(cut, g.connections), name, a.opt.Controller, g.To)
+	}
+	a.journal.add(e)
+}

@@ -1,0 +1,191 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/web"
+)
+
+// Handover moves VIPs, wherever they are, as planned work. The error is for
+// people; what was moved before it is in the result.
+func (a *Agent) Handover(ctx context.Context, req web.HandoverRequest) (web.HandoverResult, error) {
+	result := web.HandoverResult{Handovers: []web.Handover{}}
+	owners, err := a.ownersOf(req)
+	if err != nil {
+		return result, err
+	}
+	for _, o := range owners {
+		one, err := a.handOver(ctx, o, req)
+		if err != nil {
+			return result, err
+		}
+		result.Handovers = append(result.Handovers, one)
+	}
+	return result, nil
+}
+
+// ownersOf gives what req names, which must be there.
+func (a *Agent) ownersOf(req web.HandoverRequest) ([]*owner, error) {
+	s := a.currentSpec()
+	if s == nil {
+		return nil, errors.New("no spec is in force yet")
+	}
+	if _, known := s.Controller(req.To); req.To != "" && !known {
+		return nil, fmt.Errorf("no controller is called %q; name one of %s", req.To, strings.Join(controllerNames(s), ", "))
+	}
+	var owners []*owner
+	var names []string
+	for _, o := range a.owners() {
+		name := o.view.Load().vip.Name
+		names = append(names, name)
+		if req.VIP == "" || req.VIP == name {
+			owners = append(owners, o)
+		}
+	}
+	if len(owners) == 0 {
+		return nil, fmt.Errorf("no vip is called %q; name one of %s", req.VIP, strings.Join(names, ", "))
+	}
+	return owners, nil
+}
+
+// handOver moves the VIP of o from whoever holds it.
+func (a *Agent) handOver(ctx context.Context, o *owner, req web.HandoverRequest) (web.Handover, error) {
+	name := o.view.Load().vip.Name
+	holder := o.loop.Stats().Holder
+	if o.holds() {
+		holder = a.opt.Controller
+	}
+	switch {
+	case holder == "":
+		return web.Handover{}, fmt.Errorf("nobody holds vip %s at the moment, as far as %s knows", name, a.opt.Controller)
+	case holder == req.To:
+		return web.Handover{VIP: name, From: holder, To: holder, Kept: true}, nil
+	case holder == a.opt.Controller:
+		return a.give(ctx, o, req)
+	}
+	req.VIP = name
+	var result web.HandoverResult
+	if err := a.askPeer(ctx, holder, "handover", req, &result); err != nil {
+		return web.Handover{}, fmt.Errorf("vip %s is held by %w", name, err)
+	}
+	if len(result.Handovers) != 1 {
+		return web.Handover{}, fmt.Errorf("%s has no vip %s; are the specs of both the same?", holder, name)
+	}
+	return result.Handovers[0], nil
+}
+
+// handoverHere is the command of another agent: it moves only what is held here.
+func (a *Agent) handoverHere(ctx context.Context, from string, body json.RawMessage) (any, error) {
+	var req web.HandoverRequest
+	if err := json.Unmarshal(body, &req); err != nil {
+		return nil, fmt.Errorf("the request is not understood: %w", err)
+	}
+	req.Cause = cmp.Or(req.Cause, "asked for by "+from)
+	owners, err := a.ownersOf(req)
+	if err != nil {
+		return nil, err
+	}
+	result := web.HandoverResult{}
+	for _, o := range owners {
+		if !o.holds() {
+			return nil, fmt.Errorf("%s does not hold vip %s any more", a.opt.Controller, o.view.Load().vip.Name)
+		}
+		one, err := a.give(ctx, o, req)
+		if err != nil {
+			return nil, err
+		}
+		result.Handovers = append(result.Handovers, one)
+	}
+	return result, nil
+}
+
+// handOverAll gives away every VIP that this controller holds.
+func (a *Agent) handOverAll(ctx context.Context, cause string) error {
+	return a.giveAll(ctx, web.HandoverRequest{Cause: cause})
+}
+
+func (a *Agent) giveAll(ctx context.Context, req web.HandoverRequest) error {
+	var errs []error
+	for _, o := range a.owners() {
+		if o.holds() {
+			_, err := a.give(ctx, o, req)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// give gives the VIP of o away: to req.To, or to the first controller, in the
+// order of preference, that takes it. Those whose agent does not answer come
+// last: they may be ones that run keepalived, to which plain adverts speak.
+func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (web.Handover, error) {
+	name := o.view.Load().vip.Name
+	done, err := a.moves.begin(name)
+	if err != nil {
+		return web.Handover{}, err
+	}
+	defer done()
+	var errs []error
+	silent := map[string]bool{} // the agents that did not answer
+	for _, to := range a.takers(req) {
+		if to.plain != silent[to.Name] {
+			continue
+		}
+		h, err := a.giveTo(ctx, o, to.Controller, to.request, to.plain)
+		if err == nil {
+			return h, nil
+		}
+		if silent[to.Name] = unanswered(err); !silent[to.Name] {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 0 {
+		return web.Handover{}, fmt.Errorf("vip %s stays on %s: there is no other controller", name, a.opt.Controller)
+	}
+	err = fmt.Errorf("vip %s stays on %s: %w", name, a.opt.Controller, inOneLine(errs))
+	a.journal.add(status.Event{Kind: "handover-failed", Subject: "vip " + name, Text: err.Error(), Cause: req.Cause})
+	return web.Handover{}, err
+}
+
+// inOneLine joins errors with "; ".
+func inOneLine(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return fmt.Errorf("%w; %w", errs[0], inOneLine(errs[1:]))
+}
+
+// A taker is a controller that may take a VIP, and how it is asked to.
+type taker struct {
+	spec.Controller
+	request web.HandoverRequest
+	plain   bool // without a word with its agent
+}
+
+// takers gives the attempts to have another controller take a VIP, in order:
+// those by force after those without, and last those without a word, for agents
+// that did not answer.
+func (a *Agent) takers(req web.HandoverRequest) []taker {
+	gentle := req
+	gentle.Force = false
+	var asked, forced, plain []taker
+	for _, c := range a.currentSpec().Controllers {
+		if c.Name == a.opt.Controller || req.To != "" && c.Name != req.To {
+			continue
+		}
+		asked = append(asked, taker{c, gentle, false})
+		if req.Force {
+			forced = append(forced, taker{c, req, false})
+		}
+		plain = append(plain, taker{c, req, true})
+	}
+	return slices.Concat(asked, forced, plain)
+}

@@ -1,0 +1,124 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"holdfast/internal/status"
+	"holdfast/internal/vrrp"
+	"holdfast/internal/web"
+)
+
+const (
+	// preemptInterval is how often a preferred controller looks whether it
+	// should take its VIP back.
+	preemptInterval = 500 * time.Millisecond
+	// preemptDelay is how long it must be well before that: long enough for its
+	// HAProxy to have checked every host.
+	preemptDelay = 5 * time.Second
+	// preemptPause is how long it waits after it was refused, and, so that a
+	// controller that keeps failing does not take the VIP each time, after it
+	// has lost the VIP itself.
+	preemptPause = time.Minute
+	// wordless is how many times in a row the holder's agent may not answer
+	// before the VIP is taken by VRRP alone: then it is no holdfast.
+	wordless = 3
+)
+
+// A preemption is what a preferred controller knows of taking one VIP back.
+type preemption struct {
+	well   time.Time // since when it could
+	next   time.Time // not before this
+	silent int       // times in a row that the holder's agent did not answer
+	held   bool
+	plain  bool // VRRP was told to take it
+}
+
+// watchPreference takes each VIP back, by a planned handover, for which this
+// controller is preferred to the one that holds it, where the spec says so.
+func (a *Agent) watchPreference(ctx context.Context) {
+	known := map[string]*preemption{}
+	ticker := time.NewTicker(preemptInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, o := range a.owners() {
+			v := o.view.Load().vip
+			if !v.VRRP.Preempt {
+				delete(known, v.Name)
+				continue
+			}
+			if known[v.Name] == nil {
+				known[v.Name] = &preemption{}
+			}
+			a.preempt(ctx, o, known[v.Name], time.Now())
+		}
+	}
+}
+
+// preempt takes the VIP of o back if it is time.
+func (a *Agent) preempt(ctx context.Context, o *owner, p *preemption, now time.Time) {
+	name, s := o.view.Load().vip.Name, o.loop.Stats()
+	if p.held && s.State != vrrp.Active {
+		p.next = now.Add(preemptPause)
+	}
+	p.held = s.State == vrrp.Active
+	if p.held && p.plain { // the next one to hold it may be a holdfast
+		p.plain = false
+		a.setPreempt(o, false)
+	}
+	if s.State != vrrp.Backup || !a.preferredTo(s.Holder) || !a.fit() {
+		p.well, p.silent = time.Time{}, 0
+		return
+	}
+	if p.well.IsZero() {
+		p.well = now
+	}
+	if now.Sub(p.well) < preemptDelay || now.Before(p.next) {
+		return
+	}
+	err := a.askPeer(ctx, s.Holder, "handover", web.HandoverRequest{
+		VIP: name, To: a.opt.Controller, Cause: a.opt.Controller + " is back, which is preferred",
+	}, nil)
+	switch {
+	case err == nil:
+		p.silent = 0
+	case unanswered(err):
+		if p.silent++; p.silent == wordless {
+			p.plain = true
+			a.log.Warn("taking the vip back by VRRP alone, which resets open connections", "vip", name, "reason", err)
+			a.setPreempt(o, true)
+		}
+	default:
+		p.next = now.Add(preemptPause)
+		a.log.Info("the vip is not taken back", "vip", name, "from", s.Holder, "reason", err)
+	}
+}
+
+// preferredTo reports whether the spec has this controller before the one called holder.
+func (a *Agent) preferredTo(holder string) bool {
+	s := a.currentSpec()
+	if _, known := s.Controller(holder); !known {
+		return false
+	}
+	return s.Priority(a.opt.Controller) > s.Priority(holder)
+}
+
+// fit reports whether this controller is well enough to be given a VIP unasked.
+func (a *Agent) fit() bool {
+	return a.haproxy.State().State == status.HAProxyRunning && !a.ending.Load()
+}
+
+// setPreempt says whether VRRP takes the VIP of o from a holder with a lower
+// priority, as it must when no word is possible with that: it runs keepalived.
+func (a *Agent) setPreempt(o *owner, preempt bool) {
+	router := o.view.Load().router
+	router.Preempt = preempt
+	if err := o.loop.Configure(router); err != nil {
+		a.log.Error("the vip is not taken back as it should", "vip", router.Name, "error", err)
+	}
+}

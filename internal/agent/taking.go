@@ -1,0 +1,177 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/vip"
+	"holdfast/internal/vrrp"
+)
+
+const (
+	// takeTime is how long a taker that is ready waits for the VIP.
+	takeTime = 10 * time.Second
+	// askInterval is how often a taker asks the giver whether it goes on.
+	askInterval = 2 * time.Second
+	// lostAfter is how many times in a row the giver's host may not answer:
+	// then its connections are lost, and their clients are to find out.
+	lostAfter = 3
+)
+
+// prepare is the command of the giver of a VIP: this controller gets ready to take it.
+func (a *Agent) prepare(ctx context.Context, from string, body json.RawMessage) (any, error) {
+	var req prepareRequest
+	if err := json.Unmarshal(body, &req); err != nil {
+		return nil, fmt.Errorf("the request is not understood: %w", err)
+	}
+	o := a.ownerOf(req.VIP)
+	if o == nil {
+		return nil, fmt.Errorf("there is no vip %s here; are the specs of both the same?", req.VIP)
+	}
+	if err := a.canTake(o, from, req.Force); err != nil {
+		return nil, err
+	}
+	d, err := a.detourTo(a.currentSpec(), o.view.Load().vip, req.Givers)
+	if err == nil {
+		err = d.Install(ctx)
+	}
+	if err != nil {
+		a.log.Warn("no second chance for the connections of the giver", "vip", req.VIP, "from", from, "error", err)
+		return prepareReply{Why: err.Error()}, nil
+	}
+	t := &taking{From: from, Givers: req.Givers, Since: time.Now(), Until: req.Until, detour: d, asked: time.Now()}
+	return prepareReply{}, a.moves.change(func() { a.moves.taking[req.VIP] = t })
+}
+
+// canTake says why this controller cannot take the VIP of o from another; nil if it can.
+func (a *Agent) canTake(o *owner, from string, force bool) error {
+	name, s := o.view.Load().vip.Name, o.loop.Stats()
+	a.moves.mu.Lock()
+	busy, t := a.moves.busy, a.moves.taking[name]
+	a.moves.mu.Unlock()
+	switch {
+	case a.ending.Load():
+		return errors.New("its agent is about to end")
+	case busy != "":
+		return fmt.Errorf("it is handing vip %s over itself", busy)
+	case s.State == vrrp.Active:
+		return fmt.Errorf("it holds vip %s too", name)
+	case s.State != vrrp.Backup:
+		return fmt.Errorf("it cannot hold vip %s: %s", name, s.Reason)
+	case a.drained() && !force:
+		return errors.New("it is drained; holdfast undrain " + a.opt.Controller + " first")
+	case t != nil && t.From != from && !force:
+		return fmt.Errorf("it still sends on what belongs to connections on %s, until %s; with --force they are cut", t.From, t.Until.Format(time.TimeOnly))
+	}
+	return nil
+}
+
+// detourTo gives the rule that sends segments of v on to a giver.
+func (a *Agent) detourTo(s *spec.Spec, v spec.VIP, givers []netip.Addr) (*vip.Detour, error) {
+	self, _ := s.Controller(a.opt.Controller)
+	o := vip.DetourOptions{Name: v.Name, Givers: givers, Interface: s.Interface(v, self), Log: a.log.With("component", "vip")}
+	for _, p := range v.Addresses {
+		o.Addresses = append(o.Addresses, p.Addr())
+	}
+	return vip.NewDetour(o)
+}
+
+// moved is the command of the giver: nothing needs the rule any more.
+func (a *Agent) moved(ctx context.Context, from string, body json.RawMessage) (any, error) {
+	var req moveRequest
+	if err := json.Unmarshal(body, &req); err != nil {
+		return nil, fmt.Errorf("the request is not understood: %w", err)
+	}
+	a.moves.mu.Lock()
+	t := a.moves.taking[req.VIP]
+	a.moves.mu.Unlock()
+	if t != nil && t.From == from {
+		a.endTaking(ctx, req.VIP, t, "")
+	}
+	return struct{}{}, nil
+}
+
+// A givingReply says whether this controller still has connections of a VIP.
+type givingReply struct {
+	Giving bool `json:"giving"`
+}
+
+// stillGiving is the command of the taker of a VIP, who wants to know.
+func (a *Agent) stillGiving(_ context.Context, _ string, body json.RawMessage) (any, error) {
+	var req moveRequest
+	if err := json.Unmarshal(body, &req); err != nil {
+		return nil, fmt.Errorf("the request is not understood: %w", err)
+	}
+	return givingReply{a.moves.involves(req.VIP)}, nil
+}
+
+// watchTaking looks after one VIP that was taken, until the giver has ended its
+// connections. A giver whose agent is dead may have them still, one whose host
+// is lost has not.
+func (a *Agent) watchTaking(ctx context.Context, name string) {
+	a.moves.mu.Lock()
+	t := a.moves.taking[name]
+	a.moves.mu.Unlock()
+	o := a.ownerOf(name)
+	now := time.Now()
+	switch {
+	case t == nil:
+		return
+	case o == nil, now.After(t.Until.Add(askInterval)):
+		a.endTaking(ctx, name, t, "its time is over")
+		return
+	case !o.holds() && now.Sub(t.Since) > takeTime && !a.moves.isGiving(name):
+		a.endTaking(ctx, name, t, "the vip did not come, or has gone on")
+		return
+	case now.Sub(t.asked) < askInterval:
+		return
+	}
+	t.asked = now
+	if n, err := t.detour.Forwarded(ctx); err != nil {
+		a.log.Warn("what is sent on is not counted", "vip", name, "error", err)
+	} else {
+		a.moves.mu.Lock()
+		t.forwarded = n
+		a.moves.mu.Unlock()
+	}
+	a.askGiver(ctx, name, t)
+}
+
+// askGiver asks the giver of a VIP whether it still has connections of it.
+func (a *Agent) askGiver(ctx context.Context, name string, t *taking) {
+	var reply givingReply
+	err := a.askPeer(ctx, t.From, "giving", moveRequest{name}, &reply)
+	switch {
+	case err == nil && !reply.Giving:
+		a.endTaking(ctx, name, t, "")
+	case err == nil || noAgent(err):
+		t.lost = 0
+	default:
+		t.asked = time.Time{} // again at once
+		if t.lost++; t.lost >= lostAfter {
+			a.endTaking(ctx, name, t, "the host of "+t.From+" does not answer")
+		}
+	}
+}
+
+// endTaking removes the rule; why is empty when the giver's connections have ended.
+func (a *Agent) endTaking(ctx context.Context, name string, t *taking, why string) {
+	err := a.moves.change(func() {
+		if a.moves.taking[name] == t {
+			delete(a.moves.taking, name)
+		}
+	})
+	a.logged(errors.Join(err, t.detour.Remove(ctx)))
+	if why != "" {
+		a.journal.add(status.Event{
+			Kind: "handover-ended", Subject: "vip " + name, Cause: why, Took: time.Since(t.Since),
+			Text: fmt.Sprintf("connections of vip %s on %s get no segments from here any more", name, t.From),
+		})
+	}
+}

@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/status"
+	"holdfast/internal/web"
+)
+
+// handoverCommand is "holdfast handover".
+func (a *app) handoverCommand() *cobra.Command {
+	var req web.HandoverRequest
+	cmd := &cobra.Command{
+		Use:   "handover [--to NAME]",
+		Short: "Move a virtual IP to another controller now, as planned work",
+		Long: `handover moves the virtual IP from the controller that holds it to another one, and
+loses no request and no connection: what is open goes on at the one before, which
+asks its clients to come anew with its next answer. A long transfer may take
+agent.handover_limit of the spec, an hour by default; "holdfast status" shows what
+is left.
+
+It can be asked of any controller's agent. Without --to the first one in the order
+of the spec takes it that can. Where that has no agent that answers, as one that
+runs keepalived, the move is done by VRRP alone, and open connections are reset.`,
+		Example: `  holdfast handover
+  holdfast handover --to cloudcontrol1004`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.handover(cmd.Context(), req) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&req.To, "to", "", "the controller that is to have it")
+	flags.StringVar(&req.VIP, "vip", "", "only this virtual IP of several")
+	flags.BoolVar(&req.Force, "force", false, "also when it cuts what an earlier handover left open, or to a drained controller")
+	return a.withRunDir(cmd)
+}
+
+func (a *app) handover(ctx context.Context, req web.HandoverRequest) error {
+	req.Cause = "asked for by hand"
+	result, err := a.control().Handover(ctx, req)
+	if err != nil {
+		return err
+	}
+	if a.asJSON() {
+		return a.printJSON(result)
+	}
+	for _, h := range result.Handovers {
+		line := h.String()
+		if h.Took > 0 {
+			line += " (" + status.Brief(h.Took) + ")"
+		}
+		if err := a.print(line + "\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,240 @@
+package lab_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/internal/lab/load"
+	"holdfast/internal/status"
+)
+
+// plannedLoad is a load that no planned work may cost anything: keep-alive and
+// new connections, and downloads that take longer than the work.
+func plannedLoad(d time.Duration) []string {
+	return []string{
+		"--rate", "200", "--connections", "keep-alive", "--new-rate", "50",
+		"--downloads", "5", "--download-time", (d - time.Second).String(), "--duration", d.String(),
+	}
+}
+
+// during runs the load, and work while it goes on, and fails the test for each
+// request that failed.
+func (c *cloud) during(args []string, work func()) {
+	c.Helper()
+	type outcome struct {
+		records []load.Record
+		err     error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		records, err := c.tryLoad(args...)
+		done <- outcome{records, err}
+	}()
+	time.Sleep(time.Second) // of load before the work
+	work()
+	o := <-done
+	if o.err != nil {
+		c.Fatal(o.err)
+	}
+	failed := 0
+	for _, r := range o.records {
+		if r.Failure != "" {
+			failed++
+			if failed <= 5 {
+				c.Errorf("a request failed: %s %s on %s: %s", r.Failure, r.Method, r.Target, r.Error)
+			}
+		}
+	}
+	if failed > 0 || len(o.records) == 0 {
+		c.Errorf("%d of %d requests failed", failed, len(o.records))
+	}
+}
+
+// handOver has the VIP handed over to a controller, asked of any of them.
+func (c *cloud) handOver(asked, to string) {
+	c.Helper()
+	out, code := c.run(asked, "holdfast", "handover", "--to", to)
+	if code != 0 || !strings.Contains(out, "open connection") || strings.Contains(out, "reset") {
+		c.Errorf("handover to %s: exit code %d: %s", to, code, out)
+	}
+	if holder := c.holder(); holder != to {
+		c.Errorf("%s has the VIP, want %s", holder, to)
+	}
+}
+
+// settled says what is left of handovers: nothing must be.
+func (c *cloud) settled() error {
+	out, code := c.run("holder", "holdfast", "status", "-o", "json")
+	var cloud status.Cloud
+	if err := json.Unmarshal([]byte(out), &cloud); err != nil {
+		return fmt.Errorf("status: exit code %d, %w", code, err)
+	}
+	for _, controller := range cloud.Controllers {
+		if controller.Snapshot == nil {
+			return errors.New(controller.Name + " does not answer")
+		}
+		for _, v := range controller.Snapshot.VIPs {
+			if v.Giving != nil || v.Taking != nil {
+				return fmt.Errorf("%s gives %+v, takes %+v", controller.Name, v.Giving, v.Taking)
+			}
+		}
+	}
+	return c.clean()
+}
+
+// clean says what a handover has left in the kernel of a controller.
+func (c *cloud) clean() error {
+	for _, name := range c.others("") {
+		rules, code := c.run(name, "nft", "list", "tables")
+		if code != 0 || strings.Contains(rules, "holdfast") {
+			return fmt.Errorf("%s has the rules %q", name, rules)
+		}
+		addresses, _ := c.run(name, "ip", "-o", "address", "show", "dev", "lo")
+		for _, line := range strings.Split(strings.TrimSpace(addresses), "\n") {
+			if !strings.Contains(line, "127.0.0.1/8") && !strings.Contains(line, " ::1/128") {
+				return fmt.Errorf("%s has on lo: %s", name, line)
+			}
+		}
+	}
+	return nil
+}
+
+// TestHandover moves the VIP round all controllers and back, under load.
+func TestHandover(t *testing.T) {
+	c := sharedCloud(t)
+	names := c.others("")
+	c.during(plannedLoad(8*time.Second), func() {
+		first := c.holder()
+		i := slices.Index(names, first)
+		for _, step := range []int{1, 2, 1, 0, 1, 0} { // forth, on, and back the way it came
+			time.Sleep(500 * time.Millisecond)
+			c.handOver(names[(i+2)%len(names)], names[(i+step)%len(names)])
+		}
+	})
+	c.await("nothing to be left of the handovers", c.settled)
+}
+
+// TestAgentRestart ends the holder's agent as systemctl restart does, one
+// controller after the other, under load.
+func TestAgentRestart(t *testing.T) {
+	c := sharedCloud(t)
+	c.during(plannedLoad(10*time.Second), func() {
+		for range 3 {
+			holder := c.holder()
+			c.endAgent(holder)
+			if now := c.holder(); now == holder {
+				t.Errorf("%s has the VIP still", holder)
+			}
+			c.await("a whole lab", c.whole)
+		}
+	})
+	c.await("nothing to be left of the handovers", c.settled)
+}
+
+// endAgent sends SIGTERM to the agent of a node, and waits until another one runs.
+func (c *cloud) endAgent(node string) {
+	c.Helper()
+	pid := c.agentPID(node)
+	if out, code := c.run(node, "kill", "-TERM", fmt.Sprint(pid)); code != 0 {
+		c.Fatalf("kill: %s", out)
+	}
+	c.await("another agent on "+node, func() error {
+		if now := c.agentPID(node); now == pid || now == 0 {
+			return fmt.Errorf("its pid is %d", now)
+		}
+		return nil
+	})
+}
+
+// agentPID gives the process of the node's agent, 0 when it does not answer.
+func (c *cloud) agentPID(node string) int {
+	c.Helper()
+	out, _ := c.run(node, "holdfast", "status", "-o", "json")
+	var cloud status.Cloud
+	if json.Unmarshal([]byte(out), &cloud) != nil {
+		return 0
+	}
+	for _, controller := range cloud.Controllers {
+		if controller.Name == node && controller.Snapshot != nil {
+			return controller.Snapshot.PID
+		}
+	}
+	return 0
+}
+
+// TestHandoverInterrupted kills an agent in the middle of a handover, at each
+// side, a bit later each time: what is left is one holder, and nothing else.
+func TestHandoverInterrupted(t *testing.T) {
+	c := sharedCloud(t)
+	for i := range 8 {
+		holder := c.holder()
+		to := c.others(holder)[i/2%2]
+		victim := []string{holder, to}[i%2]
+		pid := c.agentPID(victim)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			c.run(holder, "holdfast", "handover", "--to", to) // it may fail
+		}()
+		time.Sleep(time.Duration(i) * 4 * time.Millisecond)
+		c.run(victim, "kill", "-KILL", fmt.Sprint(pid))
+		<-done
+		c.await("a whole lab after the agent of "+victim+" was killed", c.whole)
+		c.await("answers", c.allAnswer)
+		c.await("nothing to be left of the handover", c.settled)
+	}
+}
+
+// TestHandoverRefused asks for what cannot be.
+func TestHandoverRefused(t *testing.T) {
+	c := sharedCloud(t)
+	holder := c.holder()
+	other := c.others(holder)[0]
+	for _, tt := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"--to nobody", 1, `no controller is called "nobody"; name one of `},
+		{"--vip none", 1, `no vip is called "none"`},
+		{"--to " + holder, 0, "is held by " + holder + " already"},
+	} {
+		out, code := c.run(other, append([]string{"holdfast", "handover"}, strings.Fields(tt.args)...)...)
+		if code != tt.code || !strings.Contains(out, tt.want) {
+			t.Errorf("handover %s: exit code %d, %s; want %d, %q", tt.args, code, out, tt.code, tt.want)
+		}
+	}
+	c.fault("haproxy-hang", other)
+	c.await(other+" to be unfit", func() error {
+		out, code := c.run(holder, "holdfast", "handover", "--to", other)
+		if code != 1 || !strings.Contains(out, "it cannot hold vip") {
+			return fmt.Errorf("exit code %d: %s", code, out)
+		}
+		return nil
+	})
+	if now := c.holder(); now != holder {
+		t.Errorf("%s has the VIP, want %s", now, holder)
+	}
+}
+
+// TestPreferredReturns has the preferred controller lost, and take the VIP
+// back by a planned handover when it has returned.
+func TestPreferredReturns(t *testing.T) {
+	c := newCloud(t, "preempt", strings.Replace(smallSpec, "router_id: 51", "router_id: 51, preempt: true", 1))
+	first := c.others("")[0]
+	c.awaitHolder(first)
+	c.fault("power-off", first)
+	c.awaitHolder(c.others(first)...)
+	c.fault("back", first)
+	c.during(plannedLoad(14*time.Second), func() { c.awaitHolder(first) })
+	out, _ := c.run(first, "holdfast", "events")
+	if !strings.Contains(out, "which is preferred") && !strings.Contains(out, "handed") {
+		t.Errorf("the events of %s say nothing of a handover:\n%s", first, out)
+	}
+	c.await("nothing to be left of the handover", c.settled)
+}
