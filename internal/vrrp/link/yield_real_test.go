@@ -153,10 +153,10 @@ func transitions(loops []*running) (sum uint64) {
 	return sum
 }
 
-// TestYieldInVain hands over to a machine that is cut off, and to one that is
-// heard by nobody: the giver has the address all the time, alone in the end.
+// TestYieldInVain hands over to a controller whose HAProxy died: the giver has
+// the address all the time. When HAProxy is back, it works.
 func TestYieldInVain(t *testing.T) {
-	eachMode(t, modes, func(t *testing.T, m mode) {
+	eachMode(t, []mode{modes[0], modes[3]}, func(t *testing.T, m mode) {
 		lan := newLAN(t)
 		one, two, three := lan.plug(), lan.plug(), lan.plug()
 		a := one.loop(m.options(one, one, two, three))
