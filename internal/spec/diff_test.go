@@ -1,0 +1,162 @@
+package spec_test
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/internal/spec"
+)
+
+const diffBase = `cloud: one
+vips:
+  - {name: api, addresses: [10.64.20.10/24], hostname: api.example.org, interface: eno1, vrrp: {router_id: 51}}
+controllers:
+  - {name: ctl1, address: 10.64.20.13}
+  - {name: ctl2, address: 10.64.20.14}
+services:
+  keystone: {}
+  glance: {}
+  designate:
+    hosts: [{name: ns1, address: 10.64.20.23}, {name: ns2, address: 10.64.20.24}]
+`
+
+func diffLine(c spec.Change) string {
+	return fmt.Sprintf("%s %s|%s|%s|%s", c.Kind, c.Subject, c.Key, c.Old, c.New)
+}
+
+func TestDiff(t *testing.T) {
+	for _, tt := range []struct {
+		name, old, new string
+		want           []string
+	}{
+		{"nothing", "", "", nil},
+		{"the writing only", "glance: {}", "# a comment\n  glance: {port: 9292, affinity: source}", nil},
+		{"the top", "cloud: one", "cloud: two\nagent: {handover_limit: 2h}", []string{"changed spec|cloud|one|two", "changed spec|agent.handover_limit|1h|2h"}},
+		{"a timeout and a check", "glance: {}", "glance: {timeout: {server: 90s}, check: {expect: \"200,300-308\"}}", []string{
+			"changed service glance|check|GET /healthcheck: 200|GET /healthcheck: 200,300-308", "changed service glance|timeout.server|6h|1m30s"}},
+		{"a service comes", "glance: {}", "glance: {}\n  nova: {}", []string{"added service nova|||port 8774, type compute, compute_legacy, computev21, check GET /: 200,300, affinity source"}},
+		{"a service goes", "  glance: {}\n", "", []string{"removed service glance||port 9292, type image, check GET /healthcheck: 200, affinity source|"}},
+		{"a weight", "address: 10.64.20.24}", "address: 10.64.20.24, weight: 32}", []string{"changed host ns2 of service designate|weight|16|32"}},
+		{"a host goes, another comes", "name: ns2, address: 10.64.20.24", "name: ns3, address: 10.64.20.25", []string{
+			"added host ns3 of service designate|||address 10.64.20.25, weight 16", "removed host ns2 of service designate||address 10.64.20.24, weight 16|"}},
+		{"a controller comes", "services:", "  - {name: ctl3, address: 10.64.20.15}\nservices:", []string{"added controller ctl3|||address 10.64.20.15"}},
+		{"hosts of its own", "glance: {}", "glance: {hosts: [{name: ctl1, address: 10.64.20.13}, {name: g, address: 10.64.20.30}]}", []string{
+			"added host g of service glance|||address 10.64.20.30, weight 16", "removed host ctl2 of service glance||address 10.64.20.14, weight 16|"}},
+		{"the order of preference", "  - {name: ctl1, address: 10.64.20.13}\n  - {name: ctl2, address: 10.64.20.14}\n",
+			"  - {name: ctl2, address: 10.64.20.14}\n  - {name: ctl1, address: 10.64.20.13}\n", []string{"changed controllers|order|ctl1, ctl2|ctl2, ctl1"}},
+		{"the vip", "router_id: 51", "router_id: 52, interval: 20ms", []string{"changed vip api|vrrp.router_id|51|52", "changed vip api|vrrp.interval|100ms|20ms"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []string
+			for _, c := range spec.Diff(mustParse(t, diffBase), mustParse(t, strings.Replace(diffBase, tt.old, tt.new, 1))) {
+				got = append(got, diffLine(c))
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+		})
+	}
+}
+
+// Every value that a spec has makes a difference when it changes.
+func TestDiffSeesEveryValue(t *testing.T) {
+	whole := func() *spec.Spec {
+		s := mustParse(t, read(t, "testdata/design.yaml"))
+		s.VIPs[0].TLS = &spec.TLS{Certificate: "/a"}
+		return s
+	}
+	n := 0
+	leaves(reflect.ValueOf(whole()).Elem(), "", func(path string, _ reflect.Value) {
+		if path == ".Digest" || strings.HasSuffix(path, ".Type") { // Type is the first of Types
+			return
+		}
+		next := whole()
+		leaves(reflect.ValueOf(next).Elem(), "", func(p string, v reflect.Value) {
+			if p == path {
+				alter(t, v)
+				n++
+			}
+		})
+		if len(spec.Diff(whole(), next)) == 0 {
+			t.Errorf("%s was changed, and Diff does not see it", path)
+		}
+	})
+	if n < 100 {
+		t.Errorf("only %d values were looked at", n)
+	}
+}
+
+// leaves calls f for each value in v that is no struct, pointer or list.
+func leaves(v reflect.Value, path string, f func(string, reflect.Value)) {
+	switch {
+	case v.Type() == reflect.TypeFor[netip.Addr](), v.Type() == reflect.TypeFor[netip.Prefix]():
+		f(path, v)
+	case v.Kind() == reflect.Pointer:
+		if !v.IsNil() {
+			leaves(v.Elem(), path, f)
+		}
+	case v.Kind() == reflect.Slice:
+		for i := range v.Len() {
+			leaves(v.Index(i), fmt.Sprintf("%s[%d]", path, i), f)
+		}
+	case v.Kind() == reflect.Struct:
+		for field, value := range v.Fields() {
+			leaves(value, path+"."+field.Name, f)
+		}
+	default:
+		f(path, v)
+	}
+}
+
+func alter(t *testing.T, v reflect.Value) {
+	t.Helper()
+	switch x := v.Addr().Interface().(type) {
+	case *netip.Addr:
+		*x = netip.MustParseAddr("192.0.2.99")
+	case *netip.Prefix:
+		*x = netip.MustParsePrefix("192.0.2.99/24")
+	case *time.Duration:
+		*x += time.Second
+	case *int:
+		if *x++; *x == 8 { // the layer of a check
+			*x = 4
+		}
+	case *bool:
+		*x = !*x
+	default:
+		if v.Kind() != reflect.String {
+			t.Fatalf("a spec has a %s: say how to change it", v.Type())
+		}
+		v.SetString(v.String() + "x")
+	}
+}
+
+func TestRetakes(t *testing.T) {
+	for _, tt := range []struct {
+		name, old, new, want string
+	}{
+		{"an interval", "router_id: 51", "router_id: 51, interval: 20ms, preempt: true", "[]"},
+		{"a hostname", "api.example.org", "other.example.org", "[]"},
+		{"a service", "glance: {}", "nova: {}", "[]"},
+		{"the order", "  - {name: ctl1, address: 10.64.20.13}\n  - {name: ctl2, address: 10.64.20.14}\n", "  - {name: ctl2, address: 10.64.20.14}\n  - {name: ctl1, address: 10.64.20.13}\n", "[]"},
+		{"the router id", "router_id: 51", "router_id: 52", "[{api [ctl1 ctl2] false [its router id]}]"},
+		{"an address and the device", "10.64.20.10/24]", "10.64.20.11/24], device: macvlan", "[{api [ctl1 ctl2] false [its addresses its device]}]"},
+		{"multicast", "router_id: 51", "router_id: 51, peers: multicast", "[{api [ctl1 ctl2] false [its peers (unicast or multicast)]}]"},
+		{"the interface of one", "address: 10.64.20.14}", "address: 10.64.20.14, interface: eno2}", "[{api [ctl2] false [its interface]}]"},
+		{"the interface of one, as it is", "address: 10.64.20.14}", "address: 10.64.20.14, interface: eno1}", "[]"},
+		{"the address of one", "address: 10.64.20.14}", "address: 10.64.20.15}", "[{api [ctl2] false [the controller's own address]}]"},
+		{"another name", "name: api", "name: apis", "[{api [ctl1 ctl2] true []}]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := fmt.Sprint(spec.Retakes(mustParse(t, diffBase), mustParse(t, strings.Replace(diffBase, tt.old, tt.new, 1))))
+			if got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
