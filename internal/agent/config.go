@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/web"
 )
 
 // maxSpec is the largest spec file that is read, in bytes.
@@ -103,6 +105,14 @@ func asFindings(file string, err error) []status.Finding {
 		Text:     err.Error(),
 		Remedy:   "mend it and reload; the configuration before it stays in force",
 	}}
+}
+
+// InForce gives the spec in force. While none is, as before the first one could
+// be, it is the one to come.
+func (a *Agent) InForce(context.Context) (web.InForce, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return web.InForce{Controller: a.opt.Controller, Digest: a.config.Digest, Loaded: a.config.Loaded, Text: string(a.text)}, nil
 }
 
 // lastGood is where the last spec that was put in force is kept.

@@ -7,6 +7,7 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.importCommand(),
 		a.validateCommand(),
+		a.diffCommand(),
 		a.endpointsCommand(),
 		a.dnsCommand(),
 		a.renderCommand(),

@@ -53,7 +53,10 @@ func Diff(old, next *Spec) []Change {
 	parts(d, "service ", old.Services, next.Services, func(s Service) string { return s.Name }, serviceValues)
 	for _, s := range next.Services {
 		before, both := was[s.Name]
-		if both && !(onControllers(old, before) && onControllers(next, s)) {
+		switch {
+		case !both && !onControllers(next, s):
+			d.runsOn(s)
+		case both && !(onControllers(old, before) && onControllers(next, s)):
 			d.hosts(before, s)
 		}
 	}
@@ -94,6 +97,15 @@ func (d *differ) order(subject string, old, next []string) {
 	was, is := common(old, next), common(next, old)
 	if !slices.Equal(was, is) {
 		d.add(Change{Kind: Changed, Subject: subject, Key: "order", Old: strings.Join(was, ", "), New: strings.Join(is, ", ")})
+	}
+}
+
+// runsOn adds to the change that brings service s where it runs.
+func (d *differ) runsOn(s Service) {
+	for i, c := range d.changes {
+		if c.Kind == Added && c.Subject == "service "+s.Name {
+			d.changes[i].New += ", on " + strings.Join(names(s.Hosts, func(h Host) string { return h.Name }), ", ")
+		}
 	}
 }
 

@@ -40,6 +40,8 @@ func TestDiff(t *testing.T) {
 		{"a timeout and a check", "glance: {}", "glance: {timeout: {server: 90s}, check: {expect: \"200,300-308\"}}", []string{
 			"changed service glance|check|GET /healthcheck: 200|GET /healthcheck: 200,300-308", "changed service glance|timeout.server|6h|1m30s"}},
 		{"a service comes", "glance: {}", "glance: {}\n  nova: {}", []string{"added service nova|||port 8774, type compute, compute_legacy, computev21, check GET /: 200,300, affinity source"}},
+		{"a service comes with hosts", "glance: {}", "glance: {}\n  etcd: {hosts: [{name: a, address: 10.64.20.30}, {name: b, address: 10.64.20.31}]}", []string{
+			"added service etcd|||port 2379, check GET /health: 200, affinity source, mode tcp, on a, b"}},
 		{"a service goes", "  glance: {}\n", "", []string{"removed service glance||port 9292, type image, check GET /healthcheck: 200, affinity source|"}},
 		{"a weight", "address: 10.64.20.24}", "address: 10.64.20.24, weight: 32}", []string{"changed host ns2 of service designate|weight|16|32"}},
 		{"a host goes, another comes", "name: ns2, address: 10.64.20.24", "name: ns3, address: 10.64.20.25", []string{

@@ -82,6 +82,21 @@ func TestControlAnswers(t *testing.T) {
 	}
 }
 
+func TestControlTellsTheSpecInForce(t *testing.T) {
+	s := NewControlServer(&fakeControls{}, discard())
+	want := InForce{Controller: "ctl1", Digest: "0123456789ab", Loaded: time.Date(2026, 11, 22, 1, 2, 3, 0, time.UTC), Text: "cloud: <b>\n"}
+	var failure error
+	HandleGet(s, "/spec", func(context.Context) (InForce, error) { return want, failure })
+	c := startControl(t, s)
+	if got, err := c.InForce(t.Context()); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	failure = errors.New("no")
+	if _, err := c.InForce(t.Context()); err == nil || err.Error() != "no" {
+		t.Errorf("got %v, want what the agent says", err)
+	}
+}
+
 // brokenFile is an error that knows what is wrong with a file.
 type brokenFile struct{ findings []status.Finding }
 

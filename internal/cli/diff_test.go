@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"holdfast/internal/status"
+	"holdfast/internal/web"
+)
+
+const diffSpec = `vips:
+  - {name: api, addresses: [10.0.0.10/24], hostname: api.example.org, interface: eno1, vrrp: {router_id: 51}}
+controllers:
+  - {name: ctl1, address: 10.0.0.1}
+  - {name: ctl2, address: 10.0.0.2}
+services:
+  keystone: {}
+`
+
+// noControls is an agent that is asked for its spec only.
+type noControls struct{}
+
+func (noControls) Snapshot() status.Snapshot             { return status.Snapshot{} }
+func (noControls) Cloud(context.Context) status.Cloud    { return status.Cloud{} }
+func (noControls) Events(int) []status.Event             { return nil }
+func (noControls) Follow() (<-chan status.Event, func()) { return nil, func() {} }
+func (noControls) Reload(context.Context) (web.ReloadResult, error) {
+	return web.ReloadResult{}, nil
+}
+
+// agentWith answers on the control socket in the directory that it gives, with
+// text in force.
+func agentWith(t *testing.T, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	listener, err := web.ListenControl(filepath.Join(dir, "agent.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := web.NewControlServer(noControls{}, slog.New(slog.DiscardHandler))
+	web.HandleGet(s, "/spec", func(context.Context) (web.InForce, error) {
+		return web.InForce{Controller: "ctl1", Text: text}, nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, listener) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func runDiff(t *testing.T, runDir, text string) (out, said string, code int) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "new.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	code = Main(t.Context(), []string{"diff", file, "--run-dir", runDir, "--state-dir", t.TempDir()}, Stdio{Out: &stdout, Err: &stderr})
+	return stdout.String(), stderr.String(), code
+}
+
+func TestDiffAsksTheAgent(t *testing.T) {
+	dir := agentWith(t, diffSpec)
+	out, said, code := runDiff(t, dir, strings.Replace(diffSpec, "keystone: {}", "keystone: {}\n  glance: {}", 1))
+	if code != 0 || said != "" {
+		t.Errorf("exit code %d, %q on stderr", code, said)
+	}
+	for _, want := range []string{"beside the spec in force on ctl1 (", "\n+  service glance  port 9292, type image, ", "\nHAProxy: reloaded, without losing a connection"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("printed %q, want %q in it", out, want)
+		}
+	}
+}
+
+func TestDiffOfWhatCannotBeRead(t *testing.T) {
+	dir := agentWith(t, "cloud: [")
+	if _, said, code := runDiff(t, dir, diffSpec); code != exitFailed || !strings.Contains(said, "cannot read the spec in force") {
+		t.Errorf("exit code %d, %q on stderr", code, said)
+	}
+}
+
+func TestDiffIsInTheContract(t *testing.T) {
+	data, err := os.ReadFile("../../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(data), "\n## Diff\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var check func(reflect.Type)
+	check = func(of reflect.Type) {
+		for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+			of = of.Elem()
+		}
+		if of.Kind() != reflect.Struct || of == reflect.TypeFor[status.Finding]() {
+			return
+		}
+		for f := range of.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if name == "" {
+				continue
+			}
+			if !regexp.MustCompile("`" + name + "`").MatchString(section) {
+				t.Errorf("docs/json.md does not name the field %s of a diff", name)
+			}
+			check(f.Type)
+		}
+	}
+	check(reflect.TypeFor[diffAnswer]())
+}
