@@ -52,9 +52,13 @@ func (a *Agent) giveTo(ctx context.Context, o *owner, to spec.Controller, req we
 	}
 	h.Kept = h.Why == ""
 	begun := time.Now()
-	if err := o.loop.Yield(ctx, to.Address, link.YieldOptions{Keep: h.Kept}); err != nil {
-		a.takeBack(ctx, v.Name, to.Name, g, plain)
+	err := o.loop.Yield(ctx, to.Address, link.YieldOptions{Keep: h.Kept})
+	if err != nil && (o.holds() || o.loop.Stats().Holder != to.Name) {
+		a.takeBack(ctx, o, to.Name, g, plain)
 		return h, err
+	}
+	if err != nil { // it is gone all the same, and its connections go on
+		a.log.Warn("the handover did not go as it should", "vip", v.Name, "to", to.Name, "error", err)
 	}
 	h.Took = time.Since(begun)
 	a.moves.mu.Lock()
@@ -130,12 +134,16 @@ func (a *Agent) copyOf(s *spec.Spec, v spec.VIP) (*vip.Copy, error) {
 }
 
 // takeBack undoes the preparations of a handover that did not come about.
-func (a *Agent) takeBack(ctx context.Context, name, to string, g *giving, plain bool) {
+func (a *Agent) takeBack(ctx context.Context, o *owner, to string, g *giving, plain bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adoptTime)
 	defer cancel()
+	name := o.view.Load().vip.Name
 	if g.copy != nil {
 		a.logged(a.moves.change(func() { delete(a.moves.giving, name) }))
 		a.logged(g.copy.Drop(ctx))
+		if !o.holds() { // it was lost in the middle of it, and its connections are
+			a.logged(o.address.Release(ctx))
+		}
 	}
 	if !plain {
 		a.tellDone(ctx, to, name)

@@ -79,7 +79,7 @@ func (a *Agent) finish(ctx context.Context) {
 	given, _ := a.moves.names()
 	for _, name := range given {
 		g, _ := a.moves.status(name)
-		if g == nil {
+		if g == nil || g.Connections == 0 {
 			continue
 		}
 		a.log.Info(fmt.Sprintf("%d connections of vip %s go on without the agent, until %s at the latest", g.Connections, name, g.Until.Format(time.TimeOnly)))

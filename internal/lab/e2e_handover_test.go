@@ -111,9 +111,9 @@ func TestHandover(t *testing.T) {
 	c.during(plannedLoad(8*time.Second), func() {
 		first := c.holder()
 		i := slices.Index(names, first)
-		for _, step := range []int{1, 2, 1, 0, 1, 0} { // forth, on, and back the way it came
+		for step := range 2 * len(names) {
 			time.Sleep(500 * time.Millisecond)
-			c.handOver(names[(i+2)%len(names)], names[(i+step)%len(names)])
+			c.handOver(names[i], names[(i+step+1)%len(names)])
 		}
 	})
 	c.await("nothing to be left of the handovers", c.settled)
@@ -152,19 +152,22 @@ func (c *cloud) endAgent(node string) {
 }
 
 // agentPID gives the process of the node's agent, 0 when it does not answer.
-func (c *cloud) agentPID(node string) int {
+func (c *cloud) agentPID(node string) int { return c.snapshot(node).PID }
+
+// snapshot gives what the node's agent says of itself, nothing when it does not answer.
+func (c *cloud) snapshot(node string) status.Snapshot {
 	c.Helper()
 	out, _ := c.run(node, "holdfast", "status", "-o", "json")
 	var cloud status.Cloud
 	if json.Unmarshal([]byte(out), &cloud) != nil {
-		return 0
+		return status.Snapshot{}
 	}
 	for _, controller := range cloud.Controllers {
 		if controller.Name == node && controller.Snapshot != nil {
-			return controller.Snapshot.PID
+			return *controller.Snapshot
 		}
 	}
-	return 0
+	return status.Snapshot{}
 }
 
 // TestHandoverInterrupted kills an agent in the middle of a handover, at each
@@ -211,30 +214,49 @@ func TestHandoverRefused(t *testing.T) {
 	}
 	c.fault("haproxy-hang", other)
 	c.await(other+" to be unfit", func() error {
-		out, code := c.run(holder, "holdfast", "handover", "--to", other)
-		if code != 1 || !strings.Contains(out, "it cannot hold vip") {
-			return fmt.Errorf("exit code %d: %s", code, out)
+		if s := c.snapshot(other); s.HAProxy.State != status.HAProxyHung {
+			return fmt.Errorf("HAProxy is %s", s.HAProxy.State)
 		}
 		return nil
 	})
+	out, code := c.run(holder, "holdfast", "handover", "--to", other)
+	if code != 1 || !strings.Contains(out, "it cannot hold vip") {
+		t.Errorf("handover to one with a HAProxy that hangs: exit code %d: %s", code, out)
+	}
 	if now := c.holder(); now != holder {
 		t.Errorf("%s has the VIP, want %s", now, holder)
 	}
 }
 
+// preferring is a spec whose first controller takes the VIP back.
+const preferring = `
+cloud: preferring
+vips:
+  - name: api
+    addresses: [10.64.20.10/24]
+    hostname: api.example.org
+    interface: eno1
+    vrrp: {router_id: 7, interval: 20ms, preempt: true}
+controllers:
+  - {name: ctl1, address: 10.64.20.13}
+  - {name: ctl2, address: 10.64.20.14}
+services:
+  keystone: {}
+`
+
 // TestPreferredReturns has the preferred controller lost, and take the VIP
 // back by a planned handover when it has returned.
 func TestPreferredReturns(t *testing.T) {
-	c := newCloud(t, "preempt", strings.Replace(smallSpec, "router_id: 51", "router_id: 51, preempt: true", 1))
+	c := newCloud(t, "preempt", preferring)
 	first := c.others("")[0]
 	c.awaitHolder(first)
 	c.fault("power-off", first)
 	c.awaitHolder(c.others(first)...)
 	c.fault("back", first)
 	c.during(plannedLoad(14*time.Second), func() { c.awaitHolder(first) })
-	out, _ := c.run(first, "holdfast", "events")
-	if !strings.Contains(out, "which is preferred") && !strings.Contains(out, "handed") {
-		t.Errorf("the events of %s say nothing of a handover:\n%s", first, out)
+	out, _ := c.run("ctl2", "holdfast", "events")
+	if !strings.Contains(out, "vip api was handed over from ctl2 to ctl1") || !strings.Contains(out, "is back, which is preferred") {
+		t.Errorf("the events of ctl2 say nothing of a handover:\n%s", out)
 	}
 	c.await("nothing to be left of the handover", c.settled)
 }
