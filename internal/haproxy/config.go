@@ -49,21 +49,6 @@ func H2Addresses(cfg []byte) map[netip.Addr]bool {
 // addresses to close: it has where there is an http frontend.
 func HasClosingList(cfg []byte) bool { return bytes.Contains(cfg, []byte("/"+ClosingList)) }
 
-// ServerAddresses gives the address:port of each server of cfg, made by
-// Render, by "backend/server".
-func ServerAddresses(cfg []byte) map[string]netip.AddrPort {
-	servers := make(map[string]netip.AddrPort)
-	forLines(cfg, func(_ int, section []string, words []string) {
-		if len(words) < 3 || words[0] != "server" || len(section) < 2 {
-			return
-		}
-		if at, err := netip.ParseAddrPort(words[2]); err == nil {
-			servers[section[1]+"/"+words[1]] = at
-		}
-	})
-	return servers
-}
-
 // forLines calls f for each line of cfg that is in a section: with its number,
 // the words of the section's own line, and its words. Quoting is not looked at.
 func forLines(cfg []byte, f func(n int, section, words []string)) {

@@ -23,10 +23,13 @@ const (
 // nofile open files (RLIMIT_NOFILE) with the listeners and checks of s: each
 // connection needs two descriptors, one to the client and one to the host.
 // HAProxy raises the soft limit by itself, and refuses to start when the hard
-// one is too low for its maxconn.
+// one is too low for its maxconn. It is a round number, so that a host can come
+// without another one, which would take a reload.
 func MaxConn(s *spec.Spec, nofile uint64) int {
+	const step = 50
 	files := int(min(nofile, 4*maxMaxConn))
-	return min(max((files-reservedFiles-listeners(s)-checks(s))/2, minMaxConn), maxMaxConn)
+	fit := (files - reservedFiles - listeners(s) - checks(s)) / 2
+	return min(max(fit/step*step, minMaxConn), maxMaxConn)
 }
 
 // listeners counts the bind lines of s.

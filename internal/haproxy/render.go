@@ -240,8 +240,8 @@ func (w *writer) checkTiming(s *spec.Spec, mode spec.Mode) {
 		w.line("default-server on-marked-down shutdown-sessions")
 	}
 	w.comment("16 gives each host 256 points on the ring of the consistent hash: shares even to some",
-		"per cent. The same for all, so that only ids and health decide.")
-	w.line("default-server weight 16")
+		"per cent. The same for all that have no weight in the spec, so that only ids and health decide.")
+	w.line("default-server weight", itoa(spec.DefaultWeight))
 }
 
 // checkInterval gives the time between two checks of a host by one HAProxy.
@@ -255,13 +255,15 @@ func agentCheckInterval(s *spec.Spec) time.Duration {
 	return min(max(byServers(s), agentInterval), maxCheckInterval)
 }
 
-// byServers gives an interval that keeps the number of checks in bounds.
+// byServers gives an interval that keeps the number of checks in bounds: the
+// same for some hosts more or less, so that one can come without a reload.
 func byServers(s *spec.Spec) time.Duration {
+	const step = 25
 	n := 0
 	for _, svc := range s.Services {
 		n += len(svc.Hosts)
 	}
-	return time.Duration(n) * intervalPerServer
+	return time.Duration((n+step-1)/step*step) * intervalPerServer
 }
 
 func hasMode(s *spec.Spec, mode spec.Mode) bool {

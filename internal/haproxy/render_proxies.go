@@ -127,7 +127,8 @@ func (w *writer) backendBanner(mode spec.Mode) {
 	w.WriteString("# it uses idle connections to hosts again, since a request that meets one's end is retried. The\n")
 	w.WriteString("# second, \"...:once\", is for all else: each request has a new connection, which no idle host can\n")
 	w.WriteString("# be about to close, and is retried only when that failed before the request was sent. Its servers\n")
-	w.WriteString("# are up, down or drained as those of the first are, and not checked again.\n")
+	w.WriteString("# are up, down or drained as those of the first are, and not checked again; but for a host that\n")
+	w.WriteString("# was added without a reload, which no other can follow: it is checked here, too, until the next one.\n")
 }
 
 func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
@@ -165,6 +166,7 @@ func (w *writer) onceBackend(s *spec.Spec, svc spec.Service, ids map[string]int,
 	w.balance(s, svc)
 	w.line("option http-server-close")
 	w.line("http-reuse never")
+	w.check(s, svc) // for a host that is added without a reload
 	w.backendRules(svc)
 	w.backendTimeouts(svc.Timeout)
 	for _, h := range svc.Hosts {
@@ -313,6 +315,9 @@ func agentCheck(s *spec.Spec, svc spec.Service, h spec.Host) string {
 func (w *writer) server(svc spec.Service, h spec.Host, id int, l Local, more string) {
 	words := []string{
 		"server", ServerName(h), netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(id),
+	}
+	if h.Weight != 0 && h.Weight != spec.DefaultWeight {
+		words = append(words, "weight", itoa(h.Weight))
 	}
 	if modeOf(svc) == spec.HTTP && svc.Affinity == spec.AffinityCookie {
 		words = append(words, "cookie", cookieValue(svc, h))
