@@ -26,11 +26,17 @@ func (a *app) labBenchCommand() *cobra.Command {
 	var f benchFlags
 	cmd := &cobra.Command{
 		Use:   "bench [--runs N] [--faults FAULT,...] [--only SYSTEM,...] | --chaos DURATION",
-		Short: "Measure what each fault costs clients, beside HAProxy with keepalived",
+		Short: "Measure what each fault and planned work costs clients, beside HAProxy with keepalived",
 		Long: `bench does one fault after the other to a cloud of three controllers under load,
 and measures what clients see: of holdfast, and on the same machine in the same
 run of HAProxy + keepalived, once with kolla-ansible's settings and once tuned by
 hand. It prints what was promised beside what was measured.
+
+Beside faults it does planned work: a handover, a drain, a restart of the agent, an
+upgrade of HAProxy, another configuration, a new certificate. For that the load is
+500 requests/s on connections that are kept alive, 100 requests/s on new ones and ten
+downloads in flight; an attempt to connect each millisecond finds how long new
+connections found nobody.
 
 That something was not as promised is told, and is no failure of the command.
 Ctrl-C ends it early: it prints what it has, and leaves nothing behind.
@@ -41,6 +47,7 @@ if two controllers had the address for longer than its lease, if the cloud did n
 come back by itself, or if memory or descriptors have grown.`,
 		Example: `  holdfast lab bench --html bench.html
   holdfast lab bench --only holdfast --faults haproxy-kill,holder-lost --runs 20
+  holdfast lab bench --only holdfast --faults planned --runs 20
   holdfast lab bench --chaos 30m --seed 7`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,10 +58,10 @@ come back by itself, or if memory or descriptors have grown.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&f.opt.Runs, "runs", bench.DefaultRuns, "of each fault; the table has medians")
-	flags.StringSliceVar(&f.opt.Faults, "faults", nil, "only these: "+faultIDs())
+	flags.IntVar(&f.opt.Runs, "runs", bench.DefaultRuns, "of each fault; the table has medians. The peers have fewer")
+	flags.StringSliceVar(&f.opt.Faults, "faults", nil, "only these: "+faultIDs()+"; or faults, planned: all of a kind")
 	flags.StringSliceVar(&f.only, "only", nil, "only these systems: holdfast, kolla, tuned")
-	flags.Float64Var(&f.opt.Rate, "rate", 200, "requests a second")
+	flags.Float64Var(&f.opt.Rate, "rate", 200, "requests a second, of faults and of chaos")
 	flags.Uint64Var(&f.opt.Seed, "seed", 1, "of the order of the faults, and of chaos")
 	flags.StringVar(&f.html, "html", "", "write a page with the timelines to this file")
 	flags.StringVar(&f.save, "save", "", "write latest.md, latest.html and latest.json to this directory")

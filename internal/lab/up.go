@@ -30,6 +30,9 @@ type UpOptions struct {
 	// Peer is the kind of peer that the controllers run in the place of an
 	// agent; empty: an agent.
 	Peer string
+	// Programs is a directory in which programs can be run; with one, the nodes
+	// run a copy of HAProxy in it, which UpgradeHAProxy can replace.
+	Programs string
 	// OpenStack names the services that are real ones instead of stand-ins.
 	OpenStack []string
 	// Detach lets the lab outlive this process. Otherwise the kernel ends the
@@ -108,6 +111,11 @@ func (l *Lab) fill(opt UpOptions) error {
 	}
 	if err := os.Symlink(opt.Binary, l.Dir.binary()); err != nil {
 		return fmt.Errorf("give the lab its binary: %w", err)
+	}
+	if opt.Programs != "" {
+		if _, err := UpgradeHAProxy(l.Dir, opt.Programs); err != nil {
+			return err
+		}
 	}
 	return l.Dir.writePeer(opt.Peer)
 }

@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,9 +34,9 @@ const DefaultRuns = 5
 // Options says what to measure.
 type Options struct {
 	Runs   int      // of each fault; DefaultRuns when 0
-	Faults []string // by their IDs; all when empty
+	Faults []string // by their IDs, or by GroupFaults and GroupPlanned; all when empty
 	Only   []System // all when empty
-	Rate   float64  // requests a second; 200 when 0
+	Rate   float64  // requests a second, of faults; 200 when 0
 	Seed   uint64   // of the order of the faults in each run
 	Binary string   // that the labs run; this process's own when empty
 	Logs   string   // a directory for all that the labs' nodes wrote; not kept when empty
@@ -67,8 +66,9 @@ func (o *Options) complete() error {
 		ids = append(ids, f.ID)
 	}
 	for _, id := range o.Faults {
-		if !slices.Contains(ids, id) {
-			return fmt.Errorf("no fault is called %q; there are %s", id, strings.Join(ids, ", "))
+		if !slices.ContainsFunc(Faults(), func(f Fault) bool { return f.in(id) }) {
+			return fmt.Errorf("no fault is called %q; there are %s; and %s and %s for all of a kind", id,
+				strings.Join(ids, ", "), GroupFaults, GroupPlanned)
 		}
 	}
 	var only []System
@@ -100,6 +100,7 @@ type bench struct {
 	machine Machine
 	started time.Time
 	total   int // scenarios to run, over all systems
+	todo    map[System][]job
 
 	// quiet is held by whoever loads this machine: one system at a time.
 	quiet sync.Mutex
@@ -107,7 +108,7 @@ type bench struct {
 	mu       sync.Mutex // guards following
 	outcomes []outcome
 	problems []string
-	done     int
+	done     map[System]int
 }
 
 // An OptionsError says what is wrong with Options.
@@ -123,10 +124,8 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	if err := opt.complete(); err != nil {
 		return nil, &OptionsError{err}
 	}
-	b := &bench{opt: opt, started: time.Now(), machine: describe(ctx), load: Load{
-		Rate: opt.Rate, Service: service, Posts: 1.0 / float64(methods), New: 0.5, Clients: clients,
-		Timeout: requestTimeout, Seed: opt.Seed,
-	}}
+	b := newBench(opt)
+	b.started, b.machine = time.Now(), describe(ctx)
 	err := b.run(ctx)
 	report := b.report(time.Since(b.started))
 	if ctx.Err() != nil {
@@ -136,20 +135,34 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	return report, err
 }
 
+func newBench(opt Options) *bench {
+	b := &bench{opt: opt, todo: map[System][]job{}, done: map[System]int{}, load: Load{
+		Rate: opt.Rate, Service: service, Posts: 1.0 / float64(methods), New: 0.5, Clients: clients,
+		Timeout: requestTimeout, Seed: opt.Seed,
+	}}
+	for _, s := range opt.Only {
+		b.todo[s] = b.jobs(s)
+		b.total += len(b.todo[s])
+	}
+	return b
+}
+
 // run builds the labs and measures every system.
 func (b *bench) run(ctx context.Context) (err error) {
 	var beds []*testbed
 	defer func() { err = errors.Join(err, b.keepLogs(beds), closeAll(beds)) }()
 	for _, s := range b.opt.Only {
+		if len(b.todo[s]) == 0 {
+			continue
+		}
 		t, bedErr := newTestbed(s, b.opt.Binary)
 		if bedErr == nil {
 			beds = append(beds, t)
-			bedErr = t.up(ctx)
+			bedErr = t.up(ctx, b.todo[s][0].needsTLS())
 		}
 		if bedErr != nil {
 			return bedErr
 		}
-		b.total += b.runsOf(s) * len(b.order(s, 0))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -183,44 +196,9 @@ func (b *bench) keepLogs(beds []*testbed) error {
 func closeAll(beds []*testbed) error {
 	var err error
 	for _, t := range beds {
-		err = errors.Join(err, t.down())
+		err = errors.Join(err, t.close())
 	}
 	return err
-}
-
-// runsOf gives how often each fault is measured in s. Kolla's settings take
-// seconds, where a few milliseconds of this machine's matter little.
-func (b *bench) runsOf(s System) int {
-	if s == Kolla {
-		return (b.opt.Runs + 1) / 2
-	}
-	return b.opt.Runs
-}
-
-// order gives the scenarios of a run of system, in an order that depends on
-// the seed and the run alone.
-func (b *bench) order(system System, run int) []scenario {
-	var all []scenario
-	for _, s := range scenarios(func(id string) bool { return len(b.opt.Faults) == 0 || slices.Contains(b.opt.Faults, id) }) {
-		if !slices.ContainsFunc(s, func(f Fault) bool { return !f.does(system) }) {
-			all = append(all, s)
-		}
-	}
-	r := rand.New(rand.NewPCG(b.opt.Seed, uint64(run)))
-	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all
-}
-
-// measure measures all that is to be measured of t's system.
-func (b *bench) measure(ctx context.Context, t *testbed) error {
-	for run := range b.runsOf(t.system) {
-		for _, s := range b.order(t.system, run) {
-			if err := b.once(ctx, t, s, run); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // once measures one scenario when the system is whole, and once more in a new
@@ -243,17 +221,17 @@ func (b *bench) once(ctx context.Context, t *testbed, s scenario, run int) error
 			return err
 		}
 		b.problem(err.Error() + "; its lab is built anew")
-		if err := b.rebuild(ctx, t); err != nil {
+		if err := b.rebuild(ctx, t, t.tls); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bench) rebuild(ctx context.Context, t *testbed) error {
+func (b *bench) rebuild(ctx context.Context, t *testbed, tls bool) error {
 	b.quiet.Lock()
 	defer b.quiet.Unlock()
-	return errors.Join(t.down(), t.up(ctx))
+	return errors.Join(t.down(), t.up(ctx, tls))
 }
 
 // settle waits until t's system is whole, and looks only while no other one is
@@ -290,15 +268,30 @@ func (b *bench) keep(o outcome, run int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.outcomes = append(b.outcomes, o)
-	b.done++
+	b.done[o.system]++
+	done := 0
+	for _, n := range b.done {
+		done += n
+	}
 	for i, r := range o.runs {
-		text := fmt.Sprintf("%d/%d  %-8s  run %d  %-24s failed %d of %d, gap %s, slowest %s", b.done, b.total,
-			o.system, run+1, o.rows[i].Name, r.Failed, r.Requests, short(r.Gap), short(r.Slowest))
-		if missed := o.rows[i].Promise.judge(r.Measure, b.load.spacing()); o.system == Holdfast && len(missed) > 0 {
+		f := o.rows[i]
+		text := fmt.Sprintf("%d/%d  %-8s  run %d  %-24s %s", done, b.total, o.system, run+1, f.Name, r.brief(f.Promise.Planned))
+		if missed := r.judge(f, b.load); o.system == Holdfast && len(missed) > 0 {
 			text += "  NOT AS PROMISED: " + strings.Join(missed, ", ")
+		} else if r.Error != "" {
+			text += "  NOT DONE: " + r.Error
 		}
 		b.opt.Progress(text)
 	}
+}
+
+// brief tells of s in a few words.
+func (s Sample) brief(planned bool) string {
+	if planned {
+		return fmt.Sprintf("failed %d of %d, reset %d, cut %d of %d, gap %s", s.Failed+s.PostsFailed, s.Requests,
+			s.Work.Resets, s.Work.Cut, s.Work.Downloads, short(s.Work.ConnectGap))
+	}
+	return fmt.Sprintf("failed %d of %d, gap %s, slowest %s", s.Failed, s.Requests, short(s.Gap), short(s.Slowest))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -226,10 +226,10 @@ func TestScenarios(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
-	if got := ids(scenarios(func(id string) bool { return id == "healing" || id == "haproxy-kill" })); got != "haproxy-kill partition+healing" {
+	if got := ids(scenarios(func(f Fault) bool { return f.ID == "healing" || f.ID == "haproxy-kill" })); got != "haproxy-kill partition+healing" {
 		t.Errorf("scenarios %s", got)
 	}
-	if got, want := len(strings.FieldsFunc(ids(scenarios(func(string) bool { return true })), func(r rune) bool { return r == ' ' || r == '+' })), len(Faults()); got != want {
+	if got, want := len(strings.FieldsFunc(ids(scenarios(func(Fault) bool { return true })), func(r rune) bool { return r == ' ' || r == '+' })), len(Faults()); got != want {
 		t.Errorf("%d rows, want %d", got, want)
 	}
 }
@@ -309,18 +309,22 @@ func sampleReport(t *testing.T) *Report {
 	if err := opt.complete(); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{opt: opt, started: strike, load: Load{Rate: 200, New: 0.5, Service: service, Timeout: requestTimeout}}
+	b := newBench(opt)
+	b.started = strike
 	for i, system := range Systems() {
-		for range b.runsOf(system) {
-			for _, s := range b.order(system, 0) {
-				o := outcome{system: system, rows: s}
-				for range s {
-					m := measure(steady(-time.Second, 3*time.Second, 0, time.Duration(i)*900*msec), watched, lab.Takeover{Taken: 31 * msec}, spacing, true)
-					m.Slowest, m.Two, m.Failed, m.Kinds = 10017*msec, 12345*msec, 10000*i, map[load.Failure]int{load.Timeout: 10000 * i}
-					o.runs = append(o.runs, Sample{Measure: m, Node: "ctl1", Done: "<b>&", Timeline: timeline(nil, watched, nil, netip.Addr{}, "<b>&")})
+		for _, j := range b.todo[system] {
+			o := outcome{system: system, rows: j.scenario}
+			for _, f := range j.scenario {
+				m := measure(steady(-time.Second, 3*time.Second, 0, time.Duration(i)*900*msec), watched, lab.Takeover{Taken: 31 * msec}, spacing, true)
+				m.Slowest, m.Two, m.Failed, m.Kinds = 10017*msec, 12345*msec, 10000*i, map[load.Failure]int{load.Timeout: 10000 * i}
+				sample := Sample{Measure: m, Node: "ctl1", Done: "<b>&", Timeline: timeline(nil, watched, nil, netip.Addr{}, "<b>&")}
+				if f.Promise.Planned {
+					one := deed{span: watched, worked: worked{took: time.Second, failed: "<i>&"}}
+					sample.addPlanned(f, one, transfers(10, load.Reset), connects(0, time.Duration(i)*900*msec))
 				}
-				b.outcomes = append(b.outcomes, o)
+				o.runs = append(o.runs, sample)
 			}
+			b.outcomes = append(b.outcomes, o)
 		}
 	}
 	return b.report(time.Minute)

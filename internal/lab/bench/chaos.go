@@ -78,8 +78,8 @@ func Chaos(ctx context.Context, opt ChaosOptions) (report *ChaosReport, err erro
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, bed.down()) }()
-	if err := bed.up(ctx); err != nil {
+	defer func() { err = errors.Join(err, bed.close()) }()
+	if err := bed.up(ctx, false); err != nil {
 		return nil, err
 	}
 	c := &chaos{opt: opt, bed: bed, watch: newWatch(), random: rand.New(rand.NewPCG(opt.Seed, 1)), started: time.Now()}

@@ -12,6 +12,7 @@ const (
 	OnOther   Target = "other"   // the one that answers most of those without the address
 	OnSame    Target = "same"    // that of the row before
 	OnWire    Target = "wire"    // none: the holder is cut off from all others, or that is healed
+	OnEach    Target = "each"    // every controller, one after the other, the holder last
 )
 
 // An Action is what a row does to the lab.
@@ -20,9 +21,6 @@ type Action struct {
 	// Kind is that of the lab's fault. A kind that begins with "service-" is
 	// done to the service that is under load, and to no other.
 	Kind string
-	// Command, where Kind is empty, is run on the node: for planned work, which
-	// each system does in its own way. A system that has none is not measured.
-	Command map[System][]string
 }
 
 // Allowed says which requests of a safe method a row may cost.
@@ -45,11 +43,15 @@ const (
 // A Promise is what design section 6 says that a row may cost. A duration of
 // none is not promised.
 type Promise struct {
-	Text    string // for people
+	Text string // for people
+	// Planned says that this is of planned work: nothing fails, whatever its
+	// method, no connection is reset and no download is cut.
+	Planned bool
 	Failed  Allowed
 	Gap     time.Duration // longest time without an answer on a new connection
 	Slowest time.Duration // of the requests that succeed
 	Two     time.Duration // for which more than one node has the address
+	Connect time.Duration // longest time in which new connections find nobody; of planned work only
 	Reset   bool          // what fails, fails at once: nothing runs into its timeout
 }
 
@@ -65,14 +67,21 @@ type Fault struct {
 	// same load.
 	Then   bool
 	Action Action
+	// Work is what each system does in the place of an Action, for planned
+	// work. A system that has none is not measured.
+	Work map[System][]Step
+	TLS  bool // measured in a lab whose VIP terminates TLS
 	// Watch is how long clients are watched afterwards, and Slow the same for
 	// a system that takes seconds.
 	Watch, Slow time.Duration
 	Promise     Promise
 }
 
-// Faults gives the rows in the order of the table. Planned work is added here.
-func Faults() []Fault {
+// Faults gives the rows in the order of the table: what breaks, then what is
+// planned.
+func Faults() []Fault { return append(unplanned(), planned()...) }
+
+func unplanned() []Fault {
 	nothing := Promise{Text: "0 failed, no gap", Failed: AllowNone, Gap: 0, Slowest: none, Two: none}
 	// Until a host that fell silent is found out its own clients wait, several
 	// of them in a row as they take turns: that is no gap of the service.
@@ -84,15 +93,15 @@ func Faults() []Fault {
 			Action: Action{On: OnBusiest, Kind: "service-kill"}, Promise: nothing,
 		},
 		{
-			ID: "service-hang", Name: "a service hangs", Watch: 3 * second, Slow: 10 * second,
+			ID: "service-hang", Name: "a service hangs", Watch: 3 * second, Slow: 6 * second,
 			Action: Action{On: OnBusiest, Kind: "service-hang"}, Promise: quick,
 		},
 		{
-			ID: "service-errors", Name: "a service answers 5xx", Watch: 2500 * ms, Slow: 10 * second,
+			ID: "service-errors", Name: "a service answers 5xx", Watch: 2500 * ms, Slow: 6 * second,
 			Action: Action{On: OnBusiest, Kind: "service-errors"}, Promise: nothing,
 		},
 		{
-			ID: "other-lost", Name: "another host is lost", Watch: 2500 * ms, Slow: 10500 * ms,
+			ID: "other-lost", Name: "another host is lost", Watch: 2500 * ms, Slow: 6 * second,
 			Action: Action{On: OnOther, Kind: "power-off"}, Promise: quick,
 		},
 		{
@@ -155,7 +164,7 @@ type scenario []Fault
 
 // scenarios puts those of rows together that go on from one another. A row
 // that goes on from one that is not chosen takes that with it.
-func scenarios(chosen func(id string) bool) []scenario {
+func scenarios(chosen func(Fault) bool) []scenario {
 	var all []scenario
 	for _, f := range Faults() {
 		if f.Then {
@@ -168,7 +177,7 @@ func scenarios(chosen func(id string) bool) []scenario {
 	var out []scenario
 	for _, s := range all {
 		for _, f := range s {
-			if chosen(f.ID) {
+			if chosen(f) {
 				out = append(out, s)
 				break
 			}
@@ -187,5 +196,23 @@ func (f Fault) watch(system System) time.Duration {
 
 // does reports whether system can do f.
 func (f Fault) does(system System) bool {
-	return f.Action.Kind != "" || len(f.Action.Command[system]) > 0
+	return f.Action.Kind != "" || len(f.Work[system]) > 0
+}
+
+// planned reports whether s is planned work, with the load that goes with it.
+func (s scenario) planned() bool { return s[0].Promise.Planned }
+
+// The groups of rows that can be chosen by one name.
+const (
+	GroupFaults  = "faults"
+	GroupPlanned = "planned"
+)
+
+// in reports whether f is called name, or in the group of that name.
+func (f Fault) in(name string) bool {
+	group := GroupFaults
+	if f.Promise.Planned {
+		group = GroupPlanned
+	}
+	return f.ID == name || group == name
 }

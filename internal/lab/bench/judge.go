@@ -35,8 +35,39 @@ func (p Promise) judge(m Measure, spacing time.Duration) []string {
 	if p.Two != none && m.Two > p.Two+m.Late {
 		say("two holders for %s", short(m.Two))
 	}
+	if p.Planned {
+		missed = append(missed, p.judgeWork(m)...)
+	}
 	if m.PostsTwice > 0 {
 		say("%d POSTs were carried out twice", m.PostsTwice)
+	}
+	return missed
+}
+
+// judgeWork says in what m is not as p promises of planned work, beside what
+// it does of faults.
+func (p Promise) judgeWork(m Measure) []string {
+	var missed []string
+	say := func(format string, args ...any) { missed = append(missed, fmt.Sprintf(format, args...)) }
+	w := m.Work
+	if m.PostsFailed > 0 {
+		say("%d POSTs failed", m.PostsFailed)
+	}
+	if w.Resets > 0 {
+		say("%d connections reset", w.Resets)
+	}
+	if w.ConnectsFailed > 0 {
+		say("%d of %d attempts to connect failed", w.ConnectsFailed, w.Connects)
+	}
+	if w.Cut > 0 {
+		say("%d of %d downloads cut", w.Cut, w.Downloads)
+	}
+	if w.Downloads == 0 {
+		say("no download was in flight")
+	}
+	// What the machine does to such attempts when nothing is done.
+	if p.Connect != none && w.ConnectGap > p.Connect+min(w.ConnectNoise, p.Connect) {
+		say("no new connection for %s", short(w.ConnectGap))
 	}
 	return missed
 }
@@ -81,6 +112,7 @@ func medians(all []Measure) Measure {
 		Late:    median(all, func(m Measure) time.Duration { return m.Late }),
 		Noise:   median(all, func(m Measure) time.Duration { return m.Noise }),
 		Kinds:   map[load.Failure]int{},
+		Work:    medianWork(all),
 	}
 	kinds := map[load.Failure]bool{}
 	unfinished := 0
@@ -99,6 +131,19 @@ func medians(all []Measure) Measure {
 	}
 	m.Unfinished = 2*unfinished > len(all)
 	return m
+}
+
+func medianWork(all []Measure) Work {
+	return Work{
+		Took:           median(all, func(m Measure) time.Duration { return m.Work.Took }),
+		Connects:       median(all, func(m Measure) int { return m.Work.Connects }),
+		ConnectsFailed: median(all, func(m Measure) int { return m.Work.ConnectsFailed }),
+		ConnectGap:     median(all, func(m Measure) time.Duration { return m.Work.ConnectGap }),
+		ConnectNoise:   median(all, func(m Measure) time.Duration { return m.Work.ConnectNoise }),
+		Downloads:      median(all, func(m Measure) int { return m.Work.Downloads }),
+		Cut:            median(all, func(m Measure) int { return m.Work.Cut }),
+		Resets:         median(all, func(m Measure) int { return m.Work.Resets }),
+	}
 }
 
 // median gives the middle one of a figure of all; of an even number the upper

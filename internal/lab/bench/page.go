@@ -35,6 +35,8 @@ type view struct {
 	Timeout string
 	Spacing string
 	Lines   []viewLine
+	Works   []viewLine // of planned work
+	PTime   string     // of its downloads
 	Details [][]string
 	Data    []viewRow
 }
@@ -51,6 +53,8 @@ type viewResult struct {
 	Own                   bool // holdfast's
 	Failed, Gap, Ratio    string
 	FailedClass, GapClass string
+	Reset, Cut            string // of planned work only
+	ResetClass, CutClass  string
 	Verdict, VerdictClass string
 }
 
@@ -61,6 +65,7 @@ type viewRow struct {
 	Name    string     `json:"name"`
 	Promise string     `json:"promise"`
 	Verdict string     `json:"verdict"`
+	Planned bool       `json:"planned"`
 	Rate    float64    `json:"rate"`
 	Cells   []viewCell `json:"cells"`
 }
@@ -82,6 +87,18 @@ type viewRun struct {
 	Bad      string     `json:"bad"`
 	Posts    string     `json:"posts"`
 	Marks    []viewMark `json:"marks"`
+	// Of planned work only.
+	Resets    int            `json:"resets"`
+	Cut       int            `json:"cut"`
+	Connects  string         `json:"connects,omitempty"`
+	Downloads []viewTransfer `json:"downloads,omitempty"`
+	Error     string         `json:"error,omitempty"`
+}
+
+type viewTransfer struct {
+	From float64 `json:"from"`
+	To   float64 `json:"to"`
+	Cut  bool    `json:"cut"`
 }
 
 type viewMark struct {
@@ -93,12 +110,22 @@ type viewMark struct {
 
 func (r *Report) view() view {
 	v := view{
-		Report: r, Kept: r.kept(), Methods: methods, Timeout: short(r.Load.Timeout), Spacing: short(r.Load.spacing()),
+		Report: r, Kept: r.kept(), Methods: methods, Timeout: short(r.Load.Timeout), Spacing: short(r.Load.spacing(nil)),
 		Details: r.details(),
 	}
+	if r.Planned != nil {
+		v.PTime = short(r.Planned.Time)
+	}
 	for _, row := range r.Rows {
-		v.Lines = append(v.Lines, r.viewLine(row))
-		data := viewRow{ID: row.Fault, Name: row.Name, Promise: row.Promise, Verdict: row.verdict(), Rate: r.Load.Rate}
+		data := viewRow{
+			ID: row.Fault, Name: row.Name, Promise: row.Promise, Verdict: row.verdict(), Planned: row.Planned, Rate: r.Load.Rate,
+		}
+		if row.Planned {
+			v.Works = append(v.Works, r.viewWork(row))
+			data.Rate = r.Planned.Rate + r.Planned.New
+		} else {
+			v.Lines = append(v.Lines, r.viewLine(row))
+		}
 		for _, c := range row.Cells {
 			data.Cells = append(data.Cells, viewCellOf(c))
 		}
@@ -142,10 +169,41 @@ func (r *Report) viewLine(row Row) viewLine {
 			result.GapClass = "hot"
 		}
 		if result.Own {
-			result.Verdict, result.VerdictClass = row.verdict(), "missed"
-			if strings.HasPrefix(result.Verdict, "held") {
-				result.VerdictClass = "held"
-			}
+			result.judge(row)
+		}
+		line.Results = append(line.Results, result)
+	}
+	return line
+}
+
+// judge fills in the verdict on row.
+func (r *viewResult) judge(row Row) {
+	r.Verdict, r.VerdictClass = row.verdict(), "missed"
+	if strings.HasPrefix(r.Verdict, "held") {
+		r.VerdictClass = "held"
+	}
+}
+
+// viewWork is viewLine for planned work.
+func (r *Report) viewWork(row Row) viewLine {
+	line := viewLine{ID: row.Fault, Name: row.Name, Promise: row.Promise, Missed: row.worst()}
+	class := func(n int) string {
+		if n == 0 {
+			return "zero"
+		}
+		return "hot"
+	}
+	for _, s := range r.Systems {
+		text := row.workResult(s.Name)
+		result := viewResult{Own: s.Name == Holdfast, Failed: text.failed, Reset: text.reset, Cut: text.cut, Gap: text.gap, Ratio: text.ratio}
+		c, _ := row.cell(s.Name)
+		m := c.Median
+		result.FailedClass, result.ResetClass, result.CutClass = class(m.Failed+m.PostsFailed), class(m.Work.Resets), class(m.Work.Cut)
+		if m.Work.ConnectGap >= 100*time.Millisecond {
+			result.GapClass = "hot"
+		}
+		if result.Own {
+			result.judge(row)
 		}
 		line.Results = append(line.Results, result)
 	}
@@ -165,6 +223,13 @@ func viewCellOf(c Cell) viewCell {
 		v := viewRun{
 			Failed: run.Failed, Requests: run.Requests, Gap: ms(run.Gap), Slowest: ms(run.Slowest),
 			From: ms(t.From), Step: ms(t.Step), OK: t.OK, Bad: t.Bad, Posts: t.Posts,
+			Resets: run.Work.Resets, Cut: run.Work.Cut, Connects: t.Connects, Error: run.Error,
+		}
+		if len(t.Downloads) > 0 {
+			v.Gap, v.Failed = ms(run.Work.ConnectGap), run.Failed+run.PostsFailed
+		}
+		for _, d := range t.Downloads {
+			v.Downloads = append(v.Downloads, viewTransfer{ms(d.From), ms(d.To), d.Cut})
 		}
 		for _, m := range t.Marks {
 			v.Marks = append(v.Marks, viewMark{At: ms(m.At), Kind: m.Kind, Who: m.Node, Text: m.Text})
@@ -182,6 +247,9 @@ func (c Cell) middle() int {
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		x, y := c.Runs[a], c.Runs[b]
+		if x.Work.Connects > 0 {
+			return cmp.Or(cmp.Compare(x.Failed+x.PostsFailed, y.Failed+y.PostsFailed), cmp.Compare(x.Work.ConnectGap, y.Work.ConnectGap))
+		}
 		return cmp.Or(cmp.Compare(x.Gap.Round(5*time.Millisecond), y.Gap.Round(5*time.Millisecond)), cmp.Compare(x.Failed, y.Failed))
 	})
 	return order[len(order)/2]

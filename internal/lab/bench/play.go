@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -31,19 +32,20 @@ const (
 
 // A drive is one load with what is done while it runs.
 type drive struct {
-	bed     *testbed
-	records *records
-	out     io.Writer  // where the records go: to those above, or to who watches a long load
-	ended   chan error // the load generator's end
-	node    string     // that the last fault was done to
+	bed      *testbed
+	records  *records
+	connects *records   // of attempts to connect, while work is planned
+	out      io.Writer  // where the records go: to those above, or to who watches a long load
+	ended    chan error // the load generators' end
+	node     string     // that the last fault was done to
 }
 
 // play measures s once.
 func (b *bench) play(ctx context.Context, t *testbed, s scenario) (outcome, error) {
-	d := &drive{bed: t, records: &records{}, ended: make(chan error, 1)}
+	d := &drive{bed: t, records: &records{}, connects: &records{}, ended: make(chan error, 1)}
 	d.out = d.records
 	loading, cancel := context.WithCancel(ctx)
-	spans, faults, err := b.drive(loading, d, s)
+	deeds, err := b.drive(loading, d, s)
 	if err != nil {
 		cancel() // the load generator ends with it
 	}
@@ -52,7 +54,7 @@ func (b *bench) play(ctx context.Context, t *testbed, s scenario) (outcome, erro
 	if err != nil {
 		return outcome{}, err
 	}
-	o, err := b.evaluate(d, s, spans, faults)
+	o, err := b.evaluate(d, s, deeds)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -62,65 +64,118 @@ func (b *bench) play(ctx context.Context, t *testbed, s scenario) (outcome, erro
 	return o, err
 }
 
+// A deed is what was done, and the time in which clients were watched.
+type deed struct {
+	span
+	fault  lab.Fault
+	worked worked
+}
+
 // drive loads this machine and does the faults of s. It returns when the last
 // request was sent; the answers of some may be long in coming.
-func (b *bench) drive(ctx context.Context, d *drive, s scenario) ([]span, []lab.Fault, error) {
+func (b *bench) drive(ctx context.Context, d *drive, s scenario) ([]deed, error) {
 	b.quiet.Lock()
 	defer b.quiet.Unlock()
-	total := lead + slack
+	before := s.lead()
+	total := before + slack
 	for _, f := range s {
 		total += f.watch(d.bed.system)
 	}
-	go func() { d.ended <- d.load(ctx, b.opt.Rate, total) }()
+	go func() {
+		if s.planned() {
+			d.ended <- d.plannedLoad(ctx, total)
+		} else {
+			d.ended <- d.load(ctx, b.opt.Rate, total)
+		}
+	}()
 	begin, err := d.begin(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := sleep(ctx, time.Until(begin.Add(lead))); err != nil {
-		return nil, nil, err
+	if err := sleep(ctx, time.Until(begin.Add(before))); err != nil {
+		return nil, err
 	}
-	var spans []span
-	var faults []lab.Fault
+	var deeds []deed
 	for _, f := range s {
-		fault, err := d.do(ctx, f.Action)
+		one := deed{}
+		if f.Promise.Planned {
+			one.fault, one.worked, err = d.work(ctx, f)
+		} else {
+			one.fault, err = d.do(ctx, f.Action)
+		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", f.Name, err)
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
-		end := fault.Time.Add(f.watch(d.bed.system))
-		spans, faults = append(spans, span{fault.Time, end}), append(faults, fault)
-		if err := sleep(ctx, time.Until(end)); err != nil {
-			return nil, nil, err
+		one.span = span{one.fault.Time, one.fault.Time.Add(f.watch(d.bed.system))}
+		if err := sleep(ctx, time.Until(one.to)); err != nil {
+			return nil, err
 		}
-		if len(spans) > 1 { // a fault begins where the time of the one before it ends
-			spans[len(spans)-2].to = fault.Time
+		if n := len(deeds); n > 0 { // a fault begins where the time of the one before it ends
+			deeds[n-1].to = one.from
 		}
+		deeds = append(deeds, one)
 	}
-	return spans, faults, sleep(ctx, time.Until(begin.Add(total)))
+	return deeds, sleep(ctx, time.Until(begin.Add(total)))
+}
+
+// lead gives how long the load of s runs before anything is done.
+func (s scenario) lead() time.Duration {
+	if s.planned() {
+		return plannedLead
+	}
+	return lead
 }
 
 // load runs the load generator in the client's node until all its requests
 // have ended.
 func (d *drive) load(ctx context.Context, rate float64, duration time.Duration) error {
+	return d.generate(ctx, d.out, "load", d.loadFlags(rate, duration, clients, load.Mixed)...)
+}
+
+// plannedLoad is the same for the load of planned work, with its downloads and
+// with attempts to connect beside.
+func (d *drive) plannedLoad(ctx context.Context, duration time.Duration) error {
+	at := netip.AddrPortFrom(d.bed.spec.VIPs[0].Addresses[0].Addr(), d.bed.port())
+	many := strconv.Itoa(plannedClients)
+	connects := make(chan error, 1)
+	go func() {
+		connects <- d.generate(ctx, d.connects, "connects", "--to", at.String(), "--every", plannedConnects.String(),
+			"--duration", duration.String(), "--patience", patience.String(), "--clients", many)
+	}()
+	flags := append(d.loadFlags(plannedRate, duration, plannedClients, load.KeepAlive),
+		"--new-rate", strconv.Itoa(plannedNew), "--downloads", strconv.Itoa(downloads),
+		"--download-time", (plannedLead + downloadTail).String(), "--download-bytes", strconv.Itoa(downloadBytes),
+		"--download-spread", downloadSpread.String())
+	err := d.generate(ctx, d.out, "load", flags...)
+	return errors.Join(err, <-connects)
+}
+
+func (d *drive) loadFlags(rate float64, duration time.Duration, clients int, connections load.Connections) []string {
 	url := ""
 	for _, t := range load.TargetsOf(d.bed.spec) {
 		if t.Name == service {
 			url = t.URL
 		}
 	}
-	args := []string{
-		"holdfast", "lab", "load", "--records", "--url", service + "=" + url, "--connections", string(load.Mixed),
+	return []string{
+		"--records", "--url", service + "=" + url, "--connections", string(connections),
 		"--rate", strconv.FormatFloat(rate, 'g', -1, 64), "--duration", duration.String(),
 		"--timeout", requestTimeout.String(), "--clients", strconv.Itoa(clients), "--body", "200",
 		"--method", strings.Repeat("GET,", methods-1) + "POST",
 	}
+}
+
+// generate runs a load generator in the client's node, and passes its records on.
+func (d *drive) generate(ctx context.Context, out io.Writer, command string, flags ...string) error {
 	var said bytes.Buffer
-	c := lab.Command{Node: "client", Args: args, Stdout: d.out, Stderr: &said}
+	args := append([]string{"holdfast", "lab", command}, flags...)
+	c := lab.Command{Node: "client", Args: args, Stdout: out, Stderr: &said}
 	code, err := c.Run(ctx, d.bed.dir())
 	if err == nil && code != 0 {
 		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
 	}
 	if err != nil {
-		return fmt.Errorf("the load generator: %w", err)
+		return fmt.Errorf("the load generator (lab %s): %w", command, err)
 	}
 	return nil
 }
@@ -147,8 +202,6 @@ func (d *drive) do(ctx context.Context, a Action) (lab.Fault, error) {
 	d.node = node
 	f := lab.Fault{Kind: a.Kind, Node: node}
 	switch {
-	case a.Kind == "":
-		return d.command(ctx, f, a.Command[d.bed.system])
 	case strings.HasPrefix(a.Kind, "service-"):
 		f.Service = service
 	case a.Kind == "partition":
@@ -178,7 +231,7 @@ func (d *drive) target(ctx context.Context, on Target) (string, error) {
 		host, ok = d.records.busiest("")
 	case OnOther:
 		host, ok = d.records.busiest(holders[0])
-	case OnHolder, OnWire, OnSame:
+	case OnHolder, OnWire, OnSame, OnEach:
 	}
 	if !ok {
 		return "", errors.New("no request was answered before the fault")
@@ -197,19 +250,8 @@ func (d *drive) cut(node string) [][]string {
 	return [][]string{{node}, others}
 }
 
-// command runs a command on f's node, as planned work.
-func (d *drive) command(ctx context.Context, f lab.Fault, args []string) (lab.Fault, error) {
-	f.Time, f.Done = time.Now(), strings.Join(args, " ")+" on "+f.Node
-	var said bytes.Buffer
-	code, err := lab.Command{Node: f.Node, Args: args, Stderr: &said}.Run(ctx, d.bed.dir())
-	if err == nil && code != 0 {
-		err = fmt.Errorf("%s: exit code %d: %s", f.Done, code, strings.TrimSpace(said.String()))
-	}
-	return f, err
-}
-
 // evaluate makes a Sample of each row from what was seen.
-func (b *bench) evaluate(d *drive, s scenario, spans []span, faults []lab.Fault) (outcome, error) {
+func (b *bench) evaluate(d *drive, s scenario, deeds []deed) (outcome, error) {
 	o := outcome{system: d.bed.system, rows: s}
 	changes, err := lab.ReadHoldings(d.bed.dir())
 	if err != nil {
@@ -221,16 +263,19 @@ func (b *bench) evaluate(d *drive, s scenario, spans []span, faults []lab.Fault)
 	}
 	vip := d.bed.spec.VIPs[0].Addresses[0].Addr()
 	all := d.records.take()
-	for i, f := range faults {
-		moved := lab.TakeoverOf(changes, vip, spans[i].from, spans[i].to)
-		m := measure(all, spans[i], moved, b.load.spacing(), i == 0)
+	requests := ofKind(all, load.Request)
+	for i, one := range deeds {
+		moved := lab.TakeoverOf(changes, vip, one.from, one.to)
+		m := measure(requests, one.span, moved, b.load.spacing(s), i == 0)
 		if i == 0 {
 			m.PostsTwice = twice
 		}
-		o.runs = append(o.runs, Sample{
-			Measure: m, Node: d.node, Done: f.Done,
-			Timeline: timeline(all, spans[i], changes, vip, f.Done),
-		})
+		sample := Sample{Measure: m, Node: d.node, Done: one.fault.Done}
+		sample.Timeline = timeline(requests, one.span, changes, vip, one.fault.Done)
+		if s.planned() {
+			sample.addPlanned(s[i], one, all, d.connects.take())
+		}
+		o.runs = append(o.runs, sample)
 	}
 	return o, nil
 }

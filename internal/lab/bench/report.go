@@ -14,6 +14,7 @@ type Report struct {
 	Interrupted string       `json:"interrupted,omitempty"`
 	Machine     Machine      `json:"machine"`
 	Load        Load         `json:"load"`
+	Planned     *PlannedLoad `json:"planned_load,omitempty"` // of planned work, when some was measured
 	Systems     []SystemInfo `json:"systems"`
 	Rows        []Row        `json:"rows"`
 	// Problems tells of what went wrong with the benchmark itself: a lab that
@@ -32,9 +33,32 @@ type Load struct {
 	Seed    uint64        `json:"seed"` // of the order of the faults
 }
 
-// spacing is the time between two requests on new connections.
-func (l Load) spacing() time.Duration {
+// spacing is the time between two requests on new connections in the load of
+// s; in that of faults when s is nil.
+func (l Load) spacing(s scenario) time.Duration {
+	if len(s) > 0 && s.planned() {
+		return time.Second / plannedNew
+	}
 	return time.Duration(float64(time.Second) / (l.Rate * l.New))
+}
+
+// A PlannedLoad tells what was sent while work was planned, to the same service.
+type PlannedLoad struct {
+	Rate      float64       `json:"rate"`            // requests a second on connections that are kept alive
+	New       float64       `json:"new_connections"` // a second, each with a request
+	Posts     float64       `json:"posts"`           // share of the requests
+	Clients   int           `json:"clients"`         // addresses
+	Downloads int           `json:"downloads"`       // at a time
+	Bytes     int           `json:"download_bytes"`
+	Time      time.Duration `json:"download_ns"`
+	Connects  time.Duration `json:"connects_every_ns"` // attempts to connect, without a request
+}
+
+func plannedLoad() *PlannedLoad {
+	return &PlannedLoad{
+		Rate: plannedRate, New: plannedNew, Posts: 1.0 / methods, Clients: plannedClients, Downloads: downloads,
+		Bytes: downloadBytes, Time: plannedLead + downloadTail, Connects: plannedConnects,
+	}
 }
 
 // A SystemInfo tells of one of the systems.
@@ -42,6 +66,8 @@ type SystemInfo struct {
 	Name System `json:"name"`
 	Text string `json:"text"`
 	Runs int    `json:"runs"`
+	// PlannedRuns is how often planned work was measured.
+	PlannedRuns int `json:"planned_runs,omitempty"`
 }
 
 // A Row is a fault with what it cost each system.
@@ -49,7 +75,8 @@ type Row struct {
 	Fault   string `json:"fault"`
 	Name    string `json:"name"`
 	Promise string `json:"promise"`
-	Cells   []Cell `json:"cells"` // in the order of the systems; of those that were measured
+	Planned bool   `json:"planned,omitempty"` // work, and no fault
+	Cells   []Cell `json:"cells"`             // in the order of the systems; of those that were measured
 }
 
 // A Cell is one fault in one system.
@@ -71,6 +98,8 @@ type Sample struct {
 	Node   string   `json:"node,omitempty"` // that the fault was done to
 	Done   string   `json:"done"`           // what was done, for a person
 	Missed []string `json:"missed,omitempty"`
+	// Error says why planned work was not done.
+	Error string `json:"error,omitempty"`
 	// Timeline is what happened, for a picture.
 	Timeline Timeline `json:"timeline"`
 }
@@ -96,6 +125,21 @@ func (c Cell) runsMissed() int {
 	return n
 }
 
+// undone says why work was not done in more than half of the runs of c; empty
+// when it was.
+func (c Cell) undone() string {
+	n, why := 0, ""
+	for _, r := range c.Runs {
+		if r.Error != "" {
+			n, why = n+1, r.Error
+		}
+	}
+	if 2*n <= len(c.Runs) {
+		return ""
+	}
+	return why
+}
+
 // outcome is what one run of a scenario gave: a Sample for each of its rows.
 type outcome struct {
 	system System
@@ -109,16 +153,23 @@ func (b *bench) report(took time.Duration) *Report {
 	defer b.mu.Unlock()
 	r := &Report{Schema: 1, Started: b.started, Took: took, Machine: b.machine, Load: b.load, Problems: b.problems}
 	for _, s := range b.opt.Only {
-		r.Systems = append(r.Systems, SystemInfo{Name: s, Text: s.Text(), Runs: b.runsOf(s)})
+		info := SystemInfo{Name: s, Text: s.Text(), Runs: b.runsOf(s, false)}
+		if b.chosen(true) {
+			info.PlannedRuns = b.runsOf(s, true)
+		}
+		r.Systems = append(r.Systems, info)
+	}
+	if b.chosen(true) {
+		r.Planned = plannedLoad()
 	}
 	for _, f := range Faults() {
-		row := Row{Fault: f.ID, Name: f.Name, Promise: f.Promise.Text}
+		row := Row{Fault: f.ID, Name: f.Name, Promise: f.Promise.Text, Planned: f.Promise.Planned}
 		for _, s := range b.opt.Only {
 			if c := b.cell(f, s); len(c.Runs) > 0 {
 				row.Cells = append(row.Cells, c)
 			}
 		}
-		row.compare(b.load.spacing())
+		row.compare(b.load.spacing(scenario{f}))
 		if len(row.Cells) > 0 {
 			r.Rows = append(r.Rows, row)
 		}
@@ -143,12 +194,25 @@ func (b *bench) cell(f Fault, system System) Cell {
 		return c
 	}
 	for i := range c.Runs {
-		c.Runs[i].Missed = f.Promise.judge(c.Runs[i].Measure, b.load.spacing())
+		c.Runs[i].Missed = c.Runs[i].judge(f, b.load)
 	}
 	if len(c.Runs) > 0 {
-		c.Missed = f.Promise.judge(c.Median, b.load.spacing())
+		c.Missed = f.Promise.judge(c.Median, b.load.spacing(scenario{f}))
+	}
+	if undone := c.undone(); undone != "" {
+		c.Missed = append([]string{undone}, c.Missed...)
 	}
 	return c
+}
+
+// judge says in what s is not as f promises; that the work was not done comes
+// first.
+func (s Sample) judge(f Fault, l Load) []string {
+	missed := f.Promise.judge(s.Measure, l.spacing(scenario{f}))
+	if s.Error != "" {
+		missed = append([]string{s.Error}, missed...)
+	}
+	return missed
 }
 
 // compare fills in how many times holdfast's figures those of the peers are.
@@ -162,8 +226,12 @@ func (r Row) compare(spacing time.Duration) {
 		if c.System == Holdfast {
 			continue
 		}
-		if max(c.Median.Gap, own.Median.Gap) >= 3*spacing && own.Median.Gap > 0 {
-			c.TimesGap = float64(c.Median.Gap) / float64(own.Median.Gap)
+		theirs, ours, least := c.Median.Gap, own.Median.Gap, 3*spacing
+		if r.Planned {
+			theirs, ours, least = c.Median.Work.ConnectGap, own.Median.Work.ConnectGap, connectGap
+		}
+		if max(theirs, ours) >= least && ours > 0 {
+			c.TimesGap = float64(theirs) / float64(ours)
 		}
 		if own.Median.Failed > 0 {
 			c.TimesFailed = float64(c.Median.Failed) / float64(own.Median.Failed)

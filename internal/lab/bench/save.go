@@ -46,23 +46,42 @@ func (r *Report) Markdown() string {
 // of it, beside the peers.
 func (r *Report) Summary() string {
 	head := []string{"fault", "promised", "failed / gap", ""}
+	work := []string{"planned work", "failed / reset / cut / gap", ""}
 	for _, s := range r.Systems {
 		if s.Name != Holdfast {
 			head = append(head, string(s.Name)+": failed / gap")
+			work = append(work, string(s.Name))
 		}
 	}
-	var lines [][]string
+	var faults, works [][]string
 	for _, row := range r.Rows {
 		line := []string{row.Name, row.Promise, row.result(Holdfast).String(), row.verdict()}
+		if row.Planned {
+			line = []string{row.Name, row.workResult(Holdfast).String(), row.verdict()}
+		}
 		for _, s := range r.Systems {
-			if s.Name != Holdfast {
+			switch {
+			case s.Name == Holdfast:
+			case row.Planned:
+				line = append(line, row.workResult(s.Name).String())
+			default:
 				line = append(line, row.result(s.Name).String())
 			}
 		}
-		lines = append(lines, line)
+		if row.Planned {
+			works = append(works, line)
+		} else {
+			faults = append(faults, line)
+		}
 	}
 	var b strings.Builder
-	table(&b, head, lines)
+	if len(faults) > 0 {
+		table(&b, head, faults)
+	}
+	if len(works) > 0 {
+		b.WriteString("\n")
+		table(&b, work, works)
+	}
 	for _, row := range r.Rows {
 		for _, text := range row.missed() {
 			fmt.Fprintf(&b, "\n%s: %s", row.Name, text)

@@ -51,30 +51,48 @@ const settleTimeout = 60 * time.Second
 
 // A testbed is the lab of one system.
 type testbed struct {
-	system System
-	binary string
-	spec   *spec.Spec
-	lab    *lab.Lab
+	system   System
+	binary   string
+	spec     *spec.Spec
+	tls      bool // the VIP terminates TLS
+	lab      *lab.Lab
+	programs string // a directory for copies of HAProxy
+	program  string // the last of them that was put in place
+	works    int    // done so far, planned
 }
 
 func newTestbed(system System, binary string) (*testbed, error) {
-	parsed, findings := spec.Parse("bench.yaml", []byte(cloud))
-	if parsed == nil {
-		return nil, fmt.Errorf("the benchmark's own spec is bad: %v", findings)
+	programs, err := os.MkdirTemp("", "holdfast-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for copies of HAProxy: %w", err)
 	}
-	return &testbed{system: system, binary: binary, spec: parsed}, nil
+	return &testbed{system: system, binary: binary, programs: programs}, nil
+}
+
+// cloudOf gives the spec of the lab, with TLS on the VIP or without.
+func cloudOf(tls bool) string {
+	if !tls {
+		return cloud
+	}
+	return strings.Replace(cloud, "    vrrp:", "    tls: {certificate: /etc/holdfast/tls/api.pem}\n    vrrp:", 1)
 }
 
 // up builds the lab and waits until it is whole.
-func (t *testbed) up(ctx context.Context) error {
+func (t *testbed) up(ctx context.Context, tls bool) error {
 	kind := ""
 	if t.system != Holdfast {
 		kind = string(t.system)
 	}
+	text := cloudOf(tls)
+	parsed, findings := spec.Parse("bench.yaml", []byte(text))
+	if parsed == nil {
+		return fmt.Errorf("the benchmark's own spec is bad: %v", findings)
+	}
+	t.spec, t.tls = parsed, tls
 	var err error
 	t.lab, err = lab.Up(ctx, lab.UpOptions{
-		Name: fmt.Sprintf("bench-%s-%d", t.system, os.Getpid()), File: "bench.yaml", Data: []byte(cloud),
-		Binary: t.binary, Peer: kind, Timeout: time.Minute,
+		Name: fmt.Sprintf("bench-%s-%d", t.system, os.Getpid()), File: "bench.yaml", Data: []byte(text),
+		Binary: t.binary, Peer: kind, Programs: t.programs, Timeout: time.Minute,
 	})
 	if err != nil {
 		return fmt.Errorf("build the lab of %s: %w", t.system, err)
@@ -92,7 +110,20 @@ func (t *testbed) down() error {
 	return l.Close()
 }
 
+// close ends the lab and leaves nothing of the testbed.
+func (t *testbed) close() error { return errors.Join(t.down(), os.RemoveAll(t.programs)) }
+
 func (t *testbed) dir() lab.Dir { return t.lab.Dir }
+
+// port gives that of the service under load.
+func (t *testbed) port() uint16 {
+	for _, s := range t.spec.Services {
+		if s.Name == service {
+			return uint16(s.Port)
+		}
+	}
+	return 0
+}
 
 // heal ends whatever was done to the lab.
 func (t *testbed) heal(ctx context.Context) error {

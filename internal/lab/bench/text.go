@@ -19,8 +19,14 @@ const (
 // Text gives r for a person, in lines of at most 120 columns.
 func (r *Report) Text() string {
 	var b strings.Builder
-	r.writePromises(&b)
-	b.WriteString("\n")
+	if len(r.rows(false)) > 0 {
+		r.writePromises(&b)
+		b.WriteString("\n")
+	}
+	if len(r.rows(true)) > 0 {
+		r.writePlanned(&b)
+		b.WriteString("\n")
+	}
 	r.writeDetails(&b)
 	b.WriteString("\n")
 	for _, line := range r.notes() {
@@ -42,7 +48,7 @@ func (r *Report) writePromises(b *strings.Builder) {
 		heads += fields(s.Name, "failed", "gap", ratio)
 	}
 	lines := []string{names, heads}
-	for _, row := range r.Rows {
+	for _, row := range r.rows(false) {
 		line := fmt.Sprintf(promiseLine, row.Name, row.Promise)
 		for _, s := range r.Systems {
 			got := row.result(s.Name)
@@ -191,19 +197,29 @@ func brief(d time.Duration) string {
 
 // notes explain the tables.
 func (r *Report) notes() []string {
+	spacing := r.Load.spacing(nil)
 	lines := []string{
 		fmt.Sprintf("%g requests a second to one service through the VIP, each sent when it is due; half of them on new connections,", r.Load.Rate),
 		fmt.Sprintf("one in %d a POST; timeout %s. Medians; the order of the faults is that of seed %d.", methods, short(r.Load.Timeout), r.Load.Seed),
 	}
 	for _, s := range r.Systems {
-		lines = append(lines, fmt.Sprintf("  %-8s %s; %d %s", s.Name, s.Text, s.Runs, plural("run", s.Runs)))
+		runs := fmt.Sprintf("%d %s", s.Runs, plural("run", s.Runs))
+		if s.PlannedRuns > 0 {
+			runs += fmt.Sprintf(", %d of planned work", s.PlannedRuns)
+		}
+		lines = append(lines, fmt.Sprintf("  %-8s %s", s.Name, s.Text), "           "+runs)
 	}
 	lines = append(lines,
 		"failed: GETs; POST: failed POSTs, of which none was carried out twice unless that is said above. in fl.: of the failed",
 		"GETs, those under way when the fault struck or on a connection opened before the address had moved. gap: the longest",
-		fmt.Sprintf("time between two answers on new connections, which are %s apart; + if it, or failures, lasted to the end of the", short(r.Load.spacing())),
-		fmt.Sprintf("watch. A gap counts as promised within two such requests (%s) and what this machine did to the load before the", short(2*r.Load.spacing())),
-		"fault. ratio: that of the gap to holdfast's. two hold: how long two had the address. All of the second table in ms.",
+		fmt.Sprintf("time between two answers on new connections, which are %s apart; + if it, or failures, lasted to the end of the", short(spacing)),
+		fmt.Sprintf("watch. A gap counts as promised within two such requests (%s) and what this machine did to the load before the", short(2*spacing)),
+		"fault. ratio: that of the gap to holdfast's. two hold: how long two had the address. The table of all figures is in ms.",
+	)
+	if r.Planned != nil {
+		lines = append(lines, r.plannedNotes()...)
+	}
+	lines = append(lines,
 		"",
 		"Machine: "+r.Machine.String(),
 		fmt.Sprintf("Measured %s, in %s.", r.Started.UTC().Format("2006-01-02 15:04 MST"), r.Took.Round(time.Second)),

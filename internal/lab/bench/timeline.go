@@ -27,20 +27,27 @@ type Timeline struct {
 	Bad   string        `json:"bad"`   // requests of a safe method that failed
 	Posts string        `json:"posts"` // others that failed
 	Marks []Mark        `json:"marks"`
+	// Of planned work only: attempts to connect that failed, in the same steps,
+	// and the downloads beside.
+	Connects  string     `json:"connects,omitempty"`
+	Downloads []Transfer `json:"downloads,omitempty"`
 }
 
 // A Mark is something that happened.
 type Mark struct {
 	At   time.Duration `json:"at_ns"` // from the fault on
-	Kind string        `json:"kind"`  // fault, takes, leaves
+	Kind string        `json:"kind"`  // fault, takes, leaves, done
 	Node string        `json:"node,omitempty"`
 	Text string        `json:"text"`
 }
 
+// steps gives how many steps a Timeline of s has.
+func steps(s span) int { return int((s.length() + prelude) / bucket) }
+
 // timeline draws all up to the end of s.
 func timeline(all []load.Record, s span, changes []lab.Holding, vip netip.Addr, done string) Timeline {
-	steps := int((s.to.Sub(s.from) + prelude) / bucket)
-	ok, bad, posts := make([]int, steps), make([]int, steps), make([]int, steps)
+	n := steps(s)
+	ok, bad, posts := make([]int, n), make([]int, n), make([]int, n)
 	start := s.from.Add(-prelude)
 	for _, r := range all {
 		row, at := ok, r.End()
@@ -50,7 +57,7 @@ func timeline(all []load.Record, s span, changes []lab.Holding, vip netip.Addr, 
 		case r.Failure != "":
 			row, at = posts, r.Due
 		}
-		if i := int(at.Sub(start) / bucket); !at.Before(start) && i < steps {
+		if i := int(at.Sub(start) / bucket); !at.Before(start) && i < n {
 			row[i]++
 		}
 	}

@@ -74,7 +74,7 @@ func (p *program) await(ctx context.Context) bool {
 
 // pidFile names the file with the process id of a program, and holdFile the one
 // that keeps it from being started as long as it is there.
-func pidFile(program string) string  { return program + ".pid" }
+func pidFile(program string) string  { return program + ".main.pid" } // keepalived has one of its own
 func holdFile(program string) string { return program + ".hold" }
 
 // once runs the program until it ends.

@@ -85,7 +85,7 @@ func newPeer(opt Options) (*peer, error) {
 		args: []string{"haproxy", "-W", "-db", "-f", p.path("haproxy.cfg")}}
 	p.keepalived = &program{name: "keepalived", log: opt.Log, restart: policy, dir: opt.RunDir, line: keepalivedState,
 		args: []string{"keepalived", "--dont-fork", "--log-console", "--vrrp", "--use-file", p.path("keepalived.conf"),
-			"--pid", p.path(pidFile("keepalived")), "--vrrp_pid", p.path("vrrp.pid")}}
+			"--pid", p.path("keepalived.pid"), "--vrrp_pid", p.path("vrrp.pid")}}
 	return p, nil
 }
 
