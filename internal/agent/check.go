@@ -100,7 +100,7 @@ func (s *checkServer) converse(ctx context.Context, conn net.Conn) {
 		return
 	}
 	r := bufio.NewReaderSize(conn, checkLine)
-	line, err := r.ReadSlice('\n')
+	line, err := readRequest(r)
 	if start, is := bytes.CutPrefix(line, []byte(controlPrefix)); is && (err == nil || errors.Is(err, bufio.ErrBufferFull)) {
 		s.control(ctx, conn, io.MultiReader(bytes.NewReader(bytes.Clone(start)), r))
 		return
@@ -119,4 +119,21 @@ func (s *checkServer) converse(ctx context.Context, conn net.Conn) {
 	if _, err := fmt.Fprintln(conn, answer); err != nil {
 		s.log.Debug("agent-check not answered", "remote", conn.RemoteAddr(), "error", err)
 	}
+}
+
+// readRequest reads up to the end of a line, checkLine bytes at most. That is a
+// line feed, or a carriage return from the servers that HAProxy was told of
+// while it runs: no command of its runtime API can have a line feed.
+func readRequest(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for len(line) < checkLine {
+		c, err := r.ReadByte()
+		if err != nil {
+			return line, err
+		}
+		if line = append(line, c); c == '\n' || c == '\r' {
+			return line, nil
+		}
+	}
+	return line, bufio.ErrBufferFull
 }

@@ -52,6 +52,7 @@ func TestAgentCheck(t *testing.T) {
 	for _, test := range []struct{ request, want string }{
 		{"ctl1 nova\n", "ctl1/nova up ready\n"},
 		{"ctl1 nova\r\n", "ctl1/nova up ready\n"},
+		{"ctl1 nova\r", "ctl1/nova up ready\n"},
 		{"\n", ""},
 		{"ctl1\n", ""},
 		{"no end of line", ""},
