@@ -51,8 +51,9 @@ type tracked struct {
 // forgetEnded removes from conntrack the connections to addresses that this
 // host does not have: ones that ended while conntrack did not look, or that it
 // keeps for some time after their end, two minutes or five days. A client may
-// use the same port again for a connection to the giver, whose segments would
-// be taken for theirs. It gives their number.
+// use the same port again for a connection to the giver, whose segments could
+// be taken for theirs: with nf_conntrack_tcp_be_liberal all of them. It gives
+// their number.
 func forgetEnded(ctx context.Context, addresses []netip.Addr, had []ends) (n int, err error) {
 	k := &kernel{family: unix.NETLINK_NETFILTER}
 	defer func() { err = errors.Join(err, k.close()) }()
@@ -94,22 +95,9 @@ func forgetEnded(ctx context.Context, addresses []netip.Addr, had []ends) (n int
 // address.
 func (k *kernel) tracked(a netip.Addr) ([]tracked, error) {
 	e := netlink.NewAttributeEncoder()
-	e.Nested(ctaTuple, func(e *netlink.AttributeEncoder) error {
-		e.Nested(ctaTupleIP, func(e *netlink.AttributeEncoder) error {
-			if a.Is4() {
-				e.Bytes(ctaIPv4Dst, a.AsSlice())
-			} else {
-				e.Bytes(ctaIPv6Dst, a.AsSlice())
-			}
-			return nil
-		})
-		return nil
-	})
-	// A kernel older than 5.8 lists all.
-	e.Nested(ctaFilter, func(e *netlink.AttributeEncoder) error {
-		e.Uint32(ctaFilterOrig, filterByTarget)
-		return nil
-	})
+	if a.Is4() {
+		onlyTo(e, a)
+	}
 	data, err := withHeader(nfHeader(a), e)
 	if err != nil {
 		return nil, err
@@ -129,6 +117,23 @@ func (k *kernel) tracked(a netip.Addr) ([]tracked, error) {
 		}
 	}
 	return all, nil
+}
+
+// onlyTo has the kernel list only the connections to an IPv4 address; one older
+// than 5.8 lists all. Given an IPv6 address it lists just the others (the
+// comparison in ctnetlink_filter_match_tuple is the wrong way round).
+func onlyTo(e *netlink.AttributeEncoder, a netip.Addr) {
+	e.Nested(ctaTuple, func(e *netlink.AttributeEncoder) error {
+		e.Nested(ctaTupleIP, func(e *netlink.AttributeEncoder) error {
+			e.Bytes(ctaIPv4Dst, a.AsSlice())
+			return nil
+		})
+		return nil
+	})
+	e.Nested(ctaFilter, func(e *netlink.AttributeEncoder) error {
+		e.Uint32(ctaFilterOrig, filterByTarget)
+		return nil
+	})
 }
 
 // nfHeader is struct nfgenmsg.

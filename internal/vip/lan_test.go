@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -117,10 +118,15 @@ func (l *lan) await(what string, holds func() bool) {
 // that to "bye" it closes the connection.
 func (l *lan) serve(name string) {
 	l.t.Helper()
+	l.serveAt(name, ":5000", net.ListenConfig{Control: transparent})
+}
+
+// serveAt does it with other listeners.
+func (l *lan) serveAt(name, address string, config net.ListenConfig) {
+	l.t.Helper()
 	l.in(name, func() {
-		config := net.ListenConfig{Control: transparent}
 		for _, network := range []string{"tcp4", "tcp6"} {
-			listener, err := config.Listen(context.Background(), network, ":5000")
+			listener, err := config.Listen(context.Background(), network, address)
 			if err != nil {
 				l.t.Fatal(err)
 			}
@@ -183,15 +189,15 @@ type session struct {
 // dial connects from a host to an address at port 5000.
 func (l *lan) dial(from, address string) *session {
 	l.t.Helper()
-	return l.dialFrom(from, 0, address)
+	return l.dialFrom(from, 0, address, "5000")
 }
 
 // dialFrom connects from the port of a host, of its choice if that is 0.
-func (l *lan) dialFrom(from string, port int, address string) (s *session) {
+func (l *lan) dialFrom(from string, port int, address, toPort string) (s *session) {
 	l.t.Helper()
 	l.in(from, func() {
 		d := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{Port: port}}
-		c, err := d.DialContext(l.t.Context(), "tcp", net.JoinHostPort(address, "5000"))
+		c, err := d.DialContext(l.t.Context(), "tcp", net.JoinHostPort(address, toPort))
 		if err != nil {
 			l.t.Fatal(err)
 		}
@@ -340,4 +346,14 @@ func addressesOf(o Options) []netip.Addr {
 		all = append(all, p.Addr())
 	}
 	return all
+}
+
+// file gives a file with the text.
+func (l *lan) file(text string) string {
+	l.t.Helper()
+	name := filepath.Join(l.t.TempDir(), "text")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	return name
 }
