@@ -29,7 +29,7 @@ type Work struct {
 // A Transfer is one download in a Timeline.
 type Transfer struct {
 	From time.Duration `json:"from_ns"` // from the beginning of the work on
-	To   time.Duration `json:"to_ns"`
+	To   time.Duration `json:"to_ns"`   // of its last byte
 	Cut  bool          `json:"cut,omitempty"`
 }
 
@@ -43,7 +43,11 @@ func (s *Sample) addPlanned(f Fault, one deed, all, connects []load.Record) {
 	t := &s.Timeline
 	t.Marks = append(t.Marks, Mark{At: one.worked.took, Kind: "done", Text: "done"})
 	for _, r := range ofKind(all, load.Download) {
-		t.Downloads = append(t.Downloads, Transfer{r.Due.Sub(one.from), r.End().Sub(one.from), r.Failure != ""})
+		d := Transfer{From: r.Due.Sub(one.from), To: r.End().Sub(one.from)}
+		if r.Failure != "" {
+			d.To, d.Cut = r.Due.Add(r.Last).Sub(one.from), true
+		}
+		t.Downloads = append(t.Downloads, d)
 	}
 	t.Connects = failedConnects(connects, one.span)
 }

@@ -37,8 +37,10 @@ type view struct {
 	Lines   []viewLine
 	Works   []viewLine // of planned work
 	PTime   string     // of its downloads
-	Details [][]string
-	Data    []viewRow
+	// How many columns the two tables have.
+	LineColumns, WorkColumns int
+	Details                  [][]string
+	Data                     []viewRow
 }
 
 // A viewLine is a row of the first table.
@@ -112,6 +114,10 @@ func (r *Report) view() view {
 	v := view{
 		Report: r, Kept: r.kept(), Methods: methods, Timeout: short(r.Load.Timeout), Spacing: short(r.Load.spacing(nil)),
 		Details: r.details(),
+	}
+	v.LineColumns, v.WorkColumns = 2+2*len(r.Systems), 1+4*len(r.Systems)
+	if len(r.Systems) > 0 && r.Systems[0].Name == Holdfast { // with its verdict
+		v.LineColumns, v.WorkColumns = v.LineColumns+1, v.WorkColumns+1
 	}
 	if r.Planned != nil {
 		v.PTime = short(r.Planned.Time)

@@ -59,9 +59,7 @@ func (r *Report) writePromises(b *strings.Builder) {
 			line += fields(s.Name, got.failed, got.gap, last) //nolint:modernize // three short pieces
 		}
 		lines = append(lines, line)
-		for _, text := range row.missed() {
-			lines = append(lines, "    "+text)
-		}
+		lines = append(lines, indented(row.missed())...)
 	}
 	for _, line := range lines {
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
@@ -75,6 +73,26 @@ func fields(s System, failed, gap, last string) string {
 		format = ownFields
 	}
 	return fmt.Sprintf(format, failed, gap, last)
+}
+
+// columns is how long a line of Text may be.
+const columns = 120
+
+// indented gives texts in lines that are not too long.
+func indented(texts []string) []string {
+	var lines []string
+	for _, text := range texts {
+		line := "   "
+		for word := range strings.FieldsSeq(text) {
+			if len(line)+1+len(word) > columns && strings.TrimSpace(line) != "" {
+				lines = append(lines, line)
+				line = "       "
+			}
+			line += " " + word
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // A result is what a row cost a system, in words.

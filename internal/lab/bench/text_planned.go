@@ -34,12 +34,7 @@ func (r *Report) writePlanned(b *strings.Builder) {
 			line += fmt.Sprintf(workFields, got.failed, got.reset, got.cut, got.gap, last) //nolint:modernize // three short pieces
 		}
 		lines = append(lines, line)
-		for _, text := range row.missed() {
-			lines = append(lines, "    "+text)
-		}
-		if text := row.peersUndone(); text != "" {
-			lines = append(lines, "    "+text)
-		}
+		lines = append(lines, indented(append(row.missed(), row.peersUndone()...))...)
 	}
 	for _, line := range lines {
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
@@ -87,14 +82,14 @@ func (r workResult) String() string {
 }
 
 // peersUndone says which peers could not do row's work, and why.
-func (r Row) peersUndone() string {
+func (r Row) peersUndone() []string {
 	var all []string
 	for _, c := range r.Cells {
 		if why := c.undone(); why != "" && c.System != Holdfast {
 			all = append(all, fmt.Sprintf("%s: %s", c.System, why))
 		}
 	}
-	return strings.Join(all, "; ")
+	return all
 }
 
 // plannedNotes explain the table.

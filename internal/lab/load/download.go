@@ -100,8 +100,15 @@ func (s shot) transfer(ctx context.Context, u *url.URL, from netip.Addr) (Record
 		return r, err
 	}
 	sum := crc32.NewIEEE()
+	body := readerFunc(func(p []byte) (int, error) {
+		n, err := resp.Body.Read(p)
+		if n > 0 {
+			r.Last = time.Since(r.Due)
+		}
+		return n, err
+	})
 	r.Status, r.Host = resp.StatusCode, resp.Header.Get("X-Served-By")
-	r.Bytes, err = io.Copy(sum, resp.Body)
+	r.Bytes, err = io.Copy(sum, body)
 	switch want := resp.Header.Get("X-Body-Crc32"); {
 	case err != nil:
 		return r, err
@@ -112,6 +119,10 @@ func (s shot) transfer(ctx context.Context, u *url.URL, from netip.Addr) (Record
 	}
 	return r, resp.Body.Close()
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // A statusError is an answer that is not the one that was asked for.
 type statusError int

@@ -60,7 +60,7 @@ func TestDownloads(t *testing.T) {
 				t.Fatalf("%d downloads of %d records", len(downloads), len(records))
 			}
 			for i, r := range downloads {
-				if r.Failure != tt.want || r.Failure == "" && r.Bytes != 10 {
+				if r.Failure != tt.want || r.Failure == "" && r.Bytes != 10 || r.Last <= 0 || r.Last > r.Took {
 					t.Errorf("%+v, want failure %q", r, tt.want)
 				}
 				if after := r.Due.Sub(downloads[0].Due); after != time.Duration(i)*10*time.Millisecond {

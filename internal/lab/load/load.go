@@ -92,8 +92,11 @@ type Record struct {
 	Opened time.Time `json:"opened,omitzero"`
 	// IdleResets counts idle connections that were found reset, in the place of
 	// closed, when one was wanted for this request.
-	IdleResets int   `json:"idle_resets,omitempty"`
-	Bytes      int64 `json:"bytes,omitempty"` // of a download, that came
+	IdleResets int `json:"idle_resets,omitempty"`
+	// Bytes counts those of a download that came, the last of them so long after
+	// Due: one that stalls fails much later.
+	Bytes int64         `json:"bytes,omitempty"`
+	Last  time.Duration `json:"last_ns,omitempty"`
 	// Certificate is the serial number of the one that a new connection was
 	// shown, where that is TLS.
 	Certificate string `json:"certificate,omitempty"`
