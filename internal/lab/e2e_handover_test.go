@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -259,4 +260,78 @@ func TestPreferredReturns(t *testing.T) {
 		t.Errorf("the events of ctl2 say nothing of a handover:\n%s", out)
 	}
 	c.await("nothing to be left of the handover", c.settled)
+}
+
+// anyKind is a cloud whose VIP has all that connections can differ in.
+const anyKind = `
+cloud: any
+vips:
+  - name: api
+    addresses: [10.64.20.10/24, "2001:db8:20::10/64"]
+    hostname: api.example.org
+    interface: bond0.20
+    device: macvlan
+    endpoints: [public, admin]
+    tls: {certificate: /etc/holdfast/tls/not-on-this-machine.pem}
+    vrrp: {router_id: 7, interval: 50ms}
+  - name: inside
+    addresses: [10.64.20.11/24]
+    hostname: inside.example.org
+    interface: bond0.20
+    endpoints: [internal]
+    vrrp: {router_id: 8, interval: 50ms}
+controllers:
+  - {name: ctl1, address: 10.64.20.13}
+  - {name: ctl2, address: 10.64.20.14}
+services:
+  keystone: {}
+  lines: {type: lines, port: 7007, mode: tcp}
+`
+
+// TestHandoverOfEveryKind has connections of every kind open while the VIP goes
+// to the other controller and back: HTTP/1.1 and HTTP/2 over TLS, IPv4 and
+// IPv6, a console, and a service that is not HTTP; on a device of its own.
+func TestHandoverOfEveryKind(t *testing.T) {
+	c := newCloud(t, "kinds", anyKind)
+	needCurl(t)
+	const seconds = 6
+	curl := func(options string) string {
+		return fmt.Sprintf(`curl -sSk %s -m 20 --rate 20/s "https://api.example.org:5000/v3?[1-%d]" -o /dev/null -w '%%{http_code} %%{errormsg}\n' | sort | uniq -c`, options, 20*seconds)
+	}
+	all := fmt.Sprintf("%d 200", 20*seconds)
+	// talk sends a line every 100 ms and wants it back.
+	talk := fmt.Sprintf(`for i in $(seq %d); do echo "hello $i" >&3; read -t 5 -r line <&3 || { echo "lost $i"; exit 1; }; sleep 0.1; done; echo "$line"`, 10*seconds)
+	last := fmt.Sprintf("hello %d", 10*seconds)
+	kinds := []struct{ name, script, want string }{
+		{"HTTP/1.1 over IPv4", curl("-4 --http1.1"), all},
+		{"HTTP/1.1 over IPv6", curl("-6 --http1.1"), all},
+		{"HTTP/2 over IPv4", curl("-4 --http2"), all},
+		{"HTTP/2 over IPv6", curl("-6 --http2"), all},
+		{"a long answer over HTTP/2", fmt.Sprintf(`curl -sSk --http2 -m 30 "https://api.example.org:5000/stream/600000?s=%d" -o /dev/null -w '%%{http_code} %%{size_download} %%{errormsg}\n'`, seconds), "200 600000"},
+		{"a console", `exec 3<>/dev/tcp/inside.example.org/5000; printf 'GET /v3 HTTP/1.1\r\nHost: inside\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n' >&3
+			while read -t 5 -r header <&3 && [ "$header" != $'\r' ]; do :; done; ` + talk, last},
+		{"lines", "exec 3<>/dev/tcp/inside.example.org/7007; " + talk, last},
+	}
+	results := make([]string, len(kinds))
+	var running sync.WaitGroup
+	for i, kind := range kinds {
+		running.Go(func() { results[i], _ = c.run("client", "bash", "-c", kind.script) })
+	}
+	time.Sleep(time.Second) // all have begun
+	for _, to := range []string{"ctl2", "ctl1"} {
+		for _, name := range []string{"api", "inside"} {
+			out, code := c.run("ctl1", "holdfast", "handover", "--vip", name, "--to", to)
+			if code != 0 || strings.Contains(out, "reset") {
+				t.Errorf("handover of %s to %s: exit code %d: %s", name, to, code, out)
+			}
+		}
+		time.Sleep(time.Second)
+	}
+	running.Wait()
+	for i, kind := range kinds {
+		if !strings.HasSuffix(strings.TrimSpace(results[i]), kind.want) {
+			t.Errorf("%s: %q, want %q", kind.name, results[i], kind.want)
+		}
+	}
+	c.await("nothing to be left of the handovers", c.settled)
 }

@@ -66,6 +66,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	switch {
+	case upgrades(r):
+		s.echo(w, r)
 	case r.Method == http.MethodPut || r.Method == http.MethodPost || r.Method == http.MethodPatch:
 		s.takeBody(w, r)
 	case r.Method == http.MethodDelete:

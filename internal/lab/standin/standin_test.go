@@ -217,3 +217,10 @@ func TestLines(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAccept is the example of RFC 6455 section 1.3.
+func TestAccept(t *testing.T) {
+	if got := accept("dGhlIHNhbXBsZSBub25jZQ=="); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		t.Errorf("got %s", got)
+	}
+}
