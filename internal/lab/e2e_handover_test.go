@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -334,4 +337,75 @@ func TestHandoverOfEveryKind(t *testing.T) {
 		}
 	}
 	c.await("nothing to be left of the handovers", c.settled)
+}
+
+// besideKeepalived is a spec of which one controller runs keepalived.
+const besideKeepalived = `
+cloud: beside
+vips:
+  - {name: api, addresses: [10.64.20.10/24], hostname: api.example.org, interface: eno1, vrrp: {router_id: 51, interval: 50ms, checksum: keepalived}}
+controllers:
+  - {name: ctl1, address: 10.64.20.13}
+  - {name: ctl2, address: 10.64.20.14}
+services:
+  keystone: {}
+`
+
+// TestHandoverToKeepalived hands the VIP over to a controller that runs
+// keepalived: by plain adverts, without an agent's word, and never to nobody.
+func TestHandoverToKeepalived(t *testing.T) {
+	c := newCloud(t, "beside", besideKeepalived)
+	if _, err := exec.LookPath("keepalived"); err != nil {
+		t.Skip("keepalived is not installed (make test installs it)")
+	}
+	c.awaitHolder("ctl1")
+	c.fault("agent-stop", "ctl2") // its HAProxy goes on
+	out, code := c.run("ctl1", "holdfast", "handover", "--to", "ctl2")
+	if code != 1 || !strings.Contains(out, "vip api stays on ctl1") || !strings.Contains(out, "did not take over") {
+		t.Errorf("handover to nobody: exit code %d: %s", code, out)
+	}
+	c.awaitHolder("ctl1")
+
+	const config = `global_defs {
+    vrrp_version 3
+}
+vrrp_instance api {
+    state BACKUP
+    nopreempt
+    interface eno1
+    virtual_router_id 51
+    priority 100
+    advert_int 0.05
+    unicast_src_ip 10.64.20.14
+    unicast_ttl 255
+    unicast_peer {
+        10.64.20.13
+    }
+    virtual_ipaddress {
+        10.64.20.10/24
+    }
+}`
+	dir := filepath.Join(string(c.dir), "keepalived")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "conf"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, code = c.run("ctl2", "sh", "-c", fmt.Sprintf(
+		"cd %s && keepalived --vrrp --use-file conf --pid $PWD/pid --vrrp_pid $PWD/vrrp.pid --checkers_pid $PWD/checkers.pid </dev/null >log 2>&1", dir))
+	if code != 0 {
+		t.Fatalf("keepalived: exit code %d: %s", code, out)
+	}
+	c.await("keepalived to take the VIP", func() error {
+		out, code := c.run("ctl1", "holdfast", "handover", "--to", "ctl2")
+		if code != 0 || !strings.Contains(out, "open connections were reset: the agent of ctl2 does not answer") {
+			return fmt.Errorf("exit code %d: %s", code, out)
+		}
+		return nil
+	})
+	c.awaitHolder("ctl2")
+	if err := c.allAnswer(); err != nil {
+		t.Error(err)
+	}
 }
