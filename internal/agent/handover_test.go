@@ -1,0 +1,156 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"holdfast/internal/spec"
+	"holdfast/internal/vip"
+	"holdfast/internal/web"
+)
+
+// threeControllers is an agent of ctl1 of three controllers, which does not run.
+func threeControllers(t *testing.T) *Agent {
+	t.Helper()
+	dir := t.TempDir()
+	a := New(Options{Controller: "ctl1", RunDir: dir, StateDir: dir, Log: slog.New(slog.DiscardHandler)})
+	data := strings.Replace(testSpec, "services:", "  - {name: ctl3, address: 192.0.2.3}\nservices:", 1)
+	s, findings := spec.Parse("test.yaml", []byte(data))
+	if s == nil {
+		t.Fatal(findings)
+	}
+	a.spec = s
+	var err error
+	if a.journal, err = openJournal(filepath.Join(dir, "events.jsonl"), "ctl1", a.log); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestTakers holds the order: with a word, by force, and without a word.
+func TestTakers(t *testing.T) {
+	a := threeControllers(t)
+	for _, tt := range []struct {
+		req  web.HandoverRequest
+		want string
+	}{
+		{web.HandoverRequest{}, "ctl2 ctl3 ctl2:plain ctl3:plain"},
+		{web.HandoverRequest{Force: true}, "ctl2 ctl3 ctl2:force ctl3:force ctl2:plain ctl3:plain"},
+		{web.HandoverRequest{To: "ctl3"}, "ctl3 ctl3:plain"},
+	} {
+		var got []string
+		for _, x := range a.takers(tt.req) {
+			word := x.Name
+			switch {
+			case x.plain:
+				word += ":plain"
+			case x.request.Force:
+				word += ":force"
+			}
+			got = append(got, word)
+		}
+		if diff := cmp.Diff(tt.want, strings.Join(got, " ")); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", tt.req, diff)
+		}
+	}
+}
+
+func TestOneMoveAtATime(t *testing.T) {
+	m := newMoves(t.TempDir())
+	done, err := m.begin("api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !m.involves("api") || m.involves("other") {
+		t.Error("a taker that asks now must hear that the VIP is being given")
+	}
+	if _, err := m.begin("other"); err == nil || !strings.Contains(err.Error(), "a handover of vip api is under way") {
+		t.Errorf("a second move at the same time: %v", err)
+	}
+	done()
+	if _, err := m.begin("other"); err != nil {
+		t.Errorf("a move after the first: %v", err)
+	}
+}
+
+func TestInOneLine(t *testing.T) {
+	first := &peerError{controller: "ctl2", refusal: "it is drained"}
+	err := inOneLine([]error{first, io.EOF})
+	if err.Error() != "ctl2: it is drained; EOF" || !errors.Is(err, io.EOF) || !refused(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestResume begins like the agent after one that was killed in the middle.
+func TestResume(t *testing.T) {
+	newHost(t) // its interfaces
+	for _, tt := range []struct {
+		name, record string
+		copy, detour bool // are in the kernel
+		giving       bool // goes on
+		taking       bool
+	}{
+		{"nothing", ``, false, false, false, false},
+		{"a giver", `{"giving": {"api": {"to": "ctl2", "until": "2999-01-01T00:00:00Z"}}}`, true, false, true, false},
+		{"a giver whose address is gone", `{"giving": {"api": {"to": "ctl2"}}}`, false, false, false, false},
+		{"a taker", `{"taking": {"api": {"from": "ctl2", "givers": ["192.0.2.2"]}}}`, false, true, false, true},
+		{"a taker whose host has started anew", `{"taking": {"api": {"from": "ctl2", "givers": ["192.0.2.2"]}}}`, false, false, false, false},
+		{"leftovers of nobody", ``, true, true, false, false},
+		{"a damaged record", `{"giving": `, true, true, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := threeControllers(t)
+			api := a.spec.VIPs[0]
+			c, err := a.copyOf(a.spec, api)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = c.Drop(context.Background()) })
+			if tt.copy {
+				if err := c.Keep(t.Context(), time.Minute); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d, err := a.detourTo(a.spec, api, []netip.Addr{netip.MustParseAddr("192.0.2.2")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = d.Remove(context.Background()) })
+			if tt.detour {
+				if err := d.Install(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tt.record != "" {
+				if err := os.WriteFile(a.moves.file, []byte(tt.record), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a.resumeMoves(t.Context(), a.spec)
+
+			given, taken := a.moves.names()
+			if got := len(given) == 1; got != tt.giving {
+				t.Errorf("goes on giving: %v", got)
+			}
+			if got := len(taken) == 1; got != tt.taking {
+				t.Errorf("goes on taking: %v", got)
+			}
+			if present, err := c.Present(); err != nil || present != tt.giving {
+				t.Errorf("the address is on lo: %v, %v", present, err)
+			}
+			if left, err := vip.Detours(t.Context()); err != nil || (len(left) == 1) != tt.taking {
+				t.Errorf("rules: %v, %v", left, err)
+			}
+		})
+	}
+}
