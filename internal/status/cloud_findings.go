@@ -28,6 +28,7 @@ const (
 	CodeHostDown          = "host-down"
 	CodeHostDisagreement  = "host-disagreement"
 	CodeDrained           = "drained"
+	CodeHandover          = "handover"
 	CodeAdvertsRejected   = "adverts-rejected"
 	CodeVersionsDiffer    = "versions-differ"
 )
@@ -42,7 +43,7 @@ func madeByMerge(code string) bool {
 		CodeNoController, CodeUnreachable, CodeWrongController, CodeClockDiffers,
 		CodeSpecDiffers, CodeSpecRejected, CodeHAProxyNotRunning, CodeVIPUnheld, CodeVIPHeldTwice,
 		CodeVIPNotPresent, CodeServiceDown, CodeServiceUnknown, CodeHostDown, CodeHostDisagreement,
-		CodeDrained, CodeAdvertsRejected, CodeVersionsDiffer,
+		CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer,
 	}, code)
 }
 
@@ -279,6 +280,7 @@ func (m *merger) findAbsent(s *Snapshot) {
 // findWorthKnowing tells what degrades nothing.
 func (m *merger) findWorthKnowing() {
 	m.findDrains()
+	m.findHandovers()
 	for _, s := range m.snapshots() {
 		for _, v := range s.VIPs {
 			m.findRejectedAdverts(s.Controller, v)

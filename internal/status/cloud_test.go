@@ -212,6 +212,13 @@ func TestMergeFindings(t *testing.T) {
 			[]string{"host ctl2: info: drained on purpose; holdfast undrain ctl2 puts it back"},
 		},
 		{
+			"a handover not yet at its end", func(a []Answer) {
+				a[1].Snapshot.VIPs[0].Giving = &Giving{To: "ctl1", Since: now.Add(-time.Minute), Until: now.Add(59 * time.Minute), Connections: 3}
+				a[2].Snapshot.VIPs[0].Giving = &Giving{To: "ctl1", Since: now.Add(-time.Minute), Until: now.Add(59 * time.Minute)}
+			}, true,
+			[]string{"vip api: info: 3 connections go on at ctl2, which handed it over to ctl1 at 10:41:07 UTC; wait until they have ended before you stop HAProxy there; they are cut at 11:41:07 UTC"},
+		},
+		{
 			"no check has ended yet", func(a []Answer) {
 				for _, h := range []string{"ctl1", "ctl2", "ctl3"} {
 					checkAll(a, "nova", h, Unknown, "")
