@@ -100,7 +100,11 @@ func (a *Address) claimDevice(ctx context.Context, d *device) (target, error) {
 		a.log.Warn("the interface is down: nobody reaches the address; ip link set up")
 	}
 	for _, p := range d.prefixes {
-		if _, err := a.lease(d, p.Addr()); err != nil {
+		added, err := a.lease(d, p.Addr())
+		if err == nil && added {
+			err = a.kernel.reroute(d.index, p.Addr())
+		}
+		if err != nil {
 			return target{}, err
 		}
 	}

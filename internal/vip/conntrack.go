@@ -48,13 +48,13 @@ type tracked struct {
 	tuple, id, zone []byte
 }
 
-// forgetEnded removes from conntrack the connections to addresses that this
-// host does not have: ones that ended while conntrack did not look, or that it
+// forgetEnded removes from conntrack the connections to addresses of which
+// this host has neither end, live aside: ones that ended while conntrack did not look, or that it
 // keeps for some time after their end, two minutes or five days. A client may
 // use the same port again for a connection to the giver, whose segments could
 // be taken for theirs: with nf_conntrack_tcp_be_liberal all of them. It gives
 // their number.
-func forgetEnded(ctx context.Context, addresses []netip.Addr, had []ends) (n int, err error) {
+func forgetEnded(ctx context.Context, addresses []netip.Addr, live ...known) (n int, err error) {
 	k := &kernel{family: unix.NETLINK_NETFILTER}
 	defer func() { err = errors.Join(err, k.close()) }()
 	var found []tracked
@@ -68,16 +68,18 @@ func forgetEnded(ctx context.Context, addresses []netip.Addr, had []ends) (n int
 	if len(found) == 0 {
 		return 0, nil
 	}
-	now, err := connectionsOf(addresses) // some may be new
+	now, err := knownAt(addresses) // some may be new
 	if err != nil {
 		return 0, err
 	}
-	live := map[ends]bool{}
-	for _, e := range append(now, had...) {
-		live[e] = true
+	lives := map[ends]bool{}
+	for _, k := range append(live, now) {
+		for _, e := range append(k.had, k.away...) {
+			lives[e] = true
+		}
 	}
 	for _, t := range found {
-		if live[t.ends] {
+		if lives[t.ends] {
 			continue
 		}
 		if err := ctx.Err(); err != nil {

@@ -235,14 +235,11 @@ func (c *Copy) sockets() (found []diagSocket, err error) {
 	k := kernel{family: unix.NETLINK_SOCK_DIAG}
 	defer func() { err = errors.Join(err, k.close()) }()
 	for _, p := range c.options.Addresses {
-		m := Match{Local: netip.AddrPortFrom(p.Addr(), 0)}
-		for _, family := range m.families() {
-			some, err := k.sockets(family, m)
-			if err != nil {
-				return nil, fmt.Errorf("list sockets: %w", explainDiag(err))
-			}
-			found = append(found, some...)
+		some, err := k.socketsOfAny(Match{Local: netip.AddrPortFrom(p.Addr(), 0)})
+		if err != nil {
+			return nil, err
 		}
+		found = append(found, some...)
 	}
 	return slices.DeleteFunc(found, timesOut), nil
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/google/nftables/expr"
@@ -32,12 +31,14 @@ type DetourOptions struct {
 
 // A Detour is the second chance of connections that the giver of a VIP keeps,
 // on the taker: TCP segments to the VIP of connections that this host does not
-// know go to the giver. Connections that begin here stay here. Its methods may
-// be called from several goroutines.
+// know go to the giver, those of this host's own clients too. Connections that
+// begin here stay here. Its methods may be called from several goroutines.
 type Detour struct {
 	options DetourOptions
 	log     *slog.Logger
-	mu      sync.Mutex // one change at a time
+	mu      sync.Mutex // one change at a time; guards changed
+	// changed are the settings that Install has changed, as they were.
+	changed []sysctl
 }
 
 // ErrNoDetour says that the rules are not there: nobody has installed them, or
@@ -102,19 +103,43 @@ func (d *Detour) install(ctx context.Context) error {
 		}
 		ways = append(ways, w)
 	}
-	had, err := connectionsOf(d.options.Addresses)
+	before, err := knownAt(d.options.Addresses)
 	if err != nil {
 		return err
 	}
-	if err := replaceTables(tableName(d.options.Name), ways, had); err != nil {
+	name := tableName(d.options.Name)
+	if err := replaceTables(name, ways, before); err != nil {
 		return err
 	}
-	n, err := forgetEnded(ctx, d.options.Addresses, had)
+	// Those that began meanwhile.
+	now, err := knownAt(d.options.Addresses)
+	if err == nil {
+		err = addKnown(name, ways, now)
+	}
+	if err != nil {
+		return errors.Join(err, d.remove())
+	}
+	d.acceptReplies()
+	n, err := forgetEnded(ctx, d.options.Addresses, before, now)
 	if err != nil {
 		d.log.Warn("a connection of the giver may be taken for one that ended here", "error", err)
 	}
-	d.log.Debug("segments of unknown connections go to the giver", "ways", fmt.Sprint(ways), "known", len(had), "forgotten", n)
+	d.log.Debug("segments of unknown connections go to the giver", "ways", fmt.Sprint(ways),
+		"had", len(now.had), "away", len(now.away), "forgotten", n)
 	return nil
+}
+
+// acceptReplies has the interface take what the giver sends from the VIP to
+// this host's own clients, although the VIP is this host's then.
+func (d *Detour) acceptReplies() {
+	if d.options.Interface == "" || !slices.ContainsFunc(d.options.Addresses, netip.Addr.Is4) {
+		return
+	}
+	changed, err := acceptLocal(d.options.Interface)
+	d.changed = append(d.changed, changed...)
+	if err != nil {
+		d.log.Warn("connections that this host's own clients have to the giver may hang", "error", err)
+	}
 }
 
 // A way is how the segments of a family go to the giver.
@@ -235,18 +260,16 @@ func (d *Detour) Forwarded(context.Context) (packets uint64, err error) {
 		if err != nil {
 			return 0, fmt.Errorf("count what goes to the giver of vip %s: %w", d.options.Name, explainNFT(err))
 		}
-		var counter *expr.Counter
+		if len(rules) == 0 {
+			return 0, fmt.Errorf("count what goes to the giver of vip %s: %w", d.options.Name, ErrNoDetour)
+		}
 		for _, r := range rules {
 			for _, e := range r.Exprs {
 				if c, ok := e.(*expr.Counter); ok {
-					counter = c
+					packets += c.Packets
 				}
 			}
 		}
-		if counter == nil {
-			return 0, fmt.Errorf("count what goes to the giver of vip %s: %w", d.options.Name, ErrNoDetour)
-		}
-		packets += counter.Packets
 	}
 	return packets, nil
 }
@@ -256,16 +279,25 @@ func (d *Detour) Forwarded(context.Context) (packets uint64, err error) {
 func (d *Detour) Remove(context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.remove(); err != nil {
+		return fmt.Errorf("remove the detour of vip %s: %w", d.options.Name, err)
+	}
+	return nil
+}
+
+func (d *Detour) remove() error {
 	tables, err := ourTables()
 	if err == nil {
 		if ours := tables[d.options.Name]; ours != nil {
 			err = removeTables(ours)
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("remove the detour of vip %s: %w", d.options.Name, err)
+	errs := []error{err}
+	for _, s := range d.changed {
+		errs = append(errs, s.ensure())
 	}
-	return nil
+	d.changed = nil
+	return errors.Join(errs...)
 }
 
 // CleanupDetours removes what an earlier agent left: the rules of the Detours
@@ -292,28 +324,45 @@ func CleanupDetours(ctx context.Context, log *slog.Logger, keep ...string) error
 	return errors.Join(errs...)
 }
 
-// connectionsOf lists the TCP connections that this host has at addresses.
-func connectionsOf(addresses []netip.Addr) (had []ends, err error) {
+// known are TCP connections to addresses of a VIP. Of each, remote is the end
+// that connected.
+type known struct {
+	had  []ends // this host has the end that was connected to
+	away []ends // this host has the other one only: it connected to somebody
+}
+
+// knownAt lists what this host has.
+func knownAt(addresses []netip.Addr) (all known, err error) {
 	k := &kernel{family: unix.NETLINK_SOCK_DIAG}
 	defer func() { err = errors.Join(err, k.close()) }()
+	at := map[ends]bool{}
 	for _, a := range addresses {
-		m := Match{Local: netip.AddrPortFrom(a, 0)}
-		for _, family := range m.families() {
-			found, err := k.sockets(family, m)
-			if err != nil {
-				return nil, fmt.Errorf("list sockets: %w", explainDiag(err))
-			}
-			for _, s := range found {
-				had = append(had, ends{s.remote, s.local})
+		found, err := k.socketsOfAny(Match{Local: netip.AddrPortFrom(a, 0)})
+		if err != nil {
+			return all, err
+		}
+		for _, s := range found {
+			e := ends{s.remote, s.local}
+			at[e] = true
+			all.had = append(all.had, e)
+		}
+	}
+	for _, a := range addresses {
+		found, err := k.socketsOfAny(Match{Remote: netip.AddrPortFrom(a, 0)})
+		if err != nil {
+			return all, err
+		}
+		for _, s := range found {
+			e := ends{s.local, s.remote}
+			if !at[e] && !slices.Contains(addresses, s.local.Addr()) {
+				all.away = append(all.away, e)
 			}
 		}
 	}
-	return had, nil
+	return all, nil
 }
 
 // ends are those of a connection.
 type ends struct{ remote, local netip.AddrPort }
 
-func (e ends) String() string {
-	return strings.Join([]string{e.remote.String(), e.local.String()}, " to ")
-}
+func (e ends) String() string { return e.remote.String() + " to " + e.local.String() }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -66,186 +65,6 @@ func (l *lan) remove(on string, d *Detour) {
 			l.t.Fatal(err)
 		}
 	})
-}
-
-// handOver moves the VIP from one host to another.
-func (l *lan) handOver(from string, a *Address, c *Copy, to string, b *Address, d *Detour) {
-	l.t.Helper()
-	l.install(to, d)
-	l.in(from, func() {
-		if err := c.Keep(context.Background(), time.Minute); err != nil {
-			l.t.Fatal(err)
-		}
-	})
-	l.claim(to, b)
-	l.withdraw(from, a)
-}
-
-// Every segment of the connections that the giver has arrives there, and every
-// one of those that begin at the taker stays there.
-func TestHandoverKeepsConnections(t *testing.T) {
-	for name, o := range map[string]Options{"direct": both(), "macvlan": macvlan()} {
-		for _, loose := range []string{"0", "1"} {
-			t.Run(name+" loose "+loose, func(t *testing.T) {
-				l, a := giverOfBoth(t, o)
-				c, _ := l.copyOf(o)
-				d, log := l.detour(o, "api", "giver")
-				var old, young []*session
-				for _, v := range vips {
-					s := l.dial("client", v)
-					l.answered(s, "giver")
-					old = append(old, s)
-				}
-				taken := l.address("taker", o)
-				l.install("taker", d)
-				l.in("taker", func() { l.run("sysctl -qw net.netfilter.nf_conntrack_tcp_loose=" + loose) })
-				l.handOver("giver", a, c, "taker", taken, d)
-				for _, v := range vips {
-					young = append(young, l.dial("client", v))
-				}
-				for range 3 {
-					for i := range vips {
-						l.answered(old[i], "giver")
-						l.answered(young[i], "taker")
-					}
-				}
-				l.connections(c, 2, 0)
-				l.goesOn(d, young)
-				if log.String() != "" {
-					t.Error(log.String())
-				}
-
-				// Removed, the rules leave what is unknown to the kernel: a reset.
-				l.remove("taker", d)
-				for i := range vips {
-					if _, err := old[i].ask(); !errors.Is(err, unix.ECONNRESET) {
-						t.Errorf("%s: %v, want a reset", vips[i], err)
-					}
-					l.answered(young[i], "taker")
-				}
-				l.in("taker", func() {
-					if _, err := d.Forwarded(t.Context()); !errors.Is(err, ErrNoDetour) {
-						t.Errorf("Forwarded() without rules: %v", err)
-					}
-				})
-			})
-		}
-	}
-}
-
-// goesOn fails the test if a segment of one of the taker's own connections is
-// sent on, to which the giver would answer with a reset, even when conntrack
-// has forgotten them all, or the rules are new.
-func (l *lan) goesOn(d *Detour, young []*session) {
-	l.t.Helper()
-	if n := l.forwarded("taker", d); n < 6 {
-		l.t.Errorf("%d segments were sent on, want 6 at least", n)
-	}
-	answered := func() {
-		l.t.Helper()
-		for range 2 { // the reset would come after the first answer
-			for _, s := range young {
-				l.answered(s, "taker")
-			}
-		}
-	}
-	l.in("taker", func() {
-		l.run("nft flush set ip holdfast-detour-api seen")
-		l.run("nft flush set ip6 holdfast-detour-api seen")
-	})
-	answered() // by conntrack
-	l.install("taker", d)
-	l.in("taker", func() { l.run("conntrack -F") })
-	answered() // they were there before the rules
-	for _, v := range vips {
-		young = append(young, l.dial("client", v))
-	}
-	l.in("taker", func() { l.run("conntrack -F") })
-	answered() // they began after the rules
-}
-
-func TestTransfersGoOnAcrossTheMove(t *testing.T) {
-	const size = 64 << 20
-	for _, v := range vips {
-		t.Run(v, func(t *testing.T) {
-			l, a := giverOfBoth(t, both())
-			c, _ := l.copyOf(both())
-			d, _ := l.detour(both(), "api", "giver")
-			taken := l.address("taker", both())
-			down, up := l.dial("client", v), l.dial("client", v)
-			uploaded, downloaded := make(chan error, 1), make(chan error, 1)
-			begun := make(chan struct{})
-			go func() {
-				who, err := up.say(fmt.Sprintf("take %d", size))
-				if who != "giver" {
-					err = errors.Join(err, fmt.Errorf("answered by %q", who))
-				}
-				uploaded <- err
-			}()
-			go func() {
-				_, err := down.say(fmt.Sprintf("send %d", size))
-				close(begun)
-				if err == nil {
-					_, err = io.CopyN(io.Discard, down.lines, size)
-				}
-				downloaded <- err
-			}()
-			<-begun
-			l.handOver("giver", a, c, "taker", taken, d)
-			if err := <-downloaded; err != nil {
-				t.Errorf("download: %v", err)
-			}
-			if err := <-uploaded; err != nil {
-				t.Errorf("upload: %v", err)
-			}
-			if l.forwarded("taker", d) == 0 {
-				t.Error("no segment was sent on: it was over before the move")
-			}
-		})
-	}
-}
-
-// A taker that had the VIP before has connections that conntrack did not see
-// when it gave it away, and they go on when it takes it back; so do those of
-// the other one.
-func TestHandoverThereAndBack(t *testing.T) {
-	for _, loose := range []string{"0", "1"} {
-		t.Run("loose "+loose, func(t *testing.T) {
-			l, a := giverOfBoth(t, both())
-			for _, host := range []string{"giver", "taker"} {
-				l.in(host, func() { l.run("sysctl -qw net.netfilter.nf_conntrack_tcp_loose=" + loose) })
-			}
-			c, _ := l.copyOf(both())
-			there, _ := l.detour(both(), "api", "giver")
-			back, _ := l.detour(both(), "api", "taker")
-			b := l.address("taker", both())
-			var first, second, third []*session
-			dial := func() (all []*session) {
-				for _, v := range vips {
-					all = append(all, l.dial("client", v))
-				}
-				return all
-			}
-			answered := func(all []*session, want string) {
-				t.Helper()
-				for _, s := range all {
-					l.answered(s, want)
-				}
-			}
-			first = dial()
-			l.handOver("giver", a, c, "taker", b, there)
-			second = dial()
-			answered(first, "giver")
-			l.handOver("taker", b, c, "giver", a, back)
-			l.remove("taker", there)
-			third = dial()
-			for range 2 {
-				answered(first, "giver")
-				answered(second, "taker")
-				answered(third, "giver")
-			}
-		})
-	}
 }
 
 // A client takes a port again that conntrack on the taker knows still: of a
@@ -486,7 +305,7 @@ func TestManyEarlierConnections(t *testing.T) {
 			remote := netip.AddrFrom16([16]byte{0xfd, 13: byte(i >> 14), 14: byte(i >> 7), 15: byte(i)})
 			had = append(had, ends{netip.AddrPortFrom(remote, uint16(i)), local})
 		}
-		if err := replaceTables(tableName("api"), []way{w}, had); err != nil {
+		if err := replaceTables(tableName("api"), []way{w}, known{had: had}); err != nil {
 			t.Fatal(err)
 		}
 		c, err := openNFT(0)

@@ -2,6 +2,7 @@ package vip
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -16,6 +17,8 @@ const (
 	// time that one is in it. It is only a second opinion; conntrack's is first.
 	seenSize = 1 << 17
 	seenTime = 5 * time.Minute
+	// awaySize bounds the set of connections of this host's own clients.
+	awaySize = 1 << 17
 	// someElements are that many of a set that one netlink message has room for.
 	someElements = 400
 	// elementBytes is about what one needs in it.
@@ -33,8 +36,10 @@ const (
 // The names in a table.
 const (
 	entryName   = "prerouting"
+	exitName    = "output"
 	unknownName = "unknown"
 	hadName     = "had"
+	awayName    = "away"
 	seenName    = "seen"
 )
 
@@ -53,8 +58,8 @@ func unknownChain(t *nftables.Table) *nftables.Chain {
 
 // replaceTables puts one table for each way in the place of all that have the
 // name, in one step.
-func replaceTables(name string, ways []way, had []ends) error {
-	c, err := openNFT(elementBytes * len(had))
+func replaceTables(name string, ways []way, all known) error {
+	c, err := openNFT(all.room())
 	if err != nil {
 		return err
 	}
@@ -64,7 +69,7 @@ func replaceTables(name string, ways []way, had []ends) error {
 		c.DelTable(t)
 	}
 	for _, w := range ways {
-		if err := addTable(c, tableOf(name, w.giver), w, had); err != nil {
+		if err := addTable(c, tableOf(name, w.giver), w, all); err != nil {
 			return err
 		}
 	}
@@ -74,57 +79,116 @@ func replaceTables(name string, ways []way, had []ends) error {
 	return nil
 }
 
-// addTable adds the rules of one family:
+// addKnown adds connections to the tables.
+func addKnown(name string, ways []way, all known) error {
+	c, err := openNFT(all.room())
+	if err != nil {
+		return err
+	}
+	for _, w := range ways {
+		if err := setsOf(tableOf(name, w.giver), layoutOf(w.giver)).fill(c, layoutOf(w.giver), all); err != nil {
+			return err
+		}
+	}
+	if err := c.Flush(); err != nil {
+		return fmt.Errorf("add to the nftables: %w", explainNFT(err))
+	}
+	return nil
+}
+
+func (k known) room() int { return elementBytes * (len(k.had) + len(k.away)) }
+
+// sets are those of a table. Their elements are remote address, local address,
+// remote port and local port of a connection.
+type sets struct {
+	seen *nftables.Set // it began here after the rules were made
+	had  *nftables.Set // it began here before
+	away *nftables.Set // it is one of this host's own clients to another host
+}
+
+func setsOf(t *nftables.Table, l layout) sets {
+	return sets{
+		seen: &nftables.Set{
+			Table: t, ID: 1, Name: seenName, KeyType: l.key, Concatenation: true,
+			Dynamic: true, HasTimeout: true, Timeout: seenTime, Size: seenSize,
+		},
+		had: &nftables.Set{Table: t, ID: 2, Name: hadName, KeyType: l.key, Concatenation: true},
+		away: &nftables.Set{
+			Table: t, ID: 3, Name: awayName, KeyType: l.key, Concatenation: true, Dynamic: true, Size: awaySize,
+		},
+	}
+}
+
+func (s sets) fill(c *nftables.Conn, l layout, all known) error {
+	return errors.Join(addElements(c, s.had, l.elements(all.had)), addElements(c, s.away, l.elements(all.away)))
+}
+
+// addTable adds the rules of one family. In the chain prerouting:
 //
 //	ip daddr VIP meta l4proto tcp jump unknown
 //
-// and in the chain unknown, of which each accepts, drops or says nothing:
+// In the chain unknown, with KEY for what the sets have:
 //
-//	tcp flags & (syn|ack) == syn update @seen { ip saddr . ip daddr . tcp sport . tcp dport }
+//	tcp flags & (syn|ack) == syn delete @away { KEY }
+//	tcp flags & (syn|ack) == syn update @seen { KEY }
 //	tcp flags & (syn|ack) == syn accept
+//	KEY @away ip ttl > 1 counter dup to GIVER device DEVICE drop
 //	ct state established,related accept
-//	ip saddr . ip daddr . tcp sport . tcp dport @had accept
-//	ip saddr . ip daddr . tcp sport . tcp dport @seen accept
-//	ip ttl < 2 drop
-//	counter dup to GIVER device DEVICE drop
-func addTable(c *nftables.Conn, t *nftables.Table, w way, had []ends) error {
+//	KEY @had accept
+//	KEY @seen accept
+//	ip ttl > 1 counter dup to GIVER device DEVICE
+//	drop
+//
+// In the chain output, for what this host's own clients begin while another
+// host has the VIP still:
+//
+//	ip daddr VIP meta l4proto tcp oif != lo tcp flags & (syn|ack) == syn add @away { KEY }
+func addTable(c *nftables.Conn, t *nftables.Table, w way, all known) error {
 	c.AddTable(t)
 	policy := nftables.ChainPolicyAccept
 	entry := c.AddChain(&nftables.Chain{
 		Name: entryName, Table: t, Type: nftables.ChainTypeFilter, Policy: &policy,
 		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityMangle,
 	})
+	exit := c.AddChain(&nftables.Chain{
+		Name: exitName, Table: t, Type: nftables.ChainTypeFilter, Policy: &policy,
+		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityMangle,
+	})
 	unknown := c.AddChain(unknownChain(t))
 	l := layoutOf(w.giver)
-	seen := &nftables.Set{
-		Table: t, ID: 1, Name: seenName, KeyType: l.key, Concatenation: true,
-		Dynamic: true, HasTimeout: true, Timeout: seenTime, Size: seenSize,
-	}
-	known := &nftables.Set{Table: t, ID: 2, Name: hadName, KeyType: l.key, Concatenation: true}
-	for _, s := range []*nftables.Set{seen, known} {
-		if err := c.AddSet(s, nil); err != nil {
-			return fmt.Errorf("describe set %s: %w", s.Name, err)
+	s := setsOf(t, l)
+	for _, set := range []*nftables.Set{s.seen, s.had, s.away} {
+		if err := c.AddSet(set, nil); err != nil {
+			return fmt.Errorf("describe set %s: %w", set.Name, err)
 		}
 	}
-	if err := addElements(c, known, l.elements(had)); err != nil {
+	if err := s.fill(c, l, all); err != nil {
 		return err
 	}
 	for _, a := range w.addresses {
-		c.AddRule(&nftables.Rule{Table: t, Chain: entry, Exprs: join(l.isTo(a), isTCP(), verdict(expr.VerdictJump, unknownName))})
+		to := join(l.isTo(a), isTCP())
+		c.AddRule(&nftables.Rule{Table: t, Chain: entry, Exprs: join(to, verdict(expr.VerdictJump, unknownName))})
+		c.AddRule(&nftables.Rule{Table: t, Chain: exit, Exprs: join(to, isLeaving(), isSYN(), l.loadKey(), add(s.away))})
 	}
-	accept, drop := verdict(expr.VerdictAccept, ""), verdict(expr.VerdictDrop, "")
-	for _, e := range [][]expr.Any{
-		join(isSYN(), l.loadKey(), update(seen)),
-		join(isSYN(), accept),
-		join(isEstablished(), accept),
-		join(l.loadKey(), isIn(known), accept),
-		join(l.loadKey(), isIn(seen), accept),
-		join(l.isLastHop(), drop),
-		join(dupTo(w), drop),
-	} {
+	for _, e := range l.unknownRules(s, w) {
 		c.AddRule(&nftables.Rule{Table: t, Chain: unknown, Exprs: e})
 	}
 	return nil
+}
+
+func (l layout) unknownRules(s sets, w way) [][]expr.Any {
+	accept, drop := verdict(expr.VerdictAccept, ""), verdict(expr.VerdictDrop, "")
+	return [][]expr.Any{
+		join(isSYN(), l.loadKey(), remove(s.away)),
+		join(isSYN(), l.loadKey(), update(s.seen)),
+		join(isSYN(), accept),
+		join(l.loadKey(), isIn(s.away), l.goesFurther(), dupTo(w), drop),
+		join(isEstablished(), accept),
+		join(l.loadKey(), isIn(s.had), accept),
+		join(l.loadKey(), isIn(s.seen), accept),
+		join(l.goesFurther(), dupTo(w)),
+		drop,
+	}
 }
 
 // A layout is where things are in the IP header of a family, and in the sets'
@@ -188,12 +252,12 @@ func (l layout) isTo(a netip.Addr) []expr.Any {
 	}
 }
 
-// isLastHop matches a packet that must not go further. The copy that dup makes
-// has one hop less left.
-func (l layout) isLastHop() []expr.Any {
+// goesFurther matches a packet that has hops left: the copy that dup makes has
+// one less, so two hosts that send on to each other come to an end.
+func (l layout) goesFurther() []expr.Any {
 	return []expr.Any{
 		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: l.hops, Len: 1, DestRegister: register1},
-		&expr.Cmp{Op: expr.CmpOpLt, Register: register1, Data: []byte{2}},
+		&expr.Cmp{Op: expr.CmpOpGt, Register: register1, Data: []byte{1}},
 	}
 }
 
@@ -231,11 +295,29 @@ func isIn(s *nftables.Set) []expr.Any {
 	return []expr.Any{&expr.Lookup{SourceRegister: words, SetID: s.ID, SetName: s.Name}}
 }
 
-// update adds the key in the registers to the set, if it has room.
-func update(s *nftables.Set) []expr.Any {
-	return []expr.Any{&expr.Dynset{
-		SrcRegKey: words, SetID: s.ID, SetName: s.Name, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: s.Timeout,
-	}}
+// add adds the key in the registers to the set, if it has room.
+func add(s *nftables.Set) []expr.Any { return change(s, unix.NFT_DYNSET_OP_ADD) }
+
+// update does it too, and starts its time in the set anew.
+func update(s *nftables.Set) []expr.Any { return change(s, unix.NFT_DYNSET_OP_UPDATE) }
+
+// remove takes the key in the registers out of the set.
+func remove(s *nftables.Set) []expr.Any {
+	const operation = 2 // NFT_DYNSET_OP_DELETE, from Linux 5.4 on
+	return change(s, operation)
+}
+
+func change(s *nftables.Set, operation uint32) []expr.Any {
+	return []expr.Any{&expr.Dynset{SrcRegKey: words, SetID: s.ID, SetName: s.Name, Operation: operation, Timeout: s.Timeout}}
+}
+
+// isLeaving matches a packet that goes to another host.
+func isLeaving() []expr.Any {
+	const lo = 1 // in every network namespace
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIF, Register: register1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: register1, Data: binary.NativeEndian.AppendUint32(nil, lo)},
+	}
 }
 
 func dupTo(w way) []expr.Any {

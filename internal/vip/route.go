@@ -63,6 +63,27 @@ func (k *kernel) disconnect(index int, network netip.Prefix, metric uint32) erro
 	return err
 }
 
+// reroute has the connections of this host's own clients look again where a is,
+// which is an address of this host now. An IPv6 one would go on with the route
+// that it has until its segments are lost for some seconds, as the new route is
+// in another table; a route in the same table, for a moment, changes that.
+func (k *kernel) reroute(index int, a netip.Addr) error {
+	if a.Is4() {
+		return nil // the kernel does so itself
+	}
+	err := k.connect(index, hostPrefix(a), a, 1, copyMetric)
+	if errors.Is(err, unix.ENETDOWN) {
+		return nil
+	}
+	if err == nil {
+		err = k.disconnect(index, hostPrefix(a), copyMetric)
+	}
+	if err != nil {
+		return fmt.Errorf("refresh the routes to %s: %w", a, err)
+	}
+	return nil
+}
+
 // routeHeader is struct rtmsg of a unicast route of the main table.
 func routeHeader(network netip.Prefix) []byte {
 	b := []byte{

@@ -181,6 +181,18 @@ func (k *kernel) sockets(family uint8, m Match) ([]diagSocket, error) {
 	return found, nil
 }
 
+// socketsOfAny lists those of all families.
+func (k *kernel) socketsOfAny(m Match) (found []diagSocket, err error) {
+	for _, family := range m.families() {
+		some, err := k.sockets(family, m)
+		if err != nil {
+			return nil, fmt.Errorf("list sockets: %w", explainDiag(err))
+		}
+		found = append(found, some...)
+	}
+	return found, nil
+}
+
 func explainDiag(err error) error {
 	switch {
 	case errors.Is(err, unix.EOPNOTSUPP):

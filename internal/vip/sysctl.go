@@ -65,27 +65,68 @@ func (s sysctl) ensure() error {
 }
 
 // ignoreARP has the interface answer no ARP request for an address that it has
-// not itself. What the interface does is the higher of two settings.
+// not itself.
 func ignoreARP(name string) error {
-	highest := 0
-	for _, of := range []string{"all", name} {
-		path := "/proc/sys/net/ipv4/conf/" + of + "/arp_ignore"
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		value, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		if err != nil {
-			return fmt.Errorf("read %s: %w", path, err)
-		}
-		highest = max(highest, value)
-	}
-	switch highest {
-	case 1, 2, 3, 8: // all others do as 0
+	switch now, err := highest("arp_ignore", name); {
+	case err != nil:
+		return err
+	case now == 1, now == 2, now == 3, now == 8: // all others do as 0
 		return nil
-	}
-	if highest > 0 {
-		return fmt.Errorf("net.ipv4.conf.*.arp_ignore=%d has no meaning; set it to 1", highest)
+	case now != 0:
+		return fmt.Errorf("net.ipv4.conf.*.arp_ignore=%d has no meaning; set it to 1", now)
 	}
 	return sysctl{"ipv4/conf/" + name + "/arp_ignore", "1", ""}.ensure()
+}
+
+// acceptLocal has the interface take packets from an address of this host. It
+// gives what it has changed, as it was.
+func acceptLocal(name string) (changed []sysctl, err error) {
+	path := "ipv4/conf/" + name + "/"
+	now, err := highest("accept_local", name)
+	if err == nil && now == 0 {
+		err = sysctl{path + "accept_local", "1", ""}.ensure()
+		if err == nil {
+			changed = append(changed, sysctl{path + "accept_local", "0", ""})
+		}
+	}
+	if err != nil {
+		return changed, err
+	}
+	const strict = 1 // takes them from lo only
+	now, err = highest("rp_filter", name)
+	if err != nil || now != strict {
+		return changed, err
+	}
+	was, err := setting("rp_filter", name)
+	if err == nil {
+		err = sysctl{path + "rp_filter", "2", ""}.ensure()
+	}
+	if err != nil {
+		return changed, err
+	}
+	return append(changed, sysctl{path + "rp_filter", strconv.Itoa(was), ""}), nil
+}
+
+// highest gives the higher value of the setting for all interfaces and that for
+// one: the one that counts, of some settings.
+func highest(name, iface string) (int, error) {
+	all, err := setting(name, "all")
+	if err != nil {
+		return 0, err
+	}
+	own, err := setting(name, iface)
+	return max(all, own), err
+}
+
+func setting(name, iface string) (int, error) {
+	path := "/proc/sys/net/ipv4/conf/" + iface + "/" + name
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	value, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", path, err)
+	}
+	return value, nil
 }
