@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -68,19 +70,25 @@ func drainUnasked(command string, e *peerError) error {
 	if command == "undrain" {
 		what = "put back"
 	}
-	switch {
-	case e.refusal != "":
+	if e.refusal != "" {
 		return &web.ControlError{Status: http.StatusConflict, Message: e.refusal}
-	case noAgent(e):
-		return &web.ControlError{Status: http.StatusBadGateway, Message: fmt.Sprintf(
-			"%v; only the agent of %s itself can have it %s: start it there with systemctl start holdfast", e, e.controller, what)}
+	}
+	cause := e.err
+	if op, ok := errors.AsType[*net.OpError](e.err); ok {
+		cause = op.Err // without the addresses
+	}
+	if system, ok := errors.AsType[*os.SyscallError](cause); ok {
+		cause = system.Err // without the name of the call
+	}
+	unasked := fmt.Sprintf("the agent of %s does not answer at %s: %v; only that agent can have it %s", e.controller, e.address, cause, what)
+	if noAgent(e) {
+		return &web.ControlError{Status: http.StatusBadGateway, Message: unasked + ": start it there with systemctl start holdfast"}
 	}
 	remedy := "if its host is down, no request goes there as it is"
 	if command == "undrain" {
-		remedy = "it is put back when its agent is asked again"
+		remedy = "ask again when it answers"
 	}
-	return &web.ControlError{Status: http.StatusBadGateway, Message: fmt.Sprintf(
-		"%v; only the agent of %s itself can have it %s, so it is not; %s", e, e.controller, what, remedy)}
+	return &web.ControlError{Status: http.StatusBadGateway, Message: unasked + "; " + remedy}
 }
 
 // drainCommand gives a command that other agents may ask for.
@@ -183,7 +191,7 @@ func (a *Agent) drainHere(ctx context.Context, req web.DrainRequest, by string) 
 	}
 	if len(whys) > 0 && !req.Force {
 		return result, &web.ControlError{Status: http.StatusConflict, Message: fmt.Sprintf(
-			"%s is not drained: %s; mend or undrain another host first, or insist with --force", drainedWords(self.Name, req.Services), strings.Join(whys, "; "))}
+			"%s not drained: %s; mend or undrain another host first, or insist with --force", is(self.Name, req.Services), strings.Join(whys, "; "))}
 	}
 	for _, why := range whys {
 		result.Notes = append(result.Notes, "by force: "+why)
@@ -313,6 +321,14 @@ func drainedWords(controller string, services []string) string {
 		return controller
 	}
 	return inWords(services) + " on " + controller
+}
+
+// is begins a sentence on what is drained: "ctl1 is", "keystone and nova on ctl1 are".
+func is(controller string, services []string) string {
+	if len(services) > 1 {
+		return drainedWords(controller, services) + " are"
+	}
+	return drainedWords(controller, services) + " is"
 }
 
 func drainSubject(controller string, e status.Drained) string {

@@ -153,9 +153,6 @@ func (a *Agent) offerVIPs(ctx context.Context) {
 
 // asDrained gives router as it is while this controller is drained.
 func (a *Agent) asDrained(router link.Options) link.Options {
-	if a.drains.isWhole() {
-		router.Preempt = false
-	}
 	if a.drains.last() {
 		router.Priority = max(1, router.Priority/drainedDivisor)
 	}
@@ -173,7 +170,11 @@ func (a *Agent) settlePriorities() {
 	defer a.configuring.Unlock()
 	for _, o := range a.owners() {
 		next := *o.view.Load()
+		before := next.router.Priority
 		next.router = a.routerOptions(s, next.vip, self)
+		if next.router.Priority == before {
+			continue
+		}
 		if err := o.loop.Configure(next.router); err != nil {
 			a.log.Error("the priority of a vip could not be changed", "vip", next.vip.Name, "error", err)
 			continue

@@ -98,7 +98,7 @@ func (a *Agent) pollServices(ctx context.Context, known map[hostKey]status.Servi
 		a.log.Debug("HAProxy does not tell of its servers", "error", err)
 	}
 	a.cutSilent(ctx, servers)
-	services := haproxy.Services(s, servers, time.Now())
+	services := stillDrained(known, haproxy.Services(s, servers, time.Now()), haproxy.SaidUp(servers))
 	a.mu.Lock()
 	a.services, a.connections = services, connections
 	a.mu.Unlock()
@@ -125,6 +125,38 @@ func (a *Agent) askServers(ctx context.Context) ([]haproxy.Server, int, error) {
 // A hostKey names one host of one service.
 type hostKey struct{ service, host string }
 
+// stillDrained gives services with the hosts that were drained before, and
+// that no agent has put back, as drained: HAProxy keeps them so while the agent
+// there does not answer, as in a reboot, but shows that it does not reach them.
+func stillDrained(known map[hostKey]status.ServiceState, services []status.Service, put func(service, host string) bool) []status.Service {
+	for i, s := range services {
+		for j, h := range s.Hosts {
+			if h.State == status.Down && known[hostKey{s.Name, h.Name}] == status.Drain && !put(s.Name, h.Name) {
+				services[i].Hosts[j].State = status.Drain
+			}
+		}
+		services[i].State = status.CombineStates(states(s.Hosts))
+	}
+	return services
+}
+
+func states(hosts []status.Host) []status.ServiceState {
+	var all []status.ServiceState
+	for _, h := range hosts {
+		all = append(all, h.State)
+	}
+	return all
+}
+
+// cause says why h has come into its state: what its check found, unless
+// somebody has drained it.
+func cause(h status.Host) string {
+	if h.State == status.Drain {
+		return ""
+	}
+	return h.Check
+}
+
 // hostChanges tells what has become of the hosts in services since known,
 // which it brings up to date. A state that is unknown, as while HAProxy
 // starts, neither is a change nor is remembered.
@@ -145,7 +177,7 @@ func hostChanges(known map[hostKey]status.ServiceState, services []status.Servic
 				Kind:    "host-" + string(h.State),
 				Subject: fmt.Sprintf("service %s on %s", s.Name, h.Name),
 				Text:    fmt.Sprintf("%s on %s went from %s to %s", s.Name, h.Name, from, h.State),
-				Cause:   h.Check,
+				Cause:   cause(h),
 			})
 		}
 	}

@@ -64,6 +64,23 @@ func host(s *spec.Spec, svc spec.Service, h spec.Host, r *Server, now time.Time)
 // surprise where somebody works on it.
 const agentNoHealth = "CHECKED"
 
+// SaidUp reports, by the rows of "show stat", whether the last word of the
+// agent of a service's host was that it is up.
+func SaidUp(rows []Server) func(service, host string) bool {
+	said := map[[2]string]bool{}
+	for i := range rows {
+		if rows[i].AgentStatus == agentUp {
+			said[[2]string{rows[i].Proxy, rows[i].Name}] = true
+		}
+	}
+	return func(service, host string) bool {
+		return said[[2]string{proxyName(service), proxyName(host)}]
+	}
+}
+
+// agentUp is the status of an agent check that was answered "up".
+const agentUp = "L7OK"
+
 // hostState gives the state of a server by its row.
 func hostState(r *Server) status.ServiceState {
 	word, _, _ := strings.Cut(r.Status, " ")
