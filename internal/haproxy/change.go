@@ -26,17 +26,15 @@ type Change struct {
 // A Step is one step of a Change.
 type Step struct {
 	Command string // of the runtime API, or several with ";" between them
-	// Any says that HAProxy may refuse the command: the outcome is looked at later.
-	Any bool
 	// Quiet, in place of a command, is a server to wait for: until no agent
 	// check of it is under way.
 	Quiet *ServerState
 }
 
 // PlanChange gives the change of w, which runs with the configuration from, to
-// the configuration to; both made by Render. Without a reload a host can come
-// or go and get another weight or address. Whatever else differs, and whatever
-// HAProxy may not do well while it runs, takes a reload:
+// the configuration to; both made by Render. Without a reload a host can come,
+// go and get another weight. Whatever else differs, and whatever HAProxy may not
+// do well while it runs, takes a reload:
 //
 //   - A host that goes is put into maintenance, and stays there until the next
 //     reload: a server that another one tracks cannot be deleted, and HAProxy
@@ -45,8 +43,8 @@ type Step struct {
 //     connections, which a reload does not.
 //   - A host that comes, to a service with two backends, is checked in both
 //     until the next reload: no server can track one that was added.
-//   - An address changes from IPv4 to IPv4 only: HAProxy before 3.0 reads it
-//     while it is written, and more than four bytes not at once.
+//   - A host that moves: "set server addr" leaves connections to the address
+//     before in use for as long as there are always requests for them.
 func PlanChange(from, to []byte, w Worker) Change {
 	old, err := sections(from)
 	if err != nil {
@@ -119,9 +117,6 @@ func (p *planner) reload(format string, args ...any) {
 }
 
 func (p *planner) do(command string) { p.steps = append(p.steps, Step{Command: command}) }
-func (p *planner) try(command string) {
-	p.steps = append(p.steps, Step{Command: command, Any: true})
-}
 
 // tell records what was done to a service, once for both of its backends.
 func (p *planner) tell(s server, what, link string) {
@@ -145,40 +140,30 @@ func (p *planner) done() string {
 
 // alter has server was become s.
 func (p *planner) alter(was, s server) {
-	if !slices.Equal(fixed(was), fixed(s)) {
+	switch {
+	case was.at != s.at:
+		p.reload("host %s of %s moved from %v to %v", s.name, s.service(), was.at, s.at)
+	case !slices.Equal(fixed(was), fixed(s)):
 		p.reload("the line of server %s of %s changed", s.name, s.backend)
-		return
 	}
 	if was.weight() != s.weight() {
 		p.do("set server " + s.path() + " weight " + strconv.Itoa(s.weight()))
 		p.tell(s, "gave host "+s.name+" weight "+strconv.Itoa(s.weight()), "in")
 	}
-	if was.at != s.at {
-		p.move(was, s)
-	}
-	before, _ := was.get("agent-addr")
-	if agent, ok := s.get("agent-addr"); ok && agent != before {
-		p.do("set server " + s.path() + " agent-addr " + agent)
-		// Where the second backend checks for itself, since it was added so.
-		p.try("set server " + s.service() + onceSuffix + "/" + s.name + " agent-addr " + agent)
-	}
-}
-
-// move gives server s another address.
-func (p *planner) move(was, s server) {
-	if was.at.Port() != s.at.Port() || !was.at.Addr().Is4() || !s.at.Addr().Is4() {
-		p.reload("server %s of %s moved from %v to %v", s.name, s.backend, was.at, s.at)
-		return
-	}
-	// HAProxy answers with a warning.
-	p.try("set server " + s.path() + " addr " + s.at.Addr().String() + " port " + strconv.Itoa(int(s.at.Port())))
-	p.tell(s, "moved host "+s.name+" to "+s.at.Addr().String(), "in")
 }
 
 // fixed gives the settings of s that cannot change without a reload.
 func fixed(s server) []setting {
 	return slices.DeleteFunc(slices.Clone(s.settings), func(one setting) bool {
-		return one.name == "weight" || one.name == "agent-addr"
+		return one.name == "weight"
+	})
+}
+
+// asks reports whether a server of the worker asks an agent: that of a second
+// backend does when it was added while the worker ran.
+func (p *planner) asks(backend, name string) bool {
+	return slices.ContainsFunc(p.worker.Servers, func(s ServerState) bool {
+		return s.Backend == backend && s.Name == name && s.AgentAddress.IsValid()
 	})
 }
 
@@ -309,12 +294,10 @@ func (p *planner) remove(s server, in section) {
 		return
 	}
 	path := s.path()
-	if _, asks := s.get("agent-check"); asks {
+	if p.asks(s.backend, s.name) {
 		p.do("disable agent " + path)
-	} else {
-		p.try("disable agent " + path) // as it has one where it was added
+		p.steps = append(p.steps, Step{Quiet: &ServerState{Backend: s.backend, Name: s.name}})
 	}
-	p.steps = append(p.steps, Step{Quiet: &ServerState{Backend: s.backend, Name: s.name}})
 	p.do("set server " + path + " state maint")
 	p.tell(s, "removed host "+s.name, "from")
 	if len(in.servers) == 0 {

@@ -21,7 +21,9 @@ const (
 // after are rows of "show stat" of some moments apart. Health checks do not see
 // such a host: /healthcheck says that a service runs, not that it can work.
 //
-// One that is down, or alone in its backend, is not among them.
+// One that is down, or alone in its backend, is not among them. A second
+// backend's server is, beside the first's, where it is checked by itself: since
+// it was added without a reload.
 func Failing(before, after []Server) []Server {
 	old := make(map[[2]string]Server, len(before))
 	for _, r := range before {
@@ -37,11 +39,12 @@ func Failing(before, after []Server) []Server {
 	}
 	var failing []Server
 	for _, r := range after {
-		if r.Kind != KindServer || r.Proxy != serviceOf(r) || hostState(&r) != status.Up {
+		service := serviceOf(r)
+		if r.Kind != KindServer || r.Proxy != service && r.CheckStatus == "" || hostState(&r) != status.Up {
 			continue
 		}
-		own := hosts[[2]string{r.Proxy, r.Name}]
-		others := answers{all[r.Proxy].good - own.good, all[r.Proxy].bad - own.bad}
+		own := hosts[[2]string{service, r.Name}]
+		others := answers{all[service].good - own.good, all[service].bad - own.bad}
 		if own.good == 0 && own.bad >= failingAnswers && others.healthy() {
 			failing = append(failing, r)
 		}

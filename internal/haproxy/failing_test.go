@@ -48,3 +48,20 @@ func TestFailing(t *testing.T) {
 		}
 	}
 }
+
+// The second backend's server follows the first's, but for one that was added
+// without a reload, which is checked by itself.
+func TestFailingInBothBackends(t *testing.T) {
+	once := func(checks string, bad uint64) haproxy.Server {
+		r := answered("ctl1", 0, bad)
+		r.Proxy, r.CheckStatus = "nova:once", checks
+		return r
+	}
+	for checks, want := range map[string]int{"": 1, "L7OK": 2} {
+		before := []haproxy.Server{answered("ctl1", 10, 10), answered("ctl2", 10, 10), once(checks, 5)}
+		after := []haproxy.Server{answered("ctl1", 10, 12), answered("ctl2", 30, 10), once(checks, 8)}
+		if got := haproxy.Failing(before, after); len(got) != want {
+			t.Errorf("checks %q: %d rows, want %d", checks, len(got), want)
+		}
+	}
+}

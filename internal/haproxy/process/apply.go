@@ -19,6 +19,7 @@ type Action string
 // The actions.
 const (
 	Unchanged Action = "unchanged" // it runs with this very configuration
+	Changed   Action = "changed"   // through the runtime API, by the same worker
 	Started   Action = "started"
 	Reloaded  Action = "reloaded"
 )
@@ -27,15 +28,24 @@ const (
 type Result struct {
 	Action Action
 	Took   time.Duration // from the request to HAProxy serving
+	// Why says in words why it was reloaded, or what was changed without a
+	// reload; empty where there is nothing to say.
+	Why string
 }
 
 // String says it in words.
 func (r Result) String() string {
+	why := ""
+	if r.Why != "" {
+		why = ": " + r.Why
+	}
 	switch r.Action {
 	case Started:
 		return "HAProxy was started"
+	case Changed:
+		return "HAProxy was changed without a reload" + why
 	case Reloaded:
-		return "HAProxy was reloaded"
+		return "HAProxy was reloaded" + why
 	case Unchanged:
 		return "HAProxy's configuration is the same"
 	}
@@ -55,9 +65,10 @@ type outcome struct {
 	err    error
 }
 
-// Apply brings cfg into force: it has HAProxy check it, looks for ports that
-// are taken, puts it in place and starts or reloads HAProxy, and returns when
-// that serves. When any of that fails the configuration before stays in force,
+// Apply brings cfg into force: it has HAProxy check it, and then tells the
+// running worker what changed, where HAProxy can be told. Else it looks for
+// ports that are taken, puts cfg in place and starts or reloads HAProxy. It
+// returns when that serves. When any of that fails the configuration before stays in force,
 // and its process goes on. Run must be running. Once the check is done ctx does
 // not end it: a reload that has begun is carried through.
 //
@@ -111,7 +122,7 @@ func (m *Manager) bring(ctx context.Context, cfg []byte, always bool) (Result, e
 func (m *Manager) runsWith(cfg []byte) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.proc != nil && !m.proc.over() && m.cfg != nil && bytes.Equal(m.cfg, cfg)
+	return m.proc != nil && !m.proc.over() && !m.half && m.cfg != nil && bytes.Equal(m.cfg, cfg)
 }
 
 // errHung says why there is no reload.
@@ -134,10 +145,22 @@ func (s *supervisor) apply(cfg []byte, always bool) (Result, error) {
 		s.died()
 		p = nil
 	}
-	if p != nil {
-		return Result{Action: Reloaded}, s.applyReload(p, before, cfg)
+	if p == nil {
+		return Result{Action: Started}, s.applyStart(before, cfg)
 	}
-	return Result{Action: Started}, s.applyStart(before, cfg)
+	why := ""
+	if !always {
+		done, reason := s.applyChange(p, cfg)
+		if reason == "" {
+			return Result{Action: Changed, Why: done}, nil
+		}
+		why = reason
+	}
+	err = s.applyReload(p, before, cfg)
+	if err != nil && before != nil && s.halfChanged() {
+		err = errors.Join(err, writeAtomically(s.configFile(), before))
+	}
+	return Result{Action: Reloaded, Why: why}, err
 }
 
 // applyStart starts HAProxy with cfg. Where that fails, what was there before
@@ -173,7 +196,11 @@ func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.opt.ReadyTimeout)
 	defer cancel()
-	if err := s.saveStates(ctx, cfg); err != nil {
+	only := [][]byte{cfg}
+	if from := s.config(); from != nil {
+		only = append(only, from) // of what was left over, or is half there, no state is worth keeping
+	}
+	if err := s.saveStates(ctx, only...); err != nil {
 		s.log.Warn("servers begin afresh after this reload", "error", err)
 		if err := replace(s.stateFile(), []byte(haproxy.EmptyState)); err != nil {
 			return err
@@ -191,7 +218,7 @@ func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
 	s.remember(cfg, p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cfg = cfg
+	s.cfg, s.half = cfg, false
 	s.state.Reloads++
 	s.tellLocked()
 	return nil
@@ -290,16 +317,18 @@ func (m *Manager) SaveServerState(ctx context.Context) error {
 	return m.saveStates(ctx, m.config())
 }
 
-// saveStates saves the states of the servers that cfg has. With no cfg none
-// can be compared, and none are saved.
-func (m *Manager) saveStates(ctx context.Context, cfg []byte) error {
+// saveStates saves the states of the servers that all of cfgs have, with the
+// weights of the first. With no cfg none can be compared, and none are saved.
+func (m *Manager) saveStates(ctx context.Context, cfgs ...[]byte) error {
 	reply, err := m.Runtime(ctx, "show servers state")
 	if err != nil {
 		return err
 	}
-	states, err := haproxy.ServerStates([]byte(reply), cfg)
-	if err != nil {
-		return err
+	states := []byte(reply)
+	for _, cfg := range slices.Backward(cfgs) {
+		if states, err = haproxy.ServerStates(states, cfg); err != nil {
+			return err
+		}
 	}
 	return replace(m.stateFile(), states)
 }

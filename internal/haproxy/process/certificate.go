@@ -33,7 +33,7 @@ func (m *Manager) SetCertificate(ctx context.Context, file string, pem []byte, f
 
 // replaceCertificate does the transaction.
 func (m *Manager) replaceCertificate(ctx context.Context, file string, pem []byte) error {
-	name := cliWord(file)
+	name := haproxy.CLIWord(file)
 	set := "set ssl cert " + name + " <<"
 	if bytes.Contains(pem, []byte("\n\n")) {
 		return fmt.Errorf("%q: its content would end at an empty line", set)
@@ -64,14 +64,9 @@ func (m *Manager) replaceCertificate(ctx context.Context, file string, pem []byt
 // ServesCertificate gives the fingerprint of the certificate that the current
 // worker serves as that of file: its SHA-1 in upper case hex digits.
 func (m *Manager) ServesCertificate(ctx context.Context, file string) (string, error) {
-	reply, err := m.Runtime(ctx, "show ssl cert "+cliWord(file))
+	reply, err := m.Runtime(ctx, "show ssl cert "+haproxy.CLIWord(file))
 	if err != nil {
 		return "", err
 	}
 	return haproxy.ParseFingerprint([]byte(reply))
-}
-
-// cliWord gives s as one word of a command of the runtime API.
-func cliWord(s string) string {
-	return strings.NewReplacer(`\`, `\\`, " ", `\ `, ";", `\;`).Replace(s)
 }

@@ -33,7 +33,7 @@ func (e *RefusedError) Error() string { return fmt.Sprintf("%q: %s", e.Command, 
 // between them, whose replies then come one after the other, with an empty
 // line after each. A reply that is an error to HAProxy is a *RefusedError.
 func askRuntime(ctx context.Context, socket, commands string) (string, error) {
-	if strings.ContainsAny(commands, "\n\r") {
+	if strings.Contains(commands, "\n") {
 		return "", fmt.Errorf("%q: a command is one line", commands)
 	}
 	// Severities tell an error from an answer (management guide 9.3, "set

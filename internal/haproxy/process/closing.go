@@ -75,7 +75,7 @@ func (m *Manager) tellClosing(ctx context.Context, vips []netip.Addr) error {
 	if cfg := m.config(); cfg != nil && !haproxy.HasClosingList(cfg) {
 		return nil // it has no http frontend
 	}
-	file := cliWord(m.closingList())
+	file := haproxy.CLIWord(m.closingList())
 	commands := "clear acl " + file
 	for _, a := range vips {
 		commands += ";add acl " + file + " " + a.String()

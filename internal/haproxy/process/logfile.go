@@ -136,8 +136,12 @@ func (l *logFile) why() string {
 	return strings.Join(alerts, "; ")
 }
 
-// isServerChange reports whether m tells of a server that went up or down.
-func isServerChange(m haproxy.Message) bool { return strings.HasPrefix(m.Text, "Server ") }
+// isServerChange reports whether m tells of a server that went up or down. A
+// worker of 2.6 that was told of a server while it ran begins with "CLI" what
+// it says after that.
+func isServerChange(m haproxy.Message) bool {
+	return strings.HasPrefix(strings.TrimPrefix(m.Text, "CLI : "), "Server ")
+}
 
 // isNoSyslog reports whether m says, as each worker does once, that a request
 // could not be logged.

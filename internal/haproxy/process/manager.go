@@ -76,6 +76,7 @@ type Manager struct {
 	servers chan struct{} // closed at the next change of a server
 	proc    *proc         // nil while none runs
 	cfg     []byte        // that proc runs with, as far as known
+	half    bool          // proc is between cfg and another configuration
 	old     int           // workers that finish what they have
 }
 

@@ -269,6 +269,7 @@ func TestReloadKeepsStates(t *testing.T) {
 	}
 	// A port that the spec changes must not come back from the saved states.
 	b.spec.Services[0].Hosts[2].Address = b.addr(99)
+	b.spec.Services[0].Timeout.Server = time.Hour
 	b.apply(m, Reloaded)
 	reply, err := m.Runtime(t.Context(), "show servers state")
 	if err != nil || !strings.Contains(reply, b.addr(99).String()) {

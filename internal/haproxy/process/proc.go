@@ -77,7 +77,7 @@ func (s *supervisor) follow(p *proc, worker int, cfg []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.proc, s.cfg = p, cfg
+	s.proc, s.cfg, s.half = p, cfg, false
 	s.state.PID, s.state.Adopted = p.master.pid, p.adopted
 	if p.over() {
 		s.setLocked(status.HAProxyDown, "it ended as soon as it ran")
