@@ -256,6 +256,9 @@ func (a *Agent) endGiving(ctx context.Context, name string, g *giving) {
 	if g.connections > 0 {
 		e.Kind, e.Cause = "handover-cut", fmt.Sprintf("they were open still %s after the handover", a.handoverLimit())
 		e.Text = fmt.Sprintf("%d connections of vip %s on %s, which %s took, were cut", max(cut, g.connections), name, a.opt.Controller, g.To)
+		if g.connections == 1 {
+			e.Text = fmt.Sprintf("1 connection of vip %s on %s, which %s took, was cut", name, a.opt.Controller, g.To)
+		}
 	}
 	a.journal.add(e)
 }

@@ -358,8 +358,8 @@ func TestHandoverToKeepalived(t *testing.T) {
 	if _, err := exec.LookPath("keepalived"); err != nil {
 		t.Skip("keepalived is not installed (make test installs it)")
 	}
-	c.awaitHolder("ctl1")
 	c.fault("agent-stop", "ctl2") // its HAProxy goes on
+	c.awaitHolder("ctl1")
 	out, code := c.run("ctl1", "holdfast", "handover", "--to", "ctl2")
 	if code != 1 || !strings.Contains(out, "vip api stays on ctl1") || !strings.Contains(out, "did not take over") {
 		t.Errorf("handover to nobody: exit code %d: %s", code, out)
@@ -407,5 +407,38 @@ vrrp_instance api {
 	c.awaitHolder("ctl2")
 	if err := c.allAnswer(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestHandoverLimit has a transfer take longer than it may after a handover.
+func TestHandoverLimit(t *testing.T) {
+	c := newCloud(t, "limit", strings.Replace(preferring, ", preempt: true", "", 1)+"agent: {handover_limit: 2s}\n")
+	needCurl(t)
+	if c.holder() != "ctl1" {
+		c.handOver("ctl1", "ctl1")
+		c.await("nothing to be left of the handover", c.settled)
+	}
+	ended := make(chan string)
+	go func() {
+		out, _ := c.run("client", "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{size_download} ", "http://api.example.org:5000/stream/100000?s=30")
+		ended <- out
+	}()
+	c.await("the transfer to have begun", func() error {
+		if n := c.snapshot("ctl1").HAProxy.Connections; n == 0 {
+			return errors.New("no connection")
+		}
+		return nil
+	})
+	c.handOver("ctl1", "ctl2")
+	if out, _ := c.run("ctl2", "holdfast", "status"); !strings.Contains(out, "1 connection goes on at ctl1, which handed it over to ctl2") {
+		t.Errorf("status says nothing of the transfer:\n%s", out)
+	}
+	if out := <-ended; strings.HasPrefix(out, "200 100000 ") {
+		t.Errorf("the transfer was not cut: %s", out)
+	}
+	c.await("nothing to be left of the handover", c.settled)
+	out, _ := c.run("ctl1", "holdfast", "events")
+	if !strings.Contains(out, "1 connection of vip api on ctl1, which ctl2 took, was cut") {
+		t.Errorf("the events say nothing of what was cut:\n%s", out)
 	}
 }
