@@ -178,18 +178,21 @@ func (b *bench) run(ctx context.Context) (err error) {
 	return context.Cause(ctx)
 }
 
-// keepLogs keeps what the labs' nodes wrote, if that is wanted.
+// keepLogs keeps what the nodes of the labs wrote, if that is wanted.
 func (b *bench) keepLogs(beds []*testbed) error {
-	if b.opt.Logs == "" {
-		return nil
-	}
 	var err error
 	for _, t := range beds {
-		if t.lab != nil {
-			_, keepErr := keepLogs(t.dir(), filepath.Join(b.opt.Logs, string(t.system)))
-			err = errors.Join(err, keepErr)
-		}
+		err = errors.Join(err, b.keepLog(t, string(t.system)))
 	}
+	return err
+}
+
+// keepLog is keepLogs for one lab, in a directory called name.
+func (b *bench) keepLog(t *testbed, name string) error {
+	if b.opt.Logs == "" || t.lab == nil {
+		return nil
+	}
+	_, err := keepLogs(t.dir(), filepath.Join(b.opt.Logs, name))
 	return err
 }
 
@@ -231,7 +234,9 @@ func (b *bench) once(ctx context.Context, t *testbed, s scenario, run int) error
 func (b *bench) rebuild(ctx context.Context, t *testbed, tls bool) error {
 	b.quiet.Lock()
 	defer b.quiet.Unlock()
-	return errors.Join(t.down(), t.up(ctx, tls))
+	t.rebuilt++
+	err := b.keepLog(t, fmt.Sprintf("%s-%d", t.system, t.rebuilt))
+	return errors.Join(err, t.down(), t.up(ctx, tls))
 }
 
 // settle waits until t's system is whole, and looks only while no other one is

@@ -205,11 +205,14 @@ func TestMedians(t *testing.T) {
 		{Failed: 9, Gap: 20, Kinds: map[load.Failure]int{load.Reset: 1, load.Refused: 8}, Unfinished: true},
 	}
 	want := Measure{Failed: 3, Gap: 20, Kinds: map[load.Failure]int{load.Reset: 1}, Unfinished: true}
-	if diff := cmp.Diff(want, medians(all)); diff != "" {
+	if diff := cmp.Diff(want, medians(Holdfast, all)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got := medians(all[:2]).Failed; got != 3 {
+	if got := medians(Holdfast, all[:2]).Failed; got != 3 {
 		t.Errorf("the median of 0 and 3 is %d, want the worse", got)
+	}
+	if got := medians(Tuned, all[:2]).Failed; got != 0 {
+		t.Errorf("the median of 0 and 3 of a peer is %d, want the better", got)
 	}
 }
 

@@ -12,7 +12,6 @@ const (
 	OnOther   Target = "other"   // the one that answers most of those without the address
 	OnSame    Target = "same"    // that of the row before
 	OnWire    Target = "wire"    // none: the holder is cut off from all others, or that is healed
-	OnEach    Target = "each"    // every controller, one after the other, the holder last
 )
 
 // An Action is what a row does to the lab.

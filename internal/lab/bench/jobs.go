@@ -20,9 +20,9 @@ func (b *bench) runsOf(s System, planned bool) int {
 	switch {
 	case s == Holdfast:
 		return b.opt.Runs
-	case s == Kolla && planned:
+	case planned:
 		return (b.opt.Runs + 4) / 5
-	case s == Kolla || planned:
+	case s == Kolla:
 		return (b.opt.Runs + 2) / 3
 	}
 	return (b.opt.Runs + 1) / 2

@@ -86,33 +86,40 @@ func (p Promise) tooMany(m Measure) int {
 	return 0
 }
 
-// medians gives the median of each figure of all, which are of as many runs.
-func medians(all []Measure) Measure {
+// medians gives the median of each figure of all, which are of as many runs in
+// system. Of an even number it takes, of the two in the middle, the one that
+// speaks against holdfast: the worse one of its own, and the better one of a
+// peer's.
+func medians(system System, all []Measure) Measure {
 	if len(all) == 0 {
 		return Measure{}
 	}
+	pick := picker{all, len(all) / 2}
+	if system != Holdfast {
+		pick.middle = (len(all) - 1) / 2
+	}
 	m := Measure{
-		Requests: median(all, func(m Measure) int { return m.Requests }),
-		Failed:   median(all, func(m Measure) int { return m.Failed }),
-		UnderWay: median(all, func(m Measure) int { return m.UnderWay }),
-		OldConn:  median(all, func(m Measure) int { return m.OldConn }),
-		InGap:    median(all, func(m Measure) int { return m.InGap }),
-		Others:   median(all, func(m Measure) int { return m.Others }),
+		Requests: pick.number(func(m Measure) int { return m.Requests }),
+		Failed:   pick.number(func(m Measure) int { return m.Failed }),
+		UnderWay: pick.number(func(m Measure) int { return m.UnderWay }),
+		OldConn:  pick.number(func(m Measure) int { return m.OldConn }),
+		InGap:    pick.number(func(m Measure) int { return m.InGap }),
+		Others:   pick.number(func(m Measure) int { return m.Others }),
 
-		Posts:       median(all, func(m Measure) int { return m.Posts }),
-		PostsFailed: median(all, func(m Measure) int { return m.PostsFailed }),
-		PostsTwice:  median(all, func(m Measure) int { return m.PostsTwice }),
+		Posts:       pick.number(func(m Measure) int { return m.Posts }),
+		PostsFailed: pick.number(func(m Measure) int { return m.PostsFailed }),
+		PostsTwice:  pick.number(func(m Measure) int { return m.PostsTwice }),
 
-		Gap:     median(all, func(m Measure) time.Duration { return m.Gap }),
-		P50:     median(all, func(m Measure) time.Duration { return m.P50 }),
-		P99:     median(all, func(m Measure) time.Duration { return m.P99 }),
-		Slowest: median(all, func(m Measure) time.Duration { return m.Slowest }),
-		Two:     median(all, func(m Measure) time.Duration { return m.Two }),
-		Taken:   median(all, func(m Measure) time.Duration { return m.Taken }),
-		Late:    median(all, func(m Measure) time.Duration { return m.Late }),
-		Noise:   median(all, func(m Measure) time.Duration { return m.Noise }),
+		Gap:     pick.time(func(m Measure) time.Duration { return m.Gap }),
+		P50:     pick.time(func(m Measure) time.Duration { return m.P50 }),
+		P99:     pick.time(func(m Measure) time.Duration { return m.P99 }),
+		Slowest: pick.time(func(m Measure) time.Duration { return m.Slowest }),
+		Two:     pick.time(func(m Measure) time.Duration { return m.Two }),
+		Taken:   pick.time(func(m Measure) time.Duration { return m.Taken }),
+		Late:    pick.time(func(m Measure) time.Duration { return m.Late }),
+		Noise:   pick.time(func(m Measure) time.Duration { return m.Noise }),
 		Kinds:   map[load.Failure]int{},
-		Work:    medianWork(all),
+		Work:    pick.work(),
 	}
 	kinds := map[load.Failure]bool{}
 	unfinished := 0
@@ -125,36 +132,44 @@ func medians(all []Measure) Measure {
 		}
 	}
 	for k := range maps.Keys(kinds) {
-		if n := median(all, func(m Measure) int { return m.Kinds[k] }); n > 0 {
+		if n := pick.number(func(m Measure) int { return m.Kinds[k] }); n > 0 {
 			m.Kinds[k] = n
 		}
 	}
-	m.Unfinished = 2*unfinished > len(all)
+	m.Unfinished = unfinished > len(all)-1-pick.middle
 	return m
 }
 
-func medianWork(all []Measure) Work {
+func (pick picker) work() Work {
 	return Work{
-		Took:           median(all, func(m Measure) time.Duration { return m.Work.Took }),
-		Connects:       median(all, func(m Measure) int { return m.Work.Connects }),
-		ConnectsFailed: median(all, func(m Measure) int { return m.Work.ConnectsFailed }),
-		ConnectGap:     median(all, func(m Measure) time.Duration { return m.Work.ConnectGap }),
-		ConnectNoise:   median(all, func(m Measure) time.Duration { return m.Work.ConnectNoise }),
-		Downloads:      median(all, func(m Measure) int { return m.Work.Downloads }),
-		Cut:            median(all, func(m Measure) int { return m.Work.Cut }),
-		Resets:         median(all, func(m Measure) int { return m.Work.Resets }),
+		Took:           pick.time(func(m Measure) time.Duration { return m.Work.Took }),
+		Connects:       pick.number(func(m Measure) int { return m.Work.Connects }),
+		ConnectsFailed: pick.number(func(m Measure) int { return m.Work.ConnectsFailed }),
+		ConnectGap:     pick.time(func(m Measure) time.Duration { return m.Work.ConnectGap }),
+		ConnectNoise:   pick.time(func(m Measure) time.Duration { return m.Work.ConnectNoise }),
+		Downloads:      pick.number(func(m Measure) int { return m.Work.Downloads }),
+		Cut:            pick.number(func(m Measure) int { return m.Work.Cut }),
+		Resets:         pick.number(func(m Measure) int { return m.Work.Resets }),
 	}
 }
 
-// median gives the middle one of a figure of all; of an even number the upper
-// of both, which is never the better one.
-func median[T cmp.Ordered](all []Measure, of func(Measure) T) T {
+// A picker takes the one at middle of each figure of all.
+type picker struct {
+	all    []Measure
+	middle int
+}
+
+func (p picker) number(of func(Measure) int) int { return pickOf(p, of) }
+
+func (p picker) time(of func(Measure) time.Duration) time.Duration { return pickOf(p, of) }
+
+func pickOf[T cmp.Ordered](p picker, of func(Measure) T) T {
 	var values []T
-	for _, m := range all {
+	for _, m := range p.all {
 		values = append(values, of(m))
 	}
 	slices.Sort(values)
-	return values[len(values)/2]
+	return values[p.middle]
 }
 
 // short gives d as a person reads it: 0.4 ms, 12 ms, 1.05 s.

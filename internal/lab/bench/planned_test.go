@@ -129,7 +129,7 @@ func TestUndone(t *testing.T) {
 // peer ahead of holdfast.
 func TestJobs(t *testing.T) {
 	b := newBench(Options{Only: Systems(), Runs: 5, Seed: 1})
-	for system, want := range map[System][2]int{Holdfast: {5, 5}, Kolla: {2, 1}, Tuned: {3, 2}} {
+	for system, want := range map[System][2]int{Holdfast: {5, 5}, Kolla: {2, 1}, Tuned: {3, 1}} {
 		runs := map[string]int{}
 		secure := false
 		for _, j := range b.todo[system] {
@@ -153,6 +153,30 @@ func TestJobs(t *testing.T) {
 	b.done[Holdfast], b.done[Tuned] = 10, 5
 	if b.ahead(Kolla) {
 		t.Error("kolla is ahead")
+	}
+}
+
+// TestFits adds up what "make bench" takes: it must be a quarter of an hour at
+// most, and no more than a minute of that is left to labs that are built.
+func TestFits(t *testing.T) {
+	// To start the load, to wait for the last answers and to undo what was done.
+	const around = 800 * time.Millisecond
+	b := newBench(Options{Only: Systems(), Runs: DefaultRuns, Seed: 1})
+	var all time.Duration
+	for _, system := range Systems() {
+		var sum time.Duration
+		for _, j := range b.todo[system] {
+			sum += j.lead() + slack + around
+			for _, f := range j.scenario {
+				sum += f.watch(system)
+			}
+		}
+		t.Logf("%s: %d scenarios, %v", system, len(b.todo[system]), sum)
+		all += sum
+	}
+	t.Logf("all: %v", all)
+	if all > 14*time.Minute {
+		t.Errorf("make bench takes %v", all)
 	}
 }
 
@@ -183,7 +207,7 @@ func TestSteps(t *testing.T) {
 			if !f.does(system) {
 				t.Errorf("%s is not done to %s", f.ID, system)
 			}
-			for _, s := range f.Work[system] {
+			for _, s := range flat(f.Work[system]) {
 				if len(s.Args) == 0 {
 					continue
 				}
@@ -196,13 +220,21 @@ func TestSteps(t *testing.T) {
 			}
 		}
 	}
-	away := keepalivedAway(nil, nil)[0]
-	if got := wording(commandOf(away, vars), "ctl1"); got != "stop keepalived on ctl1" {
+	if got := wording(commandOf(operate("stop", "keepalived"), vars), "ctl1"); got != "stop keepalived on ctl1" {
 		t.Errorf("told as %q", got)
 	}
-	if got := wording(commandOf(shell(OnEach, editSpec), vars), "ctl2"); got != "configuration changed on ctl2" {
+	if got := onEach(wording(commandOf(shell(editSpec), vars), "ctl2"), "ctl2"); got != "configuration changed on each" {
 		t.Errorf("told as %q", got)
 	}
+}
+
+// flat gives steps with those that are done on each controller among them.
+func flat(steps []Step) []Step {
+	var all []Step
+	for _, s := range steps {
+		all = append(append(all, s), flat(s.Each)...)
+	}
+	return all
 }
 
 func TestCertificateChanged(t *testing.T) {

@@ -60,7 +60,7 @@ func (b *bench) play(ctx context.Context, t *testbed, s scenario) (outcome, erro
 	}
 	b.quiet.Lock()
 	defer b.quiet.Unlock()
-	err = errors.Join(t.heal(ctx), sleep(ctx, recovery))
+	err = errors.Join(t.heal(ctx), d.again(ctx, deeds), sleep(ctx, recovery))
 	return o, err
 }
 
@@ -110,6 +110,9 @@ func (b *bench) drive(ctx context.Context, d *drive, s scenario) ([]deed, error)
 		if err := sleep(ctx, time.Until(one.to)); err != nil {
 			return nil, err
 		}
+		if err := d.inspect(ctx, f, &one.worked); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
+		}
 		if n := len(deeds); n > 0 { // a fault begins where the time of the one before it ends
 			deeds[n-1].to = one.from
 		}
@@ -136,10 +139,13 @@ func (d *drive) load(ctx context.Context, rate float64, duration time.Duration) 
 // with attempts to connect beside.
 func (d *drive) plannedLoad(ctx context.Context, duration time.Duration) error {
 	at := netip.AddrPortFrom(d.bed.spec.VIPs[0].Addresses[0].Addr(), d.bed.port())
-	many := strconv.Itoa(plannedClients)
+	many, every := strconv.Itoa(plannedClients), plannedConnects
+	if d.bed.tls {
+		every = secureConnects
+	}
 	connects := make(chan error, 1)
 	go func() {
-		connects <- d.generate(ctx, d.connects, "connects", "--to", at.String(), "--every", plannedConnects.String(),
+		connects <- d.generate(ctx, d.connects, "connects", "--to", at.String(), "--every", every.String(),
 			"--duration", duration.String(), "--patience", patience.String(), "--clients", many)
 	}()
 	flags := append(d.loadFlags(plannedRate, duration, plannedClients, load.KeepAlive),
@@ -231,7 +237,7 @@ func (d *drive) target(ctx context.Context, on Target) (string, error) {
 		host, ok = d.records.busiest("")
 	case OnOther:
 		host, ok = d.records.busiest(holders[0])
-	case OnHolder, OnWire, OnSame, OnEach:
+	case OnHolder, OnWire, OnSame:
 	}
 	if !ok {
 		return "", errors.New("no request was answered before the fault")

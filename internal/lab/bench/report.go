@@ -189,7 +189,7 @@ func (b *bench) cell(f Fault, system System) Cell {
 			}
 		}
 	}
-	c.Median = medians(all)
+	c.Median = medians(system, all)
 	if system != Holdfast {
 		return c
 	}

@@ -59,6 +59,7 @@ type testbed struct {
 	programs string // a directory for copies of HAProxy
 	program  string // the last of them that was put in place
 	works    int    // done so far, planned
+	rebuilt  int    // so often
 }
 
 func newTestbed(system System, binary string) (*testbed, error) {

@@ -31,25 +31,55 @@ func (d *drive) work(ctx context.Context, f Fault) (lab.Fault, worked, error) {
 	d.node = holder
 	d.bed.works++
 	done := lab.Fault{Kind: f.ID, Node: holder, Time: time.Now()}
-	vars := d.variables(holder)
-	var w worked
+	said, w, err := d.steps(ctx, f, false)
+	w.took = time.Since(done.Time)
+	if w.failed == "" && w.took > f.watch(d.bed.system) {
+		w.failed = fmt.Sprintf("it took %s, longer than clients were watched", short(w.took))
+	}
+	done.Done = said
+	return done, w, err
+}
+
+// inspect looks whether work was done, when clients are watched no longer.
+func (d *drive) inspect(ctx context.Context, f Fault, w *worked) error {
+	_, late, err := d.steps(ctx, f, true)
+	w.failed = cmp.Or(w.failed, late.failed)
+	return err
+}
+
+// again has agents read their files anew after work that failed, as an operator
+// tries again: what was refused under load would be complained of for ever.
+func (d *drive) again(ctx context.Context, deeds []deed) error {
+	failed := slices.ContainsFunc(deeds, func(one deed) bool { return one.worked.failed != "" })
+	if !failed || d.bed.system != Holdfast {
+		return nil
+	}
+	for _, node := range d.holderLast(d.node) {
+		if _, err := lab.Inject(ctx, d.bed.dir(), lab.Fault{Kind: "agent-reload", Node: node}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// steps does those of f that are late, or those that are not, up to one that
+// fails, and says what was done, for a person.
+func (d *drive) steps(ctx context.Context, f Fault, late bool) (string, worked, error) {
+	vars := d.variables(d.node)
 	var said []string
 	for _, s := range f.Work[d.bed.system] {
-		text, failed, err := d.step(ctx, s, vars)
-		if err != nil {
-			return done, w, err
+		if s.Late != late {
+			continue
 		}
+		text, failed, err := d.step(ctx, s, d.node, vars)
 		if text != "" && !slices.Contains(said, text) {
 			said = append(said, text)
 		}
-		if failed != "" {
-			w.failed = failed
-			break
+		if failed != "" || err != nil {
+			return strings.Join(said, "; "), worked{failed: failed}, err
 		}
 	}
-	w.took = time.Since(done.Time)
-	done.Done = strings.Join(said, "; ")
-	return done, w, nil
+	return strings.Join(said, "; "), worked{}, nil
 }
 
 // variables gives what the commands of steps name with a dollar.
@@ -66,9 +96,11 @@ func (d *drive) variables(holder string) map[string]string {
 	}
 }
 
-// step does s, and says what that was, for a person, and why it failed.
-func (d *drive) step(ctx context.Context, s Step, vars map[string]string) (text, failed string, err error) {
+// step does s on node, and says what that was, for a person, and why it failed.
+func (d *drive) step(ctx context.Context, s Step, node string, vars map[string]string) (text, failed string, err error) {
 	switch {
+	case len(s.Each) > 0:
+		return d.stepsOnEach(ctx, s.Each, vars)
 	case s.Pause > 0:
 		return "", "", sleep(ctx, s.Pause)
 	case s.Renew == RenewProgram:
@@ -77,32 +109,41 @@ func (d *drive) step(ctx context.Context, s Step, vars map[string]string) (text,
 		return "HAProxy's program replaced", "", err
 	case s.Renew == RenewCertificate:
 		return "certificate replaced", "", lab.RenewCertificate(d.bed.dir(), d.bed.spec.VIPs[0])
+	case s.Kind != "":
+		f, err := lab.Inject(ctx, d.bed.dir(), lab.Fault{Kind: s.Kind, Node: node})
+		return f.Done, "", err
 	}
-	for _, node := range d.nodes(s.On, vars["HOLDER"]) {
-		text, failed, err = d.stepOn(ctx, s, node, vars)
-		if failed != "" || err != nil {
-			return text, failed, err
+	return d.run(ctx, commandOf(s, vars), node)
+}
+
+// stepsOnEach does steps on each controller, the holder last.
+func (d *drive) stepsOnEach(ctx context.Context, steps []Step, vars map[string]string) (string, string, error) {
+	var said []string
+	for _, node := range d.holderLast(vars["HOLDER"]) {
+		said = nil
+		for _, s := range steps {
+			text, failed, err := d.step(ctx, s, node, vars)
+			if failed != "" || err != nil {
+				return text, failed, err
+			}
+			if text != "" {
+				said = append(said, onEach(text, node))
+			}
 		}
 	}
-	if s.On == OnEach && text != "" {
-		text = onEach(text, vars["HOLDER"])
-	}
-	return text, "", nil
+	return strings.Join(said, "; "), "", nil
 }
 
-// onEach makes of what was told of the holder what is told of all.
-func onEach(text, holder string) string {
-	if before, ok := strings.CutSuffix(text, " on "+holder); ok {
+// onEach makes of what was told of one controller what is told of all.
+func onEach(text, node string) string {
+	if before, ok := strings.CutSuffix(text, " on "+node); ok {
 		return before + " on each"
 	}
-	return strings.Replace(text, "agent of "+holder, "each agent", 1)
+	return strings.Replace(text, "agent of "+node, "each agent", 1)
 }
 
-// nodes gives those that on means: of each controller, holder comes last.
-func (d *drive) nodes(on Target, holder string) []string {
-	if on != OnEach {
-		return []string{holder}
-	}
+// holderLast gives all controllers, holder last.
+func (d *drive) holderLast(holder string) []string {
 	var all []string
 	for _, c := range d.bed.spec.Controllers {
 		if c.Name != holder {
@@ -112,12 +153,8 @@ func (d *drive) nodes(on Target, holder string) []string {
 	return append(all, holder)
 }
 
-func (d *drive) stepOn(ctx context.Context, s Step, node string, vars map[string]string) (text, failed string, err error) {
-	if s.Kind != "" {
-		f, err := lab.Inject(ctx, d.bed.dir(), lab.Fault{Kind: s.Kind, Node: node})
-		return f.Done, "", err
-	}
-	args := commandOf(s, vars)
+// run runs a command on node.
+func (d *drive) run(ctx context.Context, args []string, node string) (text, failed string, err error) {
 	var out, said bytes.Buffer
 	code, err := lab.Command{Node: node, Args: args, Stdout: &out, Stderr: &said}.Run(ctx, d.bed.dir())
 	if err != nil || code == 0 {
