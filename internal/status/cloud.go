@@ -200,11 +200,12 @@ func (m *merger) unreachable(name string) bool {
 	return slices.ContainsFunc(m.answers, func(a Answer) bool { return a.Name == name && a.Snapshot == nil })
 }
 
-// A claim is a controller's word that it holds a VIP, from since until said.
+// A claim is a controller's word that it holds a VIP, from begun until said,
+// both by the asker's clock.
 type claim struct {
-	controller string
-	vip        VIP
-	said       time.Time
+	controller  string
+	vip         VIP
+	begun, said time.Time
 }
 
 func (m *merger) mergeVIPs() {
@@ -240,7 +241,8 @@ func (m *merger) claims(vip string) []claim {
 	for _, s := range m.snapshots() {
 		for _, v := range s.VIPs {
 			if v.Name == vip && v.State == Active {
-				all = append(all, claim{s.Controller, v, s.Time})
+				ahead := m.ahead(s.Controller)
+				all = append(all, claim{s.Controller, v, v.Since.Add(-ahead), s.Time.Add(-ahead)})
 			}
 		}
 	}
@@ -249,11 +251,26 @@ func (m *merger) claims(vip string) []claim {
 	}
 	last := slices.MaxFunc(all, byStart)
 	return slices.DeleteFunc(all, func(c claim) bool {
-		return c.controller != last.controller && c.said.Before(last.vip.Since)
+		return c.controller != last.controller && c.said.Before(last.begun)
 	})
 }
 
-func byStart(a, b claim) int { return a.vip.Since.Compare(b.vip.Since) }
+func byStart(a, b claim) int { return a.begun.Compare(b.begun) }
+
+// ahead gives how far a controller's clock is ahead of the asker's, as far as
+// that is known.
+func (m *merger) ahead(controller string) time.Duration {
+	for _, a := range m.answers {
+		if a.Name == controller && !a.Clock.IsZero() {
+			return a.clockAhead()
+		}
+	}
+	return 0
+}
+
+// clockAhead gives how far the controller's clock is ahead of the asker's, give
+// or take half of what the answer took.
+func (a Answer) clockAhead() time.Duration { return a.Clock.Sub(a.Received.Add(-a.Took / 2)) }
 
 // heardHolder gives the controller whose adverts another hears, if it is one
 // that did not answer.

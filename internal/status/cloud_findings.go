@@ -140,7 +140,7 @@ func (m *merger) findClocks() {
 	var all []offset
 	for _, a := range m.answers {
 		if a.Snapshot != nil && !a.Clock.IsZero() {
-			all = append(all, offset{a.Name, a.Clock.Sub(a.Received.Add(-a.Took / 2)), a.Took / 2})
+			all = append(all, offset{a.Name, a.clockAhead(), a.Took / 2})
 		}
 	}
 	if len(all) < 2 {

@@ -131,6 +131,22 @@ func TestMergeFindings(t *testing.T) {
 			}, true, nil,
 		},
 		{
+			"nor is one between controllers whose clocks differ", func(a []Answer) {
+				const ahead = 1500 * time.Millisecond
+				a[0].Snapshot.Time, a[0].Clock = now.Add(ahead-50*time.Millisecond), now.Add(ahead)
+				v := &a[1].Snapshot.VIPs[0]
+				v.State, v.Present, v.Since = Active, true, now.Add(-20*time.Millisecond)
+			}, true, nil,
+		},
+		{
+			"a split is one though clocks differ", func(a []Answer) {
+				a[0].Snapshot.Time, a[0].Clock = now.Add(-1500*time.Millisecond), now.Add(-1500*time.Millisecond)
+				v := &a[1].Snapshot.VIPs[0]
+				v.State, v.Present, v.Since = Active, true, now.Add(-time.Second)
+			}, false,
+			[]string{"vip api: held by ctl1, ctl2 at once; they do not hear each other's adverts: let IP protocol 112 pass between them"},
+		},
+		{
 			"the kernel does not have the address", func(a []Answer) { a[0].Snapshot.VIPs[0].Present = false }, false,
 			[]string{"vip api: ctl1 holds it, but eno1 does not have 10.0.0.10/24; is eno1 up on ctl1? see journalctl -u holdfast there"},
 		},

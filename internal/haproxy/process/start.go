@@ -136,7 +136,7 @@ func (s *supervisor) freePorts(cfg []byte) error {
 // that is of cfg, and not too old to be worth reading.
 func (s *supervisor) freshState(cfg []byte) error {
 	states := []byte(haproxy.EmptyState)
-	if info, err := os.Stat(s.stateFile()); err == nil && time.Since(info.ModTime()) < maxStateAge {
+	if info, err := os.Stat(s.stateFile()); err == nil && isFresh(time.Since(info.ModTime())) {
 		kept, err := os.ReadFile(s.stateFile())
 		if err == nil {
 			kept, err = haproxy.ServerStates(kept, cfg)
@@ -149,6 +149,10 @@ func (s *supervisor) freshState(cfg []byte) error {
 	}
 	return replace(s.stateFile(), states)
 }
+
+// isFresh reports whether states of that age are worth reading. One below 0 is
+// that of a clock that was set back: nothing is known of it.
+func isFresh(age time.Duration) bool { return age >= 0 && age < maxStateAge }
 
 // launch starts the process: detached, in a session of its own, so that it
 // outlives the agent and gets none of its signals.
