@@ -27,6 +27,7 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Lis
 	web.Handle(control, "/undrain", a.Undrain)
 	web.Handle(control, "/handover", a.Handover)
 	web.HandleGet(control, "/spec", a.InForce)
+	web.Handle(control, "/plan", a.Plan)
 	group.Go(func() error { return control.Serve(ctx, socket) })
 	self, _ := s.Controller(a.opt.Controller)
 	group.Go(func() error {

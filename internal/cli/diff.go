@@ -16,6 +16,7 @@ import (
 	"holdfast/internal/haproxy"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/web"
 )
 
 // diffAnswer is the answer of "holdfast diff -o json".
@@ -42,7 +43,9 @@ type diffBase struct {
 
 // A haproxyEffect is what bringing the file into force does to HAProxy.
 type haproxyEffect struct {
-	Action string `json:"action,omitempty"` // "unchanged", "changed", "reloaded" or "started"
+	// Action is "unchanged", "changed", "reloaded" or "started"; "differs" where
+	// there is no agent to tell.
+	Action string `json:"action,omitempty"`
 	Why    string `json:"why,omitempty"`
 }
 
@@ -96,6 +99,7 @@ func (a *app) diff(ctx context.Context, stateDir string) error {
 			return err
 		}
 		answer.compare(next)
+		answer.HAProxy = a.effectOnHAProxy(ctx, answer, next, data)
 	}
 	return a.printDiff(answer)
 }
@@ -103,12 +107,10 @@ func (a *app) diff(ctx context.Context, stateDir string) error {
 // compare fills in what next would change.
 func (d *diffAnswer) compare(next *spec.Spec) {
 	if d.InForce == nil {
-		d.HAProxy = haproxyEffect{"started", "nothing is in force"}
 		return
 	}
 	old := d.InForce.spec
 	d.Changes = append(d.Changes, spec.Diff(old, next)...)
-	d.HAProxy = effectOnHAProxy(old, next)
 	d.VIPs = append(d.VIPs, spec.Retakes(old, next)...)
 	d.Notes = append(d.Notes, diffNotes(old, next)...)
 }
@@ -143,16 +145,25 @@ func (a *app) inForce(ctx context.Context, stateDir string) (*diffBase, error) {
 	return &base, nil
 }
 
-// effectOnHAProxy tells what bringing next into force does to a HAProxy that
-// runs with old: what differs in their configurations, which are the same on
-// every controller but for what the host brings to both.
-func effectOnHAProxy(old, next *spec.Spec) haproxyEffect {
+// effectOnHAProxy tells what bringing next, whose text is data, into force does
+// to HAProxy. The agent knows it, and what can be known without one is whether
+// the configurations differ: what a host brings to both is the same in both.
+func (a *app) effectOnHAProxy(ctx context.Context, d diffAnswer, next *spec.Spec, data []byte) haproxyEffect {
+	if d.InForce == nil {
+		return haproxyEffect{"started", "nothing is in force"}
+	}
+	if d.InForce.From == "agent" {
+		plan, err := a.control().Plan(ctx, web.PlanRequest{Text: string(data)})
+		if err == nil {
+			return haproxyEffect{plan.Action, plan.Why}
+		}
+		a.logf("the agent does not say what HAProxy needs: %v", err)
+	}
 	local := haproxy.Local{RunDir: defaultRunDir, StateDir: defaultStateDir}
-	before, after := haproxy.Render(old, local), haproxy.Render(next, local)
-	if bytes.Equal(before, after) {
+	if bytes.Equal(haproxy.Render(d.InForce.spec, local), haproxy.Render(next, local)) {
 		return haproxyEffect{Action: "unchanged"}
 	}
-	return haproxyEffect{Action: "reloaded"}
+	return haproxyEffect{Action: "differs"}
 }
 
 // diffNotes gives what an operator has to do beside the reload.
@@ -259,6 +270,8 @@ func haproxyWords(e haproxyEffect) string {
 		"unchanged": "HAProxy: nothing changes",
 		"changed":   "HAProxy: changed while it runs, without a reload",
 		"reloaded":  "HAProxy: reloaded, without losing a connection",
+		"differs":   "HAProxy: changed while it runs, or reloaded, without losing a connection",
+		"started":   "HAProxy: started",
 	}[e.Action]
 	if e.Why != "" {
 		words += ": " + e.Why

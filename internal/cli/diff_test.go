@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -48,6 +49,12 @@ func agentWith(t *testing.T, text string) string {
 	web.HandleGet(s, "/spec", func(context.Context) (web.InForce, error) {
 		return web.InForce{Controller: "ctl1", Text: text}, nil
 	})
+	web.Handle(s, "/plan", func(_ context.Context, req web.PlanRequest) (web.PlanResult, error) {
+		if !strings.Contains(req.Text, "glance") {
+			return web.PlanResult{}, errors.New("no HAProxy")
+		}
+		return web.PlanResult{Action: "reloaded", Why: "service glance is new"}, nil
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, listener) }()
@@ -77,9 +84,22 @@ func TestDiffAsksTheAgent(t *testing.T) {
 	if code != 0 || said != "" {
 		t.Errorf("exit code %d, %q on stderr", code, said)
 	}
-	for _, want := range []string{"beside the spec in force on ctl1 (", "\n+  service glance  port 9292, type image, ", "\nHAProxy: reloaded, without losing a connection"} {
+	for _, want := range []string{"beside the spec in force on ctl1 (", "\n+  service glance  port 9292, type image, ", "\nHAProxy: reloaded, without losing a connection: service glance is new\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("printed %q, want %q in it", out, want)
+		}
+	}
+}
+
+// Without a word from the agent, diff says what it can know itself.
+func TestDiffWithoutAPlan(t *testing.T) {
+	dir := agentWith(t, diffSpec)
+	for text, want := range map[string]string{
+		strings.Replace(diffSpec, "keystone: {}", "keystone: {port: 5001}", 1): "HAProxy: changed while it runs, or reloaded",
+		strings.Replace(diffSpec, "keystone: {}", "keystone: {type: id}", 1):   "HAProxy: nothing changes",
+	} {
+		if out, said, code := runDiff(t, dir, text); code != 0 || !strings.Contains(out, want) || !strings.Contains(said, "no HAProxy") {
+			t.Errorf("exit code %d, %q, and on stderr %q; want %q", code, out, said, want)
 		}
 	}
 }

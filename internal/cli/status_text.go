@@ -158,6 +158,9 @@ func specCell(c status.Config) cell {
 	if len(c.Rejected) > 0 {
 		return marked("file REFUSED", warn)
 	}
+	if !c.TrialUntil.IsZero() {
+		return plain(c.Digest + " on trial")
+	}
 	return plain(c.Digest)
 }
 

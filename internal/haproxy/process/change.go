@@ -118,8 +118,8 @@ func (s *supervisor) await(ctx context.Context, differs func(haproxy.Worker) str
 }
 
 // worker asks the worker for its servers.
-func (s *supervisor) worker(ctx context.Context) (haproxy.Worker, error) {
-	reply, err := s.Runtime(ctx, "show servers state")
+func (m *Manager) worker(ctx context.Context) (haproxy.Worker, error) {
+	reply, err := m.Runtime(ctx, "show servers state")
 	if err != nil {
 		return haproxy.Worker{}, err
 	}
@@ -127,7 +127,7 @@ func (s *supervisor) worker(ctx context.Context) (haproxy.Worker, error) {
 	if err != nil {
 		return haproxy.Worker{}, fmt.Errorf("ask HAProxy for its servers: %w", err)
 	}
-	return haproxy.Worker{Version: s.State().Version, Servers: servers}, nil
+	return haproxy.Worker{Version: m.State().Version, Servers: servers}, nil
 }
 
 // halfChanged reports whether the worker may be between two configurations.
