@@ -237,7 +237,8 @@ func TestServerStates(t *testing.T) {
 			t.Errorf("%s: what it makes is not what it takes: %v", version, err)
 		}
 	}
-	moved := "1\n3 nova 1 ctl1 127.0.0.11 0 1 16 16 3 15 3 4 6 0 0 1 - 18774 - 0 99 6.6.6.6 6.6.6.6 666\n\n"
+	// Nor may its weight, and that at the start, override the configuration's.
+	moved := "1\n3 nova 1 ctl1 127.0.0.11 0 1 32 16 3 15 3 4 6 0 0 1 - 18774 - 0 99 6.6.6.6 6.6.6.6 666\n\n"
 	got, err := haproxy.ServerStates([]byte(moved), cfg)
 	if want := "1\n3 nova 1 ctl1 127.0.0.11 0 1 16 16 3 15 3 4 6 0 0 1 - 18774 - 0 0 - - 0\n"; string(got) != want || err != nil {
 		t.Errorf("%q, %v; want %q", got, err, want)

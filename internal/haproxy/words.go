@@ -6,6 +6,9 @@ import "strings"
 // 2.2, "Quoting and escaping"). It knows what Render writes, and reports false
 // for anything else, such as a variable, or quotes without an end.
 func splitWords(line string) ([]string, bool) {
+	if !strings.ContainsAny(line, "'\"\\$#\n\r") {
+		return strings.Fields(line), true // most are so
+	}
 	var words []string
 	for {
 		line = strings.TrimLeft(line, " \t")

@@ -412,16 +412,38 @@ func TestWhyItReloads(t *testing.T) {
 	reloads("the configuration that it ran with is not known")
 }
 
-// A change beside a reload, each with its check by "haproxy -c".
+// A change beside a reload, each with its check by "haproxy -c", which is
+// measured by itself, too.
 func BenchmarkChange(b *testing.B) {
 	bench := newHashBench(b)
 	m, _ := bench.manager(func(o *Options) { o.Log = nil })
 	bench.apply(m, Started)
 	bench.awaitUp(m, "abc")
-	for i := 1; b.Loop(); i++ {
-		bench.spec.Services[0].Hosts[0].Weight = 20 + i%200
-		if r, err := m.Apply(b.Context(), bench.cfg()); err != nil || r.Action != Changed {
+	n := 0
+	apply := func(b *testing.B, want Action) {
+		b.Helper()
+		n++
+		if r, err := m.Apply(b.Context(), bench.cfg()); err != nil || r.Action != want {
 			b.Fatalf("%v, %v", r, err)
 		}
 	}
+	b.Run("weight", func(b *testing.B) {
+		for b.Loop() {
+			bench.spec.Services[0].Hosts[0].Weight = 20 + n%200
+			apply(b, Changed)
+		}
+	})
+	b.Run("reload", func(b *testing.B) {
+		for b.Loop() {
+			bench.spec.Services[0].Timeout.Server = time.Duration(n+1) * time.Second
+			apply(b, Reloaded)
+		}
+	})
+	b.Run("check", func(b *testing.B) {
+		for b.Loop() {
+			if err := m.check(b.Context(), bench.cfg()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
