@@ -64,6 +64,39 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// TestPlanned does planned work to all three systems, with TLS and without. It
+// asserts that it was done and measured, not what it cost: that depends on what
+// else this machine does.
+func TestPlanned(t *testing.T) {
+	binary := needLab(t, "haproxy", "keepalived")
+	report, err := bench.Run(t.Context(), bench.Options{
+		Runs: 1, Faults: []string{"handover", "certificate"}, Binary: binary, Progress: func(text string) { t.Log(text) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Rows) != 2 || report.Planned == nil {
+		t.Fatalf("%d rows, load %+v", len(report.Rows), report.Planned)
+	}
+	for _, row := range report.Rows {
+		if len(row.Cells) != len(bench.Systems()) {
+			t.Errorf("%s: %d systems", row.Name, len(row.Cells))
+		}
+		for _, c := range row.Cells {
+			m, run := c.Median, c.Runs[0]
+			if run.Error != "" || m.Requests < 1500 || m.Work.Connects < 300 || m.Work.Downloads == 0 || len(run.Timeline.Downloads) < m.Work.Downloads {
+				t.Errorf("%s of %s: %q, %+v", row.Name, c.System, run.Error, m)
+			}
+			if moved := row.Fault == "handover"; moved && m.Taken < 0 {
+				t.Errorf("%s of %s: nobody took the address", row.Name, c.System)
+			}
+		}
+	}
+	if _, err := report.Page(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestChaos is two minutes of "lab bench --chaos".
 func TestChaos(t *testing.T) {
 	binary := needLab(t, "haproxy")

@@ -216,14 +216,19 @@ func brief(d time.Duration) string {
 // notes explain the tables.
 func (r *Report) notes() []string {
 	spacing := r.Load.spacing(nil)
-	lines := []string{
-		fmt.Sprintf("%g requests a second to one service through the VIP, each sent when it is due; half of them on new connections,", r.Load.Rate),
-		fmt.Sprintf("one in %d a POST; timeout %s. Medians; the order of the faults is that of seed %d.", methods, short(r.Load.Timeout), r.Load.Seed),
+	lines := []string{fmt.Sprintf("Medians; the order in each run is that of seed %d.", r.Load.Seed)}
+	if len(r.rows(false)) > 0 {
+		lines = append(lines,
+			fmt.Sprintf("%g requests a second to one service through the VIP, each sent when it is due; half of them on new connections,", r.Load.Rate),
+			fmt.Sprintf("one in %d a POST; timeout %s.", methods, short(r.Load.Timeout)))
 	}
 	for _, s := range r.Systems {
 		runs := fmt.Sprintf("%d %s", s.Runs, plural("run", s.Runs))
-		if s.PlannedRuns > 0 {
+		switch {
+		case s.PlannedRuns > 0 && len(r.rows(false)) > 0:
 			runs += fmt.Sprintf(", %d of planned work", s.PlannedRuns)
+		case s.PlannedRuns > 0:
+			runs = fmt.Sprintf("%d %s of planned work", s.PlannedRuns, plural("run", s.PlannedRuns))
 		}
 		lines = append(lines, fmt.Sprintf("  %-8s %s", s.Name, s.Text), "           "+runs)
 	}
