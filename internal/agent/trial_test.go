@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,9 +25,9 @@ var twoServices = strings.Replace(testSpec, "keystone: {}", "keystone: {}\n  gla
 type bench struct {
 	t      *testing.T
 	c      *configurer
-	up     []string // services with a host up, as the next spec finds them
-	forced []string // digests, in the order in which they came into force
-	fail   error    // of the next ones
+	up     []string              // services with a host up, as the next spec finds them
+	forced []string              // digests, in the order in which they came into force
+	fail   atomic.Pointer[error] // of the next ones
 	ended  func()
 }
 
@@ -58,15 +59,20 @@ func newBench(t *testing.T, dir, text string, up ...string) *bench {
 }
 
 func (b *bench) force(_ context.Context, c candidate) (process.Result, error) {
-	if b.fail != nil {
-		return process.Result{}, b.fail
+	if err := b.fail.Load(); err != nil {
+		return process.Result{}, *err
 	}
 	b.forced = append(b.forced, c.spec.Digest)
 	b.c.setSpec(c)
 	return process.Result{Action: process.Reloaded}, nil
 }
 
-// change puts old for new in the file, which has text, and reloads.
+func (b *bench) failWith(text string) {
+	err := errors.New(text)
+	b.fail.Store(&err)
+}
+
+// change writes text into the file, and reloads.
 func (b *bench) change(text string) error {
 	b.t.Helper()
 	if err := os.WriteFile(b.c.opt.File, []byte(text), 0o600); err != nil {
@@ -420,14 +426,14 @@ func TestGoingBackIsTriedUntilItWorks(t *testing.T) {
 		if err := b.change(with("/nope")); err != nil {
 			t.Fatal(err)
 		}
-		b.fail = errors.New("HAProxy hangs")
+		b.failWith("HAProxy hangs")
 		b.saw(down)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		if f := b.c.Snapshot().Findings; len(f) != 1 || f[0].Code != notInForce || strings.Contains(f[0].Remedy, "takes no vip") {
 			t.Errorf("findings %+v, want that going back is tried again", f)
 		}
-		b.fail = nil
+		b.fail.Store(nil)
 		time.Sleep(retryInterval)
 		synctest.Wait()
 		if got := b.config(); got.Digest != digestOf(t, twoServices) || len(got.Rejected) != 1 || len(b.c.Snapshot().Findings) != 0 {
@@ -441,7 +447,7 @@ func TestSpecThatHAProxyRefusesIsNotOnTrial(t *testing.T) {
 		dir := t.TempDir()
 		b := newBench(t, dir, twoServices, "keystone")
 		defer b.ended()
-		b.fail = errors.New("haproxy -c: no")
+		b.failWith("haproxy -c: no")
 		if err := b.change(with("/nope")); err == nil {
 			t.Fatal("it was taken")
 		}
@@ -459,11 +465,11 @@ func TestRefusedFileLeavesTheTrialBe(t *testing.T) {
 		if err := b.change(with("/nope")); err != nil {
 			t.Fatal(err)
 		}
-		b.fail = errors.New("haproxy -c: no")
+		b.failWith("haproxy -c: no")
 		if err := b.change(with("/nope2")); err == nil {
 			t.Fatal("it was taken")
 		}
-		b.fail = nil
+		b.fail.Store(nil)
 		if n := b.c.readNote(); n.Digest != digestOf(t, with("/nope")) {
 			t.Errorf("the note is %+v", n)
 		}
