@@ -22,6 +22,9 @@ var wallTime = regexp.MustCompile(`time\.(Unix|UnixMilli|UnixMicro|Parse|ParseIn
 var harmless = map[string]string{
 	`SetDeadline(time.Unix(1, 0))`:     "any time in the past ends a wait",
 	`SetReadDeadline(time.Unix(1, 0))`: "any time in the past ends a wait",
+	`now = now.UTC().Truncate(`:        "a drain is kept over reboots, and ends when an operator's clock says so",
+	`e.Until.UTC().Format(`:            "words for the journal",
+	`int(time.Now().UnixMicro())+i)%`:  "any port will do",
 	`time.Since(info.ModTime())`:       "whether a file of server states is worth reading; HAProxy checks each anyway",
 }
 

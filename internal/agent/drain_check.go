@@ -58,11 +58,11 @@ func (c drainCheck) without(services []string) []string {
 // leftWithout says why svc has no other host, "" when it has.
 func (c drainCheck) leftWithout(svc spec.Service) string {
 	for _, s := range c.all {
-		states := map[string]status.Host{}
+		states := map[string]status.ServiceState{}
 		for _, told := range s.services {
 			if told.Name == svc.Name {
 				for _, h := range told.Hosts {
-					states[h.Name] = h
+					states[h.Name] = h.State
 				}
 			}
 		}
@@ -81,23 +81,21 @@ func (c drainCheck) leftWithout(svc spec.Service) string {
 // judge says what keeps the other hosts of svc from taking over, and whether
 // one can, by the states that one HAProxy has. It says nothing when the host
 // that is to be drained is down as it is.
-func (c drainCheck) judge(svc spec.Service, states map[string]status.Host) (why string, other bool) {
+func (c drainCheck) judge(svc spec.Service, states map[string]status.ServiceState) (why string, other bool) {
 	var parts []string
 	for _, h := range svc.Hosts {
 		state := states[h.Name]
 		switch {
-		case h.Address == c.self.Address && state.State == status.Down:
+		case h.Address == c.self.Address && state == status.Down:
 			return "", false
 		case h.Address == c.self.Address:
 		case c.drained(h.Address, svc.Name):
 			parts = append(parts, h.Name+" is drained")
-		case state.State == status.Up:
+		case state == status.Up:
 			other = true
-		case state.State == status.Drain:
+		case state == status.Drain:
 			parts = append(parts, h.Name+" is drained")
-		case state.State == status.Down && state.Check != "":
-			parts = append(parts, h.Name+" is down ("+state.Check+")")
-		case state.State == status.Down:
+		case state == status.Down:
 			parts = append(parts, h.Name+" is down")
 		default:
 			parts = append(parts, h.Name+" is not checked yet")

@@ -15,8 +15,8 @@ import (
 const (
 	// drainInterval is how often it is seen to that drains end in time.
 	drainInterval = time.Second
-	// Pauses between attempts to hand over the VIPs that a drained controller
-	// holds for want of another.
+	// Pauses after attempts to hand over the VIPs that a drained controller
+	// holds for want of another, and that nobody took.
 	firstOffer, lastOffer = 5 * time.Second, 5 * time.Minute
 	// drainedDivisor lowers the VRRP priority of a drained controller: below
 	// those of all that are not, in the order of preference all the same.
@@ -43,7 +43,7 @@ func (a *Agent) loadDrains() {
 func (a *Agent) watchDrains(ctx context.Context) {
 	ticker := time.NewTicker(drainInterval)
 	defer ticker.Stop()
-	var offered time.Time
+	var next time.Time
 	pause := firstOffer
 	for {
 		select {
@@ -54,15 +54,11 @@ func (a *Agent) watchDrains(ctx context.Context) {
 		a.expireDrains()
 		a.reportDrains()
 		if !a.drains.last() || !a.holdsAny() {
-			offered, pause = time.Time{}, firstOffer
+			next, pause = time.Time{}, firstOffer
 			continue
 		}
-		if offered.IsZero() || time.Since(offered) >= pause {
-			if !offered.IsZero() {
-				pause = min(2*pause, lastOffer)
-			}
-			offered = time.Now()
-			a.offerVIPs(ctx)
+		if time.Now().After(next) && a.offerVIPs(ctx) {
+			next, pause = time.Now().Add(pause), min(2*pause, lastOffer)
 		}
 	}
 }
@@ -131,8 +127,8 @@ func (a *Agent) stepDown(ctx context.Context, reason string) []string {
 }
 
 // offerVIPs hands over the VIPs that this drained controller has had to hold,
-// if there is another one now that looks fit.
-func (a *Agent) offerVIPs(ctx context.Context) {
+// if there is another one now that looks fit; it reports whether that was in vain.
+func (a *Agent) offerVIPs(ctx context.Context) bool {
 	var others []web.Target
 	for _, t := range a.controllers() {
 		if t.Name != a.opt.Controller {
@@ -146,9 +142,11 @@ func (a *Agent) offerVIPs(ctx context.Context) {
 		}
 		if err := a.drains.handOver(ctx, a.opt.Controller+" is drained"); err != nil {
 			a.log.Info("a drained controller goes on holding a vip", "error", err)
+			return true
 		}
-		return
+		return false
 	}
+	return false
 }
 
 // asDrained gives router as it is while this controller is drained.

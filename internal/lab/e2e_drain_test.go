@@ -374,3 +374,37 @@ func TestDrainRefused(t *testing.T) {
 		t.Errorf("a drain by force does not say what it costs: %s", out)
 	}
 }
+
+// TestDrainedIsLast drains the controller that is preferred to all others: it
+// takes the VIP only when nobody else can, and hands it over when somebody can again.
+func TestDrainedIsLast(t *testing.T) {
+	c := newDrainCloud(t, "drainlast")
+	c.must(0, "ctl2", "drain", "ctl1", "--wait")
+	first := c.holder()
+	second := "ctl2"
+	if first == second {
+		second = "ctl3"
+	}
+	c.fault("power-off", first)
+	c.awaitHolder(second)
+	c.fault("power-off", second)
+	c.awaitHolder("ctl1")
+	c.must(0, "ctl1", "undrain", "ctl1", "--reason", "to see that it answers")
+	c.await("every service from ctl1 alone", c.allAnswer)
+	c.must(1, "ctl1", "drain", "ctl1")
+	out := c.must(0, "ctl1", "drain", "ctl1", "--force")
+	if !strings.Contains(out, "by force: keystone, horizon and glance would be left without a host") || !strings.Contains(out, "vip api stays on ctl1: ") {
+		t.Errorf("the only controller there is was drained, and it says: %s", out)
+	}
+	c.fault("back", second)
+	c.awaitHolder(second)
+	c.fault("back", first)
+	c.await("a whole lab", c.whole)
+	c.await("only ctl1 to be drained", func() error { return c.seesDrained("ctl1") })
+	if got := c.holder(); got != second {
+		t.Errorf("%s holds the VIP, want %s", got, second)
+	}
+	if events := c.must(0, "ctl1", "events"); !strings.Contains(events, "; cause: to see that it answers") {
+		t.Errorf("the journal does not tell why the drain ended:\n%s", events)
+	}
+}
