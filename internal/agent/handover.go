@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -25,7 +26,7 @@ func (a *Agent) Handover(ctx context.Context, req web.HandoverRequest) (web.Hand
 	for _, o := range owners {
 		one, err := a.handOver(ctx, o, req)
 		if err != nil {
-			return result, err
+			return result, &web.ControlError{Status: http.StatusConflict, Message: err.Error()}
 		}
 		result.Handovers = append(result.Handovers, one)
 	}
@@ -39,7 +40,7 @@ func (a *Agent) ownersOf(req web.HandoverRequest) ([]*owner, error) {
 		return nil, errors.New("no spec is in force yet")
 	}
 	if _, known := s.Controller(req.To); req.To != "" && !known {
-		return nil, fmt.Errorf("no controller is called %q; name one of %s", req.To, strings.Join(controllerNames(s), ", "))
+		return nil, wrongRequest("no controller is called %q; name one of %s", req.To, strings.Join(controllerNames(s), ", "))
 	}
 	var owners []*owner
 	var names []string
@@ -51,7 +52,7 @@ func (a *Agent) ownersOf(req web.HandoverRequest) ([]*owner, error) {
 		}
 	}
 	if len(owners) == 0 {
-		return nil, fmt.Errorf("no vip is called %q; name one of %s", req.VIP, strings.Join(names, ", "))
+		return nil, wrongRequest("no vip is called %q; name one of %s", req.VIP, strings.Join(names, ", "))
 	}
 	return owners, nil
 }

@@ -42,6 +42,7 @@ type descriptions struct {
 	haproxyInfo, haproxyState, haproxySince               *prometheus.Desc
 	haproxyRestarts, haproxyReloads, haproxyConnections   *prometheus.Desc
 	vipState, vipSince, vipPresent, vipPriority           *prometheus.Desc
+	vipFinishing                                          *prometheus.Desc
 	vipTransitions, advertsSent, advertsSeen, advertsDrop *prometheus.Desc
 	certificateEnd, certificateRefused                    *prometheus.Desc
 	serviceState, serviceHosts                            *prometheus.Desc
@@ -73,6 +74,7 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 		vipState:       d("vip_state", "1 for the VRRP state that the VIP is in here, 0 for the others.", "vip", "state"),
 		vipSince:       d("vip_state_since_time_seconds", "When the VIP came into its state here, in Unix time.", "vip"),
 		vipPresent:     d("vip_address_present", "1 when the kernel has the VIP's addresses at this moment.", "vip"),
+		vipFinishing:   d("vip_finishing_connections", "Connections that go on here after the VIP was handed over.", "vip"),
 		vipPriority:    d("vip_priority", "The VRRP priority of this controller.", "vip"),
 		vipTransitions: d("vip_transitions_total", "Changes of the VRRP state since the agent started.", "vip"),
 		advertsSent:    d("vip_adverts_sent_total", "VRRP adverts sent.", "vip"),
@@ -100,7 +102,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		d.info, d.started, d.taken, d.configInfo, d.configLoaded, d.configRejected,
 		d.haproxyInfo, d.haproxyState, d.haproxySince, d.haproxyRestarts, d.haproxyReloads, d.haproxyConnections,
-		d.vipState, d.vipSince, d.vipPresent, d.vipPriority, d.vipTransitions, d.advertsSent, d.advertsSeen, d.advertsDrop,
+		d.vipState, d.vipSince, d.vipPresent, d.vipFinishing, d.vipPriority, d.vipTransitions, d.advertsSent, d.advertsSeen, d.advertsDrop,
 		d.certificateEnd, d.certificateRefused,
 		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.drained, d.findings,
 	} {
@@ -198,6 +200,11 @@ func (c *collector) vip(out emitter, v status.VIP) {
 	}
 	out.time(c.desc.vipSince, v.Since, v.Name)
 	out.gauge(c.desc.vipPresent, one(v.Present), v.Name)
+	finishing := 0
+	if v.Giving != nil {
+		finishing = v.Giving.Connections
+	}
+	out.gauge(c.desc.vipFinishing, float64(finishing), v.Name)
 	out.gauge(c.desc.vipPriority, float64(v.Priority), v.Name)
 	out.counter(c.desc.vipTransitions, float64(v.Transitions), v.Name)
 	out.counter(c.desc.advertsSent, float64(v.AdvertsSent), v.Name)
