@@ -1,6 +1,9 @@
 package bench
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A Target says on which node an Action is done.
 type Target string
@@ -175,11 +178,8 @@ func scenarios(chosen func(Fault) bool) []scenario {
 	}
 	var out []scenario
 	for _, s := range all {
-		for _, f := range s {
-			if chosen(f) {
-				out = append(out, s)
-				break
-			}
+		if slices.ContainsFunc(s, chosen) {
+			out = append(out, s)
 		}
 	}
 	return out

@@ -140,19 +140,6 @@ func medians(system System, all []Measure) Measure {
 	return m
 }
 
-func (pick picker) work() Work {
-	return Work{
-		Took:           pick.time(func(m Measure) time.Duration { return m.Work.Took }),
-		Connects:       pick.number(func(m Measure) int { return m.Work.Connects }),
-		ConnectsFailed: pick.number(func(m Measure) int { return m.Work.ConnectsFailed }),
-		ConnectGap:     pick.time(func(m Measure) time.Duration { return m.Work.ConnectGap }),
-		ConnectNoise:   pick.time(func(m Measure) time.Duration { return m.Work.ConnectNoise }),
-		Downloads:      pick.number(func(m Measure) int { return m.Work.Downloads }),
-		Cut:            pick.number(func(m Measure) int { return m.Work.Cut }),
-		Resets:         pick.number(func(m Measure) int { return m.Work.Resets }),
-	}
-}
-
 // A picker takes the one at middle of each figure of all.
 type picker struct {
 	all    []Measure
@@ -170,6 +157,19 @@ func pickOf[T cmp.Ordered](p picker, of func(Measure) T) T {
 	}
 	slices.Sort(values)
 	return values[p.middle]
+}
+
+func (p picker) work() Work {
+	return Work{
+		Took:           p.time(func(m Measure) time.Duration { return m.Work.Took }),
+		Connects:       p.number(func(m Measure) int { return m.Work.Connects }),
+		ConnectsFailed: p.number(func(m Measure) int { return m.Work.ConnectsFailed }),
+		ConnectGap:     p.time(func(m Measure) time.Duration { return m.Work.ConnectGap }),
+		ConnectNoise:   p.time(func(m Measure) time.Duration { return m.Work.ConnectNoise }),
+		Downloads:      p.number(func(m Measure) int { return m.Work.Downloads }),
+		Cut:            p.number(func(m Measure) int { return m.Work.Cut }),
+		Resets:         p.number(func(m Measure) int { return m.Work.Resets }),
+	}
 }
 
 // short gives d as a person reads it: 0.4 ms, 12 ms, 1.05 s.

@@ -111,7 +111,8 @@ func planned() []Fault {
 			ID: "drain", Name: "drain, undrain", Watch: 5 * second, Slow: 6 * second,
 			Work: map[System][]Step{
 				Holdfast: {
-					{Args: []string{"holdfast", "drain", "$HOLDER"}}, {Pause: drained},
+					{Args: []string{"holdfast", "drain", "$HOLDER"}},
+					{Pause: drained},
 					{Args: []string{"holdfast", "undrain", "$HOLDER"}},
 				},
 				Kolla: drainPeer(), Tuned: drainPeer(),
@@ -138,7 +139,7 @@ func planned() []Fault {
 			},
 		},
 		{
-			ID: "certificate", Name: "certificate renewed", Watch: 3 * second, Slow: 4 * second, TLS: true,
+			ID: "certificate", Name: "certificate renewed", Watch: 4 * second, Slow: 4 * second, TLS: true,
 			Work: map[System][]Step{
 				Holdfast: {{Renew: RenewCertificate}},
 				Kolla:    {{Renew: RenewCertificate}, each(operate("restart", "haproxy"))},

@@ -99,6 +99,7 @@ func (s shot) transfer(ctx context.Context, u *url.URL, from netip.Addr) (Record
 	if err != nil {
 		return r, err
 	}
+	defer resp.Body.Close() //nolint:errcheck // all of it was read, or never will be
 	sum := crc32.NewIEEE()
 	body := readerFunc(func(p []byte) (int, error) {
 		n, err := resp.Body.Read(p)
@@ -117,7 +118,7 @@ func (s shot) transfer(ctx context.Context, u *url.URL, from netip.Addr) (Record
 	case want != fmt.Sprintf("%08x", sum.Sum32()):
 		return r, errCorrupt
 	}
-	return r, resp.Body.Close()
+	return r, nil
 }
 
 type readerFunc func([]byte) (int, error)
