@@ -173,14 +173,14 @@ func diffNotes(old, next *spec.Spec) []string {
 		before, both := old.Controller(c.Name)
 		switch {
 		case !both:
-			notes = append(notes, fmt.Sprintf("controller %s is new: give it the file, and start its agent", c.Name))
+			notes = append(notes, fmt.Sprintf("controller %s is new: start its agent when all others have the file; before that it hears nobody, and takes the VIPs", c.Name))
 		case before.Address != c.Address:
 			notes = append(notes, fmt.Sprintf("controller %s has another address: restart its agent, which listens on the one before until then", c.Name))
 		}
 	}
 	for _, c := range old.Controllers {
 		if _, both := next.Controller(c.Name); !both {
-			notes = append(notes, fmt.Sprintf("controller %s is gone: stop its agent and its HAProxy; an agent that is not in the file refuses it", c.Name))
+			notes = append(notes, fmt.Sprintf("controller %s goes: stop its agent before the others have the file; after that it hears nobody, and takes the VIPs", c.Name))
 		}
 	}
 	if old.Agent.Port != next.Agent.Port || old.Agent.CheckPort != next.Agent.CheckPort {

@@ -152,7 +152,7 @@ func (u *upgrader) upgradeHAProxy(node string) {
 func TestUpgrade(t *testing.T) {
 	u := newUpgrader(t)
 	u.await("holdfast to call the cloud well", u.well)
-	const load = 30 * time.Second
+	const load = 25 * time.Second
 	begun := time.Now()
 	u.during(plannedLoad(load), func() {
 		holder := u.holder()
@@ -161,6 +161,7 @@ func TestUpgrade(t *testing.T) {
 			u.upgradeHoldfast(name)
 			u.upgradeHAProxy(name)
 		}
+		t.Logf("the upgrade took %v", time.Since(begun))
 		if took := time.Since(begun); took > load-time.Second {
 			t.Errorf("the load was over before the upgrade, which took %v", took)
 		}
