@@ -95,7 +95,7 @@ func (s shot) transfer(ctx context.Context, u *url.URL, from netip.Addr) (Record
 	stop := context.AfterFunc(ctx, func() { conn.raw.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // it wakes the reader
 	defer stop()
 	r.Opened = conn.opened
-	resp, err := s.ask(conn, 0)
+	resp, err := s.ask(conn, 0) //nolint:bodyclose // it is, below
 	if err != nil {
 		return r, err
 	}

@@ -81,11 +81,17 @@ func newPeer(opt Options) (*peer, error) {
 		return nil, err
 	}
 	policy := opt.Kind.restart()
-	p.haproxy = &program{name: "haproxy", log: opt.Log, restart: policy, dir: opt.RunDir,
-		args: []string{"haproxy", "-W", "-db", "-f", p.path("haproxy.cfg")}}
-	p.keepalived = &program{name: "keepalived", log: opt.Log, restart: policy, dir: opt.RunDir, line: keepalivedState,
-		args: []string{"keepalived", "--dont-fork", "--log-console", "--vrrp", "--use-file", p.path("keepalived.conf"),
-			"--pid", p.path("keepalived.pid"), "--vrrp_pid", p.path("vrrp.pid")}}
+	p.haproxy = &program{
+		name: "haproxy", log: opt.Log, restart: policy, dir: opt.RunDir,
+		args: []string{"haproxy", "-W", "-db", "-f", p.path("haproxy.cfg")},
+	}
+	p.keepalived = &program{
+		name: "keepalived", log: opt.Log, restart: policy, dir: opt.RunDir, line: keepalivedState,
+		args: []string{
+			"keepalived", "--dont-fork", "--log-console", "--vrrp", "--use-file", p.path("keepalived.conf"),
+			"--pid", p.path("keepalived.pid"), "--vrrp_pid", p.path("vrrp.pid"),
+		},
+	}
 	return p, nil
 }
 
