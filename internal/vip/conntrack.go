@@ -34,6 +34,7 @@ const (
 	ctaProtoDst   = 3
 
 	ctaFilterOrig  = 1 // CTA_FILTER_ORIG_FLAGS
+	filterBySource = 1 << 0
 	filterByTarget = 1 << 1
 
 	translated = 1 << 5 // IPS_DST_NAT
@@ -93,47 +94,63 @@ func forgetEnded(ctx context.Context, addresses []netip.Addr, live ...known) (n 
 	return n, nil
 }
 
-// tracked lists the TCP connections to a that are not translated to another
-// address.
-func (k *kernel) tracked(a netip.Addr) ([]tracked, error) {
-	e := netlink.NewAttributeEncoder()
-	if a.Is4() {
-		onlyTo(e, a)
+// tracked lists the TCP connections at a that are not translated to another
+// address. One that conntrack met in its midst, by what comes from a, has it as
+// its source.
+func (k *kernel) tracked(a netip.Addr) (all []tracked, err error) {
+	filters := []func(*netlink.AttributeEncoder){
+		func(e *netlink.AttributeEncoder) { only(e, ctaIPv4Src, filterBySource, a) },
+		func(e *netlink.AttributeEncoder) { only(e, ctaIPv4Dst, filterByTarget, a) },
 	}
-	data, err := withHeader(nfHeader(a), e)
-	if err != nil {
-		return nil, err
+	if a.Is6() {
+		// By an IPv6 address the kernel lists just all others: the comparison in
+		// its ctnetlink_filter_match_tuple is the wrong way round.
+		filters = []func(*netlink.AttributeEncoder){func(*netlink.AttributeEncoder) {}}
 	}
-	replies, err := k.dump(conntrackGet, data)
-	if err != nil {
-		return nil, err
-	}
-	var all []tracked
-	for _, m := range replies {
-		t, err := parseTracked(m.Data)
+	for _, filter := range filters {
+		e := netlink.NewAttributeEncoder()
+		filter(e)
+		data, err := withHeader(nfHeader(a), e)
 		if err != nil {
 			return nil, err
 		}
-		if t.protocol == unix.IPPROTO_TCP && t.ends.local.Addr() == a && t.status&translated == 0 {
-			all = append(all, t)
+		replies, err := k.dump(conntrackGet, data)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range replies {
+			t, err := parseTracked(m.Data)
+			if err != nil {
+				return nil, err
+			}
+			if t.protocol == unix.IPPROTO_TCP && t.isAt(a) && t.status&translated == 0 {
+				all = append(all, t)
+			}
 		}
 	}
 	return all, nil
 }
 
-// onlyTo has the kernel list only the connections to an IPv4 address; one older
-// than 5.8 lists all. Given an IPv6 address it lists just the others (the
-// comparison in ctnetlink_filter_match_tuple is the wrong way round).
-func onlyTo(e *netlink.AttributeEncoder, a netip.Addr) {
+// isAt reports whether one end is at a, which it makes the local one.
+func (t *tracked) isAt(a netip.Addr) bool {
+	if t.ends.remote.Addr() == a {
+		t.ends = ends{remote: t.ends.local, local: t.ends.remote}
+	}
+	return t.ends.local.Addr() == a
+}
+
+// only has the kernel list only the connections with an IPv4 address at one
+// place; one older than 5.8 lists all.
+func only(e *netlink.AttributeEncoder, place uint16, filter uint32, a netip.Addr) {
 	e.Nested(ctaTuple, func(e *netlink.AttributeEncoder) error {
 		e.Nested(ctaTupleIP, func(e *netlink.AttributeEncoder) error {
-			e.Bytes(ctaIPv4Dst, a.AsSlice())
+			e.Bytes(place, a.AsSlice())
 			return nil
 		})
 		return nil
 	})
 	e.Nested(ctaFilter, func(e *netlink.AttributeEncoder) error {
-		e.Uint32(ctaFilterOrig, filterByTarget)
+		e.Uint32(ctaFilterOrig, filter)
 		return nil
 	})
 }

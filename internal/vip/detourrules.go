@@ -17,7 +17,7 @@ const (
 	// time that one is in it. It is only a second opinion; conntrack's is first.
 	seenSize = 1 << 17
 	seenTime = 5 * time.Minute
-	// awaySize bounds the set of connections of this host's own clients.
+	// awaySize bounds the set of connections that another host has.
 	awaySize = 1 << 17
 	// someElements are that many of a set that one netlink message has room for.
 	someElements = 400
@@ -37,6 +37,7 @@ const (
 const (
 	entryName   = "prerouting"
 	exitName    = "output"
+	forwardName = "forward"
 	unknownName = "unknown"
 	hadName     = "had"
 	awayName    = "away"
@@ -103,7 +104,7 @@ func (k known) room() int { return elementBytes * (len(k.had) + len(k.away)) }
 type sets struct {
 	seen *nftables.Set // it began here after the rules were made
 	had  *nftables.Set // it began here before
-	away *nftables.Set // it is one of this host's own clients to another host
+	away *nftables.Set // another host has it, whatever conntrack says when it sees the replies
 }
 
 func setsOf(t *nftables.Table, l layout) sets {
@@ -136,24 +137,20 @@ func (s sets) fill(c *nftables.Conn, l layout, all known) error {
 //	ct state established,related accept
 //	KEY @had accept
 //	KEY @seen accept
+//	add @away { KEY }
 //	ip ttl > 1 counter dup to GIVER device DEVICE
 //	drop
 //
-// In the chain output, for what this host's own clients begin while another
-// host has the VIP still:
+// For what this host's own clients begin while another host has the VIP still,
+// and for what goes through this host, in the chains output and forward:
 //
 //	ip daddr VIP meta l4proto tcp oif != lo tcp flags & (syn|ack) == syn add @away { KEY }
+//	ip daddr VIP meta l4proto tcp add @away { KEY }
 func addTable(c *nftables.Conn, t *nftables.Table, w way, all known) error {
 	c.AddTable(t)
-	policy := nftables.ChainPolicyAccept
-	entry := c.AddChain(&nftables.Chain{
-		Name: entryName, Table: t, Type: nftables.ChainTypeFilter, Policy: &policy,
-		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityMangle,
-	})
-	exit := c.AddChain(&nftables.Chain{
-		Name: exitName, Table: t, Type: nftables.ChainTypeFilter, Policy: &policy,
-		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityMangle,
-	})
+	entry := addHook(c, t, entryName, nftables.ChainHookPrerouting)
+	exit := addHook(c, t, exitName, nftables.ChainHookOutput)
+	forward := addHook(c, t, forwardName, nftables.ChainHookForward)
 	unknown := c.AddChain(unknownChain(t))
 	l := layoutOf(w.giver)
 	s := setsOf(t, l)
@@ -169,11 +166,20 @@ func addTable(c *nftables.Conn, t *nftables.Table, w way, all known) error {
 		to := join(l.isTo(a), isTCP())
 		c.AddRule(&nftables.Rule{Table: t, Chain: entry, Exprs: join(to, verdict(expr.VerdictJump, unknownName))})
 		c.AddRule(&nftables.Rule{Table: t, Chain: exit, Exprs: join(to, isLeaving(), isSYN(), l.loadKey(), add(s.away))})
+		c.AddRule(&nftables.Rule{Table: t, Chain: forward, Exprs: join(to, l.loadKey(), add(s.away))})
 	}
 	for _, e := range l.unknownRules(s, w) {
 		c.AddRule(&nftables.Rule{Table: t, Chain: unknown, Exprs: e})
 	}
 	return nil
+}
+
+func addHook(c *nftables.Conn, t *nftables.Table, name string, hook *nftables.ChainHook) *nftables.Chain {
+	policy := nftables.ChainPolicyAccept
+	return c.AddChain(&nftables.Chain{
+		Name: name, Table: t, Type: nftables.ChainTypeFilter, Policy: &policy,
+		Hooknum: hook, Priority: nftables.ChainPriorityMangle, // after conntrack
+	})
 }
 
 func (l layout) unknownRules(s sets, w way) [][]expr.Any {
@@ -186,6 +192,7 @@ func (l layout) unknownRules(s sets, w way) [][]expr.Any {
 		join(isEstablished(), accept),
 		join(l.loadKey(), isIn(s.had), accept),
 		join(l.loadKey(), isIn(s.seen), accept),
+		join(l.loadKey(), add(s.away)),
 		join(l.goesFurther(), dupTo(w)),
 		drop,
 	}

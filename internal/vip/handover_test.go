@@ -6,16 +6,28 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
-// handOver moves the VIP from one host to another.
+// handOver moves the VIP from one host to another, where it installs the rules
+// unless they are there.
 func (l *lan) handOver(from string, a *Address, c *Copy, to string, b *Address, d *Detour) {
 	l.t.Helper()
-	l.install(to, d)
+	var there []string
+	l.in(to, func() {
+		var err error
+		if there, err = Detours(context.Background()); err != nil {
+			l.t.Fatal(err)
+		}
+	})
+	if len(there) == 0 {
+		l.install(to, d)
+	}
 	l.in(from, func() {
 		if err := c.Keep(context.Background(), time.Minute); err != nil {
 			l.t.Fatal(err)
@@ -35,7 +47,7 @@ func TestHandoverKeepsConnections(t *testing.T) {
 				c, _ := l.copyOf(o)
 				d, log := l.detour(o, "api", "giver")
 				var old, young []*session
-				for _, v := range vips {
+				for _, v := range slices.Concat(vips, vips) {
 					s := l.dial("client", v)
 					l.answered(s, "giver")
 					old = append(old, s)
@@ -50,10 +62,12 @@ func TestHandoverKeepsConnections(t *testing.T) {
 				for range 3 {
 					for i := range vips {
 						l.answered(old[i], "giver")
+						l.answered(old[i+2], "giver")
 						l.answered(young[i], "taker")
 					}
 				}
-				l.connections(c, 2, 0)
+				l.connections(c, 4, 0)
+				l.beginAnew(old[2:])
 				l.goesOn(d, young)
 				if log.String() != "" {
 					t.Error(log.String())
@@ -74,6 +88,28 @@ func TestHandoverKeepsConnections(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// beginAnew ends connections to the giver, and fails the test if others to the
+// taker from the same ports do not work.
+func (l *lan) beginAnew(old []*session) {
+	l.t.Helper()
+	for _, s := range old {
+		if who, err := s.say("bye"); who != "giver" || err != nil {
+			l.t.Fatal(who, err)
+		}
+		if err := end(s); !errors.Is(err, io.EOF) {
+			l.t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			l.t.Fatal(err)
+		}
+		port := s.LocalAddr().(*net.TCPAddr).Port
+		to, _, _ := net.SplitHostPort(s.RemoteAddr().String())
+		again := l.dialFrom("client", port, to, "5000")
+		l.answered(again, "taker")
+		l.answered(again, "taker")
 	}
 }
 
@@ -148,18 +184,6 @@ func TestHandoverKeepsConnectionsOfTheTakersHost(t *testing.T) {
 					l.answered(l.dial("taker", v), "taker")
 				}
 			}
-			// It gets the port of a connection to the giver.
-			port := old[0].LocalAddr().(*net.TCPAddr).Port
-			if who, err := old[0].say("bye"); who != "giver" || err != nil {
-				t.Fatal(who, err)
-			}
-			if err := end(old[0]); !errors.Is(err, io.EOF) {
-				t.Fatal(err)
-			}
-			if err := old[0].Close(); err != nil {
-				t.Fatal(err)
-			}
-			l.answered(l.dialFrom("taker", port, vips[0], "5000"), "taker")
 			l.remove("taker", d)
 			l.in("taker", func() {
 				if after := settings(); after != before {
@@ -229,6 +253,71 @@ func upload(s *session, size int64, begun, moved chan struct{}) error {
 		return fmt.Errorf("answered by %q, %w", answer, err)
 	}
 	return nil
+}
+
+// Clients may also be behind the taker's host: in containers, say.
+func TestHandoverKeepsConnectionsThroughTheTakersHost(t *testing.T) {
+	for _, loose := range []string{"0", "1"} {
+		t.Run("loose "+loose, func(t *testing.T) {
+			l, a := giverOfBoth(t, both())
+			l.behindTaker()
+			c, _ := l.copyOf(both())
+			d, _ := l.detour(both(), "api", "giver")
+			var old []*session
+			for _, v := range vips {
+				old = append(old, l.dial("box", v))
+			}
+			l.install("taker", d)
+			l.in("taker", func() { l.run("sysctl -qw net.netfilter.nf_conntrack_tcp_loose=" + loose) })
+			for _, v := range vips {
+				old = append(old, l.dial("box", v))
+			}
+			for _, s := range old { // conntrack sees both directions
+				l.answered(s, "giver")
+			}
+			l.install("taker", d) // anew
+			for _, s := range old {
+				l.answered(s, "giver")
+			}
+			l.handOver("giver", a, c, "taker", l.address("taker", both()), d)
+			for range 2 {
+				for _, s := range old {
+					l.answered(s, "giver")
+				}
+				for _, v := range vips {
+					l.answered(l.dial("box", v), "taker")
+				}
+			}
+		})
+	}
+}
+
+// behindTaker adds the host box, which the taker routes for.
+func (l *lan) behindTaker() {
+	l.t.Helper()
+	ns, err := netns.New()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.hosts["box"], l.home = ns, ns
+	l.in("taker", func() {
+		l.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+		l.run("ip link add box up type veth peer name eth0 netns " + l.path("box"))
+		l.run("ip address add 10.0.1.1/24 dev box")
+		l.run("ip address add fd01::1/64 dev box nodad")
+	})
+	l.in("box", func() {
+		l.run("ip link set lo up")
+		l.run("ip link set eth0 up")
+		l.run("ip address add 10.0.1.2/24 dev eth0")
+		l.run("ip address add fd01::2/64 dev eth0 nodad")
+		l.run("ip route add default via 10.0.1.1")
+		l.run("ip -6 route add default via fd01::1")
+	})
+	l.in("giver", func() {
+		l.run("ip route add 10.0.1.0/24 via 10.0.0.14")
+		l.run("ip -6 route add fd01::/64 via fd00::14")
+	})
 }
 
 // A taker that had the VIP before has connections that conntrack did not see
