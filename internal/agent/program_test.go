@@ -54,9 +54,11 @@ func TestReplacedHAProxyIsTakenIntoUse(t *testing.T) {
 	runs := func(d *running, last string) {
 		t.Helper()
 		h.await("version "+last+" runs", func() bool { return strings.HasSuffix(d.Snapshot().HAProxy.Version, last) })
-		if s := d.Snapshot(); s.HAProxy.PID != pid || s.VIPs[0].State != status.Active || !hasEvent(d, "haproxy-upgraded") {
-			t.Errorf("the upgrade gave %+v, vip %s", s.HAProxy, s.VIPs[0].State)
+		h.await("the upgrade is in the journal", func() bool { return hasEvent(d, "haproxy-upgraded") })
+		if s := d.Snapshot(); s.HAProxy.PID != pid {
+			t.Errorf("the upgrade gave %+v", s.HAProxy)
 		}
+		d.awaitActive()
 		h.await("there is no finding", func() bool { return len(d.Snapshot().Findings) == 0 })
 	}
 
@@ -68,7 +70,8 @@ func TestReplacedHAProxyIsTakenIntoUse(t *testing.T) {
 	})
 	hangups <- syscall.SIGHUP
 	runs(d, "72")
-	if got := d.Snapshot().VIPs[0].Transitions; got != transitions {
+	// On a machine that is busy, HAProxy may be found to hang meanwhile.
+	if got := d.Snapshot().VIPs[0].Transitions; got != transitions && !hasEvent(d, "haproxy-hung") {
 		t.Errorf("the VIP has %d transitions, had %d", got, transitions)
 	}
 
