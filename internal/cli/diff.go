@@ -246,8 +246,9 @@ func changeCells(c spec.Change) []cell {
 		return []cell{plain("+"), plain(c.Subject), plain(c.New)}
 	case spec.Removed:
 		return []cell{plain("-"), plain(c.Subject), plain(c.Old)}
+	default:
+		return []cell{plain("~"), plain(c.Subject), plain(fmt.Sprintf("%s: %s -> %s", c.Key, c.Old, c.New))}
 	}
-	return []cell{plain("~"), plain(c.Subject), plain(fmt.Sprintf("%s: %s -> %s", c.Key, c.Old, c.New))}
 }
 
 // diffEffects says what bringing the file into force does.

@@ -56,7 +56,7 @@ func Diff(old, next *Spec) []Change {
 		switch {
 		case !both && !onControllers(next, s):
 			d.runsOn(s)
-		case both && !(onControllers(old, before) && onControllers(next, s)):
+		case both && (!onControllers(old, before) || !onControllers(next, s)):
 			d.hosts(before, s)
 		}
 	}

@@ -154,7 +154,7 @@ func codes(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := regexp.MustCompile(`(?:\b(?:fail|warn)\(|report\(status\.\w+, |Code: |d\.integer\(v, \d+, \d+, )"([a-z-]+)"`)
+	in := regexp.MustCompile(`(?:\b(?:fail|warn)\(|report\(status\.\w+, |Code: |d\.integer\(v, \d+, )"([a-z-]+)"`)
 	found := map[string]bool{}
 	for _, f := range files {
 		if strings.HasSuffix(f, "_test.go") {

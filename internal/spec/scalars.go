@@ -95,15 +95,15 @@ func (d *decoder) boolean(v value) item[bool] {
 	return good(v, strings.EqualFold(s, "true"))
 }
 
-// integer reads a whole number from low to high, written in digits. code is
+// integer reads a whole number from 1 to high, written in digits. code is
 // that of the finding for one out of range.
-func (d *decoder) integer(v value, low, high int, code string) item[int] {
+func (d *decoder) integer(v value, high int, code string) item[int] {
 	s, ok := d.scalar(v)
 	if !ok {
 		return bad[int](v)
 	}
 	n, err := strconv.Atoi(s)
-	remedy := fmt.Sprintf("write a whole number from %d to %d", low, high)
+	remedy := fmt.Sprintf("write a whole number from 1 to %d", high)
 	switch {
 	case err == nil && v.node.Tag == "!!str":
 		d.fail("wrong-type", v.node, fmt.Sprintf("%s is %s in quotes", v.path, s), fmt.Sprintf("write it without: %d", n))
@@ -113,7 +113,7 @@ func (d *decoder) integer(v value, low, high int, code string) item[int] {
 		d.fail("wrong-type", v.node, fmt.Sprintf("%s is %s", v.path, kind(v.node)), remedy)
 	case err != nil && strings.ContainsAny(s, "_xXoObB"):
 		d.fail("wrong-type", v.node, fmt.Sprintf("%s %s is not in plain digits", v.path, quote(s)), remedy)
-	case err != nil || n < low || n > high:
+	case err != nil || n < 1 || n > high:
 		d.fail(code, v.node, fmt.Sprintf("%s %s is out of range", v.path, quote(s)), remedy)
 	default:
 		return good(v, n)
@@ -121,7 +121,7 @@ func (d *decoder) integer(v value, low, high int, code string) item[int] {
 	return bad[int](v)
 }
 
-func (d *decoder) port(v value) item[int] { return d.integer(v, 1, 65535, "bad-port") }
+func (d *decoder) port(v value) item[int] { return d.integer(v, 65535, "bad-port") }
 
 // maxTimeout is what HAProxy can count: 2^31-1 milliseconds, 24 days.
 const maxTimeout = 24 * 24 * time.Hour

@@ -174,7 +174,7 @@ func endpointInterfaces() []string { return []string{"public", "internal", "admi
 func vrrpFields() []field[rawVRRP] {
 	return []field[rawVRRP]{
 		{"router_id", true, "a number from 1 to 255 that no other virtual router of the network has", "51",
-			func(d *decoder, v value, r *rawVRRP) { r.routerID = d.integer(v, 1, 255, "bad-router-id") }},
+			func(d *decoder, v value, r *rawVRRP) { r.routerID = d.integer(v, 255, "bad-router-id") }},
 		{"interval", false, "the time between adverts, 10ms to 40.95s", "100ms",
 			func(d *decoder, v value, r *rawVRRP) { r.interval = d.interval(v) }},
 		{"preempt", false, "true or false", "false",
@@ -250,7 +250,7 @@ func (d *decoder) weight(v value) item[int] {
 		d.fail("bad-weight", v.node, v.path+" 0 would give it no requests", "write 1 to 256; to take a host out for a while, use holdfast drain")
 		return bad[int](v)
 	}
-	return d.integer(v, 1, 256, "bad-weight")
+	return d.integer(v, 256, "bad-weight")
 }
 
 // rawServices reads the mapping of the services, in the order of the file. A
@@ -331,7 +331,7 @@ func checkFields() []field[rawCheck] {
 
 // layer reads 4 or 7.
 func (d *decoder) layer(v value) item[int] {
-	n := d.integer(v, 1, 99, "unknown-value")
+	n := d.integer(v, 99, "unknown-value")
 	if n.ok && n.v != 4 && n.v != 7 {
 		d.fail("unknown-value", v.node, v.path+" is neither 4 nor 7", v.hint.String())
 		return bad[int](v)
