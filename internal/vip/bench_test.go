@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 )
 
 func benchmarkClaim(b *testing.B, o Options) {
@@ -86,5 +87,56 @@ func BenchmarkDestroySockets(b *testing.B) {
 			_, _ = p.client.Close(), p.server.Close()
 		}
 		b.StartTimer()
+	}
+}
+
+func BenchmarkInstall(b *testing.B) {
+	l := newLAN(b)
+	d, _ := l.detour(both(), "api", "giver")
+	for b.Loop() {
+		l.install("taker", d)
+	}
+}
+
+func BenchmarkInstallAmongManyConnections(b *testing.B) {
+	l := newLAN(b)
+	l.in("taker", func() {
+		w := way{addresses: addressesOf(both())[:1], giver: netip.MustParseAddr("10.0.0.13"), device: 2}
+		local := netip.AddrPortFrom(w.addresses[0], 5000)
+		var had []ends
+		for i := range 10_000 {
+			had = append(had, ends{netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(i)), local})
+		}
+		for b.Loop() {
+			if err := replaceTables(tableName("api"), []way{w}, known{had: had}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkForwarded(b *testing.B) {
+	l := newLAN(b)
+	d, _ := l.detour(both(), "api", "giver")
+	l.install("taker", d)
+	for b.Loop() {
+		l.forwarded("taker", d)
+	}
+}
+
+func BenchmarkKeep(b *testing.B) {
+	l := newLAN(b)
+	c, _ := l.copyOf(both())
+	for b.Loop() {
+		l.keep(c, time.Minute)
+	}
+}
+
+func BenchmarkEnd(b *testing.B) {
+	l := newLAN(b)
+	c, _ := l.copyOf(both())
+	for b.Loop() {
+		l.keep(c, time.Minute)
+		l.end(c)
 	}
 }

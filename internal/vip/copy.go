@@ -55,8 +55,8 @@ func NewCopy(options CopyOptions) (*Copy, error) {
 
 // Keep puts the addresses on lo for limit, above 0 up to MaxKeep, in whole
 // seconds, rounded up; the kernel removes them then. Before that it sees to it
-// that the interface answers no ARP request for them unless it has them itself.
-// Called again it starts the time anew. After an error some may be there: Drop
+// that the interface answers no ARP request for them unless it has them itself,
+// and sends none in their name. Called again it starts the time anew. After an error some may be there: Drop
 // removes them.
 func (c *Copy) Keep(ctx context.Context, limit time.Duration) error {
 	c.mu.Lock()
@@ -81,8 +81,8 @@ func (c *Copy) keep(ctx context.Context, k *kernel, seconds uint32) error {
 		return k.explain("find", c.options.Interface, err)
 	}
 	if slices.ContainsFunc(c.options.Addresses, isIPv4) {
-		if err := ignoreARP(c.options.Interface); err != nil {
-			return fmt.Errorf("keep %s from answering for what is on lo: %w", c.options.Interface, err)
+		if err := hideFromARP(c.options.Interface); err != nil {
+			return fmt.Errorf("keep %s from telling of what is on lo: %w", c.options.Interface, err)
 		}
 	}
 	lo, err := k.linkByName(loopback)

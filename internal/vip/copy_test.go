@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"runtime"
 	"strings"
@@ -127,7 +128,7 @@ func TestCopyAnswersNoNeighbour(t *testing.T) {
 	}
 }
 
-func TestKeepSetsARPIgnore(t *testing.T) {
+func TestKeepHidesFromARP(t *testing.T) {
 	l := newLAN(t)
 	c, _ := l.copyOf(both())
 	for _, tt := range []struct{ all, own, want string }{
@@ -147,6 +148,9 @@ func TestKeepSetsARPIgnore(t *testing.T) {
 			}
 			if now := strings.TrimSpace(l.run("sysctl -n net.ipv4.conf.eth0.arp_ignore")); now != tt.want {
 				t.Errorf("%+v: it is %s now", tt, now)
+			}
+			if now := strings.TrimSpace(l.run("sysctl -n net.ipv4.conf.eth0.arp_announce")); now != "2" {
+				t.Errorf("%+v: arp_announce is %s now", tt, now)
 			}
 			if lo := strings.TrimSpace(l.run("sysctl -n net.ipv4.conf.lo.arp_ignore")); lo != "0" {
 				t.Errorf("that of lo is %s now", lo)
@@ -201,7 +205,10 @@ func TestKeepAgainStartsTheTimeAnew(t *testing.T) {
 
 // A host that holds the VIP again has no copy, and its connections go on.
 func TestDropKeepsConnections(t *testing.T) {
-	l, a := giverOfBoth(t, both())
+	var claimed syncBuffer
+	o := both()
+	o.Log = slog.New(slog.NewTextHandler(&claimed, nil))
+	l, a := giverOfBoth(t, o)
 	var open []*session
 	for _, v := range vips {
 		open = append(open, l.dial("client", v), l.dial("giver", v))
@@ -210,6 +217,9 @@ func TestDropKeepsConnections(t *testing.T) {
 	l.keep(c, time.Minute)
 	l.withdraw("giver", a)
 	l.claim("giver", a)
+	if claimed.String() != "" {
+		t.Errorf("the claim minds the copy: %s", &claimed)
+	}
 	for i := range 2 { // again it does nothing
 		l.in("giver", func() {
 			if err := c.Drop(t.Context()); err != nil {

@@ -51,10 +51,12 @@
 //
 // # A planned move
 //
-// The giver keeps a Copy of the VIP on lo, where no neighbour is answered: NDP
-// answers for the addresses of the interface that was asked, and ARP does so
-// with arp_ignore, which Keep sets and which stays. The Copy is a lease, too,
-// over the whole time that connections may take. The taker has a Detour: TCP
+// The giver keeps a Copy of the VIP on lo, where no neighbour hears of it: NDP
+// answers for the addresses of the interface that was asked, and asks with
+// them. ARP does so with arp_ignore and arp_announce, which Keep sets and which
+// stay: the giver's question for a client, in the name of the VIP, would take
+// the VIP back. The Copy is a lease, too, over the whole time that connections
+// may take. The taker has a Detour: TCP
 // segments of connections that it does not know go to the giver's MAC address
 // as they are (nftables' dup). So connections stay with the HAProxy that has
 // them, and no state moves. The order is Install, Keep, Claim and Announce on

@@ -255,10 +255,36 @@ func upload(s *session, size int64, begun, moved chan struct{}) error {
 	return nil
 }
 
+// The giver has to ask where its clients are, and does not do so in the name of
+// the VIP: that would take it back from the taker.
+func TestGiverDoesNotTakeTheAddressBack(t *testing.T) {
+	for name, o := range map[string]Options{"direct": both(), "macvlan": macvlan()} {
+		t.Run(name, func(t *testing.T) {
+			l, a := giverOfBoth(t, o)
+			l.in("client", func() { l.run("sysctl -qw net.ipv4.neigh.eth0.locktime=0") })
+			c, _ := l.copyOf(o)
+			d, _ := l.detour(o, "api", "giver")
+			var old []*session
+			for _, v := range vips {
+				old = append(old, l.dial("client", v))
+			}
+			l.handOver("giver", a, c, "taker", l.address("taker", o), d)
+			for i, v := range vips {
+				l.in("giver", func() { l.run("ip neigh flush all") })
+				l.answered(old[i], "giver")
+				l.answered(l.dial("client", v), "taker")
+			}
+		})
+	}
+}
+
 // Clients may also be behind the taker's host: in containers, say.
 func TestHandoverKeepsConnectionsThroughTheTakersHost(t *testing.T) {
-	for _, loose := range []string{"0", "1"} {
-		t.Run("loose "+loose, func(t *testing.T) {
+	for _, tt := range []struct {
+		loose string
+		anew  bool // the rules are installed again
+	}{{"0", false}, {"1", false}, {"1", true}} {
+		t.Run(fmt.Sprintf("loose %s anew %v", tt.loose, tt.anew), func(t *testing.T) {
 			l, a := giverOfBoth(t, both())
 			l.behindTaker()
 			c, _ := l.copyOf(both())
@@ -268,16 +294,15 @@ func TestHandoverKeepsConnectionsThroughTheTakersHost(t *testing.T) {
 				old = append(old, l.dial("box", v))
 			}
 			l.install("taker", d)
-			l.in("taker", func() { l.run("sysctl -qw net.netfilter.nf_conntrack_tcp_loose=" + loose) })
+			l.in("taker", func() { l.run("sysctl -qw net.netfilter.nf_conntrack_tcp_loose=" + tt.loose) })
 			for _, v := range vips {
 				old = append(old, l.dial("box", v))
 			}
 			for _, s := range old { // conntrack sees both directions
 				l.answered(s, "giver")
 			}
-			l.install("taker", d) // anew
-			for _, s := range old {
-				l.answered(s, "giver")
+			if tt.anew {
+				l.install("taker", d)
 			}
 			l.handOver("giver", a, c, "taker", l.address("taker", both()), d)
 			for range 2 {

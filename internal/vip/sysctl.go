@@ -64,18 +64,26 @@ func (s sysctl) ensure() error {
 	return nil
 }
 
-// ignoreARP has the interface answer no ARP request for an address that it has
-// not itself.
-func ignoreARP(name string) error {
+// hideFromARP has the interface neither answer for an address that it has not
+// itself, nor ask its neighbours in the name of one, which would tell them that
+// it is here.
+func hideFromARP(name string) error {
+	path := "ipv4/conf/" + name + "/"
 	switch now, err := highest("arp_ignore", name); {
 	case err != nil:
 		return err
-	case now == 1, now == 2, now == 3, now == 8: // all others do as 0
-		return nil
-	case now != 0:
+	case now == 0:
+		if err := (sysctl{path + "arp_ignore", "1", ""}).ensure(); err != nil {
+			return err
+		}
+	case now > 3 && now != 8: // all others do as 0
 		return fmt.Errorf("net.ipv4.conf.*.arp_ignore=%d has no meaning; set it to 1", now)
 	}
-	return sysctl{"ipv4/conf/" + name + "/arp_ignore", "1", ""}.ensure()
+	const best = 2 // of the addresses of the interface
+	if now, err := highest("arp_announce", name); err != nil || now >= best {
+		return err
+	}
+	return sysctl{path + "arp_announce", strconv.Itoa(best), ""}.ensure()
 }
 
 // acceptLocal has the interface take packets from an address of this host. It
