@@ -7,6 +7,7 @@ type try struct {
 	planned, started, ended time.Time
 	ok                      bool
 	own                     bool // it failed for want of something that the agent needs
+	busy                    bool // HAProxy used the processor meanwhile, or waited for it
 }
 
 // A verdict is what tries say together.
@@ -21,9 +22,13 @@ const (
 // A hangDetector tells a HAProxy that hangs from one that is slow, and from a
 // machine that is: a try that the agent itself was late for, or that took
 // longer than it could by its timeout, or that it had no descriptor for, says
-// more of the agent than of HAProxy.
+// more of the agent than of HAProxy. And a HAProxy that is busy gets more time: to
+// resign on a machine whose processors are all taken resets every connection, and
+// what the next controller then gets makes it resign, too. One that spins is
+// ended by its own watchdog after 2 s.
 type hangDetector struct {
 	after time.Duration // of silence, counted from the first failed try
+	busy  time.Duration // the same, of a HAProxy that was busy in one of the last two
 	tries int           // failed ones in a row, at least
 	back  int           // good ones in a row that end a hang
 	slack time.Duration // by which a try may be late
@@ -31,6 +36,7 @@ type hangDetector struct {
 
 	failed, good int
 	since        time.Time // the first failed try in a row began
+	idle         int       // failed tries in a row, to the last one, in which it was not busy
 	hung         bool
 }
 
@@ -51,10 +57,18 @@ func (d *hangDetector) see(t try) verdict {
 	}
 	d.good = 0
 	if d.failed == 0 {
-		d.since = t.started
+		d.since, d.idle = t.started, 0
 	}
 	d.failed++
-	if d.failed < d.tries || t.ended.Sub(d.since) < d.after {
+	d.idle++
+	if t.busy {
+		d.idle = 0
+	}
+	after := d.after
+	if d.idle < 2 { // it may have been stopped in the middle of the first one
+		after = max(d.after, d.busy)
+	}
+	if d.failed < d.tries || t.ended.Sub(d.since) < after {
 		return unsure
 	}
 	d.hung = true

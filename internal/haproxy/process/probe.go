@@ -34,7 +34,7 @@ type prober struct {
 func (s *supervisor) probe() {
 	interval := s.opt.ProbeInterval
 	p := &prober{supervisor: s, detector: hangDetector{
-		after: s.opt.HungAfter, tries: 3, back: 3, slack: interval / 2, limit: interval,
+		after: s.opt.HungAfter, busy: s.opt.BusyAfter, tries: 3, back: 3, slack: interval / 2, limit: interval,
 	}}
 	planned := time.Now()
 	for {
@@ -61,8 +61,12 @@ func (p *prober) once(planned time.Time) {
 		return
 	}
 	t := try{planned: planned, started: time.Now()}
+	before := activityOf(subject.serving().pid)
 	t.ok = p.try()
 	t.own = p.own
+	if !t.ok && p.deaf {
+		t.busy = activityOf(subject.serving().pid).busySince(before)
+	}
 	t.ended = time.Now()
 	if p.ctx.Err() != nil {
 		return

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,12 +21,13 @@ import (
 func at(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
 
 func TestHangDetector(t *testing.T) {
-	good := func(ms int) try { return try{at(ms), at(ms), at(ms + 1), true, false} }
-	bad := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), false, false} }
-	quick := func(ms int) try { return try{at(ms), at(ms), at(ms), false, false} }           // refused at once
-	late := func(ms int) try { return try{at(ms), at(ms + 80), at(ms + 180), false, false} } // the agent overslept
-	own := func(ms int) try { return try{at(ms), at(ms), at(ms), false, true} }
-	slow := func(ms int) try { return try{at(ms), at(ms), at(ms + 300), false, false} } // the agent stood still meanwhile
+	good := func(ms int) try { return try{at(ms), at(ms), at(ms + 1), true, false, false} }
+	bad := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), false, false, false} }
+	quick := func(ms int) try { return try{at(ms), at(ms), at(ms), false, false, false} }           // refused at once
+	late := func(ms int) try { return try{at(ms), at(ms + 80), at(ms + 180), false, false, false} } // the agent overslept
+	own := func(ms int) try { return try{at(ms), at(ms), at(ms), false, true, false} }
+	slow := func(ms int) try { return try{at(ms), at(ms), at(ms + 300), false, false, false} } // the agent stood still meanwhile
+	busy := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), false, false, true} }
 	for _, c := range []struct {
 		name  string
 		tries []try
@@ -33,6 +35,9 @@ func TestHangDetector(t *testing.T) {
 	}{
 		{"well", []try{good(0), good(100)}, []verdict{alive, alive}},
 		{"hung after three", []try{good(0), bad(100), bad(200), bad(300)}, []verdict{alive, unsure, unsure, silent}},
+		{"busy is not hung soon", []try{busy(0), busy(100), busy(200), busy(300), bad(400)}, []verdict{unsure, unsure, unsure, unsure, unsure}},
+		{"but after a while", []try{busy(0), busy(400), busy(800), busy(1000)}, []verdict{unsure, unsure, unsure, silent}},
+		{"stopped in the middle of a try", []try{busy(0), bad(100), bad(200)}, []verdict{unsure, unsure, silent}},
 		{"two and back", []try{bad(0), bad(100), good(200), bad(300)}, []verdict{unsure, unsure, alive, unsure}},
 		{"refused takes its time too", []try{quick(0), quick(100), quick(200), quick(300)}, []verdict{unsure, unsure, unsure, silent}},
 		{"an agent that oversleeps proves nothing", []try{bad(0), bad(100), late(200), bad(300), bad(400), bad(500)}, []verdict{unsure, unsure, unsure, unsure, unsure, silent}},
@@ -41,7 +46,7 @@ func TestHangDetector(t *testing.T) {
 		{"a hang ends after three good ones", []try{bad(0), bad(100), bad(200), good(300), good(400), good(500)}, []verdict{unsure, unsure, silent, unsure, unsure, alive}},
 		{"a hang with a gap", []try{bad(0), bad(100), bad(200), good(300), bad(400), good(500), good(600), good(700)}, []verdict{unsure, unsure, silent, unsure, unsure, unsure, unsure, alive}},
 	} {
-		d := &hangDetector{after: 300 * time.Millisecond, tries: 3, back: 3, slack: 50 * time.Millisecond, limit: 100 * time.Millisecond}
+		d := &hangDetector{after: 300 * time.Millisecond, busy: time.Second, tries: 3, back: 3, slack: 50 * time.Millisecond, limit: 100 * time.Millisecond}
 		var got []verdict
 		for _, try := range c.tries {
 			got = append(got, d.see(try))
@@ -270,5 +275,56 @@ func TestCheckErrorIsOneLine(t *testing.T) {
 	}, []byte("global\n    balance sideways\n"))
 	if got, want := e.Error(), "haproxy -c: line 2: bad (balance sideways); odd; x; and 2 more"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestActivity(t *testing.T) {
+	for stat, want := range map[string]byte{
+		"12 (haproxy) S 1 2":   'S',
+		"12 (a) R) (b) T 1 2":  'T',
+		"12 (haproxy) R 1 2 3": 'R',
+		"12 (haproxy":          0,
+		"":                     0,
+		"12 (haproxy)":         0,
+	} {
+		if got := threadState([]byte(stat)); got != want {
+			t.Errorf("%q: state %q, want %q", stat, got, want)
+		}
+	}
+	if got := ranAndWaited([]byte("700 300 5\n")); got != 1000 {
+		t.Errorf("ran and waited for %d ns", got)
+	}
+	if ranAndWaited(nil) != 0 || ranAndWaited([]byte("x y")) != 0 {
+		t.Error("nothing is something")
+	}
+	// This very process is busy while it asks.
+	before := activityOf(os.Getpid())
+	if !activityOf(os.Getpid()).busySince(before) {
+		t.Error("this process did nothing between two looks at it")
+	}
+	if idle := (activity{spent: 7}); idle.busySince(idle) {
+		t.Error("nothing happened, and that is busy")
+	}
+}
+
+// TestActivityOf tells a process that sleeps from one that spins.
+func TestActivityOf(t *testing.T) {
+	for script, want := range map[string]bool{"exec sleep 100": false, "while :; do :; done": true} {
+		cmd := exec.Command("sh", "-c", script)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = errors.Join(cmd.Process.Kill(), cmd.Wait()) }) // it was killed
+		var busy bool
+		for range 100 { // until it has begun
+			before := activityOf(cmd.Process.Pid)
+			time.Sleep(20 * time.Millisecond)
+			if busy = activityOf(cmd.Process.Pid).busySince(before); busy == want {
+				break
+			}
+		}
+		if busy != want {
+			t.Errorf("%s: busy is %v", script, busy)
+		}
 	}
 }
