@@ -8,6 +8,7 @@ type try struct {
 	ok                      bool
 	own                     bool // it failed for want of something that the agent needs
 	busy                    bool // HAProxy used the processor meanwhile, or waited for it
+	limit                   time.Duration
 }
 
 // A verdict is what tries say together.
@@ -32,7 +33,6 @@ type hangDetector struct {
 	tries int           // failed ones in a row, at least
 	back  int           // good ones in a row that end a hang
 	slack time.Duration // by which a try may be late
-	limit time.Duration // that a try may take
 
 	failed, good int
 	since        time.Time // the first failed try in a row began
@@ -77,7 +77,7 @@ func (d *hangDetector) see(t try) verdict {
 
 // late reports whether the agent did not run when it should have.
 func (d *hangDetector) late(t try) bool {
-	return t.started.Sub(t.planned) > d.slack || t.ended.Sub(t.started) > d.limit+d.slack
+	return t.started.Sub(t.planned) > d.slack || t.ended.Sub(t.started) > t.limit+d.slack
 }
 
 // reset forgets all, for a new HAProxy.

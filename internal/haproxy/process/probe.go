@@ -18,6 +18,10 @@ import (
 // fault may be on the way to it.
 const listenersPatience = 10
 
+// busyPatience is how many times longer a try waits for a HAProxy that was busy
+// in the last one.
+const busyPatience = 10
+
 // A prober asks HAProxy for signs of life.
 type prober struct {
 	*supervisor
@@ -27,6 +31,7 @@ type prober struct {
 	reason   string
 	deaf     bool // the runtime socket is silent too
 	own      bool // the agent could not ask: it is out of descriptors
+	busy     bool // HAProxy was, in the last try, and did not answer
 }
 
 // probe asks for a sign of life several times a second until ctx ends, and
@@ -34,7 +39,7 @@ type prober struct {
 func (s *supervisor) probe() {
 	interval := s.opt.ProbeInterval
 	p := &prober{supervisor: s, detector: hangDetector{
-		after: s.opt.HungAfter, busy: s.opt.BusyAfter, tries: 3, back: 3, slack: interval / 2, limit: interval,
+		after: s.opt.HungAfter, busy: s.opt.BusyAfter, tries: 3, back: 3, slack: interval / 2,
 	}}
 	planned := time.Now()
 	for {
@@ -56,17 +61,20 @@ func (p *prober) once(planned time.Time) {
 	if subject != p.subject {
 		p.subject = subject
 		p.detector.reset()
+		p.busy = false
 	}
 	if subject == nil || subject.over() {
 		return
 	}
-	t := try{planned: planned, started: time.Now()}
-	before := activityOf(subject.serving().pid)
-	t.ok = p.try()
-	t.own = p.own
-	if !t.ok && p.deaf {
-		t.busy = activityOf(subject.serving().pid).busySince(before)
+	t := try{planned: planned, started: time.Now(), limit: p.opt.ProbeInterval}
+	if p.busy { // it may answer late
+		t.limit *= busyPatience
 	}
+	before := activityOf(subject.serving().pid)
+	t.ok = p.try(t.limit)
+	t.own = p.own
+	p.busy = !t.ok && p.deaf && activityOf(subject.serving().pid).busySince(before)
+	t.busy = p.busy
 	t.ended = time.Now()
 	if p.ctx.Err() != nil {
 		return
@@ -81,8 +89,8 @@ func (p *prober) once(planned time.Time) {
 }
 
 // try asks on the runtime socket, and through the listeners at the same time.
-func (p *prober) try() bool {
-	ctx, cancel := context.WithTimeout(p.ctx, p.opt.ProbeInterval)
+func (p *prober) try(limit time.Duration) bool {
+	ctx, cancel := context.WithTimeout(p.ctx, limit)
 	defer cancel()
 	var wg sync.WaitGroup
 	var probeErr error
@@ -95,10 +103,10 @@ func (p *prober) try() bool {
 	p.own = outOfFiles(err) || outOfFiles(probeErr)
 	switch {
 	case err != nil:
-		p.reason = fmt.Sprintf("no answer on its runtime socket: %v", inWords(err, p.opt.ProbeInterval))
+		p.reason = fmt.Sprintf("no answer on its runtime socket: %v", inWords(err, limit))
 		return false
 	case probeErr != nil && !full(info):
-		p.reason = fmt.Sprintf("no answer through its listeners: %v", inWords(probeErr, p.opt.ProbeInterval))
+		p.reason = fmt.Sprintf("no answer through its listeners: %v", inWords(probeErr, limit))
 		p.note(info)
 		return false
 	}

@@ -21,13 +21,13 @@ import (
 func at(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
 
 func TestHangDetector(t *testing.T) {
-	good := func(ms int) try { return try{at(ms), at(ms), at(ms + 1), true, false, false} }
-	bad := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), false, false, false} }
-	quick := func(ms int) try { return try{at(ms), at(ms), at(ms), false, false, false} }           // refused at once
-	late := func(ms int) try { return try{at(ms), at(ms + 80), at(ms + 180), false, false, false} } // the agent overslept
-	own := func(ms int) try { return try{at(ms), at(ms), at(ms), false, true, false} }
-	slow := func(ms int) try { return try{at(ms), at(ms), at(ms + 300), false, false, false} } // the agent stood still meanwhile
-	busy := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), false, false, true} }
+	good := func(ms int) try { return try{at(ms), at(ms), at(ms + 1), true, false, false, 0} }
+	bad := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), false, false, false, 0} }
+	quick := func(ms int) try { return try{at(ms), at(ms), at(ms), false, false, false, 0} }           // refused at once
+	late := func(ms int) try { return try{at(ms), at(ms + 80), at(ms + 180), false, false, false, 0} } // the agent overslept
+	own := func(ms int) try { return try{at(ms), at(ms), at(ms), false, true, false, 0} }
+	slow := func(ms int) try { return try{at(ms), at(ms), at(ms + 300), false, false, false, 0} } // the agent stood still meanwhile
+	busy := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), false, false, true, 0} }
 	for _, c := range []struct {
 		name  string
 		tries []try
@@ -46,9 +46,10 @@ func TestHangDetector(t *testing.T) {
 		{"a hang ends after three good ones", []try{bad(0), bad(100), bad(200), good(300), good(400), good(500)}, []verdict{unsure, unsure, silent, unsure, unsure, alive}},
 		{"a hang with a gap", []try{bad(0), bad(100), bad(200), good(300), bad(400), good(500), good(600), good(700)}, []verdict{unsure, unsure, silent, unsure, unsure, unsure, unsure, alive}},
 	} {
-		d := &hangDetector{after: 300 * time.Millisecond, busy: time.Second, tries: 3, back: 3, slack: 50 * time.Millisecond, limit: 100 * time.Millisecond}
+		d := &hangDetector{after: 300 * time.Millisecond, busy: time.Second, tries: 3, back: 3, slack: 50 * time.Millisecond}
 		var got []verdict
 		for _, try := range c.tries {
+			try.limit = 100 * time.Millisecond
 			got = append(got, d.see(try))
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
