@@ -37,7 +37,8 @@ type Detour struct {
 	options DetourOptions
 	log     *slog.Logger
 	mu      sync.Mutex // one change at a time; guards changed
-	// changed are the settings that Install has changed, as they were.
+	// changed are the settings that Install has changed, as they were. They are
+	// restored with the last Detour, unless the agent was restarted meanwhile.
 	changed []sysctl
 }
 
@@ -287,12 +288,19 @@ func (d *Detour) Remove(context.Context) error {
 
 func (d *Detour) remove() error {
 	tables, err := ourTables()
-	if err == nil {
-		if ours := tables[d.options.Name]; ours != nil {
-			err = removeTables(ours)
-		}
+	if err != nil {
+		return err
 	}
-	errs := []error{err}
+	if ours := tables[d.options.Name]; ours != nil {
+		if err := removeTables(ours); err != nil {
+			return err
+		}
+		delete(tables, d.options.Name)
+	}
+	if len(tables) > 0 {
+		return nil // other VIPs need the settings, and they stay
+	}
+	var errs []error
 	for _, s := range d.changed {
 		errs = append(errs, s.ensure())
 	}

@@ -239,7 +239,7 @@ func TestInstallSaysWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := DetourOptions{Name: "api", Addresses: all, Interface: "eth0"}
-			for _, g := range strings.Fields(tt.givers) {
+			for g := range strings.FieldsSeq(tt.givers) {
 				o.Givers = append(o.Givers, netip.MustParseAddr(g))
 			}
 			d, err := NewDetour(o)

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -320,11 +319,7 @@ func TestHandoverKeepsConnectionsThroughTheTakersHost(t *testing.T) {
 // behindTaker adds the host box, which the taker routes for.
 func (l *lan) behindTaker() {
 	l.t.Helper()
-	ns, err := netns.New()
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.hosts["box"], l.home = ns, ns
+	l.namespace("box")
 	l.in("taker", func() {
 		l.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
 		l.run("ip link add box up type veth peer name eth0 netns " + l.path("box"))
@@ -332,7 +327,6 @@ func (l *lan) behindTaker() {
 		l.run("ip address add fd01::1/64 dev box nodad")
 	})
 	l.in("box", func() {
-		l.run("ip link set lo up")
 		l.run("ip link set eth0 up")
 		l.run("ip address add 10.0.1.2/24 dev eth0")
 		l.run("ip address add fd01::2/64 dev eth0 nodad")
@@ -343,6 +337,46 @@ func (l *lan) behindTaker() {
 		l.run("ip route add 10.0.1.0/24 via 10.0.0.14")
 		l.run("ip -6 route add fd01::/64 via fd00::14")
 	})
+}
+
+// The VIP goes on to a third host while the first one still has connections:
+// their segments take the long way.
+func TestHandoverFromHandToHand(t *testing.T) {
+	l, a := giverOfBoth(t, both())
+	l.host("third", 15)
+	l.serve("third")
+	first, _ := l.copyOf(both())
+	second, _ := l.copyOf(both())
+	toGiver, _ := l.detour(both(), "api", "giver")
+	toTaker, _ := l.detour(both(), "api", "taker")
+	b := l.address("taker", both())
+	open := map[string][]*session{}
+	dial := func(at string, hosts ...string) {
+		for _, from := range hosts {
+			for _, v := range vips {
+				s := l.dial(from, v)
+				l.answered(s, at)
+				open[at] = append(open[at], s)
+			}
+		}
+	}
+	answered := func() {
+		t.Helper()
+		for range 2 {
+			for at, sessions := range open {
+				for _, s := range sessions {
+					l.answered(s, at)
+				}
+			}
+		}
+	}
+	dial("giver", "client", "taker", "third")
+	l.handOver("giver", a, first, "taker", b, toGiver)
+	dial("taker", "client", "taker", "third")
+	answered()
+	l.handOver("taker", b, second, "third", l.address("third", both()), toTaker)
+	dial("third", "client", "third") // the taker's host is its own holder up to the end
+	answered()
 }
 
 // A taker that had the VIP before has connections that conntrack did not see

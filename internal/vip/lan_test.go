@@ -44,30 +44,40 @@ func newLAN(t testing.TB) *lan {
 			}
 		}
 	})
-	for _, name := range []string{"switch", "client", "giver", "taker"} {
-		ns, err := netns.New()
-		if err != nil {
-			t.Skipf("cannot make a network namespace: %v", err)
-		}
-		l.hosts[name] = ns
-		l.home = ns
-		l.run("ip link set lo up")
-		// Else a new link-local address asks no neighbour for two seconds.
-		l.run("sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0")
-	}
+	l.namespace("switch")
 	l.in("switch", func() { l.run("ip link add br0 up type bridge forward_delay 0 mcast_snooping 0") })
-	for name, number := range map[string]int{"client": 1, "giver": 13, "taker": 14} {
-		l.in("switch", func() {
-			l.run("ip link add " + name + " type veth peer name eth0 netns " + l.path(name))
-			l.run("ip link set " + name + " up master br0")
-		})
-		l.in(name, func() {
-			l.run("ip link set eth0 up")
-			l.run(fmt.Sprintf("ip address add 10.0.0.%d/24 dev eth0", number))
-			l.run(fmt.Sprintf("ip address add fd00::%d/64 dev eth0 nodad", number))
-		})
-	}
+	l.host("client", 1)
+	l.host("giver", 13)
+	l.host("taker", 14)
 	return l
+}
+
+// namespace adds a host without a network.
+func (l *lan) namespace(name string) {
+	l.t.Helper()
+	ns, err := netns.New()
+	if err != nil {
+		l.t.Skipf("cannot make a network namespace: %v", err)
+	}
+	l.hosts[name], l.home = ns, ns
+	l.run("ip link set lo up")
+	// Else a new link-local address asks no neighbour for two seconds.
+	l.run("sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0")
+}
+
+// host adds a host on the bridge.
+func (l *lan) host(name string, number int) {
+	l.t.Helper()
+	l.namespace(name)
+	l.in("switch", func() {
+		l.run("ip link add " + name + " type veth peer name eth0 netns " + l.path(name))
+		l.run("ip link set " + name + " up master br0")
+	})
+	l.in(name, func() {
+		l.run("ip link set eth0 up")
+		l.run(fmt.Sprintf("ip address add 10.0.0.%d/24 dev eth0", number))
+		l.run(fmt.Sprintf("ip address add fd00::%d/64 dev eth0 nodad", number))
+	})
 }
 
 func (l *lan) path(name string) string {
