@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -96,6 +97,9 @@ func (c *configurer) reload(ctx context.Context, cause string) (web.ReloadResult
 		return web.ReloadResult{Digest: s.Digest, Findings: findings, Took: time.Since(start), HAProxy: renewed}, err
 	}
 	applied, err := c.bring(ctx, candidate{spec: s, data: data})
+	if errors.Is(err, process.ErrHung) && c.awaitHAProxy(ctx) {
+		applied, err = c.bring(ctx, candidate{spec: s, data: data})
+	}
 	if err != nil {
 		return web.ReloadResult{}, c.reject(err, cause)
 	}
@@ -107,6 +111,28 @@ func (c *configurer) reload(ctx context.Context, cause string) (web.ReloadResult
 		done.HAProxy += "; " + err.Error()
 	}
 	return done, nil
+}
+
+// hungTime is how long a reload waits for a HAProxy that hangs: as long as it
+// takes to be found so for good, killed, and started again.
+const hungTime = 6 * time.Second
+
+// awaitHAProxy waits until HAProxy runs, and reports whether it does.
+func (c *configurer) awaitHAProxy(ctx context.Context) bool {
+	limit := time.After(hungTime)
+	for {
+		changed := c.haproxy.Changes()
+		if c.haproxy.State().State == status.HAProxyRunning {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // tellReload journals that a spec is in force, and gives what to say of it.

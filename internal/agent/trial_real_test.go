@@ -1,9 +1,13 @@
 package agent
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"holdfast/internal/status"
@@ -74,6 +78,33 @@ func TestChangedFileAtTheStartIsTakenBack(t *testing.T) {
 	if got := next.Snapshot().Config.Digest; got != good {
 		t.Errorf("%s is in force, want %s", got, good)
 	}
+}
+
+// A reload that is asked for while HAProxy hangs is done when it no longer does.
+func TestReloadWaitsForAHAProxyThatHangs(t *testing.T) {
+	h := newHost(t)
+	d := h.start()
+	d.awaitActive()
+	worker, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", d.Snapshot().HAProxy.PID))
+	if err != nil {
+		t.Skip("this kernel does not tell of children: ", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(worker)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	h.await("HAProxy hangs", func() bool { return d.Snapshot().HAProxy.State == status.HAProxyHung })
+	h.write(testSpec + "  glance: {}\n")
+	if _, err := d.Reload(t.Context(), "test"); err != nil {
+		t.Errorf("reload: %v", err)
+	}
+	if s := d.Snapshot(); s.HAProxy.State != status.HAProxyRunning || len(s.Config.Rejected) > 0 || s.HAProxy.Restarts != 1 {
+		t.Errorf("HAProxy is %+v, config %+v", s.HAProxy, s.Config)
+	}
+	h.awaitAnswer("http://192.0.2.1:9470/healthz", "200")
 }
 
 // awaitKeystone waits until Keystone, which runs on one of two hosts, is in state.

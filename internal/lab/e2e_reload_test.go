@@ -123,6 +123,11 @@ func TestSpecThatBreaksAServiceIsTakenBack(t *testing.T) {
 			t.Errorf("%s has rejected %+v", node, r)
 		}
 	}
+	for _, node := range c.others("") {
+		if out, _ := c.run(node, "holdfast", "events"); strings.Contains(out, "HAProxy is hung") {
+			t.Skipf("this machine is too busy: HAProxy of %s did not answer for 300 ms", node)
+		}
+	}
 	failed, last := 0, time.Time{}
 	var first time.Time
 	for _, r := range <-done {

@@ -125,8 +125,8 @@ func (m *Manager) runsWith(cfg []byte) bool {
 	return m.proc != nil && !m.proc.over() && !m.half && m.cfg != nil && bytes.Equal(m.cfg, cfg)
 }
 
-// errHung says why there is no reload.
-var errHung = errors.New("HAProxy hangs, and is started again soon if it goes on; try again then")
+// ErrHung says why there is no reload: HAProxy hangs, which ends soon, or is ended.
+var ErrHung = errors.New("HAProxy hangs, and is started again soon if it goes on; try again then")
 
 // hung reports whether HAProxy is known to hang.
 func (s *supervisor) hung() bool { return s.State().State == status.HAProxyHung }
@@ -189,7 +189,7 @@ func (s *supervisor) applyStart(before, cfg []byte) error {
 // that fails.
 func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
 	if s.hung() {
-		return errHung
+		return ErrHung
 	}
 	if err := s.checkNewPorts(cfg); err != nil {
 		return err
@@ -278,7 +278,7 @@ func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Proce
 		case p.over() || p.master.hasEnded():
 			return 0, s.whyNot("reload HAProxy")
 		case s.hung(): // to be killed, by the goroutine that waits here
-			return 0, errHung
+			return 0, ErrHung
 		}
 		now, err := s.processes(ctx)
 		if err == nil && now.Master.Reloads > before.Master.Reloads {
