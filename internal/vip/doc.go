@@ -80,7 +80,13 @@
 //
 // The giver must be on a network with the taker: dup sends to a neighbour. The
 // VIP's own network is always one, so GiverAddresses gives the addresses there
-// besides the controller's own; an IPv6 one is there always.
+// besides the controller's own; an IPv6 one is there always. The frames have the
+// taker's MAC address and the client's IP address: a switch or a hypervisor that
+// guards source addresses has to let them through.
+//
+// What this does not do: ICMP errors about the giver's connections stay on the
+// taker, and connections that the taker translates (NAT) on their way to the
+// giver are reset.
 //
 // The network namespace is that of the thread which first uses an Address, or
 // calls anything else; in the agent, the process's.
