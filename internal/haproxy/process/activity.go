@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 )
 
 // An activity tells whether a process uses the processor, or waits for it: one
@@ -54,6 +55,15 @@ func ranAndWaited(schedstat []byte) uint64 {
 		sum += n
 	}
 	return sum
+}
+
+// since gives how long the process ran, or waited to run, between before and a:
+// all its threads together. A thread that has ended meanwhile counts for nothing.
+func (a activity) since(before activity) time.Duration {
+	if a.spent < before.spent {
+		return 0
+	}
+	return time.Duration(a.spent - before.spent)
 }
 
 // busySince reports whether a process did anything between before and a.

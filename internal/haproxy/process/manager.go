@@ -27,7 +27,7 @@ type Options struct {
 
 	ProbeInterval time.Duration // between two probes, and the most that one takes; default 100 ms
 	HungAfter     time.Duration // of silence; default 300 ms
-	BusyAfter     time.Duration // of silence, while it uses the processor or waits for it; default 2 s
+	BusyAfter     time.Duration // of silence, while it uses the processor or waits for it; default 5 s
 	KillAfter     time.Duration // of being hung; default 3 s
 	RestartFirst  time.Duration // pause before the second restart in a row; default 250 ms
 	RestartMost   time.Duration // longest pause before a restart; default 5 s
@@ -49,7 +49,7 @@ func (o Options) withDefaults() Options {
 	}{
 		{&o.ProbeInterval, 100 * time.Millisecond},
 		{&o.HungAfter, 300 * time.Millisecond},
-		{&o.BusyAfter, 2 * time.Second},
+		{&o.BusyAfter, 5 * time.Second},
 		{&o.KillAfter, 3 * time.Second},
 		{&o.RestartFirst, 250 * time.Millisecond},
 		{&o.RestartMost, 5 * time.Second},

@@ -73,7 +73,10 @@ func (p *prober) once(planned time.Time) {
 	before := activityOf(subject.serving().pid)
 	t.ok = p.try(t.limit)
 	t.own = p.own
-	p.busy = !t.ok && p.deaf && activityOf(subject.serving().pid).busySince(before)
+	now := activityOf(subject.serving().pid)
+	// One that answers on its socket does something anyway; it has more to do
+	// than it can where it is at it most of the time.
+	p.busy = !t.ok && (p.deaf && now.busySince(before) || now.since(before) > t.limit/2)
 	t.busy = p.busy
 	t.ended = time.Now()
 	if p.ctx.Err() != nil {
