@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -85,20 +86,34 @@ func TestLeftWithout(t *testing.T) {
 	}{
 		{"all is well", "", views(s), nil},
 		{"one of two others is down", "keystone", views(s, "* keystone ctl2 down"), nil},
-		{"both others are down", "keystone nova", views(s, "* * ctl2 down", "* * ctl3 down"),
-			[]string{"keystone and nova would be left without a host: ctl2 is down, ctl3 is down"}},
-		{"one is down, the other drained by its agent", "keystone", drained(views(s, "* * ctl2 down"), "ctl3", ""),
-			[]string{"keystone would be left without a host: ctl2 is down, ctl3 is drained"}},
-		{"the other drains that service", "keystone nova", drained(views(s, "* * ctl2 down"), "ctl3", "nova"),
-			[]string{"nova would be left without a host: ctl2 is down, ctl3 is drained"}},
-		{"drained for HAProxy, whatever its agent says", "keystone", views(s, "* * ctl2 drain", "* * ctl3 drain"),
-			[]string{"keystone would be left without a host: ctl2 is drained, ctl3 is drained"}},
-		{"not checked yet", "keystone", views(s, "* * ctl2 unknown", "* * ctl3 unknown"),
-			[]string{"keystone would be left without a host: ctl2 is not checked yet, ctl3 is not checked yet"}},
-		{"a service on two", "", drained(views(s), "ctl2", ""),
-			[]string{"glance would be left without a host: images2 is drained"}},
-		{"only another HAProxy finds the others down", "keystone", views(s, "ctl3 keystone ctl2 down", "ctl3 keystone ctl3 down"),
-			[]string{"keystone would be left without a host: ctl2 is down, ctl3 is down, as ctl3 sees it"}},
+		{
+			"both others are down", "keystone nova", views(s, "* * ctl2 down", "* * ctl3 down"),
+			[]string{"keystone and nova would be left without a host: ctl2 is down, ctl3 is down"},
+		},
+		{
+			"one is down, the other drained by its agent", "keystone", drained(views(s, "* * ctl2 down"), "ctl3", ""),
+			[]string{"keystone would be left without a host: ctl2 is down, ctl3 is drained"},
+		},
+		{
+			"the other drains that service", "keystone nova", drained(views(s, "* * ctl2 down"), "ctl3", "nova"),
+			[]string{"nova would be left without a host: ctl2 is down, ctl3 is drained"},
+		},
+		{
+			"drained for HAProxy, whatever its agent says", "keystone", views(s, "* * ctl2 drain", "* * ctl3 drain"),
+			[]string{"keystone would be left without a host: ctl2 is drained, ctl3 is drained"},
+		},
+		{
+			"not checked yet", "keystone", views(s, "* * ctl2 unknown", "* * ctl3 unknown"),
+			[]string{"keystone would be left without a host: ctl2 is not checked yet, ctl3 is not checked yet"},
+		},
+		{
+			"a service on two", "", drained(views(s), "ctl2", ""),
+			[]string{"glance would be left without a host: images2 is drained"},
+		},
+		{
+			"only another HAProxy finds the others down", "keystone", views(s, "ctl3 keystone ctl2 down", "ctl3 keystone ctl3 down"),
+			[]string{"keystone would be left without a host: ctl2 is down, ctl3 is down, as ctl3 sees it"},
+		},
 		{"an HAProxy that does not run says nothing", "keystone", blind(views(s, "ctl3 * ctl2 down", "ctl3 * ctl3 down"), "ctl3"), nil},
 		{"none runs", "keystone", blind(views(s), "ctl1", "ctl2", "ctl3"), []string{"no HAProxy tells how the services are"}},
 		{"it is down here anyway", "keystone", views(s, "* keystone ctl1 down", "* * ctl2 down", "* * ctl3 down"), nil},
@@ -140,7 +155,7 @@ func TestDrainNames(t *testing.T) {
 		{web.DrainRequest{Controller: "ctl1", Reason: strings.Repeat("x", 501)}, "the reason has 501 bytes"},
 	} {
 		_, err := a.Drain(t.Context(), tt.req)
-		e, ok := err.(*web.ControlError)
+		e, ok := errors.AsType[*web.ControlError](err)
 		if !ok || e.Status != http.StatusBadRequest || !strings.Contains(e.Message, tt.want) {
 			t.Errorf("%+v: %v, want %s", tt.req, err, tt.want)
 		}

@@ -193,11 +193,7 @@ func named(d status.Drained, services []string) bool {
 }
 
 func undrainCall(req web.DrainRequest) string {
-	call := "holdfast undrain " + req.Controller
-	for _, s := range req.Services {
-		call += " --service " + s
-	}
-	return call
+	return strings.Join(append([]string{"holdfast undrain " + req.Controller}, req.Services...), " --service ")
 }
 
 func areDrained(services []string) string {

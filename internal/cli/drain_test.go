@@ -59,22 +59,35 @@ func TestDrainSays(t *testing.T) {
 		out    string
 		errs   string
 	}{
-		{args: "drain ctl2 --reason x", answer: web.DrainResult{Controller: "ctl2", Changed: true, Drains: []status.Drained{{Since: since}}},
-			out: "ctl2 is drained: it gets no new requests; holdfast undrain ctl2 puts it back\n"},
-		{args: "drain ctl2 --for 30m --service nova,glance --force",
+		{
+			args:   "drain ctl2 --reason x",
+			answer: web.DrainResult{Controller: "ctl2", Changed: true, Drains: []status.Drained{{Since: since}}},
+			out:    "ctl2 is drained: it gets no new requests; holdfast undrain ctl2 puts it back\n",
+		},
+		{
+			args: "drain ctl2 --for 30m --service nova,glance --force",
 			answer: web.DrainResult{Controller: "ctl2", Changed: true, Notes: []string{"by force: x"}, Drains: []status.Drained{
-				{Since: since}, {Service: "nova", Since: since, Until: since.Add(30 * time.Minute)}}},
+				{Since: since}, {Service: "nova", Since: since, Until: since.Add(30 * time.Minute)},
+			}},
 			out: "nova and glance are drained on ctl2: no new requests go there, until 2026-11-22 10:30:00 UTC; " +
-				"holdfast undrain ctl2 --service nova --service glance puts it back\n", errs: "holdfast: by force: x\n"},
+				"holdfast undrain ctl2 --service nova --service glance puts it back\n",
+			errs: "holdfast: by force: x\n",
+		},
 		{args: "drain ctl2", err: &web.ControlError{Status: http.StatusConflict, Message: "ctl2 is not drained: nova"}, code: 1, errs: "holdfast: ctl2 is not drained: nova\n"},
 		{args: "drain ctl9", err: &web.ControlError{Status: http.StatusBadRequest, Message: "no controller"}, code: 2, errs: "holdfast: no controller\n"},
 		{args: "undrain ctl2", answer: web.DrainResult{Controller: "ctl2", Changed: true}, out: "ctl2 takes requests again\n"},
 		{args: "undrain ctl2", answer: web.DrainResult{Controller: "ctl2"}, out: "nothing is drained on ctl2\n"},
-		{args: "undrain ctl2 --service nova", answer: web.DrainResult{Controller: "ctl2", Drains: []status.Drained{{Service: "glance"}}},
-			out: "nova is not drained on ctl2\nglance is still drained there\n"},
+		{
+			args:   "undrain ctl2 --service nova",
+			answer: web.DrainResult{Controller: "ctl2", Drains: []status.Drained{{Service: "glance"}}},
+			out:    "nova is not drained on ctl2\nglance is still drained there\n",
+		},
 		{args: "undrain ctl2 --service nova", answer: web.DrainResult{Controller: "ctl2", Changed: true}, out: "nova on ctl2 can take requests again\n"},
-		{args: "undrain ctl2 -o json", answer: web.DrainResult{Controller: "ctl2", Services: []string{}, Drains: []status.Drained{}, Notes: []string{}},
-			out: "{\n  \"controller\": \"ctl2\",\n  \"changed\": false,\n  \"services\": [],\n  \"drains\": [],\n  \"notes\": []\n}\n"},
+		{
+			args:   "undrain ctl2 -o json",
+			answer: web.DrainResult{Controller: "ctl2", Services: []string{}, Drains: []status.Drained{}, Notes: []string{}},
+			out:    "{\n  \"controller\": \"ctl2\",\n  \"changed\": false,\n  \"services\": [],\n  \"drains\": [],\n  \"notes\": []\n}\n",
+		},
 	} {
 		d := &drainAgent{}
 		runDir := serveDrains(t, d, func(web.DrainRequest) (web.DrainResult, error) { return tt.answer, tt.err })
