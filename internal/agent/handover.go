@@ -64,12 +64,12 @@ func (a *Agent) handOver(ctx context.Context, o *owner, req web.HandoverRequest)
 	if o.holds() {
 		holder = a.opt.Controller
 	}
-	switch {
-	case holder == "":
+	switch holder {
+	case "":
 		return web.Handover{}, fmt.Errorf("nobody holds vip %s at the moment, as far as %s knows", name, a.opt.Controller)
-	case holder == req.To:
+	case req.To:
 		return web.Handover{VIP: name, From: holder, To: holder, Kept: true}, nil
-	case holder == a.opt.Controller:
+	case a.opt.Controller:
 		return a.give(ctx, o, req)
 	}
 	req.VIP = name

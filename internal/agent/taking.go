@@ -133,14 +133,26 @@ func (a *Agent) watchTaking(ctx context.Context, name string) {
 		return
 	}
 	t.asked = now
-	if n, err := t.detour.Forwarded(ctx); err != nil {
-		a.log.Warn("what is sent on is not counted", "vip", name, "error", err)
-	} else {
-		a.moves.mu.Lock()
-		t.forwarded = n
-		a.moves.mu.Unlock()
-	}
+	a.countForwarded(ctx, name, t)
 	a.askGiver(ctx, name, t)
+}
+
+// countForwarded notes what was sent on. Where somebody has flushed the rules,
+// as a restart of a firewall does, they are put back.
+func (a *Agent) countForwarded(ctx context.Context, name string, t *taking) {
+	n, err := t.detour.Forwarded(ctx)
+	if errors.Is(err, vip.ErrNoDetour) {
+		a.log.Warn("somebody has removed the rules that send connections on to the giver; putting them back", "vip", name, "from", t.From)
+		a.logged(t.detour.Install(ctx))
+		return
+	}
+	if err != nil {
+		a.log.Warn("what is sent on is not counted", "vip", name, "error", err)
+		return
+	}
+	a.moves.mu.Lock()
+	defer a.moves.mu.Unlock()
+	t.forwarded = n
 }
 
 // askGiver asks the giver of a VIP whether it still has connections of it.

@@ -54,7 +54,8 @@ func (r *report) strong(src Source, certs []*x509.Certificate) bool {
 			r.fail("certificate-weak", src.File, fmt.Sprintf("the key of certificate %d (%s) has %d bits", i+1, c.Subject, key.N.BitLen()), fmt.Sprintf("make one with %d bits or more", minRSA))
 			return false
 		}
-		//exhaustive:ignore // the others need nothing here
+		// The others need nothing here.
+		//exhaustive:ignore
 		switch c.SignatureAlgorithm {
 		case x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
 			if !selfIssued(c) { // nobody looks at the signature of an authority on itself

@@ -260,7 +260,8 @@ func TestEndpointsListShowsWhatDoesNotAnswer(t *testing.T) {
 	i := slices.IndexFunc(listing.Endpoints, func(e struct {
 		ID, URL, Verdict, Unanswered string
 		Target                       string
-	}) bool {
+	},
+	) bool {
 		return e.ID == "e2"
 	})
 	if i < 0 || !strings.Contains(listing.Endpoints[i].Unanswered, "refused") || listing.Endpoints[i].Verdict != "move" {

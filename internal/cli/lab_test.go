@@ -34,8 +34,18 @@ func TestParseFault(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		nil, {"meteor"}, {"heal", "x"}, {"power-off"}, {"power-off", "a", "b"}, {"service-kill"},
-		{"service-kill", "a", "b", "c"}, {"loss", "30"}, {"one-way", "a"}, {"one-way", "a", "b", "c"}, {"partition"}, {"partition", "a,b"},
+		nil,
+		{"meteor"},
+		{"heal", "x"},
+		{"power-off"},
+		{"power-off", "a", "b"},
+		{"service-kill"},
+		{"service-kill", "a", "b", "c"},
+		{"loss", "30"},
+		{"one-way", "a"},
+		{"one-way", "a", "b", "c"},
+		{"partition"},
+		{"partition", "a,b"},
 	} {
 		if got, err := parseFault(args); err == nil {
 			t.Errorf("%v gave %+v, want an error", args, got)

@@ -155,11 +155,15 @@ func TestPlanChangeReloads(t *testing.T) {
 		version string
 		want    string
 	}{
-		{"a timeout", same, func(s *spec.Spec) { s.Services[0].Timeout.Server = time.Minute }, "",
-			"timeout server of backend nova is new and timeout server of backend nova:once is new"},
-		{"another timeout", func(s *spec.Spec) *spec.Spec { s.Services[0].Timeout.Connect = time.Second; return s },
+		{
+			"a timeout", same, func(s *spec.Spec) { s.Services[0].Timeout.Server = time.Minute }, "",
+			"timeout server of backend nova is new and timeout server of backend nova:once is new",
+		},
+		{
+			"another timeout", func(s *spec.Spec) *spec.Spec { s.Services[0].Timeout.Connect = time.Second; return s },
 			func(s *spec.Spec) { s.Services[0].Timeout.Connect = 2 * time.Second }, "",
-			"timeout connect of backend nova changed and timeout connect of backend nova:once changed"},
+			"timeout connect of backend nova changed and timeout connect of backend nova:once changed",
+		},
 		{"a service", same, func(s *spec.Spec) {
 			one := s.Services[0]
 			one.Name, one.Port = "heat", 8004
@@ -168,8 +172,10 @@ func TestPlanChangeReloads(t *testing.T) {
 		{"no service", same, func(s *spec.Spec) { s.Services = s.Services[:1] }, "", "no frontend for 10.0.0.9:9292 any more and no backend glance any more"},
 		{"the mode", same, func(s *spec.Spec) { s.Services[1].Mode = spec.TCP }, "", "no backend glance:once any more"},
 		{"services in another order", same, func(s *spec.Spec) { s.Services[0], s.Services[1] = s.Services[1], s.Services[0] }, "", "another order of services or VIPs"},
-		{"the VIP", same, func(s *spec.Spec) { s.VIPs[0].Addresses[0] = netip.MustParsePrefix("10.0.0.10/24") }, "",
-			"bind of frontend api-v4-nova changed and bind of frontend api-v4-glance changed"},
+		{
+			"the VIP", same, func(s *spec.Spec) { s.VIPs[0].Addresses[0] = netip.MustParsePrefix("10.0.0.10/24") }, "",
+			"bind of frontend api-v4-nova changed and bind of frontend api-v4-glance changed",
+		},
 		{"a host becomes a controller", same, func(s *spec.Spec) {
 			s.Controllers[2].Address = netip.MustParseAddr("10.0.0.4")
 		}, "", "the line of server store1 of glance changed"},
@@ -178,11 +184,15 @@ func TestPlanChangeReloads(t *testing.T) {
 		{"an old HAProxy", same, add(0, host("ctl3", "10.0.0.3", 0)), "2.4.22", "host ctl3 is new in nova, and HAProxy 2.4.22 takes a new host in a reload only"},
 		{"an HAProxy of no version", same, add(0, host("ctl3", "10.0.0.3", 0)), "x", "host ctl3 is new in nova, and HAProxy x takes a new host in a reload only"},
 		{"fewest connections", least, add(0, host("ctl3", "10.0.0.3", 0)), "3.2.7", "host ctl3 is new in nova, which balances by connections"},
-		{"a TCP host goes", asWith, func(s *spec.Spec) { s.Services[1].Hosts = s.Services[1].Hosts[:1] }, "",
-			"host store1 of glance is gone, and its connections are to go on (on-marked-down shutdown-sessions)"},
+		{
+			"a TCP host goes", asWith, func(s *spec.Spec) { s.Services[1].Hosts = s.Services[1].Hosts[:1] }, "",
+			"host store1 of glance is gone, and its connections are to go on (on-marked-down shutdown-sessions)",
+		},
 		{"the last host goes", same, func(s *spec.Spec) { s.Services[1].Hosts = nil }, "", "host ctl1 of glance is gone, and there is no other"},
-		{"a host moves", same, func(s *spec.Spec) { s.Services[1].Hosts[1].Address = netip.MustParseAddr("fd00::1") }, "",
-			"host store1 of glance moved from 10.0.0.4:9292 to [fd00::1]:9292"},
+		{
+			"a host moves", same, func(s *spec.Spec) { s.Services[1].Hosts[1].Address = netip.MustParseAddr("fd00::1") }, "",
+			"host store1 of glance moved from 10.0.0.4:9292 to [fd00::1]:9292",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			from := render(c.from(changeable()))
@@ -237,8 +247,10 @@ func TestPlanChangeDoubts(t *testing.T) {
 		{"an agent could bring it back", func(w *haproxy.Worker) {
 			w.Servers = append(w.Servers, haproxy.ServerState{Backend: "nova", Name: "x", ID: 7, Admin: 1, Agent: 6})
 		}, "HAProxy's servers are not as they were configured: nova/x is in use"},
-		{"another agent", func(w *haproxy.Worker) { w.Servers[0].AgentAddress = netip.MustParseAddr("10.9.9.9") },
-			"HAProxy's servers are not as they were configured: nova/ctl1 asks the agent at 10.9.9.9, and not at 10.0.0.1"},
+		{
+			"another agent", func(w *haproxy.Worker) { w.Servers[0].AgentAddress = netip.MustParseAddr("10.9.9.9") },
+			"HAProxy's servers are not as they were configured: nova/ctl1 asks the agent at 10.9.9.9, and not at 10.0.0.1",
+		},
 		{"the host is left over", func(w *haproxy.Worker) {
 			w.Servers = append(w.Servers, haproxy.ServerState{Backend: "nova", Name: "ctl3", ID: 136802, Admin: 1})
 		}, "host ctl3 was removed from nova since the last reload, and comes back"},

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -138,9 +139,9 @@ func keywordOf(name string) keyword {
 // last one counts.
 func (s server) get(name string) (string, bool) {
 	for _, settings := range [][]setting{s.settings, s.defaults} {
-		for i := len(settings) - 1; i >= 0; i-- {
-			if settings[i].name == name {
-				return settings[i].value, true
+		for _, x := range slices.Backward(settings) {
+			if x.name == name {
+				return x.value, true
 			}
 		}
 	}

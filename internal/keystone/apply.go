@@ -197,7 +197,8 @@ func (r *run) unchanged(ctx context.Context, c Change) ([]string, error) {
 
 // request asks Keystone to make c, and gives the id of what was created.
 func (r *run) request(ctx context.Context, c Change) (string, error) {
-	//exhaustive:ignore // the others need nothing here
+	// The others need nothing here.
+	//exhaustive:ignore
 	switch c.Op {
 	case CreateService:
 		id, err := r.Client.createService(ctx, c.After.ServiceName, c.After.ServiceType)

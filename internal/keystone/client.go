@@ -374,7 +374,8 @@ func (c *Client) explainCode(answer gophercloud.ErrUnexpectedResponseCode, what,
 
 // proof names what proves who asks.
 func (a Auth) proof() string {
-	//exhaustive:ignore // the others need nothing here
+	// The others need nothing here.
+	//exhaustive:ignore
 	switch a.Method {
 	case ByToken:
 		return "or expired token"

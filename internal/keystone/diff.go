@@ -77,7 +77,8 @@ func (c Change) verb() string {
 
 // String says c in one line: "public endpoint of glance (image): http://a -> http://b".
 func (c Change) String() string {
-	//exhaustive:ignore // the others need nothing here
+	// The others need nothing here.
+	//exhaustive:ignore
 	switch c.Op {
 	case CreateService:
 		return fmt.Sprintf("service %s (%s) created", c.After.ServiceName, c.After.ServiceType)

@@ -181,7 +181,8 @@ func (j *Journal) change(n int) *JournalChange {
 }
 
 func (c *JournalChange) note(e Entry) {
-	//exhaustive:ignore // the others need nothing here
+	// The others need nothing here.
+	//exhaustive:ignore
 	switch e.Kind {
 	case Changed:
 		c.Confirmed, c.CreatedID = true, e.ID
@@ -219,7 +220,8 @@ func (c JournalChange) UndoStep(now State) (Step, string, error) {
 	if now.Endpoints == nil && now.Services == nil {
 		return "", "", errNoState
 	}
-	//exhaustive:ignore // the others need nothing here
+	// The others need nothing here.
+	//exhaustive:ignore
 	switch c.Op {
 	case Create:
 		return c.undoCreate(now)

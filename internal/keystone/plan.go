@@ -214,7 +214,8 @@ func (p *planner) setTarget(row *Row, svc spec.Service, wrong string) {
 		row.Verdict = Disabled
 		return
 	}
-	//exhaustive:ignore // the others need nothing here
+	// The others need nothing here.
+	//exhaustive:ignore
 	switch row.Verdict {
 	case BadURL:
 		p.about(row.Record, status.Warning, "bad-url", err.Error(),

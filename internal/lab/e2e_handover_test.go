@@ -99,7 +99,7 @@ func (c *cloud) clean() error {
 			return fmt.Errorf("%s has the rules %q", name, rules)
 		}
 		addresses, _ := c.run(name, "ip", "-o", "address", "show", "dev", "lo")
-		for _, line := range strings.Split(strings.TrimSpace(addresses), "\n") {
+		for line := range strings.SplitSeq(strings.TrimSpace(addresses), "\n") {
 			if !strings.Contains(line, "127.0.0.1/8") && !strings.Contains(line, " ::1/128") {
 				return fmt.Errorf("%s has on lo: %s", name, line)
 			}

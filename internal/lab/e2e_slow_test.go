@@ -199,8 +199,12 @@ func TestWireFaults(t *testing.T) {
 		return nil
 	})
 	for _, bad := range []lab.Fault{
-		{Kind: "loss", Node: "dns1", Value: "101"}, {Kind: "loss", Node: "dns1", Value: "x"}, {Kind: "delay", Node: "dns1", Value: "-1s"},
-		{Kind: "one-way", Node: "dns1", To: "dns1"}, {Kind: "flap", Node: "dns1", Value: "1ns"}, {Kind: "disk-full", Node: "dns1"},
+		{Kind: "loss", Node: "dns1", Value: "101"},
+		{Kind: "loss", Node: "dns1", Value: "x"},
+		{Kind: "delay", Node: "dns1", Value: "-1s"},
+		{Kind: "one-way", Node: "dns1", To: "dns1"},
+		{Kind: "flap", Node: "dns1", Value: "1ns"},
+		{Kind: "disk-full", Node: "dns1"},
 	} {
 		if _, err := lab.Inject(t.Context(), c.dir, bad); err == nil {
 			t.Errorf("%+v was done, want an error", bad)

@@ -35,15 +35,18 @@ func TestTakeoverOf(t *testing.T) {
 		{"nothing happens", []Holding{took(0, "a")}, Takeover{From: []string{"a"}, To: []string{"a"}, Taken: -1}},
 		{"moves", []Holding{took(0, "a"), lost(1010, "a"), other, took(1040, "b")}, Takeover{From: []string{"a"}, To: []string{"b"}, Taken: ms(40)}},
 		{
-			"two for a while", []Holding{took(0, "a"), took(1070, "b"), lost(3000, "a")},
+			"two for a while",
+			[]Holding{took(0, "a"), took(1070, "b"), lost(3000, "a")},
 			Takeover{From: []string{"a"}, To: []string{"b"}, Taken: ms(70), Two: ms(1930)},
 		},
 		{
-			"two to the end", []Holding{took(0, "a"), took(1100, "b"), took(6000, "c")},
+			"two to the end",
+			[]Holding{took(0, "a"), took(1100, "b"), took(6000, "c")},
 			Takeover{From: []string{"a"}, To: []string{"a", "b"}, Taken: ms(100), Two: ms(3900)},
 		},
 		{
-			"two from before", []Holding{took(0, "a"), took(500, "b"), lost(1200, "b")},
+			"two from before",
+			[]Holding{took(0, "a"), took(500, "b"), lost(1200, "b")},
 			Takeover{From: []string{"a", "b"}, To: []string{"a"}, Taken: -1, Two: ms(200)},
 		},
 		{"lost and taken again by the same", []Holding{took(0, "a"), lost(1100, "a"), took(1300, "a")}, Takeover{From: []string{"a"}, To: []string{"a"}, Taken: -1}},

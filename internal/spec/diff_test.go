@@ -38,19 +38,26 @@ func TestDiff(t *testing.T) {
 		{"the writing only", "glance: {}", "# a comment\n  glance: {port: 9292, affinity: source}", nil},
 		{"the top", "cloud: one", "cloud: two\nagent: {handover_limit: 2h}", []string{"changed spec|cloud|one|two", "changed spec|agent.handover_limit|1h|2h"}},
 		{"a timeout and a check", "glance: {}", "glance: {timeout: {server: 90s}, check: {expect: \"200,300-308\"}}", []string{
-			"changed service glance|check|GET /healthcheck: 200|GET /healthcheck: 200,300-308", "changed service glance|timeout.server|6h|1m30s"}},
+			"changed service glance|check|GET /healthcheck: 200|GET /healthcheck: 200,300-308", "changed service glance|timeout.server|6h|1m30s",
+		}},
 		{"a service comes", "glance: {}", "glance: {}\n  nova: {}", []string{"added service nova|||port 8774, type compute, compute_legacy, computev21, check GET /: 200,300, affinity source"}},
 		{"a service comes with hosts", "glance: {}", "glance: {}\n  etcd: {hosts: [{name: a, address: 10.64.20.30}, {name: b, address: 10.64.20.31}]}", []string{
-			"added service etcd|||port 2379, check GET /health: 200, affinity source, mode tcp, on a, b"}},
+			"added service etcd|||port 2379, check GET /health: 200, affinity source, mode tcp, on a, b",
+		}},
 		{"a service goes", "  glance: {}\n", "", []string{"removed service glance||port 9292, type image, check GET /healthcheck: 200, affinity source|"}},
 		{"a weight", "address: 10.64.20.24}", "address: 10.64.20.24, weight: 32}", []string{"changed host ns2 of service designate|weight|16|32"}},
 		{"a host goes, another comes", "name: ns2, address: 10.64.20.24", "name: ns3, address: 10.64.20.25", []string{
-			"added host ns3 of service designate|||address 10.64.20.25, weight 16", "removed host ns2 of service designate||address 10.64.20.24, weight 16|"}},
+			"added host ns3 of service designate|||address 10.64.20.25, weight 16", "removed host ns2 of service designate||address 10.64.20.24, weight 16|",
+		}},
 		{"a controller comes", "services:", "  - {name: ctl3, address: 10.64.20.15}\nservices:", []string{"added controller ctl3|||address 10.64.20.15"}},
 		{"hosts of its own", "glance: {}", "glance: {hosts: [{name: ctl1, address: 10.64.20.13}, {name: g, address: 10.64.20.30}]}", []string{
-			"added host g of service glance|||address 10.64.20.30, weight 16", "removed host ctl2 of service glance||address 10.64.20.14, weight 16|"}},
-		{"the order of preference", "  - {name: ctl1, address: 10.64.20.13}\n  - {name: ctl2, address: 10.64.20.14}\n",
-			"  - {name: ctl2, address: 10.64.20.14}\n  - {name: ctl1, address: 10.64.20.13}\n", []string{"changed controllers|order|ctl1, ctl2|ctl2, ctl1"}},
+			"added host g of service glance|||address 10.64.20.30, weight 16", "removed host ctl2 of service glance||address 10.64.20.14, weight 16|",
+		}},
+		{
+			"the order of preference", "  - {name: ctl1, address: 10.64.20.13}\n  - {name: ctl2, address: 10.64.20.14}\n",
+			"  - {name: ctl2, address: 10.64.20.14}\n  - {name: ctl1, address: 10.64.20.13}\n",
+			[]string{"changed controllers|order|ctl1, ctl2|ctl2, ctl1"},
+		},
 		{"the vip", "router_id: 51", "router_id: 52, interval: 20ms", []string{"changed vip api|vrrp.router_id|51|52", "changed vip api|vrrp.interval|100ms|20ms"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -102,35 +102,55 @@ func (d *decoder) spec(root *yaml.Node) *rawSpec {
 
 func specFields() []field[rawSpec] {
 	return []field[rawSpec]{
-		{"cloud", false, "the name of the cloud", "eqiad1",
-			func(d *decoder, v value, s *rawSpec) { s.cloud = d.text(v) }},
-		{"region", false, "the Keystone region of the endpoints", "RegionOne",
-			func(d *decoder, v value, s *rawSpec) { s.region = d.text(v) }},
-		{"release", false, "the OpenStack release of the services", "zed",
-			func(d *decoder, v value, s *rawSpec) { s.release = d.text(v) }},
-		{"vips", true, "a list of VIPs", "[{name: api, addresses: [10.64.20.10/24], ...}]",
+		{
+			"cloud", false, "the name of the cloud", "eqiad1",
+			func(d *decoder, v value, s *rawSpec) { s.cloud = d.text(v) },
+		},
+		{
+			"region", false, "the Keystone region of the endpoints", "RegionOne",
+			func(d *decoder, v value, s *rawSpec) { s.region = d.text(v) },
+		},
+		{
+			"release", false, "the OpenStack release of the services", "zed",
+			func(d *decoder, v value, s *rawSpec) { s.release = d.text(v) },
+		},
+		{
+			"vips", true, "a list of VIPs", "[{name: api, addresses: [10.64.20.10/24], ...}]",
 			func(d *decoder, v value, s *rawSpec) {
 				s.vips = each(d, v, "write a mapping with name, addresses, hostname, interface and vrrp", d.rawVIP)
-			}},
-		{"controllers", true, "a list of controllers, the preferred one first", "[{name: ctl1, address: 10.64.20.13}, ...]",
+			},
+		},
+		{
+			"controllers", true, "a list of controllers, the preferred one first", "[{name: ctl1, address: 10.64.20.13}, ...]",
 			func(d *decoder, v value, s *rawSpec) {
 				s.controllers = each(d, v, hostHint, func(e value) rawHost { return d.rawHost(e, controllerFields()) })
-			}},
-		{"services", true, "a mapping of services", "{keystone: {}, glance: {}}",
-			func(d *decoder, v value, s *rawSpec) { s.services = d.rawServices(v) }},
-		{"agent", false, "the settings of the agents", "{port: 9470, check_port: 9471}",
-			func(d *decoder, v value, s *rawSpec) { mapping(d, v, agentFields(), &s.agent) }},
+			},
+		},
+		{
+			"services", true, "a mapping of services", "{keystone: {}, glance: {}}",
+			func(d *decoder, v value, s *rawSpec) { s.services = d.rawServices(v) },
+		},
+		{
+			"agent", false, "the settings of the agents", "{port: 9470, check_port: 9471}",
+			func(d *decoder, v value, s *rawSpec) { mapping(d, v, agentFields(), &s.agent) },
+		},
 	}
 }
 
 func agentFields() []field[rawAgent] {
 	return []field[rawAgent]{
-		{"port", false, "the port of the dashboard and the metrics", "9470",
-			func(d *decoder, v value, a *rawAgent) { a.port = d.port(v) }},
-		{"check_port", false, "the port that answers HAProxy's agent-check", "9471",
-			func(d *decoder, v value, a *rawAgent) { a.checkPort = d.port(v) }},
-		{"handover_limit", false, "how long connections may go on after a planned handover", "1h",
-			func(d *decoder, v value, a *rawAgent) { a.handoverLimit = d.handoverLimit(v) }},
+		{
+			"port", false, "the port of the dashboard and the metrics", "9470",
+			func(d *decoder, v value, a *rawAgent) { a.port = d.port(v) },
+		},
+		{
+			"check_port", false, "the port that answers HAProxy's agent-check", "9471",
+			func(d *decoder, v value, a *rawAgent) { a.checkPort = d.port(v) },
+		},
+		{
+			"handover_limit", false, "how long connections may go on after a planned handover", "1h",
+			func(d *decoder, v value, a *rawAgent) { a.handoverLimit = d.handoverLimit(v) },
+		},
 	}
 }
 
@@ -142,29 +162,45 @@ func (d *decoder) rawVIP(v value) rawVIP {
 
 func vipFields() []field[rawVIP] {
 	return []field[rawVIP]{
-		{"name", true, "a name for the VIP", "api",
-			func(d *decoder, v value, r *rawVIP) { r.name = d.name(v) }},
-		{"addresses", true, "the VIP's own addresses with the prefix length of their network", "[10.64.20.10/24]",
+		{
+			"name", true, "a name for the VIP", "api",
+			func(d *decoder, v value, r *rawVIP) { r.name = d.name(v) },
+		},
+		{
+			"addresses", true, "the VIP's own addresses with the prefix length of their network", "[10.64.20.10/24]",
 			func(d *decoder, v value, r *rawVIP) {
 				r.addresses = each(d, v, `write an address that no host has, with the prefix length of its network, as in "10.64.20.10/24"`, d.vip)
-			}},
-		{"hostname", true, "the DNS name that clients use", "openstack.example.org",
-			func(d *decoder, v value, r *rawVIP) { r.hostname = d.hostname(v) }},
-		{"interface", false, "the network interface on which it is activated", "eno1",
-			func(d *decoder, v value, r *rawVIP) { r.iface = d.device(v) }},
-		{"device", false, "direct or macvlan", "direct",
-			func(d *decoder, v value, r *rawVIP) { r.device = d.choice(v, string(Direct), string(Macvlan)) }},
-		{"endpoints", false, "the catalog interfaces that it serves", "[public, internal, admin]",
+			},
+		},
+		{
+			"hostname", true, "the DNS name that clients use", "openstack.example.org",
+			func(d *decoder, v value, r *rawVIP) { r.hostname = d.hostname(v) },
+		},
+		{
+			"interface", false, "the network interface on which it is activated", "eno1",
+			func(d *decoder, v value, r *rawVIP) { r.iface = d.device(v) },
+		},
+		{
+			"device", false, "direct or macvlan", "direct",
+			func(d *decoder, v value, r *rawVIP) { r.device = d.choice(v, string(Direct), string(Macvlan)) },
+		},
+		{
+			"endpoints", false, "the catalog interfaces that it serves", "[public, internal, admin]",
 			func(d *decoder, v value, r *rawVIP) {
 				r.endpoints = each(d, v, "write public, internal or admin", func(e value) item[string] { return d.choice(e, endpointInterfaces()...) })
-			}},
-		{"vrrp", true, "the settings of its virtual router", "{router_id: 51}",
-			func(d *decoder, v value, r *rawVIP) { mapping(d, v, vrrpFields(), &r.vrrp) }},
-		{"tls", false, "how TLS is terminated", "{certificate: /etc/holdfast/tls/api.pem}",
+			},
+		},
+		{
+			"vrrp", true, "the settings of its virtual router", "{router_id: 51}",
+			func(d *decoder, v value, r *rawVIP) { mapping(d, v, vrrpFields(), &r.vrrp) },
+		},
+		{
+			"tls", false, "how TLS is terminated", "{certificate: /etc/holdfast/tls/api.pem}",
 			func(d *decoder, v value, r *rawVIP) {
 				r.tls.node = v.node
 				mapping(d, v, tlsFields(), &r.tls)
-			}},
+			},
+		},
 	}
 }
 
@@ -173,33 +209,53 @@ func endpointInterfaces() []string { return []string{"public", "internal", "admi
 
 func vrrpFields() []field[rawVRRP] {
 	return []field[rawVRRP]{
-		{"router_id", true, "a number from 1 to 255 that no other virtual router of the network has", "51",
-			func(d *decoder, v value, r *rawVRRP) { r.routerID = d.integer(v, 255, "bad-router-id") }},
-		{"interval", false, "the time between adverts, 10ms to 40.95s", "100ms",
-			func(d *decoder, v value, r *rawVRRP) { r.interval = d.interval(v) }},
-		{"preempt", false, "true or false", "false",
-			func(d *decoder, v value, r *rawVRRP) { r.preempt = d.boolean(v) }},
-		{"peers", false, "unicast or multicast", "unicast",
-			func(d *decoder, v value, r *rawVRRP) { r.peers = d.choice(v, string(Unicast), string(Multicast)) }},
-		{"checksum", false, "rfc or keepalived", "rfc",
+		{
+			"router_id", true, "a number from 1 to 255 that no other virtual router of the network has", "51",
+			func(d *decoder, v value, r *rawVRRP) { r.routerID = d.integer(v, 255, "bad-router-id") },
+		},
+		{
+			"interval", false, "the time between adverts, 10ms to 40.95s", "100ms",
+			func(d *decoder, v value, r *rawVRRP) { r.interval = d.interval(v) },
+		},
+		{
+			"preempt", false, "true or false", "false",
+			func(d *decoder, v value, r *rawVRRP) { r.preempt = d.boolean(v) },
+		},
+		{
+			"peers", false, "unicast or multicast", "unicast",
+			func(d *decoder, v value, r *rawVRRP) { r.peers = d.choice(v, string(Unicast), string(Multicast)) },
+		},
+		{
+			"checksum", false, "rfc or keepalived", "rfc",
 			func(d *decoder, v value, r *rawVRRP) {
 				r.checksum = d.choice(v, string(ChecksumRFC), string(ChecksumKeepalived))
-			}},
+			},
+		},
 	}
 }
 
 func tlsFields() []field[rawTLS] {
 	return []field[rawTLS]{
-		{"certificate", true, "the file of the certificate, its chain and its key", "/etc/holdfast/tls/api.pem",
-			func(d *decoder, v value, r *rawTLS) { r.certificate = d.filePath(v) }},
-		{"key", false, "the file of the key, when it has one of its own", "/etc/holdfast/tls/api.key",
-			func(d *decoder, v value, r *rawTLS) { r.key = d.filePath(v) }},
-		{"min_version", false, "1.2 or 1.3", "1.3",
-			func(d *decoder, v value, r *rawTLS) { r.minVersion = d.choice(v, "1.2", "1.3") }},
-		{"hsts", false, "how long browsers are to come by TLS only", "365d",
-			func(d *decoder, v value, r *rawTLS) { r.hsts = d.period(v) }},
-		{"redirect", false, "true, for port 80, or another port whose plain HTTP leads to https", "true",
-			func(d *decoder, v value, r *rawTLS) { r.redirect = d.redirect(v) }},
+		{
+			"certificate", true, "the file of the certificate, its chain and its key", "/etc/holdfast/tls/api.pem",
+			func(d *decoder, v value, r *rawTLS) { r.certificate = d.filePath(v) },
+		},
+		{
+			"key", false, "the file of the key, when it has one of its own", "/etc/holdfast/tls/api.key",
+			func(d *decoder, v value, r *rawTLS) { r.key = d.filePath(v) },
+		},
+		{
+			"min_version", false, "1.2 or 1.3", "1.3",
+			func(d *decoder, v value, r *rawTLS) { r.minVersion = d.choice(v, "1.2", "1.3") },
+		},
+		{
+			"hsts", false, "how long browsers are to come by TLS only", "365d",
+			func(d *decoder, v value, r *rawTLS) { r.hsts = d.period(v) },
+		},
+		{
+			"redirect", false, "true, for port 80, or another port whose plain HTTP leads to https", "true",
+			func(d *decoder, v value, r *rawTLS) { r.redirect = d.redirect(v) },
+		},
 	}
 }
 
@@ -225,22 +281,30 @@ func (d *decoder) rawHost(v value, fields []field[rawHost]) rawHost {
 
 func hostFields() []field[rawHost] {
 	return []field[rawHost]{
-		{"name", true, "the name of the host", "ctl1",
-			func(d *decoder, v value, r *rawHost) { r.name = d.name(v) }},
-		{"address", true, "the host's own address, which the services bind to", "10.64.20.13",
-			func(d *decoder, v value, r *rawHost) { r.address = d.address(v) }},
+		{
+			"name", true, "the name of the host", "ctl1",
+			func(d *decoder, v value, r *rawHost) { r.name = d.name(v) },
+		},
+		{
+			"address", true, "the host's own address, which the services bind to", "10.64.20.13",
+			func(d *decoder, v value, r *rawHost) { r.address = d.address(v) },
+		},
 	}
 }
 
 func controllerFields() []field[rawHost] {
-	return append(hostFields(), field[rawHost]{"interface", false, "this controller's interface for the VIPs", "enp2s0",
-		func(d *decoder, v value, r *rawHost) { r.iface = d.device(v) }})
+	return append(hostFields(), field[rawHost]{
+		"interface", false, "this controller's interface for the VIPs", "enp2s0",
+		func(d *decoder, v value, r *rawHost) { r.iface = d.device(v) },
+	})
 }
 
 // serviceHostFields are those of a host of a service.
 func serviceHostFields() []field[rawHost] {
-	return append(hostFields(), field[rawHost]{"weight", false, "its share against that of the other hosts, 1 to 256", "32",
-		func(d *decoder, v value, r *rawHost) { r.weight = d.weight(v) }})
+	return append(hostFields(), field[rawHost]{
+		"weight", false, "its share against that of the other hosts, 1 to 256", "32",
+		func(d *decoder, v value, r *rawHost) { r.weight = d.weight(v) },
+	})
 }
 
 // weight reads a server's weight. HAProxy's 0 means no new requests, which is
@@ -285,47 +349,77 @@ func (d *decoder) serviceName(v value) item[string] {
 
 func serviceFields() []field[rawService] {
 	return []field[rawService]{
-		{"type", false, "its type in the Keystone catalog", "identity",
-			func(d *decoder, v value, r *rawService) { r.typ = d.name(v) }},
-		{"port", false, "the port on the VIP and on every host", "5000",
-			func(d *decoder, v value, r *rawService) { r.port = d.port(v) }},
-		{"path", false, "the path of the endpoint URL", "/v3",
-			func(d *decoder, v value, r *rawService) { r.path = d.endpointPath(v) }},
-		{"mode", false, "http or tcp", "http",
-			func(d *decoder, v value, r *rawService) { r.mode = d.choice(v, string(HTTP), string(TCP)) }},
-		{"affinity", false, "source, cookie, token or none", "source",
+		{
+			"type", false, "its type in the Keystone catalog", "identity",
+			func(d *decoder, v value, r *rawService) { r.typ = d.name(v) },
+		},
+		{
+			"port", false, "the port on the VIP and on every host", "5000",
+			func(d *decoder, v value, r *rawService) { r.port = d.port(v) },
+		},
+		{
+			"path", false, "the path of the endpoint URL", "/v3",
+			func(d *decoder, v value, r *rawService) { r.path = d.endpointPath(v) },
+		},
+		{
+			"mode", false, "http or tcp", "http",
+			func(d *decoder, v value, r *rawService) { r.mode = d.choice(v, string(HTTP), string(TCP)) },
+		},
+		{
+			"affinity", false, "source, cookie, token or none", "source",
 			func(d *decoder, v value, r *rawService) {
 				r.affinity = d.choice(v, string(AffinitySource), string(AffinityCookie), string(AffinityToken), string(AffinityNone))
-			}},
-		{"check", false, "how its health is checked", "{path: /healthcheck, expect: 200}",
-			func(d *decoder, v value, r *rawService) { mapping(d, v, checkFields(), &r.check) }},
-		{"timeout", false, "timeouts", "{server: 60s}",
-			func(d *decoder, v value, r *rawService) { mapping(d, v, timeoutFields(), &r.timeout) }},
-		{"tls", false, "verify or insecure", "verify",
+			},
+		},
+		{
+			"check", false, "how its health is checked", "{path: /healthcheck, expect: 200}",
+			func(d *decoder, v value, r *rawService) { mapping(d, v, checkFields(), &r.check) },
+		},
+		{
+			"timeout", false, "timeouts", "{server: 60s}",
+			func(d *decoder, v value, r *rawService) { mapping(d, v, timeoutFields(), &r.timeout) },
+		},
+		{
+			"tls", false, "verify or insecure", "verify",
 			func(d *decoder, v value, r *rawService) {
 				r.tls = d.choice(v, string(VerifyHosts), string(InsecureHosts))
-			}},
-		{"ca", false, "the file of the authorities that sign the hosts' certificates", "/etc/holdfast/tls/ca.pem",
-			func(d *decoder, v value, r *rawService) { r.ca = d.filePath(v) }},
-		{"server_name", false, "the DNS name in the hosts' certificates", "internal.example.org",
-			func(d *decoder, v value, r *rawService) { r.serverName = d.hostname(v) }},
-		{"hosts", false, "a list of the hosts where it runs", "[{name: ns1, address: 10.64.20.23}, ...]",
+			},
+		},
+		{
+			"ca", false, "the file of the authorities that sign the hosts' certificates", "/etc/holdfast/tls/ca.pem",
+			func(d *decoder, v value, r *rawService) { r.ca = d.filePath(v) },
+		},
+		{
+			"server_name", false, "the DNS name in the hosts' certificates", "internal.example.org",
+			func(d *decoder, v value, r *rawService) { r.serverName = d.hostname(v) },
+		},
+		{
+			"hosts", false, "a list of the hosts where it runs", "[{name: ns1, address: 10.64.20.23}, ...]",
 			func(d *decoder, v value, r *rawService) {
 				r.hosts = each(d, v, hostHint, func(e value) rawHost { return d.rawHost(e, serviceHostFields()) })
-			}},
+			},
+		},
 	}
 }
 
 func checkFields() []field[rawCheck] {
 	return []field[rawCheck]{
-		{"layer", false, "7 for a request, 4 for a mere connect", "7",
-			func(d *decoder, v value, r *rawCheck) { r.layer = d.layer(v) }},
-		{"method", false, "GET, HEAD or OPTIONS", "GET",
-			func(d *decoder, v value, r *rawCheck) { r.method = d.choice(v, "GET", "HEAD", "OPTIONS") }},
-		{"path", false, "the path to ask for", "/healthcheck",
-			func(d *decoder, v value, r *rawCheck) { r.path = d.urlPath(v) }},
-		{"expect", false, "the status codes of a healthy service", "200-299",
-			func(d *decoder, v value, r *rawCheck) { r.expect = d.codes(v) }},
+		{
+			"layer", false, "7 for a request, 4 for a mere connect", "7",
+			func(d *decoder, v value, r *rawCheck) { r.layer = d.layer(v) },
+		},
+		{
+			"method", false, "GET, HEAD or OPTIONS", "GET",
+			func(d *decoder, v value, r *rawCheck) { r.method = d.choice(v, "GET", "HEAD", "OPTIONS") },
+		},
+		{
+			"path", false, "the path to ask for", "/healthcheck",
+			func(d *decoder, v value, r *rawCheck) { r.path = d.urlPath(v) },
+		},
+		{
+			"expect", false, "the status codes of a healthy service", "200-299",
+			func(d *decoder, v value, r *rawCheck) { r.expect = d.codes(v) },
+		},
 	}
 }
 
@@ -341,8 +435,10 @@ func (d *decoder) layer(v value) item[int] {
 
 func timeoutFields() []field[rawTimeout] {
 	one := func(key, what string, of func(*rawTimeout) *item[time.Duration]) field[rawTimeout] {
-		return field[rawTimeout]{key, false, what + " with its unit", "60s",
-			func(d *decoder, v value, r *rawTimeout) { *of(r) = d.duration(v) }}
+		return field[rawTimeout]{
+			key, false, what + " with its unit", "60s",
+			func(d *decoder, v value, r *rawTimeout) { *of(r) = d.duration(v) },
+		}
 	}
 	return []field[rawTimeout]{
 		one("client", "how long a client may be silent", func(r *rawTimeout) *item[time.Duration] { return &r.client }),

@@ -32,6 +32,7 @@ type fakeControls struct {
 func (f *fakeControls) Snapshot() status.Snapshot          { return demoController(0, 3) }
 func (f *fakeControls) Cloud(context.Context) status.Cloud { return demoDegraded().cloud }
 func (f *fakeControls) Events(n int) []status.Event        { return f.events[max(0, len(f.events)-n):] }
+
 func (f *fakeControls) Follow() (<-chan status.Event, func()) {
 	if f.following != nil {
 		f.following <- struct{}{}

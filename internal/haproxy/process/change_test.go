@@ -177,7 +177,7 @@ func (b *bench) sameAsFresh(what, up string) {
 	if got != want {
 		b.t.Errorf("%s: tokens lead to other hosts than with a HAProxy just started\n%s\n%s", what, got, want)
 	}
-	for _, name := range strings.Split(up, "") {
+	for name := range strings.SplitSeq(up, "") {
 		if !strings.Contains(got, name) {
 			b.t.Errorf("%s: no token leads to %s", what, name)
 		}

@@ -76,11 +76,11 @@ func (m *Manager) tellClosing(ctx context.Context, vips []netip.Addr) error {
 		return nil // it has no http frontend
 	}
 	file := haproxy.CLIWord(m.closingList())
-	commands := "clear acl " + file
+	commands := []string{"clear acl " + file}
 	for _, a := range vips {
-		commands += ";add acl " + file + " " + a.String()
+		commands = append(commands, "add acl "+file+" "+a.String())
 	}
-	if _, err := m.Runtime(ctx, commands); err != nil {
+	if _, err := m.Runtime(ctx, strings.Join(commands, ";")); err != nil {
 		return fmt.Errorf("list the VIPs to close: %w", err)
 	}
 	return nil

@@ -149,11 +149,12 @@ func (m *Manager) Master(ctx context.Context, command string) (string, error) {
 }
 
 func (m *Manager) runtimeSocket() string { return filepath.Join(m.opt.RunDir, haproxy.RuntimeSocket) }
-func (m *Manager) masterSocket() string  { return filepath.Join(m.opt.RunDir, haproxy.MasterSocket) }
-func (m *Manager) stateFile() string     { return filepath.Join(m.opt.RunDir, haproxy.StateFile) }
-func (m *Manager) pidFile() string       { return filepath.Join(m.opt.RunDir, "haproxy.pid") }
-func (m *Manager) runningFile() string   { return filepath.Join(m.opt.RunDir, "haproxy.running") }
-func (m *Manager) configFile() string    { return filepath.Join(m.opt.StateDir, haproxy.ConfigFile) }
+
+func (m *Manager) masterSocket() string { return filepath.Join(m.opt.RunDir, haproxy.MasterSocket) }
+func (m *Manager) stateFile() string    { return filepath.Join(m.opt.RunDir, haproxy.StateFile) }
+func (m *Manager) pidFile() string      { return filepath.Join(m.opt.RunDir, "haproxy.pid") }
+func (m *Manager) runningFile() string  { return filepath.Join(m.opt.RunDir, "haproxy.running") }
+func (m *Manager) configFile() string   { return filepath.Join(m.opt.StateDir, haproxy.ConfigFile) }
 
 // digest names a configuration.
 func digest(cfg []byte) string { return fmt.Sprintf("%x", sha256.Sum256(cfg)) }

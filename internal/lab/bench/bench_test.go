@@ -89,7 +89,9 @@ func TestMeasure(t *testing.T) {
 				post(failed(30*msec, 1*msec, load.Closed)), // a POST
 				onOld(failed(1000*msec, msec, load.Reset), -time.Second),
 				onOld(failed(1001*msec, msec, load.Reset), 900*msec), // opened when all was well
-			), lab.Takeover{Taken: 80 * msec, Two: 70 * msec}, true,
+			),
+			lab.Takeover{Taken: 80 * msec, Two: 70 * msec},
+			true,
 			Measure{
 				Requests: 400 - 20 + 7, Failed: 6, Kinds: map[load.Failure]int{load.Reset: 4, load.Refused: 2},
 				UnderWay: 1, InGap: 1, OldConn: 1, Others: 3, Posts: 1, PostsFailed: 1,
@@ -102,7 +104,9 @@ func TestMeasure(t *testing.T) {
 		},
 		{
 			"the address moved after the first answers", append(slices.Clone(untroubled),
-				onOld(failed(500*msec, msec, load.Reset), 100*msec)), lab.Takeover{Taken: 300 * msec}, true,
+				onOld(failed(500*msec, msec, load.Reset), 100*msec)),
+			lab.Takeover{Taken: 300 * msec},
+			true,
 			Measure{
 				Requests: 401, Failed: 1, Kinds: map[load.Failure]int{load.Reset: 1}, OldConn: 1,
 				Gap: 10 * msec, P50: 2 * msec, P99: 2 * msec, Slowest: 2 * msec, Taken: 300 * msec,
@@ -284,7 +288,8 @@ func TestTimeline(t *testing.T) {
 		{Time: at(time.Hour), Address: vip, Node: "ctl1", Held: true},
 	}
 	records := []load.Record{
-		{Due: at(0), Took: 3 * msec, Method: "GET"}, {Due: at(5 * msec), Took: 3 * msec, Method: "GET"},
+		{Due: at(0), Took: 3 * msec, Method: "GET"},
+		{Due: at(5 * msec), Took: 3 * msec, Method: "GET"},
 		failed(25*msec, time.Second, load.Timeout), post(failed(31*msec, msec, load.Reset)),
 	}
 	for range 12 {

@@ -92,12 +92,16 @@ func TestBoth(t *testing.T) {
 		{"three of them", []lab.Holding{has(0, "a", true), has(1000*msec, "b", true), has(2000*msec, "c", true), has(2500*msec, "a", false), has(3000*msec, "b", false)}, nil, []time.Duration{2 * time.Second}},
 		{"for ever", []lab.Holding{has(0, "a", true), has(time.Second, "b", true)}, nil, []time.Duration{9 * time.Second}},
 		{
-			"cut apart, and healed late", []lab.Holding{has(-time.Hour, "a", true), has(60*msec, "b", true), has(5500*msec, "a", false)},
-			[]Episode{cut}, []time.Duration{500 * msec},
+			"cut apart, and healed late",
+			[]lab.Holding{has(-time.Hour, "a", true), has(60*msec, "b", true), has(5500*msec, "a", false)},
+			[]Episode{cut},
+			[]time.Duration{500 * msec},
 		},
 		{
-			"before, while and after a cut", []lab.Holding{has(-time.Hour, "a", true), has(-time.Second, "b", true), has(6*time.Second, "a", false)},
-			[]Episode{cut, episode("agent-kill", true)}, []time.Duration{time.Second, time.Second},
+			"before, while and after a cut",
+			[]lab.Holding{has(-time.Hour, "a", true), has(-time.Second, "b", true), has(6*time.Second, "a", false)},
+			[]Episode{cut, episode("agent-kill", true)},
+			[]time.Duration{time.Second, time.Second},
 		},
 		{"another address", []lab.Holding{has(0, "a", true), {Time: at(1), Address: netip.MustParseAddr("10.0.0.1"), Node: "b", Held: true}}, nil, nil},
 	}
@@ -196,7 +200,8 @@ func TestWatch(t *testing.T) {
 	var lines strings.Builder
 	enc := json.NewEncoder(&lines)
 	for _, r := range []load.Record{
-		{Due: at(0), Took: 12 * msec, Method: "GET"}, {Due: at(5 * msec), Took: 9 * msec, Method: "POST"},
+		{Due: at(0), Took: 12 * msec, Method: "GET"},
+		{Due: at(5 * msec), Took: 9 * msec, Method: "POST"},
 		failed(20*msec, time.Second, load.Timeout), post(failed(31*msec, msec, load.Reset)), failed(40*msec, msec, load.Cancelled),
 		{Due: at(45 * msec), Took: 3 * msec, Method: "GET"},
 	} {

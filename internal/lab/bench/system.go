@@ -35,7 +35,8 @@ func Systems() []System { return []System{Holdfast, Kolla, Tuned} }
 
 // Text says what s is.
 func (s System) Text() string {
-	//exhaustive:ignore // the others need nothing here
+	// The others need nothing here.
+	//exhaustive:ignore
 	switch s {
 	case Kolla:
 		return "HAProxy + keepalived, kolla-ansible's settings; restart after 100 ms"

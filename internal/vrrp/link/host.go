@@ -77,7 +77,7 @@ func accept(o *Options, own netip.Addr, d datagram, a *vrrp.Advert) (vrrp.Checks
 		return 0, vrrp.OwnSource
 	case !o.believes(d.src):
 		return 0, vrrp.ForeignSource
-	case d.dst != o.Source && !(o.Multicast && d.dst.IsMulticast()):
+	case d.dst != o.Source && (!o.Multicast || !d.dst.IsMulticast()):
 		return 0, vrrp.BadDestination
 	case d.ttl != vrrp.TTL:
 		return 0, vrrp.BadTTL
