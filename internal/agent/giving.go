@@ -48,6 +48,9 @@ func (a *Agent) giveTo(ctx context.Context, o *owner, to spec.Controller, req we
 			h.Why = err.Error()
 		} else {
 			h.Connections, _, _ = g.copy.Connections(ctx) // only told
+			a.moves.mu.Lock()
+			g.connections = h.Connections
+			a.moves.mu.Unlock()
 		}
 	}
 	h.Kept = h.Why == ""
@@ -114,12 +117,10 @@ func (a *Agent) keepCopy(ctx context.Context, o *owner, g *giving) error {
 		return err
 	}
 	g.copy = c
-	// Written down first: an agent that is killed in the middle finds it.
-	err = a.moves.change(func() { a.moves.giving[v.Name] = g })
-	if err == nil {
-		err = c.Keep(ctx, time.Until(g.Until))
-	}
-	if err != nil {
+	// Written down first: an agent that is killed in the middle finds it. Where
+	// that cannot be, the connections still matter more.
+	a.logged(a.moves.change(func() { a.moves.giving[v.Name] = g }))
+	if err = c.Keep(ctx, time.Until(g.Until)); err != nil {
 		err = errors.Join(err, a.moves.change(func() { delete(a.moves.giving, v.Name) }), c.Drop(ctx))
 	}
 	return err

@@ -56,11 +56,11 @@ func (a *Agent) handOverAtLast(ctx context.Context) error {
 	return err
 }
 
-// refused reports whether err has the word of another agent, which may be
-// another one a moment later.
+// refused reports whether err has the word of another agent, or is about a move
+// under way: what may be otherwise a moment later.
 func refused(err error) bool {
 	e, ok := errors.AsType[*peerError](err)
-	return ok && e.refusal != ""
+	return ok && e.refusal != "" || errors.Is(err, errMoving)
 }
 
 // finish waits until nothing is left of what was handed over, or says what is.

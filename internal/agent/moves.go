@@ -64,13 +64,16 @@ func newMoves(runDir string) *moves {
 	}
 }
 
+// errMoving begins what is said of a move that has to wait for another one.
+var errMoving = errors.New("a handover")
+
 // begin reserves the right to move a VIP: one move at a time. The function it
 // gives ends that.
 func (m *moves) begin(vip string) (func(), error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.busy != "" {
-		return nil, fmt.Errorf("a handover of vip %s is under way; try again when it is done", m.busy)
+		return nil, fmt.Errorf("%w of vip %s is under way; try again when it is done", errMoving, m.busy)
 	}
 	m.busy = vip
 	return func() {

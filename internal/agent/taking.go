@@ -46,7 +46,8 @@ func (a *Agent) prepare(ctx context.Context, from string, body json.RawMessage) 
 		return prepareReply{Why: err.Error()}, nil
 	}
 	t := &taking{From: from, Givers: req.Givers, Since: time.Now(), Until: req.Until, detour: d, asked: time.Now()}
-	return prepareReply{}, a.moves.change(func() { a.moves.taking[req.VIP] = t })
+	a.logged(a.moves.change(func() { a.moves.taking[req.VIP] = t }))
+	return prepareReply{}, nil
 }
 
 // canTake says why this controller cannot take the VIP of o from another; nil if it can.

@@ -198,7 +198,7 @@ func agentStop(ctx context.Context, n *node, _ Fault) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "agent of " + n.plan.name + " stopped", u.command(ctx, false)
+	return "agent of " + n.plan.name + " stopped", u.stop(ctx)
 }
 
 func agentBack(ctx context.Context, n *node, _ Fault) (string, error) {

@@ -178,6 +178,25 @@ func (u *unit) command(ctx context.Context, run bool) error {
 	}
 }
 
+// stopTimeout is how long a service may take to end, as TimeoutStopSec.
+const stopTimeout = 60 * time.Second
+
+// stop stops the service and waits until it has ended, as systemctl stop does.
+func (u *unit) stop(ctx context.Context) error {
+	p, _ := u.current()
+	if err := u.command(ctx, false); err != nil || p == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("unit %s does not stop: %w", u.name, ctx.Err())
+	}
+}
+
 func (u *unit) began(p *proc) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
