@@ -257,7 +257,7 @@ func TestPreferredReturns(t *testing.T) {
 	c.fault("power-off", first)
 	c.awaitHolder(c.others(first)...)
 	c.fault("back", first)
-	c.during(plannedLoad(14*time.Second), func() { c.awaitHolder(first) })
+	c.during(plannedLoad(10*time.Second), func() { c.awaitHolder(first) })
 	out, _ := c.run("ctl2", "holdfast", "events")
 	if !strings.Contains(out, "vip api was handed over from ctl2 to ctl1") || !strings.Contains(out, "is back, which is preferred") {
 		t.Errorf("the events of ctl2 say nothing of a handover:\n%s", out)

@@ -1,9 +1,11 @@
 package demo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,7 +83,20 @@ func (d *demo) steps() []step {
 			},
 			undo: func(ctx context.Context) error { return d.do(ctx, "power-off", lost) },
 		},
+		{name: "handed over", watch: 4 * time.Second, promise: nothing, fault: d.handOver},
 	}
+}
+
+// handOver moves the address by hand, as planned work.
+func (d *demo) handOver(ctx context.Context) (lab.Fault, error) {
+	f := lab.Fault{Kind: "handover", Time: time.Now()}
+	var said bytes.Buffer
+	c := lab.Command{Node: lab.Holder, Args: []string{"holdfast", "handover"}, Stdout: &said, Stderr: &said}
+	code, err := c.Run(ctx, d.lab.Dir)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
+	}
+	return f, err
 }
 
 // breakThings runs the steps under load and prints the table.
