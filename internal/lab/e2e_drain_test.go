@@ -19,7 +19,7 @@ import (
 const drainSpec = `
 cloud: drain
 vips:
-  - {name: api, addresses: [10.64.20.10/24], hostname: api.example.org, interface: eno1, vrrp: {router_id: 7, interval: 20ms}}
+  - {name: api, addresses: [10.64.20.10/24], hostname: api.example.org, interface: eno1, vrrp: {router_id: 7, interval: 100ms}}
 controllers:
   - {name: ctl1, address: 10.64.20.13}
   - {name: ctl2, address: 10.64.20.14}
@@ -86,15 +86,7 @@ func (l *runningLoad) end() []load.Record {
 	if err := <-l.err; err != nil {
 		l.c.Fatal(err)
 	}
-	failed := 0
-	for _, r := range records {
-		if r.Failure != "" {
-			if failed++; failed <= 5 {
-				l.c.Errorf("%s from %s at %s, after %v: %s %s", r.Target, r.Client, r.Due.Format("15:04:05.000"), r.Took, r.Failure, r.Error)
-			}
-		}
-	}
-	l.c.Logf("%d requests, %d failed", len(records), failed)
+	l.c.noneFailed(records)
 	slices.SortStableFunc(records, func(a, b load.Record) int { return a.Due.Compare(b.Due) })
 	return records
 }

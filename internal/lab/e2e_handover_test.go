@@ -45,17 +45,34 @@ func (c *cloud) during(args []string, work func()) {
 	if o.err != nil {
 		c.Fatal(o.err)
 	}
-	failed := 0
-	for _, r := range o.records {
-		if r.Failure != "" {
-			failed++
-			if failed <= 5 {
-				c.Errorf("a request failed: %s %s on %s: %s", r.Failure, r.Method, r.Target, r.Error)
-			}
+	c.noneFailed(o.records)
+}
+
+// stoodStill is how late the load generator may send a request before one that
+// failed may be this machine's doing: whoever is kept from running for so long is
+// taken for dead by the others, as he should be.
+const stoodStill = 60 * time.Millisecond
+
+// noneFailed wants no request to have failed. Where one did, and the machine
+// stood still meanwhile, the test says nothing.
+func (c *cloud) noneFailed(records []load.Record) {
+	c.Helper()
+	failed, late := 0, time.Duration(0)
+	for _, r := range records {
+		late = max(late, r.Late)
+		if r.Failure == "" {
+			continue
+		}
+		if failed++; failed <= 5 {
+			c.Logf("%s from %s at %s, after %v: %s %s", r.Target, r.Client, r.Due.Format("15:04:05.000"), r.Took, r.Failure, r.Error)
 		}
 	}
-	if failed > 0 || len(o.records) == 0 {
-		c.Errorf("%d of %d requests failed", failed, len(o.records))
+	c.Logf("%d requests, %d failed; the load generator was up to %v late", len(records), failed, late)
+	switch {
+	case failed > 0 && late >= stoodStill && !c.Failed():
+		c.Skipf("%d of %d requests failed, and this machine kept the load generator itself waiting for %v", failed, len(records), late)
+	case failed > 0 || len(records) == 0:
+		c.Errorf("%d of %d requests failed", failed, len(records))
 	}
 }
 
@@ -240,7 +257,7 @@ vips:
     addresses: [10.64.20.10/24]
     hostname: api.example.org
     interface: eno1
-    vrrp: {router_id: 7, interval: 20ms, preempt: true}
+    vrrp: {router_id: 7, interval: 100ms, preempt: true}
 controllers:
   - {name: ctl1, address: 10.64.20.13}
   - {name: ctl2, address: 10.64.20.14}
@@ -276,13 +293,13 @@ vips:
     device: macvlan
     endpoints: [public, admin]
     tls: {certificate: /etc/holdfast/tls/not-on-this-machine.pem}
-    vrrp: {router_id: 7, interval: 50ms}
+    vrrp: {router_id: 7, interval: 100ms}
   - name: inside
     addresses: [10.64.20.11/24]
     hostname: inside.example.org
     interface: bond0.20
     endpoints: [internal]
-    vrrp: {router_id: 8, interval: 50ms}
+    vrrp: {router_id: 8, interval: 100ms}
 controllers:
   - {name: ctl1, address: 10.64.20.13}
   - {name: ctl2, address: 10.64.20.14}
