@@ -34,6 +34,17 @@ const (
 // A peerCommand does what the agent of another controller, from, asks for.
 type peerCommand func(ctx context.Context, from string, body json.RawMessage) (any, error)
 
+// decoded gives the command that do carries out, of requests that are a Req.
+func decoded[Req any](do func(ctx context.Context, from string, req Req) (any, error)) peerCommand {
+	return func(ctx context.Context, from string, body json.RawMessage) (any, error) {
+		var req Req
+		if err := json.Unmarshal(body, &req); err != nil {
+			return nil, fmt.Errorf("the request is not understood: %w", err)
+		}
+		return do(ctx, from, req)
+	}
+}
+
 // A peerRequest is what goes over the channel, and a peerReply what comes back.
 type peerRequest struct {
 	Command string          `json:"command"`
@@ -221,9 +232,9 @@ func (a *Agent) peerCommands() map[string]peerCommand {
 	return map[string]peerCommand{
 		"drain":    a.drainCommand(a.drainHere),
 		"undrain":  a.drainCommand(a.undrainHere),
-		"handover": a.handoverHere,
-		"prepare":  a.prepare,
-		"moved":    a.moved,
-		"giving":   a.stillGiving,
+		"handover": decoded(a.handoverHere),
+		"prepare":  decoded(a.prepare),
+		"moved":    decoded(a.moved),
+		"giving":   decoded(a.stillGiving),
 	}
 }

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -93,11 +92,7 @@ func drainUnasked(command string, e *peerError) error {
 
 // drainCommand gives a command that other agents may ask for.
 func (a *Agent) drainCommand(here drainFunc) peerCommand {
-	return func(ctx context.Context, from string, body json.RawMessage) (any, error) {
-		var req web.DrainRequest
-		if err := json.Unmarshal(body, &req); err != nil {
-			return nil, fmt.Errorf("the request is not understood: %w", err)
-		}
+	return decoded(func(ctx context.Context, from string, req web.DrainRequest) (any, error) {
 		if req.Controller != a.opt.Controller {
 			return nil, fmt.Errorf("this is controller %s, not %q; are the specs of both the same?", a.opt.Controller, req.Controller)
 		}
@@ -105,7 +100,7 @@ func (a *Agent) drainCommand(here drainFunc) peerCommand {
 			return nil, err
 		}
 		return here(ctx, req, from)
-	}
+	})
 }
 
 // checkDrain refuses names that the spec does not have, and values out of range.

@@ -3,7 +3,6 @@ package agent
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -84,11 +83,7 @@ func (a *Agent) handOver(ctx context.Context, o *owner, req web.HandoverRequest)
 }
 
 // handoverHere is the command of another agent: it moves only what is held here.
-func (a *Agent) handoverHere(ctx context.Context, from string, body json.RawMessage) (any, error) {
-	var req web.HandoverRequest
-	if err := json.Unmarshal(body, &req); err != nil {
-		return nil, fmt.Errorf("the request is not understood: %w", err)
-	}
+func (a *Agent) handoverHere(ctx context.Context, from string, req web.HandoverRequest) (any, error) {
 	req.Cause = cmp.Or(req.Cause, "asked for by "+from)
 	owners, err := a.ownersOf(req)
 	if err != nil {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -25,11 +24,7 @@ const (
 )
 
 // prepare is the command of the giver of a VIP: this controller gets ready to take it.
-func (a *Agent) prepare(ctx context.Context, from string, body json.RawMessage) (any, error) {
-	var req prepareRequest
-	if err := json.Unmarshal(body, &req); err != nil {
-		return nil, fmt.Errorf("the request is not understood: %w", err)
-	}
+func (a *Agent) prepare(ctx context.Context, from string, req prepareRequest) (any, error) {
 	o := a.ownerOf(req.VIP)
 	if o == nil {
 		return nil, fmt.Errorf("there is no vip %s here; are the specs of both the same?", req.VIP)
@@ -84,11 +79,7 @@ func (a *Agent) detourTo(s *spec.Spec, v spec.VIP, givers []netip.Addr) (*vip.De
 }
 
 // moved is the command of the giver: nothing needs the rule any more.
-func (a *Agent) moved(ctx context.Context, from string, body json.RawMessage) (any, error) {
-	var req moveRequest
-	if err := json.Unmarshal(body, &req); err != nil {
-		return nil, fmt.Errorf("the request is not understood: %w", err)
-	}
+func (a *Agent) moved(ctx context.Context, from string, req moveRequest) (any, error) {
 	a.moves.mu.Lock()
 	t := a.moves.taking[req.VIP]
 	a.moves.mu.Unlock()
@@ -104,11 +95,7 @@ type givingReply struct {
 }
 
 // stillGiving is the command of the taker of a VIP, who wants to know.
-func (a *Agent) stillGiving(_ context.Context, _ string, body json.RawMessage) (any, error) {
-	var req moveRequest
-	if err := json.Unmarshal(body, &req); err != nil {
-		return nil, fmt.Errorf("the request is not understood: %w", err)
-	}
+func (a *Agent) stillGiving(_ context.Context, _ string, req moveRequest) (any, error) {
 	return givingReply{a.moves.involves(req.VIP)}, nil
 }
 
