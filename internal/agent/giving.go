@@ -117,6 +117,8 @@ func (a *Agent) keepCopy(ctx context.Context, o *owner, g *giving) error {
 		return err
 	}
 	g.copy = c
+	a.moves.kernel.Lock()
+	defer a.moves.kernel.Unlock()
 	// Written down first: an agent that is killed in the middle finds it. Where
 	// that cannot be, the connections still matter more.
 	a.logged(a.moves.change(func() { a.moves.giving[v.Name] = g }))
@@ -140,8 +142,8 @@ func (a *Agent) takeBack(ctx context.Context, o *owner, to string, g *giving, pl
 	defer cancel()
 	name := o.view.Load().vip.Name
 	if g.copy != nil {
-		a.logged(a.moves.change(func() { delete(a.moves.giving, name) }))
-		a.logged(g.copy.Drop(ctx))
+		_, err := a.moves.rid(name, g, func() error { return g.copy.Drop(ctx) })
+		a.logged(err)
 		if !o.holds() { // it was lost in the middle of it, and its connections are
 			a.logged(o.address.Release(ctx))
 		}
@@ -232,23 +234,28 @@ func (a *Agent) closePolitely(ctx context.Context) {
 // retake ends what is left of giving a VIP away: this controller holds it
 // again, with the connections that it had.
 func (a *Agent) retake(ctx context.Context, name string, g *giving) {
-	a.forget(ctx, name)
-	a.logged(g.copy.Drop(ctx))
-	a.tellDone(ctx, g.To, name)
-}
-
-// forget removes the record of a VIP that was given away.
-func (a *Agent) forget(ctx context.Context, name string) {
-	a.logged(a.moves.change(func() { delete(a.moves.giving, name) }))
+	newest, err := a.moves.rid(name, g, func() error { return g.copy.Drop(ctx) })
+	a.logged(err)
+	if !newest {
+		return
+	}
 	a.closePolitely(ctx)
+	a.tellDone(ctx, g.To, name)
 }
 
 // endGiving removes what was kept for the connections of a VIP. Those that are
 // still open are cut.
 func (a *Agent) endGiving(ctx context.Context, name string, g *giving) {
-	cut, err := g.copy.End(ctx)
+	cut := 0
+	newest, err := a.moves.rid(name, g, func() (err error) {
+		cut, err = g.copy.End(ctx)
+		return err
+	})
 	a.logged(err)
-	a.forget(ctx, name)
+	if !newest {
+		return
+	}
+	a.closePolitely(ctx)
 	a.tellDone(ctx, g.To, name)
 	e := status.Event{
 		Kind: "handover-done", Subject: "vip " + name, Took: time.Since(g.Since),

@@ -154,3 +154,47 @@ func TestResume(t *testing.T) {
 		})
 	}
 }
+
+// TestLeftoversSpareTheNextMove ends moves that the next one of the same VIP
+// has replaced meanwhile: what that has in the kernel stays.
+func TestLeftoversSpareTheNextMove(t *testing.T) {
+	newHost(t) // its interfaces
+	a := threeControllers(t)
+	api := a.spec.VIPs[0]
+	c, err := a.copyOf(a.spec, api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := a.detourTo(a.spec, api, []netip.Addr{netip.MustParseAddr("192.0.2.2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = errors.Join(c.Drop(context.Background()), d.Remove(context.Background())) })
+	if err := errors.Join(c.Keep(t.Context(), time.Minute), d.Install(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	// Nobody is at home at ctl1: what the other side is told, is told at once.
+	was, is := &giving{To: "ctl1", copy: c}, &giving{To: "ctl1", copy: c}
+	took, takes := &taking{From: "ctl1", detour: d}, &taking{From: "ctl1", detour: d}
+	a.moves.giving["api"], a.moves.taking["api"] = is, takes
+	left := func(what string, want bool) {
+		t.Helper()
+		if present, err := c.Present(); err != nil || present != want {
+			t.Errorf("%s: the address is on lo: %v, %v; want %v", what, present, err, want)
+		}
+		if rules, err := vip.Detours(t.Context()); err != nil || (len(rules) == 1) != want {
+			t.Errorf("%s: rules %v, %v; want some: %v", what, rules, err, want)
+		}
+		given, taken := a.moves.names()
+		if (len(given) == 1) != want || (len(taken) == 1) != want {
+			t.Errorf("%s: records %v and %v", what, given, taken)
+		}
+	}
+	a.retake(t.Context(), "api", was)
+	a.endGiving(t.Context(), "api", was)
+	a.endTaking(t.Context(), "api", took, "late")
+	left("after the end of the moves before", true)
+	a.retake(t.Context(), "api", is)
+	a.endTaking(t.Context(), "api", takes, "its time is over")
+	left("after its own end", false)
+}

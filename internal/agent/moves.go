@@ -25,6 +25,10 @@ import (
 type moves struct {
 	file  string
 	nudge chan struct{} // has room for one
+	// kernel is held while the kernel is given, or rid of, what belongs to a
+	// record, and the record with it: what is left of one move must not take
+	// away what the next one of the same VIP has just put there.
+	kernel sync.Mutex
 
 	mu     sync.Mutex // guards following
 	busy   string     // the VIP that is being given at this moment; empty for none
@@ -83,6 +87,21 @@ func (m *moves) begin(vip string) (func(), error) {
 	}, nil
 }
 
+// rid takes the record g of a VIP that was given away, and what the kernel has
+// for it, away; and reports whether that was still the newest one.
+func (m *moves) rid(vip string, g *giving, fromKernel func() error) (bool, error) {
+	m.kernel.Lock()
+	defer m.kernel.Unlock()
+	m.mu.Lock()
+	newest := m.giving[vip] == g
+	m.mu.Unlock()
+	if !newest {
+		return false, nil
+	}
+	err := fromKernel()
+	return true, errors.Join(err, m.change(func() { delete(m.giving, vip) }))
+}
+
 // isGiving reports whether this controller finishes connections of the VIP.
 func (m *moves) isGiving(vip string) bool {
 	m.mu.Lock()
@@ -96,6 +115,13 @@ func (m *moves) involves(vip string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.giving[vip] != nil || m.busy == vip
+}
+
+// takes gives the record of a VIP that was taken; nil for none.
+func (m *moves) takes(vip string) *taking {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.taking[vip]
 }
 
 // change changes the records and writes them down.

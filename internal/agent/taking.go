@@ -32,6 +32,8 @@ func (a *Agent) prepare(ctx context.Context, from string, req prepareRequest) (a
 	if err := a.canTake(o, from, req.Force); err != nil {
 		return nil, err
 	}
+	a.moves.kernel.Lock()
+	defer a.moves.kernel.Unlock()
 	d, err := a.detourTo(a.currentSpec(), o.view.Load().vip, req.Givers)
 	if err == nil {
 		err = d.Install(ctx)
@@ -80,9 +82,7 @@ func (a *Agent) detourTo(s *spec.Spec, v spec.VIP, givers []netip.Addr) (*vip.De
 
 // moved is the command of the giver: nothing needs the rule any more.
 func (a *Agent) moved(ctx context.Context, from string, req moveRequest) (any, error) {
-	a.moves.mu.Lock()
-	t := a.moves.taking[req.VIP]
-	a.moves.mu.Unlock()
+	t := a.moves.takes(req.VIP)
 	if t != nil && t.From == from {
 		a.endTaking(ctx, req.VIP, t, "")
 	}
@@ -103,9 +103,7 @@ func (a *Agent) stillGiving(_ context.Context, _ string, req moveRequest) (any, 
 // connections. A giver whose agent is dead may have them still, one whose host
 // is lost has not.
 func (a *Agent) watchTaking(ctx context.Context, name string) {
-	a.moves.mu.Lock()
-	t := a.moves.taking[name]
-	a.moves.mu.Unlock()
+	t := a.moves.takes(name)
 	o := a.ownerOf(name)
 	now := time.Now()
 	switch {
@@ -131,7 +129,7 @@ func (a *Agent) countForwarded(ctx context.Context, name string, t *taking) {
 	n, err := t.detour.Forwarded(ctx)
 	if errors.Is(err, vip.ErrNoDetour) {
 		a.log.Warn("somebody has removed the rules that send connections on to the giver; putting them back", "vip", name, "from", t.From)
-		a.logged(t.detour.Install(ctx))
+		a.reinstall(ctx, name, t)
 		return
 	}
 	if err != nil {
@@ -141,6 +139,15 @@ func (a *Agent) countForwarded(ctx context.Context, name string, t *taking) {
 	a.moves.mu.Lock()
 	defer a.moves.mu.Unlock()
 	t.forwarded = n
+}
+
+// reinstall puts the rules of t back, unless the VIP was taken anew meanwhile.
+func (a *Agent) reinstall(ctx context.Context, name string, t *taking) {
+	a.moves.kernel.Lock()
+	defer a.moves.kernel.Unlock()
+	if a.moves.takes(name) == t {
+		a.logged(t.detour.Install(ctx))
+	}
 }
 
 // askGiver asks the giver of a VIP whether it still has connections of it.
@@ -162,13 +169,14 @@ func (a *Agent) askGiver(ctx context.Context, name string, t *taking) {
 
 // endTaking removes the rule; why is empty when the giver's connections have ended.
 func (a *Agent) endTaking(ctx context.Context, name string, t *taking, why string) {
-	err := a.moves.change(func() {
-		if a.moves.taking[name] == t {
-			delete(a.moves.taking, name)
-		}
-	})
-	a.logged(errors.Join(err, t.detour.Remove(ctx)))
-	if why != "" {
+	a.moves.kernel.Lock()
+	newest := a.moves.takes(name) == t
+	if newest {
+		err := a.moves.change(func() { delete(a.moves.taking, name) })
+		a.logged(errors.Join(err, t.detour.Remove(ctx)))
+	}
+	a.moves.kernel.Unlock()
+	if newest && why != "" {
 		a.journal.add(status.Event{
 			Kind: "handover-ended", Subject: "vip " + name, Cause: why, Took: time.Since(t.Since),
 			Text: fmt.Sprintf("connections of vip %s on %s get no segments from here any more", name, t.From),
