@@ -26,12 +26,7 @@ func (a *Agent) watchCertificates(ctx context.Context) {
 	ticker := time.NewTicker(certificateInterval)
 	defer ticker.Stop()
 	retry := map[string]time.Time{}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for ticked(ctx, ticker) {
 		s := a.currentSpec()
 		if s == nil {
 			continue

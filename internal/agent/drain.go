@@ -148,7 +148,7 @@ func findDrained(entries []status.Drained, service string) int {
 
 // covers reports whether entries take service out: by itself, or with the whole controller.
 func covers(entries []status.Drained, service string) bool {
-	return findDrained(entries, "") >= 0 || findDrained(entries, service) >= 0
+	return status.DrainedWhole(entries) || findDrained(entries, service) >= 0
 }
 
 // keep writes the entries to the file. What cannot be written is in force all
@@ -250,7 +250,7 @@ func (d *drains) expire() []status.Drained {
 }
 
 // whole reports whether the whole controller is drained. The caller has mu.
-func (d *drains) whole() bool { return findDrained(d.entries, "") >= 0 }
+func (d *drains) whole() bool { return status.DrainedWhole(d.entries) }
 
 // isWhole is whole for those who do not have mu.
 func (d *drains) isWhole() bool {

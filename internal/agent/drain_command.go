@@ -237,18 +237,18 @@ func (a *Agent) leftWithout(ctx context.Context, s *spec.Spec, self spec.Control
 func (a *Agent) lookAround(ctx context.Context) []seen {
 	own := a.Snapshot()
 	all := []seen{seenBy(a.opt.Controller, &own)}
-	var others []web.Target
-	for _, t := range a.controllers() {
-		if t.Name != a.opt.Controller {
-			others = append(others, t)
-		}
-	}
-	for _, answer := range web.Gather(ctx, others) {
+	for _, answer := range a.askOthers(ctx) {
 		if answer.Snapshot != nil {
 			all = append(all, seenBy(answer.Name, answer.Snapshot))
 		}
 	}
 	return all
+}
+
+// askOthers asks all other controllers for their Snapshots, now.
+func (a *Agent) askOthers(ctx context.Context) []status.Answer {
+	others := slices.DeleteFunc(a.controllers(), func(t web.Target) bool { return t.Name == a.opt.Controller })
+	return web.Gather(ctx, others)
 }
 
 func seenBy(controller string, s *status.Snapshot) seen {

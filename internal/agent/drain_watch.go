@@ -9,7 +9,6 @@ import (
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vrrp/link"
-	"holdfast/internal/web"
 )
 
 const (
@@ -45,12 +44,7 @@ func (a *Agent) watchDrains(ctx context.Context) {
 	defer ticker.Stop()
 	var next time.Time
 	pause := firstOffer
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for ticked(ctx, ticker) {
 		a.expireDrains()
 		a.reportDrains()
 		if !a.drains.last() || !a.holdsAny() {
@@ -129,15 +123,9 @@ func (a *Agent) stepDown(ctx context.Context, reason string) []string {
 // offerVIPs hands over the VIPs that this drained controller has had to hold,
 // if there is another one now that looks fit; it reports whether that was in vain.
 func (a *Agent) offerVIPs(ctx context.Context) bool {
-	var others []web.Target
-	for _, t := range a.controllers() {
-		if t.Name != a.opt.Controller {
-			others = append(others, t)
-		}
-	}
-	for _, answer := range web.Gather(ctx, others) {
+	for _, answer := range a.askOthers(ctx) {
 		s := answer.Snapshot
-		if s == nil || s.HAProxy.State != status.HAProxyRunning || findDrained(s.Drains, "") >= 0 {
+		if s == nil || s.HAProxy.State != status.HAProxyRunning || status.DrainedWhole(s.Drains) {
 			continue
 		}
 		if err := a.drains.handOver(ctx, a.opt.Controller+" is drained"); err != nil {

@@ -37,7 +37,7 @@ func (a *Agent) giveTo(ctx context.Context, o *owner, to spec.Controller, req we
 	if plain {
 		h.Why = "the agent of " + to.Name + " does not answer"
 	} else {
-		ready, err := a.prepareTaker(ctx, v, to, req)
+		ready, err := a.prepareTaker(ctx, v, to, req.Force, g.Until)
 		if err != nil {
 			return h, err
 		}
@@ -91,8 +91,9 @@ type prepareReply struct {
 	Why string `json:"why,omitempty"`
 }
 
-// prepareTaker gets the agent of the controller to ready for the VIP v.
-func (a *Agent) prepareTaker(ctx context.Context, v spec.VIP, to spec.Controller, req web.HandoverRequest) (prepareReply, error) {
+// prepareTaker gets the agent of the controller to ready for the VIP v, whose
+// connections here end at until.
+func (a *Agent) prepareTaker(ctx context.Context, v spec.VIP, to spec.Controller, force bool, until time.Time) (prepareReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, adoptTime)
 	defer cancel()
 	s := a.currentSpec()
@@ -103,7 +104,7 @@ func (a *Agent) prepareTaker(ctx context.Context, v spec.VIP, to spec.Controller
 	}
 	var reply prepareReply
 	err = a.askPeer(ctx, to.Name, "prepare", prepareRequest{
-		VIP: v.Name, Until: time.Now().Add(a.handoverLimit()), Givers: givers, Force: req.Force,
+		VIP: v.Name, Until: until, Givers: givers, Force: force,
 	}, &reply)
 	return reply, err
 }

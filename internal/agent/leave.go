@@ -24,11 +24,7 @@ func (a *Agent) leave(ctx context.Context) {
 	a.ending.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()
-	held := false
-	for _, o := range a.owners() {
-		held = held || o.holds()
-	}
-	if !held {
+	if !a.holdsAny() {
 		return
 	}
 	if err := a.handOverAtLast(ctx); err != nil {

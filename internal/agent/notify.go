@@ -50,17 +50,22 @@ func (a *Agent) notify(ctx context.Context) {
 	}
 	ticker := time.NewTicker(every / 3)
 	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if err := a.alive(); err != nil {
-				a.log.Error("not feeding the watchdog", "error", err)
-				continue
-			}
-			a.tell(&m, daemon.SdNotifyWatchdog)
+	for ticked(ctx, ticker) {
+		if err := a.alive(); err != nil {
+			a.log.Error("not feeding the watchdog", "error", err)
+			continue
 		}
+		a.tell(&m, daemon.SdNotifyWatchdog)
+	}
+}
+
+// ticked waits for the next tick, and reports whether there is one before ctx ends.
+func ticked(ctx context.Context, ticker *time.Ticker) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-ticker.C:
+		return true
 	}
 }
 

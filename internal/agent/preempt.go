@@ -40,12 +40,7 @@ func (a *Agent) watchPreference(ctx context.Context) {
 	known := map[string]*preemption{}
 	ticker := time.NewTicker(preemptInterval)
 	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for ticked(ctx, ticker) {
 		for _, o := range a.owners() {
 			v := o.view.Load().vip
 			if !v.VRRP.Preempt {

@@ -65,10 +65,8 @@ func (a *Agent) watchProgram(ctx context.Context) {
 	var told os.FileInfo // the program that the finding is about
 	for {
 		told = a.lookAtProgram(ctx, told)
-		select {
-		case <-ctx.Done():
+		if !ticked(ctx, ticker) {
 			return
-		case <-ticker.C:
 		}
 	}
 }

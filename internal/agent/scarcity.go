@@ -39,10 +39,8 @@ func (a *Agent) watchScarcity(ctx context.Context) {
 		a.report(codeOutOfFiles, lackOfFiles())
 		a.report(codeDiskFull, lackOfDisk(a.opt.StateDir))
 		a.keepLater()
-		select {
-		case <-ctx.Done():
+		if !ticked(ctx, ticker) {
 			return
-		case <-ticker.C:
 		}
 	}
 }

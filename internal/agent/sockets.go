@@ -80,12 +80,7 @@ func (a *Agent) watchAnswers(ctx context.Context) {
 	ticker := time.NewTicker(failingWindow)
 	defer ticker.Stop()
 	var before []haproxy.Server
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for ticked(ctx, ticker) {
 		after, err := a.rows(ctx)
 		if err != nil {
 			before = nil // HAProxy is away, which others tell of
