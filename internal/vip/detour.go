@@ -60,12 +60,12 @@ func NewDetour(options DetourOptions) (*Detour, error) {
 		add("has no address")
 	}
 	for _, a := range options.Addresses {
-		if !a.IsValid() || a.Is4In6() || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
+		if !isOfHost(a) {
 			add("%s cannot be a virtual address", a)
 		}
 	}
 	for _, g := range options.Givers {
-		if !g.IsValid() || g.Is4In6() || g.Zone() != "" || g.IsUnspecified() || g.IsMulticast() || g.IsLoopback() {
+		if !isOfHost(g) {
 			add("%s cannot be an address of the giver", g)
 		}
 		if slices.Contains(options.Addresses, g) {
