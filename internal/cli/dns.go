@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -344,6 +343,3 @@ func (r *dnsRun) applier() (*dns.Applier, error) {
 	a.KeyFile, err = filepath.Abs(r.keyFile)
 	return a, err
 }
-
-// errUnchanged ends a command whose question was not answered with yes.
-var errUnchanged = errors.New("nothing was changed")

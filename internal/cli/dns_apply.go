@@ -101,14 +101,12 @@ func (r *dnsRun) apply(ctx context.Context, f dnsApplyFlags) error {
 		return err
 	}
 	if plan.Empty() {
-		return r.answerApply(dnsApplyAnswer{
+		return r.answer(dnsApplyAnswer{
 			Plan: plan.ID, Applied: true, ApplyResult: dns.ApplyResult{Notes: []string{}}, Names: plan.Names, Findings: plan.Findings,
 		}, "nothing to change\n")
 	}
-	if !f.yes {
-		if yes, err := r.ask(ctx, fmt.Sprintf("Change %s in DNS?", count(len(plan.Changes()), "hostname"))); err != nil || !yes {
-			return errors.Join(err, errUnchanged)
-		}
+	if err := r.confirm(ctx, f.yes, fmt.Sprintf("Change %s in DNS?", count(len(plan.Changes()), "hostname"))); err != nil {
+		return err
 	}
 	return r.makeChanges(ctx, plan)
 }
@@ -151,7 +149,7 @@ func (r *dnsRun) makeChanges(ctx context.Context, plan dns.Plan) error {
 	if err == nil {
 		answer.Findings = after.Findings
 	}
-	return errors.Join(r.answerApply(answer, r.appliedText(answer)), err)
+	return errors.Join(r.answer(answer, r.appliedText(answer)), err)
 }
 
 // appliedText tells what was done, and until when it is not yet true everywhere.
@@ -171,12 +169,4 @@ func (r *dnsRun) stateAgain(journal string) string {
 		return strings.TrimRight(" --state-dir "+r.stateDir+" "+journal, " ")
 	}
 	return strings.TrimRight(" "+journal, " ")
-}
-
-// answerApply prints what was done.
-func (r *dnsRun) answerApply(answer dnsApplyAnswer, text string) error {
-	if r.asJSON() {
-		return r.printJSON(answer)
-	}
-	return r.printText(text)
 }

@@ -26,12 +26,6 @@ else has changed since, unless --force.
 
 It uses the key file, or the Designate, of the apply, which the journal names; flags
 override them. It needs no spec.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usagef("rollback takes one journal, got %d", len(args))
-			}
-			return nil
-		},
 		RunE: func(cmd *cobra.Command, args []string) error { return r.rollback(cmd.Context(), args, f) },
 	}
 	r.addPrimary(cmd)
@@ -41,9 +35,7 @@ override them. It needs no spec.`,
 	flags.StringVar(&r.designateURL, "designate-url", "", "`URL` of Designate, when it is not that of the apply any more")
 	r.os.add(cmd)
 	r.addStateFlags(cmd)
-	flags.BoolVar(&f.yes, "yes", false, "do not ask")
-	flags.BoolVar(&f.force, "force", false, "put back also what somebody else has changed since")
-	flags.BoolVar(&f.list, "list", false, "list the journals")
+	f.add(cmd)
 	return cmd
 }
 
@@ -57,8 +49,8 @@ func (r *dnsRun) rollback(ctx context.Context, args []string, f rollbackFlags) e
 	if f.list {
 		return r.listJournals()
 	}
-	if !f.yes && !isTerminal(r.stdio.In) {
-		return usagef("rollback asks before it changes anything, and there is no terminal to ask on; say --yes")
+	if err := f.canAsk(r.app); err != nil {
+		return err
 	}
 	if err := r.readFlags(); err != nil {
 		return err
@@ -74,10 +66,8 @@ func (r *dnsRun) rollback(ctx context.Context, args []string, f rollbackFlags) e
 		return err
 	}
 	fmt.Fprint(r.stdio.Err, printableLines(dnsUndoText(journals)))
-	if !f.yes {
-		if yes, err := r.ask(ctx, "Put this back?"); err != nil || !yes {
-			return errors.Join(err, errUnchanged)
-		}
+	if err := r.confirm(ctx, f.yes, "Put this back?"); err != nil {
+		return err
 	}
 	return r.undo(ctx, journals, f.force)
 }
@@ -155,10 +145,7 @@ func dnsUndoText(journals []dns.Journal) string {
 }
 
 func (r *dnsRun) answerRollback(result dns.RollbackResult, text string) error {
-	if r.asJSON() {
-		return r.printJSON(dnsRollbackAnswer{result, len(result.Left) == 0})
-	}
-	return r.printText(text)
+	return r.answer(dnsRollbackAnswer{result, len(result.Left) == 0}, text)
 }
 
 // dnsJournalAnswer is one of the list of "holdfast dns rollback --list -o json".
@@ -187,12 +174,5 @@ func (r *dnsRun) listJournals() error {
 		all = append(all, one)
 		t.add(plain(name), plain(one.By), plain(fmt.Sprintf("%d of %d", one.Changes, one.Total)), plain(one.State))
 	}
-	if r.asJSON() {
-		return r.printJSON(map[string]any{"journals": all})
-	}
-	lines := t.lines(false)
-	if len(all) == 0 {
-		lines = []string{"no journal in " + r.journals().Dir}
-	}
-	return r.printText(strings.Join(lines, "\n") + "\n")
+	return r.answerJournals(all, t, r.journals().Dir)
 }

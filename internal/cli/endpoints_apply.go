@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -90,18 +89,13 @@ func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
 	}
 	if plan.Empty() {
 		answer.Applied = true
-		return r.answerApply(answer, plan.Diff())
+		return r.answer(answer, plan.Diff())
 	}
 	if err := r.tellPlan(ctx, plan, &answer); err != nil {
 		return err
 	}
-	if !f.yes {
-		switch yes, err := r.ask(ctx, fmt.Sprintf("Make %s in the catalog?", count(len(plan.Changes), "change"))); {
-		case err != nil:
-			return err
-		case !yes:
-			return errors.New("nothing was changed")
-		}
+	if err := r.confirm(ctx, f.yes, fmt.Sprintf("Make %s in the catalog?", count(len(plan.Changes), "change"))); err != nil {
+		return err
 	}
 	return r.makeChanges(ctx, plan, f, answer)
 }
@@ -172,7 +166,7 @@ func (r *endpointsRun) makeChanges(ctx context.Context, plan keystone.Plan, f ap
 	switch {
 	case err == nil:
 		answer.Applied, answer.Done = true, len(plan.Changes)
-		return r.answerApply(answer, fmt.Sprintf("%s made and verified\njournal %s; to take it back: holdfast endpoints rollback%s\n\n%s\n",
+		return r.answer(answer, fmt.Sprintf("%s made and verified\njournal %s; to take it back: holdfast endpoints rollback%s\n\n%s\n",
 			count(len(plan.Changes), "change"), answer.Journal, r.flagsAgain(), afterApply))
 	case !isStopped:
 		return err
@@ -235,37 +229,4 @@ func (r *endpointsRun) flagsAgain() string {
 		b.WriteString(" --state-dir " + r.stateDir)
 	}
 	return b.String()
-}
-
-// answerApply prints what was done.
-func (r *endpointsRun) answerApply(answer applyAnswer, text string) error {
-	if r.asJSON() {
-		return r.printJSON(answer)
-	}
-	return r.printText(text)
-}
-
-// ask asks on the terminal, and waits for a yes, a no, or the end of ctx.
-func (a *app) ask(ctx context.Context, question string) (bool, error) {
-	fmt.Fprintf(a.stdio.Err, "\n%s [y/N] ", question)
-	type reply struct {
-		line string
-		err  error
-	}
-	replies := make(chan reply, 1)
-	go func() { // it ends with the process when nobody ever answers
-		line, err := bufio.NewReader(a.stdio.In).ReadString('\n')
-		replies <- reply{line, err}
-	}()
-	select {
-	case <-ctx.Done():
-		fmt.Fprintln(a.stdio.Err)
-		return false, fmt.Errorf("no answer: %w", context.Cause(ctx))
-	case got := <-replies:
-		if got.err != nil && got.line == "" {
-			return false, fmt.Errorf("no answer: %w", got.err)
-		}
-		word := strings.ToLower(strings.TrimSpace(got.line))
-		return word == "y" || word == "yes", nil
-	}
 }

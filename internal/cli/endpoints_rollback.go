@@ -12,11 +12,6 @@ import (
 	"holdfast/internal/keystone"
 )
 
-// rollbackFlags are those of "holdfast endpoints rollback" alone.
-type rollbackFlags struct {
-	yes, force, list bool
-}
-
 func (a *app) endpointsRollbackCommand() *cobra.Command {
 	r := &endpointsRun{app: a}
 	var f rollbackFlags
@@ -30,19 +25,11 @@ somebody else has changed since, unless --force.
 
 When the Keystone of auth_url does not answer, it tries those that the journal knows.
 It needs no spec.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usagef("rollback takes one journal, got %d", len(args))
-			}
-			return nil
-		},
 		RunE: func(cmd *cobra.Command, args []string) error { return r.rollback(cmd.Context(), args, f) },
 	}
 	r.os.add(cmd)
 	r.addStateDir(cmd)
-	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
-	cmd.Flags().BoolVar(&f.force, "force", false, "put back also what somebody else has changed since")
-	cmd.Flags().BoolVar(&f.list, "list", false, "list the journals")
+	f.add(cmd)
 	return cmd
 }
 
@@ -56,8 +43,8 @@ func (r *endpointsRun) rollback(ctx context.Context, args []string, f rollbackFl
 	if f.list {
 		return r.listJournals()
 	}
-	if !f.yes && !isTerminal(r.stdio.In) {
-		return usagef("rollback asks before it changes anything, and there is no terminal to ask on; say --yes")
+	if err := f.canAsk(r.app); err != nil {
+		return err
 	}
 	journals, err := r.toUndo(args)
 	if err != nil {
@@ -74,10 +61,8 @@ func (r *endpointsRun) rollback(ctx context.Context, args []string, f rollbackFl
 		return err
 	}
 	fmt.Fprint(r.stdio.Err, printableLines(undoText(journals)))
-	if !f.yes {
-		if yes, err := r.ask(ctx, "Put this back, at "+r.client.URL()+"?"); err != nil || !yes {
-			return errors.Join(err, errors.New("nothing was changed"))
-		}
+	if err := r.confirm(ctx, f.yes, "Put this back, at "+r.client.URL()+"?"); err != nil {
+		return err
 	}
 	result, err := r.applier().Rollback(ctx, journals, f.force)
 	if err != nil {
@@ -124,10 +109,7 @@ func undoText(journals []keystone.Journal) string {
 }
 
 func (r *endpointsRun) answerRollback(result keystone.RollbackResult, text string) error {
-	if r.asJSON() {
-		return r.printJSON(rollbackAnswer{result, len(result.Left) == 0})
-	}
-	return r.printText(text)
+	return r.answer(rollbackAnswer{result, len(result.Left) == 0}, text)
 }
 
 // journalAnswer is one of the list of "holdfast endpoints rollback --list -o json".
@@ -156,14 +138,7 @@ func (r *endpointsRun) listJournals() error {
 		all = append(all, one)
 		t.add(plain(name), plain(one.Region), plain(fmt.Sprintf("%d of %d", one.Changes, one.Total)), plain(one.State))
 	}
-	if r.asJSON() {
-		return r.printJSON(map[string]any{"journals": all})
-	}
-	lines := t.lines(false)
-	if len(lines) == 0 {
-		lines = []string{"no journal in " + r.journals().Dir}
-	}
-	return r.printText(strings.Join(lines, "\n") + "\n")
+	return r.answerJournals(all, t, r.journals().Dir)
 }
 
 func journalState(j keystone.Journal) string {

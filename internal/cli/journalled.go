@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// What commands have in common that change something elsewhere by a plan, write
+// a journal of it, and can take it back: those of the catalog and of DNS.
+
+// errUnchanged ends a command whose question was not answered with yes.
+var errUnchanged = errors.New("nothing was changed")
+
+// rollbackFlags are those of every rollback.
+type rollbackFlags struct {
+	yes, force, list bool
+}
+
+// add gives cmd the flags, and the one argument that it may have.
+func (f *rollbackFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVar(&f.yes, "yes", false, "do not ask")
+	flags.BoolVar(&f.force, "force", false, "put back also what somebody else has changed since")
+	flags.BoolVar(&f.list, "list", false, "list the journals")
+	cmd.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return usagef("rollback takes one journal, got %d", len(args))
+		}
+		return nil
+	}
+}
+
+// canAsk refuses a rollback that would have to ask where nobody answers.
+func (f rollbackFlags) canAsk(a *app) error {
+	if f.yes || isTerminal(a.stdio.In) {
+		return nil
+	}
+	return usagef("rollback asks before it changes anything, and there is no terminal to ask on; say --yes")
+}
+
+// confirm asks, unless yes was said before. It fails when the answer is no.
+func (a *app) confirm(ctx context.Context, yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	switch agreed, err := a.ask(ctx, question); {
+	case err != nil:
+		return fmt.Errorf("%w; %w", err, errUnchanged)
+	case !agreed:
+		return errUnchanged
+	}
+	return nil
+}
+
+// ask asks on the terminal, and waits for a yes, a no, or the end of ctx.
+func (a *app) ask(ctx context.Context, question string) (bool, error) {
+	fmt.Fprintf(a.stdio.Err, "\n%s [y/N] ", question)
+	type reply struct {
+		line string
+		err  error
+	}
+	replies := make(chan reply, 1)
+	go func() { // it ends with the process when nobody ever answers
+		line, err := bufio.NewReader(a.stdio.In).ReadString('\n')
+		replies <- reply{line, err}
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(a.stdio.Err)
+		return false, fmt.Errorf("no answer: %w", context.Cause(ctx))
+	case got := <-replies:
+		if got.err != nil && got.line == "" {
+			return false, fmt.Errorf("no answer: %w", got.err)
+		}
+		word := strings.ToLower(strings.TrimSpace(got.line))
+		return word == "y" || word == "yes", nil
+	}
+}
+
+// answer prints value for programs, or text for people.
+func (a *app) answer(value any, text string) error {
+	if a.asJSON() {
+		return a.printJSON(value)
+	}
+	return a.printText(text)
+}
+
+// answerJournals prints those there are: all for programs, t for people.
+func (a *app) answerJournals(all any, t table, dir string) error {
+	lines := t.lines(false)
+	if len(lines) == 0 {
+		lines = []string{"no journal in " + dir}
+	}
+	return a.answer(map[string]any{"journals": all}, strings.Join(lines, "\n")+"\n")
+}
