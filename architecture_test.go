@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"internal/lab/openstack":  {"internal/spec"},
 	"internal/lab/load":       {"internal/spec"},
 	"internal/lab/standin":    {"internal/spec"},
-	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load"},
+	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load", "internal/lab/peer"},
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/load"},
 	"internal/lab/peer":       {"internal/spec"},
 	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/lab", "internal/lab/load", "internal/lab/peer"},

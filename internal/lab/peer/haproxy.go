@@ -15,9 +15,9 @@ const (
 	portAlive  = 1985 // answers GET / with 200 by itself
 )
 
-// maxconn is what 20,000 open files allow; kolla-ansible's 40,000 would need
+// MaxConn, of every HAProxy, is what 20,000 open files allow; kolla-ansible's 40,000 would need
 // four times as many, and HAProxy would not start.
-const maxconn = 9000
+const MaxConn = 9000
 
 // globalOf gives the sections that come before the services: a format for the
 // path of the runtime API's socket, maxconn, the two ports and the settings of TLS.
@@ -34,15 +34,8 @@ const tlsSettings = `    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tic
     ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256
 `
 
-const kollaGlobal = `global
-    maxconn %[2]d
-    nbthread 1
-    stats socket %[1]s mode 660 level admin
-    stats socket ipv4@127.0.0.1:%[3]d level user
-%[5]s
-defaults
-    mode http
-    option redispatch
+// KollaDefaults are the lines of kolla-ansible's "defaults" section.
+const KollaDefaults = `    option redispatch
     retries 3
     timeout http-request 10s
     timeout http-keep-alive 10s
@@ -52,7 +45,17 @@ defaults
     timeout server 1m
     timeout check 10s
     balance roundrobin
+`
+
+const kollaGlobal = `global
     maxconn %[2]d
+    nbthread 1
+    stats socket %[1]s mode 660 level admin
+    stats socket ipv4@127.0.0.1:%[3]d level user
+%[5]s
+defaults
+    mode http
+` + KollaDefaults + `    maxconn %[2]d
 
 frontend alive
     bind 127.0.0.1:%[4]d
@@ -102,7 +105,7 @@ func haproxyConfig(k Kind, s *spec.Spec, socket string) (string, error) {
 	if slices.ContainsFunc(s.VIPs, func(v spec.VIP) bool { return v.TLS != nil }) {
 		secure = tlsSettings
 	}
-	fmt.Fprintf(&b, globalOf(k), socket, maxconn, portSocket, portAlive, secure)
+	fmt.Fprintf(&b, globalOf(k), socket, MaxConn, portSocket, portAlive, secure)
 	for _, service := range s.Services {
 		if service.Mode != spec.HTTP || service.Check.Layer != 7 {
 			return "", fmt.Errorf("service %s: a peer only has http services with a layer 7 check", service.Name)

@@ -4,12 +4,9 @@ import (
 	"fmt"
 	"strings"
 
+	"holdfast/internal/lab/peer"
 	"holdfast/internal/spec"
 )
-
-// maxconn of every HAProxy: what 20,000 open files allow. kolla-ansible's
-// 40,000 would need four times as many.
-const maxconn = 9000
 
 // kollaConfig has the values that kolla-ansible lays down for a service: one
 // thread, round robin, its timeouts and checks, each request logged by UDP.
@@ -21,17 +18,7 @@ const kollaConfig = `global
 
 defaults
     log global
-    option redispatch
-    retries 3
-    timeout http-request 10s
-    timeout http-keep-alive 10s
-    timeout queue 1m
-    timeout connect 10s
-    timeout client 1m
-    timeout server 1m
-    timeout check 10s
-    balance roundrobin
-    maxconn %[2]d
+` + peer.KollaDefaults + `    maxconn %[2]d
 
 frontend api_front
     mode http
@@ -49,7 +36,7 @@ backend api_back
 
 func kolla(s *spec.Spec, vip string, logPort int, dir string) []byte {
 	var b strings.Builder
-	fmt.Fprintf(&b, kollaConfig, logPort, maxconn, dir, vip)
+	fmt.Fprintf(&b, kollaConfig, logPort, peer.MaxConn, dir, vip)
 	svc := s.Services[0]
 	for _, h := range svc.Hosts {
 		fmt.Fprintf(&b, "    server %s %s:%d check inter 2000 rise 2 fall 5\n", h.Name, h.Address, svc.Port)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"holdfast/internal/lab/load"
+	"holdfast/internal/lab/peer"
 	"holdfast/internal/spec"
 )
 
@@ -164,7 +165,7 @@ func (r *rig) startProxies(ctx context.Context) error {
 			own := *r.spec
 			own.VIPs = []spec.VIP{{Name: "api", Addresses: []netip.Prefix{netip.PrefixFrom(at.Addr(), 24)}, Hostname: "api.example.org"}}
 			var err error
-			if cfg, err = variants[s].apply(r.opt.Render(&own, dir, maxconn)); err != nil {
+			if cfg, err = variants[s].apply(r.opt.Render(&own, dir, peer.MaxConn)); err != nil {
 				return err
 			}
 			cfg = bytes.Replace(cfg, []byte("log /dev/log "), []byte("log "+filepath.Join(r.dir, "log")+" "), 1)
