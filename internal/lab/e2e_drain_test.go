@@ -16,16 +16,7 @@ import (
 )
 
 // drainSpec is of three controllers and a service of each affinity.
-const drainSpec = `
-cloud: drain
-vips:
-  - {name: api, addresses: [10.64.20.10/24], hostname: api.example.org, interface: eno1, vrrp: {router_id: 7, interval: 100ms}}
-controllers:
-  - {name: ctl1, address: 10.64.20.13}
-  - {name: ctl2, address: 10.64.20.14}
-  - {name: ctl3, address: 10.64.20.15}
-services:
-  keystone: {}
+const drainSpec = three + `
   horizon: {affinity: cookie}
   glance: {affinity: none}
 `

@@ -15,9 +15,9 @@ import (
 	"holdfast/internal/status"
 )
 
-// upgradable is a spec of three controllers, as the runbook has them.
-const upgradable = `
-cloud: upgradable
+// three is a spec of three controllers, which ends in its first service.
+const three = `
+cloud: three
 vips:
   - {name: api, addresses: [10.64.20.10/24], hostname: api.example.org, interface: eno1, vrrp: {router_id: 7, interval: 100ms}}
 controllers:
@@ -26,6 +26,10 @@ controllers:
   - {name: ctl3, address: 10.64.20.15}
 services:
   keystone: {}
+`
+
+// upgradable is a spec as the runbook has it.
+const upgradable = three + `
   nova: {}
 `
 
