@@ -24,10 +24,12 @@ const module = "holdfast/"
 var mayImport = map[string][]string{
 	"internal/status":          {},
 	"internal/catalog":         {},
+	"internal/health":          {"internal/status"},
+	"internal/health/probe":    {"internal/health"},
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
 	"internal/spec":            {"internal/status", "internal/catalog"},
-	"internal/haproxy":         {"internal/spec", "internal/catalog", "internal/status"},
+	"internal/haproxy":         {"internal/spec", "internal/catalog", "internal/status", "internal/health"},
 	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status"},
 	"internal/dns":             {"internal/spec", "internal/catalog", "internal/status"},
 	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
@@ -38,6 +40,7 @@ var mayImport = map[string][]string{
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process",
 		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
+		"internal/health", "internal/health/probe",
 	},
 	// The lab runs the shipped binary: it must not reach into the agent.
 	"internal/lab":            {"internal/spec", "internal/status", "internal/lab/load", "internal/lab/openstack"},
@@ -56,7 +59,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone", "internal/dns", "internal/certificate"}
+var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone", "internal/dns", "internal/certificate", "internal/health"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

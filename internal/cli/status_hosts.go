@@ -43,7 +43,7 @@ func (s *statusWriter) services() {
 }
 
 func allUp(s status.CloudService) bool {
-	return s.State == status.Up && !slices.ContainsFunc(s.Hosts, func(h status.CloudHost) bool { return h.State != status.Up || len(h.Views) > 0 })
+	return s.State == status.Up && !slices.ContainsFunc(s.Hosts, func(h status.CloudHost) bool { return h.State != status.Up || isLate(h) || len(h.Views) > 0 })
 }
 
 // hostTable makes the table of a group with cells and column heads of some form.
@@ -73,17 +73,27 @@ func stateCell(state status.ServiceState) cell {
 // fullCell tells a host's state and, if it is not up, for how long.
 func (s *statusWriter) fullCell(h status.CloudHost) cell {
 	c := shortCell(h)
-	if h.State != status.Up && len(h.Views) == 0 {
+	switch {
+	case len(h.Views) > 0:
+	case isLate(h):
+		c.text = strings.TrimSpace(c.text + " " + status.Age(s.c.Time, h.ConditionSince))
+	case h.State != status.Up:
 		c.text = strings.TrimSpace(c.text + " " + status.Age(s.c.Time, h.Since))
 	}
 	return c
 }
 
-// shortCell tells a host's state: "up", "DOWN", "drain", or "up/DOWN" when
+// isLate reports whether h serves, and answers over the time of its check.
+func isLate(h status.CloudHost) bool { return h.State == status.Up && h.Condition == status.Late }
+
+// shortCell tells a host's state: "up", "late", "DOWN", "drain", or "up/DOWN" when
 // HAProxys see it differently.
 func shortCell(h status.CloudHost) cell {
 	c := stateCell(h.State)
-	if h.State == status.Drain {
+	switch {
+	case isLate(h):
+		c = marked("late", warn)
+	case h.State == status.Drain:
 		c.tone = calm
 	}
 	for _, v := range h.Views {

@@ -84,6 +84,8 @@ type CloudService struct {
 	Port  int          `json:"port"`
 	State ServiceState `json:"state"`
 	Hosts []CloudHost  `json:"hosts"`
+	// LastResort is as in a Service.
+	LastResort bool `json:"last_resort,omitempty"`
 }
 
 // A CloudHost is one host of a service as the HAProxy of the VIP's holder sees it.
@@ -93,6 +95,10 @@ type CloudHost struct {
 	State   ServiceState `json:"state"`
 	Check   string       `json:"check,omitempty"`
 	Since   time.Time    `json:"since,omitzero"`
+	// Condition, Evidence and ConditionSince are as in a Host.
+	Condition      Condition `json:"condition,omitempty"`
+	Evidence       string    `json:"evidence,omitempty"`
+	ConditionSince time.Time `json:"condition_since,omitzero"`
 	// Views has what each controller's HAProxy sees; only set where two differ.
 	Views []HostView `json:"views,omitempty"`
 }
@@ -294,11 +300,16 @@ func (m *merger) mergeServices() {
 				i = len(m.out.Services)
 				m.out.Services = append(m.out.Services, CloudService{Name: service.Name, Type: service.Type, Port: service.Port, Hosts: []CloudHost{}})
 			}
+			m.out.Services[i].LastResort = m.out.Services[i].LastResort || service.LastResort && s == m.seeing[0]
 			m.out.Services[i].addView(s, m.asDrained(service))
 		}
 	}
 	for i := range m.out.Services {
-		m.out.Services[i].State = CombineStates(m.out.Services[i].states())
+		s := &m.out.Services[i]
+		s.State = CombineStates(s.states())
+		if s.LastResort = s.LastResort && s.State == Down; s.LastResort {
+			s.State = Degraded
+		}
 	}
 }
 
@@ -351,6 +362,7 @@ func (c *CloudService) addView(s *Snapshot, hosts []Host) {
 		have := &c.Hosts[i]
 		if have.State == Unknown || have.State == "" {
 			have.State, have.Check, have.Since = h.State, h.Check, h.Since
+			have.Condition, have.Evidence, have.ConditionSince = h.Condition, h.Evidence, h.ConditionSince
 		}
 		have.Views = append(have.Views, HostView{
 			Controller: s.Controller, State: h.State, Check: h.Check, Since: h.Since,

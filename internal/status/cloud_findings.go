@@ -25,6 +25,8 @@ const (
 	CodeVIPNotPresent     = "vip-not-present"
 	CodeServiceDown       = "service-down"
 	CodeServiceUnknown    = "service-unknown"
+	CodeServiceLastResort = "service-last-resort"
+	CodeServiceLate       = "service-late"
 	CodeHostDown          = "host-down"
 	CodeHostDisagreement  = "host-disagreement"
 	CodeDrained           = "drained"
@@ -42,7 +44,7 @@ func madeByMerge(code string) bool {
 	return slices.Contains([]string{
 		CodeNoController, CodeUnreachable, CodeWrongController, CodeClockDiffers,
 		CodeSpecDiffers, CodeSpecRejected, CodeHAProxyNotRunning, CodeVIPUnheld, CodeVIPHeldTwice,
-		CodeVIPNotPresent, CodeServiceDown, CodeServiceUnknown, CodeHostDown, CodeHostDisagreement,
+		CodeVIPNotPresent, CodeServiceDown, CodeServiceUnknown, CodeServiceLastResort, CodeServiceLate, CodeHostDown, CodeHostDisagreement,
 		CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer,
 	}, code)
 }

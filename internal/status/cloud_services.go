@@ -4,15 +4,20 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // findServices tells of services and of hosts of them that do not answer.
 func (m *merger) findServices() {
 	var unknown []string
 	for _, s := range m.out.Services {
-		if s.State == Down {
+		switch {
+		case s.State == Down:
 			m.findServiceDown(s)
+		case s.LastResort:
+			m.findLastResort(s)
 		}
+		m.findLate(s)
 		if s.State == Unknown {
 			unknown = append(unknown, s.Name)
 		}
@@ -46,11 +51,47 @@ func (m *merger) findServiceDown(s CloudService) {
 	m.find(Error, CodeServiceDown, "service "+s.Name, text, remedy)
 }
 
-// why says why h is as it is: its check's words.
+// findLastResort tells of a service none of whose hosts passes its check, and
+// which is served all the same.
+func (m *merger) findLastResort(s CloudService) {
+	var whys []string
+	for _, h := range s.Hosts {
+		whys = append(whys, h.Name+": "+h.why())
+	}
+	m.find(Error, CodeServiceLastResort, "service "+s.Name,
+		"no host passes its check; those that accept a connection serve all the same ("+strings.Join(whys[:min(len(whys), listed)], ", ")+")",
+		"see its log on each host, and what they share, as a database; it ends by itself once a check passes")
+}
+
+// lateFor is how long a host must be late before that is a finding: until then
+// it is a moment's load.
+const lateFor = 10 * time.Second
+
+// findLate tells of hosts whose answers take longer than their check may: more
+// is asked of them than they can do.
+func (m *merger) findLate(s CloudService) {
+	var late []string
+	var worst CloudHost
+	for _, h := range s.Hosts {
+		if h.Condition == Late && h.State == Up && m.now.Sub(h.ConditionSince) >= lateFor {
+			late = append(late, h.Name)
+			worst = h
+		}
+	}
+	if len(late) == 0 {
+		return
+	}
+	m.find(Warning, CodeServiceLate, "service "+s.Name, "late on "+list(late)+m.since(worst.ConditionSince)+": "+worst.Evidence,
+		"more waits there than it can do: give it more workers or hosts, or bound what each gets with limit:; it stays in use")
+}
+
+// why says why h is as it is: what the evidence says of it, or its check.
 func (h CloudHost) why() string {
 	switch {
 	case h.State == Drain:
 		return "drained"
+	case h.State == Down && h.Evidence != "" && h.Condition != Well && h.Condition != "":
+		return string(h.Condition) + ", " + h.Evidence
 	case h.Check != "":
 		return h.Check
 	}
@@ -63,7 +104,7 @@ func (m *merger) findHostsDown() {
 	told := map[string]bool{}
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
-			if h.State != Down || s.State == Down || h.disagrees() || told[h.Name] {
+			if h.State != Down || s.State == Down || s.LastResort || h.disagrees() || told[h.Name] {
 				continue
 			}
 			down, whole := m.downOn(h.Name)

@@ -252,6 +252,23 @@ const (
 	Unknown  ServiceState = "unknown"
 )
 
+// A Condition is what the evidence says of a host: what HAProxy's checks found,
+// what it answers to clients, and how the others of its service do. A host of
+// which nothing is known, or that is drained, has none.
+type Condition string
+
+// The conditions of a host.
+const (
+	Well    Condition = "well"
+	Late    Condition = "late"    // answers, but over the time of its check: it stays in
+	Hung    Condition = "hung"    // accepts, and nothing comes back while something waits
+	Dead    Condition = "dead"    // refuses, resets, or cannot be reached
+	Failing Condition = "failing" // answers its check, or its clients, with failures
+)
+
+// Conditions gives all of them, the best first.
+func Conditions() []Condition { return []Condition{Well, Late, Failing, Hung, Dead} }
+
 // Service tells of one service as the HAProxy of one controller sees it.
 type Service struct {
 	Name  string       `json:"name"`
@@ -259,6 +276,9 @@ type Service struct {
 	Port  int          `json:"port"`
 	State ServiceState `json:"state"`
 	Hosts []Host       `json:"hosts"`
+	// LastResort is set while no host passes its check and those that accept a
+	// connection serve all the same.
+	LastResort bool `json:"last_resort,omitempty"`
 }
 
 // Host tells of one host of a service.
@@ -270,6 +290,11 @@ type Host struct {
 	// Check is the last check's result in words, with the path and the code
 	// it saw: "GET /healthcheck answered 503, want 200".
 	Check string `json:"check,omitempty"`
+	// Condition is what the evidence says of it, Evidence the words for that.
+	Condition Condition `json:"condition,omitempty"`
+	Evidence  string    `json:"evidence,omitempty"`
+	// ConditionSince is when it came into that.
+	ConditionSince time.Time `json:"condition_since,omitzero"`
 	// Sessions is the number of requests or connections it has at the moment.
 	Sessions int `json:"sessions"`
 	Weight   int `json:"weight"`

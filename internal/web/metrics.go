@@ -47,6 +47,7 @@ type descriptions struct {
 	certificateEnd, certificateRefused                    *prometheus.Desc
 	serviceState, serviceHosts                            *prometheus.Desc
 	hostUp, hostDrained, hostSince, hostSessions          *prometheus.Desc
+	hostCondition, serviceLastResort                      *prometheus.Desc
 	findings, drained                                     *prometheus.Desc
 }
 
@@ -84,8 +85,11 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 		certificateEnd:     d("certificate_expiry_timestamp_seconds", "When the certificate of the VIP ends, or the first of its chain, in Unix time.", "vip"),
 		certificateRefused: d("certificate_refused", "1 when the file of the VIP's certificate has one that was refused, and the one before it is in use.", "vip"),
 
-		serviceState: d("service_state", "1 for the state that the service is in as this HAProxy sees it, 0 for the others.", "service", "state"),
-		serviceHosts: d("service_hosts", "Hosts of the service in each state as this HAProxy sees them.", "service", "state"),
+		serviceState:      d("service_state", "1 for the state that the service is in as this HAProxy sees it, 0 for the others.", "service", "state"),
+		serviceHosts:      d("service_hosts", "Hosts of the service in each state as this HAProxy sees them.", "service", "state"),
+		serviceLastResort: d("service_last_resort", "1 while no host passes its check and those that accept a connection serve all the same.", "service"),
+		hostCondition:     d("service_host_condition", "1 for what the evidence says of the host, 0 for the others; all 0 where nothing is known.", append(host[:len(host):len(host)], "condition")...),
+
 		hostUp:       d("service_host_up", "1 when the host's health check passes and it is not drained.", host...),
 		hostDrained:  d("service_host_drained", "1 when the host is taken out on purpose.", host...),
 		hostSince:    d("service_host_state_since_time_seconds", "When the host came into its state, in Unix time.", host...),
@@ -104,7 +108,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		d.haproxyInfo, d.haproxyState, d.haproxySince, d.haproxyRestarts, d.haproxyReloads, d.haproxyConnections,
 		d.vipState, d.vipSince, d.vipPresent, d.vipFinishing, d.vipPriority, d.vipTransitions, d.advertsSent, d.advertsSeen, d.advertsDrop,
 		d.certificateEnd, d.certificateRefused,
-		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.drained, d.findings,
+		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.hostCondition, d.serviceLastResort, d.drained, d.findings,
 	} {
 		ch <- desc
 	}
@@ -231,7 +235,11 @@ func (c *collector) service(out emitter, s status.Service) {
 		out.gauge(c.desc.hostDrained, one(h.State == status.Drain), s.Name, h.Name, h.Address)
 		out.time(c.desc.hostSince, h.Since, s.Name, h.Name, h.Address)
 		out.gauge(c.desc.hostSessions, float64(h.Sessions), s.Name, h.Name, h.Address)
+		for _, condition := range status.Conditions() {
+			out.gauge(c.desc.hostCondition, one(h.Condition == condition), s.Name, h.Name, h.Address, string(condition))
+		}
 	}
+	out.gauge(c.desc.serviceLastResort, one(s.LastResort), s.Name)
 	for _, state := range serviceStates() {
 		if state != status.Drain { // of a host only
 			out.gauge(c.desc.serviceState, one(s.State == state), s.Name, string(state))

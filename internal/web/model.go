@@ -357,7 +357,7 @@ func groupOf(c status.Cloud, g status.ServiceGroup) groupTable {
 			if h.State == status.Up {
 				up++
 			}
-			if h.State != status.Up || cell.Views != "" {
+			if h.State != status.Up || cell.Tone != toneOK {
 				row.Troubled = append(row.Troubled, cell)
 			}
 		}
@@ -369,8 +369,13 @@ func groupOf(c status.Cloud, g status.ServiceGroup) groupTable {
 
 func cellOf(now time.Time, h status.CloudHost) hostCell {
 	cell := hostCell{aged: agedBy(now, h.Since), Host: h.Name, Address: h.Address, Word: string(h.State), Tone: toneOf(h.State), Check: h.Check}
-	if h.State == status.Drain {
+	switch {
+	case h.State == status.Drain:
 		cell.Word, cell.Check = "drained", ""
+	case h.State == status.Up && h.Condition == status.Late:
+		cell.aged, cell.Word, cell.Tone, cell.Check = agedBy(now, h.ConditionSince), string(status.Late), toneWarn, h.Evidence
+	case h.State == status.Down && h.Evidence != "":
+		cell.Check = string(h.Condition) + ", " + h.Evidence
 	}
 	cell.Views = viewsOf(h)
 	if cell.Views != "" && cell.Tone == toneOK {

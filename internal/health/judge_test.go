@@ -1,0 +1,454 @@
+package health_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/internal/health"
+	"holdfast/internal/status"
+)
+
+const (
+	every     = 100 * time.Millisecond
+	checkTime = 500 * time.Millisecond
+)
+
+// A model is a host as the agent sees it: it does what a test says, and shows
+// counters, sockets and answers to probes that go with that.
+type model struct {
+	key     health.Key
+	reading health.Reading
+
+	rate    float64 // answers a second while it answers
+	given   float64
+	silent  bool // nothing comes from it
+	gone    bool // nor does it accept
+	refuses bool
+	probeIn time.Duration // how long a probe takes while it answers
+	probe   *health.Probe
+	heard   time.Time
+}
+
+// A cloud is some hosts of one service in virtual time.
+type cloud struct {
+	t     *testing.T
+	start time.Time
+	now   time.Time
+	judge *health.Judge
+	hosts []*model
+	look  []health.Key
+	log   []string // what was done, with its time
+	last  health.Output
+}
+
+func newCloud(t *testing.T, names ...string) *cloud {
+	start := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+	c := &cloud{t: t, start: start, now: start, judge: health.NewJudge()}
+	for _, name := range names {
+		key := health.Key{Service: "nova", Host: name}
+		c.hosts = append(c.hosts, &model{
+			key: key, probeIn: 2 * time.Millisecond, heard: start,
+			reading: health.Reading{Key: key, InUse: true, Check: health.Passed, Words: "GET /healthcheck answered 200", CheckTime: checkTime},
+		})
+	}
+	return c
+}
+
+func (c *cloud) host(name string) *model {
+	i := slices.IndexFunc(c.hosts, func(m *model) bool { return m.key.Host == name })
+	return c.hosts[i]
+}
+
+// read gives the reading of m at now.
+func (c *cloud) read(m *model) health.Reading {
+	if !m.silent && !m.gone && !m.refuses {
+		m.given += m.rate * every.Seconds()
+		if m.rate > 0 {
+			m.heard = c.now
+		}
+	}
+	if p := m.probe; p != nil && !p.Ended && !m.gone {
+		p.Connected = true
+		if !m.silent && c.now.Sub(p.Begun) >= m.probeIn {
+			p.Ended, p.Answered, p.Took = true, true, max(m.probeIn, time.Millisecond)
+		}
+	}
+	r := m.reading
+	r.Answers = uint64(m.given)
+	if m.probe != nil {
+		p := *m.probe
+		r.Probe = &p
+	}
+	if slices.Contains(c.look, m.key) {
+		r.Sockets = &health.Sockets{Waiting: r.InFlight, Longest: c.now.Sub(m.heard), Heard: c.now.Sub(m.heard)}
+	}
+	return r
+}
+
+// run lets the time d pass.
+func (c *cloud) run(d time.Duration) {
+	for end := c.now.Add(d); c.now.Before(end); {
+		c.now = c.now.Add(every)
+		c.step()
+	}
+}
+
+func (c *cloud) step() {
+	var readings []health.Reading
+	for _, m := range c.hosts {
+		readings = append(readings, c.read(m))
+	}
+	out := c.judge.Step(c.now, every, readings)
+	c.last, c.look = out, out.Look
+	for _, key := range out.TakeOut {
+		c.note("out", key)
+		m := c.host(key.Host)
+		m.reading.InUse, m.reading.Down = false, true
+	}
+	for _, key := range out.Keep {
+		c.note("keep", key)
+		c.host(key.Host).reading.Falling = false
+	}
+	for key := range out.Cut {
+		c.note("cut", key)
+	}
+	for _, key := range out.Ask {
+		m := c.host(key.Host)
+		m.probe = &health.Probe{Begun: c.now}
+		if m.refuses {
+			m.probe.Ended, m.probe.Refused = true, true
+		}
+	}
+}
+
+func (c *cloud) note(what string, key health.Key) {
+	c.log = append(c.log, fmt.Sprintf("%s %s %v", what, key.Host, c.now.Sub(c.start)))
+}
+
+// did gives what was done beginning with what.
+func (c *cloud) did(what string) []string {
+	return slices.DeleteFunc(slices.Clone(c.log), func(s string) bool { return !strings.HasPrefix(s, what+" ") })
+}
+
+func (c *cloud) condition(name string) status.Condition {
+	return c.last.Verdicts[health.Key{Service: "nova", Host: name}].Condition
+}
+
+// want fails the test unless the host's condition is so.
+func (c *cloud) want(name string, want status.Condition) {
+	c.t.Helper()
+	if got := c.condition(name); got != want {
+		c.t.Errorf("after %v %s is %q, want %q (%s)", c.now.Sub(c.start), name, got, want, c.last.Verdicts[health.Key{Service: "nova", Host: name}].Evidence)
+	}
+}
+
+// nothing fails the test if anything of the kind was done.
+func (c *cloud) nothing(what string) {
+	c.t.Helper()
+	if did := c.did(what); len(did) > 0 {
+		c.t.Errorf("%s: %v, want none", what, did)
+	}
+}
+
+// busy has every host answer with requests under way.
+func (c *cloud) busy(rate float64, inFlight int, response time.Duration) {
+	for _, m := range c.hosts {
+		m.rate, m.reading.InFlight, m.reading.Response = rate, inFlight, response
+	}
+}
+
+func TestHungUnderLoad(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(67, 1, 10*time.Millisecond)
+	c.run(5 * time.Second)
+	c.want("a", status.Well)
+	a := c.host("a")
+	a.silent, a.reading.InFlight = true, 20
+	c.run(time.Second)
+	c.want("a", status.Hung)
+	c.want("b", status.Well)
+	if out := c.did("out"); len(out) != 1 || out[0] > "out a 5.7s" {
+		t.Errorf("%v, want a out within 700 ms", out)
+	}
+	if len(c.did("cut")) == 0 {
+		t.Error("no connection was cut")
+	}
+	a.silent = false
+	c.run(2 * time.Second)
+	a.reading.InUse, a.reading.Down, a.reading.InFlight = true, false, 1
+	c.run(time.Second)
+	c.want("a", status.Well)
+}
+
+// A request comes alone to a host that hangs: the others are asked, and answer.
+func TestHungIdle(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.run(5 * time.Second)
+	a := c.host("a")
+	a.silent, a.heard = true, c.now
+	c.run(3 * time.Second)
+	c.nothing("out") // nothing waits there
+	a.reading.InFlight, a.heard = 1, c.now
+	c.run(800 * time.Millisecond)
+	c.want("a", status.Hung)
+	if out := c.did("out"); len(out) != 1 || out[0] > "out a 8.7s" {
+		t.Errorf("%v, want a out within 700 ms", out)
+	}
+}
+
+// A check that waits finds out a host that hangs with nobody asking it.
+func TestHungByItsCheck(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.run(time.Second)
+	a := c.host("a")
+	a.silent, a.reading.Checking, a.heard = true, true, c.now
+	c.run(time.Second)
+	c.want("a", status.Hung)
+}
+
+func TestGone(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(67, 1, 10*time.Millisecond)
+	c.run(5 * time.Second)
+	a := c.host("a")
+	a.silent, a.gone, a.reading.InFlight = true, true, 20
+	c.run(time.Second)
+	c.want("a", status.Dead)
+	if len(c.did("out")) != 1 || len(c.did("cut")) == 0 {
+		t.Errorf("did %v", c.log)
+	}
+}
+
+// Every host answers, each check waits in the queue for longer than its time,
+// and HAProxy's own checks give up: none is out, and none is cut.
+func TestBusyIsNotDead(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(80, 200, 2*time.Second)
+	for _, m := range c.hosts {
+		m.probeIn, m.reading.Checking = 3*time.Second, true
+	}
+	c.run(3 * time.Second)
+	c.want("a", status.Late)
+	for range 10 {
+		for _, m := range c.hosts {
+			m.reading.Falling, m.reading.Check = true, health.Silent
+		}
+		c.run(2500 * time.Millisecond)
+	}
+	c.want("b", status.Late)
+	c.nothing("out")
+	c.nothing("cut")
+	if n := len(c.did("keep")); n != 30 {
+		t.Errorf("kept %d times, want each of three hosts ten times", n)
+	}
+	c.busy(20, 1, 10*time.Millisecond)
+	for _, m := range c.hosts {
+		m.probeIn, m.reading.Checking, m.reading.Check = time.Millisecond, false, health.Passed
+	}
+	c.run(5 * time.Second)
+	c.want("a", status.Well)
+}
+
+// One host has all the load of a single client, and answers every 300 ms.
+func TestOneBusyHost(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	a := c.host("a")
+	a.rate, a.probeIn = 3, 4*time.Second
+	a.reading.InFlight, a.reading.Response, a.reading.Checking = 15, 4*time.Second, true
+	c.run(30 * time.Second)
+	c.want("a", status.Late)
+	c.nothing("out")
+	c.nothing("cut")
+}
+
+// All hosts stand still together: a database. Nobody is out, nothing is cut.
+func TestStandstill(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(67, 1, 10*time.Millisecond)
+	c.run(5 * time.Second)
+	for _, m := range c.hosts {
+		m.silent, m.reading.InFlight, m.reading.Checking = true, 60, true
+	}
+	c.run(3 * time.Second)
+	c.want("a", status.Late)
+	for _, m := range c.hosts {
+		m.silent, m.reading.InFlight, m.reading.Checking = false, 1, false
+	}
+	c.run(3 * time.Second)
+	c.want("a", status.Well)
+	c.nothing("out")
+	c.nothing("cut")
+}
+
+// A standstill that does not end is said, and HAProxy's own checks have their way.
+func TestLongStandstill(t *testing.T) {
+	c := newCloud(t, "a", "b")
+	c.busy(67, 1, 10*time.Millisecond)
+	c.run(time.Second)
+	for _, m := range c.hosts {
+		m.silent, m.reading.InFlight, m.reading.Checking = true, 60, true
+	}
+	c.run(12 * time.Second)
+	c.want("a", status.Hung)
+	before := len(c.did("keep"))
+	c.host("a").reading.Falling, c.host("a").reading.Check = true, health.Silent
+	c.run(3 * time.Second)
+	if len(c.did("keep")) != before {
+		t.Error("HAProxy was told to keep a host that has hung for long")
+	}
+	c.nothing("cut")
+}
+
+// A service that ends gracefully refuses, and finishes an upload.
+func TestGracefulStop(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(20, 1, 10*time.Millisecond)
+	c.run(2 * time.Second)
+	a := c.host("a")
+	a.refuses, a.silent, a.reading.InFlight = true, true, 10
+	c.run(time.Second)
+	a.reading.InUse, a.reading.Down, a.reading.Check, a.reading.Words = false, true, health.Refused, "connection refused"
+	c.run(5 * time.Second)
+	c.want("a", status.Dead)
+	c.nothing("out")
+	c.nothing("cut")
+}
+
+// A long request on a quiet service: the host answers when it is asked, and is
+// not asked all the time.
+func TestLongRequest(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	a := c.host("a")
+	a.reading.InFlight = 1
+	asked := 0
+	for range 100 {
+		before := a.probe
+		c.run(every)
+		if a.probe != before {
+			asked++
+		}
+	}
+	c.want("a", status.Well)
+	c.nothing("out")
+	if asked == 0 || asked > 11 {
+		t.Errorf("asked %d times in 10 s, want about once a second", asked)
+	}
+}
+
+// A host alone in its service is never out: there is no other.
+func TestAlone(t *testing.T) {
+	c := newCloud(t, "a")
+	c.busy(67, 1, 10*time.Millisecond)
+	c.run(time.Second)
+	c.host("a").silent, c.host("a").reading.InFlight = true, 9
+	c.run(5 * time.Second)
+	c.want("a", status.Late)
+	c.nothing("out")
+}
+
+// The next host needs more evidence while one is out, and the last never goes.
+func TestOneAtATime(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(67, 1, 10*time.Millisecond)
+	c.run(time.Second)
+	for _, name := range []string{"a", "b"} {
+		c.host(name).silent, c.host(name).reading.InFlight = true, 9
+	}
+	c.run(900 * time.Millisecond)
+	if out := c.did("out"); len(out) != 1 {
+		t.Errorf("out after 0.9 s: %v, want one", out)
+	}
+	c.run(2 * time.Second)
+	if out := c.did("out"); len(out) != 2 {
+		t.Errorf("out after 2.9 s: %v, want two", out)
+	}
+	c.host("c").silent, c.host("c").reading.InFlight = true, 9
+	c.run(5 * time.Second)
+	if out := c.did("out"); len(out) != 2 {
+		t.Errorf("the last one, too: %v", out)
+	}
+}
+
+// One that answers as soon as it was taken out gets more time from then on.
+func TestMisjudged(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(67, 1, 10*time.Millisecond)
+	pause := func(d time.Duration) int {
+		before := len(c.did("out"))
+		c.host("a").silent, c.host("a").reading.InFlight = true, 9
+		c.run(d)
+		c.host("a").silent, c.host("a").reading.InFlight = false, 1
+		c.run(time.Second)
+		c.host("a").reading.InUse, c.host("a").reading.Down = true, false
+		c.run(2 * time.Second)
+		return len(c.did("out")) - before
+	}
+	c.run(2 * time.Second)
+	if n := pause(800 * time.Millisecond); n != 1 {
+		t.Fatalf("a pause of 0.8 s: out %d times, want 1", n)
+	}
+	if n := pause(800 * time.Millisecond); n != 0 {
+		t.Errorf("the same again: out %d times, want 0", n)
+	}
+}
+
+// An agent that did not run for a while takes nobody out for that.
+func TestLateStep(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(67, 1, 10*time.Millisecond)
+	c.run(time.Second)
+	a := c.host("a")
+	a.silent, a.reading.InFlight = true, 2
+	c.run(300 * time.Millisecond)
+	c.now = c.now.Add(time.Second)
+	c.step()
+	c.nothing("out")
+}
+
+// What fails its clients is out until HAProxy has it back.
+func TestFailsItsClients(t *testing.T) {
+	c := newCloud(t, "a", "b")
+	c.busy(67, 1, 10*time.Millisecond)
+	c.run(time.Second)
+	a := c.host("a")
+	a.reading.Fails = "it fails them"
+	c.run(every)
+	a.reading.Fails = ""
+	c.run(time.Second)
+	c.want("a", status.Failing)
+	if len(c.did("out")) != 1 {
+		t.Errorf("did %v", c.log)
+	}
+	c.nothing("cut")
+	a.reading.InUse, a.reading.Down = true, false
+	c.run(2 * time.Second)
+	c.want("a", status.Well)
+}
+
+// One that HAProxy itself gave up, while no agent ran, comes back when it answers
+// late; one that hangs does not.
+func TestBackThoughLate(t *testing.T) {
+	for in, want := range map[time.Duration]int{3 * time.Second: 1, time.Hour: 0} {
+		c := newCloud(t, "a", "b")
+		a := c.host("a")
+		a.probeIn = in
+		a.reading.InUse, a.reading.Down, a.reading.Check, a.reading.Words = false, true, health.Silent, "GET /healthcheck: no answer within 2.5s"
+		c.run(9 * time.Second)
+		if got := len(c.did("keep")); got < want || want == 0 && got > 0 {
+			t.Errorf("answers after %v: kept %d times, want %d", in, got, want)
+		}
+	}
+}
+
+func TestDrained(t *testing.T) {
+	c := newCloud(t, "a", "b")
+	c.busy(67, 1, 10*time.Millisecond)
+	a := c.host("a")
+	a.reading.InUse, a.reading.Drained, a.silent = false, true, true
+	c.run(3 * time.Second)
+	c.want("a", "")
+	c.nothing("out")
+}
