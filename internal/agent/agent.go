@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdfast/internal/haproxy/process"
+	"holdfast/internal/health"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -69,6 +70,7 @@ type Agent struct {
 	text        []byte // of the spec
 	vips        []*owner
 	services    []status.Service
+	verdicts    map[health.Key]health.Verdict
 	connections int
 	findings    map[string]status.Finding // of this controller, by what they are about
 	unkept      []byte                    // the last good spec, when it could not be written
@@ -177,7 +179,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket, first.spec)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
-	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchAnswers, a.watchScarcity, a.watchProgram, a.watchDrains, a.watchMoves, a.watchPreference, a.notify} {
+	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchScarcity, a.watchProgram, a.watchDrains, a.watchMoves, a.watchPreference, a.notify} {
 		group.Go(func() error { part(ctx); return nil })
 	}
 	group.Go(func() error { a.configure(ctx, first); return nil })

@@ -97,8 +97,7 @@ func (a *Agent) pollServices(ctx context.Context, known map[hostKey]status.Servi
 	if err != nil {
 		a.log.Debug("HAProxy does not tell of its servers", "error", err)
 	}
-	a.cutSilent(ctx, servers)
-	services := stillDrained(known, haproxy.Services(s, servers, time.Now()), haproxy.SaidUp(servers))
+	services := a.judged(stillDrained(known, haproxy.Services(s, servers, time.Now()), haproxy.SaidUp(servers)))
 	a.mu.Lock()
 	a.services, a.connections = services, connections
 	a.mu.Unlock()
@@ -135,7 +134,9 @@ func stillDrained(known map[hostKey]status.ServiceState, services []status.Servi
 				services[i].Hosts[j].State = status.Drain
 			}
 		}
-		services[i].State = status.CombineStates(states(s.Hosts))
+		if !s.LastResort {
+			services[i].State = status.CombineStates(states(s.Hosts))
+		}
 	}
 	return services
 }
@@ -151,8 +152,11 @@ func states(hosts []status.Host) []status.ServiceState {
 // cause says why h has come into its state: what its check found, unless
 // somebody has drained it.
 func cause(h status.Host) string {
-	if h.State == status.Drain {
+	switch {
+	case h.State == status.Drain:
 		return ""
+	case h.State == status.Down && h.Evidence != "":
+		return string(h.Condition) + ": " + h.Evidence
 	}
 	return h.Check
 }

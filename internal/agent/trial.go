@@ -42,7 +42,7 @@ func (t *trial) until() time.Time { return t.begun.Add(trialTime) }
 func (t *trial) lost(services []status.Service) (status.Service, bool) {
 	for _, s := range services {
 		isDown := func(h status.Host) bool { return h.State == status.Down }
-		if slices.Contains(t.watched, s.Name) && s.State == status.Down && slices.ContainsFunc(s.Hosts, isDown) {
+		if slices.Contains(t.watched, s.Name) && (s.State == status.Down || s.LastResort) && slices.ContainsFunc(s.Hosts, isDown) {
 			return s, true
 		}
 	}
@@ -134,7 +134,7 @@ func (c *configurer) see(ctx context.Context, s sighting) {
 		}
 	case c.relief != nil && s.spec == c.relief.spec:
 		i := slices.IndexFunc(s.services, func(svc status.Service) bool { return svc.Name == c.relief.service })
-		if i >= 0 && (s.services[i].State == status.Up || s.services[i].State == status.Degraded) {
+		if i >= 0 && !s.services[i].LastResort && (s.services[i].State == status.Up || s.services[i].State == status.Degraded) {
 			c.relieved()
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"strings"
@@ -336,7 +337,8 @@ func TestReuse(t *testing.T) {
 	used(100, "POST")
 }
 
-// A host that fails its check is out soon, and in words.
+// A host that fails its check is out soon, and in words: HAProxy alone finds that
+// out, with no agent. When all are out, those that accept serve, until none does.
 func TestHealthChecks(t *testing.T) {
 	b := newBench(t, "ctl1", "ctl2", "ctl3")
 	b.service().Timeout.Check = 0 // as it comes
@@ -344,6 +346,7 @@ func TestHealthChecks(t *testing.T) {
 	if h := x.awaitState("ctl1", status.Up); h.Check != "GET /healthcheck answered 200" {
 		t.Errorf("up: %q", h.Check)
 	}
+	before := x.mapping(b.clients(20))
 	release := make(chan struct{})
 	defer close(release)
 	for _, fault := range []struct {
@@ -352,7 +355,7 @@ func TestHealthChecks(t *testing.T) {
 		want       string
 	}{
 		{"wrong status", "ctl1", func(s *standIn) { s.health = 503 }, "GET /healthcheck answered 503, want 200"},
-		{"hang", "ctl2", func(s *standIn) { s.hang = release }, "GET /healthcheck: no answer within 250ms"},
+		{"hang", "ctl2", func(s *standIn) { s.hang = release }, "GET /healthcheck: no answer within 2.5s"},
 		{"kill", "ctl3", func(s *standIn) { s.server.Close() }, "connection refused"},
 	} {
 		begun := time.Now()
@@ -364,6 +367,24 @@ func TestHealthChecks(t *testing.T) {
 		}
 	}
 
+	// ctl2 hangs: the client of its share would wait there for the agent.
+	x.awaitLast("ctl3", false)
+	served := 0
+	for c, host := range before {
+		if host == "ctl1" {
+			served++
+			if r := x.do(c, "GET", "/"); r.code != 200 || r.body != "ctl1" {
+				t.Errorf("of last resort: %d %q", r.code, r.body)
+			}
+		}
+	}
+	if served == 0 {
+		t.Error("no client is of ctl1's share; the test proves nothing")
+	}
+	b.hosts["ctl1"].down()
+	b.hosts["ctl2"].down()
+	x.awaitLast("ctl1", false)
+	x.awaitLast("ctl2", false)
 	r := x.get("/")
 	if r.code != 503 || r.Get("Retry-After") == "" || !strings.Contains(r.body, "no host of api") || r.Get("Content-Type") != "application/json" {
 		t.Errorf("no host: %d %q %v", r.code, r.body, r.Header)
@@ -471,4 +492,48 @@ func (a *fakeAgent) converse(c net.Conn) {
 		return
 	}
 	time.Sleep(5 * time.Second)
+}
+
+// What is sent again is a tenth of the requests at the most, or a few: where
+// hosts push back, more would make it worse.
+func TestRetryBudget(t *testing.T) {
+	t.Parallel() // it waits for most of the time
+	b := newBench(t, "ctl1", "ctl2", "ctl3")
+	x := b.start(1)
+	clients := b.clients(240)
+	for name, c := range map[string]struct {
+		bad     []string
+		header  http.Header
+		atMost  float64 // requests that hosts see, for each of clients
+		atLeast float64
+	}{
+		"one host fails now and then": {bad: []string{"ctl1"}, atMost: 1.1, atLeast: 1.01},
+		"all fail":                    {bad: []string{"ctl1", "ctl2", "ctl3"}, atMost: 1.35}, // each client learns for itself
+		"all say when to come again":  {bad: []string{"ctl1", "ctl2", "ctl3"}, header: http.Header{"Retry-After": {"1"}}, atMost: 1.02},
+	} {
+		t.Run(name, func(t *testing.T) {
+			time.Sleep(1100 * time.Millisecond) // the rates of the case before are over
+			for _, h := range b.hosts {
+				h.set(func(s *standIn) { s.code, s.header = 200, nil })
+			}
+			for _, bad := range c.bad {
+				b.hosts[bad].set(func(s *standIn) { s.code, s.header = 503, c.header })
+			}
+			rounds := 0
+			for begun := time.Now(); time.Since(begun) < 6*time.Second; rounds++ {
+				for _, client := range clients {
+					x.do(client, "GET", "/")
+				}
+			}
+			seen := 0
+			for _, h := range b.hosts {
+				seen += len(h.seen())
+			}
+			ratio := float64(seen) / float64(rounds*len(clients))
+			t.Logf("hosts saw %.3f requests for each of %d", ratio, rounds*len(clients))
+			if ratio > c.atMost || ratio < c.atLeast {
+				t.Errorf("want %.2f at the most, %.2f at the least", c.atMost, c.atLeast)
+			}
+		})
+	}
 }

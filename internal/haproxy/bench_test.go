@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -157,6 +160,16 @@ func (x *balancer) awaitState(host string, want status.ServiceState) status.Host
 	return x.states()[host]
 }
 
+// awaitLast waits until the host is, or is no longer, one of last resort.
+func (x *balancer) awaitLast(host string, up bool) {
+	x.t.Helper()
+	x.eventually(fmt.Sprintf("%s of last resort: %t", host, up), func() bool {
+		return slices.ContainsFunc(x.rows(), func(r haproxy.Server) bool {
+			return r.Proxy == "api" && r.Name == host+":last" && strings.HasPrefix(r.Status, "UP") == up
+		})
+	})
+}
+
 // A reply is what a client got.
 type reply struct {
 	code  int
@@ -230,7 +243,8 @@ type standIn struct {
 	mu       sync.Mutex // guards following
 	health   int        // status of the health check
 	code     int        // status of all else
-	crash    bool       // close the connection instead of an answer
+	header   http.Header
+	crash    bool // close the connection instead of an answer
 	requests []*http.Request
 	hang     chan struct{} // not nil: answer nothing until it is closed
 }
@@ -277,7 +291,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !check {
 		s.requests = append(s.requests, r)
 	}
-	code, crash, hang := s.code, s.crash, s.hang
+	code, crash, hang, header := s.code, s.crash, s.hang, s.header
 	if check {
 		code = s.health
 	}
@@ -288,6 +302,9 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case crash && !check:
 		panic(http.ErrAbortHandler)
 	default:
+		if !check {
+			maps.Copy(w.Header(), header)
+		}
 		w.WriteHeader(code)
 		fmt.Fprint(w, s.name)
 	}

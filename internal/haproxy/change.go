@@ -148,7 +148,7 @@ func (p *planner) alter(was, s server) {
 	}
 	if was.weight() != s.weight() {
 		p.do("set server " + s.path() + " weight " + strconv.Itoa(s.weight()))
-		p.tell(s, "gave host "+s.name+" weight "+strconv.Itoa(s.weight()), "in")
+		p.tell(s, "gave host "+s.host()+" weight "+strconv.Itoa(s.weight()), "in")
 	}
 }
 
@@ -192,7 +192,7 @@ func (p *planner) add(s server) {
 	}
 	p.do(strings.Join(append(on, "set server "+path+" state ready"), ";"))
 	p.fresh = append(p.fresh, path)
-	p.tell(s, "added host "+s.name, "to")
+	p.tell(s, "added host "+s.host(), "to")
 }
 
 // checked gives the server whose checks tell of s: s, or the one that it
@@ -213,8 +213,9 @@ func (p *planner) checked(s server) server {
 // HAProxy gives a server that is added no default ones.
 func (p *planner) arguments(s server) string {
 	p.addable(s)
-	settings := append(slices.Clone(s.defaults), s.settings...)
-	if checked := p.checked(s); checked.path() != s.path() {
+	checked := p.checked(s)
+	settings := append(slices.Clone(checked.defaults), s.settings...)
+	if checked.path() != s.path() {
 		settings = slices.DeleteFunc(settings, func(one setting) bool { return one.name == "track" || one.name == "no-check" })
 		for _, one := range checked.settings {
 			if strings.HasPrefix(one.name, "agent-") {
@@ -299,7 +300,7 @@ func (p *planner) remove(s server, in section) {
 		p.steps = append(p.steps, Step{Quiet: &ServerState{Backend: s.backend, Name: s.name}})
 	}
 	p.do("set server " + path + " state maint")
-	p.tell(s, "removed host "+s.name, "from")
+	p.tell(s, "removed host "+s.host(), "from")
 	if len(in.servers) == 0 {
 		p.reload("host %s of %s is gone, and there is no other", s.name, s.service())
 	}

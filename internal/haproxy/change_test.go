@@ -73,9 +73,37 @@ func workerOf(t testing.TB, cfg []byte) haproxy.Worker {
 	return haproxy.Worker{Version: "2.6.12-1+deb12u4", Servers: servers}
 }
 
+// added gives the steps that add a host to a service: to its two backends, there
+// as one of last resort, too, and to the one that tells whether it accepts.
+func added(service, host, at, agent, weight string, id int) []string {
+	const checks = "check inter 2s fastinter 50ms downinter 1s fall 2 rise 3 observe layer7 error-limit 1 on-error fastinter weight 16"
+	var steps []string
+	for _, one := range []struct {
+		name, more string
+		id         int
+	}{
+		{service + "/" + host, "", id},
+		{service + "/" + host + ":last", " inter 5s rise 1 observe layer4" + weight + " backup", id + 1<<20},
+		{service + ":once/" + host, "", id},
+		{service + ":once/" + host + ":last", " inter 5s rise 1 observe layer4" + weight + " backup", id + 1<<20},
+		{service + ":accepts/" + host, " inter 5s rise 1 observe layer4", id},
+	} {
+		if one.more == "" {
+			one.more = weight
+		}
+		on := "enable health " + one.name
+		if agent != "" {
+			on += ";enable agent " + one.name + ";set server " + one.name + " agent up"
+		}
+		steps = append(steps,
+			fmt.Sprintf("add server %s %s pool-max-conn -1 pool-purge-delay 5s %s%s%s id %d", one.name, at, checks, one.more, agent, one.id),
+			on+";set server "+one.name+" state drain;set server "+one.name+" health down;set server "+one.name+" state ready")
+	}
+	return steps
+}
+
 // What can be done without a reload, word for word.
 func TestPlanChange(t *testing.T) {
-	const new = "check inter 240ms fastinter 50ms downinter 1s fall 2 rise 3 observe layer7 error-limit 1 on-error fastinter weight 16"
 	for _, c := range []struct {
 		name   string
 		change func(s *spec.Spec)
@@ -90,28 +118,23 @@ func TestPlanChange(t *testing.T) {
 		{"only a comment", func(s *spec.Spec) { s.Cloud = "other" }, "", nil},
 		{"a host that is no controller comes", func(s *spec.Spec) {
 			s.Services[1].Hosts = append(s.Services[1].Hosts, host("store2", "10.0.0.5", 32))
-		}, "added host store2 to glance", []string{
-			"add server glance/store2 10.0.0.5:9292 pool-max-conn -1 pool-purge-delay 5s " + new + " weight 32 id 863473",
-			"enable health glance/store2;set server glance/store2 state drain;set server glance/store2 health down;set server glance/store2 state ready",
-			"add server glance:once/store2 10.0.0.5:9292 pool-max-conn -1 pool-purge-delay 5s " + new + " weight 32 id 863473",
-			"enable health glance:once/store2;set server glance:once/store2 state drain;set server glance:once/store2 health down;set server glance:once/store2 state ready",
-		}},
+		}, "added host store2 to glance", added("glance", "store2", "10.0.0.5:9292", "", " weight 32", 863473)},
 		{"a controller comes", func(s *spec.Spec) {
 			s.Services[0].Hosts = append(s.Services[0].Hosts, host("ctl3", "10.0.0.3", 16))
-		}, "added host ctl3 to nova", []string{
-			"add server nova/ctl3 10.0.0.3:8774 pool-max-conn -1 pool-purge-delay 5s " + new + ` agent-check agent-addr 10.0.0.3 agent-port 9471 agent-inter 1s agent-send ctl3\ nova` + "\r id 136802",
-			"enable health nova/ctl3;enable agent nova/ctl3;set server nova/ctl3 agent up;set server nova/ctl3 state drain;set server nova/ctl3 health down;set server nova/ctl3 state ready",
-			"add server nova:once/ctl3 10.0.0.3:8774 pool-max-conn -1 pool-purge-delay 5s " + new + ` agent-check agent-addr 10.0.0.3 agent-port 9471 agent-inter 1s agent-send ctl3\ nova` + "\r id 136802",
-			"enable health nova:once/ctl3;enable agent nova:once/ctl3;set server nova:once/ctl3 agent up;set server nova:once/ctl3 state drain;set server nova:once/ctl3 health down;set server nova:once/ctl3 state ready",
-		}},
+		}, "added host ctl3 to nova", added("nova", "ctl3", "10.0.0.3:8774",
+			` agent-check agent-addr 10.0.0.3 agent-port 9471 agent-inter 1s agent-send ctl3\ nova`+"\r", "", 136802)},
 		{"a host goes", func(s *spec.Spec) { s.Services[0].Hosts = s.Services[0].Hosts[:1] }, "removed host ctl2 from nova", []string{
-			"disable agent nova/ctl2", "quiet nova/ctl2", "set server nova/ctl2 state maint",
-			"set server nova:once/ctl2 state maint",
+			"disable agent nova/ctl2", "quiet nova/ctl2", "set server nova/ctl2 state maint", "set server nova/ctl2:last state maint",
+			"set server nova:once/ctl2 state maint", "set server nova:once/ctl2:last state maint",
+			"disable agent nova:accepts/ctl2", "quiet nova:accepts/ctl2", "set server nova:accepts/ctl2 state maint",
 		}},
 		{"a weight", func(s *spec.Spec) {
 			s.Services[0].Hosts[0].Weight, s.Services[1].Hosts[0].Weight = 32, 32
 		}, "gave host ctl1 weight 32 in nova and glance", []string{
-			"set server nova/ctl1 weight 32", "set server nova:once/ctl1 weight 32", "set server glance/ctl1 weight 32", "set server glance:once/ctl1 weight 32",
+			"set server nova/ctl1 weight 32", "set server nova/ctl1:last weight 32",
+			"set server nova:once/ctl1 weight 32", "set server nova:once/ctl1:last weight 32",
+			"set server glance/ctl1 weight 32", "set server glance/ctl1:last weight 32",
+			"set server glance:once/ctl1 weight 32", "set server glance:once/ctl1:last weight 32",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -170,7 +193,7 @@ func TestPlanChangeReloads(t *testing.T) {
 			s.Services = append(s.Services, one)
 		}, "", "a new frontend for 10.0.0.9:8004 and a new backend heat"},
 		{"no service", same, func(s *spec.Spec) { s.Services = s.Services[:1] }, "", "no frontend for 10.0.0.9:9292 any more and no backend glance any more"},
-		{"the mode", same, func(s *spec.Spec) { s.Services[1].Mode = spec.TCP }, "", "no backend glance:once any more"},
+		{"the mode", same, func(s *spec.Spec) { s.Services[1].Mode = spec.TCP }, "", "no backend glance:once any more and no backend glance:accepts any more"},
 		{"services in another order", same, func(s *spec.Spec) { s.Services[0], s.Services[1] = s.Services[1], s.Services[0] }, "", "another order of services or VIPs"},
 		{
 			"the VIP", same, func(s *spec.Spec) { s.VIPs[0].Addresses[0] = netip.MustParsePrefix("10.0.0.10/24") }, "",
@@ -216,7 +239,7 @@ func TestPlanChangeReloads(t *testing.T) {
 			w.Servers[i].AgentAddress = one.Address.Addr()
 		}
 	}
-	if got := haproxy.PlanChange(from, render(s), w); got.Reload != "" || len(got.Steps) != 6 {
+	if got := haproxy.PlanChange(from, render(s), w); got.Reload != "" || len(got.Steps) != 13 {
 		t.Errorf("a host goes that was added: %+v", got)
 	}
 	// Only what HAProxy does not do well is refused: an old one has weights.
@@ -224,7 +247,7 @@ func TestPlanChangeReloads(t *testing.T) {
 	s.Services[0].Hosts[0].Weight = 1
 	w = workerOf(t, from)
 	w.Version = "2.4.0"
-	if got := haproxy.PlanChange(from, render(s), w); got.Reload != "" || len(got.Steps) != 2 {
+	if got := haproxy.PlanChange(from, render(s), w); got.Reload != "" || len(got.Steps) != 4 {
 		t.Errorf("a weight in 2.4: %+v", got)
 	}
 }
@@ -283,7 +306,7 @@ func TestWorkerDiffers(t *testing.T) {
 		t.Error(why)
 	}
 	for i, s := range w.Servers {
-		if s.Name != "ctl2" {
+		if s.Name != "ctl2" || strings.HasSuffix(s.Backend, ":accepts") {
 			continue
 		}
 		for _, c := range []struct {

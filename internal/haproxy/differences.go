@@ -42,7 +42,7 @@ func missing(all []section, others []string) []string {
 		if slices.Contains(others, s.head) {
 			continue
 		}
-		if first, ok := strings.CutSuffix(s.head, onceSuffix); ok && !slices.Contains(others, first) {
+		if first := serviceOfBackend(s.head); first != s.head && !slices.Contains(others, first) {
 			continue // it came or went with the service's first backend
 		}
 		name := s.head

@@ -1,51 +1,62 @@
 package haproxy
 
 import (
-	"strings"
-
 	"holdfast/internal/status"
 )
 
 // The evidence that it takes to call a host failing, see Failing.
 const (
-	// failingAnswers is how many answers of a host must all be failures.
+	// failingAnswers is how many requests of a host must all have gone to
+	// another one, since it failed them.
 	failingAnswers = 5
-	// healthyShare is what part of the others' answers, at the least, must be
-	// good: where the others fail too, it is the requests or what is behind all
-	// of them, and taking a host out would help nobody.
-	healthyShare = 0.9
+	// lostShare is what part of these may have failed there, too: where the
+	// others fail as well, it is the requests or what is behind all of them, and
+	// taking a host out would help nobody.
+	lostShare = 0.1
 )
 
-// Failing gives the servers that answer their clients with failures alone, 5xx,
-// while the others of their backend answer the same clients well; before and
-// after are rows of "show stat" of some moments apart. Health checks do not see
-// such a host: /healthcheck says that a service runs, not that it can work.
+// Failing gives the servers that fail all that their clients ask of them, while
+// other hosts served the same requests well; before and after are rows of "show
+// stat" of some moments apart. Health checks do not see such a host:
+// /healthcheck says that a service runs, not that it can work.
 //
-// One that is down, or alone in its backend, is not among them. A second
-// backend's server is, beside the first's, where it is checked by itself: since
-// it was added without a reload.
+// Only what was sent again counts: a request that cannot be repeated, as a
+// POST, may have failed by what is in it, and one that fails wherever it goes
+// does. So no client takes a host out for others with requests that are bad.
+//
+// One that is down, or alone in its backend, is not among them.
 func Failing(before, after []Server) []Server {
 	old := make(map[[2]string]Server, len(before))
 	for _, r := range before {
 		old[[2]string{r.Proxy, r.Name}] = r
 	}
-	hosts, all := map[[2]string]answers{}, map[string]answers{}
+	all := map[string]answers{} // of a backend's hosts together
+	own := map[[2]string]answers{}
+	lost := map[string]uint64{} // that the clients of a backend got, whoever failed
 	for _, r := range after {
-		if r.Kind == KindServer {
-			a, service := answersSince(old[[2]string{r.Proxy, r.Name}], r), serviceOf(r)
-			host := [2]string{service, r.Name}
-			hosts[host], all[service] = hosts[host].plus(a), all[service].plus(a)
+		was, known := old[[2]string{r.Proxy, r.Name}]
+		switch {
+		case !known:
+		case r.Kind == KindServer:
+			a, service := answersSince(was, r), serviceOf(r)
+			if service != r.Proxy {
+				a = answers{good: a.good}
+			}
+			key := [2]string{service, hostOfServer(r.Name)}
+			own[key] = own[key].plus(a)
+			all[service] = all[service].plus(a)
+		case r.Kind == KindBackend && r.Responses[5] >= was.Responses[5]:
+			lost[r.Proxy] = r.Responses[5] - was.Responses[5]
 		}
 	}
 	var failing []Server
 	for _, r := range after {
-		service := serviceOf(r)
-		if r.Kind != KindServer || r.Proxy != service && r.CheckStatus == "" || hostState(&r) != status.Up {
+		if r.Kind != KindServer || r.Proxy != serviceOf(r) || hostOfServer(r.Name) != r.Name || hostState(&r) != status.Up {
 			continue
 		}
-		own := hosts[[2]string{service, r.Name}]
-		others := answers{all[service].good - own.good, all[service].bad - own.bad}
-		if own.good == 0 && own.bad >= failingAnswers && others.healthy() {
+		mine := own[[2]string{r.Proxy, r.Name}]
+		servedElsewhere := all[r.Proxy].good > 0 && float64(lost[r.Proxy]) <= lostShare*float64(mine.again)
+		if mine.good == 0 && mine.again >= failingAnswers && servedElsewhere {
 			failing = append(failing, r)
 		}
 	}
@@ -54,33 +65,26 @@ func Failing(before, after []Server) []Server {
 
 // serviceOf gives the backend that has the checks of r: a service's requests
 // may go through two, see OnceName.
-func serviceOf(r Server) string { return strings.TrimSuffix(r.Proxy, onceSuffix) }
+func serviceOf(r Server) string { return serviceOfBackend(r.Proxy) }
 
-// answers counts what a server answered: good, and failures.
-type answers struct{ good, bad uint64 }
+// answers counts what a server answered well, and what it failed and HAProxy sent
+// again elsewhere, unseen by the client.
+type answers struct{ good, again uint64 }
 
-func (a answers) plus(b answers) answers { return answers{a.good + b.good, a.bad + b.bad} }
+func (a answers) plus(b answers) answers { return answers{a.good + b.good, a.again + b.again} }
 
-func (a answers) healthy() bool {
-	return a.good > 0 && float64(a.good) >= healthyShare*float64(a.good+a.bad)
-}
-
-// answersSince counts the answers of a server between two of its rows. An
-// answer that HAProxy kept from the client, and repeated the request elsewhere,
-// counts among the redispatches only. Of a row that is new, or of a new
-// process, nothing is known.
+// answersSince counts the answers of a server between two of its rows. Of a row
+// of a new process nothing is known.
 func answersSince(was, is Server) answers {
-	if was.Name == "" || is.Redisp < was.Redisp {
+	if is.Redisp < was.Redisp {
 		return answers{}
 	}
-	a := answers{bad: is.Redisp - was.Redisp}
+	a := answers{again: is.Redisp - was.Redisp}
 	for class, n := range is.Responses {
 		switch {
 		case n < was.Responses[class]:
 			return answers{}
-		case class == 5:
-			a.bad += n - was.Responses[class]
-		default:
+		case class != 5:
 			a.good += n - was.Responses[class]
 		}
 	}

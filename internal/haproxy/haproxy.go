@@ -86,8 +86,29 @@ func BackendName(s spec.Service) string { return proxyName(s.Name) }
 // has a ":".
 func OnceName(s spec.Service) string { return BackendName(s) + onceSuffix }
 
-// onceSuffix is what the name of a service's second backend ends in.
-const onceSuffix = ":once"
+// AcceptsName gives the name of the backend of http service s that gets no
+// request: its servers tell which hosts accept a connection.
+func AcceptsName(s spec.Service) string { return BackendName(s) + acceptsSuffix }
+
+// LastName gives the name of the server of last resort of host h, which gets
+// requests while no host of the service passes its check.
+func LastName(h spec.Host) string { return ServerName(h) + lastSuffix }
+
+// What the names of a service's second and third backend end in, and those of
+// its servers of last resort.
+const (
+	onceSuffix    = ":once"
+	acceptsSuffix = ":accepts"
+	lastSuffix    = ":last"
+)
+
+// serviceOfBackend gives the service's own backend, of any of its backends.
+func serviceOfBackend(name string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(name, onceSuffix), acceptsSuffix)
+}
+
+// hostOfServer gives the name of the host of a server, which may be one of last resort.
+func hostOfServer(name string) string { return strings.TrimSuffix(name, lastSuffix) }
 
 // ServerName gives the name of the server of host h in a backend.
 func ServerName(h spec.Host) string { return proxyName(h.Name) }

@@ -45,11 +45,11 @@ func listeners(s *spec.Spec) int {
 }
 
 // checks counts the descriptors that HAProxy sets aside for health checks and
-// agent checks: three for each server with both.
+// agent checks: three for each server with both, of which a host has two.
 func checks(s *spec.Spec) int {
 	n := 0
 	for _, svc := range s.Services {
-		n += 3 * len(svc.Hosts)
+		n += 6 * len(svc.Hosts)
 	}
 	return n
 }

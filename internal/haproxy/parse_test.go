@@ -190,8 +190,8 @@ func TestServices(t *testing.T) {
 		{rowOf("ctl1", "DOWN", "L4CON", 0, "Connection refused"), status.Down, status.Down, "connection refused"},
 		{rowOf("ctl1", "DOWN", "L4CON", 0, "No route to host"), status.Down, status.Down, "no route to host"},
 		{rowOf("ctl1", "DOWN", "L4CON", 0, ""), status.Down, status.Down, "connection failed"},
-		{rowOf("ctl1", "DOWN", "L4TOUT", 0, ""), status.Down, status.Down, "no connection within 200ms"},
-		{rowOf("ctl1", "DOWN", "L7TOUT", 0, ""), status.Down, status.Down, "GET /healthcheck: no answer within 250ms"},
+		{rowOf("ctl1", "DOWN", "L4TOUT", 0, ""), status.Down, status.Down, "no connection within 1s"},
+		{rowOf("ctl1", "DOWN", "L7TOUT", 0, ""), status.Down, status.Down, "GET /healthcheck: no answer within 2.5s"},
 		{rowOf("ctl1", "DOWN", "L7RSP", 0, ""), status.Down, status.Down, "GET /healthcheck: the answer is not HTTP"},
 		{rowOf("ctl1", "NEWSTATE", "L9NEW", 0, "Something New"), status.Unknown, status.Unknown, "layer4 connection problem: something new"},
 		{rowOf("other", "UP", "L7OK", 200, ""), status.Unknown, status.Unknown, "HAProxy does not have it"},
@@ -297,7 +297,7 @@ func TestMaxConn(t *testing.T) {
 	for _, c := range []struct {
 		nofile uint64
 		want   int
-	}{{0, 100}, {1024, 150}, {20_000, 9_650}, {1 << 40, 40_000}} {
+	}{{0, 100}, {1024, 150}, {20_000, 9_600}, {1 << 40, 40_000}} {
 		if got := haproxy.MaxConn(s, c.nofile); got != c.want {
 			t.Errorf("MaxConn with %d files = %d, want %d", c.nofile, got, c.want)
 		}

@@ -15,6 +15,7 @@ func Parts(cfg []byte, s *spec.Spec) map[string]string {
 	for _, svc := range s.Services {
 		service["backend "+BackendName(svc)] = svc.Name
 		service["backend "+OnceName(svc)] = svc.Name
+		service["backend "+AcceptsName(svc)] = svc.Name
 		for _, v := range s.VIPs {
 			for i := range v.Addresses {
 				service["frontend "+FrontendName(v, i, svc)] = svc.Name

@@ -10,26 +10,47 @@ import (
 	"holdfast/internal/spec"
 )
 
-// Timeouts, and the timing of health checks. A host that hangs is down after at most
-// interval + 2*checkTimeout + fastInterval: 0.79 s with three controllers. That
-// leaves the agent 0.2 s to end the requests that wait there, so that the
-// slowest of them takes less than a second.
+// Timeouts, and the timing of health checks.
+//
+// HAProxy alone takes a host out at once that refuses, resets or answers wrong,
+// and one that is silent after some seconds: interval + 2*patience*CheckTime. An
+// agent that runs judges sooner and by more than checks, see package health: it
+// takes a host out that hangs, and keeps one that is only late.
 const (
-	defaultConnect = 500 * time.Millisecond
-	checkTimeout   = 250 * time.Millisecond
+	// defaultConnect leaves room for one segment that is lost: the kernel
+	// sends it again after a second.
+	defaultConnect = 1500 * time.Millisecond
 	fastInterval   = 50 * time.Millisecond
 	downInterval   = time.Second
+	// checkPatience is how many times its own time a check waits for an answer.
+	checkPatience = 5
 	// Every controller's HAProxy checks every host, so the interval grows with
-	// their number: a service answers at most 12 checks a second. And it grows
-	// with the number of hosts and services: an HAProxy makes at most 500, which
-	// must not take the processor from the requests.
-	intervalPerController = 80 * time.Millisecond
+	// their number: a host answers three checks of a service in two seconds. A
+	// check takes a worker, as a request does, and real requests tell more: one
+	// that fails brings the next check forward, and the agent sees what stands
+	// still. And it grows with the number of hosts and services: an HAProxy makes
+	// at most 500 a second, which must not take the processor from the requests.
+	intervalPerController = 2 * time.Second / 3
 	intervalPerServer     = 2 * time.Millisecond
-	minCheckInterval      = 200 * time.Millisecond
+	minCheckInterval      = time.Second
 	maxCheckInterval      = 10 * time.Second
+	// acceptInterval is how often it is tried whether a host accepts at all.
+	acceptInterval = 5 * time.Second
 	// agentInterval is how often each agent is asked whether a host is drained.
 	agentInterval = time.Second
 )
+
+// defaultCheckTime is CheckTime where the spec says nothing.
+const defaultCheckTime = 500 * time.Millisecond
+
+// CheckTime gives how long a host of svc may take to answer its health check: one
+// that takes longer is late.
+func CheckTime(svc spec.Service) time.Duration {
+	if svc.Timeout.Check > 0 {
+		return svc.Timeout.Check
+	}
+	return defaultCheckTime
+}
 
 // retryAfter is what a client of a service without a host is told to wait, in seconds.
 const retryAfter = 5
@@ -144,8 +165,8 @@ func (w *writer) defaults(s *spec.Spec, mode spec.Mode) {
 }
 
 func (w *writer) httpTimeouts() {
-	w.comment("A host on the same network that does not accept within half a second will not, or lost",
-		"a packet; the next one is tried rather than the retransmission waited for.")
+	w.comment("A lost packet is sent again after a second. What waits for a host that is gone does not wait",
+		"that long: the agent ends it, so that the next host is tried.")
 	w.line("timeout connect", duration(defaultConnect))
 	w.line("timeout http-request 10s")
 	w.line("timeout http-keep-alive 10s")
@@ -212,29 +233,28 @@ func (w *writer) retries(mode spec.Mode) {
 		return
 	}
 	w.comment("A request that a host did not answer, or answered with its own failure, goes to another",
-		"host; backends restrict this to requests that are safe to repeat. Not on a timeout or",
-		"504: the call is long, not lost, and repeating it would double the load; a host that",
-		"hangs is found by its check, and its requests then end as empty-response.")
+		"host; backends restrict this to requests that are safe to repeat, and to a tenth of all. Not on",
+		"a timeout or 504: the call is long, not lost, and repeating it would double the load; what waits",
+		"at a host that hangs is ended by the agent, and then counts as an empty-response.")
 	w.line("retry-on conn-failure empty-response 500 502 503")
 }
 
 // checkTiming says how health checks go in proxies of mode.
 func (w *writer) checkTiming(s *spec.Spec, mode spec.Mode) {
-	inter := checkInterval(s)
-	longest := inter + 2*checkTimeout + fastInterval
-	w.comment("A host is down after two failed checks: at once when it refuses or answers wrong, after",
-		fmt.Sprintf("%v at most when it hangs. A check has its own short timeout: \"timeout: {check: ...}\" in", longest),
-		"the spec is for a service that may be that slow when it is well. It is up again after",
-		"three good ones.",
+	inter, patience := checkInterval(s), checkPatience*defaultCheckTime
+	w.comment("A host is down after two failed checks: at once when it refuses or answers wrong, and within",
+		fmt.Sprintf("%v when it says nothing and no agent runs; an agent is quicker, and tells late from hung.", inter+2*patience+fastInterval),
+		fmt.Sprintf("A check waits %d times as long as \"timeout: {check: ...}\" in the spec says. A host is up again", checkPatience),
+		"after three good ones.",
 		"A failed request only brings the next check forward, which then decides (on-error",
 		"fastinter): one bad request, sent again and again, cannot take hosts out one by one.")
 	observe := "observe layer7"
 	if mode == spec.TCP {
 		observe = "observe layer4"
 	}
-	w.line("timeout check", duration(checkTimeout))
+	w.line("timeout check", duration(patience))
 	w.line("default-server check inter", duration(inter), "fastinter", duration(fastInterval),
-		"downinter", duration(max(inter, downInterval)), "fall 2 rise 3", observe, "error-limit 1 on-error fastinter")
+		"downinter", duration(min(inter, downInterval)), "fall 2 rise 3", observe, "error-limit 1 on-error fastinter")
 	if mode == spec.TCP {
 		w.comment("A client of a host that is down finds out now, and not when its connection times out.")
 		w.line("default-server on-marked-down shutdown-sessions")
@@ -247,7 +267,7 @@ func (w *writer) checkTiming(s *spec.Spec, mode spec.Mode) {
 // checkInterval gives the time between two checks of a host by one HAProxy.
 func checkInterval(s *spec.Spec) time.Duration {
 	byControllers := time.Duration(len(s.Controllers)) * intervalPerController
-	return min(max(byControllers, byServers(s), minCheckInterval), maxCheckInterval)
+	return min(max(byControllers, byServers(s), minCheckInterval), maxCheckInterval).Round(time.Millisecond)
 }
 
 // agentCheckInterval gives the time between two agent checks of a host.

@@ -123,12 +123,14 @@ func (w *writer) backendBanner(mode spec.Mode) {
 	if mode == spec.TCP {
 		return
 	}
-	w.WriteString("# An http service has two backends, with the same hosts. The first is for what is safe to repeat:\n")
+	w.WriteString("# An http service has three backends, with the same hosts. The first is for what is safe to repeat:\n")
 	w.WriteString("# it uses idle connections to hosts again, since a request that meets one's end is retried. The\n")
 	w.WriteString("# second, \"...:once\", is for all else: each request has a new connection, which no idle host can\n")
 	w.WriteString("# be about to close, and is retried only when that failed before the request was sent. Its servers\n")
 	w.WriteString("# are up, down or drained as those of the first are, and not checked again; but for a host that\n")
 	w.WriteString("# was added without a reload, which no other can follow: it is checked here, too, until the next one.\n")
+	w.WriteString("# Where no host passes its check, those of last resort (\"...:last\", the same hosts) serve: all that accept\n")
+	w.WriteString("# a connection, which the third backend, \"...:accepts\", tries. Late, hung and failing is better than nobody.\n")
 }
 
 func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
@@ -139,18 +141,49 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	if modeOf(svc) == spec.HTTP {
 		w.noHost(svc)
 		w.line("http-reuse always")
+		w.line("option allbackups")
+		w.retryBudget(BackendName(svc), svc)
 	}
 	ids := serverIDs(svc.Hosts)
 	controllers := controllerAddresses(s)
-	for _, h := range svc.Hosts {
-		agent := ""
+	agent := func(h spec.Host) string {
 		if controllers[h.Address] {
-			agent = agentCheck(s, svc, h)
+			return agentCheck(s, svc, h)
 		}
-		w.server(svc, h, ids[h.Name], l, agent)
+		return ""
+	}
+	for _, h := range svc.Hosts {
+		w.server(svc, h, ids[h.Name], l, agent(h))
 	}
 	if modeOf(svc) == spec.HTTP {
+		w.lastResort(svc, ids, l)
 		w.onceBackend(s, svc, ids, l)
+		w.acceptsBackend(svc, ids, agent)
+	}
+}
+
+// lastResort writes the servers that get the requests of svc while none of its
+// hosts passes its check. Their ids are those of the hosts above what the
+// consistent hash sees, so that a client comes to the host that it had.
+func (w *writer) lastResort(svc spec.Service, ids map[string]int, l Local) {
+	for _, h := range svc.Hosts {
+		last := svc
+		last.Affinity = spec.AffinityNone // no cookie: it would keep a client here
+		w.serverAs(LastName(h), last, h, ids[h.Name]+1<<idBits, l, "backup no-check track "+AcceptsName(svc)+"/"+ServerName(h))
+	}
+}
+
+// acceptsBackend writes the backend that gets no request: it tells which hosts
+// of svc accept a connection.
+func (w *writer) acceptsBackend(svc spec.Service, ids map[string]int, agent func(spec.Host) string) {
+	w.section("backend", AcceptsName(svc))
+	w.line("default-server inter", duration(acceptInterval), "rise 1 observe layer4")
+	for _, h := range svc.Hosts {
+		words := []string{"server", ServerName(h), netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(ids[h.Name])}
+		if a := agent(h); a != "" {
+			words = append(words, a)
+		}
+		w.line(words...)
 	}
 }
 
@@ -166,12 +199,15 @@ func (w *writer) onceBackend(s *spec.Spec, svc spec.Service, ids map[string]int,
 	w.balance(s, svc)
 	w.line("option http-server-close")
 	w.line("http-reuse never")
+	w.line("option allbackups")
 	w.check(s, svc) // for a host that is added without a reload
 	w.backendRules(svc)
+	w.retryBudget(OnceName(svc), svc)
 	w.backendTimeouts(svc.Timeout)
 	for _, h := range svc.Hosts {
 		w.server(svc, h, ids[h.Name], l, "no-check track "+BackendName(svc)+"/"+ServerName(h))
 	}
+	w.lastResort(svc, ids, l)
 }
 
 // balance says which host a client gets.
@@ -225,7 +261,7 @@ func (w *writer) check(s *spec.Spec, svc spec.Service) {
 	}
 	w.line("option httpchk")
 	w.line("http-check send meth", word(checkMethod(svc)), "uri", word(svc.Check.Path),
-		"ver HTTP/1.1 hdr Host", word(checkHost(s)), "hdr User-Agent holdfast")
+		"ver HTTP/1.1 hdr Host", word(CheckHost(s)), "hdr User-Agent holdfast")
 	w.line("http-check expect status", codes(svc.Check.Expect))
 }
 
@@ -236,8 +272,8 @@ func checkMethod(svc spec.Service) string {
 	return svc.Check.Method
 }
 
-// checkHost gives the Host header of health checks: what clients send.
-func checkHost(s *spec.Spec) string {
+// CheckHost gives the Host header of health checks: what clients send.
+func CheckHost(s *spec.Spec) string {
 	for _, v := range s.VIPs {
 		if v.Hostname != "" {
 			return v.Hostname
@@ -294,7 +330,7 @@ func (w *writer) backendTimeouts(t spec.Timeout) {
 		name string
 		d    time.Duration
 	}{
-		{"connect", t.Connect}, {"queue", t.Queue}, {"server", t.Server}, {"tunnel", t.Tunnel}, {"check", t.Check},
+		{"connect", t.Connect}, {"queue", t.Queue}, {"server", t.Server}, {"tunnel", t.Tunnel}, {"check", checkPatience * t.Check},
 	} {
 		if x.d > 0 {
 			w.line("timeout", x.name, duration(x.d))
@@ -313,8 +349,13 @@ func agentCheck(s *spec.Spec, svc spec.Service, h spec.Host) string {
 
 // server writes the line of host h of svc, with more words at its end.
 func (w *writer) server(svc spec.Service, h spec.Host, id int, l Local, more string) {
+	w.serverAs(ServerName(h), svc, h, id, l, more)
+}
+
+// serverAs is server under another name.
+func (w *writer) serverAs(name string, svc spec.Service, h spec.Host, id int, l Local, more string) {
 	words := []string{
-		"server", ServerName(h), netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(id),
+		"server", name, netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(id),
 	}
 	if h.Weight != 0 && h.Weight != spec.DefaultWeight {
 		words = append(words, "weight", itoa(h.Weight))

@@ -12,7 +12,7 @@ import (
 // and those below it, without comments.
 type section struct {
 	head    string
-	lines   []string // but for servers
+	lines   []string // but for servers, and what names each of them: see countsTries
 	servers []server
 }
 
@@ -69,7 +69,9 @@ func sections(cfg []byte) ([]section, error) {
 				own = append(own, settings...)
 			}
 		}
-		s.lines = append(s.lines, text)
+		if !strings.HasPrefix(text, countsTries) {
+			s.lines = append(s.lines, text)
+		}
 	}
 	return all, nil
 }
@@ -127,6 +129,8 @@ func keywordOf(name string) keyword {
 	case "inter", "fastinter", "downinter", "fall", "rise", "observe", "error-limit", "on-error", "on-marked-down",
 		"slowstart", "weight", "id", "agent-addr", "agent-port", "agent-inter", "agent-send":
 		return keyword{known: true, value: true, runtime: true}
+	case "backup":
+		return keyword{known: true, runtime: true}
 	case "ssl", "no-check":
 		return keyword{known: true}
 	case "track", "cookie", "sni", "check-sni", "verify", "verifyhost", "ca-file":
@@ -161,7 +165,10 @@ func (s server) id() int     { return s.number("id", 0) }
 func (s server) weight() int { return s.number("weight", 1) } // manual 5.2: 1 unless said
 
 // service gives the name of the service that s is a host of.
-func (s server) service() string { return strings.TrimSuffix(s.backend, onceSuffix) }
+func (s server) service() string { return serviceOfBackend(s.backend) }
+
+// host gives the name of the host that s is.
+func (s server) host() string { return hostOfServer(s.name) }
 
 // path names s as the runtime API does.
 func (s server) path() string { return s.backend + "/" + s.name }

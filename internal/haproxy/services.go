@@ -26,12 +26,21 @@ func Services(s *spec.Spec, rows []Server, now time.Time) []status.Service {
 		one := status.Service{Name: svc.Name, Type: svc.Type, Port: svc.Port}
 		for _, h := range svc.Hosts {
 			told := host(s, svc, h, found[key{BackendName(svc), ServerName(h)}], now)
-			if once := found[key{OnceName(svc), ServerName(h)}]; once != nil {
-				told.Sessions += once.Sessions
+			for _, other := range []key{
+				{OnceName(svc), ServerName(h)}, {BackendName(svc), LastName(h)}, {OnceName(svc), LastName(h)},
+			} {
+				if r := found[other]; r != nil {
+					told.Sessions += r.Sessions
+				}
 			}
+			last := found[key{BackendName(svc), LastName(h)}]
+			one.LastResort = one.LastResort || last != nil && hostState(last) == status.Up
 			one.Hosts = append(one.Hosts, told)
 		}
 		one.State = serviceState(one.Hosts)
+		if one.LastResort = one.LastResort && one.State == status.Down; one.LastResort {
+			one.State = status.Degraded
+		}
 		out = append(out, one)
 	}
 	return out
@@ -118,10 +127,6 @@ func CheckWords(s *spec.Spec, svc spec.Service, r *Server) string {
 	if svc.Check.Layer == 7 {
 		request = checkMethod(svc) + " " + svc.Check.Path
 	}
-	timeout := svc.Timeout.Check
-	if timeout == 0 {
-		timeout = checkTimeout
-	}
 	switch r.CheckStatus {
 	case "INI", "UNK", "":
 		return "not checked yet"
@@ -132,7 +137,7 @@ func CheckWords(s *spec.Spec, svc spec.Service, r *Server) string {
 	case "L7STS":
 		return fmt.Sprintf("%s answered %d, want %s", request, r.CheckCode, codes(svc.Check.Expect))
 	case "L7TOUT":
-		return fmt.Sprintf("%s: no answer within %v", request, timeout)
+		return fmt.Sprintf("%s: no answer within %v", request, checkPatience*CheckTime(svc))
 	case "L7RSP":
 		return fmt.Sprintf("%s: the answer is not HTTP%s", request, because(r))
 	case "L4TOUT":

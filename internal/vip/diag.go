@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,6 +18,9 @@ const (
 	diagBytecode    = 1 // INET_DIAG_REQ_BYTECODE
 	diagMatchLocal  = 7 // INET_DIAG_BC_S_COND
 	diagMatchRemote = 8 // INET_DIAG_BC_D_COND
+
+	diagInfo     = 2                   // INET_DIAG_INFO, the attribute with a struct tcp_info
+	diagWantInfo = 1 << (diagInfo - 1) // in a request
 )
 
 // Some states of linux/tcp_states.h: those which a socket without a peer has, or
@@ -40,9 +44,11 @@ type diagSocket struct {
 	local, remote netip.AddrPort
 	inode         uint32             // as /proc/PID/fd has it; 0 for one that no process has
 	id            [diagIDLength]byte // what identifies it in a request
+	age           age
 }
 
-// parseSocket reads a struct inet_diag_msg; what follows it is ignored.
+// parseSocket reads a struct inet_diag_msg, and of the attributes after it the
+// struct tcp_info.
 func parseSocket(b []byte) (diagSocket, error) {
 	if len(b) < diagReplyLength {
 		return diagSocket{}, fmt.Errorf("socket of %d bytes is too short", len(b))
@@ -59,13 +65,22 @@ func parseSocket(b []byte) (diagSocket, error) {
 	}
 	s.local = netip.AddrPortFrom(local, binary.BigEndian.Uint16(s.id[0:]))
 	s.remote = netip.AddrPortFrom(remote, binary.BigEndian.Uint16(s.id[2:]))
+	attributes, err := netlink.NewAttributeDecoder(b[diagReplyLength:])
+	if err != nil {
+		return diagSocket{}, fmt.Errorf("socket %v: %w", s.local, err)
+	}
+	for attributes.Next() {
+		if attributes.Type() == diagInfo {
+			s.age = readAge(attributes.Bytes())
+		}
+	}
 	return s, nil
 }
 
 // listSockets is the request for the connected TCP sockets of a family that m
 // matches (struct inet_diag_req_v2 with a filter that the kernel runs).
 func listSockets(family uint8, m Match) []byte {
-	b := []byte{family, unix.IPPROTO_TCP, 0, 0}
+	b := []byte{family, unix.IPPROTO_TCP, diagWantInfo, 0}
 	b = binary.NativeEndian.AppendUint32(b, connected)
 	b = append(b, make([]byte, diagIDLength)...)
 	filter := m.bytecode()

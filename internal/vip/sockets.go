@@ -57,21 +57,17 @@ func DestroySockets(ctx context.Context, m Match) (n int, err error) {
 	return n, errors.Join(err, k.close())
 }
 
-// DestroySocketsOf destroys the TCP connections that the processes pids have to
-// one of remotes, in the way of DestroySockets. It gives the number of those
+// destroyOf destroys those of the TCP connections of the processes pids that
+// are chosen, in the way of DestroySockets. It gives the number of those
 // destroyed by remote address.
-func DestroySocketsOf(ctx context.Context, pids []int, remotes ...netip.AddrPort) (map[netip.AddrPort]int, error) {
+func destroyOf(ctx context.Context, pids []int, chosen func(diagSocket) bool) (map[netip.AddrPort]int, error) {
 	inodes, err := socketsOf(pids)
 	if err != nil || len(inodes) == 0 {
 		return nil, err
 	}
-	wanted := make(map[netip.AddrPort]bool, len(remotes))
-	for _, r := range remotes {
-		wanted[netip.AddrPortFrom(r.Addr().Unmap(), r.Port())] = true
-	}
 	destroyed, counted := map[netip.AddrPort]int{}, map[uint32]bool{}
 	whose := func(s diagSocket) bool {
-		if !inodes[s.inode] || !wanted[s.remote] {
+		if !inodes[s.inode] || !chosen(s) {
 			return false
 		}
 		if !counted[s.inode] { // one that ends slowly is listed again

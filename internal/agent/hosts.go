@@ -1,0 +1,303 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/health"
+	"holdfast/internal/health/probe"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/vip"
+)
+
+// What the watch over the hosts of services takes.
+const (
+	// watchEvery is how often HAProxy is asked for its counters, and what each
+	// row of them adds to that: a list of thousands takes a while to write and
+	// to read.
+	watchEvery  = 100 * time.Millisecond
+	watchPerRow = 500 * time.Microsecond
+	// failingWindow is over how many readings failures are counted.
+	failingWindow = 4
+	// talksTimeout bounds the listing of connections.
+	talksTimeout = time.Second
+)
+
+// A hostWatch judges the hosts of services by what HAProxy, the kernel and
+// probes of its own tell of them, and has HAProxy act by that.
+type hostWatch struct {
+	*Agent
+	judge  *health.Judge
+	prober *probe.Prober
+	rows   [][]haproxy.Server // of the last readings, oldest first
+	look   []health.Key
+	saidOf map[health.Key]status.Condition
+}
+
+// watchHosts watches until ctx ends.
+func (a *Agent) watchHosts(ctx context.Context) {
+	w := &hostWatch{Agent: a, judge: health.NewJudge(), prober: probe.New(), saidOf: map[health.Key]status.Condition{}}
+	defer w.prober.Wait()
+	every := watchEvery
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for ticked(ctx, ticker) {
+		rows, err := a.rows(ctx)
+		if err != nil { // HAProxy is away, which others tell of
+			w.rows, w.look = nil, nil
+			continue
+		}
+		w.step(ctx, every, rows)
+		if next := max(watchEvery, time.Duration(len(rows))*watchPerRow); next != every {
+			every = next
+			ticker.Reset(every)
+		}
+	}
+}
+
+// step judges by rows, and acts.
+func (w *hostWatch) step(ctx context.Context, every time.Duration, rows []haproxy.Server) {
+	s := w.currentSpec()
+	if s == nil {
+		return
+	}
+	w.rows = append(w.rows, rows)
+	if len(w.rows) > failingWindow {
+		w.rows = slices.Delete(w.rows, 0, 1)
+	}
+	places := placesOf(s)
+	readings := w.readings(ctx, s, places, rows)
+	out := w.judge.Step(time.Now(), every, readings)
+	w.look = out.Look
+	w.mu.Lock()
+	w.verdicts = out.Verdicts
+	w.mu.Unlock()
+	for _, key := range out.TakeOut {
+		w.takeOut(ctx, rows, key, out.Verdicts[key])
+	}
+	for _, key := range out.Keep {
+		w.command(ctx, rows, key, "up")
+	}
+	w.cut(ctx, places, out)
+	for _, key := range out.Ask {
+		if p, ok := places[key]; ok {
+			w.prober.Ask(ctx, key, p.target)
+		}
+	}
+	w.prober.Forget(func(key health.Key) bool { _, ok := places[key]; return ok })
+	w.tell(out.Verdicts)
+}
+
+// A place is where a host of a service is, and how it is asked.
+type place struct {
+	service spec.Service
+	host    spec.Host
+	at      netip.AddrPort
+	target  probe.Target
+}
+
+func placesOf(s *spec.Spec) map[health.Key]place {
+	places := map[health.Key]place{}
+	for _, svc := range s.Services {
+		request := haproxy.CheckRequest(s, svc)
+		for _, h := range svc.Hosts {
+			at := netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port))
+			places[health.Key{Service: svc.Name, Host: h.Name}] = place{svc, h, at, probe.Target{
+				Address: at, Request: request, TLS: svc.TLS.Mode != "" && svc.Mode != spec.TCP, Name: haproxy.CheckHost(s),
+			}}
+		}
+	}
+	return places
+}
+
+// readings puts together what is known of every host.
+func (w *hostWatch) readings(ctx context.Context, s *spec.Spec, places map[health.Key]place, rows []haproxy.Server) []health.Reading {
+	readings := haproxy.Readings(s, rows)
+	var failing []haproxy.Server
+	for _, before := range w.rows { // whichever window shows it first
+		failing = append(failing, haproxy.Failing(before, rows)...)
+	}
+	talks := w.talks(ctx, places)
+	for i := range readings {
+		r := &readings[i]
+		r.Probe = w.prober.Last(r.Key)
+		p := places[r.Key]
+		if t, ok := talks[p.at]; ok {
+			r.Sockets = &health.Sockets{Waiting: t.Waiting, Longest: t.Longest, Heard: t.Heard, Connecting: t.Connecting}
+		}
+		if slices.ContainsFunc(failing, func(f haproxy.Server) bool {
+			return f.Proxy == haproxy.BackendName(p.service) && f.Name == haproxy.ServerName(p.host)
+		}) {
+			r.Fails = "it failed all that its clients asked, while other hosts served the same requests well"
+		}
+	}
+	return readings
+}
+
+// talks lists the connections to the hosts that the judge wants to know more of.
+func (w *hostWatch) talks(ctx context.Context, places map[health.Key]place) map[netip.AddrPort]vip.Talk {
+	var to []netip.AddrPort
+	for _, key := range w.look {
+		if p, ok := places[key]; ok {
+			to = append(to, p.at)
+		}
+	}
+	if len(to) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, talksTimeout)
+	defer cancel()
+	talks, err := vip.Talks(ctx, to...)
+	if err != nil {
+		w.log.Debug("the connections to hosts are not known", "error", err)
+	}
+	return talks
+}
+
+// takeOut has HAProxy count a host as down, until its checks have found it up again.
+func (w *hostWatch) takeOut(ctx context.Context, rows []haproxy.Server, key health.Key, v health.Verdict) {
+	begun := time.Now()
+	if !w.command(ctx, rows, key, "down") {
+		return
+	}
+	w.journal.add(status.Event{
+		Kind: "host-taken-out", Subject: subjectOf(key), Took: time.Since(begun),
+		Text:  fmt.Sprintf("took %s on %s out: it is %s", key.Service, key.Host, v.Condition),
+		Cause: v.Evidence,
+	})
+}
+
+// command has HAProxy count a host as up or down (management guide 9.3, "set
+// server ... health"): in each backend where it is checked by itself. It reports
+// whether HAProxy took that.
+func (w *hostWatch) command(ctx context.Context, rows []haproxy.Server, key health.Key, health string) bool {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	var commands []string
+	for _, name := range haproxy.CheckedServers(rows, key.Service, key.Host) {
+		commands = append(commands, "set server "+name+" health "+health)
+	}
+	if len(commands) == 0 {
+		return false
+	}
+	if _, err := w.haproxy.Runtime(ctx, strings.Join(commands, ";")); err != nil {
+		w.log.Warn("HAProxy was not told how a host is", "service", key.Service, "host", key.Host, "health", health, "error", err)
+		return false
+	}
+	return true
+}
+
+// cut ends the connections that HAProxy's workers, old ones too, have to hosts
+// which hang or are gone, if no byte came or went on them for as long as the
+// judgement takes. Each request that waits there fails at once inside HAProxy,
+// which repeats the safe ones on another host. Others that this controller has
+// to the host, a service's own, stay.
+func (w *hostWatch) cut(ctx context.Context, places map[health.Key]place, out health.Output) {
+	silence := map[netip.AddrPort]time.Duration{}
+	keys := map[netip.AddrPort]health.Key{}
+	for key, limit := range out.Cut {
+		if p, ok := places[key]; ok {
+			silence[p.at], keys[p.at] = limit, key
+		}
+	}
+	if len(silence) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, talksTimeout)
+	defer cancel()
+	begun := time.Now()
+	pids, err := w.workers(ctx)
+	var cut map[netip.AddrPort]int
+	if err == nil {
+		cut, err = vip.DestroySilent(ctx, pids, silence)
+	}
+	if err != nil {
+		w.log.Warn("the connections to silent hosts are left to their timeouts", "hosts", len(silence), "error", err)
+	}
+	for to, n := range cut {
+		key := keys[to]
+		w.journal.add(status.Event{
+			Kind: "connections-cut", Subject: subjectOf(key), Took: time.Since(begun),
+			Text:  fmt.Sprintf("cut %d connections to %s on which nothing moved, so that their requests can go elsewhere", n, to),
+			Cause: out.Verdicts[key].Evidence,
+		})
+	}
+}
+
+// workers gives the processes of HAProxy's workers, old ones too.
+func (a *Agent) workers(ctx context.Context) ([]int, error) {
+	reply, err := a.haproxy.Master(ctx, "show proc")
+	if err != nil {
+		return nil, fmt.Errorf("find HAProxy's workers: %w", err)
+	}
+	processes, err := haproxy.ParseProc([]byte(reply))
+	if err != nil {
+		return nil, fmt.Errorf("find HAProxy's workers: %w", err)
+	}
+	var pids []int
+	for _, p := range append(processes.Workers, processes.Old...) {
+		pids = append(pids, p.PID)
+	}
+	return pids, nil
+}
+
+// tell journals which hosts have become late, and which are no more.
+func (w *hostWatch) tell(verdicts map[health.Key]health.Verdict) {
+	for key, v := range verdicts {
+		was := w.saidOf[key]
+		w.saidOf[key] = v.Condition
+		switch {
+		case v.Condition == status.Late && was != status.Late && was != "":
+			w.journal.add(status.Event{
+				Kind: "host-late", Subject: subjectOf(key),
+				Text: fmt.Sprintf("%s on %s is late; it stays in use", key.Service, key.Host), Cause: v.Evidence,
+			})
+		case v.Condition == status.Well && was == status.Late:
+			w.journal.add(status.Event{
+				Kind: "host-in-time", Subject: subjectOf(key),
+				Text: fmt.Sprintf("%s on %s is no longer late", key.Service, key.Host), Cause: v.Evidence,
+			})
+		}
+	}
+	for key := range w.saidOf {
+		if _, ok := verdicts[key]; !ok {
+			delete(w.saidOf, key)
+		}
+	}
+}
+
+func subjectOf(key health.Key) string { return fmt.Sprintf("service %s on %s", key.Service, key.Host) }
+
+// rows gives the rows of "show stat".
+func (a *Agent) rows(ctx context.Context) ([]haproxy.Server, error) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	reply, err := a.haproxy.Runtime(ctx, "show stat")
+	if err != nil {
+		return nil, fmt.Errorf("ask HAProxy for its servers: %w", err)
+	}
+	return haproxy.ParseStat([]byte(reply))
+}
+
+// judged gives services with what is thought of their hosts, and of one that the
+// agent took out the reason for it in the place of what its check found.
+func (a *Agent) judged(services []status.Service) []status.Service {
+	a.mu.Lock()
+	verdicts := a.verdicts
+	a.mu.Unlock()
+	for i, s := range services {
+		for j := range s.Hosts {
+			h := &services[i].Hosts[j]
+			if v, ok := verdicts[health.Key{Service: s.Name, Host: h.Name}]; ok && h.State != status.Drain && h.State != status.Unknown {
+				h.Condition, h.Evidence, h.ConditionSince = v.Condition, v.Evidence, v.Since
+			}
+		}
+	}
+	return services
+}

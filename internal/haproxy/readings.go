@@ -1,0 +1,100 @@
+package haproxy
+
+import (
+	"fmt"
+	"strings"
+
+	"holdfast/internal/health"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+)
+
+// Readings gives what the rows of "show stat" say of every host of s that
+// HAProxy has, for a health.Judge.
+func Readings(s *spec.Spec, rows []Server) []health.Reading {
+	found := make(map[[2]string]*Server, len(rows))
+	for i := range rows {
+		if rows[i].Kind == KindServer {
+			found[[2]string{rows[i].Proxy, rows[i].Name}] = &rows[i]
+		}
+	}
+	var readings []health.Reading
+	for _, svc := range s.Services {
+		for _, h := range svc.Hosts {
+			main := found[[2]string{BackendName(svc), ServerName(h)}]
+			if main == nil {
+				continue
+			}
+			r := reading(s, svc, h, main)
+			for _, name := range [][2]string{
+				{BackendName(svc), ServerName(h)}, {OnceName(svc), ServerName(h)}, {BackendName(svc), LastName(h)}, {OnceName(svc), LastName(h)},
+			} {
+				if one := found[name]; one != nil {
+					r.InFlight += one.Sessions
+					r.Response = max(r.Response, one.ResponseTime)
+					for _, n := range one.Responses {
+						r.Answers += n
+					}
+				}
+			}
+			readings = append(readings, r)
+		}
+	}
+	return readings
+}
+
+// reading reads the row with the checks of a host.
+func reading(s *spec.Spec, svc spec.Service, h spec.Host, r *Server) health.Reading {
+	state := hostState(r)
+	return health.Reading{
+		Key:     health.Key{Service: svc.Name, Host: h.Name},
+		InUse:   state == status.Up || state == status.Unknown && strings.HasPrefix(r.Status, "UP"),
+		Down:    state == status.Down,
+		Falling: strings.HasPrefix(r.Status, "UP ") && strings.Contains(r.Status, "/"),
+		Drained: state == status.Drain,
+
+		Checking: r.CheckRunning, Check: checkResult(r.CheckStatus), CheckTook: r.CheckDuration,
+		Words: CheckWords(s, svc, r), CheckTime: CheckTime(svc),
+	}
+}
+
+// checkResult gives what a check found by its status (management guide 9.1,
+// check_status).
+func checkResult(word string) health.CheckResult {
+	switch word {
+	case "L4OK", "L6OK", "L7OK", "L7OKC":
+		return health.Passed
+	case "L6TOUT", "L7TOUT":
+		return health.Silent
+	case "L4TOUT":
+		return health.Unreachable
+	case "L4CON":
+		return health.Refused
+	case "L6RSP", "L7RSP", "L7STS":
+		return health.Wrong
+	}
+	return health.NoCheck
+}
+
+// CheckedServers names, as "backend/server", the servers of a host of a service
+// that have checks of their own: one, and another that was added without a reload.
+func CheckedServers(rows []Server, service, host string) []string {
+	var names []string
+	for _, r := range rows {
+		if r.Kind == KindServer && r.CheckStatus != "" && r.Name == proxyName(host) &&
+			(r.Proxy == proxyName(service) || r.Proxy == proxyName(service)+onceSuffix) {
+			names = append(names, r.Proxy+"/"+r.Name)
+		}
+	}
+	return names
+}
+
+// CheckRequest gives the request of the health check of svc, as HAProxy sends
+// it; nothing for a service whose check only connects.
+func CheckRequest(s *spec.Spec, svc spec.Service) []byte {
+	if svc.Check.Layer != 7 {
+		return nil
+	}
+	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: holdfast\r\nConnection: close\r\n\r\n",
+		checkMethod(svc), svc.Check.Path, CheckHost(s))
+}

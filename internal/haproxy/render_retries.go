@@ -1,0 +1,71 @@
+package haproxy
+
+import (
+	"strings"
+
+	"holdfast/internal/spec"
+)
+
+// The bounds of what is sent again: a retry that helps where one host fails
+// makes it worse where all do.
+const (
+	// retryShare is which part of a backend's requests may be tries beside the
+	// first: one in so many.
+	retryShare = 10
+	// More may be for a moment, as when a host begins to fail: as many as come in
+	// retryBurst, once in retryWindow; both in milliseconds. So they are a tenth
+	// at the most of any retryShare*retryBurst.
+	retryBurst, retryWindow = 500, 10_000
+	// retryFloor is how many a second may be where there are few requests.
+	retryFloor = 20
+	// spareTime is, in seconds, for how long nothing is sent again of a client
+	// whose request failed on another host, too, and of a service that said
+	// when to come again.
+	spareTime = 10
+)
+
+// countsTries begins the lines that count the tries of each server. A host that
+// comes without a reload is counted from the next reload on.
+const countsTries = "http-request set-var(txn.tries)"
+
+// retryBudget bounds what backend, one of svc's, sends again. It says so for
+// each request as that arrives: what is under way keeps its retries, but hosts
+// that fail fast teach it within some milliseconds.
+//
+// HAProxy counts the connections to a server and the requests to a backend in the
+// last second; the one without the other are tries beside the first. A host that
+// refuses takes part in that, which costs nothing: that is tried elsewhere whatever
+// is said here. When they are more than their share, a window begins, and when
+// they have gone on for so long that they have used its burst, nothing is sent again
+// until it ends.
+func (w *writer) retryBudget(backend string, svc spec.Service) {
+	w.comment("A tenth of the requests may be sent again, for a moment more, or a few; none of a client whose last",
+		"one failed on another host, too, and none while hosts answer with Retry-After.")
+	w.line("stick-table type ipv6 size 10k expire", itoa(spareTime)+"s", "store gpc0")
+	add := ""
+	for _, h := range svc.Hosts {
+		for _, server := range []string{ServerName(h), LastName(h)} {
+			w.line(countsTries, "srv_sess_rate("+backend+"/"+server+")"+add)
+			add = ",add(txn.tries)"
+		}
+	}
+	name := "proc." + variableName(backend)
+	begun, spent, later := name+"_begun", name+"_spent", "proc."+variableName(BackendName(svc))+"_later"
+	window, many := itoa(retryWindow), "{ var(txn.many) -m bool }"
+	w.line("http-request set-var(txn.asked)", "be_sess_rate("+backend+")")
+	w.line("http-request set-var(txn.again) var(txn.tries),sub(txn.asked)")
+	w.line("http-request set-var(txn.many) bool(true) if { var(txn.again) -m int gt", itoa(retryFloor), "} { var(txn.again),mul("+itoa(retryShare)+"),sub(txn.asked) gt 0 }")
+	w.line("http-request set-var("+begun+") date(0,ms) if", many, "!{ date(0,ms),sub("+begun+") lt", window, "}")
+	w.line("http-request set-var(txn.all) var(txn.asked),mul("+itoa(retryBurst)+") if", many)
+	w.line("http-request set-var("+spent+") var("+begun+"),add("+window+") if", many, "{ date(0,ms),sub("+begun+"),mul(txn.again),sub(txn.all) gt 0 }")
+	w.line("http-request set-var(txn.spared) bool(true) if { date(0,ms),sub(" + spent + ") lt 0 } || { src,table_gpc0(" + backend + ") gt 0 } || { date,sub(" + later + ") lt 0 }")
+	w.line("http-request disable-l7-retry if { var(txn.spared) -m bool }")
+	w.line("http-response set-var(" + later + ") date(" + itoa(spareTime) + ") if { status 503 } { res.fhdr(Retry-After) -m found }")
+	w.line("http-response track-sc0 src if { status 500 502 503 } !{ var(txn.spared) -m bool }")
+	w.line("http-response sc-inc-gpc0(0) if { status 500 502 503 } !{ var(txn.spared) -m bool }")
+}
+
+// variableName gives the name of a backend as part of that of a variable.
+func variableName(backend string) string {
+	return strings.NewReplacer("-", "_", ":", "_").Replace(backend)
+}
