@@ -6,14 +6,17 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/lab"
+	"holdfast/internal/lab/busy"
 	"holdfast/internal/lab/demo"
 	"holdfast/internal/lab/load"
 	"holdfast/internal/lab/standin"
@@ -49,15 +52,23 @@ func (a *app) labNodeCommand() *cobra.Command {
 
 // labStandinCommand is one host of a service.
 func (a *app) labStandinCommand() *cobra.Command {
-	var service, host string
+	var service, host, workers string
 	var opt standin.Options
 	cmd := &cobra.Command{
 		Use: "standin", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if workers != "" {
+				if opt.Start.Workers, opt.Start.Hold, err = busy.ParseWorkers(workers); err != nil {
+					return usagef("%w", err)
+				}
+			}
 			s, err := a.findStandin(service, host, opt)
 			if err != nil {
 				return err
 			}
+			stop := onSignal(syscall.SIGWINCH, s.Finish) // as Apache's graceful stop
+			defer stop()
 			return s.Run(cmd.Context())
 		},
 	}
@@ -66,8 +77,27 @@ func (a *app) labStandinCommand() *cobra.Command {
 	flags.StringVar(&host, "host", "", "name of the service's host")
 	flags.StringVar(&opt.FailFile, "fail-file", "", "while this file exists, answer 503")
 	flags.StringVar(&opt.Arrivals, "arrivals", "", "add to this file the key of each request that is not safe to repeat")
-	flags.DurationVar(&opt.Latency, "latency", 0, "let every answer take so much longer")
+	flags.StringVar(&opt.Counts, "counts", "", "say in this file how many requests came")
+	flags.StringVar(&opt.BehaviourFile, "behaviour", "", "while this file exists, behave as it says")
+	flags.StringVar(&workers, "workers", "", "have so many workers, each request taking so long: 8x100ms")
 	return cmd
+}
+
+// onSignal calls do at the first sig until it is stopped.
+func onSignal(sig os.Signal, do func()) (stop func()) {
+	came, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(came, sig)
+	go func() {
+		select {
+		case <-came:
+			do()
+		case <-ended:
+		}
+	}()
+	return func() {
+		signal.Stop(came)
+		close(ended)
+	}
 }
 
 func (a *app) findStandin(service, host string, opt standin.Options) (*standin.Server, error) {
