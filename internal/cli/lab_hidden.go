@@ -129,7 +129,7 @@ func (a *app) readSpecQuietly() (*spec.Spec, error) {
 // labLoadCommand measures what a client sees. It runs in the client's node.
 func (a *app) labLoadCommand() *cobra.Command {
 	c := load.Config{}
-	var urls []string
+	var urls, phases []string
 	var clients int
 	var connections string
 	var records bool
@@ -140,6 +140,13 @@ func (a *app) labLoadCommand() *cobra.Command {
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.Connections = load.Connections(connections)
+			for _, text := range phases {
+				p, err := load.ParsePhase(text)
+				if err != nil {
+					return usagef("--phase: %w", err)
+				}
+				c.Phases = append(c.Phases, p)
+			}
 			if err := a.loadTargets(&c, urls, clients); err != nil {
 				return err
 			}
@@ -155,7 +162,7 @@ func (a *app) labLoadCommand() *cobra.Command {
 			if records {
 				return collect.err
 			}
-			end := begin.Add(c.Duration)
+			end := begin.Add(c.Length())
 			if now := time.Now(); now.Before(end) {
 				end = now // it was stopped
 			}
@@ -172,10 +179,15 @@ func (a *app) labLoadCommand() *cobra.Command {
 	flags.Int64Var(&c.Body, "body", 0, "bytes in the body of a POST or PUT")
 	flags.IntVar(&clients, "clients", 0, "come from so many addresses, by turns (adds them to this network namespace)")
 	flags.Float64Var(&c.NewRate, "new-rate", 0, "requests a second beside these, each on a new connection")
+	flags.StringArrayVar(&phases, "phase", nil, "`RATExDURATION`, one after the other, in the place of --rate and --duration: 216x8s")
 	flags.IntVar(&c.Downloads.Count, "downloads", 0, "so many long transfers beside the requests")
 	flags.DurationVar(&c.Downloads.Time, "download-time", 5*time.Second, "that each of them takes")
 	flags.Int64Var(&c.Downloads.Bytes, "download-bytes", 1<<20, "of each of them")
 	flags.DurationVar(&c.Downloads.Spread, "download-spread", 0, "over which they begin")
+	flags.IntVar(&c.Uploads.Count, "uploads", 0, "so many long uploads beside the requests")
+	flags.DurationVar(&c.Uploads.Time, "upload-time", 5*time.Second, "that each of them takes")
+	flags.Int64Var(&c.Uploads.Bytes, "upload-bytes", 1<<20, "of each of them")
+	flags.DurationVar(&c.Uploads.Spread, "upload-spread", 0, "over which they begin")
 	flags.BoolVar(&records, "records", false, "print each request's record as a line of JSON instead")
 	return cmd
 }
