@@ -43,14 +43,15 @@ var mayImport = map[string][]string{
 		"internal/health", "internal/health/probe",
 	},
 	// The lab runs the shipped binary: it must not reach into the agent.
-	"internal/lab":            {"internal/spec", "internal/status", "internal/lab/load", "internal/lab/openstack"},
+	"internal/lab":            {"internal/spec", "internal/status", "internal/lab/busy", "internal/lab/load", "internal/lab/openstack"},
+	"internal/lab/busy":       {},
 	"internal/lab/openstack":  {"internal/spec"},
 	"internal/lab/load":       {"internal/spec"},
-	"internal/lab/standin":    {"internal/spec"},
+	"internal/lab/standin":    {"internal/spec", "internal/lab/busy"},
 	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load", "internal/lab/peer"},
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/load"},
 	"internal/lab/peer":       {"internal/spec"},
-	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/lab", "internal/lab/load", "internal/lab/peer"},
+	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":            {"*"},
 	// For tests only.
 	"internal/keystone/keystonetest": {},

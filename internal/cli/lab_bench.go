@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,16 +17,18 @@ import (
 type benchFlags struct {
 	opt  bench.Options
 	only []string
-	html string
-	last time.Duration // of chaos; 0: none
-	logs string
-	save string
+	// sweep asks for the rows of that group alone.
+	sweep bool
+	html  string
+	last  time.Duration // of chaos; 0: none
+	logs  string
+	save  string
 }
 
 func (a *app) labBenchCommand() *cobra.Command {
 	var f benchFlags
 	cmd := &cobra.Command{
-		Use:   "bench [--runs N] [--faults FAULT,...] [--only SYSTEM,...] | --chaos DURATION",
+		Use:   "bench [--runs N] [--faults FAULT,... | --sweep] [--only SYSTEM,...] | --chaos DURATION",
 		Short: "Measure what each fault and planned work costs clients, beside HAProxy with keepalived",
 		Long: `bench does one fault after the other to a cloud of three controllers under load,
 and measures what clients see: of holdfast, and on the same machine in the same
@@ -38,6 +41,10 @@ upgrade of HAProxy, another configuration, a new certificate. For that the load 
 downloads in flight; an attempt to connect each millisecond finds how long new
 connections found nobody.
 
+Where a service is busy, or late, or stands still, what counts is that it costs no
+more than behind kolla-ansible's settings, and that no host is taken out for it. With
+--sweep it does that alone, from half of what the hosts can do to twice as much.
+
 That something was not as promised is told, and is no failure of the command.
 Ctrl-C ends it early: it prints what it has, and leaves nothing behind.
 
@@ -48,23 +55,31 @@ come back by itself, or if memory or descriptors have grown.`,
 		Example: `  holdfast lab bench --html bench.html
   holdfast lab bench --only holdfast --faults haproxy-kill,holder-lost --runs 20
   holdfast lab bench --only holdfast --faults planned --runs 20
+  holdfast lab bench --sweep --html sweep.html
   holdfast lab bench --chaos 30m --seed 7`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.last > 0 {
 				return a.chaos(cmd.Context(), f)
 			}
+			if f.sweep {
+				f.opt.Faults = append(f.opt.Faults, string(bench.GroupSweep))
+			}
+			if f.sweep && !cmd.Flags().Changed("runs") {
+				f.opt.Runs = 0
+			}
 			return a.bench(cmd.Context(), f)
 		},
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&f.opt.Runs, "runs", bench.DefaultRuns, "of each fault; the table has medians. The peers have fewer")
-	flags.StringSliceVar(&f.opt.Faults, "faults", nil, "only these: "+faultIDs()+"; or faults, planned: all of a kind")
+	flags.IntVar(&f.opt.Runs, "runs", bench.DefaultRuns, "of each fault; the table has medians. The peers have fewer; one of a sweep")
+	flags.StringSliceVar(&f.opt.Faults, "faults", nil, "only these: "+faultIDs()+"; or all of a kind: "+groupNames())
+	flags.BoolVar(&f.sweep, "sweep", false, "only the sweep of load from 50 % to 200 % of what the hosts can do")
 	flags.StringSliceVar(&f.only, "only", nil, "only these systems: holdfast, kolla, tuned")
 	flags.Float64Var(&f.opt.Rate, "rate", 200, "requests a second, of faults and of chaos")
 	flags.Uint64Var(&f.opt.Seed, "seed", 1, "of the order of the faults, and of chaos")
 	flags.StringVar(&f.html, "html", "", "write a page with the timelines to this file")
-	flags.StringVar(&f.save, "save", "", "write latest.md, latest.html and latest.json to this directory")
+	flags.StringVar(&f.save, "save", "", "write latest.md, latest.html, latest.json and the sweep's picture to this directory")
 	flags.DurationVar(&f.last, "chaos", 0, "do random faults for so long instead: 30m")
 	flags.StringVar(&f.logs, "logs", "", "keep what the labs' nodes wrote in this directory; of chaos, if something broke")
 	return cmd
@@ -114,6 +129,14 @@ func faultIDs() string {
 		text += f.ID
 	}
 	return text
+}
+
+func groupNames() string {
+	var names []string
+	for _, g := range bench.Groups() {
+		names = append(names, string(g))
+	}
+	return strings.Join(names, ", ")
 }
 
 func (a *app) bench(ctx context.Context, f benchFlags) error {

@@ -18,7 +18,8 @@ func (a *app) labFaultCommand() *cobra.Command {
 		Short: "Break something in a lab, or mend it",
 		Long: `fault injects one fault, or ends it; "holdfast lab fault --list" has them all.
 NODE may be "holder": the controller that has the address. A partition takes
-two sets of nodes or more: "holdfast lab fault partition ctl1 ctl2,ctl3".`,
+two sets of nodes or more: "holdfast lab fault partition ctl1 ctl2,ctl3". A service
+can be as busy as real ones are: "holdfast lab fault busy 8x100ms ctl1 keystone".`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if list {
 				return a.listFaults()
@@ -51,7 +52,7 @@ func (a *app) listFaults() error {
 		return a.printJSON(lab.FaultKinds())
 	}
 	for _, k := range lab.FaultKinds() {
-		if _, err := fmt.Fprintf(a.stdio.Out, "%-32s %s\n", k.Name+" "+k.Args, k.Text); err != nil {
+		if _, err := fmt.Fprintf(a.stdio.Out, "%-38s %s\n", k.Name+" "+k.Args, k.Text); err != nil {
 			return err
 		}
 	}

@@ -6,14 +6,17 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/lab"
+	"holdfast/internal/lab/busy"
 	"holdfast/internal/lab/demo"
 	"holdfast/internal/lab/load"
 	"holdfast/internal/lab/standin"
@@ -49,15 +52,23 @@ func (a *app) labNodeCommand() *cobra.Command {
 
 // labStandinCommand is one host of a service.
 func (a *app) labStandinCommand() *cobra.Command {
-	var service, host string
+	var service, host, workers string
 	var opt standin.Options
 	cmd := &cobra.Command{
 		Use: "standin", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if workers != "" {
+				if opt.Start.Workers, opt.Start.Hold, err = busy.ParseWorkers(workers); err != nil {
+					return usagef("%w", err)
+				}
+			}
 			s, err := a.findStandin(service, host, opt)
 			if err != nil {
 				return err
 			}
+			stop := onSignal(syscall.SIGWINCH, s.Finish) // as Apache's graceful stop
+			defer stop()
 			return s.Run(cmd.Context())
 		},
 	}
@@ -66,8 +77,27 @@ func (a *app) labStandinCommand() *cobra.Command {
 	flags.StringVar(&host, "host", "", "name of the service's host")
 	flags.StringVar(&opt.FailFile, "fail-file", "", "while this file exists, answer 503")
 	flags.StringVar(&opt.Arrivals, "arrivals", "", "add to this file the key of each request that is not safe to repeat")
-	flags.DurationVar(&opt.Latency, "latency", 0, "let every answer take so much longer")
+	flags.StringVar(&opt.Counts, "counts", "", "say in this file how many requests came")
+	flags.StringVar(&opt.BehaviourFile, "behaviour", "", "while this file exists, behave as it says")
+	flags.StringVar(&workers, "workers", "", "have so many workers, each request taking so long: 8x100ms")
 	return cmd
+}
+
+// onSignal calls do at the first sig until it is stopped.
+func onSignal(sig os.Signal, do func()) (stop func()) {
+	came, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(came, sig)
+	go func() {
+		select {
+		case <-came:
+			do()
+		case <-ended:
+		}
+	}()
+	return func() {
+		signal.Stop(came)
+		close(ended)
+	}
 }
 
 func (a *app) findStandin(service, host string, opt standin.Options) (*standin.Server, error) {
@@ -99,7 +129,7 @@ func (a *app) readSpecQuietly() (*spec.Spec, error) {
 // labLoadCommand measures what a client sees. It runs in the client's node.
 func (a *app) labLoadCommand() *cobra.Command {
 	c := load.Config{}
-	var urls []string
+	var urls, phases []string
 	var clients int
 	var connections string
 	var records bool
@@ -110,6 +140,13 @@ func (a *app) labLoadCommand() *cobra.Command {
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.Connections = load.Connections(connections)
+			for _, text := range phases {
+				p, err := load.ParsePhase(text)
+				if err != nil {
+					return usagef("--phase: %w", err)
+				}
+				c.Phases = append(c.Phases, p)
+			}
 			if err := a.loadTargets(&c, urls, clients); err != nil {
 				return err
 			}
@@ -125,7 +162,7 @@ func (a *app) labLoadCommand() *cobra.Command {
 			if records {
 				return collect.err
 			}
-			end := begin.Add(c.Duration)
+			end := begin.Add(c.Length())
 			if now := time.Now(); now.Before(end) {
 				end = now // it was stopped
 			}
@@ -142,10 +179,15 @@ func (a *app) labLoadCommand() *cobra.Command {
 	flags.Int64Var(&c.Body, "body", 0, "bytes in the body of a POST or PUT")
 	flags.IntVar(&clients, "clients", 0, "come from so many addresses, by turns (adds them to this network namespace)")
 	flags.Float64Var(&c.NewRate, "new-rate", 0, "requests a second beside these, each on a new connection")
+	flags.StringArrayVar(&phases, "phase", nil, "`RATExDURATION`, one after the other, in the place of --rate and --duration: 216x8s")
 	flags.IntVar(&c.Downloads.Count, "downloads", 0, "so many long transfers beside the requests")
 	flags.DurationVar(&c.Downloads.Time, "download-time", 5*time.Second, "that each of them takes")
 	flags.Int64Var(&c.Downloads.Bytes, "download-bytes", 1<<20, "of each of them")
 	flags.DurationVar(&c.Downloads.Spread, "download-spread", 0, "over which they begin")
+	flags.IntVar(&c.Uploads.Count, "uploads", 0, "so many long uploads beside the requests")
+	flags.DurationVar(&c.Uploads.Time, "upload-time", 5*time.Second, "that each of them takes")
+	flags.Int64Var(&c.Uploads.Bytes, "upload-bytes", 1<<20, "of each of them")
+	flags.DurationVar(&c.Uploads.Spread, "upload-spread", 0, "over which they begin")
 	flags.BoolVar(&records, "records", false, "print each request's record as a line of JSON instead")
 	return cmd
 }

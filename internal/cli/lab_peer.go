@@ -2,9 +2,11 @@ package cli
 
 import (
 	"log/slog"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/lab/bench"
 	"holdfast/internal/lab/peer"
 )
 
@@ -30,6 +32,26 @@ func (a *app) labPeerCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&kind, "kind", string(peer.Kolla), "which settings: kolla or tuned")
 	cmd.Flags().StringVar(&controller, "controller", "", "name of this controller in the spec")
+	return a.withRunDir(cmd)
+}
+
+// labServersCommand tells what the HAProxy of a controller says of its servers. It
+// runs in its node.
+func (a *app) labServersCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "servers", Hidden: true, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text, err := peer.Ask(cmd.Context(), filepath.Join(a.runDir, peer.SocketFile), bench.AskServers)
+			if err != nil {
+				return err
+			}
+			servers, err := bench.ParseServers(text)
+			if err != nil {
+				return err
+			}
+			return a.printJSON(servers)
+		},
+	}
 	return a.withRunDir(cmd)
 }
 

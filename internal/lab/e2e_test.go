@@ -150,10 +150,16 @@ func sharedCloud(t *testing.T) *cloud {
 // newCloud builds a lab of its own for a test.
 func newCloud(t *testing.T, name, yaml string) *cloud {
 	t.Helper()
+	return newCloudOf(t, name, yaml, lab.UpOptions{})
+}
+
+// newCloudOf is newCloud with options.
+func newCloudOf(t *testing.T, name, yaml string, opt lab.UpOptions) *cloud {
+	t.Helper()
 	binary := needLab(t)
-	l, err := lab.Up(t.Context(), lab.UpOptions{
-		Name: fmt.Sprintf("%s-%d", name, os.Getpid()), File: name + ".yaml", Data: []byte(yaml), Binary: binary, Timeout: upTimeout,
-	})
+	opt.Name, opt.File = fmt.Sprintf("%s-%d", name, os.Getpid()), name+".yaml"
+	opt.Data, opt.Binary, opt.Timeout = []byte(yaml), binary, upTimeout
+	l, err := lab.Up(t.Context(), opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,10 +46,11 @@ type FaultKind struct {
 func FaultKinds() []FaultKind {
 	const ofService, ofNode = "NODE [SERVICE]", "NODE"
 	return slices.Concat([]FaultKind{
-		{Name: "service-kill", Args: ofService, Text: "kill the service; it stays dead until service-back", onNode: eachService("killed", (*standin).kill)},
-		{Name: "service-hang", Args: ofService, Text: "stop the process where it is: it takes connections and never answers", onNode: eachService("hung", (*standin).hang)},
-		{Name: "service-errors", Args: ofService, Text: "answer 503 to everything", onNode: eachService("failing", (*standin).fail)},
+		{Name: "service-kill", Args: ofService, Text: "kill the service; it stays dead until service-back", onNode: eachService("killed", (*node).killService)},
+		{Name: "service-hang", Args: ofService, Text: "stop the process where it is: it takes connections and never answers", onNode: eachService("hung", (*node).hangService)},
+		{Name: "service-errors", Args: ofService, Text: "answer 503 to everything", onNode: eachService("failing", (*node).failService)},
 		{Name: "service-restart", Args: ofService, Text: "stop the service with SIGTERM and start it again", onNode: servicesRestart},
+	}, busyFaultKinds(), []FaultKind{
 		{Name: "service-back", Args: ofService, Text: "end any of these", onNode: servicesBack},
 		{Name: "haproxy-kill", Args: ofNode, Text: "kill every HAProxy process of the controller", onNode: haproxyFault(unix.SIGKILL, "killed")},
 		{Name: "haproxy-hang", Args: ofNode, Text: "stop every HAProxy process of the controller where it is", onNode: haproxyFault(unix.SIGSTOP, "hung")},
@@ -122,9 +123,9 @@ func appendLine(path string, line []byte) error {
 }
 
 // eachService makes a fault of the service that is named, or of all on the node.
-func eachService(word string, do func(*standin) error) func(context.Context, *node, Fault) (string, error) {
+func eachService(word string, do func(*node, *standin) error) func(context.Context, *node, Fault) (string, error) {
 	return func(_ context.Context, n *node, f Fault) (string, error) {
-		return n.overServices(f, word, do)
+		return n.overServices(f, word, func(s *standin) error { return do(n, s) })
 	}
 }
 
@@ -165,10 +166,11 @@ func (n *node) chosenServices(name string) ([]*standin, error) {
 	return slices.Clone(n.services), nil
 }
 
-func (s *standin) kill() error { return s.proc.kill() }
-func (s *standin) hang() error { return s.proc.signal(unix.SIGSTOP) }
+func (n *node) killService(s *standin) error { return n.leaveAlone(s).kill() }
 
-func (s *standin) fail() error { return s.setFailing(true) }
+func (n *node) hangService(s *standin) error { return n.leaveAlone(s).signal(unix.SIGSTOP) }
+
+func (n *node) failService(s *standin) error { return s.setFailing(true) }
 
 func haproxyFault(sig unix.Signal, word string) func(context.Context, *node, Fault) (string, error) {
 	return func(_ context.Context, n *node, _ Fault) (string, error) {

@@ -9,24 +9,27 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/lab/busy"
 	"holdfast/internal/lab/openstack"
 )
 
 // A node is one host of the lab while the lab runs: switched on, it has a box.
 type node struct {
-	plan   nodePlan
-	index  int // counts from 1
-	dir    Dir
-	log    *slog.Logger
-	holder *holderLog
-	peer   string           // the kind of peer that runs in the place of the agent
-	real   *openstack.Cloud // nil: all services are stand-ins
-	wire   *lossyWire
-	slow   slowFaults
-	disk   *os.Root // of its own, since it was full
+	plan    nodePlan
+	index   int // counts from 1
+	dir     Dir
+	log     *slog.Logger
+	holder  *holderLog
+	peer    string           // the kind of peer that runs in the place of the agent
+	workers string           // of every stand-in from its start on, as "8x100ms"; empty: enough
+	real    *openstack.Cloud // nil: all services are stand-ins
+	wire    *lossyWire
+	slow    slowFaults
+	disk    *os.Root // of its own, since it was full
 
 	mu        sync.Mutex // guards following
 	box       *box       // nil: powered off
@@ -40,9 +43,14 @@ type node struct {
 // A standin is one host of a service in a node. The service's own process
 // manager is not played: one that was killed stays dead until it is put back.
 type standin struct {
-	at       serviceAt
-	proc     *proc
-	failFile string // there while it answers 503 on command
+	at            serviceAt
+	real          bool // it is none, but a real service
+	proc          *proc
+	failFile      string // there while it answers 503 on command
+	behaviourFile string
+	behaviour     busy.Behaviour
+	stall         *time.Timer // ends a stall; nil: there is none
+	finishing     *proc       // to be started again when that has ended
 }
 
 // powerOn makes the node's namespaces and its wires. Nothing runs in it yet.
@@ -118,8 +126,11 @@ func (n *node) launch(ctx context.Context) error {
 		return nil
 	}
 	for _, at := range n.plan.services {
-		s := &standin{at: at, failFile: n.dir.path("nodes", n.plan.name, at.service.Name+".fail")}
-		if err := n.startService(s); err != nil {
+		s := &standin{
+			at: at, failFile: n.dir.path("nodes", n.plan.name, at.service.Name+".fail"),
+			behaviourFile: n.dir.path("nodes", n.plan.name, at.service.Name+".behaviour"),
+		}
+		if err := errors.Join(s.behave(busy.Behaviour{}), n.startService(s)); err != nil {
 			return err
 		}
 		n.services = append(n.services, s)
@@ -148,7 +159,8 @@ func (n *node) startService(s *standin) error {
 	args := []string{
 		n.dir.binary(), "lab", "standin", "-f", n.dir.specFile(),
 		"--service", s.at.service.Name, "--host", s.at.host.Name, "--fail-file", s.failFile,
-		"--arrivals", n.dir.arrivals(n.plan.name, s.at.service.Name),
+		"--arrivals", n.dir.arrivals(n.plan.name, s.at.service.Name), "--counts", n.dir.counts(n.plan.name, s.at.service.Name),
+		"--behaviour", s.behaviourFile, "--workers", n.workers,
 	}
 	if err := s.setFailing(false); err != nil {
 		return err
@@ -232,7 +244,12 @@ func (n *node) serviceBack(s *standin) error {
 	if n.box == nil {
 		return n.offError()
 	}
+	s.endStall()
+	if err := s.behave(busy.Behaviour{}); err != nil {
+		return err
+	}
 	if !s.proc.running() {
+		s.finishing = nil
 		return n.startService(s)
 	}
 	return errors.Join(s.setFailing(false), s.proc.signal(unix.SIGCONT))
@@ -240,10 +257,11 @@ func (n *node) serviceBack(s *standin) error {
 
 // restartService restarts a service as its own process manager does.
 func (n *node) restartService(s *standin) error {
-	if err := errors.Join(s.proc.signal(unix.SIGCONT), s.proc.signal(unix.SIGTERM)); err != nil {
+	p := n.leaveAlone(s)
+	if err := errors.Join(p.signal(unix.SIGCONT), p.signal(unix.SIGTERM)); err != nil {
 		return err
 	}
-	<-s.proc.done
+	<-p.done
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.startService(s)

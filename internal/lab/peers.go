@@ -19,20 +19,26 @@ func (d Dir) peerFile() string { return d.path("peer") }
 
 // writePeer tells the lab's server which kind of peer its controllers run;
 // empty: none, but agents.
-func (d Dir) writePeer(kind string) error {
-	if kind == "" {
+func (d Dir) writePeer(kind string) error { return d.writeWord(d.peerFile(), kind) }
+
+func (d Dir) readPeer() (string, error) { return d.readWord(d.peerFile()) }
+
+// writeWord tells the lab's server one thing of how it is to be built.
+func (d Dir) writeWord(path, word string) error {
+	if word == "" {
 		return nil
 	}
-	if err := os.WriteFile(d.peerFile(), []byte(kind), 0o644); err != nil {
-		return fmt.Errorf("write the kind of peer: %w", err)
+	if err := os.WriteFile(path, []byte(word), 0o644); err != nil {
+		return fmt.Errorf("write how the lab is to be: %w", err)
 	}
 	return nil
 }
 
-func (d Dir) readPeer() (string, error) {
-	data, err := os.ReadFile(d.peerFile())
+// readWord gives what writeWord wrote; empty if it was nothing.
+func (d Dir) readWord(path string) (string, error) {
+	data, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("read the kind of peer: %w", err)
+		return "", fmt.Errorf("read how the lab is to be: %w", err)
 	}
 	return strings.TrimSpace(string(data)), nil
 }

@@ -59,6 +59,7 @@ func (s *server) prepareOpenStack(ctx context.Context, tell func(progress)) erro
 // if s is a real one.
 func (n *node) realService(s *standin, args, env []string) ([]string, []string, error) {
 	realArgs, realEnv, ok, err := n.real.Command(s.at.service, s.at.host, s.failFile)
+	s.real = ok
 	if err != nil || !ok {
 		return args, env, err
 	}

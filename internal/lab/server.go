@@ -128,8 +128,14 @@ func (s *server) prepare() error {
 	if err != nil {
 		return err
 	}
+	workers, err := s.dir.readWorkers()
+	if err != nil {
+		return err
+	}
 	for i, p := range s.plan.nodes {
-		s.nodes = append(s.nodes, &node{plan: p, index: i + 1, dir: s.dir, log: s.log, holder: s.holder, peer: peer, wire: &s.wire})
+		s.nodes = append(s.nodes, &node{
+			plan: p, index: i + 1, dir: s.dir, log: s.log, holder: s.holder, peer: peer, workers: workers, wire: &s.wire,
+		})
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"holdfast/internal/lab/busy"
 	"holdfast/internal/lab/load"
 )
 
@@ -69,8 +70,11 @@ type Agent struct {
 
 // A Service tells of one stand-in.
 type Service struct {
-	Name  string `json:"name"`
-	State string `json:"state"` // up, dead, hung, errors
+	Name string `json:"name"`
+	// State is up, dead, hung, stalled, errors, finishing (to be started again),
+	// or how it behaves: late, busy, push-back, closes, or several of these with
+	// a comma.
+	State string `json:"state"`
 	PID   int    `json:"pid,omitempty"`
 }
 
@@ -124,10 +128,16 @@ func (s *standin) status() Service {
 	if s.proc.running() {
 		out.State, out.PID = "up", s.proc.pid()
 		switch {
+		case s.stall != nil:
+			out.State = "stalled"
 		case s.proc.isHung():
 			out.State = "hung"
+		case s.finishing == s.proc:
+			out.State = "finishing"
 		case s.isFailing():
 			out.State = "errors"
+		case s.behaviour != (busy.Behaviour{}):
+			out.State = s.behaviour.String()
 		}
 	}
 	return out

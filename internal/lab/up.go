@@ -35,6 +35,9 @@ type UpOptions struct {
 	Programs string
 	// OpenStack names the services that are real ones instead of stand-ins.
 	OpenStack []string
+	// Workers is how many workers every stand-in has and how long each request
+	// holds one, as "8x100ms"; empty: enough for all.
+	Workers string
 	// Detach lets the lab outlive this process. Otherwise the kernel ends the
 	// lab when this process ends, however that happens.
 	Detach  bool
@@ -117,7 +120,7 @@ func (l *Lab) fill(opt UpOptions) error {
 			return err
 		}
 	}
-	return l.Dir.writePeer(opt.Peer)
+	return errors.Join(l.Dir.writePeer(opt.Peer), l.Dir.writeWorkers(opt.Workers))
 }
 
 // start starts the server and follows it until it is ready.

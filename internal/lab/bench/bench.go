@@ -33,8 +33,8 @@ const DefaultRuns = 5
 
 // Options says what to measure.
 type Options struct {
-	Runs   int      // of each fault; DefaultRuns when 0
-	Faults []string // by their IDs, or by GroupFaults and GroupPlanned; all when empty
+	Runs   int      // of each fault; DefaultRuns when 0, once of a sweep alone
+	Faults []string // by their IDs, or by their Groups; all when empty
 	Only   []System // all when empty
 	Rate   float64  // requests a second, of faults; 200 when 0
 	Seed   uint64   // of the order of the faults in each run
@@ -48,6 +48,9 @@ type Options struct {
 func (o *Options) complete() error {
 	if o.Runs == 0 {
 		o.Runs = DefaultRuns
+		if o.sweepAlone() {
+			o.Runs = 1
+		}
 	}
 	if o.Rate == 0 {
 		o.Rate = 200
@@ -67,8 +70,7 @@ func (o *Options) complete() error {
 	}
 	for _, id := range o.Faults {
 		if !slices.ContainsFunc(Faults(), func(f Fault) bool { return f.in(id) }) {
-			return fmt.Errorf("no fault is called %q; there are %s; and %s and %s for all of a kind", id,
-				strings.Join(ids, ", "), GroupFaults, GroupPlanned)
+			return fmt.Errorf("no fault is called %q; there are %s; and for all of a kind %v", id, strings.Join(ids, ", "), Groups())
 		}
 	}
 	var only []System
@@ -280,7 +282,7 @@ func (b *bench) keep(o outcome, run int) {
 	}
 	for i, r := range o.runs {
 		f := o.rows[i]
-		text := fmt.Sprintf("%d/%d  %-8s  run %d  %-24s %s", done, b.total, o.system, run+1, f.Name, r.brief(f.Promise.Planned))
+		text := fmt.Sprintf("%d/%d  %-8s  run %d  %-24s %s", done, b.total, o.system, run+1, f.Name, r.brief(f.Group()))
 		if missed := r.judge(f, b.load); o.system == Holdfast && len(missed) > 0 {
 			text += "  NOT AS PROMISED: " + strings.Join(missed, ", ")
 		} else if r.Error != "" {
@@ -291,10 +293,19 @@ func (b *bench) keep(o outcome, run int) {
 }
 
 // brief tells of s in a few words.
-func (s Sample) brief(planned bool) string {
-	if planned {
+func (s Sample) brief(of Group) string {
+	switch of {
+	case GroupPlanned:
 		return fmt.Sprintf("failed %d of %d, reset %d, cut %d of %d, gap %s", s.Failed+s.PostsFailed, s.Requests,
 			s.Work.Resets, s.Work.Cut, s.Work.Downloads, short(s.Work.ConnectGap))
+	case GroupBusy, GroupSweep:
+		text := fmt.Sprintf("failed %d of %d, p99 %s, slowest %s, down %d, seen %.2f", s.Failed, s.Requests,
+			short(s.P99), short(s.Slowest), s.Hosts.Down, s.Hosts.ratio())
+		if s.Hosts.Uploads > 0 {
+			text += fmt.Sprintf(", uploads cut %d of %d", s.Hosts.Cut, s.Hosts.Uploads)
+		}
+		return text
+	case GroupFaults:
 	}
 	return fmt.Sprintf("failed %d of %d, gap %s, slowest %s", s.Failed, s.Requests, short(s.Gap), short(s.Slowest))
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"net/http"
 	"net/netip"
 	"os"
@@ -325,6 +326,9 @@ func sampleReport(t *testing.T) *Report {
 			for _, f := range j.scenario {
 				m := measure(steady(-time.Second, 3*time.Second, 0, time.Duration(i)*900*msec), watched, lab.Takeover{Taken: 31 * msec}, spacing, true)
 				m.Slowest, m.Two, m.Failed, m.Kinds = 10017*msec, 12345*msec, 10000*i, map[load.Failure]int{load.Timeout: 10000 * i}
+				if (scenario{f}).counted() {
+					m.P99, m.Hosts = 10017*msec, Hosts{Sent: 1000, Seen: 1200 - 100*i, Down: 99, Uploads: 30 * i, Cut: i}
+				}
 				sample := Sample{Measure: m, Node: "ctl1", Done: "<b>&", Timeline: timeline(nil, watched, nil, netip.Addr{}, "<b>&")}
 				if f.Promise.Planned {
 					one := deed{span: watched, worked: worked{took: time.Second, failed: "<i>&"}}
@@ -350,7 +354,10 @@ func TestText(t *testing.T) {
 			t.Errorf("%q is not in both tables:\n%s", f.Name, text)
 		}
 	}
-	for _, want := range []string{"held", "MISSED: two holders for 12.35 s", "91x", "Machine: "} {
+	for _, want := range []string{
+		"held", "MISSED: two holders for 12.35 s", "91x", "Machine: ", "MISSED: a host was marked down 99 times, hosts saw 1.20 times",
+		"uploads cut: kolla 1 of 30, tuned 2 of 60", "100 % of capacity", "of a busy service",
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -391,11 +398,17 @@ func TestSave(t *testing.T) {
 	_, data, _ := strings.Cut(page, `id="data">`)
 	data, _, _ = strings.Cut(data, "</script>")
 	var rows []viewRow
-	if err := json.Unmarshal([]byte(data), &rows); err != nil || len(rows) != len(Faults()) || len(rows[0].Cells) != len(Systems()) {
+	if err := json.Unmarshal([]byte(data), &rows); err != nil || len(rows) != len(Faults())-len(sweepPercents()) || len(rows[0].Cells) != len(Systems()) {
 		t.Errorf("the page's data: %d rows, %v", len(rows), err)
 	}
-	if md := read("latest.md"); !strings.Contains(md, "| a service is killed | 0 failed, no gap | ") {
-		t.Errorf("no table in\n%s", md)
+	md := read("latest.md")
+	for _, want := range []string{"| a service is killed | 0 failed, no gap | ", "| 100 % of capacity | ", "](latest-sweep.svg)"} {
+		if !strings.Contains(md, want) {
+			t.Errorf("no %q in\n%s", want, md)
+		}
+	}
+	if picture := read("latest-sweep.svg"); xml.Unmarshal([]byte(picture), new(struct{})) != nil || !strings.Contains(page, picture) {
+		t.Errorf("the picture is none, or not in the page:\n%s", picture)
 	}
 }
 

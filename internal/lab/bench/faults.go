@@ -2,7 +2,10 @@ package bench
 
 import (
 	"slices"
+	"strings"
 	"time"
+
+	"holdfast/internal/lab"
 )
 
 // A Target says on which node an Action is done.
@@ -15,14 +18,29 @@ const (
 	OnOther   Target = "other"   // the one that answers most of those without the address
 	OnSame    Target = "same"    // that of the row before
 	OnWire    Target = "wire"    // none: the holder is cut off from all others, or that is healed
+	OnAll     Target = "all"     // each controller, one after the other
+	// OnEveryHost is none: the fault is of all hosts of the service together.
+	OnEveryHost Target = "every host"
 )
 
 // An Action is what a row does to the lab.
 type Action struct {
 	On Target
-	// Kind is that of the lab's fault. A kind that begins with "service-" is
-	// done to the service that is under load, and to no other.
-	Kind string
+	// Kind is that of the lab's fault. One of a service is done to that which is
+	// under load, and to no other.
+	Kind  string
+	Value string // of the fault, where it has one
+}
+
+// fault gives the lab's fault of a on node.
+func (a Action) fault(node string) lab.Fault {
+	f := lab.Fault{Kind: a.Kind, Node: node, Value: a.Value}
+	for _, k := range lab.FaultKinds() {
+		if k.Name == a.Kind && strings.Contains(k.Args, "SERVICE") {
+			f.Service = service
+		}
+	}
+	return f
 }
 
 // Allowed says which requests of a safe method a row may cost.
@@ -38,6 +56,9 @@ const (
 	// AllowGap: these, and new connections made before the gap had ended, which
 	// is bounded itself.
 	AllowGap Allowed = "gap"
+	// AllowBeside: as many as behind kolla-ansible's settings in the same run,
+	// and some more: see Beside.
+	AllowBeside Allowed = "beside"
 	// AllowAny: nothing is promised of requests.
 	AllowAny Allowed = "any"
 )
@@ -55,6 +76,20 @@ type Promise struct {
 	Two     time.Duration // for which more than one node has the address
 	Connect time.Duration // longest time in which new connections find nobody; of planned work only
 	Reset   bool          // what fails, fails at once: nothing runs into its timeout
+
+	// Of a service that is busy, and its hosts. Beside is nil, and Ratio 0, where
+	// that is not promised.
+	Beside   *Beside
+	NoneDown bool    // no host is marked down
+	Ratio    float64 // of the requests that hosts see to those that clients sent
+	Uploads  bool    // none is cut
+}
+
+// A Beside is a promise that is held against what kolla-ansible's settings cost
+// in the same run.
+type Beside struct {
+	Failed int     // so many more may fail
+	P99    float64 // so many times as long; 0: not promised
 }
 
 // none marks a bound that is not promised.
@@ -73,15 +108,19 @@ type Fault struct {
 	// work. A system that has none is not measured.
 	Work map[System][]Step
 	TLS  bool // measured in a lab whose VIP terminates TLS
+	// Load is there for a row that has one of its own, and Before what is done to
+	// the lab before that begins.
+	Load   *FaultLoad
+	Before []Action
 	// Watch is how long clients are watched afterwards, and Slow the same for
 	// a system that takes seconds.
 	Watch, Slow time.Duration
 	Promise     Promise
 }
 
-// Faults gives the rows in the order of the table: what breaks, then what is
-// planned.
-func Faults() []Fault { return append(unplanned(), planned()...) }
+// Faults gives the rows in the order of the table: what breaks, what is busy, what
+// is planned, and the sweep.
+func Faults() []Fault { return slices.Concat(unplanned(), busyRows(), planned(), sweepRows()) }
 
 func unplanned() []Fault {
 	nothing := Promise{Text: "0 failed, no gap", Failed: AllowNone, Gap: 0, Slowest: none, Two: none}
@@ -187,7 +226,10 @@ func scenarios(chosen func(Fault) bool) []scenario {
 
 // watch gives how long clients of system are watched after f.
 func (f Fault) watch(system System) time.Duration {
-	if system == Kolla {
+	switch {
+	case f.Load.length() > 0:
+		return f.Load.length()
+	case system == Kolla:
 		return f.Slow
 	}
 	return f.Watch
@@ -195,23 +237,41 @@ func (f Fault) watch(system System) time.Duration {
 
 // does reports whether system can do f.
 func (f Fault) does(system System) bool {
-	return f.Action.Kind != "" || len(f.Work[system]) > 0
+	return f.Action.Kind != "" || f.Load.length() > 0 || len(f.Work[system]) > 0
 }
 
 // planned reports whether s is planned work, with the load that goes with it.
 func (s scenario) planned() bool { return s[0].Promise.Planned }
 
-// The groups of rows that can be chosen by one name.
+// A Group is rows that can be chosen by one name.
+type Group string
+
+// The groups.
 const (
-	GroupFaults  = "faults"
-	GroupPlanned = "planned"
+	GroupFaults  Group = "faults"
+	GroupBusy    Group = "busy"    // a service is well, but late, or busy, or stands still
+	GroupPlanned Group = "planned" // work, and no fault
+	GroupSweep   Group = "sweep"   // one load after the other
 )
 
-// in reports whether f is called name, or in the group of that name.
-func (f Fault) in(name string) bool {
-	group := GroupFaults
-	if f.Promise.Planned {
-		group = GroupPlanned
+// Groups gives all groups, in the order of their tables.
+func Groups() []Group { return []Group{GroupFaults, GroupBusy, GroupPlanned, GroupSweep} }
+
+// Group gives the one that f is in.
+func (f Fault) Group() Group {
+	switch {
+	case f.Promise.Planned:
+		return GroupPlanned
+	case f.Load != nil && f.Load.Percent > 0:
+		return GroupSweep
+	case slices.ContainsFunc(busyRows(), func(o Fault) bool { return o.ID == f.ID }):
+		return GroupBusy
 	}
-	return f.ID == name || group == name
+	return GroupFaults
 }
+
+// in reports whether f is called name, or in the group of that name.
+func (f Fault) in(name string) bool { return f.ID == name || string(f.Group()) == name }
+
+// phased reports whether the load of s is all that is done.
+func (s scenario) phased() bool { return s[0].Load.length() > 0 }

@@ -12,15 +12,21 @@ type job struct {
 	run int
 }
 
-// runsOf gives how often each fault, or each planned work, is measured in s.
-// The peers take seconds where holdfast takes milliseconds, and what planned
-// work costs them hardly varies: they have fewer runs, so that all of it takes
-// a quarter of an hour.
-func (b *bench) runsOf(s System, planned bool) int {
+// runsOf gives how often each row of a group is measured in s. The peers take
+// seconds where holdfast takes milliseconds, and what planned work costs them
+// hardly varies: they have fewer runs, so that all of it takes less than half an
+// hour. A queue varies least: where a service is busy holdfast has fewer, too.
+func (b *bench) runsOf(s System, of Group) int {
 	switch {
+	case of == GroupSweep && b.opt.sweepAlone():
+		return b.opt.Runs
+	case of == GroupSweep, of == GroupBusy && s == Tuned:
+		return (b.opt.Runs + 4) / 5
+	case of == GroupBusy && s == Holdfast:
+		return (b.opt.Runs + 1) / 2
 	case s == Holdfast:
 		return b.opt.Runs
-	case planned:
+	case of == GroupPlanned:
 		return (b.opt.Runs + 4) / 5
 	case s == Kolla:
 		return (b.opt.Runs + 2) / 3
@@ -28,13 +34,20 @@ func (b *bench) runsOf(s System, planned bool) int {
 	return (b.opt.Runs + 1) / 2
 }
 
-// chosen reports whether faults, or planned work, are to be measured.
-func (b *bench) chosen(planned bool) bool {
-	return slices.ContainsFunc(Faults(), func(f Fault) bool { return f.Promise.Planned == planned && b.wants(f) })
+// chosen reports whether rows of a group are to be measured.
+func (b *bench) chosen(of Group) bool {
+	return slices.ContainsFunc(Faults(), func(f Fault) bool { return f.Group() == of && b.wants(f) })
 }
 
-func (b *bench) wants(f Fault) bool {
-	return len(b.opt.Faults) == 0 || slices.ContainsFunc(b.opt.Faults, f.in)
+func (b *bench) wants(f Fault) bool { return b.opt.wants(f) }
+
+func (o *Options) wants(f Fault) bool {
+	return len(o.Faults) == 0 || slices.ContainsFunc(o.Faults, f.in)
+}
+
+// sweepAlone reports whether a sweep is all that is to be measured.
+func (o *Options) sweepAlone() bool {
+	return !slices.ContainsFunc(Faults(), func(f Fault) bool { return f.Group() != GroupSweep && o.wants(f) })
 }
 
 // order gives the scenarios of a run of system, in an order that depends on
@@ -58,7 +71,7 @@ func (b *bench) jobs(system System) []job {
 	for run := range b.opt.Runs {
 		for _, s := range b.order(system, run) {
 			switch {
-			case run >= b.runsOf(system, s.planned()):
+			case run >= b.runsOf(system, s[0].Group()):
 			case s.needsTLS():
 				secure = append(secure, job{s, run})
 			default:

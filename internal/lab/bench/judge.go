@@ -38,6 +38,7 @@ func (p Promise) judge(m Measure, spacing time.Duration) []string {
 	if p.Planned {
 		missed = append(missed, p.judgeWork(m)...)
 	}
+	missed = append(missed, p.judgeHosts(m.Hosts)...)
 	if m.PostsTwice > 0 {
 		say("%d POSTs were carried out twice", m.PostsTwice)
 	}
@@ -81,9 +82,44 @@ func (p Promise) tooMany(m Measure) int {
 		return m.InGap + m.Others
 	case AllowGap:
 		return m.Others
-	case AllowAny:
+	case AllowBeside, AllowAny:
 	}
 	return 0
+}
+
+// judgeHosts says in what h is not as p promises of a service that is busy.
+func (p Promise) judgeHosts(h Hosts) []string {
+	var missed []string
+	say := func(format string, args ...any) { missed = append(missed, fmt.Sprintf(format, args...)) }
+	if p.NoneDown && h.Down > 0 {
+		say("a host was marked down %d times", h.Down)
+	}
+	if p.Ratio > 0 && h.ratio() > p.Ratio {
+		say("hosts saw %.2f times what clients sent", h.ratio())
+	}
+	if p.Uploads && h.Cut > 0 {
+		say("%d of %d uploads cut", h.Cut, h.Uploads)
+	}
+	if p.Uploads && h.Uploads == 0 {
+		say("no upload was in flight")
+	}
+	return missed
+}
+
+// besides says in what own, holdfast's, is not as promised beside that of
+// kolla-ansible's settings.
+func (p Promise) besides(own, kolla Measure) []string {
+	if p.Beside == nil {
+		return nil
+	}
+	var missed []string
+	if most := kolla.Failed + p.Beside.Failed; own.Failed > most {
+		missed = append(missed, fmt.Sprintf("%d failed, beside %d of kolla", own.Failed, kolla.Failed))
+	}
+	if p.Beside.P99 > 0 && float64(own.P99) > p.Beside.P99*float64(kolla.P99) {
+		missed = append(missed, fmt.Sprintf("p99 of %s, beside %s of kolla", short(own.P99), short(kolla.P99)))
+	}
+	return missed
 }
 
 // medians gives the median of each figure of all, which are of as many runs in
@@ -120,6 +156,7 @@ func medians(system System, all []Measure) Measure {
 		Noise:   pick.time(func(m Measure) time.Duration { return m.Noise }),
 		Kinds:   map[load.Failure]int{},
 		Work:    pick.work(),
+		Hosts:   pick.hosts(),
 	}
 	kinds := map[load.Failure]bool{}
 	unfinished := 0
@@ -169,6 +206,17 @@ func (p picker) work() Work {
 		Downloads:      p.number(func(m Measure) int { return m.Work.Downloads }),
 		Cut:            p.number(func(m Measure) int { return m.Work.Cut }),
 		Resets:         p.number(func(m Measure) int { return m.Work.Resets }),
+	}
+}
+
+func (p picker) hosts() Hosts {
+	return Hosts{
+		Sent:    p.number(func(m Measure) int { return m.Hosts.Sent }),
+		Seen:    p.number(func(m Measure) int { return m.Hosts.Seen }),
+		Checks:  p.number(func(m Measure) int { return m.Hosts.Checks }),
+		Down:    p.number(func(m Measure) int { return m.Hosts.Down }),
+		Uploads: p.number(func(m Measure) int { return m.Hosts.Uploads }),
+		Cut:     p.number(func(m Measure) int { return m.Hosts.Cut }),
 	}
 }
 

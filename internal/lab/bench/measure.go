@@ -46,8 +46,9 @@ type Measure struct {
 	// Noise is the longest gap just before the fault: what this machine does
 	// to a system that nothing was done to.
 	Noise time.Duration `json:"noise_ns"`
-	// Work is there for planned work only.
-	Work Work `json:"planned,omitzero"`
+	// Work is there for planned work only, and Hosts where a service is busy.
+	Work  Work  `json:"planned,omitzero"`
+	Hosts Hosts `json:"hosts,omitzero"`
 }
 
 // A span is the time after a fault in which clients are watched.

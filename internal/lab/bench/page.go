@@ -30,13 +30,17 @@ func (r *Report) Page() ([]byte, error) {
 // A view is what the page's template reads.
 type view struct {
 	*Report
-	Kept    string // how many promises
+	Title   string
+	Rate    float64 // that the first paragraph names; 0: none
+	Kept    string  // how many promises
 	Methods int
 	Timeout string
 	Spacing string
 	Lines   []viewLine
 	Works   []viewLine // of planned work
 	PTime   string     // of its downloads
+	Tables  []viewTable
+	Picture template.HTML // of the sweep
 	// How many columns the two tables have.
 	LineColumns, WorkColumns int
 	Details                  [][]string
@@ -67,7 +71,9 @@ type viewRow struct {
 	Name    string     `json:"name"`
 	Promise string     `json:"promise"`
 	Verdict string     `json:"verdict"`
+	Group   Group      `json:"group"`
 	Planned bool       `json:"planned"`
+	Zero    string     `json:"zero"` // what happens at the time 0
 	Rate    float64    `json:"rate"`
 	Cells   []viewCell `json:"cells"`
 }
@@ -83,6 +89,8 @@ type viewRun struct {
 	Requests int        `json:"requests"`
 	Gap      float64    `json:"gap"`
 	Slowest  float64    `json:"slowest"`
+	P99      float64    `json:"p99"`
+	Down     int        `json:"down"` // hosts, where a service is busy
 	From     float64    `json:"from"`
 	Step     float64    `json:"step"`
 	OK       string     `json:"ok"`
@@ -122,15 +130,32 @@ func (r *Report) view() view {
 	if r.Planned != nil {
 		v.PTime = short(r.Planned.Time)
 	}
+	v.Title, v.Rate = r.title()
+	v.Picture = template.HTML(r.SweepPicture()) // of our own making, with no text from elsewhere
+	for _, group := range []Group{GroupBusy, GroupSweep} {
+		if t := r.viewTable(group); len(t.Lines) > 0 {
+			v.Tables = append(v.Tables, t)
+		}
+	}
 	for _, row := range r.Rows {
 		data := viewRow{
-			ID: row.Fault, Name: row.Name, Promise: row.Promise, Verdict: row.verdict(), Planned: row.Planned, Rate: r.Load.Rate,
+			ID: row.Fault, Name: row.Name, Promise: row.Promise, Verdict: row.verdict(), Group: row.Group, Planned: row.Planned,
+			Zero: "fault", Rate: r.Load.Rate,
 		}
-		if row.Planned {
+		switch row.Group {
+		case GroupPlanned:
 			v.Works = append(v.Works, r.viewWork(row))
+			data.Zero = "work"
 			data.Rate = r.Planned.Rate + r.Planned.New
-		} else {
+		case GroupFaults:
 			v.Lines = append(v.Lines, r.viewLine(row))
+		case GroupBusy:
+			data.Rate = row.Load.most(r.Load.Rate)
+			if row.Load.length() > 0 {
+				data.Zero = "load"
+			}
+		case GroupSweep:
+			continue // it has a picture of its own
 		}
 		for _, c := range row.Cells {
 			data.Cells = append(data.Cells, viewCellOf(c))
@@ -227,7 +252,7 @@ func viewCellOf(c Cell) viewCell {
 	for _, run := range c.Runs {
 		t := run.Timeline
 		v := viewRun{
-			Failed: run.Failed, Requests: run.Requests, Gap: ms(run.Gap), Slowest: ms(run.Slowest),
+			Failed: run.Failed, Requests: run.Requests, Gap: ms(run.Gap), Slowest: ms(run.Slowest), P99: ms(run.P99), Down: run.Hosts.Down,
 			From: ms(t.From), Step: ms(t.Step), OK: t.OK, Bad: t.Bad, Posts: t.Posts,
 			Resets: run.Work.Resets, Cut: run.Work.Cut, Connects: t.Connects, Error: run.Error,
 		}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,15 @@ type drive struct {
 	out      io.Writer  // where the records go: to those above, or to who watches a long load
 	ended    chan error // the load generators' end
 	node     string     // that the last fault was done to
+	before   sight      // of the hosts, where the service is busy
+	after    sight
+}
+
+// wait waits until all requests of the load have ended.
+func (d *drive) wait() error {
+	err := <-d.ended
+	d.ended <- err // for who asks again
+	return err
 }
 
 // play measures s once.
@@ -49,7 +59,7 @@ func (b *bench) play(ctx context.Context, t *testbed, s scenario) (outcome, erro
 	if err != nil {
 		cancel() // the load generator ends with it
 	}
-	err = errors.Join(err, <-d.ended)
+	err = errors.Join(err, d.wait())
 	cancel()
 	if err != nil {
 		return outcome{}, err
@@ -72,22 +82,21 @@ type deed struct {
 }
 
 // drive loads this machine and does the faults of s. It returns when the last
-// request was sent; the answers of some may be long in coming.
+// request was sent; the answers of some may be long in coming. Those of a queue it
+// waits for, as they keep the machine busy.
 func (b *bench) drive(ctx context.Context, d *drive, s scenario) ([]deed, error) {
 	b.quiet.Lock()
 	defer b.quiet.Unlock()
+	if err := d.prepare(ctx, s); err != nil {
+		d.ended <- nil // no load was begun
+		return nil, err
+	}
 	before := s.lead()
 	total := before + slack
 	for _, f := range s {
 		total += f.watch(d.bed.system)
 	}
-	go func() {
-		if s.planned() {
-			d.ended <- d.plannedLoad(ctx, total)
-		} else {
-			d.ended <- d.load(ctx, b.opt.Rate, total)
-		}
-	}()
+	go func() { d.ended <- d.loadOf(ctx, s, b.opt.Rate, total) }()
 	begin, err := d.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -95,12 +104,58 @@ func (b *bench) drive(ctx context.Context, d *drive, s scenario) ([]deed, error)
 	if err := sleep(ctx, time.Until(begin.Add(before))); err != nil {
 		return nil, err
 	}
+	deeds, err := d.faults(ctx, s, begin)
+	if err == nil {
+		err = sleep(ctx, time.Until(begin.Add(total)))
+	}
+	if err == nil && s.phased() {
+		err = d.wait()
+	}
+	if err == nil && s.counted() {
+		d.after.downs, err = d.bed.downs(ctx)
+	}
+	return deeds, err
+}
+
+// counted reports whether hosts are looked at before and after s.
+func (s scenario) counted() bool {
+	group := s[0].Group()
+	return group == GroupBusy || group == GroupSweep
+}
+
+// prepare makes the lab as s wants it before its load.
+func (d *drive) prepare(ctx context.Context, s scenario) error {
+	for _, a := range s[0].Before {
+		if _, err := d.do(ctx, a); err != nil {
+			return fmt.Errorf("before %s: %w", s[0].Name, err)
+		}
+	}
+	if !s.counted() {
+		return nil
+	}
+	if len(s[0].Before) > 0 { // health checks learn of it
+		if err := sleep(ctx, recovery); err != nil {
+			return err
+		}
+	}
+	var err error
+	d.before, err = d.look(ctx)
+	return err
+}
+
+// faults does those of s, and watches clients after each. With phases, the load
+// is all that is done.
+func (d *drive) faults(ctx context.Context, s scenario, begin time.Time) ([]deed, error) {
 	var deeds []deed
 	for _, f := range s {
 		one := deed{}
-		if f.Promise.Planned {
+		var err error
+		switch {
+		case f.Promise.Planned:
 			one.fault, one.worked, err = d.work(ctx, f)
-		} else {
+		case s.phased():
+			one.fault = lab.Fault{Kind: f.ID, Time: begin, Done: f.Load.String()}
+		default:
 			one.fault, err = d.do(ctx, f.Action)
 		}
 		if err != nil {
@@ -118,21 +173,50 @@ func (b *bench) drive(ctx context.Context, d *drive, s scenario) ([]deed, error)
 		}
 		deeds = append(deeds, one)
 	}
-	return deeds, sleep(ctx, time.Until(begin.Add(total)))
+	return deeds, nil
 }
 
 // lead gives how long the load of s runs before anything is done.
 func (s scenario) lead() time.Duration {
-	if s.planned() {
+	switch {
+	case s.planned():
 		return plannedLead
+	case s.phased():
+		return 0
+	case s[0].Load != nil && s[0].Load.Lead > 0:
+		return s[0].Load.Lead
 	}
 	return lead
+}
+
+// loadOf runs the load of s until all its requests have ended.
+func (d *drive) loadOf(ctx context.Context, s scenario, rate float64, duration time.Duration) error {
+	own := s[0].Load
+	switch {
+	case s.planned():
+		return d.plannedLoad(ctx, duration)
+	case own == nil:
+		return d.load(ctx, rate, duration)
+	}
+	f := loadFlags{rate: cmp.Or(own.Rate, rate), clients: clients, timeout: own.Timeout, gets: own.Gets}
+	if own.Uploads > 0 {
+		f.clients = uploadClients
+	}
+	flags := d.loadFlags(f, duration)
+	for _, p := range own.Phases {
+		flags = append(flags, "--phase", fmt.Sprintf("%gx%v", p.Rate, p.Duration))
+	}
+	if own.Uploads > 0 {
+		flags = append(flags, "--uploads", strconv.Itoa(own.Uploads), "--upload-time", uploadTime.String(),
+			"--upload-bytes", strconv.Itoa(uploadBytes), "--upload-spread", uploadSpread.String())
+	}
+	return d.generate(ctx, d.out, "load", flags...)
 }
 
 // load runs the load generator in the client's node until all its requests
 // have ended.
 func (d *drive) load(ctx context.Context, rate float64, duration time.Duration) error {
-	return d.generate(ctx, d.out, "load", d.loadFlags(rate, duration, clients, load.Mixed)...)
+	return d.generate(ctx, d.out, "load", d.loadFlags(loadFlags{rate: rate, clients: clients}, duration)...)
 }
 
 // plannedLoad is the same for the load of planned work, with its downloads and
@@ -148,7 +232,7 @@ func (d *drive) plannedLoad(ctx context.Context, duration time.Duration) error {
 		connects <- d.generate(ctx, d.connects, "connects", "--to", at.String(), "--every", every.String(),
 			"--duration", duration.String(), "--patience", patience.String(), "--clients", many)
 	}()
-	flags := append(d.loadFlags(plannedRate, duration, plannedClients, load.KeepAlive),
+	flags := append(d.loadFlags(loadFlags{rate: plannedRate, clients: plannedClients, connections: load.KeepAlive}, duration),
 		"--new-rate", strconv.Itoa(plannedNew), "--downloads", strconv.Itoa(downloads),
 		"--download-time", (plannedLead + downloadTail).String(), "--download-bytes", strconv.Itoa(downloadBytes),
 		"--download-spread", downloadSpread.String())
@@ -156,18 +240,30 @@ func (d *drive) plannedLoad(ctx context.Context, duration time.Duration) error {
 	return errors.Join(err, <-connects)
 }
 
-func (d *drive) loadFlags(rate float64, duration time.Duration, clients int, connections load.Connections) []string {
-	url := ""
+// loadFlags is what is not the same in every load.
+type loadFlags struct {
+	rate        float64
+	clients     int
+	connections load.Connections // Mixed when empty
+	timeout     time.Duration    // requestTimeout when 0
+	gets        bool             // GET only
+}
+
+func (d *drive) loadFlags(f loadFlags, duration time.Duration) []string {
+	url, method := "", strings.Repeat("GET,", methods-1)+"POST"
+	if f.gets {
+		method = "GET"
+	}
 	for _, t := range load.TargetsOf(d.bed.spec) {
 		if t.Name == service {
 			url = t.URL
 		}
 	}
 	return []string{
-		"--records", "--url", service + "=" + url, "--connections", string(connections),
-		"--rate", strconv.FormatFloat(rate, 'g', -1, 64), "--duration", duration.String(),
-		"--timeout", requestTimeout.String(), "--clients", strconv.Itoa(clients), "--body", "200",
-		"--method", strings.Repeat("GET,", methods-1) + "POST",
+		"--records", "--url", service + "=" + url, "--connections", string(cmp.Or(f.connections, load.Mixed)),
+		"--rate", strconv.FormatFloat(f.rate, 'g', -1, 64), "--duration", duration.String(),
+		"--timeout", cmp.Or(f.timeout, requestTimeout).String(), "--clients", strconv.Itoa(f.clients), "--body", "200",
+		"--method", method,
 	}
 }
 
@@ -201,21 +297,41 @@ func (d *drive) begin(ctx context.Context) (time.Time, error) {
 
 // do does a to the lab and gives it with its time and the node it was done to.
 func (d *drive) do(ctx context.Context, a Action) (lab.Fault, error) {
+	switch a.On {
+	case OnEveryHost:
+		return lab.Inject(ctx, d.bed.dir(), a.fault(""))
+	case OnAll:
+		return d.doEverywhere(ctx, a)
+	default:
+	}
 	node, err := d.target(ctx, a.On)
 	if err != nil {
 		return lab.Fault{}, err
 	}
 	d.node = node
-	f := lab.Fault{Kind: a.Kind, Node: node}
-	switch {
-	case strings.HasPrefix(a.Kind, "service-"):
-		f.Service = service
-	case a.Kind == "partition":
+	f := a.fault(node)
+	switch a.Kind {
+	case "partition":
 		f.Node, f.Sets = "", d.cut(node)
-	case a.Kind == "heal":
+	case "heal":
 		f.Node = ""
 	}
 	return lab.Inject(ctx, d.bed.dir(), f)
+}
+
+// doEverywhere does a to each controller, and gives it with the time of the first.
+func (d *drive) doEverywhere(ctx context.Context, a Action) (lab.Fault, error) {
+	var first lab.Fault
+	for i, c := range d.bed.spec.Controllers {
+		f, err := lab.Inject(ctx, d.bed.dir(), a.fault(c.Name))
+		if err != nil {
+			return f, err
+		}
+		if i == 0 {
+			first, first.Done = f, strings.Replace(f.Done, " on "+c.Name, " on each", 1)
+		}
+	}
+	return first, nil
 }
 
 // target gives the node that on means at this moment.
@@ -237,7 +353,7 @@ func (d *drive) target(ctx context.Context, on Target) (string, error) {
 		host, ok = d.records.busiest("")
 	case OnOther:
 		host, ok = d.records.busiest(holders[0])
-	case OnHolder, OnWire, OnSame:
+	case OnHolder, OnWire, OnSame, OnAll, OnEveryHost:
 	}
 	if !ok {
 		return "", errors.New("no request was answered before the fault")
@@ -270,14 +386,27 @@ func (b *bench) evaluate(d *drive, s scenario, deeds []deed) (outcome, error) {
 	vip := d.bed.spec.VIPs[0].Addresses[0].Addr()
 	all := d.records.take()
 	requests := ofKind(all, load.Request)
+	if s.counted() {
+		if d.after.seen, err = lab.ReadCounts(d.bed.dir(), service); err != nil {
+			return o, err
+		}
+	}
+	if s.phased() { // from the very first request on
+		deeds[0].from, _ = d.records.first()
+	}
 	for i, one := range deeds {
 		moved := lab.TakeoverOf(changes, vip, one.from, one.to)
 		m := measure(requests, one.span, moved, b.load.spacing(s), i == 0)
 		if i == 0 {
 			m.PostsTwice = twice
 		}
+		if s.counted() {
+			m.Hosts = hosts(one.span, all, d.before, d.after)
+		}
 		sample := Sample{Measure: m, Node: d.node, Done: one.fault.Done}
-		sample.Timeline = timeline(requests, one.span, changes, vip, one.fault.Done)
+		if s[0].Group() != GroupSweep { // of which nothing happens
+			sample.Timeline = timeline(requests, one.span, changes, vip, one.fault.Done)
+		}
 		if s.planned() {
 			sample.addPlanned(s[i], one, all, d.connects.take())
 		}

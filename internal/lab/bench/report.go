@@ -66,8 +66,11 @@ type SystemInfo struct {
 	Name System `json:"name"`
 	Text string `json:"text"`
 	Runs int    `json:"runs"`
-	// PlannedRuns is how often planned work was measured.
+	// PlannedRuns is how often planned work was measured, BusyRuns how often each
+	// row in which a service is busy, and SweepRuns each load of the sweep.
 	PlannedRuns int `json:"planned_runs,omitempty"`
+	BusyRuns    int `json:"busy_runs,omitempty"`
+	SweepRuns   int `json:"sweep_runs,omitempty"`
 }
 
 // A Row is a fault with what it cost each system.
@@ -75,8 +78,11 @@ type Row struct {
 	Fault   string `json:"fault"`
 	Name    string `json:"name"`
 	Promise string `json:"promise"`
+	Group   Group  `json:"group"`
 	Planned bool   `json:"planned,omitempty"` // work, and no fault
-	Cells   []Cell `json:"cells"`             // in the order of the systems; of those that were measured
+	// Load is there for a row that has one of its own.
+	Load  *FaultLoad `json:"load,omitempty"`
+	Cells []Cell     `json:"cells"` // in the order of the systems; of those that were measured
 }
 
 // A Cell is one fault in one system.
@@ -112,6 +118,12 @@ func (r Row) cell(system System) (Cell, bool) {
 		}
 	}
 	return Cell{}, false
+}
+
+// has reports whether row was measured in system.
+func (r Row) has(system System) bool {
+	_, ok := r.cell(system)
+	return ok
 }
 
 // runsMissed counts the runs of c in which something was not as promised.
@@ -153,22 +165,25 @@ func (b *bench) report(took time.Duration) *Report {
 	defer b.mu.Unlock()
 	r := &Report{Schema: 1, Started: b.started, Took: took, Machine: b.machine, Load: b.load, Problems: b.problems}
 	for _, s := range b.opt.Only {
-		info := SystemInfo{Name: s, Text: s.Text(), Runs: b.runsOf(s, false)}
-		if b.chosen(true) {
-			info.PlannedRuns = b.runsOf(s, true)
+		info := SystemInfo{Name: s, Text: s.Text(), Runs: b.runsOf(s, GroupFaults)}
+		for group, runs := range map[Group]*int{GroupPlanned: &info.PlannedRuns, GroupBusy: &info.BusyRuns, GroupSweep: &info.SweepRuns} {
+			if b.chosen(group) {
+				*runs = b.runsOf(s, group)
+			}
 		}
 		r.Systems = append(r.Systems, info)
 	}
-	if b.chosen(true) {
+	if b.chosen(GroupPlanned) {
 		r.Planned = plannedLoad()
 	}
 	for _, f := range Faults() {
-		row := Row{Fault: f.ID, Name: f.Name, Promise: f.Promise.Text, Planned: f.Promise.Planned}
+		row := Row{Fault: f.ID, Name: f.Name, Promise: f.Promise.Text, Group: f.Group(), Planned: f.Promise.Planned, Load: f.Load}
 		for _, s := range b.opt.Only {
 			if c := b.cell(f, s); len(c.Runs) > 0 {
 				row.Cells = append(row.Cells, c)
 			}
 		}
+		row.judgeBeside(f.Promise)
 		row.compare(b.load.spacing(scenario{f}))
 		if len(row.Cells) > 0 {
 			r.Rows = append(r.Rows, row)
@@ -215,6 +230,17 @@ func (s Sample) judge(f Fault, l Load) []string {
 	return missed
 }
 
+// judgeBeside adds to what holdfast missed what it did beside kolla-ansible's
+// settings, if both were measured.
+func (r Row) judgeBeside(p Promise) {
+	kolla, ok := r.cell(Kolla)
+	for i := range r.Cells {
+		if c := &r.Cells[i]; ok && c.System == Holdfast {
+			c.Missed = append(c.Missed, p.besides(c.Median, kolla.Median)...)
+		}
+	}
+}
+
 // compare fills in how many times holdfast's figures those of the peers are.
 func (r Row) compare(spacing time.Duration) {
 	own, ok := r.cell(Holdfast)
@@ -230,7 +256,7 @@ func (r Row) compare(spacing time.Duration) {
 		if r.Planned {
 			theirs, ours, least = c.Median.Work.ConnectGap, own.Median.Work.ConnectGap, connectGap
 		}
-		if max(theirs, ours) >= least && ours > 0 {
+		if max(theirs, ours) >= least && ours > 0 && (r.Group == GroupFaults || r.Planned) {
 			c.TimesGap = float64(theirs) / float64(ours)
 		}
 		if own.Median.Failed > 0 {

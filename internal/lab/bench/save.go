@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Save writes r to dir as latest.json, latest.md and latest.html.
+// Save writes r to dir as latest.json, latest.md and latest.html, with the picture
+// of a sweep as latest-sweep.svg.
 func (r *Report) Save(dir string) error {
 	data, err := json.MarshalIndent(r, "", " ")
 	if err != nil {
@@ -22,6 +23,9 @@ func (r *Report) Save(dir string) error {
 		return fmt.Errorf("make the directory of the report: %w", err)
 	}
 	files := map[string][]byte{"latest.json": append(data, '\n'), "latest.html": page, "latest.md": []byte(r.Markdown())}
+	if picture := r.SweepPicture(); picture != "" {
+		files[pictureFile] = []byte(picture)
+	}
 	for name, data := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			return fmt.Errorf("write the report: %w", err)
@@ -29,6 +33,9 @@ func (r *Report) Save(dir string) error {
 	}
 	return nil
 }
+
+// pictureFile is the name of the sweep's picture.
+const pictureFile = "latest-sweep.svg"
 
 // Markdown gives r for a repository: the two tables, and how to read them.
 func (r *Report) Markdown() string {
@@ -42,45 +49,26 @@ func (r *Report) Markdown() string {
 	return b.String()
 }
 
-// Summary gives the first table as Markdown: what was promised and what came
-// of it, beside the peers.
+// Summary gives the first tables as Markdown: what was promised and what came of
+// it, beside the peers.
 func (r *Report) Summary() string {
-	head := []string{"fault", "promised", "failed / gap", ""}
-	work := []string{"planned work", "failed / reset / cut / gap", ""}
-	for _, s := range r.Systems {
-		if s.Name != Holdfast {
-			head = append(head, string(s.Name)+": failed / gap")
-			work = append(work, string(s.Name))
-		}
-	}
-	var faults, works [][]string
-	for _, row := range r.Rows {
-		line := []string{row.Name, row.Promise, row.result(Holdfast).String(), row.verdict()}
-		if row.Planned {
-			line = []string{row.Name, row.workResult(Holdfast).String(), row.verdict()}
-		}
-		for _, s := range r.Systems {
-			switch {
-			case s.Name == Holdfast:
-			case row.Planned:
-				line = append(line, row.workResult(s.Name).String())
-			default:
-				line = append(line, row.result(s.Name).String())
-			}
-		}
-		if row.Planned {
-			works = append(works, line)
-		} else {
-			faults = append(faults, line)
-		}
-	}
 	var b strings.Builder
-	if len(faults) > 0 {
-		table(&b, head, faults)
-	}
-	if len(works) > 0 {
-		b.WriteString("\n")
-		table(&b, work, works)
+	for _, group := range Groups() {
+		rows := r.rows(group)
+		if len(rows) == 0 {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString("\n")
+		}
+		var lines [][]string
+		for _, row := range rows {
+			lines = append(lines, r.summary(row))
+		}
+		table(&b, r.summaryHead(group), lines)
+		if group == GroupSweep {
+			fmt.Fprintf(&b, "\n![p99 and failed requests by load](%s)\n", pictureFile)
+		}
 	}
 	for _, row := range r.Rows {
 		for _, text := range row.missed() {
@@ -88,6 +76,52 @@ func (r *Report) Summary() string {
 		}
 	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
+}
+
+// summaryHead is the head of a group's table.
+func (r *Report) summaryHead(of Group) []string {
+	const busyColumns = "failed / p99 / down / seen"
+	head := map[Group][]string{
+		GroupFaults:  {"fault", "promised", "failed / gap", ""},
+		GroupBusy:    {"a busy service", "promised", busyColumns, ""},
+		GroupPlanned: {"planned work", "failed / reset / cut / gap", ""},
+		GroupSweep:   {"load", "promised", busyColumns, ""},
+	}[of]
+	for _, s := range r.Systems {
+		if s.Name == Holdfast {
+			continue
+		}
+		name := string(s.Name)
+		if of == GroupFaults {
+			name += ": failed / gap"
+		}
+		head = append(head, name)
+	}
+	return head
+}
+
+// summary is the line of row in its table.
+func (r *Report) summary(row Row) []string {
+	result := func(s System) string {
+		switch row.Group {
+		case GroupPlanned:
+			return row.workResult(s).String()
+		case GroupBusy, GroupSweep:
+			return row.busyResult(s).String()
+		case GroupFaults:
+		}
+		return row.result(s).String()
+	}
+	line := []string{row.Name, row.Promise, result(Holdfast), row.verdict()}
+	if row.Planned {
+		line = []string{row.Name, result(Holdfast), row.verdict()}
+	}
+	for _, s := range r.Systems {
+		if s.Name != Holdfast {
+			line = append(line, result(s.Name))
+		}
+	}
+	return line
 }
 
 // String gives a result in one field of a table.

@@ -19,12 +19,20 @@ const (
 // Text gives r for a person, in lines of at most 120 columns.
 func (r *Report) Text() string {
 	var b strings.Builder
-	if len(r.rows(false)) > 0 {
-		r.writePromises(&b)
-		b.WriteString("\n")
-	}
-	if len(r.rows(true)) > 0 {
-		r.writePlanned(&b)
+	for _, group := range Groups() {
+		if len(r.rows(group)) == 0 {
+			continue
+		}
+		switch group {
+		case GroupFaults:
+			r.writePromises(&b)
+		case GroupBusy:
+			r.writeBusy(&b, group, "a busy service")
+		case GroupPlanned:
+			r.writePlanned(&b)
+		case GroupSweep:
+			r.writeBusy(&b, group, "load")
+		}
 		b.WriteString("\n")
 	}
 	r.writeDetails(&b)
@@ -48,7 +56,7 @@ func (r *Report) writePromises(b *strings.Builder) {
 		heads += fields(s.Name, "failed", "gap", ratio)
 	}
 	lines := []string{names, heads}
-	for _, row := range r.rows(false) {
+	for _, row := range r.rows(GroupFaults) {
 		line := fmt.Sprintf(promiseLine, row.Name, row.Promise)
 		for _, s := range r.Systems {
 			got := row.result(s.Name)
@@ -126,8 +134,8 @@ func factor(times float64) string {
 func (r Row) verdict() string {
 	c, ok := r.cell(Holdfast)
 	switch {
-	case !ok || r.Promise == "-":
-		return ""
+	case !ok || r.Promise == "-" || r.Group == GroupSweep && !r.has(Kolla):
+		return "" // there is nothing that it could be held against
 	case len(c.Missed) > 0:
 		return "MISSED"
 	case c.runsMissed() > 0:
@@ -217,20 +225,13 @@ func brief(d time.Duration) string {
 func (r *Report) notes() []string {
 	spacing := r.Load.spacing(nil)
 	lines := []string{fmt.Sprintf("Medians; the order in each run is that of seed %d.", r.Load.Seed)}
-	if len(r.rows(false)) > 0 {
+	if len(r.rows(GroupFaults))+len(r.rows(GroupBusy)) > 0 {
 		lines = append(lines,
 			fmt.Sprintf("%g requests a second to one service through the VIP, each sent when it is due; half of them on new connections,", r.Load.Rate),
 			fmt.Sprintf("one in %d a POST; timeout %s.", methods, short(r.Load.Timeout)))
 	}
 	for _, s := range r.Systems {
-		runs := fmt.Sprintf("%d %s", s.Runs, plural("run", s.Runs))
-		switch {
-		case s.PlannedRuns > 0 && len(r.rows(false)) > 0:
-			runs += fmt.Sprintf(", %d of planned work", s.PlannedRuns)
-		case s.PlannedRuns > 0:
-			runs = fmt.Sprintf("%d %s of planned work", s.PlannedRuns, plural("run", s.PlannedRuns))
-		}
-		lines = append(lines, fmt.Sprintf("  %-8s %s", s.Name, s.Text), "           "+runs)
+		lines = append(lines, fmt.Sprintf("  %-8s %s", s.Name, s.Text), "           "+s.RunsText(len(r.rows(GroupFaults)) > 0))
 	}
 	lines = append(lines,
 		"failed: GETs; POST: failed POSTs, of which none was carried out twice unless that is said above. in fl.: of the failed",
@@ -239,6 +240,9 @@ func (r *Report) notes() []string {
 		fmt.Sprintf("watch. A gap counts as promised within two such requests (%s) and what this machine did to the load before the", short(2*spacing)),
 		"fault. ratio: that of the gap to holdfast's. two hold: how long two had the address. The table of all figures is in ms.",
 	)
+	if len(r.rows(GroupBusy))+len(r.rows(GroupSweep)) > 0 {
+		lines = append(lines, r.busyNotes()...)
+	}
 	if r.Planned != nil {
 		lines = append(lines, r.plannedNotes()...)
 	}
@@ -254,6 +258,24 @@ func (r *Report) notes() []string {
 		lines = append(lines, "NOT COMPLETE: "+r.Interrupted)
 	}
 	return lines
+}
+
+// RunsText says how often each row was measured, those of faults too if there are
+// any.
+func (s SystemInfo) RunsText(faults bool) string {
+	var words []string
+	add := func(n int, of string) {
+		if n > 0 {
+			words = append(words, strings.TrimSpace(fmt.Sprintf("%d %s %s", n, plural("run", n), of)))
+		}
+	}
+	if faults {
+		add(s.Runs, "")
+	}
+	add(s.BusyRuns, "of a busy service")
+	add(s.PlannedRuns, "of planned work")
+	add(s.SweepRuns, "of the sweep")
+	return strings.Join(words, ", ")
 }
 
 // String gives m in a line.

@@ -23,7 +23,7 @@ func (r *Report) writePlanned(b *strings.Builder) {
 		heads += fmt.Sprintf(workFields, "failed", "reset", "cut", "gap", last)
 	}
 	lines := []string{names, heads}
-	for _, row := range r.rows(true) {
+	for _, row := range r.rows(GroupPlanned) {
 		line := fmt.Sprintf(workLine, row.Name)
 		for _, s := range r.Systems {
 			got := row.workResult(s.Name)
@@ -41,11 +41,11 @@ func (r *Report) writePlanned(b *strings.Builder) {
 	}
 }
 
-// rows gives those of planned work, or those of faults.
-func (r *Report) rows(planned bool) []Row {
+// rows gives those of a group.
+func (r *Report) rows(of Group) []Row {
 	var some []Row
 	for _, row := range r.Rows {
-		if row.Planned == planned {
+		if row.Group == of {
 			some = append(some, row)
 		}
 	}

@@ -168,11 +168,7 @@ func (s shot) exchange(conn *conn, body int64) (answer, error) {
 
 // ask sends the request over conn and gives the head of its answer.
 func (s shot) ask(conn *conn, body int64) (*http.Response, error) {
-	req := &http.Request{
-		Method: s.Method, URL: s.url, Host: s.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"X-Lab-Key": {s.Key}, "User-Agent": {"holdfast-lab"}},
-		Close:  !s.keep,
-	}
+	req := s.request()
 	if body > 0 && s.Method != http.MethodGet && s.Method != http.MethodHead {
 		req.Body, req.ContentLength = io.NopCloser(io.LimitReader(zeros{}, body)), body
 	}
@@ -180,6 +176,15 @@ func (s shot) ask(conn *conn, body int64) (*http.Response, error) {
 		return nil, err
 	}
 	return http.ReadResponse(conn.reader, req)
+}
+
+// request is that of s, without a body.
+func (s shot) request() *http.Request {
+	return &http.Request{
+		Method: s.Method, URL: s.url, Host: s.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"X-Lab-Key": {s.Key}, "User-Agent": {"holdfast-lab"}},
+		Close:  !s.keep,
+	}
 }
 
 // zeros is an endless reader of zero bytes.

@@ -14,26 +14,27 @@ import (
 	"time"
 )
 
-// Downloads are long transfers that go on while requests are sent. Each is a
+// Transfers are long ones that go on while requests are sent. A download is a
 // GET of /stream/BYTES?s=SECONDS from the first target's host, which gives the
-// body piece by piece with its checksum in the header X-Body-Crc32.
-type Downloads struct {
-	Count int           // at the same time; MaxDownloads at most
+// body piece by piece with its checksum in the header X-Body-Crc32; an upload a
+// PUT to the first target.
+type Transfers struct {
+	Count int           // at the same time; MaxTransfers at most
 	Time  time.Duration // that each takes
 	Bytes int64         // of each
 	// Spread is the time over which they begin, one after the other.
 	Spread time.Duration
 }
 
-// MaxDownloads is how many downloads there may be in one load.
-const MaxDownloads = 1000
+// MaxTransfers is how many downloads, or uploads, there may be in one load.
+const MaxTransfers = 1000
 
-func (d Downloads) check() error {
+func (d Transfers) check(what string) error {
 	if d.Count == 0 {
 		return nil
 	}
-	if d.Count < 0 || d.Count > MaxDownloads || d.Time <= 0 || d.Bytes <= 0 || d.Spread < 0 {
-		return fmt.Errorf("%d downloads of %d bytes over %v; up to %d, of a byte or more", d.Count, d.Bytes, d.Time, MaxDownloads)
+	if d.Count < 0 || d.Count > MaxTransfers || d.Time <= 0 || d.Bytes <= 0 || d.Spread < 0 {
+		return fmt.Errorf("%d %s of %d bytes over %v; up to %d, of a byte or more", d.Count, what, d.Bytes, d.Time, MaxTransfers)
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func TestDownloads(t *testing.T) {
 			}))
 			defer server.Close()
 			c := config(server.URL + "/a")
-			c.Downloads = Downloads{Count: 3, Time: 50 * time.Millisecond, Bytes: 10, Spread: 30 * time.Millisecond}
+			c.Downloads = Transfers{Count: 3, Time: 50 * time.Millisecond, Bytes: 10, Spread: 30 * time.Millisecond}
 			records := run(t.Context(), t, c)
 			downloads := only(records, Download)
 			if len(downloads) != 3 || len(only(records, Request)) != 20 {

@@ -13,8 +13,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"math"
 	"net/netip"
 	"net/url"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -43,24 +47,74 @@ type Target struct {
 
 // Config is one load.
 type Config struct {
-	Targets     []Target // asked by turns
-	Rate        float64  // requests a second, in all
-	Duration    time.Duration
+	Targets  []Target // asked by turns
+	Rate     float64  // requests a second, in all
+	Duration time.Duration
+	// Phases are rates one after the other, in the place of Rate and Duration.
+	Phases      []Phase
 	Timeout     time.Duration // of one request, from when it was due
 	Connections Connections
 	// NewRate is how many requests a second are sent beside those of Rate, each
 	// on a new connection; 0: none.
 	NewRate float64
-	// Downloads go on beside the requests; none unless it has a Count.
-	Downloads Downloads
-	Methods   []string // by turns; GET when empty. Methods with a body send Body bytes
-	Body      int64
+	// Downloads and Uploads go on beside the requests; none unless they have a
+	// Count.
+	Downloads, Uploads Transfers
+	Methods            []string // by turns; GET when empty. Methods with a body send Body bytes
+	Body               int64
 	// Clients are the addresses that requests come from, by turns; this
 	// host's own when empty.
 	Clients []netip.Addr
 	// Record is called with each request's Record, from several goroutines.
 	Record func(Record)
 }
+
+// A Phase is a rate that lasts for a time.
+type Phase struct {
+	Rate     float64       `json:"rate"` // requests a second
+	Duration time.Duration `json:"duration_ns"`
+}
+
+// Requests is how many are sent in p.
+func (p Phase) Requests() int { return int(math.Round(p.Rate * p.Duration.Seconds())) }
+
+// ParsePhase reads "216x8s": so many requests a second for so long.
+func ParsePhase(text string) (Phase, error) {
+	rate, duration, found := strings.Cut(text, "x")
+	var p Phase
+	var err error
+	if found {
+		p.Rate, err = strconv.ParseFloat(rate, 64)
+	}
+	if found && err == nil {
+		p.Duration, err = time.ParseDuration(duration)
+	}
+	if !found || err != nil {
+		return p, fmt.Errorf("%q is no rate for a time; write 216x8s", text)
+	}
+	return p, p.check()
+}
+
+func (p Phase) check() error {
+	switch {
+	case !(p.Rate > 0 && p.Rate <= MaxRate):
+		return fmt.Errorf("rate of %g requests a second; 0 < rate <= %d", p.Rate, MaxRate)
+	case p.Duration <= 0:
+		return fmt.Errorf("duration of %v; it must be positive", p.Duration)
+	}
+	return nil
+}
+
+// phases gives those of c: one, unless there are others.
+func (c Config) phases() []Phase {
+	if len(c.Phases) > 0 {
+		return c.Phases
+	}
+	return []Phase{{c.Rate, c.Duration}}
+}
+
+// Length is how long requests are sent.
+func (c Config) Length() time.Duration { return lasting(c.phases()) }
 
 // A Kind says what a Record is of.
 type Kind string
@@ -69,6 +123,7 @@ type Kind string
 const (
 	Request  Kind = "" // one of the load's
 	Download Kind = "download"
+	Upload   Kind = "upload"
 	Connect  Kind = "connect" // a connection that carried no request
 )
 
@@ -110,16 +165,17 @@ func (c Config) check() error {
 	switch {
 	case len(c.Targets) == 0:
 		return errors.New("no target for the load")
-	case c.Rate <= 0 || c.Rate > MaxRate:
-		return fmt.Errorf("rate of %g requests a second; 0 < rate <= %d", c.Rate, MaxRate)
-	case c.Duration <= 0:
-		return fmt.Errorf("duration of %v; it must be positive", c.Duration)
 	case c.Timeout <= 0:
 		return fmt.Errorf("timeout of %v; it must be positive", c.Timeout)
 	case c.NewRate < 0 || c.NewRate > MaxRate:
 		return fmt.Errorf("rate of %g new connections a second; 0 to %d", c.NewRate, MaxRate)
 	}
-	if err := c.Downloads.check(); err != nil {
+	for _, p := range c.phases() {
+		if err := p.check(); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(c.Downloads.check("downloads"), c.Uploads.check("uploads")); err != nil {
 		return err
 	}
 	switch c.Connections {
@@ -147,9 +203,9 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer client.close()
-	streams := []stream{{rate: c.Rate, connections: c.Connections}}
+	streams := []stream{{phases: c.phases(), connections: c.Connections}}
 	if c.NewRate > 0 {
-		streams = append(streams, stream{rate: c.NewRate, connections: New, prefix: "n"})
+		streams = append(streams, stream{phases: []Phase{{c.NewRate, lasting(c.phases())}}, connections: New, prefix: "n"})
 	}
 	slots := make(chan struct{}, maxInFlight)
 	start := time.Now()
@@ -158,25 +214,33 @@ func Run(ctx context.Context, c Config) error {
 		running.Go(func() { client.send(ctx, s, start, slots) })
 	}
 	running.Go(func() { client.download(ctx, start) })
+	running.Go(func() { client.upload(ctx, start) })
 	running.Wait()
 	return nil
 }
 
-// A stream is requests at a rate of their own.
+// lasting is how long phases are together.
+func lasting(phases []Phase) time.Duration {
+	var all time.Duration
+	for _, p := range phases {
+		all += p.Duration
+	}
+	return all
+}
+
+// A stream is requests at rates of their own.
 type stream struct {
-	rate        float64
+	phases      []Phase
 	connections Connections
 	prefix      string // of its keys
 }
 
 // send sends the requests of s when they are due, and waits for their answers.
 func (c *client) send(ctx context.Context, s stream, start time.Time, slots chan struct{}) {
-	gap := time.Duration(float64(time.Second) / s.rate)
-	total := int(c.config.Duration / gap)
 	var sending sync.WaitGroup
 	defer sending.Wait()
-	for i := range total {
-		due := start.Add(time.Duration(i) * gap)
+	for i, after := range s.dues() {
+		due := start.Add(after)
 		if !sleepUntil(ctx, due) {
 			return
 		}
@@ -191,6 +255,22 @@ func (c *client) send(ctx context.Context, s stream, start time.Time, slots chan
 			c.config.Record(c.fire(ctx, shot))
 			<-slots
 		})
+	}
+}
+
+// dues gives when each request is due, counted from the start.
+func (s stream) dues() iter.Seq2[int, time.Duration] {
+	return func(yield func(int, time.Duration) bool) {
+		i, begin := 0, time.Duration(0)
+		for _, p := range s.phases {
+			for n := range p.Requests() {
+				if !yield(i, begin+time.Duration(float64(n)*float64(time.Second)/p.Rate)) {
+					return
+				}
+				i++
+			}
+			begin += p.Duration
+		}
 	}
 }
 

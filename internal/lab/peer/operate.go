@@ -61,7 +61,7 @@ type operator struct{ runDir string }
 
 func (o operator) path(name string) string { return filepath.Join(o.runDir, name) }
 
-func (o operator) socket() string { return o.path(socketFile) }
+func (o operator) socket() string { return o.path(SocketFile) }
 
 // signal sends sig to the first process of a program.
 func (o operator) signal(program string, sig unix.Signal) error {
@@ -142,10 +142,15 @@ func (o operator) setServers(ctx context.Context, name, state string) error {
 	return nil
 }
 
-// ask gives HAProxy's answer to a command of its runtime API.
 func (o operator) ask(ctx context.Context, command string) (string, error) {
+	return Ask(ctx, o.socket(), command)
+}
+
+// Ask gives the answer of the HAProxy whose runtime API is at socket to a
+// command.
+func Ask(ctx context.Context, socket, command string) (string, error) {
 	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", o.socket())
+	conn, err := dialer.DialContext(ctx, "unix", socket)
 	if err != nil {
 		return "", fmt.Errorf("ask HAProxy: %w", err)
 	}

@@ -97,10 +97,11 @@ func newPeer(opt Options) (*peer, error) {
 
 func (p *peer) path(name string) string { return filepath.Join(p.opt.RunDir, name) }
 
-// socketFile is HAProxy's runtime API, in the run directory.
-const socketFile = "haproxy.sock"
+// SocketFile is HAProxy's runtime API, in the run directory; the agent's has the
+// same name.
+const SocketFile = "haproxy.sock"
 
-func (p *peer) socket() string { return p.path(socketFile) }
+func (p *peer) socket() string { return p.path(SocketFile) }
 
 // allowForeignBind lets HAProxy bind addresses that this host does not have at
 // the moment, as these installations set it.

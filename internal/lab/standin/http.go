@@ -2,6 +2,7 @@ package standin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/lab/busy"
 	"holdfast/internal/spec"
 )
 
@@ -44,23 +46,65 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if from := r.Header.Get(headerClient); from != "" {
 		h.Set(headerClient, from)
 	}
-	if s.opt.Latency > 0 {
-		time.Sleep(s.opt.Latency)
-	}
-	if s.failing() {
-		s.json(w, http.StatusServiceUnavailable, map[string]string{"error": "failing on command"})
-		return
-	}
-	if s.isCheck(r) {
-		s.answerCheck(w, r)
-		return
-	}
-	s.count(r)
-	if err := s.writeDown(r); err != nil {
+	check := s.isCheck(r)
+	if err := errors.Join(s.behave(), s.saw(r, check)); err != nil {
 		s.json(w, http.StatusInternalServerError, map[string]string{"error": err.Error()})
 		return
 	}
+	switch {
+	case s.pool.Behaviour().Closes && headerBytes(r) > busy.MaxHeaders:
+		panic(http.ErrAbortHandler)
+	case s.failing():
+		s.json(w, http.StatusServiceUnavailable, map[string]string{"error": "failing on command"})
+		return
+	case !check && !s.pool.Admits():
+		h.Set("Retry-After", "1")
+		s.json(w, http.StatusServiceUnavailable, map[string]string{"error": "too many requests"})
+		return
+	}
+	s.work(w, r, check)
+}
+
+// work answers r when a worker is there for it.
+func (s *Server) work(w http.ResponseWriter, r *http.Request, check bool) {
+	if !check {
+		s.count(r)
+		if err := s.writeDown(r); err != nil {
+			s.json(w, http.StatusInternalServerError, map[string]string{"error": err.Error()})
+			return
+		}
+	}
+	leave := s.pool.Enter()
+	defer leave()
+	if check {
+		s.answerCheck(w, r)
+		return
+	}
 	s.answer(w, r)
+}
+
+// saw counts r, whatever will be answered.
+func (s *Server) saw(r *http.Request, check bool) error {
+	switch {
+	case s.counter == nil:
+		return nil
+	case check:
+		return s.counter.Count(busy.Counts{Checks: 1})
+	case r.Header.Get(headerKey) != "":
+		return s.counter.Count(busy.Counts{Requests: 1, Keyed: 1})
+	}
+	return s.counter.Count(busy.Counts{Requests: 1})
+}
+
+// headerBytes gives how long r's request line and headers are, as they came.
+func headerBytes(r *http.Request) int {
+	n := len(r.Method) + len(r.RequestURI) + len(r.Proto) + len("  \r\nHost: \r\n") + len(r.Host)
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(": \r\n") + len(v)
+		}
+	}
+	return n
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
@@ -101,11 +145,12 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// isCheck reports whether r is the service's health check.
+// isCheck reports whether r is the service's health check; what comes from a load
+// generator is none.
 func (s *Server) isCheck(r *http.Request) bool {
 	c := s.service.Check
 	path, _, _ := strings.Cut(c.Path, "?")
-	return c.Layer == 7 && r.Method == c.Method && r.URL.Path == path
+	return c.Layer == 7 && r.Method == c.Method && r.URL.Path == path && r.Header.Get(headerKey) == ""
 }
 
 // answerCheck answers the health check as r would be answered without it, if

@@ -16,20 +16,31 @@ import (
 func (s *Server) serveLines(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() }) //nolint:errcheck // Accept tells
+	accepting, refuse := context.WithCancel(ctx)
+	defer refuse()
+	go func() {
+		select {
+		case <-s.finish:
+			refuse()
+		case <-accepting.Done():
+		}
+	}()
+	stop := context.AfterFunc(accepting, func() { _ = l.Close() }) //nolint:errcheck // Accept tells
 	defer stop()
 	var serving sync.WaitGroup
 	defer serving.Wait()
-	defer cancel()
 	for {
 		conn, err := l.Accept()
-		if ctx.Err() != nil {
+		switch {
+		case err == nil:
+			serving.Go(func() { s.echoLines(ctx, conn) })
+		case accepting.Err() != nil:
+			serving.Wait() // until clients have ended what they have, or ctx does
 			return nil
-		}
-		if err != nil {
+		default:
+			cancel()
 			return fmt.Errorf("service %s on %s: %w", s.service.Name, s.host.Name, err)
 		}
-		serving.Go(func() { s.echoLines(ctx, conn) })
 	}
 }
 

@@ -1,0 +1,119 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// uploadStep is how often an upload sends its next piece.
+const uploadStep = 20 * time.Millisecond
+
+// upload does all of the load's uploads, each a PUT to the first target whose
+// body is sent piece by piece, and returns when each has its Record.
+func (c *client) upload(ctx context.Context, start time.Time) {
+	u := c.config.Uploads
+	var running sync.WaitGroup
+	defer running.Wait()
+	for i := range u.Count {
+		due := start.Add(u.Spread * time.Duration(i) / time.Duration(u.Count))
+		if !sleepUntil(ctx, due) {
+			return
+		}
+		running.Go(func() { c.config.Record(c.give(ctx, i, due)) })
+	}
+}
+
+// give does the i-th upload, on a connection of its own.
+func (c *client) give(ctx context.Context, i int, due time.Time) Record {
+	s := shot{url: c.targets[0]}
+	s.Record = Record{
+		Kind: Upload, Due: due, Late: time.Since(due), Target: c.config.Targets[0].Name,
+		Method: http.MethodPut, Key: c.prefix + "u" + strconv.Itoa(i),
+	}
+	if len(c.config.Clients) > 0 {
+		s.from = c.config.Clients[i%len(c.config.Clients)]
+		s.Client = s.from.String()
+	}
+	u := c.config.Uploads
+	ctx, cancel := context.WithDeadline(ctx, due.Add(u.Time+c.config.Timeout))
+	defer cancel()
+	r, err := s.send(ctx, &pieces{ctx: ctx, begin: time.Now(), length: u.Time, bytes: u.Bytes})
+	if err == nil {
+		r.Took = time.Since(due)
+		return r
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	s.Record = r
+	return s.failed(time.Now(), err)
+}
+
+// send opens a connection and sends body, and takes the answer, which may come
+// before all of it was sent.
+func (s shot) send(ctx context.Context, body *pieces) (Record, error) {
+	r := s.Record
+	conn, err := dial(ctx, s.url, s.from)
+	if err != nil {
+		return r, err
+	}
+	defer conn.Close()                                                               //nolint:errcheck // the answer is here, or never will be
+	stop := context.AfterFunc(ctx, func() { conn.raw.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // it wakes the reader
+	defer stop()
+	r.Opened = conn.opened
+	sent := make(chan error, 1)
+	req := s.request()
+	req.Body, req.ContentLength = io.NopCloser(body), body.bytes
+	go func() { sent <- req.Write(conn) }()
+	resp, err := http.ReadResponse(conn.reader, req)
+	if err != nil {
+		_ = conn.Close() //nolint:errcheck // it wakes the sender
+		return r, errors.Join(err, <-sent)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	err = errors.Join(err, resp.Body.Close())
+	r.Status, r.Host = resp.StatusCode, resp.Header.Get("X-Served-By")
+	if r.Status >= http.StatusBadRequest {
+		_ = conn.Close() //nolint:errcheck // as above
+		<-sent
+		return r, statusError(r.Status)
+	}
+	return r, errors.Join(err, <-sent)
+}
+
+// pieces is a body of bytes that comes over a time, a piece at each step.
+type pieces struct {
+	ctx    context.Context //nolint:containedctx // a reader has no other way to be ended
+	begin  time.Time
+	length time.Duration
+	bytes  int64
+	given  int64
+}
+
+// Read gives what is due by now, and waits for one byte more if that is nothing.
+func (p *pieces) Read(b []byte) (int, error) {
+	if p.given == p.bytes {
+		return 0, io.EOF
+	}
+	for {
+		due := p.bytes
+		if gone := time.Since(p.begin); gone < p.length {
+			due = int64(float64(p.bytes) * gone.Seconds() / p.length.Seconds())
+		}
+		if n := int(min(due-p.given, int64(len(b)))); n > 0 {
+			clear(b[:n])
+			p.given += int64(n)
+			return n, nil
+		}
+		select {
+		case <-time.After(uploadStep):
+		case <-p.ctx.Done():
+			return 0, p.ctx.Err()
+		}
+	}
+}
