@@ -37,6 +37,13 @@ func (p *proc) reloads(yes bool) {
 	p.reloading = yes
 }
 
+// isReloading reports whether a reload is under way.
+func (p *proc) isReloading() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reloading
+}
+
 // serving gives the worker that serves.
 func (p *proc) serving() *watched {
 	p.mu.Lock()
@@ -79,6 +86,7 @@ func (s *supervisor) follow(p *proc, worker int, cfg []byte) error {
 	defer s.mu.Unlock()
 	s.proc, s.cfg, s.half = p, cfg, false
 	s.state.PID, s.state.Adopted = p.master.pid, p.adopted
+	s.logFile.of(p.master.pid)
 	if p.over() {
 		s.setLocked(status.HAProxyDown, "it ended as soon as it ran")
 		return nil
