@@ -141,15 +141,14 @@ func (s *supervisor) heal(p *proc) error {
 	if known {
 		s.remember(cfg, p)
 	}
-	s.mu.Lock()
-	s.state.Reloads++
-	s.mu.Unlock()
-	for _, d := range []*door{s.runtime, s.master} {
-		if err := d.leads(ctx); err != nil {
-			return fmt.Errorf("the reload has not brought the socket back: %w", err)
-		}
+	err := errors.Join(s.runtime.leads(ctx), s.master.leads(ctx))
+	if err != nil {
+		err = fmt.Errorf("the reload has not brought the socket back: %w", err)
 	}
-	return nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Reloads++
+	return err
 }
 
 // readySockets sees to it that HAProxy can bind its sockets in a reload, and
