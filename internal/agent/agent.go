@@ -163,7 +163,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	if err := checkCapabilities(); err != nil {
 		return err
 	}
-	socket, err := web.ListenControl(filepath.Join(a.opt.RunDir, "agent.sock"))
+	socket, err := web.ListenControl(a.controlSocket())
 	if err != nil {
 		return err
 	}

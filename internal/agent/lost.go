@@ -16,11 +16,16 @@ const codeSocketLost = "haproxy-socket-lost"
 // watchSockets tells when a socket of HAProxy's is lost. Its supervisor heals
 // that by itself, and the VIP stays where it is.
 func (a *Agent) watchSockets(ctx context.Context) {
+	was := false
 	for ctx.Err() == nil {
 		changed := a.haproxy.Changes()
 		found := lostFinding(a.haproxy.LostSocket())
 		a.report(codeSocketLost, found)
 		a.setFinding(codeSocketLost, found) // with what has become of it since
+		if was && found == nil && !a.moves.empty() {
+			a.logged(a.moves.change(func() {})) // the file may have gone with the sockets
+		}
+		was = found != nil
 		select {
 		case <-ctx.Done():
 		case <-changed:

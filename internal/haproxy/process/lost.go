@@ -63,7 +63,7 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// lookAtSockets tells when a socket is lost, and when it is back.
+// lookAtSockets tells whoever waits for a change when a socket is lost, and when it is back.
 func (p *prober) lookAtSockets(found asked) {
 	if found.reloading {
 		return
@@ -75,9 +75,9 @@ func (p *prober) lookAtSockets(found asked) {
 	}
 	p.told = lost != nil
 	if lost != nil {
-		p.log.Warn("a socket of HAProxy's is lost, and HAProxy serves", "socket", lost.Path, "reason", lost.Why)
+		p.log.Debug("a socket of HAProxy's is lost, and HAProxy serves", "socket", lost.Path, "reason", lost.Why)
 	} else {
-		p.log.Info("HAProxy's sockets are there again")
+		p.log.Debug("HAProxy's sockets are there again")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
