@@ -261,14 +261,18 @@ func (s *supervisor) reload(ctx context.Context, p *proc) error {
 	}
 	s.relay()
 	s.logFile.forget()
-	p.reloads(true)
+	p.reloads(true, false)
 	worker, err := s.reloaded(ctx, p, before, ask)
 	if err == nil {
 		err = s.serveBy(p, worker)
 	}
-	p.reloads(false)
+	pending := errors.Is(err, errNoOutcome) || errors.Is(err, ErrHung)
+	p.reloads(false, pending)
 	if err != nil {
 		err = s.reloadedAllTheSame(p, err)
+	}
+	if err != nil && pending {
+		s.setHalf(true) // it may run with either
 	}
 	if err == nil {
 		s.closingAgain(ctx)
@@ -278,16 +282,12 @@ func (s *supervisor) reload(ctx context.Context, p *proc) error {
 
 // reloadedAllTheSame looks what has become of p after a reload that went wrong by
 // err. One whose old worker is gone and whose new one is there was reloaded, late.
-// Where both are there it may be yet, so that what it runs with is not known.
 func (s *supervisor) reloadedAllTheSame(p *proc, err error) error {
 	was := p.serving()
 	if !was.hasEnded() {
-		if errors.Is(err, errNoOutcome) || errors.Is(err, ErrHung) {
-			s.setHalf(true)
-		}
 		return err
 	}
-	if next, ok := s.successor(p, was.pid); ok && s.serveBy(p, next) == nil {
+	if next, ok := s.successor(p, was.pid, s.opt.BusyAfter); ok && s.serveBy(p, next) == nil {
 		s.log.Warn("HAProxy was reloaded, and took long to say so", "worker", next, "error", err)
 		return nil
 	}
