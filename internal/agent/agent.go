@@ -60,6 +60,7 @@ type Agent struct {
 	configuring sync.Mutex
 	moves       *moves
 	ending      atomic.Bool // SIGTERM came
+	forcing     atomic.Bool // a spec is being brought into force
 	stay        atomic.Bool // and nobody took what this controller holds
 	// tried is closed once the first spec was in force or could not be.
 	tried chan struct{}
@@ -164,7 +165,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	if err := checkCapabilities(); err != nil {
 		return err
 	}
-	socket, err := web.ListenControl(filepath.Join(a.opt.RunDir, "agent.sock"))
+	socket, err := web.ListenControl(a.controlSocket())
 	if err != nil {
 		return err
 	}
@@ -179,7 +180,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket, first.spec)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
-	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchScarcity, a.watchProgram, a.watchDrains, a.watchMoves, a.watchPreference, a.notify} {
+	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchScarcity, a.watchSockets, a.watchProgram, a.watchDrains, a.watchMoves, a.watchPreference, a.notify} {
 		group.Go(func() error { part(ctx); return nil })
 	}
 	group.Go(func() error { a.configure(ctx, first); return nil })

@@ -68,6 +68,8 @@ func (a *Agent) force(ctx context.Context, c candidate) (process.Result, error) 
 	for _, e := range events {
 		a.journal.add(e)
 	}
+	a.forcing.Store(true)
+	defer a.forcing.Store(false)
 	applied, err := a.haproxy.Apply(ctx, haproxy.Render(c.spec, a.local(c.spec)))
 	if err != nil {
 		return applied, fmt.Errorf("apply the configuration of HAProxy: %w", err)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
 )
 
@@ -22,70 +24,105 @@ const pingTimeout = 250 * time.Millisecond
 // A pinger asks HAProxy for a sign of life through the VIP's own listener: the
 // way of a client, as far as HAProxy itself goes.
 type pinger struct {
-	url    string // empty: the VIP has no listener that speaks HTTP
-	client *http.Client
+	at  netip.AddrPort // none: the VIP has no listener that speaks HTTP
+	tls bool
 }
 
-// newPinger makes the pinger of v. Each ping is a connection of its own: a
-// HAProxy that still serves old connections, but accepts no more, is hung.
+// newPinger makes the pinger of v.
 func newPinger(v spec.VIP, services []spec.Service) pinger {
 	for _, s := range services {
-		if s.Mode != spec.HTTP {
-			continue
-		}
-		scheme := "http"
-		if v.TLS != nil {
-			scheme = "https"
-		}
-		at := netip.AddrPortFrom(v.Addresses[0].Addr(), uint16(s.Port))
-		return pinger{
-			url: fmt.Sprintf("%s://%s%s", scheme, at, haproxy.PingPath),
-			client: &http.Client{Transport: &http.Transport{
-				DisableKeepAlives: true,
-				Proxy:             nil,
-				DialContext:       (&net.Dialer{Timeout: pingTimeout}).DialContext,
-				// It is our own process on our own address, and nothing
-				// secret is sent: an expired certificate is not a hang.
-				TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
-			}},
+		if s.Mode == spec.HTTP {
+			return pinger{netip.AddrPortFrom(v.Addresses[0].Addr(), uint16(s.Port)), v.TLS != nil}
 		}
 	}
 	return pinger{}
 }
 
-// ping gives an error unless HAProxy answers.
-func (p pinger) ping(ctx context.Context) error {
-	if p.url == "" {
-		return nil
+// ping gives what came of asking, and the error says why HAProxy has not
+// answered. Each ping is a connection of its own: a HAProxy that still serves old
+// connections, but accepts no more, is hung.
+//
+// Whatever comes back is an answer. During a reload that switches TLS on or off
+// the old worker speaks the one protocol and the new one the other, and a HAProxy
+// that says "I do not understand you" is alive.
+func (p pinger) ping(ctx context.Context) (process.Sign, error) {
+	if !p.at.IsValid() {
+		return process.NoSign, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", p.at.String())
 	if err != nil {
-		return fmt.Errorf("ping HAProxy: %w", err)
+		return process.SignOfDial(err), fmt.Errorf("ping HAProxy: %w", err)
 	}
-	response, err := p.client.Do(request)
+	w := &witness{Conn: conn}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	err = errors.Join(p.ask(ctx, w), conn.Close())
+	if w.heard {
+		return process.Answered, nil
+	}
+	return process.SignOfDial(err), fmt.Errorf("ping HAProxy at %v: %w", p.at, err)
+}
+
+// ask does the ping on conn.
+func (p pinger) ask(ctx context.Context, conn net.Conn) error {
+	if p.tls {
+		// It is our own process on our own address, and nothing secret is
+		// sent: an expired certificate is not a hang.
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // see above
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.at.String()+haproxy.PingPath, nil)
 	if err != nil {
-		return fmt.Errorf("ping HAProxy: %w", err)
+		return err
+	}
+	request.Close = true
+	if err := request.Write(conn); err != nil {
+		return err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), request)
+	if err != nil {
+		return err
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 4096))
-	err = errors.Join(err, response.Body.Close())
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s answered %s", p.url, response.Status)
-	}
-	if err != nil {
-		return fmt.Errorf("ping HAProxy: %w", err)
-	}
-	return nil
+	return errors.Join(err, response.Body.Close())
+}
+
+// A witness is a connection that remembers whether anything came from its other
+// end: an octet, or its end in good order.
+type witness struct {
+	net.Conn
+	heard bool
+}
+
+func (w *witness) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	w.heard = w.heard || n > 0 || errors.Is(err, io.EOF)
+	return n, err
 }
 
 // probeVIPs asks HAProxy for a sign of life through each VIP that is held here.
-func (a *Agent) probeVIPs(ctx context.Context) error {
+// HAProxy listens on the others too, but nothing on this host leads there. It
+// gives the worst that came of it.
+func (a *Agent) probeVIPs(ctx context.Context) (process.Sign, error) {
+	worst := process.NoSign
 	var errs []error
 	for _, o := range a.owners() {
-		if o.holds() {
-			errs = append(errs, o.view.Load().ping.ping(ctx))
+		if !o.holds() {
+			continue
+		}
+		forcing := a.forcing.Load()
+		sign, err := o.view.Load().ping.ping(ctx)
+		if sign == process.Refused && (forcing || a.forcing.Load()) {
+			// HAProxy has the ports of the next spec already, and this is one
+			// of those before.
+			continue
+		}
+		errs = append(errs, err)
+		if sign.WorseThan(worst) {
+			worst = sign
 		}
 	}
-	return errors.Join(errs...)
+	return worst, errors.Join(errs...)
 }

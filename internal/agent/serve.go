@@ -28,7 +28,7 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Lis
 	web.Handle(control, "/handover", a.Handover)
 	web.HandleGet(control, "/spec", a.InForce)
 	web.Handle(control, "/plan", a.Plan)
-	group.Go(func() error { return control.Serve(ctx, socket) })
+	group.Go(func() error { return a.serveControl(ctx, control, socket) })
 	self, _ := s.Controller(a.opt.Controller)
 	group.Go(func() error {
 		a.listen(ctx, netip.AddrPortFrom(self.Address, uint16(s.Agent.Port)), "page", a.web.Serve)

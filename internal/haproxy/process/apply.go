@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"holdfast/internal/haproxy"
@@ -128,6 +129,9 @@ func (m *Manager) runsWith(cfg []byte) bool {
 // ErrHung says why there is no reload: HAProxy hangs, which ends soon, or is ended.
 var ErrHung = errors.New("HAProxy hangs, and is started again soon if it goes on; try again then")
 
+// errNoOutcome says that a reload neither succeeded nor failed in time.
+var errNoOutcome = errors.New("no new worker")
+
 // hung reports whether HAProxy is known to hang.
 func (s *supervisor) hung() bool { return s.State().State == status.HAProxyHung }
 
@@ -241,30 +245,64 @@ func (s *supervisor) checkNewPorts(cfg []byte) error {
 // worker serves. Until HAProxy 2.6 the master says nothing of the outcome; then
 // it is told from its processes: a new worker, or one more failed reload.
 func (s *supervisor) reload(ctx context.Context, p *proc) error {
+	restore, err := s.readySockets(ctx, p.master.pid)
+	if err != nil {
+		return fmt.Errorf("reload HAProxy: %w", err)
+	}
+	defer restore()
 	before, err := s.processes(ctx)
+	ask := s.askReload
+	if leadsNowhere(err) { // whatever answers there then is the master after it
+		before = haproxy.Processes{Master: haproxy.Process{PID: p.master.pid, Reloads: -1}, Workers: []haproxy.Process{{PID: p.serving().pid}}}
+		ask, err = func(context.Context) (string, error) { return "", p.master.signal(syscall.SIGUSR2) }, nil
+	}
 	if err != nil {
 		return fmt.Errorf("reload HAProxy: %w", err)
 	}
 	s.relay()
 	s.logFile.forget()
-	p.reloads(true)
-	worker, err := s.reloaded(ctx, p, before)
+	p.reloads(true, false)
+	worker, err := s.reloaded(ctx, p, before, ask)
 	if err == nil {
 		err = s.serveBy(p, worker)
 	}
-	p.reloads(false)
+	pending := errors.Is(err, errNoOutcome) || errors.Is(err, ErrHung)
+	p.reloads(false, pending)
+	if err != nil {
+		err = s.reloadedAllTheSame(p, err)
+	}
+	if err != nil && pending {
+		s.setHalf(true) // it may run with either
+	}
 	if err == nil {
 		s.closingAgain(ctx)
-	}
-	if err != nil && p.serving().hasEnded() {
-		s.end(p, "the worker ended in a reload that failed")
 	}
 	return err
 }
 
+// reloadedAllTheSame looks what has become of p after a reload that went wrong by
+// err. One whose old worker is gone and whose new one is there was reloaded, late.
+func (s *supervisor) reloadedAllTheSame(p *proc, err error) error {
+	was := p.serving()
+	if !was.hasEnded() {
+		return err
+	}
+	if next, ok := s.successor(p, was.pid, s.opt.BusyAfter); ok && s.serveBy(p, next) == nil {
+		s.log.Warn("HAProxy was reloaded, and took long to say so", "worker", next, "error", err)
+		return nil
+	}
+	s.end(p, "the worker ended in a reload that failed")
+	return err
+}
+
+// askReload asks the master for a reload, and gives its reply.
+func (s *supervisor) askReload(ctx context.Context) (string, error) {
+	return converse(ctx, s.master, "reload\n")
+}
+
 // reloaded asks for the reload and waits for its outcome: the new worker.
-func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Processes) (int, error) {
-	reply, err := converse(ctx, s.masterSocket(), "reload\n")
+func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Processes, ask func(context.Context) (string, error)) (int, error) {
+	reply, err := ask(ctx)
 	if err != nil {
 		// The master closes the connection to execute itself anew; how that
 		// looks from here depends on when it does.
@@ -291,7 +329,7 @@ func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Proce
 			return 0, s.ctx.Err()
 		}
 		if ctx.Err() != nil {
-			return 0, fmt.Errorf("reload HAProxy: no new worker after %v", s.opt.ReadyTimeout)
+			return 0, fmt.Errorf("reload HAProxy: %w after %v", errNoOutcome, s.opt.ReadyTimeout)
 		}
 	}
 }

@@ -40,7 +40,7 @@ func (m *Manager) replaceCertificate(ctx context.Context, file string, pem []byt
 	}
 	// One that was left open would be gone on with.
 	_, _ = m.Runtime(ctx, "abort ssl cert "+name) //nolint:errcheck // most often there is none
-	reply, err := converse(ctx, m.runtimeSocket(), "set severity-output number;"+set+"\n"+strings.TrimSuffix(string(pem), "\n")+"\n\n")
+	reply, err := converse(ctx, m.runtime, "set severity-output number;"+set+"\n"+strings.TrimSuffix(string(pem), "\n")+"\n\n")
 	if err != nil {
 		return fmt.Errorf("ask HAProxy %q: %w", set, err)
 	}

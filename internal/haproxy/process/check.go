@@ -48,6 +48,9 @@ func (e *CheckError) Error() string {
 // check has HAProxy check cfg. A warning is an error: what HAProxy ignores is
 // a promise that would not be kept.
 func (m *Manager) check(ctx context.Context, cfg []byte) error {
+	if err := m.makeRunDir(); err != nil {
+		return err
+	}
 	if err := m.keepClosing(); err != nil {
 		return err
 	}

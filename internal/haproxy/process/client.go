@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"time"
 )
@@ -32,7 +31,7 @@ func (e *RefusedError) Error() string { return fmt.Sprintf("%q: %s", e.Command, 
 // askRuntime has socket, of a worker, do commands: one, or several with ";"
 // between them, whose replies then come one after the other, with an empty
 // line after each. A reply that is an error to HAProxy is a *RefusedError.
-func askRuntime(ctx context.Context, socket, commands string) (string, error) {
+func askRuntime(ctx context.Context, socket *door, commands string) (string, error) {
 	if strings.Contains(commands, "\n") {
 		return "", fmt.Errorf("%q: a command is one line", commands)
 	}
@@ -55,7 +54,7 @@ func askRuntime(ctx context.Context, socket, commands string) (string, error) {
 
 // askMaster has socket, of a master, do one command. The master closes the
 // connection only when it is told to.
-func askMaster(ctx context.Context, socket, command string) (string, error) {
+func askMaster(ctx context.Context, socket *door, command string) (string, error) {
 	if strings.ContainsAny(command, "\n\r") {
 		return "", fmt.Errorf("%q: a command is one line", command)
 	}
@@ -73,11 +72,10 @@ func askMaster(ctx context.Context, socket, command string) (string, error) {
 }
 
 // converse writes request to socket and reads until HAProxy closes.
-func converse(ctx context.Context, socket, request string) (string, error) {
+func converse(ctx context.Context, socket *door, request string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", socket)
+	conn, err := socket.dial(ctx)
 	if err != nil {
 		return "", err
 	}

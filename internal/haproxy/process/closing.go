@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -17,6 +18,7 @@ import (
 type closing struct {
 	mu   sync.Mutex   // held while the list is written and told
 	left []netip.Addr // those whose HTTP/2 clients were told, guarded by mu
+	list []netip.Addr // what the file has, for one that is made anew, guarded by mu
 }
 
 // SetClosing has HAProxy end the connections to vips politely, and to no other
@@ -53,11 +55,7 @@ func (m *Manager) listClosing(ctx context.Context, vips []netip.Addr) (reload bo
 	m.closing.mu.Lock()
 	defer m.closing.mu.Unlock()
 	m.closing.left = slices.DeleteFunc(m.closing.left, func(a netip.Addr) bool { return !slices.Contains(vips, a) })
-	var list strings.Builder
-	for _, a := range vips {
-		list.WriteString(a.String() + "\n")
-	}
-	if err := replace(m.closingList(), []byte(list.String())); err != nil {
+	if err := m.writeClosing(vips); err != nil {
 		return false, err
 	}
 	if m.current() == nil {
@@ -93,6 +91,7 @@ func (s *supervisor) closingAgain(ctx context.Context) {
 	defer s.closing.mu.Unlock()
 	vips, err := s.readClosing()
 	if err == nil {
+		s.closing.list = vips
 		err = s.tellClosing(ctx, vips)
 	}
 	if err != nil && s.ctx.Err() == nil {
@@ -116,15 +115,26 @@ func (m *Manager) readClosing() ([]netip.Addr, error) {
 }
 
 // keepClosing sees to it that there is a list: HAProxy does not start, nor
-// check a configuration, without the file.
+// check a configuration, without the file. One that was taken away is as before.
 func (m *Manager) keepClosing() error {
-	f, err := os.OpenFile(m.closingList(), os.O_RDONLY|os.O_CREATE, 0o600)
-	if err != nil {
+	m.closing.mu.Lock()
+	defer m.closing.mu.Unlock()
+	if _, err := os.Stat(m.closingList()); !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return m.writeClosing(m.closing.list)
+}
+
+// writeClosing makes vips the list. The caller has closing.mu.
+func (m *Manager) writeClosing(vips []netip.Addr) error {
+	var list strings.Builder
+	for _, a := range vips {
+		list.WriteString(a.String() + "\n")
+	}
+	if err := replace(m.closingList(), []byte(list.String())); err != nil {
 		return fmt.Errorf("make the list of the VIPs to close: %w", err)
 	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("make the list of the VIPs to close: %w", err)
-	}
+	m.closing.list = vips
 	return nil
 }
 

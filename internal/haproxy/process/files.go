@@ -63,3 +63,31 @@ func readIfThere(path string) ([]byte, error) {
 	}
 	return data, err
 }
+
+// defaultRunMode is the mode of a run directory that is made anew, where
+// nothing is known of the one before.
+const defaultRunMode = 0o750
+
+// modeOf gives the mode of directory dir, or that of one that is to be made.
+func modeOf(dir string) os.FileMode {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return info.Mode().Perm()
+	}
+	return defaultRunMode
+}
+
+// makeRunDir makes the run directory anew where it is gone, as it was.
+func (m *Manager) makeRunDir() error {
+	if _, err := os.Stat(m.opt.RunDir); !errors.Is(err, os.ErrNotExist) {
+		return nil // what is wrong with it otherwise, who uses it says
+	}
+	err := os.MkdirAll(m.opt.RunDir, m.runMode)
+	if err == nil {
+		err = os.Chmod(m.opt.RunDir, m.runMode) // whatever the umask
+	}
+	if err != nil {
+		return fmt.Errorf("the run directory is gone, and cannot be made: %w", err)
+	}
+	m.log.Warn("the run directory was gone; it was made anew", "directory", m.opt.RunDir)
+	return nil
+}

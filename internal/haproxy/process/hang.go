@@ -5,9 +5,8 @@ import "time"
 // A try is one attempt to get a sign of life from HAProxy.
 type try struct {
 	planned, started, ended time.Time
-	ok                      bool
-	own                     bool // it failed for want of something that the agent needs
-	busy                    bool // HAProxy used the processor meanwhile, or waited for it
+	gave                    verdict // by itself
+	busy                    bool    // HAProxy used the processor meanwhile, or waited for it; or it is being reloaded
 	limit                   time.Duration
 }
 
@@ -23,7 +22,7 @@ const (
 // A hangDetector tells a HAProxy that hangs from one that is slow, and from a
 // machine that is: a try that the agent itself was late for, or that took
 // longer than it could by its timeout, or that it had no descriptor for, says
-// more of the agent than of HAProxy. And a HAProxy that is busy gets more time: to
+// more of the agent than of HAProxy. So does one that reached nobody. And a HAProxy that is busy gets more time: to
 // resign on a machine whose processors are all taken resets every connection, and
 // what the next controller then gets makes it resign, too. One that spins is
 // ended by its own watchdog after 2 s.
@@ -43,7 +42,7 @@ type hangDetector struct {
 // see takes in one try.
 func (d *hangDetector) see(t try) verdict {
 	switch {
-	case t.ok:
+	case t.gave == alive:
 		d.failed = 0
 		d.good++
 		if d.hung && d.good < d.back {
@@ -51,7 +50,7 @@ func (d *hangDetector) see(t try) verdict {
 		}
 		d.hung = false
 		return alive
-	case d.late(t), t.own:
+	case d.late(t), t.gave == unsure:
 		d.failed = 0
 		return unsure
 	}

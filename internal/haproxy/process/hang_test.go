@@ -67,11 +67,11 @@ func TestDeafListeners(t *testing.T) {
 	var deaf atomic.Bool
 	m, _ := b.manager(func(o *Options) {
 		o.KillAfter = time.Hour
-		o.Probe = func(context.Context) error {
+		o.Probe = func(context.Context) (Sign, error) {
 			if deaf.Load() {
-				return errors.New("no way")
+				return Silent, errors.New("no way")
 			}
-			return nil
+			return Answered, nil
 		}
 	})
 	b.apply(m, Started)

@@ -29,6 +29,7 @@ type logFile struct {
 	path string
 
 	mu         sync.Mutex // guards following
+	other      string     // a name of it for when path is gone; empty for none
 	offset     int64      // that was read up to
 	rest       []byte     // a line whose end was not there yet
 	complaints []haproxy.Message
@@ -56,9 +57,30 @@ func (l *logFile) skip() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.offset, l.rest = 0, nil
-	if info, err := os.Stat(l.path); err == nil {
+	if info, _, err := l.find(); err == nil {
 		l.offset = info.Size()
 	}
+}
+
+// of tells whose log it is: a HAProxy that runs has it open, whoever takes the
+// name away.
+func (l *logFile) of(master int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.other = fmt.Sprintf("/proc/%d/fd/2", master)
+}
+
+// find looks for the file, and gives a name of it.
+func (l *logFile) find() (os.FileInfo, string, error) {
+	info, err := os.Stat(l.path)
+	if !errors.Is(err, os.ErrNotExist) || l.other == "" {
+		return info, l.path, err
+	}
+	info, err = os.Stat(l.other)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, "", os.ErrNotExist
+	}
+	return info, l.other, nil
 }
 
 // trim empties f when it has more than most bytes. HAProxy appends, so that it
@@ -80,7 +102,7 @@ func (l *logFile) trim(f *os.File, most int64) error {
 func (l *logFile) read() ([]haproxy.Message, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	info, err := os.Stat(l.path)
+	info, name, err := l.find()
 	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == l.offset {
 		return nil, nil
 	}
@@ -90,7 +112,7 @@ func (l *logFile) read() ([]haproxy.Message, error) {
 	if info.Size() < l.offset {
 		l.offset, l.rest = 0, nil // someone else emptied it
 	}
-	f, err := os.OpenFile(l.path, os.O_RDWR, 0)
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read HAProxy's log: %w", err)
 	}

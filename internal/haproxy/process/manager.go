@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -22,8 +23,9 @@ type Options struct {
 	RunDir   string // of sockets, the state file and HAProxy's log; survives the agent
 	Log      *slog.Logger
 	// Probe is one more sign of life to ask for, through HAProxy's listeners;
-	// nil for none. It must end with its context.
-	Probe func(context.Context) error
+	// nil for none. It must end with its context. The error says in words why
+	// there is none.
+	Probe func(context.Context) (Sign, error)
 
 	ProbeInterval time.Duration // between two probes, and the most that one takes; default 100 ms
 	HungAfter     time.Duration // of silence; default 300 ms
@@ -71,6 +73,8 @@ type Manager struct {
 	applying chan struct{} // holds one token: the right to apply
 	logFile  logFile
 	closing  closing
+	runtime  *door
+	master   *door
 
 	mu      sync.Mutex // guards following
 	state   status.HAProxy
@@ -80,6 +84,10 @@ type Manager struct {
 	cfg     []byte        // that proc runs with, as far as known
 	half    bool          // proc is between cfg and another configuration
 	old     int           // workers that finish what they have
+	// unhealed says why sockets that are lost are so still; empty for nothing.
+	unhealed string
+
+	runMode os.FileMode // of the run directory, for one that is made anew; written before all else
 }
 
 // New makes a Manager. It touches nothing until Run.
@@ -90,6 +98,8 @@ func New(opt Options) *Manager {
 		state:   status.HAProxy{State: status.HAProxyDown, Reason: "not started yet", Since: time.Now()},
 		changed: make(chan struct{}), servers: make(chan struct{}),
 	}
+	m.runtime = &door{path: filepath.Join(opt.RunDir, haproxy.RuntimeSocket)}
+	m.master = &door{path: m.masterSocket()}
 	m.logFile.path = filepath.Join(opt.RunDir, "haproxy.log")
 	return m
 }
@@ -140,15 +150,13 @@ func (m *Manager) OldWorkers() int {
 // guide 9.3), or several with ";" between them, and gives the reply whole.
 // What HAProxy refuses is a *RefusedError. Without a deadline, ctx gets one of 5 s.
 func (m *Manager) Runtime(ctx context.Context, commands string) (string, error) {
-	return askRuntime(ctx, m.runtimeSocket(), commands)
+	return askRuntime(ctx, m.runtime, commands)
 }
 
 // Master has the master do a command (management guide 9.4), as Runtime does.
 func (m *Manager) Master(ctx context.Context, command string) (string, error) {
-	return askMaster(ctx, m.masterSocket(), command)
+	return askMaster(ctx, m.master, command)
 }
-
-func (m *Manager) runtimeSocket() string { return filepath.Join(m.opt.RunDir, haproxy.RuntimeSocket) }
 
 func (m *Manager) masterSocket() string { return filepath.Join(m.opt.RunDir, haproxy.MasterSocket) }
 func (m *Manager) stateFile() string    { return filepath.Join(m.opt.RunDir, haproxy.StateFile) }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"holdfast/internal/haproxy"
@@ -30,8 +29,8 @@ type prober struct {
 	hungFrom time.Time
 	reason   string
 	deaf     bool // the runtime socket is silent too
-	own      bool // the agent could not ask: it is out of descriptors
 	busy     bool // HAProxy was, in the last try, and did not answer
+	told     bool // that a socket is lost
 }
 
 // probe asks for a sign of life several times a second until ctx ends, and
@@ -62,22 +61,27 @@ func (p *prober) once(planned time.Time) {
 		p.subject = subject
 		p.detector.reset()
 		p.busy = false
+		p.runtime.hears(true)
 	}
 	if subject == nil || subject.over() {
 		return
 	}
+	reloading := subject.isReloading()
 	t := try{planned: planned, started: time.Now(), limit: p.opt.ProbeInterval}
 	if p.busy { // it may answer late
 		t.limit *= busyPatience
 	}
 	before := activityOf(subject.serving().pid)
-	t.ok = p.try(t.limit)
-	t.own = p.own
+	found := p.try(t.limit)
 	now := activityOf(subject.serving().pid)
+	found.reloading = reloading || subject.isReloading()
+	t.gave = found.judge()
 	// One that answers on its socket does something anyway; it has more to do
 	// than it can where it is at it most of the time.
-	p.busy = !t.ok && (p.deaf && now.busySince(before) || now.since(before) > t.limit/2)
-	t.busy = p.busy
+	p.busy = t.gave == silent && (found.runtime != Answered && now.busySince(before) || now.since(before) > t.limit/2)
+	// A worker that has just begun is not the one that is looked at.
+	t.busy = p.busy || found.reloading
+	p.deaf = found.runtime == Silent
 	t.ended = time.Now()
 	if p.ctx.Err() != nil {
 		return
@@ -88,39 +92,37 @@ func (p *prober) once(planned time.Time) {
 	case alive:
 		p.lives(subject)
 	case unsure:
+		if p.detector.hung && found.nothing() { // and there is no way left to find out
+			p.hangs(subject)
+		}
 	}
+	p.lookAtSockets(found)
 }
 
 // try asks on the runtime socket, and through the listeners at the same time.
-func (p *prober) try(limit time.Duration) bool {
+func (p *prober) try(limit time.Duration) asked {
 	ctx, cancel := context.WithTimeout(p.ctx, limit)
 	defer cancel()
+	var found asked
 	var wg sync.WaitGroup
 	var probeErr error
 	if p.opt.Probe != nil {
-		wg.Go(func() { probeErr = p.opt.Probe(ctx) })
+		wg.Go(func() { found.listeners, probeErr = p.opt.Probe(ctx) })
 	}
 	info, err := p.info(ctx)
 	wg.Wait()
-	p.deaf = err != nil
-	p.own = outOfFiles(err) || outOfFiles(probeErr)
-	switch {
-	case err != nil:
-		p.reason = fmt.Sprintf("no answer on its runtime socket: %v", inWords(err, limit))
-		return false
-	case probeErr != nil && !full(info):
-		p.reason = fmt.Sprintf("no answer through its listeners: %v", inWords(probeErr, limit))
+	found.runtime, found.full = signOf(err), full(info)
+	if err == nil {
 		p.note(info)
-		return false
 	}
-	p.note(info)
-	return true
-}
-
-// outOfFiles reports whether err says that the agent, or the whole host, has no
-// descriptor to spare.
-func outOfFiles(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+	p.reason = ""
+	if found.runtime != Answered {
+		p.reason = fmt.Sprintf("no answer on its runtime socket: %v", inWords(err, limit))
+	}
+	if probeErr != nil && found.runtime != Silent {
+		p.reason = fmt.Sprintf("no answer through its listeners: %v", inWords(probeErr, limit))
+	}
+	return found
 }
 
 // inWords says what err means to a person.

@@ -27,14 +27,23 @@ type proc struct {
 	mu        sync.Mutex // guards following
 	worker    *watched
 	reloading bool // workers come and go
+	pending   bool // what has become of the last reload was not known in time
 	closed    bool
 }
 
-// reloads marks the beginning and the end of a reload.
-func (p *proc) reloads(yes bool) {
+// reloads marks the beginning and the end of a reload, which is pending when it
+// has ended and nobody knows how.
+func (p *proc) reloads(yes, pending bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.reloading = yes
+	p.reloading, p.pending = yes, pending
+}
+
+// isReloading reports whether a reload is under way.
+func (p *proc) isReloading() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reloading
 }
 
 // serving gives the worker that serves.
@@ -79,6 +88,7 @@ func (s *supervisor) follow(p *proc, worker int, cfg []byte) error {
 	defer s.mu.Unlock()
 	s.proc, s.cfg, s.half = p, cfg, false
 	s.state.PID, s.state.Adopted = p.master.pid, p.adopted
+	s.logFile.of(p.master.pid)
 	if p.over() {
 		s.setLocked(status.HAProxyDown, "it ended as soon as it ran")
 		return nil
@@ -114,22 +124,26 @@ func (s *supervisor) serveBy(p *proc, pid int) error {
 func (s *supervisor) workerEnded(p *proc, w *watched) {
 	p.mu.Lock()
 	past := p.worker != w || p.reloading || p.closed
+	limit := successorTimeout
+	if p.pending {
+		limit = s.opt.BusyAfter
+	}
 	p.mu.Unlock()
 	if past {
 		return
 	}
-	if next, ok := s.successor(p, w.pid); ok && s.serveBy(p, next) == nil {
+	if next, ok := s.successor(p, w.pid, limit); ok && s.serveBy(p, next) == nil {
 		s.log.Warn("HAProxy was reloaded by someone else", "worker", next)
 		return
 	}
 	s.end(p, fmt.Sprintf("the worker (pid %d) ended", w.pid))
 }
 
-// successor finds the worker that serves in place of the one that was pid. A
+// successor finds, within limit, the worker that serves in place of the one that was pid. A
 // master that executes itself anew takes a moment to answer. One whose worker
 // has died ends itself at once, and that is noticed apart from this.
-func (s *supervisor) successor(p *proc, pid int) (int, bool) {
-	ctx, cancel := context.WithTimeout(s.ctx, successorTimeout)
+func (s *supervisor) successor(p *proc, pid int, limit time.Duration) (int, bool) {
+	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	for {
 		procs, err := s.processes(ctx)

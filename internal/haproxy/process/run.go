@@ -11,11 +11,15 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/internal/haproxy"
 	"holdfast/internal/status"
 )
 
 // maintainInterval is how often server states are saved and old workers counted.
 const maintainInterval = 2 * time.Second
+
+// masterTimeout is how long a master may take to answer that is to be adopted.
+const masterTimeout = 2 * time.Second
 
 // A supervisor is the run of a Manager: what only its own goroutines need.
 type supervisor struct {
@@ -25,6 +29,10 @@ type supervisor struct {
 	backoff backoff
 	restart <-chan time.Time // nil: none is due
 	replace chan *proc       // hung for too long
+	healing backoff          // of sockets that are lost
+	healed  time.Time        // they were, or it was tried
+	healAt  time.Time        // not before
+	spelled int              // times that the runtime socket's path was spelled in another way
 
 	saidNoSyslog atomic.Bool
 }
@@ -36,8 +44,12 @@ func (m *Manager) Run(ctx context.Context) error {
 	s := &supervisor{
 		Manager: m, ctx: ctx, replace: make(chan *proc, 1),
 		backoff: backoff{first: m.opt.RestartFirst, most: m.opt.RestartMost, stable: m.opt.Stable},
+		healing: backoff{first: healFirst, most: healMost, stable: healStable},
 	}
+	defer m.runtime.close()
+	defer m.master.close()
 	defer s.wg.Wait()
+	m.runMode = modeOf(m.opt.RunDir)
 	m.logFile.skip()
 	if err := s.adopt(); err != nil {
 		return err
@@ -154,6 +166,7 @@ func (s *supervisor) maintain() {
 	if s.current() == nil || s.State().State != status.HAProxyRunning {
 		return
 	}
+	s.healSockets()
 	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 	defer cancel()
 	if err := s.SaveServerState(ctx); err != nil && s.ctx.Err() == nil {
@@ -217,9 +230,12 @@ func (s *supervisor) adoptable(masters []int) (*proc, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
-	defer cancel()
-	procs, err := s.processes(ctx)
+	s.logFile.of(w.pid)
+	s.logFile.skip()
+	procs, err := s.awaitMaster(w)
+	if leadsNowhere(err) {
+		procs, err = s.revive(w)
+	}
 	switch {
 	case err != nil:
 	case procs.Master.PID != w.pid:
@@ -227,6 +243,8 @@ func (s *supervisor) adoptable(masters []int) (*proc, int, error) {
 	case len(procs.Workers) == 0:
 		err = errors.New("it has no worker")
 	default:
+		ctx, cancel := context.WithTimeout(s.ctx, masterTimeout)
+		defer cancel()
 		if info, err := s.info(ctx); err == nil {
 			s.note(info)
 		}
@@ -234,6 +252,22 @@ func (s *supervisor) adoptable(masters []int) (*proc, int, error) {
 	}
 	w.close()
 	return nil, 0, err
+}
+
+// awaitMaster asks the master for its processes. One that is busy, as in a reload
+// or on a machine whose processors are all taken, gets more time.
+func (s *supervisor) awaitMaster(master *watched) (haproxy.Processes, error) {
+	begun := time.Now()
+	for {
+		before := activityOf(master.pid)
+		ctx, cancel := context.WithTimeout(s.ctx, masterTimeout)
+		procs, err := s.processes(ctx)
+		cancel()
+		busy := activityOf(master.pid).busySince(before)
+		if !timedOut(err) || !busy || time.Since(begun) > s.opt.BusyAfter {
+			return procs, err
+		}
+	}
 }
 
 // recall finds out which configuration the adopted p runs with: nil when that

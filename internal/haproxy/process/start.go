@@ -63,6 +63,9 @@ func (s *supervisor) prepare(cfg []byte) error {
 	if err := s.sweep(); err != nil {
 		return err
 	}
+	if err := s.makeRunDir(); err != nil {
+		return err
+	}
 	if err := s.freshState(cfg); err != nil {
 		return err
 	}

@@ -21,13 +21,13 @@ import (
 func at(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
 
 func TestHangDetector(t *testing.T) {
-	good := func(ms int) try { return try{at(ms), at(ms), at(ms + 1), true, false, false, 0} }
-	bad := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), false, false, false, 0} }
-	quick := func(ms int) try { return try{at(ms), at(ms), at(ms), false, false, false, 0} }           // refused at once
-	late := func(ms int) try { return try{at(ms), at(ms + 80), at(ms + 180), false, false, false, 0} } // the agent overslept
-	own := func(ms int) try { return try{at(ms), at(ms), at(ms), false, true, false, 0} }
-	slow := func(ms int) try { return try{at(ms), at(ms), at(ms + 300), false, false, false, 0} } // the agent stood still meanwhile
-	busy := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), false, false, true, 0} }
+	good := func(ms int) try { return try{at(ms), at(ms), at(ms + 1), alive, false, 0} }
+	bad := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), silent, false, 0} }
+	quick := func(ms int) try { return try{at(ms), at(ms), at(ms), silent, false, 0} }           // refused at once
+	late := func(ms int) try { return try{at(ms), at(ms + 80), at(ms + 180), silent, false, 0} } // the agent overslept
+	own := func(ms int) try { return try{at(ms), at(ms), at(ms), unsure, false, 0} }             // or there was nobody to ask
+	slow := func(ms int) try { return try{at(ms), at(ms), at(ms + 300), silent, false, 0} }      // the agent stood still meanwhile
+	busy := func(ms int) try { return try{at(ms), at(ms), at(ms + 100), silent, true, 0} }
 	for _, c := range []struct {
 		name  string
 		tries []try
@@ -72,7 +72,7 @@ func TestBackoff(t *testing.T) {
 
 // serve answers each connection to a socket with reply, and then closes it, or
 // leaves it open when hold is set. It gives the socket and what was asked.
-func serve(t *testing.T, reply string, hold bool) (string, <-chan string) {
+func serve(t *testing.T, reply string, hold bool) (*door, <-chan string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
@@ -96,7 +96,7 @@ func serve(t *testing.T, reply string, hold bool) (string, <-chan string) {
 			}
 		}
 	}()
-	return path, asked
+	return &door{path: path}, asked
 }
 
 func TestRuntimeClient(t *testing.T) {
@@ -155,7 +155,7 @@ func TestClientGivesUp(t *testing.T) {
 	if got, err := askRuntime(t.Context(), socket, "show stat"); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("an endless reply: %d bytes, %v", len(got), err)
 	}
-	if _, err := askRuntime(t.Context(), filepath.Join(t.TempDir(), "none"), "show info"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := askRuntime(t.Context(), &door{path: filepath.Join(t.TempDir(), "none")}, "show info"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no socket: %v", err)
 	}
 	if _, err := askMaster(t.Context(), socket, "a\nb"); err == nil {

@@ -1,0 +1,338 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/status"
+)
+
+// A loss takes sockets of HAProxy's away.
+type loss struct {
+	name string
+	take func(b *bench)
+}
+
+func losses() []loss {
+	remove := func(names ...string) func(*bench) {
+		return func(b *bench) {
+			for _, name := range names {
+				if err := os.Remove(filepath.Join(b.run, name)); err != nil {
+					b.t.Fatal(err)
+				}
+			}
+		}
+	}
+	return []loss{
+		{"runtime socket", remove(haproxy.RuntimeSocket)},
+		{"master socket", remove(haproxy.MasterSocket)},
+		{"both", remove(haproxy.RuntimeSocket, haproxy.MasterSocket)},
+		{"refused", func(b *bench) {
+			for _, name := range []string{haproxy.RuntimeSocket, haproxy.MasterSocket} {
+				remove(name)(b)
+				l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(b.run, name)})
+				if err != nil {
+					b.t.Fatal(err)
+				}
+				l.SetUnlinkOnClose(false)
+				l.Close()
+			}
+		}},
+		{"run directory", func(b *bench) {
+			if err := os.RemoveAll(b.run); err != nil {
+				b.t.Fatal(err)
+			}
+		}},
+	}
+}
+
+// probe pings the VIP's listener, as the agent does.
+func (b *bench) probe(o *Options) {
+	o.Probe = func(ctx context.Context) (Sign, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url(haproxy.PingPath), nil)
+		if err != nil {
+			return Unable, err
+		}
+		r, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+		if err != nil {
+			return SignOfDial(err), err
+		}
+		return Answered, r.Body.Close()
+	}
+}
+
+// follow collects the states that m goes through, until the function it gives.
+func (b *bench) follow(m *Manager) func() []status.HAProxyState {
+	ctx, cancel := context.WithCancel(b.t.Context())
+	var states []status.HAProxyState
+	var wg sync.WaitGroup
+	first := make(chan struct{})
+	wg.Go(func() {
+		once := sync.OnceFunc(func() { close(first) })
+		for ctx.Err() == nil {
+			changed := m.Changes()
+			if s := m.State().State; len(states) == 0 || states[len(states)-1] != s {
+				states = append(states, s)
+			}
+			once()
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+		}
+	})
+	<-first
+	return func() []status.HAProxyState {
+		cancel()
+		wg.Wait()
+		return states
+	}
+}
+
+// awaitSockets waits until both sockets can be reached by name.
+func (b *bench) awaitSockets(m *Manager) {
+	b.t.Helper()
+	eventually(b.t, "the sockets are back", func() bool {
+		p := m.current()
+		return p != nil && !p.isReloading() && m.runtime.leads(b.t.Context()) == nil && m.master.leads(b.t.Context()) == nil && m.LostSocket() == nil
+	})
+	if info, err := os.Stat(filepath.Join(b.run, haproxy.RuntimeSocket)); err != nil || info.Mode().Perm() != 0o600 {
+		b.t.Errorf("the socket is %v, %v; want mode 600", info.Mode(), err)
+	}
+}
+
+// Whatever somebody does to the names of its sockets, a HAProxy that serves is
+// left alone: no request fails, and the sockets come back, also twice in a row.
+func TestSocketsLost(t *testing.T) {
+	for _, l := range losses() {
+		t.Run(l.name, func(t *testing.T) {
+			b := newBench(t)
+			m, _ := b.manager(b.probe)
+			b.apply(m, Started)
+			b.backends["b"].health.Store(503)
+			eventually(t, "b down", func() bool { return b.states(m)["b"] == status.Down })
+			before := m.State()
+			states := b.follow(m)
+			clients := b.load(4, b.url("/"))
+			times := 1
+			if strings.HasPrefix(l.name, "r") { // whatever the worker has from the one before
+				times = 2
+			}
+			for n := range times {
+				taken := time.Now()
+				l.take(b)
+				var lost *LostSocket
+				eventually(t, "the loss is known", func() bool { lost = m.LostSocket(); return lost != nil })
+				t.Logf("known after %v: %+v", time.Since(taken), lost)
+				eventually(t, "a reload", func() bool { return m.State().Reloads == n+1 })
+				b.awaitSockets(m)
+				t.Logf("healed after %v", time.Since(taken))
+			}
+			clients.stop()
+			if s := b.states(m); s["a"] != status.Up || s["b"] != status.Down {
+				t.Errorf("the hosts are %v", s)
+			}
+			if got := states(); !slices.Equal(got, []status.HAProxyState{status.HAProxyRunning}) {
+				t.Errorf("it was %v", got)
+			}
+			if s := m.State(); s.PID != before.PID || s.Restarts != 0 {
+				t.Errorf("it is %+v, was %+v", s, before)
+			}
+			if on, err := os.ReadFile(m.configFile()); err != nil || string(on) != string(b.cfg()) {
+				t.Errorf("the configuration is not what it was: %v", err)
+			}
+			b.apply(m, Unchanged)
+			b.spec.Services[0].Timeout.Server = time.Minute
+			b.apply(m, Reloaded)
+			b.awaitSockets(m)
+		})
+	}
+}
+
+// An agent that starts beside a HAProxy whose sockets are lost adopts it.
+func TestAdoptsWithoutSockets(t *testing.T) {
+	for _, l := range losses() {
+		t.Run(l.name, func(t *testing.T) {
+			b := newBench(t)
+			m, stop := b.manager(b.probe)
+			b.apply(m, Started)
+			pid := m.State().PID
+			stop()
+			clients := b.load(4, b.url("/"))
+			l.take(b)
+			m, _ = b.manager(b.probe)
+			if s := awaitState(t, m, status.HAProxyRunning); s.PID != pid || !s.Adopted {
+				t.Errorf("runs as %+v, want pid %d", s, pid)
+			}
+			b.awaitSockets(m)
+			if _, err := m.Apply(t.Context(), b.cfg()); err != nil { // after the directory was lost it takes a reload
+				t.Fatal(err)
+			}
+			clients.stop()
+			if s := m.State(); s.PID != pid || s.Restarts != 0 {
+				t.Errorf("after all: %+v, want pid %d", s, pid)
+			}
+		})
+	}
+}
+
+// A change of the configuration does not wait for lost sockets to be healed.
+func TestReloadWithoutSockets(t *testing.T) {
+	for _, l := range losses() {
+		t.Run(l.name, func(t *testing.T) {
+			b := newBench(t)
+			m, _ := b.manager(b.probe)
+			b.apply(m, Started)
+			pid := m.State().PID
+			clients := b.load(4, b.url("/"))
+			l.take(b)
+			b.spec.Services[0].Timeout.Server = time.Minute
+			b.apply(m, Reloaded)
+			b.awaitSockets(m)
+			clients.stop()
+			if s := m.State(); s.PID != pid || s.Restarts != 0 {
+				t.Errorf("after the reload: %+v, want pid %d", s, pid)
+			}
+		})
+	}
+}
+
+// One that hangs is found and replaced, also when its sockets are lost.
+func TestHangWithoutSockets(t *testing.T) {
+	for _, l := range losses() {
+		t.Run(l.name, func(t *testing.T) {
+			b := newBench(t)
+			m, _ := b.manager(b.probe, func(o *Options) { o.KillAfter = 30 * time.Millisecond })
+			b.apply(m, Started)
+			pid := m.State().PID
+			stopped := time.Now()
+			b.signalAll(syscall.SIGSTOP)
+			l.take(b)
+			s := awaitState(t, m, status.HAProxyHung)
+			t.Logf("hung after %v: %s", time.Since(stopped), s.Reason)
+			if s := awaitState(t, m, status.HAProxyRunning); s.PID == pid {
+				t.Errorf("it was not replaced: %+v", s)
+			}
+			b.awaitSockets(m)
+			if code, _ := b.get("/"); code != 200 {
+				t.Errorf("GET / = %d", code)
+			}
+		})
+	}
+}
+
+// Its listeners alone tell of one that cannot be asked in another way.
+func TestHangWithNoOtherWay(t *testing.T) {
+	b := newBench(t)
+	m, _ := b.manager(b.probe, func(o *Options) { o.KillAfter = 30 * time.Millisecond })
+	b.apply(m, Started)
+	pid := m.State().PID
+	b.signalAll(syscall.SIGSTOP)
+	for _, l := range losses() {
+		if l.name == "both" {
+			l.take(b)
+		}
+	}
+	m.runtime.close()
+	m.master.close()
+	if s := awaitState(t, m, status.HAProxyHung); !strings.Contains(s.Reason, "listeners") {
+		t.Errorf("reason %q", s.Reason)
+	}
+	if s := awaitState(t, m, status.HAProxyRunning); s.PID == pid {
+		t.Errorf("it was not replaced: %+v", s)
+	}
+}
+
+// A HAProxy that serves and does not answer on its runtime socket is not killed.
+func TestMute(t *testing.T) {
+	b := newBench(t)
+	m, _ := b.manager(b.probe, func(o *Options) { o.BusyAfter = 300 * time.Millisecond })
+	b.apply(m, Started)
+	pid := m.State().PID
+	states := b.follow(m)
+	for range 50 { // stats maxconn
+		c, err := net.Dial("unix", m.runtime.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintln(c, "prompt")
+	}
+	eventually(t, "it is mute", func() bool { return m.LostSocket() != nil })
+	t.Logf("%+v", m.LostSocket())
+	eventually(t, "it answers", func() bool { return m.State().Reloads == 1 && m.LostSocket() == nil })
+	if got := states(); !slices.Equal(got, []status.HAProxyState{status.HAProxyRunning}) {
+		t.Errorf("it was %v", got)
+	}
+	if s := m.State(); s.PID != pid {
+		t.Errorf("it was replaced: %+v", s)
+	}
+}
+
+// A master that cannot bind its socket ends in a reload, and all connections with
+// it: there is none then.
+func TestNoReloadThatWouldEndIt(t *testing.T) {
+	b := newBench(t)
+	m, _ := b.manager(b.probe)
+	b.apply(m, Started)
+	pid := m.State().PID
+	in := filepath.Join(b.run, haproxy.MasterSocket)
+	if err := errors.Join(os.Remove(in), os.MkdirAll(filepath.Join(in, "x"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	b.spec.Services[0].Timeout.Server = time.Minute
+	_, err := m.Apply(t.Context(), b.cfg())
+	if err == nil || !strings.Contains(err.Error(), "is a directory; remove it") {
+		t.Errorf("Apply: %v", err)
+	}
+	eventually(t, "the trouble is told", func() bool {
+		l := m.LostSocket()
+		return l != nil && strings.Contains(l.Trouble, "is a directory")
+	})
+	if err := os.RemoveAll(in); err != nil {
+		t.Fatal(err)
+	}
+	b.apply(m, Reloaded)
+	b.awaitSockets(m)
+	if s := m.State(); s.PID != pid || s.Restarts != 0 {
+		t.Errorf("%+v, want pid %d", s, pid)
+	}
+}
+
+// A reload that fails right after a healing one leaves the name of the socket
+// with the worker that did not come up.
+func TestFailedReloadAfterHealing(t *testing.T) {
+	b := newBench(t)
+	m, _ := b.manager(b.probe)
+	b.apply(m, Started)
+	pid := m.State().PID
+	if err := os.Remove(filepath.Join(b.run, haproxy.RuntimeSocket)); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitSockets(m)
+	states := b.follow(m)
+	bad := strings.Replace(string(b.cfg()), fmt.Sprintf("%v:%d transparent", b.addr(1), b.port), fmt.Sprintf("192.0.2.1:%d", b.port), 1)
+	if _, err := m.Apply(t.Context(), []byte(bad)); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
+		t.Fatalf("Apply: %v; want HAProxy's words", err)
+	}
+	b.awaitSockets(m)
+	b.apply(m, Unchanged)
+	if got := states(); !slices.Equal(got, []status.HAProxyState{status.HAProxyRunning}) {
+		t.Errorf("it was %v", got)
+	}
+	if s := m.State(); s.PID != pid || s.Restarts != 0 {
+		t.Errorf("%+v, want pid %d", s, pid)
+	}
+}

@@ -1,0 +1,209 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestJudge(t *testing.T) {
+	const full, reloading = 1, 2
+	for _, c := range []struct {
+		runtime, listeners Sign
+		also               int
+		want               verdict
+	}{
+		{Answered, NoSign, 0, alive}, // no VIP is held here
+		{Answered, Answered, 0, alive},
+		{Silent, Answered, 0, alive},   // it serves, whatever its runtime socket does
+		{NoSign, Answered, 0, alive},   // and without one
+		{Unable, Answered, 0, alive},   // whoever could not ask
+		{Silent, NoSign, 0, silent},    // nothing else to go by
+		{Silent, Silent, 0, silent},    // hangs
+		{NoSign, Silent, 0, silent},    // hangs, and its socket is lost too
+		{NoSign, Refused, 0, silent},   // nobody listens where clients come
+		{NoSign, NoSign, 0, unsure},    // there was nobody to ask
+		{Answered, Silent, 0, silent},  // clients get nothing
+		{Answered, Refused, 0, silent}, // nor here
+		{Answered, Silent, full, alive},
+		{Silent, Silent, full, silent}, // what is known of it is old
+		{Answered, Refused, reloading, alive},
+		{NoSign, Refused, reloading, unsure},
+		{Silent, Refused, reloading, silent},
+		{Answered, Silent, reloading, silent}, // which gets more time
+		{Unable, Silent, 0, unsure},
+		{Answered, Unable, 0, unsure},
+		{Silent, Unable, 0, unsure},
+	} {
+		a := asked{runtime: c.runtime, listeners: c.listeners, full: c.also&full != 0, reloading: c.also&reloading != 0}
+		if got := a.judge(); got != c.want {
+			t.Errorf("%+v: %v, want %v", a, got, c.want)
+		}
+	}
+}
+
+func TestSigns(t *testing.T) {
+	op := func(err error) error {
+		return fmt.Errorf("ask: %w", &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", err)})
+	}
+	for _, c := range []struct {
+		err          error
+		socket, dial Sign
+	}{
+		{op(syscall.ENOENT), NoSign, NoSign},
+		{op(syscall.ECONNREFUSED), NoSign, Refused},
+		{op(syscall.EACCES), NoSign, NoSign},
+		{op(syscall.ECONNRESET), NoSign, NoSign}, // a listener that was closed
+		{op(syscall.EADDRNOTAVAIL), NoSign, NoSign},
+		{op(syscall.EHOSTUNREACH), NoSign, NoSign},
+		{op(syscall.EAGAIN), Silent, Silent},
+		{op(syscall.EMFILE), Unable, Unable},
+		{op(syscall.ENFILE), Unable, Unable},
+		{op(os.ErrDeadlineExceeded), Silent, Silent},
+		{op(syscall.ETIMEDOUT), Silent, Silent},
+		{fmt.Errorf("ask: %w", context.DeadlineExceeded), Silent, Silent},
+		{fmt.Errorf("ask: %w", ErrTruncated), Answered, Silent},
+		{&RefusedError{"show info", "Permission denied"}, Answered, Silent},
+		{errors.New("show info: no pid"), Answered, Silent},
+	} {
+		if got := signOf(c.err); got != c.socket {
+			t.Errorf("a socket that gives %v: %v, want %v", c.err, got, c.socket)
+		}
+		if got := SignOfDial(c.err); got != c.dial {
+			t.Errorf("a listener that gives %v: %v, want %v", c.err, got, c.dial)
+		}
+	}
+	if signOf(nil) != Answered {
+		t.Error("an answer is none")
+	}
+	if !Silent.WorseThan(Answered) || Answered.WorseThan(Answered) || NoSign.WorseThan(Answered) {
+		t.Error("the worst is not the worst")
+	}
+}
+
+// A name that is taken away, or that is somebody's who has gone, is lost; the
+// socket is not.
+func TestDoor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	listen := func() *net.UnixListener {
+		t.Helper()
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		t.Cleanup(func() { l.Close() })
+		return l
+	}
+	d := &door{path: path}
+	defer d.close()
+	reach := func(want bool) {
+		t.Helper()
+		conn, err := d.dial(t.Context())
+		if (err == nil) != want {
+			t.Fatalf("reached: %v, want %t", err, want)
+		}
+		if err == nil {
+			conn.Close()
+		}
+	}
+	lost := func(want string) {
+		t.Helper()
+		if _, why := d.trouble(0, 0); want == "" && why != nil || want != "" && (why == nil || cause(why) != want) {
+			t.Errorf("lost: %v, want %q", why, want)
+		}
+	}
+	reach(false)
+	lost("no such file or directory")
+	l := listen()
+	reach(true)
+	lost("")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	reach(true) // by what the name led to
+	lost("no such file or directory")
+	if d.leads(t.Context()) == nil {
+		t.Error("the name leads somewhere, and is gone")
+	}
+	l.Close()
+	reach(false)
+	other := listen() // a new name, as after a reload that heals
+	reach(true)
+	lost("")
+	other.Close()
+	reach(false)
+	lost("connection refused")
+	d.hears(false)
+	if since, why := d.trouble(patience, 0); why == nil || since.IsZero() {
+		t.Error("it is mute, and no trouble")
+	}
+	d.hears(true)
+	if _, why := d.trouble(patience, 0); why != nil {
+		t.Error(why)
+	}
+}
+
+func TestRespell(t *testing.T) {
+	const cfg = "global\n    # stats socket\n    stats socket %s mode 600\nrest haproxy.sock\n"
+	for path, want := range map[string][2]string{
+		"/run/h/haproxy.sock":               {"/run/h/./haproxy.sock", "/run/h//haproxy.sock"},
+		"/haproxy.sock.d/haproxy.sock":      {"/haproxy.sock.d/./haproxy.sock", "/haproxy.sock.d//haproxy.sock"},
+		`"/run/with space/haproxy.sock"`:    {`"/run/with space/./haproxy.sock"`, `"/run/with space//haproxy.sock"`},
+		"/run/h/somebody-elses-socket.sock": {"/run/h/somebody-elses-socket.sock", "/run/h/somebody-elses-socket.sock"},
+	} {
+		for n, spelled := range want {
+			if got, want := string(respell([]byte(fmt.Sprintf(cfg, path)), n)), fmt.Sprintf(cfg, spelled); got != want {
+				t.Errorf("%s: %q, want %q", path, got, want)
+			}
+		}
+	}
+	if got := string(respell([]byte("global\n"), 1)); got != "global\n" {
+		t.Errorf("a configuration without a socket: %q", got)
+	}
+}
+
+// The run directory comes back with the mode that it had.
+func TestMakeRunDir(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	for _, mode := range []os.FileMode{0o755, 0o700, 0} {
+		if mode != 0 {
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(dir, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m := New(Options{RunDir: dir})
+		m.runMode = modeOf(dir)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.makeRunDir(); err != nil {
+			t.Fatal(err)
+		}
+		want := mode
+		if mode == 0 {
+			want = defaultRunMode
+		}
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%v, %v; want mode %v", info.Mode(), err, want)
+		}
+		if err := m.makeRunDir(); err != nil {
+			t.Errorf("it is there: %v", err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
