@@ -30,8 +30,8 @@ and with clients that ask again as soon as they have an answer: through holdfast
 a lab of the same kind through HAProxy with kolla-ansible's settings. It prints what
 failed and how long the others took, side by side.
 
-It needs packages of Debian 12, and names those that are missing. Only one lab runs at
-a time. With --runs the order of the systems alternates, and the table has medians.`,
+It needs packages of Debian 12, and names those that are missing. Only one lab runs at a
+time, the other is paused; each load is on all systems before the next one.`,
 		Example: `  holdfast lab bench keystone --seconds 10s
   holdfast lab bench keystone --loads 0.9,1.2,loop12 --runs 3 -o json
   holdfast lab bench keystone --only holdfast --capacity 24 --loads one`,
@@ -51,7 +51,7 @@ a time. With --runs the order of the systems alternates, and the table has media
 	flags.DurationVar(&opt.Length, "seconds", tokens.DefaultSeconds, "how long each load goes on")
 	flags.StringVar(&points, "loads", tokens.DefaultPoints, "shares of the capacity, loopN for N clients in a loop, one for half of it from one address")
 	flags.StringSliceVar(&only, "only", nil, "only these systems: holdfast, kolla, tuned (default holdfast,kolla)")
-	flags.IntVar(&opt.Runs, "runs", 1, "how often all is measured")
+	flags.IntVar(&opt.Runs, "runs", 1, "how often all is measured; the table has medians")
 	flags.IntVar(&opt.Clients, "clients", tokens.DefaultClients, "addresses that the shares of the capacity come from")
 	flags.Float64Var(&opt.Capacity, "capacity", 0, "tokens a second that the shares are of; measured when 0")
 	return cmd

@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed" // for the spec
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -48,7 +49,8 @@ type bed struct {
 	problem func(string)
 }
 
-func newBed(ctx context.Context, system bench.System, opt Options) (*bed, error) {
+// newBed builds the lab of system; it runs.
+func newBed(ctx context.Context, system bench.System, opt Options, problem func(string)) (*bed, error) {
 	parsed, findings := spec.Parse("keystone.yaml", cloud)
 	if parsed == nil {
 		return nil, fmt.Errorf("the benchmark's own spec is bad: %v", findings)
@@ -65,6 +67,11 @@ func newBed(ctx context.Context, system bench.System, opt Options) (*bed, error)
 		return nil, fmt.Errorf("build the lab of %s: %w", system, err)
 	}
 	b := &bed{system: system, opt: opt, spec: parsed, lab: l, seen: newLogs()}
+	b.problem = func(text string) {
+		text = fmt.Sprintf("%s: %s", system, text)
+		problem(text)
+		opt.Progress(text)
+	}
 	for _, h := range b.hosts() {
 		b.seen.add(l.Dir.ServiceLog(h.Name, service))
 	}
@@ -72,47 +79,39 @@ func newBed(ctx context.Context, system bench.System, opt Options) (*bed, error)
 }
 
 // close ends the lab.
-func (b *bed) close() error { return b.lab.Close() }
+func (b *bed) close() error { return errors.Join(b.lab.Resume(), b.lab.Close()) }
 
 // hosts gives those of Keystone.
 func (b *bed) hosts() []spec.Host { return b.spec.Services[0].Hosts }
 
-// measure measures all points. A capacity of 0 is measured first.
-func (b *bed) measure(ctx context.Context, r *Report, capacity *float64) error {
-	b.problem = func(text string) {
-		text = fmt.Sprintf("%s: %s", b.system, text)
-		r.Problems = append(r.Problems, text)
-		b.opt.Progress(text)
-	}
-	if _, err := b.direct(ctx, warmUp); err != nil {
+// awake has the lab running, whole, while do does something with it.
+func (b *bed) awake(ctx context.Context, do func() error) error {
+	if err := b.lab.Resume(); err != nil {
 		return err
 	}
-	if b.opt.Capacity == 0 {
-		found, err := b.direct(ctx, b.opt.Length)
-		switch {
-		case err != nil:
-			return err
-		case found == 0:
-			return fmt.Errorf("no host issued a token within %v, without a proxy", b.opt.Length)
-		}
-		r.Capacities = append(r.Capacities, Capacity{System: b.system, Tokens: found, Used: *capacity == 0})
-		b.opt.Progress(fmt.Sprintf("%-8s  %.1f tokens a second from the hosts themselves", b.system, found))
-		if *capacity == 0 {
-			*capacity = found
-		}
+	err := b.settle(ctx)
+	if err == nil {
+		err = do()
 	}
-	for i, p := range b.opt.Points {
-		if err := b.settle(ctx); err != nil {
-			return err
-		}
-		m, err := b.point(ctx, p, *capacity)
-		if err != nil {
-			return fmt.Errorf("%s: %w", p, err)
-		}
-		r.Rows[i].add(b.system, m)
-		b.opt.Progress(fmt.Sprintf("%-8s  %-28s %s", b.system, p, m))
-	}
-	return nil
+	return errors.Join(err, b.lab.Pause())
+}
+
+// capacity gives how many tokens a second the hosts can issue.
+func (b *bed) capacity(ctx context.Context) (tokens float64, err error) {
+	err = b.awake(ctx, func() error {
+		tokens, err = b.direct(ctx, b.opt.Length)
+		return err
+	})
+	return tokens, err
+}
+
+// point measures p.
+func (b *bed) point(ctx context.Context, p Point, capacity float64) (m Measure, err error) {
+	err = b.awake(ctx, func() error {
+		m, err = b.measure(ctx, p, capacity)
+		return err
+	})
+	return m, err
 }
 
 // direct gives how many tokens a second the hosts issue without a proxy, to as
@@ -138,8 +137,8 @@ func (b *bed) direct(ctx context.Context, d time.Duration) (float64, error) {
 	return float64(issued) / d.Seconds(), nil
 }
 
-// point measures p.
-func (b *bed) point(ctx context.Context, p Point, capacity float64) (Measure, error) {
+// measure measures p on a lab that runs.
+func (b *bed) measure(ctx context.Context, p Point, capacity float64) (Measure, error) {
 	vip := b.spec.VIPs[0]
 	args := []string{"--url", fmt.Sprintf("http://%s:%d", vip.Hostname, b.spec.Services[0].Port)}
 	rate := 0.0
@@ -203,28 +202,39 @@ func (b *bed) arrived(ctx context.Context, began time.Time) (arrivals, time.Dura
 	return sum, time.Since(began), nil
 }
 
-// settle waits until every HAProxy has every host again. That it does not come
-// to that is told, and measured all the same.
+// settle waits until the address has one holder and every HAProxy every host.
+// That it does not come to that is told, and measured all the same.
 func (b *bed) settle(ctx context.Context) error {
 	for end := time.Now().Add(settleTimeout); ; {
-		now, err := b.counts(ctx)
-		if err == nil && len(now.out) == 0 {
-			return sleep(ctx, quiet)
-		}
-		if ctx.Err() != nil {
+		why, err := b.unsettled(ctx)
+		switch {
+		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		}
-		if time.Now().After(end) {
-			if err != nil {
-				return err
-			}
-			b.problem(fmt.Sprintf("not up again after %v: %s", settleTimeout, strings.Join(now.out, ", ")))
+		case err == nil && why == "":
+			return sleep(ctx, quiet)
+		case time.Now().After(end) && err == nil:
+			b.problem(fmt.Sprintf("not as it was %v after it was resumed: %s", settleTimeout, why))
 			return nil
+		case time.Now().After(end):
+			return err
 		}
 		if err := sleep(ctx, settlePoll); err != nil {
 			return err
 		}
 	}
+}
+
+// unsettled says why the lab is not whole; empty when it is.
+func (b *bed) unsettled(ctx context.Context) (string, error) {
+	s, err := lab.GetStatus(ctx, b.lab.Dir)
+	if err != nil {
+		return "", err
+	}
+	if n := len(s.VIPs[0].Holders); n != 1 {
+		return fmt.Sprintf("the address has %d holders", n), nil
+	}
+	now, err := b.counts(ctx)
+	return strings.Join(now.out, ", "), err
 }
 
 // load runs a load in the client's node and gives its sessions.

@@ -33,7 +33,6 @@ type Report struct {
 type Capacity struct {
 	System bench.System `json:"system"`
 	Tokens float64      `json:"tokens"`
-	Used   bool         `json:"used"` // the loads of its round are shares of this one
 }
 
 // A Row is one load.

@@ -16,11 +16,7 @@ func (r *Report) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Tokens of a real Keystone on three controllers; %s at each load, %s\n", r.Length, r.machine())
 	for _, c := range r.Capacities {
-		used := ""
-		if c.Used {
-			used = "; the shares are of this"
-		}
-		fmt.Fprintf(&b, "Capacity without a proxy, under %s's checks: %.1f tokens a second%s\n", c.System, c.Tokens, used)
+		fmt.Fprintf(&b, "Capacity without a proxy, under the checks of %s: %.1f tokens a second\n", c.System, c.Tokens)
 	}
 	fmt.Fprintf(&b, "\n%-28s %-8s %6s %6s %6s %8s %8s %8s %5s %5s %9s %7s  %s\n", "load", "", "rate", "tokens", "failed", "p50", "p99", "slowest",
 		"down", "none", "seen/sent", "checks", "p99 beside kolla's")

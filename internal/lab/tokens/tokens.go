@@ -3,9 +3,9 @@
 // machine, through HAProxy with the settings of others. The Keystones are three,
 // as Debian packages them, with one database.
 //
-// Each system has a lab of its own, and only one lab is there at a time: an idle
-// one's health checks would take processor time from what is measured. All loads
-// are shares of one capacity, which is measured first, without any proxy between.
+// Each system has a lab of its own. Only the one that is measured runs, the others
+// are paused: an idle one's health checks would take processor time from it. All
+// loads are shares of one capacity, which is measured first, with no proxy between.
 //
 // It is no test: what is worse than a peer is told, not failed.
 package tokens
@@ -149,12 +149,7 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	for _, p := range opt.Points {
 		r.Rows = append(r.Rows, Row{Point: p, Name: p.String()})
 	}
-	var err error
-	for run := range opt.Runs {
-		if err = r.round(ctx, opt, run); err != nil {
-			break
-		}
-	}
+	err := r.measure(ctx, opt)
 	r.finish(opt.Only)
 	r.Took = time.Since(r.Started)
 	if ctx.Err() != nil {
@@ -164,24 +159,81 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	return r, err
 }
 
-// round measures every system once, in turns from the first or from the last.
-// The first one's hosts say what the capacity is: a peer's in the first round,
-// since it has the fewest checks.
-func (r *Report) round(ctx context.Context, opt Options, run int) error {
-	order := slices.Clone(opt.Only)
-	if run%2 == 0 {
-		slices.Reverse(order)
-	}
-	capacity := opt.Capacity
-	for _, s := range order {
-		b, err := newBed(ctx, s, opt)
+// measure builds the labs and measures everything, each load on every system
+// before the next one.
+func (r *Report) measure(ctx context.Context, opt Options) (err error) {
+	var beds []*bed
+	defer func() {
+		for _, b := range beds {
+			err = errors.Join(err, b.close())
+		}
+	}()
+	for _, s := range opt.Only {
+		b, err := newBed(ctx, s, opt, r.problem)
 		if err != nil {
 			return err
 		}
-		err = b.measure(ctx, r, &capacity)
-		if err := errors.Join(err, b.close()); err != nil {
+		beds = append(beds, b)
+		if _, err := b.direct(ctx, warmUp); err != nil {
 			return fmt.Errorf("%s: %w", s, err)
+		}
+		if err := b.lab.Pause(); err != nil {
+			return err
+		}
+	}
+	turns := 0
+	for range opt.Runs {
+		capacity, err := r.capacity(ctx, opt, beds)
+		if err != nil {
+			return err
+		}
+		for i, p := range opt.Points {
+			// Every other load goes the other way round, so that none always follows the same one.
+			if turns++; turns%2 == 0 {
+				slices.Reverse(beds)
+			}
+			for _, b := range beds {
+				if err := r.point(ctx, b, &r.Rows[i], p, capacity); err != nil {
+					return fmt.Errorf("%s, %s: %w", b.system, p, err)
+				}
+			}
 		}
 	}
 	return nil
 }
+
+// capacity gives how many tokens a second the hosts can issue: the most that
+// those of any system did, each of them under the checks of its own.
+func (r *Report) capacity(ctx context.Context, opt Options, beds []*bed) (float64, error) {
+	most := opt.Capacity
+	if most > 0 {
+		return most, nil
+	}
+	for _, b := range beds {
+		tokens, err := b.capacity(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", b.system, err)
+		}
+		opt.Progress(fmt.Sprintf("%-8s  %.1f tokens a second from the hosts themselves", b.system, tokens))
+		r.Capacities = append(r.Capacities, Capacity{System: b.system, Tokens: tokens})
+		most = max(most, tokens)
+	}
+	if most == 0 {
+		return 0, fmt.Errorf("no host issued a token within %v, without a proxy", opt.Length)
+	}
+	return most, nil
+}
+
+// point measures p on b.
+func (r *Report) point(ctx context.Context, b *bed, row *Row, p Point, capacity float64) error {
+	m, err := b.point(ctx, p, capacity)
+	if err != nil {
+		return err
+	}
+	row.add(b.system, m)
+	b.opt.Progress(fmt.Sprintf("%-8s  %-28s %s", b.system, p, m))
+	return nil
+}
+
+// problem tells of one of the benchmark itself.
+func (r *Report) problem(text string) { r.Problems = append(r.Problems, text) }
