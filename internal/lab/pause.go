@@ -7,14 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// wakeUp is how long a lab's programs have to tell their units that they live,
-// before the lab looks for that.
-const wakeUp = 300 * time.Millisecond
 
 // Pause stops every process of the lab, so that it takes nothing from what else
 // is measured on this machine. Resume lets it go on; leases have ended then, and
@@ -40,10 +35,7 @@ func (l *Lab) Pause() error {
 // Resume undoes Pause.
 func (l *Lab) Resume() error {
 	all, err := descendants(l.cmd.Process.Pid)
-	for i, pid := range slices.Backward(all) {
-		if i == 0 {
-			time.Sleep(wakeUp)
-		}
+	for _, pid := range all {
 		err = errors.Join(err, ignoreGone(unix.Kill(pid, unix.SIGCONT)))
 	}
 	if err != nil {
