@@ -23,7 +23,7 @@ func (r *Report) Text() string {
 	for _, row := range r.Rows {
 		name := row.Name
 		for _, c := range row.Cells {
-			fmt.Fprintf(&b, "%-28s %-8s %s  %s\n", name, c.System, c.Median.line(), row.beside(c))
+			fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("%-28s %-8s %s  %s", name, c.System, c.Median.line(), row.beside(c)), " "))
 			name = ""
 			if c.Median.Failed > 0 {
 				fmt.Fprintf(&b, "%-28s          %s\n", "", c.Median.kinds())
