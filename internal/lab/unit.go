@@ -118,6 +118,7 @@ func (u *unit) serve(ctx context.Context) {
 func (u *unit) watch(ctx context.Context, p *proc) {
 	tick := time.NewTicker(watchdogTimeout / 10)
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-p.done:
@@ -126,11 +127,26 @@ func (u *unit) watch(ctx context.Context, p *proc) {
 		case c := <-u.commands:
 			u.obey(c)
 		case <-tick.C:
+			now := time.Now()
+			if now.Sub(last) > watchdogTimeout/2 {
+				u.stoodStill()
+			}
 			u.checkWatchdog(p)
+			last = now
 		case <-ctx.Done():
 			<-p.done // with the node
 			return
 		}
+	}
+}
+
+// stoodStill lets the watchdog's time begin anew: this process did not run
+// either, and nothing could be told to it.
+func (u *unit) stoodStill() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.pinged.IsZero() {
+		u.pinged = time.Now()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -121,5 +122,23 @@ func TestUnitHopeless(t *testing.T) {
 	waitFor(t, "three deaths", func() bool { return u.state().failures >= 3 })
 	if s := u.state(); s.lastEnd != "exit status 3" {
 		t.Errorf("ended with %q", s.lastEnd)
+	}
+}
+
+// TestUnitStoodStill has a lab that did not run for longer than the watchdog
+// waits: a service that could not tell it anything is not killed for that.
+func TestUnitStoodStill(t *testing.T) {
+	u := testUnit(t, `exec sleep 1000`)
+	waitFor(t, "the start", func() bool { return running(u) })
+	tell(t, u, "READY=1\nWATCHDOG=1")
+	waitFor(t, "readiness", func() bool { return u.state().ready })
+	u.mu.Lock()
+	u.pinged = time.Now().Add(-time.Hour)
+	u.mu.Unlock()
+	u.stoodStill()
+	p, _ := u.current()
+	u.checkWatchdog(p)
+	if n := u.state().watchdogs; n > 0 || !p.running() {
+		t.Errorf("killed by the watchdog %d times", n)
 	}
 }

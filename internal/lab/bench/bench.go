@@ -127,7 +127,7 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 		return nil, &OptionsError{err}
 	}
 	b := newBench(opt)
-	b.started, b.machine = time.Now(), describe(ctx)
+	b.started, b.machine = time.Now(), Describe(ctx)
 	err := b.run(ctx)
 	report := b.report(time.Since(b.started))
 	if ctx.Err() != nil {

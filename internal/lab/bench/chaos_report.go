@@ -54,7 +54,7 @@ func (c *chaos) report(ctx context.Context) (*ChaosReport, error) {
 	}
 	r := &ChaosReport{
 		Schema: 1, Started: c.started, Took: time.Since(c.started), Interrupted: ctx.Err() != nil, Seed: c.opt.Seed,
-		Machine: describe(context.WithoutCancel(ctx)), Requests: w.requests, Failed: len(w.failed), Posts: w.posts,
+		Machine: Describe(context.WithoutCancel(ctx)), Requests: w.requests, Failed: len(w.failed), Posts: w.posts,
 		PostsFailed: len(w.lost), Slowest: w.slowest.Took, Late: w.late, Episodes: c.episodes,
 	}
 	vip := c.bed.spec.VIPs[0].Addresses[0].Addr()

@@ -27,8 +27,8 @@ type Machine struct {
 	LoadBefore string `json:"load_before"`
 }
 
-// describe looks at this machine. What it cannot find out, it leaves empty.
-func describe(ctx context.Context) Machine {
+// Describe looks at this machine. What it cannot find out, it leaves empty.
+func Describe(ctx context.Context) Machine {
 	m := Machine{
 		CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), Go: runtime.Version(),
 		HAProxy:    version(ctx, "haproxy", "-v"),

@@ -108,7 +108,7 @@ func (c *client) shot(st stream, i int, due time.Time) shot {
 func (s shot) failed(now time.Time, err error) Record {
 	r := s.Record
 	r.Took = now.Sub(r.Due)
-	r.Failure, r.Error = classify(err), err.Error()
+	r.Failure, r.Error = Classify(err), err.Error()
 	return r
 }
 
@@ -270,7 +270,7 @@ func (c *client) get(s *shot) *conn {
 			conn.used = true
 			return conn
 		}
-		if classify(err) == Reset {
+		if Classify(err) == Reset {
 			s.IdleResets++
 		}
 		_ = conn.Close() //nolint:errcheck // the other side closed it

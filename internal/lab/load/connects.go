@@ -184,7 +184,7 @@ func outcome(fd int) error {
 func (c *connector) ended(a attempt, err error) {
 	a.Took = time.Since(a.Due)
 	if err != nil {
-		a.Failure, a.Error = classify(err), err.Error()
+		a.Failure, a.Error = Classify(err), err.Error()
 	}
 	c.Record(a.Record)
 }

@@ -26,8 +26,8 @@ const (
 	Other       Failure = "other"
 )
 
-// classify gives the kind of err.
-func classify(err error) Failure {
+// Classify gives the kind of err.
+func Classify(err error) Failure {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return Timeout
 	}

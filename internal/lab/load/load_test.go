@@ -272,7 +272,7 @@ func TestClassify(t *testing.T) {
 		Other:     errors.New("whatever"),
 	}
 	for want, err := range tests {
-		if got := classify(err); got != want {
+		if got := Classify(err); got != want {
 			t.Errorf("%v is %q, want %q", err, got, want)
 		}
 	}

@@ -96,9 +96,11 @@ use_stderr = true
 [token]
 provider = fernet
 [fernet_tokens]
-key_repository = %s
+key_repository = %[1]s
+[fernet_receipts]
+key_repository = %[1]s
 [credential]
-key_repository = %s
+key_repository = %[2]s
 [identity]
 password_hash_rounds = 4
 [cache]
@@ -106,7 +108,7 @@ enabled = true
 backend = dogpile.cache.null
 [healthcheck]
 backends = disable_by_file
-disable_by_file_path = %s
+disable_by_file_path = %[3]s
 [oslo_policy]
 policy_dirs = /etc/keystone/policy.d
 `, c.path(fernetKeys), c.path(credentialKeys), failFile) + c.connection("keystone")

@@ -83,8 +83,14 @@ func TestCommand(t *testing.T) {
 		t.Errorf("%v, %v, %v, %v", args, env, ok, err)
 	}
 	conf, err := os.ReadFile(filepath.Join(c.opt.Dir, "keystone-ctl2", "keystone.conf"))
-	if err != nil || !strings.Contains(string(conf), "disable_by_file_path = /fail\n") {
-		t.Errorf("%s, %v", conf, err)
+	for _, want := range []string{
+		"disable_by_file_path = /fail\n",
+		// Left out, it is that of /etc/keystone, which no machine has to have.
+		"[fernet_receipts]\nkey_repository = " + c.path(fernetKeys) + "\n",
+	} {
+		if err != nil || !strings.Contains(string(conf), want) {
+			t.Errorf("%q is not in\n%s, %v", want, conf, err)
+		}
 	}
 	if _, _, ok, err := c.Command(c.opt.Spec.Services[1], keystone.Hosts[0], ""); ok || err != nil {
 		t.Errorf("glance was not asked for: %v, %v", ok, err)

@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/lab"
+	"holdfast/internal/lab/bench"
+	"holdfast/internal/lab/tokens"
+)
+
+// labBenchKeystoneCommand is "lab bench keystone".
+func (a *app) labBenchKeystoneCommand() *cobra.Command {
+	opt := tokens.Options{}
+	var points string
+	var only []string
+	cmd := &cobra.Command{
+		Use:   "keystone [--seconds N] [--loads LOAD,...] [--only SYSTEM,...]",
+		Short: "Measure the tokens of a real Keystone as busy as it can be, and busier, beside kolla-ansible's settings",
+		Long: `keystone builds a cloud of three controllers with Keystone on each, as Debian packages
+it, measures how many tokens a second they issue, and loads them with shares of that,
+and with clients that ask again as soon as they have an answer: through holdfast, and in
+a lab of the same kind through HAProxy with kolla-ansible's settings. It prints what
+failed and how long the others took, side by side.
+
+It needs packages of Debian 12, and names those that are missing. Only one lab runs at a
+time, the other is paused; each load is on all systems before the next one.`,
+		Example: `  holdfast lab bench keystone --seconds 10s
+  holdfast lab bench keystone --loads 0.9,1.2,loop12 --runs 3 -o json
+  holdfast lab bench keystone --only holdfast --capacity 24 --loads one`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if opt.Points, err = tokens.ParsePoints(points); err != nil {
+				return usagef("--loads: %w", err)
+			}
+			for _, s := range only {
+				opt.Only = append(opt.Only, bench.System(s))
+			}
+			return a.benchKeystone(cmd.Context(), opt)
+		},
+	}
+	flags := cmd.Flags()
+	flags.DurationVar(&opt.Length, "seconds", tokens.DefaultSeconds, "how long each load goes on")
+	flags.StringVar(&points, "loads", tokens.DefaultPoints, "shares of the capacity, loopN for N clients in a loop, one for half of it from one address")
+	flags.StringSliceVar(&only, "only", nil, "only these systems: holdfast, kolla, tuned (default holdfast,kolla)")
+	flags.IntVar(&opt.Runs, "runs", 1, "how often all is measured; the table has medians")
+	flags.IntVar(&opt.Clients, "clients", tokens.DefaultClients, "addresses that the shares of the capacity come from")
+	flags.Float64Var(&opt.Capacity, "capacity", 0, "tokens a second that the shares are of; measured when 0")
+	return cmd
+}
+
+func (a *app) benchKeystone(ctx context.Context, opt tokens.Options) error {
+	begin := time.Now()
+	opt.Progress = func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) }
+	report, err := tokens.Run(ctx, opt)
+	if report == nil {
+		return benchError(err)
+	}
+	if a.asJSON() {
+		err = errors.Join(err, a.printJSON(report))
+	} else {
+		err = errors.Join(err, a.print(report.Text()))
+	}
+	if err == nil && report.Interrupted != "" {
+		return silent(exitFailed)
+	}
+	return err
+}
+
+// labTokensCommand is the load of "lab bench keystone". It runs in the client's
+// node and prints what became of each session, a line of JSON each.
+func (a *app) labTokensCommand() *cobra.Command {
+	var l tokens.Load
+	var clients int
+	cmd := &cobra.Command{
+		Use: "tokens", Hidden: true, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if l.Clients, err = lab.AddClients(clients, netip.IPv4Unspecified()); err != nil {
+				return usagef("%w", err)
+			}
+			var mu sync.Mutex
+			out := json.NewEncoder(a.stdio.Out)
+			l.Record = func(s tokens.Session) {
+				mu.Lock()
+				defer mu.Unlock()
+				if e := out.Encode(s); e != nil && err == nil {
+					err = fmt.Errorf("write what became of a session: %w", e)
+				}
+			}
+			if err := l.Run(cmd.Context()); err != nil {
+				return usagef("%w", err)
+			}
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringArrayVar(&l.URLs, "url", nil, "of a Keystone, by turns")
+	flags.Float64Var(&l.Rate, "rate", 0, "sessions a second")
+	flags.IntVar(&l.Loops, "loops", 0, "clients that begin the next session as soon as the last has ended, in the place of a rate")
+	flags.DurationVar(&l.Duration, "duration", tokens.DefaultSeconds, "for how long")
+	flags.DurationVar(&l.Patience, "patience", time.Minute, "with a session")
+	flags.IntVar(&clients, "clients", 1, "come from so many addresses, by turns (adds them to this network namespace)")
+	return cmd
+}

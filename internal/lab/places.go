@@ -1,0 +1,13 @@
+package lab
+
+import "path/filepath"
+
+// ServiceLog is the file to which service writes on node, whatever it is that
+// plays it.
+func (d Dir) ServiceLog(node, service string) string { return d.serviceLog(node, service) }
+
+// RuntimeSocket is that of the HAProxy of the index-th controller of the spec,
+// called controller: an agent's and a peer's.
+func (d Dir) RuntimeSocket(index int, controller string) string {
+	return filepath.Join(d.runDir(index, controller), "haproxy.sock")
+}

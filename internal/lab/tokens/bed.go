@@ -1,0 +1,289 @@
+package tokens
+
+import (
+	"bytes"
+	"context"
+	_ "embed" // for the spec
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"holdfast/internal/lab"
+	"holdfast/internal/lab/bench"
+	"holdfast/internal/spec"
+)
+
+//go:embed spec.yaml
+var cloud []byte
+
+const (
+	service = "keystone"
+	// patience is how long a client waits for its token: longer than any
+	// proxy does, so that it is their error that is seen.
+	patience = 90 * time.Second
+	// upTimeout is for packages' first start and a database's schema.
+	upTimeout = 3 * time.Minute
+	// warmLoops are as many clients as the three Keystones have threads.
+	warmLoops = 12
+	warmUp    = 3 * time.Second
+	// settleTimeout is how long hosts may take to be up again after a load.
+	settleTimeout = 60 * time.Second
+	settlePoll    = 250 * time.Millisecond
+	// quiet is how long no host has finished a request when all has ended.
+	quiet = time.Second
+)
+
+// A bed is the lab of one system.
+type bed struct {
+	system  bench.System
+	opt     Options
+	spec    *spec.Spec
+	lab     *lab.Lab
+	seen    *logs
+	problem func(string)
+}
+
+// newBed builds the lab of system; it runs.
+func newBed(ctx context.Context, system bench.System, opt Options, problem func(string)) (*bed, error) {
+	parsed, findings := spec.Parse("keystone.yaml", cloud)
+	if parsed == nil {
+		return nil, fmt.Errorf("the benchmark's own spec is bad: %v", findings)
+	}
+	kind := ""
+	if system != bench.Holdfast {
+		kind = string(system)
+	}
+	l, err := lab.Up(ctx, lab.UpOptions{
+		Name: fmt.Sprintf("os-%s-%d", system, os.Getpid()), File: "keystone.yaml", Data: cloud,
+		Binary: opt.Binary, Peer: kind, OpenStack: []string{service}, Timeout: upTimeout,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("build the lab of %s: %w", system, err)
+	}
+	b := &bed{system: system, opt: opt, spec: parsed, lab: l, seen: newLogs()}
+	b.problem = func(text string) {
+		text = fmt.Sprintf("%s: %s", system, text)
+		problem(text)
+		opt.Progress(text)
+	}
+	for _, h := range b.hosts() {
+		b.seen.add(l.Dir.ServiceLog(h.Name, service))
+	}
+	return b, nil
+}
+
+// close ends the lab.
+func (b *bed) close() error { return errors.Join(b.lab.Resume(), b.lab.Close()) }
+
+// hosts gives those of Keystone.
+func (b *bed) hosts() []spec.Host { return b.spec.Services[0].Hosts }
+
+// awake has the lab running, whole, while do does something with it.
+func (b *bed) awake(ctx context.Context, do func() error) error {
+	if err := b.lab.Resume(); err != nil {
+		return err
+	}
+	err := b.settle(ctx)
+	if err == nil {
+		err = do()
+	}
+	return errors.Join(err, b.lab.Pause())
+}
+
+// capacity gives how many tokens a second the hosts can issue.
+func (b *bed) capacity(ctx context.Context) (tokens float64, err error) {
+	err = b.awake(ctx, func() error {
+		tokens, err = b.direct(ctx, b.opt.Length)
+		return err
+	})
+	return tokens, err
+}
+
+// point measures p.
+func (b *bed) point(ctx context.Context, p Point, capacity float64) (m Measure, err error) {
+	err = b.awake(ctx, func() error {
+		m, err = b.measure(ctx, p, capacity)
+		return err
+	})
+	return m, err
+}
+
+// direct gives how many tokens a second the hosts issue without a proxy, to as
+// many clients as they have threads.
+func (b *bed) direct(ctx context.Context, d time.Duration) (float64, error) {
+	args := []string{"--loops", strconv.Itoa(warmLoops), "--clients", strconv.Itoa(warmLoops)}
+	for _, h := range b.hosts() {
+		args = append(args, "--url", fmt.Sprintf("http://%s:%d", h.Name, b.spec.Services[0].Port))
+	}
+	all, err := b.load(ctx, d, args...)
+	if err != nil {
+		return 0, err
+	}
+	first := slices.MinFunc(all, func(a, b Session) int { return a.Due.Compare(b.Due) }).Due
+	issued := 0
+	for _, s := range all {
+		if s.Failure != "" {
+			b.problem(fmt.Sprintf("without a proxy, from %s: %s failed: %s", s.Client, s.At, s.Error))
+		} else if s.Due.Add(s.Took).Sub(first) <= d {
+			issued++
+		}
+	}
+	return float64(issued) / d.Seconds(), nil
+}
+
+// measure measures p on a lab that runs.
+func (b *bed) measure(ctx context.Context, p Point, capacity float64) (Measure, error) {
+	vip := b.spec.VIPs[0]
+	args := []string{"--url", fmt.Sprintf("http://%s:%d", vip.Hostname, b.spec.Services[0].Port)}
+	rate := 0.0
+	switch {
+	case p.Loops > 0:
+		args = append(args, "--loops", strconv.Itoa(p.Loops), "--clients", strconv.Itoa(p.Loops))
+	default:
+		rate = p.Share * capacity
+		clients := b.opt.Clients
+		if p.One {
+			clients = 1
+		}
+		args = append(args, "--rate", strconv.FormatFloat(rate, 'f', 3, 64), "--clients", strconv.Itoa(clients))
+	}
+	before, err := b.counts(ctx)
+	if err != nil {
+		return Measure{}, err
+	}
+	if _, err := b.seen.read(); err != nil {
+		return Measure{}, err
+	}
+	began := time.Now()
+	all, err := b.load(ctx, b.opt.Length, args...)
+	if err != nil {
+		return Measure{}, err
+	}
+	arrived, took, err := b.arrived(ctx, began)
+	if err != nil {
+		return Measure{}, err
+	}
+	after, err := b.counts(ctx)
+	if err != nil {
+		return Measure{}, err
+	}
+	m := sum(all, b.opt.Length)
+	m.Rate = rate
+	m.Seen = arrived.requests
+	m.Checks = float64(arrived.checks) / took.Seconds() / float64(len(b.hosts()))
+	m.addCounts(before, after)
+	return m, nil
+}
+
+// arrived gives what the hosts have written down when they have ended whatever
+// they were asked for, and how long that took.
+func (b *bed) arrived(ctx context.Context, began time.Time) (arrivals, time.Duration, error) {
+	var sum arrivals
+	for last := time.Now(); time.Since(last) < quiet; {
+		more, err := b.seen.read()
+		if err != nil {
+			return sum, 0, err
+		}
+		if more.requests > 0 {
+			last = time.Now()
+		}
+		sum.requests += more.requests
+		sum.checks += more.checks
+		if err := sleep(ctx, settlePoll); err != nil {
+			return sum, 0, err
+		}
+	}
+	return sum, time.Since(began), nil
+}
+
+// settle waits until the address has one holder and every HAProxy every host.
+// That it does not come to that is told, and measured all the same.
+func (b *bed) settle(ctx context.Context) error {
+	for end := time.Now().Add(settleTimeout); ; {
+		why, err := b.unsettled(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil && why == "":
+			return sleep(ctx, quiet)
+		case time.Now().After(end) && err == nil:
+			b.problem(fmt.Sprintf("not as it was %v after it was resumed: %s", settleTimeout, why))
+			return nil
+		case time.Now().After(end):
+			return err
+		}
+		if err := sleep(ctx, settlePoll); err != nil {
+			return err
+		}
+	}
+}
+
+// unsettled says why the lab is not whole; empty when it is.
+func (b *bed) unsettled(ctx context.Context) (string, error) {
+	s, err := lab.GetStatus(ctx, b.lab.Dir)
+	if err != nil {
+		return "", err
+	}
+	if n := len(s.VIPs[0].Holders); n != 1 {
+		return fmt.Sprintf("the address has %d holders", n), nil
+	}
+	now, err := b.counts(ctx)
+	return strings.Join(now.out, ", "), err
+}
+
+// load runs a load in the client's node and gives its sessions.
+func (b *bed) load(ctx context.Context, d time.Duration, args ...string) ([]Session, error) {
+	var out sessions
+	var said bytes.Buffer
+	args = append([]string{"holdfast", "lab", "tokens", "--duration", d.String(), "--patience", patience.String()}, args...)
+	code, err := lab.Command{Node: "client", Args: args, Stdout: &out, Stderr: &said}.Run(ctx, b.lab.Dir)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the load generator: %w", err)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return out.take()
+}
+
+// sessions takes the lines of the load generator.
+type sessions struct {
+	mu   sync.Mutex // guards following
+	text bytes.Buffer
+}
+
+func (s *sessions) Write(data []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(data)
+}
+
+func (s *sessions) take() ([]Session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Session
+	for dec := json.NewDecoder(&s.text); dec.More(); {
+		var one Session
+		if err := dec.Decode(&one); err != nil {
+			return nil, fmt.Errorf("a line of the load generator: %w", err)
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if !sleepUntil(ctx, time.Now().Add(d)) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
