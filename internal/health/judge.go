@@ -14,8 +14,14 @@ const (
 	// answers a silence must last. A host with k requests, each of which takes
 	// r, gives one every r/k.
 	gapFactor = 6
-	// longestSilence bounds that, in times of a check.
+	// longestSilence bounds that, in times of a check. It is also what it takes
+	// where nothing but checks waits: others may keep the host busy, of whom this
+	// HAProxy sees nothing, and no client waits for a quick judgement.
 	longestSilence = 10
+	// lateFactor is how many times longer than its last late answer a silence
+	// must last, for as long as lateMemory.
+	lateFactor = 2
+	lateMemory = 30 * time.Second
 	// oneAtATime is how many times longer it takes to find a host hung while
 	// another one of its service is: what clients do to one they may do to the
 	// next, which then has their requests.
@@ -46,16 +52,19 @@ type host struct {
 	Reading
 	verdict Verdict
 
-	progress   time.Time // when something came from it last
-	waits      time.Time // since when something waits with no progress; zero for nothing
-	checking   time.Time // since when its check is under way; zero for none
-	asked      time.Time // when it was probed last
-	askedWith  Reading   // what was known of it then
-	out        time.Time // when it was taken out as hung; zero when it is not
-	gone       bool      // it was taken out since it does not even accept
-	doubted    time.Time // when it was misjudged
-	kept       time.Time // when HAProxy was told to keep it
-	answeredAt time.Time // when a probe was answered last
+	progress   time.Time     // when something came from it last
+	waits      time.Time     // since when something waits with no progress; zero for nothing
+	asks       time.Time     // the same, of requests alone
+	lateIn     time.Duration // in which it gave the last late answer
+	lateAt     time.Time     // and when
+	checking   time.Time     // since when its check is under way; zero for none
+	asked      time.Time     // when it was probed last
+	askedWith  Reading       // what was known of it then
+	out        time.Time     // when it was taken out as hung; zero when it is not
+	gone       bool          // it was taken out since it does not even accept
+	doubted    time.Time     // when it was misjudged
+	kept       time.Time     // when HAProxy was told to keep it
+	answeredAt time.Time     // when a probe was answered last
 	answeredIn time.Duration
 	fails      string    // how it fails its clients; empty when it does not
 	failedAt   time.Time // when it was taken out for that
@@ -106,6 +115,9 @@ func (h *host) read(now time.Time, r Reading) {
 	if answered || checked {
 		h.heard(now)
 	}
+	if r.Check == Passed && (checked || r.CheckTook != before.CheckTook) {
+		h.took(now, r.CheckTook)
+	}
 	if s := r.Sockets; s != nil && s.Heard >= 0 {
 		h.heard(now.Add(-s.Heard))
 	}
@@ -113,6 +125,7 @@ func (h *host) read(now time.Time, r Reading) {
 		if at := p.Begun.Add(p.Took); at.After(h.answeredAt) {
 			h.answeredAt, h.answeredIn = at, p.Took
 			h.heard(at)
+			h.took(at, p.Took)
 		}
 	}
 	if r.Answers < before.Answers { // another HAProxy
@@ -127,18 +140,34 @@ func (h *host) read(now time.Time, r Reading) {
 	h.wait(now)
 }
 
+// took records how long an answer took, if that was long.
+func (h *host) took(at time.Time, d time.Duration) {
+	if d >= h.CheckTime && (d >= h.lateIn || at.Sub(h.lateAt) > lateMemory/2) {
+		h.lateIn, h.lateAt = d, at
+	}
+}
+
 // heard records that something came from h at some time.
 func (h *host) heard(at time.Time) {
 	if at.After(h.progress) {
 		h.progress = at
 	}
-	if !h.waits.IsZero() && at.After(h.waits) {
+	if at.After(h.waits) {
 		h.waits = time.Time{}
+	}
+	if at.After(h.asks) {
+		h.asks = time.Time{}
 	}
 }
 
 // wait records since when something waits at h.
 func (h *host) wait(now time.Time) {
+	switch {
+	case h.InFlight == 0:
+		h.asks = time.Time{}
+	case h.asks.IsZero():
+		h.asks = now
+	}
 	if h.InFlight == 0 && !h.Checking {
 		h.waits = time.Time{}
 		return
@@ -148,7 +177,7 @@ func (h *host) wait(now time.Time) {
 	}
 	s := h.Sockets
 	if s != nil && s.Waiting == 0 && s.Connecting == 0 && !h.Checking {
-		h.waits = time.Time{} // consoles and pools of connections have nothing to say
+		h.waits, h.asks = time.Time{}, time.Time{} // consoles and pools of connections have nothing to say
 	}
 	// The kernel knows since when exactly.
 	if s != nil && s.Waiting > 0 {
@@ -159,21 +188,30 @@ func (h *host) wait(now time.Time) {
 }
 
 // silence gives for how long nothing has come from h while something waits.
-func (h *host) silence(now time.Time) time.Duration {
-	if h.waits.IsZero() {
+func (h *host) silence(now time.Time) time.Duration { return h.silentSince(now, h.waits) }
+
+func (h *host) silentSince(now, waits time.Time) time.Duration {
+	if waits.IsZero() {
 		return 0
 	}
-	since := h.waits
-	if h.progress.After(since) {
-		since = h.progress
+	if h.progress.After(waits) {
+		waits = h.progress
 	}
-	return now.Sub(since)
+	return now.Sub(waits)
 }
 
-// patience gives how long h may be silent before it hangs.
-func (j *Judge) patience(now time.Time, h *host) time.Duration {
-	gap := gapFactor * h.Response / time.Duration(max(h.InFlight, 1))
+// overdue reports whether h has been silent for longer than it may be.
+func (j *Judge) overdue(now time.Time, h *host) bool {
+	requests := j.patience(now, h, gapFactor*h.Response/time.Duration(max(h.InFlight, 1)))
+	return h.silentSince(now, h.asks) >= requests || h.silence(now) >= j.patience(now, h, longestSilence*h.CheckTime)
+}
+
+// patience gives how long h may be silent that gives an answer every gap.
+func (j *Judge) patience(now time.Time, h *host, gap time.Duration) time.Duration {
 	p := max(h.CheckTime, min(gap, longestSilence*h.CheckTime))
+	if now.Sub(h.lateAt) < lateMemory {
+		p = max(p, lateFactor*h.lateIn)
+	}
 	if j.other(h, func(o *host) bool { return !o.out.IsZero() }) {
 		p *= oneAtATime
 	}
@@ -210,7 +248,7 @@ func (j *Judge) judge(now time.Time, h *host, lateStep bool, out *Output) {
 		h.fails, h.failedAt = h.Fails, now
 		h.is(now, status.Failing, h.fails)
 		out.TakeOut = append(out.TakeOut, h.Key)
-	case h.InUse && !lateStep && standsOut && silence >= j.patience(now, h) && h.mute(now):
+	case h.InUse && !lateStep && standsOut && j.overdue(now, h) && h.mute(now):
 		h.out, h.gone = now, !h.Probe.Connected
 		j.stillOut(now, h, out)
 		out.TakeOut = append(out.TakeOut, h.Key)
@@ -274,8 +312,8 @@ func (j *Judge) otherwise(now time.Time, h *host, silence time.Duration, out *Ou
 		h.is(now, status.Failing, h.Words)
 	case h.refused() && silence > 0:
 		h.is(now, status.Dead, "connection refused")
-	case silence >= standstill:
-		h.is(now, status.Hung, fmt.Sprintf("nothing came for %v, from no host of the service", words(silence)))
+	case silence >= standstill && silence >= j.patience(now, h, standstill):
+		h.is(now, status.Hung, fmt.Sprintf("nothing came for %v while something waits", words(silence)))
 	default:
 		late := h.late(now, silence)
 		if late == "" && h.Down && h.Check == Silent {
@@ -298,7 +336,7 @@ func (h *host) lively(now time.Time) bool { return now.Sub(h.progress) < 2*h.Che
 func (h *host) late(now time.Time, silence time.Duration) string {
 	limit := h.CheckTime
 	if silence >= limit && (h.mute(now) || !h.checking.IsZero()) {
-		return fmt.Sprintf("nothing came for %v, from the other hosts neither", words(silence))
+		return fmt.Sprintf("nothing came for %v, but there is no host that does better", words(silence))
 	}
 	if waited := now.Sub(h.checking); !h.checking.IsZero() && waited >= limit {
 		return fmt.Sprintf("its check waits since %v; it answered %d requests so far, and has %d", words(waited), h.Answers, h.InFlight)

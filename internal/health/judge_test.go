@@ -199,14 +199,36 @@ func TestHungIdle(t *testing.T) {
 	}
 }
 
-// A check that waits finds out a host that hangs with nobody asking it.
+// A check that waits finds out a host that hangs with nobody asking it, in its
+// time: another controller's clients may keep the host busy.
 func TestHungByItsCheck(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
 	c.run(time.Second)
 	a := c.host("a")
 	a.silent, a.reading.Checking, a.heard = true, true, c.now
-	c.run(time.Second)
+	c.run(4 * time.Second)
+	c.want("a", status.Late)
+	c.nothing("out")
+	c.run(2 * time.Second)
 	c.want("a", status.Hung)
+}
+
+// The controller without the address sees checks alone, which wait ever longer,
+// as those that others serve fill the host's queue; so does the next holder.
+func TestBusyBySomebodyElse(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	a := c.host("a")
+	for wait := time.Second; wait < 12*time.Second; wait += time.Second {
+		a.reading.Checking, a.probeIn = true, wait
+		c.run(wait)
+		a.reading.Checking, a.reading.CheckTook = false, wait
+		c.run(2 * time.Second)
+	}
+	a.reading.Checking, a.probeIn, a.reading.InFlight = true, 12*time.Second, 40
+	c.run(12 * time.Second)
+	c.want("a", status.Late)
+	c.nothing("out")
+	c.nothing("cut")
 }
 
 func TestGone(t *testing.T) {
