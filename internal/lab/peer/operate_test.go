@@ -53,7 +53,7 @@ func (f *fakeHAProxy) answer(command string) string {
 // TestOperate tells programs what an operator would.
 func TestOperate(t *testing.T) {
 	dir := t.TempDir()
-	l, err := net.Listen("unix", filepath.Join(dir, socketFile))
+	l, err := net.Listen("unix", filepath.Join(dir, SocketFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestOperate(t *testing.T) {
 // TestDrain sets the state of a host's servers in every backend that has it.
 func TestDrain(t *testing.T) {
 	dir := t.TempDir()
-	l, err := net.Listen("unix", filepath.Join(dir, socketFile))
+	l, err := net.Listen("unix", filepath.Join(dir, SocketFile))
 	if err != nil {
 		t.Fatal(err)
 	}
