@@ -51,7 +51,7 @@ demo: deps build ## Break one thing after the other in a cloud of three controll
 lab: deps build ## The same cloud, left up to play with
 	bin/holdfast lab up
 
-bench: deps build ## Measure every fault and all planned work, beside HAProxy with keepalived, into docs/benchmarks (15 minutes)
+bench: deps build ## Measure every fault and all planned work, beside HAProxy with keepalived, into docs/benchmarks (25 minutes)
 	bin/holdfast lab bench --save docs/benchmarks
 
 lint: check ## golangci-lint, known vulnerabilities, go.mod

@@ -111,3 +111,40 @@ func TestChaos(t *testing.T) {
 		t.Error(v.Text)
 	}
 }
+
+// TestBusy measures two rows of a busy service and a load of the sweep. It asserts
+// that what clients and hosts saw was counted, not what it cost.
+func TestBusy(t *testing.T) {
+	binary := needLab(t, "haproxy", "keepalived")
+	report, err := bench.Run(t.Context(), bench.Options{
+		Runs: 1, Faults: []string{"graceful-restart", "push-back", "load-50"}, Only: []bench.System{bench.Holdfast, bench.Kolla},
+		Binary: binary, Progress: func(text string) { t.Log(text) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Rows) != 3 || len(report.Problems) > 0 {
+		t.Fatalf("%d rows, problems %q", len(report.Rows), report.Problems)
+	}
+	sent := map[string]int{"push-back": 800, "load-50": 960} // by the load alone
+	for _, row := range report.Rows {
+		for _, c := range row.Cells {
+			m, h := c.Median, c.Median.Hosts
+			if m.Requests == 0 || h.Checks == 0 || h.Seen < h.Sent/2 {
+				t.Errorf("%s of %s: %+v", row.Name, c.System, m)
+			}
+			if n, ok := sent[row.Fault]; ok && (h.Sent != n || m.Requests != n) {
+				t.Errorf("%s of %s: %d requests sent, %d of them measured, want %d", row.Name, c.System, h.Sent, m.Requests, n)
+			}
+			if restart := row.Fault == "graceful-restart"; restart != (h.Uploads == 30) {
+				t.Errorf("%s of %s: %d uploads in flight", row.Name, c.System, h.Uploads)
+			}
+			if row.Fault == "push-back" && m.Kinds["5xx"] == 0 {
+				t.Errorf("%s of %s: nothing was turned away", row.Name, c.System)
+			}
+		}
+	}
+	if _, err := report.Page(); err != nil {
+		t.Error(err)
+	}
+}

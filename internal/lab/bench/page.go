@@ -121,7 +121,7 @@ type viewMark struct {
 func (r *Report) view() view {
 	v := view{
 		Report: r, Kept: r.kept(), Methods: methods, Timeout: short(r.Load.Timeout), Spacing: short(r.Load.spacing(nil)),
-		Details: r.details(),
+		Details: r.details(), Data: []viewRow{},
 	}
 	v.LineColumns, v.WorkColumns = 2+2*len(r.Systems), 1+4*len(r.Systems)
 	if len(r.Systems) > 0 && r.Systems[0].Name == Holdfast { // with its verdict
