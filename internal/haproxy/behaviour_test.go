@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -535,5 +537,49 @@ func TestRetryBudget(t *testing.T) {
 				t.Errorf("want %.2f at the most, %.2f at the least", c.atMost, c.atLeast)
 			}
 		})
+	}
+}
+
+// While there is much to do, no client waits in the queue of the host that its
+// address leads to while others have nothing to do; then it is back there.
+func TestEvenWhileBusy(t *testing.T) {
+	b := newBench(t, "ctl1", "ctl2", "ctl3")
+	x := b.start(1)
+	client := b.clients(1)[0]
+	home := x.do(client, "GET", "/").body
+	release := make(chan struct{})
+	for _, h := range b.hosts {
+		h.set(func(s *standIn) { s.hang = release })
+	}
+	const all = 30
+	var waiting sync.WaitGroup
+	for i := range all {
+		method := []string{"GET", "POST"}[i%2]
+		waiting.Go(func() {
+			if r := x.do(client, method, "/"); r.code != 200 {
+				t.Errorf("%s: %d %s", method, r.code, r.body)
+			}
+		})
+	}
+	seen := func() (n []int) {
+		for _, h := range b.hosts {
+			n = append(n, len(h.seen()))
+		}
+		slices.Sort(n)
+		return n
+	}
+	b.eventually("all at a host", func() bool { n := seen(); return n[0]+n[1]+n[2] == all })
+	if n := seen(); n[2] > all/3+7 || n[0] < all/3-7 {
+		t.Errorf("one client's %d requests at once went to hosts as %v", all, n)
+	}
+	for _, h := range b.hosts {
+		h.set(func(s *standIn) { s.hang = nil })
+	}
+	close(release)
+	waiting.Wait()
+	for range 10 {
+		if r := x.do(client, "GET", "/"); r.body != home {
+			t.Errorf("when it is over, the client comes to %s, and not to %s", r.body, home)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package haproxy
 
 import (
+	"strings"
+
 	"holdfast/internal/status"
 )
 
@@ -39,14 +41,14 @@ func Failing(before, after []Server) []Server {
 		case !known:
 		case r.Kind == KindServer:
 			a, service := answersSince(was, r), serviceOf(r)
-			if service != r.Proxy {
+			if strings.HasSuffix(r.Proxy, onceSuffix) {
 				a = answers{good: a.good}
 			}
 			key := [2]string{service, hostOfServer(r.Name)}
 			own[key] = own[key].plus(a)
 			all[service] = all[service].plus(a)
-		case r.Kind == KindBackend && r.Responses[5] >= was.Responses[5]:
-			lost[r.Proxy] = r.Responses[5] - was.Responses[5]
+		case r.Kind == KindBackend && r.Responses[5] >= was.Responses[5] && !strings.HasSuffix(r.Proxy, onceSuffix):
+			lost[serviceOf(r)] += r.Responses[5] - was.Responses[5]
 		}
 	}
 	var failing []Server

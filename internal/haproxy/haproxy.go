@@ -86,6 +86,15 @@ func BackendName(s spec.Service) string { return proxyName(s.Name) }
 // has a ":".
 func OnceName(s spec.Service) string { return BackendName(s) + onceSuffix }
 
+// EvenName gives the name of the backend that http service s has in the place of
+// its own while it is busy, where clients are sticky by a hash: there every
+// request goes to the host with the fewest. EvenOnceName is that for requests
+// that must not be sent twice.
+func EvenName(s spec.Service) string { return BackendName(s) + evenSuffix }
+
+// EvenOnceName is told of with EvenName.
+func EvenOnceName(s spec.Service) string { return BackendName(s) + evenSuffix + onceSuffix }
+
 // AcceptsName gives the name of the backend of http service s that gets no
 // request: its servers tell which hosts accept a connection.
 func AcceptsName(s spec.Service) string { return BackendName(s) + acceptsSuffix }
@@ -94,17 +103,19 @@ func AcceptsName(s spec.Service) string { return BackendName(s) + acceptsSuffix 
 // requests while no host of the service passes its check.
 func LastName(h spec.Host) string { return ServerName(h) + lastSuffix }
 
-// What the names of a service's second and third backend end in, and those of
-// its servers of last resort.
+// What the names of a service's backends beside its own end in, and those of its
+// servers of last resort.
 const (
 	onceSuffix    = ":once"
+	evenSuffix    = ":even"
 	acceptsSuffix = ":accepts"
 	lastSuffix    = ":last"
 )
 
 // serviceOfBackend gives the service's own backend, of any of its backends.
 func serviceOfBackend(name string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(name, onceSuffix), acceptsSuffix)
+	name = strings.TrimSuffix(strings.TrimSuffix(name, onceSuffix), acceptsSuffix)
+	return strings.TrimSuffix(name, evenSuffix)
 }
 
 // hostOfServer gives the name of the host of a server, which may be one of last resort.

@@ -26,9 +26,7 @@ func Readings(s *spec.Spec, rows []Server) []health.Reading {
 				continue
 			}
 			r := reading(s, svc, h, main)
-			for _, name := range [][2]string{
-				{BackendName(svc), ServerName(h)}, {OnceName(svc), ServerName(h)}, {BackendName(svc), LastName(h)}, {OnceName(svc), LastName(h)},
-			} {
+			for _, name := range serversOfHost(svc, h) {
 				if one := found[name]; one != nil {
 					r.InFlight += one.Sessions
 					r.Response = max(r.Response, one.ResponseTime)
@@ -41,6 +39,15 @@ func Readings(s *spec.Spec, rows []Server) []health.Reading {
 		}
 	}
 	return readings
+}
+
+// serversOfHost names, as backend and server, all that requests to host h of svc go through.
+func serversOfHost(svc spec.Service, h spec.Host) [][2]string {
+	name, last := ServerName(h), LastName(h)
+	return [][2]string{
+		{BackendName(svc), name}, {OnceName(svc), name}, {EvenName(svc), name}, {EvenOnceName(svc), name},
+		{BackendName(svc), last}, {OnceName(svc), last},
+	}
 }
 
 // reading reads the row with the checks of a host.
@@ -82,7 +89,7 @@ func CheckedServers(rows []Server, service, host string) []string {
 	var names []string
 	for _, r := range rows {
 		if r.Kind == KindServer && r.CheckStatus != "" && r.Name == proxyName(host) &&
-			(r.Proxy == proxyName(service) || r.Proxy == proxyName(service)+onceSuffix) {
+			serviceOf(r) == proxyName(service) && !strings.HasSuffix(r.Proxy, acceptsSuffix) {
 			names = append(names, r.Proxy+"/"+r.Name)
 		}
 	}

@@ -60,6 +60,7 @@ func (w *writer) frontend(v spec.VIP, i int, svc spec.Service, l Local) {
 	if modeOf(svc) == spec.HTTP {
 		w.frontendRules(v, svc)
 		w.closing(l)
+		w.even(svc)
 		w.line("use_backend", OnceName(svc), "unless", repeatable)
 	}
 	w.line("default_backend", BackendName(svc))
@@ -123,14 +124,17 @@ func (w *writer) backendBanner(mode spec.Mode) {
 	if mode == spec.TCP {
 		return
 	}
-	w.WriteString("# An http service has three backends, with the same hosts. The first is for what is safe to repeat:\n")
+	w.WriteString("# An http service has several backends, with the same hosts. The first is for what is safe to repeat:\n")
 	w.WriteString("# it uses idle connections to hosts again, since a request that meets one's end is retried. The\n")
 	w.WriteString("# second, \"...:once\", is for all else: each request has a new connection, which no idle host can\n")
 	w.WriteString("# be about to close, and is retried only when that failed before the request was sent. Its servers\n")
 	w.WriteString("# are up, down or drained as those of the first are, and not checked again; but for a host that\n")
 	w.WriteString("# was added without a reload, which no other can follow: it is checked here, too, until the next one.\n")
 	w.WriteString("# Where no host passes its check, those of last resort (\"...:last\", the same hosts) serve: all that accept\n")
-	w.WriteString("# a connection, which the third backend, \"...:accepts\", tries. Late, hung and failing is better than nobody.\n")
+	w.WriteString("# a connection, which the backend \"...:accepts\" tries. Late, hung and failing is better than nobody.\n")
+	w.WriteString("# Where the hash of a client or a token says which host it gets, that holds while there is little to do.\n")
+	w.WriteString("# From two requests for each host on, all go to the host with the fewest, by \"...:even\" and \"...:even:once\":\n")
+	w.WriteString("# no client waits in the queue of one host while another has nothing to do.\n")
 }
 
 func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
@@ -159,6 +163,7 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 		w.lastResort(svc, ids, l)
 		w.onceBackend(s, svc, ids, l)
 		w.acceptsBackend(svc, ids, agent)
+		w.evenBackends(s, svc, ids, l)
 	}
 }
 

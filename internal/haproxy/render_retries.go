@@ -43,8 +43,12 @@ func (w *writer) retryBudget(backend string, svc spec.Service) {
 		"one failed on another host, too, and none while hosts answer with Retry-After.")
 	w.line("stick-table type ipv6 size 10k expire", itoa(spareTime)+"s", "store gpc0")
 	add := ""
+	even := strings.HasPrefix(backend, EvenName(svc))
 	for _, h := range svc.Hosts {
 		for _, server := range []string{ServerName(h), LastName(h)} {
+			if even && server == LastName(h) {
+				continue
+			}
 			w.line(countsTries, "srv_sess_rate("+backend+"/"+server+")"+add)
 			add = ",add(txn.tries)"
 		}

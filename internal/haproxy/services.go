@@ -14,26 +14,24 @@ import (
 // were read at now. Services and hosts are in the order of s; a host that has
 // no row is Unknown.
 func Services(s *spec.Spec, rows []Server, now time.Time) []status.Service {
-	type key struct{ backend, server string }
-	found := make(map[key]*Server, len(rows))
+	found := make(map[[2]string]*Server, len(rows))
 	for i := range rows {
 		if rows[i].Kind == KindServer {
-			found[key{rows[i].Proxy, rows[i].Name}] = &rows[i]
+			found[[2]string{rows[i].Proxy, rows[i].Name}] = &rows[i]
 		}
 	}
 	out := make([]status.Service, 0, len(s.Services))
 	for _, svc := range s.Services {
 		one := status.Service{Name: svc.Name, Type: svc.Type, Port: svc.Port}
 		for _, h := range svc.Hosts {
-			told := host(s, svc, h, found[key{BackendName(svc), ServerName(h)}], now)
-			for _, other := range []key{
-				{OnceName(svc), ServerName(h)}, {BackendName(svc), LastName(h)}, {OnceName(svc), LastName(h)},
-			} {
-				if r := found[other]; r != nil {
+			told := host(s, svc, h, found[[2]string{BackendName(svc), ServerName(h)}], now)
+			told.Sessions = 0
+			for _, name := range serversOfHost(svc, h) {
+				if r := found[name]; r != nil {
 					told.Sessions += r.Sessions
 				}
 			}
-			last := found[key{BackendName(svc), LastName(h)}]
+			last := found[[2]string{BackendName(svc), LastName(h)}]
 			one.LastResort = one.LastResort || last != nil && hostState(last) == status.Up
 			one.Hosts = append(one.Hosts, told)
 		}

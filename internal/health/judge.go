@@ -336,7 +336,7 @@ func (h *host) lively(now time.Time) bool { return now.Sub(h.progress) < 2*h.Che
 func (h *host) late(now time.Time, silence time.Duration) string {
 	limit := h.CheckTime
 	if silence >= limit && (h.mute(now) || !h.checking.IsZero()) {
-		return fmt.Sprintf("nothing came for %v, but there is no host that does better", words(silence))
+		return fmt.Sprintf("nothing came for %v", words(silence))
 	}
 	if waited := now.Sub(h.checking); !h.checking.IsZero() && waited >= limit {
 		return fmt.Sprintf("its check waits since %v; it answered %d requests so far, and has %d", words(waited), h.Answers, h.InFlight)

@@ -1,0 +1,66 @@
+package haproxy
+
+import "holdfast/internal/spec"
+
+// evenFrom is from how many requests at once for each host that is up on a service
+// is busy: few clients, each with a host of its own, may fill one host's queue
+// while the others have nothing to do.
+const evenFrom = 2
+
+// sticky reports whether the hash of something says which host a client of svc
+// gets.
+func sticky(svc spec.Service) bool {
+	return modeOf(svc) == spec.HTTP && svc.Affinity != spec.AffinityNone && svc.Affinity != spec.AffinityCookie
+}
+
+// even sends the requests of svc wherever there are the fewest, while it is busy.
+// A worker that finishes what it has after a reload has no usable server by its
+// own count (nbsrv), and goes on as it did.
+func (w *writer) even(svc spec.Service) {
+	if !sticky(svc) {
+		return
+	}
+	add := ""
+	for _, backend := range []string{BackendName(svc), OnceName(svc), EvenName(svc), EvenOnceName(svc)} {
+		w.line("http-request set-var(txn.busy) be_conn(" + backend + ")" + add)
+		add = ",add(txn.busy)"
+	}
+	w.line("http-request set-var(txn.once) bool(true) unless", repeatable)
+	w.line("http-request set-var(txn.free) nbsrv("+EvenName(svc)+"),mul("+itoa(evenFrom)+"),sub(txn.busy)")
+	busy := "{ var(txn.free) -m int lt 0 } { nbsrv(" + EvenName(svc) + ") gt 1 }"
+	w.line("use_backend", EvenOnceName(svc), "if", busy, "{ var(txn.once) -m bool }")
+	w.line("use_backend", EvenName(svc), "if", busy)
+}
+
+// evenBackends writes the backends of svc for while it is busy. Their servers are
+// up, down or drained as those of its own are.
+func (w *writer) evenBackends(s *spec.Spec, svc spec.Service, ids map[string]int, l Local) {
+	if !sticky(svc) {
+		return
+	}
+	even := svc
+	even.Affinity = spec.AffinityNone
+	servers := func() {
+		for _, h := range svc.Hosts {
+			w.server(even, h, ids[h.Name], l, "no-check track "+BackendName(svc)+"/"+ServerName(h))
+		}
+	}
+	w.section("backend", EvenName(svc))
+	w.line("balance leastconn")
+	w.line("http-reuse always")
+	w.check(s, svc) // for a host that is added without a reload
+	w.backendTimeouts(svc.Timeout)
+	w.noHost(svc)
+	w.retryBudget(EvenName(svc), svc)
+	servers()
+
+	w.section("backend", EvenOnceName(svc))
+	w.line("balance leastconn")
+	w.line("option http-server-close")
+	w.line("http-reuse never")
+	w.check(s, svc)
+	w.backendRules(svc)
+	w.backendTimeouts(svc.Timeout)
+	w.retryBudget(EvenOnceName(svc), svc)
+	servers()
+}
