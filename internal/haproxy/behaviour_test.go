@@ -583,3 +583,45 @@ func TestEvenWhileBusy(t *testing.T) {
 		}
 	}
 }
+
+// A host with a limit gets no more at once; the others wait in HAProxy, which
+// says when to come again when that takes too long.
+func TestLimit(t *testing.T) {
+	b := newBench(t, "ctl1", "ctl2")
+	svc := b.service()
+	svc.Limit, svc.Timeout.Queue, svc.Affinity = 3, 300*time.Millisecond, spec.AffinityNone
+	x := b.start(1)
+	release := make(chan struct{})
+	for _, h := range b.hosts {
+		h.set(func(s *standIn) { s.hang = release })
+	}
+	codes := make(chan reply, 20)
+	var waiting sync.WaitGroup
+	for i := range cap(codes) {
+		method := []string{"GET", "POST"}[i%2]
+		waiting.Go(func() { codes <- x.do(b.addr(250), method, "/") })
+	}
+	for range cap(codes) - 6 {
+		if r := <-codes; r.code != 503 || r.Get("Retry-After") == "" {
+			t.Errorf("%d %v, want 503 with Retry-After", r.code, r.Header)
+		}
+	}
+	for name, h := range b.hosts {
+		if n := len(h.seen()); n != 3 {
+			t.Errorf("%s got %d requests at once, want 3", name, n)
+		}
+		h.set(func(s *standIn) { s.hang = nil })
+	}
+	close(release)
+	waiting.Wait()
+	for range 6 {
+		if r := <-codes; r.code != 200 {
+			t.Errorf("one that a host had: %d", r.code)
+		}
+	}
+	for _, r := range x.rows() {
+		if r.Kind == haproxy.KindServer && r.Downs > 0 {
+			t.Errorf("%s/%s went down", r.Proxy, r.Name)
+		}
+	}
+}

@@ -17,7 +17,7 @@ func sticky(svc spec.Service) bool {
 // A worker that finishes what it has after a reload has no usable server by its
 // own count (nbsrv), and goes on as it did.
 func (w *writer) even(svc spec.Service) {
-	if !sticky(svc) {
+	if !sticky(svc) || svc.Limit > 0 {
 		return
 	}
 	add := ""
@@ -26,7 +26,7 @@ func (w *writer) even(svc spec.Service) {
 		add = ",add(txn.busy)"
 	}
 	w.line("http-request set-var(txn.once) bool(true) unless", repeatable)
-	w.line("http-request set-var(txn.free) nbsrv("+EvenName(svc)+"),mul("+itoa(evenFrom)+"),sub(txn.busy)")
+	w.line("http-request set-var(txn.free) nbsrv(" + EvenName(svc) + "),mul(" + itoa(evenFrom) + "),sub(txn.busy)")
 	busy := "{ var(txn.free) -m int lt 0 } { nbsrv(" + EvenName(svc) + ") gt 1 }"
 	w.line("use_backend", EvenOnceName(svc), "if", busy, "{ var(txn.once) -m bool }")
 	w.line("use_backend", EvenName(svc), "if", busy)

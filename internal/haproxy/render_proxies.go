@@ -61,7 +61,9 @@ func (w *writer) frontend(v spec.VIP, i int, svc spec.Service, l Local) {
 		w.frontendRules(v, svc)
 		w.closing(l)
 		w.even(svc)
-		w.line("use_backend", OnceName(svc), "unless", repeatable)
+		if svc.Limit == 0 {
+			w.line("use_backend", OnceName(svc), "unless", repeatable)
+		}
 	}
 	w.line("default_backend", BackendName(svc))
 }
@@ -142,7 +144,11 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	w.balance(s, svc)
 	w.check(s, svc)
 	w.backendTimeouts(svc.Timeout)
-	if modeOf(svc) == spec.HTTP {
+	switch {
+	case modeOf(svc) != spec.HTTP:
+	case svc.Limit > 0:
+		w.limited(svc)
+	default:
 		w.noHost(svc)
 		w.line("http-reuse always")
 		w.line("option allbackups")
@@ -161,10 +167,28 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	}
 	if modeOf(svc) == spec.HTTP {
 		w.lastResort(svc, ids, l)
-		w.onceBackend(s, svc, ids, l)
 		w.acceptsBackend(svc, ids, agent)
-		w.evenBackends(s, svc, ids, l)
+		if svc.Limit == 0 {
+			w.onceBackend(s, svc, ids, l)
+			w.evenBackends(s, svc, ids, l)
+		}
 	}
+}
+
+// limited says how the one backend of a service with a limit goes: HAProxy counts
+// what a host has by its server, and so all requests go through one. None uses a
+// connection to a host that was idle.
+func (w *writer) limited(svc spec.Service) {
+	w.comment("A host gets its limit of requests at once, and the others wait here. No client waits in the queue of one",
+		"host while another has nothing to do: its own host may have a quarter more than its share.")
+	if sticky(svc) {
+		w.line("hash-balance-factor 125")
+	}
+	w.line("option http-server-close")
+	w.line("http-reuse never")
+	w.line("option allbackups")
+	w.backendRules(svc)
+	w.retryBudget(BackendName(svc), svc)
 }
 
 // lastResort writes the servers that get the requests of svc while none of its
@@ -361,6 +385,9 @@ func (w *writer) server(svc spec.Service, h spec.Host, id int, l Local, more str
 func (w *writer) serverAs(name string, svc spec.Service, h spec.Host, id int, l Local, more string) {
 	words := []string{
 		"server", name, netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(id),
+	}
+	if svc.Limit > 0 {
+		words = append(words, "maxconn", itoa(svc.Limit))
 	}
 	if h.Weight != 0 && h.Weight != spec.DefaultWeight {
 		words = append(words, "weight", itoa(h.Weight))

@@ -127,7 +127,7 @@ func keywordOf(name string) keyword {
 	case "check", "agent-check":
 		return keyword{known: true, runtime: true}
 	case "inter", "fastinter", "downinter", "fall", "rise", "observe", "error-limit", "on-error", "on-marked-down",
-		"slowstart", "weight", "id", "agent-addr", "agent-port", "agent-inter", "agent-send":
+		"slowstart", "weight", "maxconn", "id", "agent-addr", "agent-port", "agent-inter", "agent-send":
 		return keyword{known: true, value: true, runtime: true}
 	case "backup":
 		return keyword{known: true, runtime: true}

@@ -128,6 +128,7 @@ func (c *checker) buildService(raw rawService, s *Spec) Service {
 		Timeout:       raw.timeout.build(known.Timeout),
 		Check:         c.buildCheck(raw),
 		Affinity:      c.affinityOf(raw),
+		Limit:         raw.limit.or(0),
 		KeepForwarded: known.KeepForwarded,
 		TLS:           HostTLS{Mode: Reencryption(raw.tls.v), CA: raw.ca.v, ServerName: raw.serverName.v},
 	}

@@ -245,6 +245,7 @@ func serviceValues(s Service) []pair {
 		{"type", orNone(strings.Join(s.Types, ", "))},
 		{"check", checkValue(s.Check)},
 		{"affinity", string(s.Affinity)},
+		{"limit", limitValue(s.Limit)},
 		{"mode", string(s.Mode)},
 		{"path", orNone(s.Path)},
 		{"tls", orNone(string(s.TLS.Mode))},
@@ -253,6 +254,13 @@ func serviceValues(s Service) []pair {
 		{"safe posts", orNone(strings.Join(s.SafePosts, ", "))},
 		{"X-Forwarded-For is kept", strconv.FormatBool(s.KeepForwarded)},
 	}, timeoutValues(s.Timeout)...)
+}
+
+func limitValue(n int) string {
+	if n == 0 {
+		return "none"
+	}
+	return strconv.Itoa(n)
 }
 
 func timeoutValues(t Timeout) []pair {

@@ -60,6 +60,7 @@ type (
 		typ, path      item[string]
 		port           item[int]
 		mode, affinity item[string]
+		limit          item[int]
 		check          rawCheck
 		timeout        rawTimeout
 		tls, ca        item[string]
@@ -317,6 +318,10 @@ func (d *decoder) weight(v value) item[int] {
 	return d.integer(v, 256, "bad-weight")
 }
 
+// maxLimit is the most requests at once that a host can be limited to: more than
+// an HAProxy has connections is no limit.
+const maxLimit = 40_000
+
 // rawServices reads the mapping of the services, in the order of the file. A
 // service of which nothing is said ("keystone:") is one of which nothing needs
 // to be said ("keystone: {}").
@@ -370,6 +375,10 @@ func serviceFields() []field[rawService] {
 			func(d *decoder, v value, r *rawService) {
 				r.affinity = d.choice(v, string(AffinitySource), string(AffinityCookie), string(AffinityToken), string(AffinityNone))
 			},
+		},
+		{
+			"limit", false, "how many requests a host gets at once", "16",
+			func(d *decoder, v value, r *rawService) { r.limit = d.integer(v, maxLimit, "bad-limit") },
 		},
 		{
 			"check", false, "how its health is checked", "{path: /healthcheck, expect: 200}",

@@ -147,9 +147,12 @@ type Service struct {
 	Mode     Mode
 	Check    Check
 	Affinity Affinity
-	Timeout  Timeout
-	TLS      HostTLS
-	Hosts    []Host // at least one; the controllers, unless the file has others
+	// Limit is how many requests, or connections of mode tcp, each host gets at
+	// once; the others wait in HAProxy, for Timeout.Queue at most. 0: no limit.
+	Limit   int
+	Timeout Timeout
+	TLS     HostTLS
+	Hosts   []Host // at least one; the controllers, unless the file has others
 	// SafePosts has the paths whose POST may be repeated after it was sent,
 	// as the catalog says: "/v3/auth/tokens". "*" stands for any one segment.
 	SafePosts []string
