@@ -19,7 +19,7 @@ func TestBusyKeystone(t *testing.T) {
 		t.Skip("this is for test/openstack/run.sh, which installs Keystone first: make test-openstack")
 	}
 	cmd := exec.CommandContext(t.Context(), bin, "lab", "bench", "keystone", "-o", "json",
-		"--only", "holdfast", "--loads", "1.2,loop12", "--seconds", "15s")
+		"--only", "holdfast", "--loads", "1.2,loop12", "--length", "15s")
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err := cmd.Run()
