@@ -22,7 +22,7 @@ func (a *app) labBenchKeystoneCommand() *cobra.Command {
 	var points string
 	var only []string
 	cmd := &cobra.Command{
-		Use:   "keystone [--seconds N] [--loads LOAD,...] [--only SYSTEM,...]",
+		Use:   "keystone [--length TIME] [--loads LOAD,...] [--only SYSTEM,...]",
 		Short: "Measure the tokens of a real Keystone as busy as it can be, and busier, beside kolla-ansible's settings",
 		Long: `keystone builds a cloud of three controllers with Keystone on each, as Debian packages
 it, measures how many tokens a second they issue, and loads them with shares of that,
@@ -32,7 +32,7 @@ failed and how long the others took, side by side.
 
 It needs packages of Debian 12, and names those that are missing. Only one lab runs at a
 time, the other is paused; each load is on all systems before the next one.`,
-		Example: `  holdfast lab bench keystone --seconds 10s
+		Example: `  holdfast lab bench keystone --length 10s
   holdfast lab bench keystone --loads 0.9,1.2,loop12 --runs 3 -o json
   holdfast lab bench keystone --only holdfast --capacity 24 --loads one`,
 		Args: noArgs,
@@ -48,7 +48,7 @@ time, the other is paused; each load is on all systems before the next one.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.DurationVar(&opt.Length, "seconds", tokens.DefaultSeconds, "how long each load goes on")
+	flags.DurationVar(&opt.Length, "length", tokens.DefaultLength, "how long each load goes on")
 	flags.StringVar(&points, "loads", tokens.DefaultPoints, "shares of the capacity, loopN for N clients in a loop, one for half of it from one address")
 	flags.StringSliceVar(&only, "only", nil, "only these systems: holdfast, kolla, tuned (default holdfast,kolla)")
 	flags.IntVar(&opt.Runs, "runs", 1, "how often all is measured; the table has medians")
@@ -106,7 +106,7 @@ func (a *app) labTokensCommand() *cobra.Command {
 	flags.StringArrayVar(&l.URLs, "url", nil, "of a Keystone, by turns")
 	flags.Float64Var(&l.Rate, "rate", 0, "sessions a second")
 	flags.IntVar(&l.Loops, "loops", 0, "clients that begin the next session as soon as the last has ended, in the place of a rate")
-	flags.DurationVar(&l.Duration, "duration", tokens.DefaultSeconds, "for how long")
+	flags.DurationVar(&l.Duration, "duration", tokens.DefaultLength, "for how long")
 	flags.DurationVar(&l.Patience, "patience", time.Minute, "with a session")
 	flags.IntVar(&clients, "clients", 1, "come from so many addresses, by turns (adds them to this network namespace)")
 	return cmd

@@ -32,8 +32,10 @@ const (
 	// warmLoops are as many clients as the three Keystones have threads.
 	warmLoops = 12
 	warmUp    = 3 * time.Second
-	// settleTimeout is how long hosts may take to be up again after a load.
+	// settleTimeout is how long a lab may take to be whole again, and settled for
+	// how long it has to be: keepalived of kolla's settings needs as long to move.
 	settleTimeout = 60 * time.Second
+	settled       = 4 * time.Second
 	settlePoll    = 250 * time.Millisecond
 	// quiet is how long no host has finished a request when all has ended.
 	quiet = time.Second
@@ -202,26 +204,31 @@ func (b *bed) arrived(ctx context.Context, began time.Time) (arrivals, time.Dura
 	return sum, time.Since(began), nil
 }
 
-// settle waits until the address has one holder and every HAProxy every host.
-// That it does not come to that is told, and measured all the same.
+// settle waits until the address has had one holder and every HAProxy every host
+// for a while: what was paused may find out late that others were, too. That it
+// does not come to that is told, and measured all the same.
 func (b *bed) settle(ctx context.Context) error {
-	for end := time.Now().Add(settleTimeout); ; {
+	end := time.Now().Add(settleTimeout)
+	for whole := time.Now(); time.Since(whole) < settled; {
 		why, err := b.unsettled(ctx)
+		if err != nil || why != "" {
+			whole = time.Now()
+		}
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err == nil && why == "":
-			return sleep(ctx, quiet)
-		case time.Now().After(end) && err == nil:
-			b.problem(fmt.Sprintf("not as it was %v after it was resumed: %s", settleTimeout, why))
-			return nil
-		case time.Now().After(end):
+		case time.Now().Before(end):
+		case err != nil:
 			return err
+		case why != "":
+			b.problem(fmt.Sprintf("not whole %v after it was resumed: %s", settleTimeout, why))
+			return nil
 		}
 		if err := sleep(ctx, settlePoll); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // unsettled says why the lab is not whole; empty when it is.

@@ -96,9 +96,9 @@ func TestSessions(t *testing.T) {
 	server := httptest.NewServer(k)
 	defer server.Close()
 	clients := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")}
-	all := drive(t, Load{Rate: 80, Clients: clients}, server.URL)
-	if len(all) != 8 {
-		t.Fatalf("%d sessions, want 8", len(all))
+	all := drive(t, Load{Rate: 120, Clients: clients}, server.URL)
+	if len(all) != 12 {
+		t.Fatalf("%d sessions, want 12", len(all))
 	}
 	sent := 0
 	for i, s := range all {
@@ -106,13 +106,13 @@ func TestSessions(t *testing.T) {
 		if s.Failure != "" || s.Took <= 0 || s.Client != clients[i%2].String() {
 			t.Errorf("session %d: %+v", i, s)
 		}
-		if due := all[0].Due.Add(time.Duration(float64(i) / 80 * float64(time.Second))); !s.Due.Equal(due) {
+		if due := all[0].Due.Add(time.Duration(float64(i) / 120 * float64(time.Second))); !s.Due.Equal(due) {
 			t.Errorf("session %d was due at %v, want %v", i, s.Due, due)
 		}
 	}
 	slices.Sort(k.asked)
-	want := slices.Concat(slices.Repeat([]string{"GET /v3"}, 8), slices.Repeat([]string{"GET /v3/auth/tokens"}, 2),
-		slices.Repeat([]string{"POST /v3/auth/tokens"}, 8))
+	want := slices.Concat(slices.Repeat([]string{"GET /v3"}, 12), slices.Repeat([]string{"GET /v3/auth/tokens"}, 3),
+		slices.Repeat([]string{"POST /v3/auth/tokens"}, 12))
 	if diff := cmp.Diff(want, k.asked); diff != "" || sent != len(want) {
 		t.Errorf("%d requests sent; asked for (-want +got):\n%s", sent, diff)
 	}

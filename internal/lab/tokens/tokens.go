@@ -25,7 +25,7 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultSeconds = 30 * time.Second
+	DefaultLength  = 30 * time.Second
 	DefaultClients = 41
 	DefaultPoints  = "0.5,0.8,0.9,1.2,loop6,loop12,loop24,one"
 )
