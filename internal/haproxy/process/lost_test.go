@@ -1,12 +1,14 @@
 package process
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -368,5 +370,33 @@ func TestClosingListLost(t *testing.T) {
 	}
 	if list, err := os.ReadFile(m.closingList()); err != nil || string(list) != b.addr(1).String()+"\n" {
 		t.Errorf("the list is %q, %v", list, err)
+	}
+}
+
+// The master may have another view of the run directory than the agent: that of
+// a unit with ProtectSystem, say, in which it is gone, or cannot be written to.
+func TestCanBind(t *testing.T) {
+	m := New(Options{RunDir: t.TempDir()})
+	s := &supervisor{Manager: m, ctx: t.Context()}
+	if err := s.canBind(os.Getpid()); err != nil {
+		t.Errorf("in its own view: %v", err)
+	}
+	if left, err := os.ReadDir(m.opt.RunDir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	cmd := exec.CommandContext(t.Context(), "unshare", "-m", "sh", "-c", `mount -t tmpfs -o ro none "$1" && echo ready && exec sleep 100`, "sh", m.opt.RunDir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skip("no unshare here: ", err)
+	}
+	t.Cleanup(func() { _ = errors.Join(cmd.Process.Kill(), cmd.Wait()) }) // it was killed
+	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Skip("nothing can be mounted here")
+	}
+	if err := s.canBind(cmd.Process.Pid); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("where it cannot be written: %v", err)
 	}
 }
