@@ -43,6 +43,10 @@ func lostFinding(lost *process.LostSocket) *status.Finding {
 		Text:   fmt.Sprintf("HAProxy serves, and its socket %s leads nowhere since %s: %s", lost.Path, lost.Since.Format(time.TimeOnly), lost.Why),
 		Remedy: "the agent has HAProxy make it anew, by a reload; see what removed it",
 	}
+	if lost.Mute {
+		f.Text = fmt.Sprintf("HAProxy serves, and has not answered on its socket %s since %s", lost.Path, lost.Since.Format(time.TimeOnly))
+		f.Remedy = "see who has connections to it, with ss -xp; until it answers the states of the hosts are not known, and a new spec cannot be brought into force"
+	}
 	if lost.Trouble != "" {
 		f.Text += "; healing it failed: " + lost.Trouble
 		f.Remedy = "the agent tries again; put right what stands in its way, and see what removed it"

@@ -195,6 +195,10 @@ func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
 	if s.hung() {
 		return ErrHung
 	}
+	if since, mute := s.runtime.muteFor(s.opt.BusyAfter); mute {
+		return fmt.Errorf("HAProxy serves, and has not answered on %s since %s: it would not hand its listeners on, and connections would be lost; see with ss -xp who has connections there",
+			s.runtime.path, since.Format(time.TimeOnly))
+	}
 	if err := s.checkNewPorts(cfg); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package process
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -98,22 +97,23 @@ func (d *door) hears(yes bool) {
 	}
 }
 
-// trouble says since when and why the socket is not to be used: its name has led
-// to nobody for longer than lost, or it has been mute for longer than mute.
-func (d *door) trouble(lost, mute time.Duration) (since time.Time, why error) {
+// lostFor says since when and why the name has led to nobody, when it has for
+// least.
+func (d *door) lostFor(least time.Duration) (time.Time, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch {
-	case d.lost != nil && time.Since(d.since) >= lost:
-		return d.since, d.lost
-	case !d.mute.IsZero() && time.Since(d.mute) >= mute:
-		return d.mute, errMute
+	if d.lost == nil || time.Since(d.since) < least {
+		return time.Time{}, nil
 	}
-	return time.Time{}, nil
+	return d.since, d.lost
 }
 
-// errMute says that HAProxy does not answer on its runtime socket, and serves.
-var errMute = errors.New("nothing answers there")
+// muteFor says since when the socket has been mute, when it has for least.
+func (d *door) muteFor(least time.Duration) (time.Time, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mute, !d.mute.IsZero() && time.Since(d.mute) >= least
+}
 
 // close lets go of the socket.
 func (d *door) close() {

@@ -32,25 +32,30 @@ const (
 type LostSocket struct {
 	Path  string
 	Since time.Time
-	Why   string
+	// Mute says that the name leads to HAProxy, which does not answer there. The
+	// agent leaves that alone: a worker that does not answer does not hand its
+	// listeners on to the next one either. Whatever else is lost it heals.
+	Mute bool
+	Why  string // empty when it is mute
 	// Trouble says why the last attempt to heal it failed; empty for none.
 	Trouble string
 }
 
-// LostSocket tells of the first socket that is lost; nil for none. The agent
-// heals it by itself.
+// LostSocket tells of a socket that is lost; nil for none.
 func (m *Manager) LostSocket() *LostSocket {
 	p := m.current()
 	if p == nil || p.over() || p.isReloading() || m.State().State != status.HAProxyRunning {
 		return nil
 	}
 	for _, d := range []*door{m.runtime, m.master} {
-		if since, why := d.trouble(m.opt.HungAfter, m.opt.BusyAfter); why != nil {
+		if since, why := d.lostFor(m.opt.HungAfter); why != nil {
 			m.mu.Lock()
-			trouble := m.unhealed
-			m.mu.Unlock()
-			return &LostSocket{Path: d.path, Since: since, Why: cause(why), Trouble: trouble}
+			defer m.mu.Unlock()
+			return &LostSocket{Path: d.path, Since: since, Why: cause(why), Trouble: m.unhealed}
 		}
+	}
+	if since, mute := m.runtime.muteFor(m.opt.BusyAfter); mute {
+		return &LostSocket{Path: m.runtime.path, Since: since, Mute: true}
 	}
 	return nil
 }
@@ -75,7 +80,7 @@ func (p *prober) lookAtSockets(found asked) {
 	}
 	p.told = lost != nil
 	if lost != nil {
-		p.log.Debug("a socket of HAProxy's is lost, and HAProxy serves", "socket", lost.Path, "reason", lost.Why)
+		p.log.Debug("a socket of HAProxy's is lost, and HAProxy serves", "socket", lost.Path, "mute", lost.Mute, "reason", lost.Why)
 	} else {
 		p.log.Debug("HAProxy's sockets are there again")
 	}
@@ -92,7 +97,7 @@ func (s *supervisor) healSockets() {
 		return
 	}
 	lost := s.LostSocket()
-	if lost == nil || time.Since(lost.Since) < healAfter {
+	if lost == nil || lost.Mute || time.Since(lost.Since) < healAfter {
 		return
 	}
 	p := s.current()
@@ -125,16 +130,16 @@ func (s *supervisor) heal(p *proc) error {
 			return fmt.Errorf("read the configuration: %w", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, s.opt.ReadyTimeout)
-	defer cancel()
 	if err := s.makeRunDir(); err != nil {
 		return err
 	}
-	if err := s.saveStates(ctx, cfg); err != nil {
-		if err := s.freshState(cfg); err != nil {
+	if err := s.within(askTimeout, func(ctx context.Context) error { return s.saveStates(ctx, cfg) }); err != nil {
+		if err := s.freshState(cfg); err != nil { // those of a moment ago
 			return err
 		}
 	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.opt.ReadyTimeout)
+	defer cancel()
 	if err := s.reload(ctx, p); err != nil {
 		return err
 	}

@@ -1,12 +1,14 @@
 package process
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,9 +53,7 @@ func losses() []loss {
 			}
 		}},
 		{"run directory", func(b *bench) {
-			if err := os.RemoveAll(b.run); err != nil {
-				b.t.Fatal(err)
-			}
+			eventually(b.t, "the directory is gone", func() bool { return os.RemoveAll(b.run) == nil }) // while others write there
 		}},
 	}
 }
@@ -101,13 +101,20 @@ func (b *bench) follow(m *Manager) func() []status.HAProxyState {
 	}
 }
 
-// awaitSockets waits until both sockets can be reached by name.
+// awaitSockets waits until both sockets can be reached by name, and no reload is
+// under way that makes them anew. A reload may take long on a busy machine.
 func (b *bench) awaitSockets(m *Manager) {
 	b.t.Helper()
-	eventually(b.t, "the sockets are back", func() bool {
+	back := func() bool {
 		p := m.current()
 		return p != nil && !p.isReloading() && m.runtime.leads(b.t.Context()) == nil && m.master.leads(b.t.Context()) == nil && m.LostSocket() == nil
-	})
+	}
+	for deadline := time.Now().Add(3 * patience); !back() && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if !back() {
+		b.t.Fatalf("the sockets are not back: %+v", m.LostSocket())
+	}
 	if info, err := os.Stat(filepath.Join(b.run, haproxy.RuntimeSocket)); err != nil || info.Mode().Perm() != 0o600 {
 		b.t.Errorf("the socket is %v, %v; want mode 600", info.Mode(), err)
 	}
@@ -130,13 +137,12 @@ func TestSocketsLost(t *testing.T) {
 			if strings.HasPrefix(l.name, "r") { // whatever the worker has from the one before
 				times = 2
 			}
-			for n := range times {
+			for range times {
 				taken := time.Now()
 				l.take(b)
 				var lost *LostSocket
 				eventually(t, "the loss is known", func() bool { lost = m.LostSocket(); return lost != nil })
 				t.Logf("known after %v: %+v", time.Since(taken), lost)
-				eventually(t, "a reload", func() bool { return m.State().Reloads == n+1 })
 				b.awaitSockets(m)
 				t.Logf("healed after %v", time.Since(taken))
 			}
@@ -150,9 +156,10 @@ func TestSocketsLost(t *testing.T) {
 			if s := m.State(); s.PID != before.PID || s.Restarts != 0 {
 				t.Errorf("it is %+v, was %+v", s, before)
 			}
-			if on, err := os.ReadFile(m.configFile()); err != nil || string(on) != string(b.cfg()) {
-				t.Errorf("the configuration is not what it was: %v", err)
-			}
+			eventually(t, "the configuration what it was", func() bool {
+				on, err := os.ReadFile(m.configFile())
+				return err == nil && string(on) == string(b.cfg())
+			})
 			b.apply(m, Unchanged)
 			b.spec.Services[0].Timeout.Server = time.Minute
 			b.apply(m, Reloaded)
@@ -198,6 +205,10 @@ func TestReloadWithoutSockets(t *testing.T) {
 			pid := m.State().PID
 			clients := b.load(4, b.url("/"))
 			l.take(b)
+			if l.name == "both" || l.name == "refused" { // as after a start of the agent
+				m.runtime.close()
+				m.master.close()
+			}
 			b.spec.Services[0].Timeout.Server = time.Minute
 			b.apply(m, Reloaded)
 			b.awaitSockets(m)
@@ -255,13 +266,15 @@ func TestHangWithNoOtherWay(t *testing.T) {
 	}
 }
 
-// A HAProxy that serves and does not answer on its runtime socket is not killed.
+// A HAProxy that serves and does not answer on its runtime socket is not killed,
+// nor reloaded: it would not hand its listeners on.
 func TestMute(t *testing.T) {
 	b := newBench(t)
 	m, _ := b.manager(b.probe, func(o *Options) { o.BusyAfter = 300 * time.Millisecond })
 	b.apply(m, Started)
 	pid := m.State().PID
 	states := b.follow(m)
+	var conns []net.Conn
 	for range 50 { // stats maxconn
 		c, err := net.Dial("unix", m.runtime.path)
 		if err != nil {
@@ -269,15 +282,22 @@ func TestMute(t *testing.T) {
 		}
 		defer c.Close()
 		fmt.Fprintln(c, "prompt")
+		conns = append(conns, c)
 	}
-	eventually(t, "it is mute", func() bool { return m.LostSocket() != nil })
-	t.Logf("%+v", m.LostSocket())
-	eventually(t, "it answers", func() bool { return m.State().Reloads == 1 && m.LostSocket() == nil })
+	eventually(t, "it is mute", func() bool { l := m.LostSocket(); return l != nil && l.Mute })
+	time.Sleep(2 * maintainInterval) // in which it would be healed
+	if _, err := m.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "would not hand its listeners on") {
+		t.Errorf("Reload: %v", err)
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	eventually(t, "it answers", func() bool { return m.LostSocket() == nil })
 	if got := states(); !slices.Equal(got, []status.HAProxyState{status.HAProxyRunning}) {
 		t.Errorf("it was %v", got)
 	}
-	if s := m.State(); s.PID != pid {
-		t.Errorf("it was replaced: %+v", s)
+	if s := m.State(); s.PID != pid || s.Reloads != 0 {
+		t.Errorf("it was replaced, or reloaded: %+v", s)
 	}
 }
 
@@ -334,5 +354,49 @@ func TestFailedReloadAfterHealing(t *testing.T) {
 	}
 	if s := m.State(); s.PID != pid || s.Restarts != 0 {
 		t.Errorf("%+v, want pid %d", s, pid)
+	}
+}
+
+// The VIPs whose clients are to come anew are not forgotten with the directory.
+func TestClosingListLost(t *testing.T) {
+	b := newBench(t)
+	m, _ := b.manager(b.probe)
+	b.apply(m, Started)
+	b.setClosing(m, b.addr(1))
+	eventually(t, "the directory is gone", func() bool { return os.RemoveAll(b.run) == nil })
+	b.awaitSockets(m)
+	if !b.closes("/") {
+		t.Error("what was listed before does not close")
+	}
+	if list, err := os.ReadFile(m.closingList()); err != nil || string(list) != b.addr(1).String()+"\n" {
+		t.Errorf("the list is %q, %v", list, err)
+	}
+}
+
+// The master may have another view of the run directory than the agent: that of
+// a unit with ProtectSystem, say, in which it is gone, or cannot be written to.
+func TestCanBind(t *testing.T) {
+	m := New(Options{RunDir: t.TempDir()})
+	s := &supervisor{Manager: m, ctx: t.Context()}
+	if err := s.canBind(os.Getpid()); err != nil {
+		t.Errorf("in its own view: %v", err)
+	}
+	if left, err := os.ReadDir(m.opt.RunDir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	cmd := exec.CommandContext(t.Context(), "unshare", "-m", "sh", "-c", `mount -t tmpfs -o ro none "$1" && echo ready && exec sleep 100`, "sh", m.opt.RunDir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skip("no unshare here: ", err)
+	}
+	t.Cleanup(func() { _ = errors.Join(cmd.Process.Kill(), cmd.Wait()) }) // it was killed
+	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Skip("nothing can be mounted here")
+	}
+	if err := s.canBind(cmd.Process.Pid); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("where it cannot be written: %v", err)
 	}
 }

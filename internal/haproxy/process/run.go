@@ -18,6 +18,9 @@ import (
 // maintainInterval is how often server states are saved and old workers counted.
 const maintainInterval = 2 * time.Second
 
+// askTimeout is how long HAProxy may take to answer what is asked from time to time.
+const askTimeout = time.Second
+
 // masterTimeout is how long a master may take to answer that is to be adopted.
 const masterTimeout = 2 * time.Second
 
@@ -167,12 +170,14 @@ func (s *supervisor) maintain() {
 		return
 	}
 	s.healSockets()
-	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
-	defer cancel()
-	if err := s.SaveServerState(ctx); err != nil && s.ctx.Err() == nil {
+	if err := s.within(askTimeout, s.SaveServerState); err != nil && s.ctx.Err() == nil {
 		s.log.Warn("the states of the servers were not saved", "error", err)
 	}
-	procs, err := s.processes(ctx)
+	var procs haproxy.Processes
+	err := s.within(askTimeout, func(ctx context.Context) (err error) {
+		procs, err = s.processes(ctx)
+		return err
+	})
 	if err != nil {
 		s.log.Warn("HAProxy's master does not say how many workers it has", "error", err)
 		return
@@ -180,6 +185,13 @@ func (s *supervisor) maintain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.old = len(procs.Old)
+}
+
+// within calls f with a context that ends after d.
+func (s *supervisor) within(d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(s.ctx, d)
+	defer cancel()
+	return f(ctx)
 }
 
 // sleep waits for d; it reports false when ctx ended.

@@ -116,7 +116,7 @@ func TestDoor(t *testing.T) {
 	}
 	lost := func(want string) {
 		t.Helper()
-		if _, why := d.trouble(0, 0); want == "" && why != nil || want != "" && (why == nil || cause(why) != want) {
+		if _, why := d.lostFor(0); want == "" && why != nil || want != "" && (why == nil || cause(why) != want) {
 			t.Errorf("lost: %v, want %q", why, want)
 		}
 	}
@@ -142,12 +142,15 @@ func TestDoor(t *testing.T) {
 	reach(false)
 	lost("connection refused")
 	d.hears(false)
-	if since, why := d.trouble(patience, 0); why == nil || since.IsZero() {
-		t.Error("it is mute, and no trouble")
+	if since, mute := d.muteFor(0); !mute || since.IsZero() {
+		t.Error("it is mute, and that is not known")
+	}
+	if _, mute := d.muteFor(patience); mute {
+		t.Error("it is mute for long")
 	}
 	d.hears(true)
-	if _, why := d.trouble(patience, 0); why != nil {
-		t.Error(why)
+	if _, mute := d.muteFor(0); mute {
+		t.Error("it is mute, and was heard")
 	}
 }
 
