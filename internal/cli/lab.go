@@ -28,8 +28,8 @@ stand-ins. It needs root, or unprivileged user namespaces.
 	}
 	cmd.AddCommand(
 		a.labUpCommand(), a.labDownCommand(), a.labStatusCommand(), a.labExecCommand(), a.labFaultCommand(),
-		a.labBenchCommand(), a.labThroughputCommand(), a.labDemoCommand(), a.labLoadCommand(), a.labConnectsCommand(), a.labTokensCommand(), a.labPeerCommand(), a.labOperateCommand(), a.labServersCommand(), a.labUsageCommand(),
-		a.labInitCommand(), a.labNodeCommand(), a.labStandinCommand(),
+		a.labBenchCommand(), a.labThroughputCommand(), a.labDemoCommand(), a.labLoadCommand(), a.labConnectsCommand(), a.labPeerCommand(), a.labOperateCommand(), a.labServersCommand(), a.labUsageCommand(),
+		a.labInitCommand(), a.labNodeCommand(), a.labStandinCommand(), a.labTokensCommand(),
 	)
 	return cmd
 }
