@@ -61,12 +61,19 @@ func (c *cloud) inject(f lab.Fault) lab.Fault {
 // once, and looks at the host itself. Each ends with "service-back".
 func TestBusyFaults(t *testing.T) {
 	c := newCloud(t, "busy", crowded)
-	t.Run("late", func(t *testing.T) { (&cloud{t, c.dir, c.binary}).late() })
-	t.Run("busy", func(t *testing.T) { (&cloud{t, c.dir, c.binary}).busy() })
-	t.Run("stall", func(t *testing.T) { (&cloud{t, c.dir, c.binary}).stall() })
-	t.Run("graceful restart", func(t *testing.T) { (&cloud{t, c.dir, c.binary}).gracefulRestart() })
-	t.Run("push back", func(t *testing.T) { (&cloud{t, c.dir, c.binary}).pushBack() })
-	t.Run("refused", func(t *testing.T) { (&cloud{t, c.dir, c.binary}).refused() })
+	for _, one := range []struct {
+		name string
+		do   func(*cloud)
+	}{
+		{"late", (*cloud).late}, {"busy", (*cloud).busy}, {"stall", (*cloud).stall}, {"graceful restart", (*cloud).gracefulRestart},
+		{"push back", (*cloud).pushBack}, {"refused", (*cloud).refused},
+	} {
+		t.Run(one.name, func(t *testing.T) {
+			c := &cloud{t, c.dir, c.binary}
+			c.answers() // the one before may have started it just now
+			one.do(c)
+		})
+	}
 }
 
 // like checks how nova on ctl1 is, and that "service-back" ends it.
