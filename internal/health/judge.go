@@ -20,7 +20,7 @@ const (
 	longestSilence = 10
 	// lateFactor is how many times longer than its last late answer a silence
 	// must last, for as long as lateMemory.
-	lateFactor = 2
+	lateFactor = 4
 	lateMemory = 30 * time.Second
 	// oneAtATime is how many times longer it takes to find a host hung while
 	// another one of its service is: what clients do to one they may do to the
@@ -30,8 +30,8 @@ const (
 	misjudged = time.Second
 	// remember is for how long a host that was misjudged gets twice the time.
 	remember = time.Minute
-	// standstill is for how long all hosts of a service may stand still
-	// together before HAProxy's own checks have their way.
+	// standstill is after which silence a host that is not out, since no other
+	// one does better, is said to hang.
 	standstill = 10 * time.Second
 	// calm is between two probes of a host on which nothing new waits, and
 	// between two probes of one that is out.
@@ -313,7 +313,8 @@ func (j *Judge) otherwise(now time.Time, h *host, silence time.Duration, out *Ou
 	case h.refused() && silence > 0:
 		h.is(now, status.Dead, "connection refused")
 	case silence >= standstill && silence >= j.patience(now, h, standstill):
-		h.is(now, status.Hung, fmt.Sprintf("nothing came for %v while something waits", words(silence)))
+		h.is(now, status.Hung, fmt.Sprintf("nothing came for %v, but no other host does better", words(silence)))
+		j.keep(now, h, out) // it can be no worse than the others
 	default:
 		late := h.late(now, silence)
 		if late == "" && h.Down && h.Check == Silent {

@@ -18,7 +18,7 @@ import (
 
 // limit is how long a probe waits at most. A host that answers later is as good
 // as silent for it, and is asked again.
-const limit = 10 * time.Second
+const limit = time.Minute
 
 // A Target is whom to ask, and how.
 type Target struct {
