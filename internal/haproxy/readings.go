@@ -29,7 +29,6 @@ func Readings(s *spec.Spec, rows []Server) []health.Reading {
 			for _, name := range serversOfHost(svc, h) {
 				if one := found[name]; one != nil {
 					r.InFlight += one.Sessions
-					r.Response = max(r.Response, one.ResponseTime)
 					for _, n := range one.Responses {
 						r.Answers += n
 					}

@@ -46,24 +46,21 @@ type Server struct {
 	AgentStatus   string // of the last agent check
 	AgentText     string // its answer
 
-	Sessions int // at the moment
-	Queue    int
-	// ResponseTime is the mean time to the first byte of an answer, of about
-	// the last 512 requests; whole milliseconds.
-	ResponseTime time.Duration
-	Total        uint64    // sessions since the start
-	Responses    [6]uint64 // by first digit of the status code, 1 to 5; 0 is other
-	Retries      uint64
-	Redisp       uint64 // retries that went to another server
-	ConnErr      uint64 // connections that failed
-	RespErr      uint64 // answers that failed
-	ClientErr    uint64 // transfers the client gave up
-	ServerErr    uint64 // transfers the server gave up
-	BytesIn      uint64
-	BytesOut     uint64
-	CheckFail    uint64        // checks that failed while it was up
-	Downs        uint64        // times it went down
-	Downtime     time.Duration // in all
+	Sessions  int // at the moment
+	Queue     int
+	Total     uint64    // sessions since the start
+	Responses [6]uint64 // by first digit of the status code, 1 to 5; 0 is other
+	Retries   uint64
+	Redisp    uint64 // retries that went to another server
+	ConnErr   uint64 // connections that failed
+	RespErr   uint64 // answers that failed
+	ClientErr uint64 // transfers the client gave up
+	ServerErr uint64 // transfers the server gave up
+	BytesIn   uint64
+	BytesOut  uint64
+	CheckFail uint64        // checks that failed while it was up
+	Downs     uint64        // times it went down
+	Downtime  time.Duration // in all
 }
 
 // ParseStat reads the reply to "show stat". Columns are found by their names,
@@ -161,8 +158,7 @@ func (r row) server() Server {
 		CheckText:     r.text("last_chk"), CheckDesc: r.text("check_desc"),
 		AgentStatus: agent, AgentText: r.text("last_agt"),
 		Sessions: r.int("scur"), Queue: r.int("qcur"), Total: r.count("stot"),
-		ResponseTime: time.Duration(r.int("rtime")) * time.Millisecond,
-		Retries:      r.count("wretr"), Redisp: r.count("wredis"),
+		Retries: r.count("wretr"), Redisp: r.count("wredis"),
 		ConnErr: r.count("econ"), RespErr: r.count("eresp"),
 		ClientErr: r.count("cli_abrt"), ServerErr: r.count("srv_abrt"),
 		BytesIn: r.count("bin"), BytesOut: r.count("bout"),

@@ -38,9 +38,8 @@ type Reading struct {
 	Falling bool // in use, and its last check failed
 	Drained bool // taken out on purpose
 
-	Answers  uint64        // that it gave since HAProxy started
-	InFlight int           // requests that it has
-	Response time.Duration // the mean time to an answer, of the last some hundred
+	Answers  uint64 // that it gave since HAProxy started
+	InFlight int    // requests that it has
 
 	Checking  bool // a check is under way
 	Check     CheckResult

@@ -51,6 +51,7 @@ type Judge struct {
 type host struct {
 	Reading
 	verdict Verdict
+	flow    flow
 
 	progress   time.Time     // when something came from it last
 	waits      time.Time     // since when something waits with no progress; zero for nothing
@@ -111,6 +112,7 @@ func (h *host) read(now time.Time, r Reading) {
 	before := h.Reading
 	h.Reading = r
 	answered := r.Answers > before.Answers
+	h.flow.pass(now, before.InFlight, r.Answers-min(r.Answers, before.Answers))
 	checked := before.Checking && !r.Checking && r.Check == Passed
 	if answered || checked {
 		h.heard(now)
@@ -140,9 +142,13 @@ func (h *host) read(now time.Time, r Reading) {
 	h.wait(now)
 }
 
-// took records how long an answer took, if that was long.
+// took records how long an answer took, if that was long. One in time says that
+// what waited there is gone.
 func (h *host) took(at time.Time, d time.Duration) {
-	if d >= h.CheckTime && (d >= h.lateIn || at.Sub(h.lateAt) > lateMemory/2) {
+	switch {
+	case d < h.CheckTime:
+		h.lateAt = time.Time{}
+	case d >= h.lateIn || at.Sub(h.lateAt) > lateMemory/2:
 		h.lateIn, h.lateAt = d, at
 	}
 }
@@ -202,7 +208,7 @@ func (h *host) silentSince(now, waits time.Time) time.Duration {
 
 // overdue reports whether h has been silent for longer than it may be.
 func (j *Judge) overdue(now time.Time, h *host) bool {
-	requests := j.patience(now, h, gapFactor*h.Response/time.Duration(max(h.InFlight, 1)))
+	requests := j.patience(now, h, gapFactor*h.flow.gap(h.InFlight))
 	return h.silentSince(now, h.asks) >= requests || h.silence(now) >= j.patience(now, h, longestSilence*h.CheckTime)
 }
 
@@ -278,10 +284,17 @@ func (j *Judge) backAgain(now time.Time, h *host) {
 // mute reports whether a probe of h has waited, too.
 func (h *host) mute(now time.Time) bool {
 	p := h.Probe
-	if p == nil || p.Answered || p.Refused || p.Begun.Before(h.progress) {
+	switch {
+	case p == nil || p.Answered || p.Refused:
 		return false
+	case p.Ended:
+		return p.Begun.After(h.progress)
 	}
-	return p.Ended || now.Sub(p.Begun) >= h.CheckTime/2
+	since := p.Begun
+	if h.progress.After(since) {
+		since = h.progress
+	}
+	return now.Sub(since) >= h.CheckTime/2
 }
 
 // refused reports whether the last probe of h was refused: a service that ends

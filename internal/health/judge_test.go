@@ -154,15 +154,15 @@ func (c *cloud) nothing(what string) {
 }
 
 // busy has every host answer with requests under way.
-func (c *cloud) busy(rate float64, inFlight int, response time.Duration) {
+func (c *cloud) busy(rate float64, inFlight int) {
 	for _, m := range c.hosts {
-		m.rate, m.reading.InFlight, m.reading.Response = rate, inFlight, response
+		m.rate, m.reading.InFlight = rate, inFlight
 	}
 }
 
 func TestHungUnderLoad(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
-	c.busy(67, 1, 10*time.Millisecond)
+	c.busy(67, 1)
 	c.run(5 * time.Second)
 	c.want("a", status.Well)
 	a := c.host("a")
@@ -233,7 +233,7 @@ func TestBusyBySomebodyElse(t *testing.T) {
 
 func TestGone(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
-	c.busy(67, 1, 10*time.Millisecond)
+	c.busy(67, 1)
 	c.run(5 * time.Second)
 	a := c.host("a")
 	a.silent, a.gone, a.reading.InFlight = true, true, 20
@@ -248,7 +248,7 @@ func TestGone(t *testing.T) {
 // and HAProxy's own checks give up: none is out, and none is cut.
 func TestBusyIsNotDead(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
-	c.busy(80, 200, 2*time.Second)
+	c.busy(80, 200)
 	for _, m := range c.hosts {
 		m.probeIn, m.reading.Checking = 3*time.Second, true
 	}
@@ -266,7 +266,7 @@ func TestBusyIsNotDead(t *testing.T) {
 	if n := len(c.did("keep")); n != 30 {
 		t.Errorf("kept %d times, want each of three hosts ten times", n)
 	}
-	c.busy(20, 1, 10*time.Millisecond)
+	c.busy(20, 1)
 	for _, m := range c.hosts {
 		m.probeIn, m.reading.Checking, m.reading.Check = time.Millisecond, false, health.Passed
 	}
@@ -279,17 +279,59 @@ func TestOneBusyHost(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
 	a := c.host("a")
 	a.rate, a.probeIn = 3, 4*time.Second
-	a.reading.InFlight, a.reading.Response, a.reading.Checking = 15, 4*time.Second, true
+	a.reading.InFlight, a.reading.Checking = 15, true
 	c.run(30 * time.Second)
 	c.want("a", status.Late)
 	c.nothing("out")
 	c.nothing("cut")
 }
 
+// What a host was late before, and is no more, delays no judgement.
+func TestHungAfterLate(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	a := c.host("a")
+	a.reading.Checking = true
+	c.run(4 * time.Second)
+	a.reading.Checking, a.reading.CheckTook = false, 4*time.Second
+	c.run(time.Second)
+	a.reading.CheckTook = time.Millisecond
+	c.run(time.Second)
+	a.silent, a.heard, a.reading.InFlight = true, c.now, 1
+	c.run(time.Second)
+	c.want("a", status.Hung)
+}
+
+// An overload that is over, however long it made answers take, delays no judgement.
+func TestHungAfterOverload(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(80, 300)
+	c.run(20 * time.Second)
+	c.busy(1, 0)
+	c.run(40 * time.Second)
+	a := c.host("a")
+	a.silent, a.heard, a.reading.InFlight = true, c.now, 1
+	c.run(800 * time.Millisecond)
+	c.want("a", status.Hung)
+}
+
+// A host that gives one answer in two seconds is not silent after one.
+func TestRareAnswers(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	a := c.host("a")
+	a.rate, a.probeIn, a.reading.InFlight = 0.5, time.Hour, 3
+	c.run(time.Minute)
+	c.nothing("out")
+	a.silent = true
+	c.run(15 * time.Second)
+	if len(c.did("out")) != 1 {
+		t.Errorf("did %v, want it out when it hangs", c.log)
+	}
+}
+
 // All hosts stand still together: a database. Nobody is out, nothing is cut.
 func TestStandstill(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
-	c.busy(67, 1, 10*time.Millisecond)
+	c.busy(67, 1)
 	c.run(5 * time.Second)
 	for _, m := range c.hosts {
 		m.silent, m.reading.InFlight, m.reading.Checking = true, 60, true
@@ -308,7 +350,7 @@ func TestStandstill(t *testing.T) {
 // A standstill that does not end is said. There is nobody better, so all stay in.
 func TestLongStandstill(t *testing.T) {
 	c := newCloud(t, "a", "b")
-	c.busy(67, 1, 10*time.Millisecond)
+	c.busy(67, 1)
 	c.run(time.Second)
 	for _, m := range c.hosts {
 		m.silent, m.reading.InFlight, m.reading.Checking = true, 60, true
@@ -328,7 +370,7 @@ func TestLongStandstill(t *testing.T) {
 // A service that ends gracefully refuses, and finishes an upload.
 func TestGracefulStop(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
-	c.busy(20, 1, 10*time.Millisecond)
+	c.busy(20, 1)
 	c.run(2 * time.Second)
 	a := c.host("a")
 	a.refuses, a.silent, a.reading.InFlight = true, true, 10
@@ -364,7 +406,7 @@ func TestLongRequest(t *testing.T) {
 // A host alone in its service is never out: there is no other.
 func TestAlone(t *testing.T) {
 	c := newCloud(t, "a")
-	c.busy(67, 1, 10*time.Millisecond)
+	c.busy(67, 1)
 	c.run(time.Second)
 	c.host("a").silent, c.host("a").reading.InFlight = true, 9
 	c.run(5 * time.Second)
@@ -375,7 +417,7 @@ func TestAlone(t *testing.T) {
 // The next host needs more evidence while one is out, and the last never goes.
 func TestOneAtATime(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
-	c.busy(67, 1, 10*time.Millisecond)
+	c.busy(67, 1)
 	c.run(time.Second)
 	for _, name := range []string{"a", "b"} {
 		c.host(name).silent, c.host(name).reading.InFlight = true, 9
@@ -398,7 +440,7 @@ func TestOneAtATime(t *testing.T) {
 // One that answers as soon as it was taken out gets more time from then on.
 func TestMisjudged(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
-	c.busy(67, 1, 10*time.Millisecond)
+	c.busy(67, 1)
 	pause := func(d time.Duration) int {
 		before := len(c.did("out"))
 		c.host("a").silent, c.host("a").reading.InFlight = true, 9
@@ -421,7 +463,7 @@ func TestMisjudged(t *testing.T) {
 // An agent that did not run for a while takes nobody out for that.
 func TestLateStep(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
-	c.busy(67, 1, 10*time.Millisecond)
+	c.busy(67, 1)
 	c.run(time.Second)
 	a := c.host("a")
 	a.silent, a.reading.InFlight = true, 2
@@ -434,7 +476,7 @@ func TestLateStep(t *testing.T) {
 // What fails its clients is out until HAProxy has it back.
 func TestFailsItsClients(t *testing.T) {
 	c := newCloud(t, "a", "b")
-	c.busy(67, 1, 10*time.Millisecond)
+	c.busy(67, 1)
 	c.run(time.Second)
 	a := c.host("a")
 	a.reading.Fails = "it fails them"
@@ -468,7 +510,7 @@ func TestBackThoughLate(t *testing.T) {
 
 func TestDrained(t *testing.T) {
 	c := newCloud(t, "a", "b")
-	c.busy(67, 1, 10*time.Millisecond)
+	c.busy(67, 1)
 	a := c.host("a")
 	a.reading.InUse, a.reading.Drained, a.silent = false, true, true
 	c.run(3 * time.Second)
