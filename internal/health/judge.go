@@ -52,6 +52,7 @@ type host struct {
 	Reading
 	verdict Verdict
 	flow    flow
+	resumed time.Time // when a long silence ended
 
 	progress   time.Time     // when something came from it last
 	waits      time.Time     // since when something waits with no progress; zero for nothing
@@ -155,6 +156,9 @@ func (h *host) took(at time.Time, d time.Duration) {
 
 // heard records that something came from h at some time.
 func (h *host) heard(at time.Time) {
+	if h.silentSince(at, h.waits) >= h.CheckTime {
+		h.resumed = at
+	}
 	if at.After(h.progress) {
 		h.progress = at
 	}
@@ -241,7 +245,7 @@ func (j *Judge) other(h *host, is func(*host) bool) bool {
 func (j *Judge) judge(now time.Time, h *host, lateStep bool, out *Output) {
 	silence := h.silence(now)
 	j.backAgain(now, h)
-	standsOut := j.other(h, func(o *host) bool { return o.InUse && o.out.IsZero() && o.progress.After(now.Add(-silence)) })
+	standsOut := j.other(h, func(o *host) bool { return o.better(now, silence) })
 	switch {
 	case h.Drained:
 		h.out, h.fails = time.Time{}, ""
@@ -279,6 +283,13 @@ func (j *Judge) backAgain(now time.Time, h *host) {
 	if answers || h.refused() || h.Down && h.Check == Refused || h.InUse && now.Sub(h.out) > calm {
 		h.out = time.Time{}
 	}
+}
+
+// better reports whether h has answered within the time for which another host
+// was silent. One that has just come out of a silence itself is no better: what
+// they share stood still, and the other may be about to go on.
+func (h *host) better(now time.Time, silence time.Duration) bool {
+	return h.InUse && h.out.IsZero() && h.progress.After(now.Add(-silence)) && now.Sub(h.resumed) >= h.CheckTime
 }
 
 // mute reports whether a probe of h has waited, too.
@@ -410,7 +421,7 @@ func (j *Judge) curious(now time.Time, h *host, out *Output) {
 		}
 		j.ask(now, h, pause, out)
 		for key, o := range j.hosts {
-			if key.Service == h.Service && key.Host != h.Host && o.InUse && o.progress.Before(h.waits) {
+			if key.Service == h.Service && key.Host != h.Host && o.InUse && !o.progress.After(h.waits) {
 				j.ask(now, o, calm/2, out)
 			}
 		}

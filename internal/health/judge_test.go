@@ -338,8 +338,9 @@ func TestStandstill(t *testing.T) {
 	}
 	c.run(3 * time.Second)
 	c.want("a", status.Late)
-	for _, m := range c.hosts {
+	for _, m := range c.hosts { // one after the other
 		m.silent, m.reading.InFlight, m.reading.Checking = false, 1, false
+		c.run(200 * time.Millisecond)
 	}
 	c.run(3 * time.Second)
 	c.want("a", status.Well)
