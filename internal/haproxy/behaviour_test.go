@@ -213,12 +213,19 @@ func TestKeepForwarded(t *testing.T) {
 	}
 }
 
-// A TCP service: its clients learn of a dead host from the end of the
-// connection, and the next one goes elsewhere.
+// A TCP service: clients of a host that fails its check learn of it from the end
+// of the connection. One that only refuses finishes what it has.
 func TestTCP(t *testing.T) {
+	t.Run("fails its check", func(t *testing.T) {
+		tcpDown(t, spec.Check{Layer: 7, Method: "GET", Path: "/healthcheck"}, true)
+	})
+	t.Run("refuses", func(t *testing.T) { tcpDown(t, spec.Check{Layer: 4}, false) })
+}
+
+func tcpDown(t *testing.T, check spec.Check, ends bool) {
 	b := newBench(t, "ctl1", "ctl2")
 	svc := b.service()
-	svc.Mode, svc.Check, svc.Affinity = spec.TCP, spec.Check{Layer: 4}, spec.AffinitySource
+	svc.Mode, svc.Check, svc.Affinity = spec.TCP, check, spec.AffinitySource
 	x := b.start(1)
 	first := x.get("/").body
 	release := make(chan struct{})
@@ -234,11 +241,15 @@ func TestTCP(t *testing.T) {
 	b.hosts["ctl2"].listener.Close()
 	x.awaitState("ctl1", status.Down)
 	x.awaitState("ctl2", status.Down)
-	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	wait := patience
+	if !ends {
+		wait = 500 * time.Millisecond
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the connection to a dead host: %v, want its end", err)
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) == ends {
+		t.Errorf("the connection to a host that is down: %v; want its end: %t", err, ends)
 	}
 }
 

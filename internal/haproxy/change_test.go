@@ -86,9 +86,9 @@ func added(service, host, at, agent, weight string, id int) []string {
 		{service + "/" + host + ":last", " inter 5s rise 1 observe layer4" + weight + " backup", id + 1<<20},
 		{service + ":once/" + host, "", id},
 		{service + ":once/" + host + ":last", " inter 5s rise 1 observe layer4" + weight + " backup", id + 1<<20},
-		{service + ":accepts/" + host, " inter 5s rise 1 observe layer4", id},
 		{service + ":even/" + host, "", id},
 		{service + ":even:once/" + host, "", id},
+		{service + ":accepts/" + host, " inter 5s rise 1 observe layer4", id},
 	} {
 		if one.more == "" {
 			one.more = weight
@@ -128,8 +128,8 @@ func TestPlanChange(t *testing.T) {
 		{"a host goes", func(s *spec.Spec) { s.Services[0].Hosts = s.Services[0].Hosts[:1] }, "removed host ctl2 from nova", []string{
 			"disable agent nova/ctl2", "quiet nova/ctl2", "set server nova/ctl2 state maint", "set server nova/ctl2:last state maint",
 			"set server nova:once/ctl2 state maint", "set server nova:once/ctl2:last state maint",
-			"disable agent nova:accepts/ctl2", "quiet nova:accepts/ctl2", "set server nova:accepts/ctl2 state maint",
 			"set server nova:even/ctl2 state maint", "set server nova:even:once/ctl2 state maint",
+			"disable agent nova:accepts/ctl2", "quiet nova:accepts/ctl2", "set server nova:accepts/ctl2 state maint",
 		}},
 		{"a weight", func(s *spec.Spec) {
 			s.Services[0].Hosts[0].Weight, s.Services[1].Hosts[0].Weight = 32, 32
@@ -198,7 +198,7 @@ func TestPlanChangeReloads(t *testing.T) {
 			s.Services = append(s.Services, one)
 		}, "", "a new frontend for 10.0.0.9:8004 and a new backend heat"},
 		{"no service", same, func(s *spec.Spec) { s.Services = s.Services[:1] }, "", "no frontend for 10.0.0.9:9292 any more and no backend glance any more"},
-		{"the mode", same, func(s *spec.Spec) { s.Services[1].Mode = spec.TCP }, "", "no backend glance:once any more, no backend glance:accepts any more, no backend glance:even any more and no backend glance:even:once any more"},
+		{"the mode", same, func(s *spec.Spec) { s.Services[1].Mode = spec.TCP }, "", "no backend glance:once any more, no backend glance:even any more, no backend glance:even:once any more and no backend glance:accepts any more"},
 		{"services in another order", same, func(s *spec.Spec) { s.Services[0], s.Services[1] = s.Services[1], s.Services[0] }, "", "another order of services or VIPs"},
 		{
 			"the VIP", same, func(s *spec.Spec) { s.VIPs[0].Addresses[0] = netip.MustParsePrefix("10.0.0.10/24") }, "",

@@ -255,10 +255,6 @@ func (w *writer) checkTiming(s *spec.Spec, mode spec.Mode) {
 	w.line("timeout check", duration(patience))
 	w.line("default-server check inter", duration(inter), "fastinter", duration(fastInterval),
 		"downinter", duration(min(inter, downInterval)), "fall 2 rise 3", observe, "error-limit 1 on-error fastinter")
-	if mode == spec.TCP {
-		w.comment("A client of a host that is down finds out now, and not when its connection times out.")
-		w.line("default-server on-marked-down shutdown-sessions")
-	}
 	w.comment("16 gives each host 256 points on the ring of the consistent hash: shares even to some",
 		"per cent. The same for all that have no weight in the spec, so that only ids and health decide.")
 	w.line("default-server weight", itoa(spec.DefaultWeight))

@@ -145,6 +145,10 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	w.check(s, svc)
 	w.backendTimeouts(svc.Timeout)
 	switch {
+	case modeOf(svc) != spec.HTTP && svc.Check.Layer == 7:
+		w.comment("A client of a host that answers its check with a failure finds out now, as one of a database that lost",
+			"its cluster. One that refuses may be about to end, and finishes what it has.")
+		w.line("default-server on-marked-down shutdown-sessions")
 	case modeOf(svc) != spec.HTTP:
 	case svc.Limit > 0:
 		w.limited(svc)
@@ -167,11 +171,11 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	}
 	if modeOf(svc) == spec.HTTP {
 		w.lastResort(svc, ids, l)
-		w.acceptsBackend(svc, ids, agent)
 		if svc.Limit == 0 {
 			w.onceBackend(s, svc, ids, l)
 			w.evenBackends(s, svc, ids, l)
 		}
+		w.acceptsBackend(svc, ids, agent)
 	}
 }
 
