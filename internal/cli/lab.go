@@ -29,7 +29,7 @@ stand-ins. It needs root, or unprivileged user namespaces.
 	cmd.AddCommand(
 		a.labUpCommand(), a.labDownCommand(), a.labStatusCommand(), a.labExecCommand(), a.labFaultCommand(),
 		a.labBenchCommand(), a.labThroughputCommand(), a.labDemoCommand(), a.labLoadCommand(), a.labConnectsCommand(), a.labPeerCommand(), a.labOperateCommand(), a.labServersCommand(), a.labUsageCommand(),
-		a.labInitCommand(), a.labNodeCommand(), a.labStandinCommand(), a.labTokensCommand(),
+		a.labInitCommand(), a.labNodeCommand(), a.labStandinCommand(),
 	)
 	return cmd
 }

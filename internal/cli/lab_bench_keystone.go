@@ -54,6 +54,7 @@ time, the other is paused; each load is on all systems before the next one.`,
 	flags.IntVar(&opt.Runs, "runs", 1, "how often all is measured; the table has medians")
 	flags.IntVar(&opt.Clients, "clients", tokens.DefaultClients, "addresses that the shares of the capacity come from")
 	flags.Float64Var(&opt.Capacity, "capacity", 0, "tokens a second that the shares are of; measured when 0")
+	cmd.AddCommand(a.labBenchKeystoneLoadCommand())
 	return cmd
 }
 
@@ -75,13 +76,13 @@ func (a *app) benchKeystone(ctx context.Context, opt tokens.Options) error {
 	return err
 }
 
-// labTokensCommand is the load of "lab bench keystone". It runs in the client's
+// labBenchKeystoneLoadCommand is the load of "lab bench keystone". It runs in the client's
 // node and prints what became of each session, a line of JSON each.
-func (a *app) labTokensCommand() *cobra.Command {
+func (a *app) labBenchKeystoneLoadCommand() *cobra.Command {
 	var l tokens.Load
 	var clients int
 	cmd := &cobra.Command{
-		Use: "tokens", Hidden: true, Args: noArgs,
+		Use: "load", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if l.Clients, err = lab.AddClients(clients, netip.IPv4Unspecified()); err != nil {

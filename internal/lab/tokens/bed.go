@@ -248,7 +248,7 @@ func (b *bed) unsettled(ctx context.Context) (string, error) {
 func (b *bed) load(ctx context.Context, d time.Duration, args ...string) ([]Session, error) {
 	var out sessions
 	var said bytes.Buffer
-	args = append([]string{"holdfast", "lab", "tokens", "--duration", d.String(), "--patience", patience.String()}, args...)
+	args = append([]string{"holdfast", "lab", "bench", "keystone", "load", "--duration", d.String(), "--patience", patience.String()}, args...)
 	code, err := lab.Command{Node: "client", Args: args, Stdout: &out, Stderr: &said}.Run(ctx, b.lab.Dir)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
