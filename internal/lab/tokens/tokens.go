@@ -169,17 +169,11 @@ func (r *Report) measure(ctx context.Context, opt Options) (err error) {
 		}
 	}()
 	for _, s := range opt.Only {
-		b, err := newBed(ctx, s, opt, r.problem)
+		b, err := readyBed(ctx, s, opt, r.problem)
 		if err != nil {
 			return err
 		}
 		beds = append(beds, b)
-		if _, err := b.direct(ctx, warmUp); err != nil {
-			return fmt.Errorf("%s: %w", s, err)
-		}
-		if err := b.lab.Pause(); err != nil {
-			return err
-		}
 	}
 	turns := 0
 	for range opt.Runs {
