@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,6 +28,9 @@ const (
 	failingWindow = 4
 	// talksTimeout bounds the listing of connections.
 	talksTimeout = time.Second
+	// lateAfter is how long a host must be late, and inTimeAfter how long no
+	// more, before that is an event: under load the one follows the other.
+	lateAfter, inTimeAfter = time.Second, 5 * time.Second
 )
 
 // A hostWatch judges the hosts of services by what HAProxy, the kernel and
@@ -37,12 +41,14 @@ type hostWatch struct {
 	prober *probe.Prober
 	rows   [][]haproxy.Server // of the last readings, oldest first
 	look   []health.Key
-	saidOf map[health.Key]status.Condition
+	late   map[health.Key]bool // as the journal says
+	spec   *spec.Spec          // that places are of
+	places map[health.Key]place
 }
 
 // watchHosts watches until ctx ends.
 func (a *Agent) watchHosts(ctx context.Context) {
-	w := &hostWatch{Agent: a, judge: health.NewJudge(), prober: probe.New(), saidOf: map[health.Key]status.Condition{}}
+	w := &hostWatch{Agent: a, judge: health.NewJudge(), prober: probe.New(), late: map[health.Key]bool{}}
 	defer w.prober.Wait()
 	every := watchEvery
 	ticker := time.NewTicker(every)
@@ -71,9 +77,13 @@ func (w *hostWatch) step(ctx context.Context, every time.Duration, rows []haprox
 	if len(w.rows) > failingWindow {
 		w.rows = slices.Delete(w.rows, 0, 1)
 	}
-	places := placesOf(s)
+	if w.spec != s {
+		w.spec, w.places = s, placesOf(s)
+	}
+	places := w.places
 	readings := w.readings(ctx, s, places, rows)
-	out := w.judge.Step(time.Now(), every, readings)
+	now := time.Now()
+	out := w.judge.Step(now, every, readings)
 	w.look = out.Look
 	w.mu.Lock()
 	w.verdicts = out.Verdicts
@@ -91,7 +101,7 @@ func (w *hostWatch) step(ctx context.Context, every time.Duration, rows []haprox
 		}
 	}
 	w.prober.Forget(func(key health.Key) bool { _, ok := places[key]; return ok })
-	w.tell(out.Verdicts)
+	w.tell(now, out.Verdicts)
 }
 
 // A place is where a host of a service is, and how it is asked.
@@ -248,28 +258,24 @@ func (a *Agent) workers(ctx context.Context) ([]int, error) {
 }
 
 // tell journals which hosts have become late, and which are no more.
-func (w *hostWatch) tell(verdicts map[health.Key]health.Verdict) {
+func (w *hostWatch) tell(now time.Time, verdicts map[health.Key]health.Verdict) {
 	for key, v := range verdicts {
-		was := w.saidOf[key]
-		w.saidOf[key] = v.Condition
-		switch {
-		case v.Condition == status.Late && was != status.Late && was != "":
+		switch lasts := now.Sub(v.Since); {
+		case v.Condition == status.Late && !w.late[key] && lasts >= lateAfter:
+			w.late[key] = true
 			w.journal.add(status.Event{
 				Kind: "host-late", Subject: subjectOf(key),
 				Text: fmt.Sprintf("%s on %s is late; it stays in use", key.Service, key.Host), Cause: v.Evidence,
 			})
-		case v.Condition == status.Well && was == status.Late:
+		case v.Condition == status.Well && w.late[key] && lasts >= inTimeAfter:
+			delete(w.late, key)
 			w.journal.add(status.Event{
 				Kind: "host-in-time", Subject: subjectOf(key),
 				Text: fmt.Sprintf("%s on %s is no longer late", key.Service, key.Host), Cause: v.Evidence,
 			})
 		}
 	}
-	for key := range w.saidOf {
-		if _, ok := verdicts[key]; !ok {
-			delete(w.saidOf, key)
-		}
-	}
+	maps.DeleteFunc(w.late, func(key health.Key, _ bool) bool { _, ok := verdicts[key]; return !ok })
 }
 
 func subjectOf(key health.Key) string { return fmt.Sprintf("service %s on %s", key.Service, key.Host) }
