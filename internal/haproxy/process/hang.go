@@ -6,7 +6,7 @@ import "time"
 type try struct {
 	planned, started, ended time.Time
 	gave                    verdict // by itself
-	busy                    bool    // HAProxy used the processor meanwhile, or waited for it; or it is being reloaded
+	busy                    bool    // HAProxy used the processor meanwhile, or waited for it
 	limit                   time.Duration
 }
 

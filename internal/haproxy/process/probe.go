@@ -79,8 +79,7 @@ func (p *prober) once(planned time.Time) {
 	// One that answers on its socket does something anyway; it has more to do
 	// than it can where it is at it most of the time.
 	p.busy = t.gave == silent && (found.runtime != Answered && now.busySince(before) || now.since(before) > t.limit/2)
-	// A worker that has just begun is not the one that is looked at.
-	t.busy = p.busy || found.reloading
+	t.busy = p.busy
 	p.deaf = found.runtime == Silent
 	t.ended = time.Now()
 	if p.ctx.Err() != nil {
@@ -92,7 +91,7 @@ func (p *prober) once(planned time.Time) {
 	case alive:
 		p.lives(subject)
 	case unsure:
-		if p.detector.hung && found.nothing() { // and there is no way left to find out
+		if p.detector.hung && found.nothing() && !found.reloading { // and there is no way left to find out
 			p.hangs(subject)
 		}
 	}

@@ -45,16 +45,16 @@ type asked struct {
 // proves that it lives, a request in the wrong protocol included, which is what
 // the first ones after a reload that switches TLS on or off are. A way that leads
 // to nobody proves nothing: the other one decides, and where that was not asked
-// nothing does.
+// nothing does. Nor does silence in a reload, which has a limit of its own: what
+// listens is the old worker no more, and the new one not yet.
 func (a asked) judge() verdict {
-	if a.listeners == Refused && a.reloading {
-		a.listeners = NoSign
-	}
 	deaf := a.listeners == Silent || a.listeners == Refused
 	switch {
 	case a.listeners == Answered:
 		return alive
 	case a.listeners == Unable, a.runtime == Unable:
+		return unsure
+	case a.reloading && (deaf || a.runtime != Answered):
 		return unsure
 	case a.runtime == Silent:
 		return silent

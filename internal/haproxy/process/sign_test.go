@@ -34,10 +34,13 @@ func TestJudge(t *testing.T) {
 		{Answered, Refused, 0, silent}, // nor here
 		{Answered, Silent, full, alive},
 		{Silent, Silent, full, silent}, // what is known of it is old
-		{Answered, Refused, reloading, alive},
+		{Answered, NoSign, reloading, alive},
+		{Silent, Answered, reloading, alive},
+		{Answered, Refused, reloading, unsure},
 		{NoSign, Refused, reloading, unsure},
-		{Silent, Refused, reloading, silent},
-		{Answered, Silent, reloading, silent}, // which gets more time
+		{Silent, NoSign, reloading, unsure},
+		{Silent, Silent, reloading, unsure},
+		{Answered, Silent, reloading, unsure},
 		{Unable, Silent, 0, unsure},
 		{Answered, Unable, 0, unsure},
 		{Silent, Unable, 0, unsure},
