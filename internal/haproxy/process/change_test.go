@@ -102,7 +102,7 @@ func (b *bench) awaitUp(m *Manager, names string) {
 		}
 		up := map[string]string{}
 		for _, r := range rows {
-			if r.Kind == haproxy.KindServer && strings.HasPrefix(r.Status, "UP") && r.CheckStatus != "INI" {
+			if r.Kind == haproxy.KindServer && strings.HasPrefix(r.Status, "UP") && r.CheckStatus != "INI" && !strings.HasSuffix(r.Name, ":last") {
 				up[r.Proxy] += r.Name
 			}
 		}
@@ -387,7 +387,8 @@ func TestWhyItReloads(t *testing.T) {
 		}
 	}
 	b.spec.Services[0].Timeout.Server = time.Minute
-	reloads("timeout server of backend api is new and timeout server of backend api:once is new")
+	reloads("timeout server of backend api is new, timeout server of backend api:once is new, " +
+		"timeout server of backend api:even is new and timeout server of backend api:even:once is new")
 	hosts := b.spec.Services[0].Hosts
 	b.spec.Services[0].Hosts = hosts[:2]
 	r, err := m.Apply(t.Context(), b.cfg())

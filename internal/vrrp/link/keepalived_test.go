@@ -200,10 +200,12 @@ func held(t *testing.T, m mode, all ...*machine) func() int {
 			}
 		}
 	}()
-	return sync.OnceValue(func() int {
+	end := sync.OnceValue(func() int {
 		close(stop)
 		return <-misses
 	})
+	t.Cleanup(func() { end() }) // a look that fails after its test has ended ends all tests
+	return end
 }
 
 func has(m mode) func(*machine) bool {
