@@ -19,10 +19,12 @@ import (
 
 // What the watch over the hosts of services takes.
 const (
-	// watchEvery is how often HAProxy is asked for its counters, and what each
-	// row of them adds to that: a list of thousands takes a while to write and
-	// to read.
+	// watchEvery is how often HAProxy is asked for its counters while a host has
+	// requests, restEvery while none has and all are well, and watchPerRow what
+	// each row of them adds to that at the least: a list of thousands takes a
+	// while to write and to read.
 	watchEvery  = 100 * time.Millisecond
+	restEvery   = 200 * time.Millisecond
 	watchPerRow = 500 * time.Microsecond
 	// failingWindow is over how many readings failures are counted.
 	failingWindow = 4
@@ -59,19 +61,23 @@ func (a *Agent) watchHosts(ctx context.Context) {
 			w.rows, w.look = nil, nil
 			continue
 		}
-		w.step(ctx, every, rows)
-		if next := max(watchEvery, time.Duration(len(rows))*watchPerRow); next != every {
+		next := restEvery
+		if w.step(ctx, every, rows) {
+			next = watchEvery
+		}
+		if next = max(next, time.Duration(len(rows))*watchPerRow); next != every {
 			every = next
 			ticker.Reset(every)
 		}
 	}
 }
 
-// step judges by rows, and acts.
-func (w *hostWatch) step(ctx context.Context, every time.Duration, rows []haproxy.Server) {
+// step judges by rows, and acts. It reports whether there is something to watch
+// closely.
+func (w *hostWatch) step(ctx context.Context, every time.Duration, rows []haproxy.Server) (busy bool) {
 	s := w.currentSpec()
 	if s == nil {
-		return
+		return false
 	}
 	w.rows = append(w.rows, rows)
 	if len(w.rows) > failingWindow {
@@ -102,6 +108,7 @@ func (w *hostWatch) step(ctx context.Context, every time.Duration, rows []haprox
 	}
 	w.prober.Forget(func(key health.Key) bool { _, ok := places[key]; return ok })
 	w.tell(now, out.Verdicts)
+	return len(out.Look) > 0 || len(out.Cut) > 0 || slices.ContainsFunc(readings, func(r health.Reading) bool { return r.InFlight > 0 })
 }
 
 // A place is where a host of a service is, and how it is asked.
@@ -280,11 +287,11 @@ func (w *hostWatch) tell(now time.Time, verdicts map[health.Key]health.Verdict) 
 
 func subjectOf(key health.Key) string { return fmt.Sprintf("service %s on %s", key.Service, key.Host) }
 
-// rows gives the rows of "show stat".
+// rows gives the rows of "show stat" of backends (2) and servers (4).
 func (a *Agent) rows(ctx context.Context) ([]haproxy.Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	reply, err := a.haproxy.Runtime(ctx, "show stat")
+	reply, err := a.haproxy.Runtime(ctx, "show stat -1 6 -1")
 	if err != nil {
 		return nil, fmt.Errorf("ask HAProxy for its servers: %w", err)
 	}

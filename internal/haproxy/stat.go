@@ -125,16 +125,19 @@ type row struct {
 	rec  []string
 }
 
-func (r row) text(name string) string {
+func (r row) text(name string) string { return strings.Clone(r.field(name)) }
+
+// field gives a column as it is until the next row is read.
+func (r row) field(name string) string {
 	if i, ok := r.cols[name]; ok {
-		return strings.Clone(r.rec[i])
+		return r.rec[i]
 	}
 	return ""
 }
 
 // count gives a column's number, 0 for none and for what is no number.
 func (r row) count(name string) uint64 {
-	n, err := strconv.ParseUint(r.text(name), 10, 63)
+	n, err := strconv.ParseUint(r.field(name), 10, 63)
 	if err != nil {
 		return 0
 	}
@@ -171,7 +174,7 @@ func (r row) server() Server {
 }
 
 func (r row) kind() Kind {
-	switch r.text("type") {
+	switch r.field("type") {
 	case "0":
 		return KindFrontend
 	case "1":
@@ -181,7 +184,7 @@ func (r row) kind() Kind {
 	case "3":
 		return KindListener
 	}
-	switch r.text("svname") {
+	switch r.field("svname") {
 	case "FRONTEND":
 		return KindFrontend
 	case "BACKEND":
