@@ -26,7 +26,7 @@ build: ## Build bin/holdfast
 
 # The lab's clouds want the machine to themselves; the other packages can do with half of it.
 ALONE    := ./internal/lab ./internal/lab/bench
-TEST     := $(GO) test -count=1 -timeout=12m -exec=$(abspath $(ROOT)) -run='$(RUN)'
+TEST     := $(GO) test -count=1 -timeout=25m -exec=$(abspath $(ROOT)) -run='$(RUN)'
 
 test: deps build check ## Run every test, as root where one needs it
 	@failed=0; \

@@ -2,10 +2,11 @@ package haproxy
 
 import "holdfast/internal/spec"
 
-// evenFrom is from how many requests at once for each host that is up on a service
-// is busy: few clients, each with a host of its own, may fill one host's queue
-// while the others have nothing to do.
-const evenFrom = 2
+// A service is busy while it has more than evenFrom requests at once for each host
+// that is up, and has had for evenAfter, in milliseconds: few clients, each with
+// a host of its own, may fill one host's queue while the others have nothing to do.
+// What stands still for a moment, as a machine does, is not busy.
+const evenFrom, evenAfter = 3, 200
 
 // sticky reports whether the hash of something says which host a client of svc
 // gets.
@@ -27,7 +28,10 @@ func (w *writer) even(svc spec.Service) {
 	}
 	w.line("http-request set-var(txn.once) bool(true) unless", repeatable)
 	w.line("http-request set-var(txn.free) nbsrv(" + EvenName(svc) + "),mul(" + itoa(evenFrom) + "),sub(txn.busy)")
-	busy := "{ var(txn.free) -m int lt 0 } { nbsrv(" + EvenName(svc) + ") gt 1 }"
+	since := "proc." + variableName(BackendName(svc)) + "_busy"
+	w.line("http-request set-var(" + since + ") date(0,ms) if { var(txn.free) -m int lt 0 } !{ var(" + since + ") -m found }")
+	w.line("http-request unset-var(" + since + ") if { var(txn.free) -m int ge 0 }")
+	busy := "{ date(0,ms),sub(" + since + ") gt " + itoa(evenAfter) + " } { nbsrv(" + EvenName(svc) + ") gt 1 }"
 	w.line("use_backend", EvenOnceName(svc), "if", busy, "{ var(txn.once) -m bool }")
 	w.line("use_backend", EvenName(svc), "if", busy)
 }

@@ -221,11 +221,14 @@ func (c *cloud) pushBack() {
 	c.fault("service-kill", "ctl1", "nova")
 	c.fault("service-back", "ctl1", "nova")
 	c.answers()
-	after, err := lab.ReadCounts(c.dir, "nova")
-	// Those above, and one that was answered after each of two returns.
-	if got := after.Sub(before); err != nil || got.Keyed != 6 || got.Requests < 6 || got.Checks == 0 {
-		c.Errorf("seen %+v, %v, want 6 requests of the load, and checks", got, err)
-	}
+	c.await("the requests of the load, and checks, to be counted", func() error {
+		after, err := lab.ReadCounts(c.dir, "nova")
+		// Those above, and one that was answered after each of two returns.
+		if got := after.Sub(before); err != nil || got.Keyed != 6 || got.Requests < 6 || got.Checks == 0 {
+			return fmt.Errorf("seen %+v, %w, want 6 requests of the load, and checks", got, err)
+		}
+		return nil
+	})
 }
 
 // refused are faults that cannot be done.
