@@ -24,8 +24,8 @@ help: ## Say what there is
 build: ## Build bin/holdfast
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -ldflags='-s -w' -o bin/holdfast ./cmd/holdfast
 
-# The lab's clouds want the machine to themselves; the other packages can do with half of it.
-ALONE    := ./internal/lab ./internal/lab/bench
+# The lab's clouds, and keepalived beside our VRRP, want the machine to themselves; the other packages can do with half of it.
+ALONE    := ./internal/vrrp/link ./internal/lab ./internal/lab/bench
 TEST     := $(GO) test -count=1 -timeout=25m -exec=$(abspath $(ROOT)) -run='$(RUN)'
 
 test: deps build check ## Run every test, as root where one needs it
