@@ -298,8 +298,8 @@ func (a *Agent) rows(ctx context.Context) ([]haproxy.Server, error) {
 	return haproxy.ParseStat([]byte(reply))
 }
 
-// judged gives services with what is thought of their hosts, and of one that the
-// agent took out the reason for it in the place of what its check found.
+// judged gives services with what is thought of those of their hosts that are
+// neither drained nor unknown.
 func (a *Agent) judged(services []status.Service) []status.Service {
 	a.mu.Lock()
 	verdicts := a.verdicts
