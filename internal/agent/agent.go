@@ -136,6 +136,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	slowSysmon()
 	// What the agent does goes on while it hands its VIPs over.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

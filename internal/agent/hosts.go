@@ -19,12 +19,14 @@ import (
 
 // What the watch over the hosts of services takes.
 const (
-	// watchEvery is how often HAProxy is asked for its counters while a host has
-	// requests, restEvery while none has and all are well, and watchPerRow what
-	// each row of them adds to that at the least: a list of thousands takes a
-	// while to write and to read.
+	// watchEvery is how often HAProxy is asked for its counters while a host is
+	// suspect, restEvery while none is, awayEvery where no client comes since
+	// another controller has the addresses, and watchPerRow what each row of them
+	// adds to that at the least: a list of thousands takes a while to write and to
+	// read.
 	watchEvery  = 100 * time.Millisecond
 	restEvery   = 200 * time.Millisecond
+	awayEvery   = time.Second
 	watchPerRow = 500 * time.Microsecond
 	// failingWindow is over how many readings failures are counted.
 	failingWindow = 4
@@ -52,17 +54,27 @@ type hostWatch struct {
 func (a *Agent) watchHosts(ctx context.Context) {
 	w := &hostWatch{Agent: a, judge: health.NewJudge(), prober: probe.New(), late: map[health.Key]bool{}}
 	defer w.prober.Wait()
-	every := watchEvery
+	every, last, busy := watchEvery, time.Time{}, false
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for ticked(ctx, ticker) {
+		away := !busy && !slices.ContainsFunc(a.owners(), (*owner).holds)
+		if away && time.Since(last) < awayEvery {
+			continue
+		}
 		rows, err := a.rows(ctx)
 		if err != nil { // HAProxy is away, which others tell of
 			w.rows, w.look = nil, nil
 			continue
 		}
+		last = time.Now()
+		expected := every
+		if away {
+			expected = awayEvery
+		}
+		busy = w.step(ctx, expected, rows)
 		next := restEvery
-		if w.step(ctx, every, rows) {
+		if busy {
 			next = watchEvery
 		}
 		if next = max(next, time.Duration(len(rows))*watchPerRow); next != every {
@@ -108,7 +120,7 @@ func (w *hostWatch) step(ctx context.Context, every time.Duration, rows []haprox
 	}
 	w.prober.Forget(func(key health.Key) bool { _, ok := places[key]; return ok })
 	w.tell(now, out.Verdicts)
-	return len(out.Look) > 0 || len(out.Cut) > 0 || slices.ContainsFunc(readings, func(r health.Reading) bool { return r.InFlight > 0 })
+	return len(out.Cut) > 0 || len(out.Look) > 0
 }
 
 // A place is where a host of a service is, and how it is asked.

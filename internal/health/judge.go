@@ -2,6 +2,7 @@ package health
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -14,6 +15,12 @@ const (
 	// answers a silence must last. A host with k requests, each of which takes
 	// r, gives one every r/k.
 	gapFactor = 6
+	// stayFactor is how many times longer than its requests stay at a host it must
+	// be silent: threads that share a processor finish all at once.
+	stayFactor = 2
+	// strange is how long a silence must last, in times of a check, in a service
+	// of which it is not known yet how long its requests take.
+	strange = 4
 	// longestSilence bounds that, in times of a check. It is also what it takes
 	// where nothing but checks waits: others may keep the host busy, of whom this
 	// HAProxy sees nothing, and no client waits for a quick judgement.
@@ -43,8 +50,9 @@ const (
 // A Judge judges the hosts of all services of one HAProxy. It is not for
 // concurrent use.
 type Judge struct {
-	hosts map[Key]*host
-	last  time.Time // of the step before
+	hosts  map[Key]*host
+	usuals map[string]*usual // by service
+	last   time.Time         // of the step before
 }
 
 // host is what is remembered of one.
@@ -57,6 +65,7 @@ type host struct {
 	progress   time.Time     // when something came from it last
 	waits      time.Time     // since when something waits with no progress; zero for nothing
 	asks       time.Time     // the same, of requests alone
+	crowd      int           // how many requests it had as that began
 	lateIn     time.Duration // in which it gave the last late answer
 	lateAt     time.Time     // and when
 	checking   time.Time     // since when its check is under way; zero for none
@@ -73,7 +82,7 @@ type host struct {
 }
 
 // NewJudge makes a Judge that knows of no host.
-func NewJudge() *Judge { return &Judge{hosts: map[Key]*host{}} }
+func NewJudge() *Judge { return &Judge{hosts: map[Key]*host{}, usuals: map[string]*usual{}} }
 
 // Step takes what is known of all hosts at now, which is every so often. Times
 // must not go back. A step that comes late takes nobody out: what stood still
@@ -89,13 +98,14 @@ func (j *Judge) Step(now time.Time, every time.Duration, readings []Reading) Out
 			h = &host{Reading: r, progress: now}
 			j.hosts[r.Key] = h
 		}
-		h.read(now, r)
-	}
-	for key := range j.hosts {
-		if !seen[key] {
-			delete(j.hosts, key)
+		if took, ok := h.read(now, r); ok {
+			j.usual(r.Service).add(took)
 		}
 	}
+	maps.DeleteFunc(j.hosts, func(key Key, _ *host) bool { return !seen[key] })
+	maps.DeleteFunc(j.usuals, func(service string, _ *usual) bool {
+		return !slices.ContainsFunc(readings, func(r Reading) bool { return r.Service == service })
+	})
 	out := Output{Verdicts: make(map[Key]Verdict, len(readings)), Cut: map[Key]time.Duration{}}
 	for _, r := range readings {
 		h := j.hosts[r.Key]
@@ -108,12 +118,23 @@ func (j *Judge) Step(now time.Time, every time.Duration, readings []Reading) Out
 	return out
 }
 
-// read takes in r.
-func (h *host) read(now time.Time, r Reading) {
+// usual gives what is known of a service.
+func (j *Judge) usual(service string) *usual {
+	u := j.usuals[service]
+	if u == nil {
+		u = &usual{}
+		j.usuals[service] = u
+	}
+	return u
+}
+
+// read takes in r. It gives how long the requests took that were answered since
+// the last; false where none was.
+func (h *host) read(now time.Time, r Reading) (took time.Duration, ok bool) {
 	before := h.Reading
 	h.Reading = r
 	answered := r.Answers > before.Answers
-	h.flow.pass(now, before.InFlight, r.Answers-min(r.Answers, before.Answers))
+	took, ok = h.flow.pass(now, before.InFlight, r.Answers-min(r.Answers, before.Answers))
 	checked := before.Checking && !r.Checking && r.Check == Passed
 	if answered || checked {
 		h.heard(now)
@@ -141,6 +162,7 @@ func (h *host) read(now time.Time, r Reading) {
 		h.checking = now
 	}
 	h.wait(now)
+	return took, ok
 }
 
 // took records how long an answer took, if that was long. One in time says that
@@ -178,6 +200,9 @@ func (h *host) wait(now time.Time) {
 	case h.asks.IsZero():
 		h.asks = now
 	}
+	if h.silentSince(now, h.asks) < h.CheckTime/2 {
+		h.crowd = h.InFlight // those that come later wait behind these
+	}
 	if h.InFlight == 0 && !h.Checking {
 		h.waits = time.Time{}
 		return
@@ -210,15 +235,29 @@ func (h *host) silentSince(now, waits time.Time) time.Duration {
 	return now.Sub(waits)
 }
 
-// overdue reports whether h has been silent for longer than it may be.
-func (j *Judge) overdue(now time.Time, h *host) bool {
-	requests := j.patience(now, h, gapFactor*h.flow.gap(h.InFlight))
-	return h.silentSince(now, h.asks) >= requests || h.silence(now) >= j.patience(now, h, longestSilence*h.CheckTime)
+// remaining gives for how much longer h may be silent. It is negative once it
+// has been so for too long.
+func (j *Judge) remaining(now time.Time, h *host) time.Duration {
+	left := j.patience(now, h, longestSilence*h.CheckTime) - h.silence(now)
+	if !h.asks.IsZero() {
+		left = min(left, j.patience(now, h, j.expected(h))-h.silentSince(now, h.asks))
+	}
+	return left
 }
 
-// patience gives how long h may be silent that gives an answer every gap.
-func (j *Judge) patience(now time.Time, h *host, gap time.Duration) time.Duration {
-	p := max(h.CheckTime, min(gap, longestSilence*h.CheckTime))
+// expected gives how long h may be silent that has requests, by how long they
+// take it now, and how long those of its service usually take.
+func (j *Judge) expected(h *host) time.Duration {
+	long, ok := j.usual(h.Service).long()
+	if !ok {
+		return strange * h.CheckTime
+	}
+	return max(gapFactor*h.flow.gap(h.InFlight), stayFactor*h.flow.stay(), time.Duration(h.crowd)*long)
+}
+
+// patience gives how long h may be silent from which nothing is expected for a time.
+func (j *Judge) patience(now time.Time, h *host, expected time.Duration) time.Duration {
+	p := max(h.CheckTime, min(expected, longestSilence*h.CheckTime))
 	if now.Sub(h.lateAt) < lateMemory {
 		p = max(p, lateFactor*h.lateIn)
 	}
@@ -258,7 +297,7 @@ func (j *Judge) judge(now time.Time, h *host, lateStep bool, out *Output) {
 		h.fails, h.failedAt = h.Fails, now
 		h.is(now, status.Failing, h.fails)
 		out.TakeOut = append(out.TakeOut, h.Key)
-	case h.InUse && !lateStep && standsOut && j.overdue(now, h) && h.mute(now):
+	case h.InUse && !lateStep && standsOut && j.remaining(now, h) <= 0 && h.mute(now):
 		h.out, h.gone = now, !h.Probe.Connected
 		j.stillOut(now, h, out)
 		out.TakeOut = append(out.TakeOut, h.Key)
@@ -407,14 +446,16 @@ func (j *Judge) curious(now time.Time, h *host, out *Output) {
 	if h.Drained {
 		return
 	}
-	suspect := h.silence(now) > 0
+	// Sockets are listed, and probes wait behind what waits at the host: neither is
+	// done for a silence that is still as long as it may well be.
+	suspect := h.silence(now) >= h.CheckTime/5 && j.remaining(now, h) <= 4*h.CheckTime/5
 	if suspect || !h.out.IsZero() {
 		out.Look = append(out.Look, h.Key)
 	}
 	switch {
 	case h.Down || !h.out.IsZero():
 		j.ask(now, h, calm, out)
-	case suspect && h.silence(now) >= h.CheckTime/5:
+	case suspect:
 		pause := calm
 		if h.InFlight > h.askedWith.InFlight || h.Answers != h.askedWith.Answers {
 			pause = h.CheckTime / 5

@@ -160,6 +160,13 @@ func (c *cloud) busy(rate float64, inFlight int) {
 	}
 }
 
+// served has every host answer for a while, and then nobody ask.
+func (c *cloud) served(rate float64, inFlight int, d time.Duration) {
+	c.busy(rate, inFlight)
+	c.run(d)
+	c.busy(0, 0)
+}
+
 func TestHungUnderLoad(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
 	c.busy(67, 1)
@@ -186,7 +193,8 @@ func TestHungUnderLoad(t *testing.T) {
 // A request comes alone to a host that hangs: the others are asked, and answer.
 func TestHungIdle(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
-	c.run(5 * time.Second)
+	c.served(20, 0, time.Second)
+	c.run(4 * time.Second)
 	a := c.host("a")
 	a.silent, a.heard = true, c.now
 	c.run(3 * time.Second)
@@ -289,6 +297,7 @@ func TestOneBusyHost(t *testing.T) {
 // What a host was late before, and is no more, delays no judgement.
 func TestHungAfterLate(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
+	c.served(20, 0, time.Second)
 	a := c.host("a")
 	a.reading.Checking = true
 	c.run(4 * time.Second)
@@ -312,6 +321,57 @@ func TestHungAfterOverload(t *testing.T) {
 	a.silent, a.heard, a.reading.InFlight = true, c.now, 1
 	c.run(800 * time.Millisecond)
 	c.want("a", status.Hung)
+}
+
+// A crowd comes after a rest to hosts each of which has threads that share a
+// processor: a request takes 300 ms alone, and five together take five times that.
+func TestCrowdAfterRest(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	for _, m := range c.hosts {
+		for range 10 {
+			m.reading.InFlight = 1
+			c.run(300 * time.Millisecond)
+			m.given, m.heard, m.reading.InFlight = m.given+1, c.now, 0
+			c.run(200 * time.Millisecond)
+		}
+	}
+	a := c.host("a")
+	a.silent, a.reading.InFlight, a.heard = true, 5, c.now
+	c.run(1400 * time.Millisecond)
+	c.nothing("out")
+	c.run(400 * time.Millisecond)
+	if out := c.did("out"); len(out) != 1 {
+		t.Errorf("%v, want a out once it took longer than five requests take", out)
+	}
+}
+
+// Nothing is known of a service that was never asked, but that a host of it is
+// silent for half a second, as one may be whose threads all have a hard request.
+func TestStranger(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.run(time.Second)
+	a := c.host("a")
+	a.silent, a.reading.InFlight, a.heard = true, 4, c.now
+	c.run(1500 * time.Millisecond)
+	c.nothing("out")
+	c.run(time.Second)
+	c.want("a", status.Hung)
+}
+
+// Threads that share a processor finish together: twelve requests that take two
+// seconds each come to an end in bursts, and between these is silence.
+func TestBursts(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(40, 1)
+	a := c.host("a")
+	a.rate, a.probeIn, a.reading.InFlight = 6, time.Hour, 12
+	c.run(5 * time.Second)
+	a.rate = 0
+	for range 20 {
+		c.run(2 * time.Second)
+		a.given, a.heard = a.given+12, c.now
+	}
+	c.nothing("out")
 }
 
 // A host that gives one answer in two seconds is not silent after one.

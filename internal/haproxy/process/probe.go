@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"time"
 
 	"holdfast/internal/haproxy"
@@ -21,6 +20,14 @@ const listenersPatience = 10
 // in the last one.
 const busyPatience = 10
 
+// restFactor is how many times longer the pause between two tries is where no
+// client comes in through a VIP, while all is well.
+const restFactor = 3
+
+// infoInterval is how often HAProxy is asked on its runtime socket, too, when it
+// answers through its listeners.
+const infoInterval = time.Second
+
 // A prober asks HAProxy for signs of life.
 type prober struct {
 	*supervisor
@@ -31,6 +38,9 @@ type prober struct {
 	deaf     bool // the runtime socket is silent too
 	busy     bool // HAProxy was, in the last try, and did not answer
 	told     bool // that a socket is lost
+	resting  bool // the last try found it well, and no client that could miss it
+	toldBy   Sign // what the runtime socket gave when it was asked last
+	infoAt   time.Time
 }
 
 // probe asks for a sign of life several times a second until ctx ends, and
@@ -42,7 +52,11 @@ func (s *supervisor) probe() {
 	}}
 	planned := time.Now()
 	for {
-		planned = planned.Add(interval)
+		pause := interval
+		if p.resting {
+			pause *= restFactor
+		}
+		planned = planned.Add(pause)
 		if late := time.Since(planned); late > interval {
 			planned = planned.Add(late) // those that were missed are not made up for
 		}
@@ -60,7 +74,7 @@ func (p *prober) once(planned time.Time) {
 	if subject != p.subject {
 		p.subject = subject
 		p.detector.reset()
-		p.busy = false
+		p.busy, p.resting, p.toldBy = false, false, NoSign
 		p.runtime.hears(true)
 	}
 	if subject == nil || subject.over() {
@@ -71,15 +85,19 @@ func (p *prober) once(planned time.Time) {
 	if p.busy { // it may answer late
 		t.limit *= busyPatience
 	}
-	before := activityOf(subject.serving().pid)
+	pid := subject.serving().pid
+	// What a HAProxy does that answers at once nobody needs to know.
+	before := make(chan activity, 1)
+	slow := time.AfterFunc(t.limit/5, func() { before <- activityOf(pid) })
 	found := p.try(t.limit)
-	now := activityOf(subject.serving().pid)
 	found.reloading = reloading || subject.isReloading()
 	t.gave = found.judge()
-	// One that answers on its socket does something anyway; it has more to do
-	// than it can where it is at it most of the time.
-	p.busy = t.gave == silent && (found.runtime != Answered && now.busySince(before) || now.since(before) > t.limit/2)
+	p.busy = false
+	if !slow.Stop() && t.gave == silent {
+		p.busy = found.atWork(activityOf(pid), <-before, t.limit)
+	}
 	t.busy = p.busy
+	p.resting = t.gave == alive && found.listeners == NoSign
 	p.deaf = found.runtime == Silent
 	t.ended = time.Now()
 	if p.ctx.Err() != nil {
@@ -95,26 +113,47 @@ func (p *prober) once(planned time.Time) {
 			p.hangs(subject)
 		}
 	}
-	p.lookAtSockets(found)
+	if !found.unasked {
+		p.lookAtSockets(found)
+	}
 }
 
-// try asks on the runtime socket, and through the listeners at the same time.
+// atWork reports whether a HAProxy that did not answer within limit was busy
+// meanwhile. One that answers on its socket does something anyway; it has more to
+// do than it can where it is at it most of the time.
+func (a asked) atWork(now, before activity, limit time.Duration) bool {
+	return a.runtime != Answered && now.busySince(before) || now.since(before) > 2*limit/5
+}
+
+// try asks through the listeners and on the runtime socket at the same time. Where
+// the listeners answer at once, the socket is asked now and then only.
 func (p *prober) try(limit time.Duration) asked {
 	ctx, cancel := context.WithTimeout(p.ctx, limit)
 	defer cancel()
 	var found asked
-	var wg sync.WaitGroup
 	var probeErr error
-	if p.opt.Probe != nil {
-		wg.Go(func() { found.listeners, probeErr = p.opt.Probe(ctx) })
+	through := make(chan struct{})
+	if p.opt.Probe == nil {
+		close(through)
+	} else {
+		go func() {
+			defer close(through)
+			found.listeners, probeErr = p.opt.Probe(ctx)
+		}()
 	}
+	p.reason = ""
+	if p.toldBy == Answered && time.Since(p.infoAt) < infoInterval && closedWithin(through, limit/5) && found.listeners == Answered {
+		found.unasked = true
+		return found
+	}
+	p.infoAt = time.Now()
 	info, err := p.info(ctx)
-	wg.Wait()
+	<-through
 	found.runtime, found.full = signOf(err), full(info)
+	p.toldBy = found.runtime
 	if err == nil {
 		p.note(info)
 	}
-	p.reason = ""
 	if found.runtime != Answered {
 		p.reason = fmt.Sprintf("no answer on its runtime socket: %v", inWords(err, limit))
 	}
@@ -122,6 +161,18 @@ func (p *prober) try(limit time.Duration) asked {
 		p.reason = fmt.Sprintf("no answer through its listeners: %v", inWords(probeErr, limit))
 	}
 	return found
+}
+
+// closedWithin reports whether done is closed within d.
+func closedWithin(done <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // inWords says what err means to a person.

@@ -36,6 +36,7 @@ func (s Sign) WorseThan(t Sign) bool {
 // asked is what one try to get a sign of life found.
 type asked struct {
 	runtime   Sign // of the runtime socket
+	unasked   bool // that one was not asked: the listeners have answered
 	listeners Sign // of the VIPs' own listeners
 	full      bool // HAProxy has all the connections that it may have
 	reloading bool // a reload is under way: listeners come and go
