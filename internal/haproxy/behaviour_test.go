@@ -535,7 +535,7 @@ func TestRetryBudget(t *testing.T) {
 				b.hosts[bad].set(func(s *standIn) { s.code, s.header = 503, c.header })
 			}
 			rounds := 0
-			for begun := time.Now(); time.Since(begun) < 6*time.Second; rounds++ {
+			for begun := time.Now(); time.Since(begun) < 9*time.Second; rounds++ { // most of a window
 				for _, client := range clients {
 					x.do(client, "GET", "/")
 				}
@@ -550,6 +550,35 @@ func TestRetryBudget(t *testing.T) {
 				t.Errorf("want %.2f at the most, %.2f at the least", c.atMost, c.atLeast)
 			}
 		})
+	}
+}
+
+// A host that fails for a moment, and again some seconds later, has not used up
+// in between what may be sent again.
+func TestRetryBudgetInMoments(t *testing.T) {
+	t.Parallel() // it waits for most of the time
+	b := newBench(t, "ctl1", "ctl2", "ctl3")
+	x := b.start(1)
+	clients := b.clients(120)
+	failed := 0
+	load := func(d time.Duration) {
+		for begun := time.Now(); time.Since(begun) < d; {
+			for _, client := range clients {
+				if r := x.do(client, "GET", "/"); r.code != 200 {
+					failed++
+				}
+			}
+		}
+	}
+	for range 2 {
+		load(1500 * time.Millisecond)
+		b.hosts["ctl1"].set(func(s *standIn) { s.code = 503 })
+		load(400 * time.Millisecond)
+		b.hosts["ctl1"].set(func(s *standIn) { s.code = 200 })
+		load(4 * time.Second)
+	}
+	if failed > 0 {
+		t.Errorf("%d requests failed, want each sent again to another host", failed)
 	}
 }
 

@@ -35,9 +35,9 @@ const countsTries = "http-request set-var(txn.tries)"
 // HAProxy counts the connections to a server and the requests to a backend in the
 // last second; the one without the other are tries beside the first. A host that
 // refuses takes part in that, which costs nothing: that is tried elsewhere whatever
-// is said here. When they are more than their share, a window begins, and when
-// they have gone on for so long that they have used its burst, nothing is sent again
-// until it ends.
+// is said here. When they are more than their share, a window begins. What goes
+// beyond the share is added up in it, tries a second times milliseconds, and once
+// it is more than the burst nothing is sent again until the window ends.
 func (w *writer) retryBudget(backend string, svc spec.Service) {
 	w.comment("A tenth of the requests may be sent again, for a moment more, or a few; none of a client whose last",
 		"one failed on another host, too, and none while hosts answer with Retry-After.")
@@ -54,14 +54,23 @@ func (w *writer) retryBudget(backend string, svc spec.Service) {
 		}
 	}
 	name := "proc." + variableName(backend)
-	begun, spent, later := name+"_begun", name+"_spent", "proc."+variableName(BackendName(svc))+"_later"
+	begun, used, counted, spent := name+"_begun", name+"_used", name+"_counted", name+"_spent"
+	later := "proc." + variableName(BackendName(svc)) + "_later"
 	window, many := itoa(retryWindow), "{ var(txn.many) -m bool }"
+	over := "!{ date(0,ms),sub(" + begun + ") lt " + window + " }"
 	w.line("http-request set-var(txn.asked)", "be_sess_rate("+backend+")")
 	w.line("http-request set-var(txn.again) var(txn.tries),sub(txn.asked)")
 	w.line("http-request set-var(txn.many) bool(true) if { var(txn.again) -m int gt", itoa(retryFloor), "} { var(txn.again),mul("+itoa(retryShare)+"),sub(txn.asked) gt 0 }")
-	w.line("http-request set-var("+begun+") date(0,ms) if", many, "!{ date(0,ms),sub("+begun+") lt", window, "}")
+	w.line("http-request set-var("+used+") int(0) if", many, over)
+	w.line("http-request set-var("+begun+") date(0,ms) if", many, over)
+	// The rates are of the last second: for how long they were so is at most that.
+	w.line("http-request set-var(txn.for) date(0,ms),sub(" + counted + ")")
+	w.line("http-request set-var(txn.for) int(1000) unless { var(txn.for) -m int lt 1000 }")
+	w.line("http-request set-var(" + counted + ") date(0,ms)")
+	w.line("http-request set-var(txn.used) var(txn.again),mul(txn.for) if", many)
+	w.line("http-request set-var("+used+") var("+used+"),add(txn.used) if", many)
 	w.line("http-request set-var(txn.all) var(txn.asked),mul("+itoa(retryBurst)+") if", many)
-	w.line("http-request set-var("+spent+") var("+begun+"),add("+window+") if", many, "{ date(0,ms),sub("+begun+"),mul(txn.again),sub(txn.all) gt 0 }")
+	w.line("http-request set-var("+spent+") var("+begun+"),add("+window+") if", many, "{ var("+used+"),sub(txn.all) gt 0 }")
 	w.line("http-request set-var(txn.spared) bool(true) if { date(0,ms),sub(" + spent + ") lt 0 } || { src,table_gpc0(" + backend + ") gt 0 } || { date,sub(" + later + ") lt 0 }")
 	w.line("http-request disable-l7-retry if { var(txn.spared) -m bool }")
 	w.line("http-response set-var(" + later + ") date(" + itoa(spareTime) + ") if { status 503 } { res.fhdr(Retry-After) -m found }")
