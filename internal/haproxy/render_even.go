@@ -2,11 +2,12 @@ package haproxy
 
 import "holdfast/internal/spec"
 
-// A service is busy while it has more than evenFrom requests at once for each host
-// that is up, and has had for evenAfter, in milliseconds: few clients, each with
-// a host of its own, may fill one host's queue while the others have nothing to do.
-// What stands still for a moment, as a machine does, is not busy.
-const evenFrom, evenAfter = 3, 200
+// A service becomes busy when it has had many requests at once for evenAfter, in
+// milliseconds: evenFrom for each host that is up. It is so until it has fewer than
+// evenUntil for each. Few clients, each with a host of its own, may fill one host's
+// queue while the others have nothing to do. What stands still for a moment, as a
+// machine does, is not busy.
+const evenFrom, evenUntil, evenAfter = 2, 1, 200
 
 // sticky reports whether the hash of something says which host a client of svc
 // gets.
@@ -27,11 +28,10 @@ func (w *writer) even(svc spec.Service) {
 		add = ",add(txn.busy)"
 	}
 	w.line("http-request set-var(txn.once) bool(true) unless", repeatable)
-	w.line("http-request set-var(txn.free) nbsrv(" + EvenName(svc) + "),mul(" + itoa(evenFrom) + "),sub(txn.busy)")
-	since := "proc." + variableName(BackendName(svc)) + "_busy"
-	w.line("http-request set-var(" + since + ") date(0,ms) if { var(txn.free) -m int lt 0 } !{ var(" + since + ") -m found }")
-	w.line("http-request unset-var(" + since + ") if { var(txn.free) -m int ge 0 }")
-	busy := "{ date(0,ms),sub(" + since + ") gt " + itoa(evenAfter) + " } { nbsrv(" + EvenName(svc) + ") gt 1 }"
+	hosts, since := "nbsrv("+EvenName(svc)+")", "proc."+variableName(BackendName(svc))+"_busy"
+	w.line("http-request set-var(" + since + ") date(0,ms) if { " + hosts + ",mul(" + itoa(evenFrom) + "),sub(txn.busy) le 0 } !{ var(" + since + ") -m found }")
+	w.line("http-request unset-var(" + since + ") if { " + hosts + ",mul(" + itoa(evenUntil) + "),sub(txn.busy) gt 0 }")
+	busy := "{ date(0,ms),sub(" + since + ") gt " + itoa(evenAfter) + " } { " + hosts + " gt 1 }"
 	w.line("use_backend", EvenOnceName(svc), "if", busy, "{ var(txn.once) -m bool }")
 	w.line("use_backend", EvenName(svc), "if", busy)
 }
@@ -51,20 +51,15 @@ func (w *writer) evenBackends(s *spec.Spec, svc spec.Service, ids map[string]int
 	}
 	w.section("backend", EvenName(svc))
 	w.line("balance leastconn")
-	w.line("http-reuse always")
 	w.check(s, svc) // for a host that is added without a reload
 	w.backendTimeouts(svc.Timeout)
-	w.noHost(svc)
-	w.retryBudget(EvenName(svc), svc)
+	w.repeats(EvenName(svc), svc)
 	servers()
 
 	w.section("backend", EvenOnceName(svc))
 	w.line("balance leastconn")
-	w.line("option http-server-close")
-	w.line("http-reuse never")
 	w.check(s, svc)
-	w.backendRules(svc)
 	w.backendTimeouts(svc.Timeout)
-	w.retryBudget(EvenOnceName(svc), svc)
+	w.sendsOnce(EvenOnceName(svc), svc)
 	servers()
 }

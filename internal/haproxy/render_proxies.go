@@ -135,7 +135,7 @@ func (w *writer) backendBanner(mode spec.Mode) {
 	w.WriteString("# Where no host passes its check, those of last resort (\"...:last\", the same hosts) serve: all that accept\n")
 	w.WriteString("# a connection, which the backend \"...:accepts\" tries. Late, hung and failing is better than nobody.\n")
 	w.WriteString("# Where the hash of a client or a token says which host it gets, that holds while there is little to do.\n")
-	w.WriteString("# While there have been more than three requests for each host for a fifth of a second, all go to the one with the fewest, by \"...:even\" and \"...:even:once\":\n")
+	w.WriteString("# Once there have been two requests for each host for a fifth of a second, and until there is less than one, all go to the one with the fewest, by \"...:even\" and \"...:even:once\":\n")
 	w.WriteString("# no client waits in the queue of one host while another has nothing to do.\n")
 }
 
@@ -153,10 +153,8 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	case svc.Limit > 0:
 		w.limited(svc)
 	default:
-		w.noHost(svc)
-		w.line("http-reuse always")
 		w.line("option allbackups")
-		w.retryBudget(BackendName(svc), svc)
+		w.repeats(BackendName(svc), svc)
 	}
 	ids := serverIDs(svc.Hosts)
 	controllers := controllerAddresses(s)
@@ -180,19 +178,15 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 }
 
 // limited says how the one backend of a service with a limit goes: HAProxy counts
-// what a host has by its server, and so all requests go through one. None uses a
-// connection to a host that was idle.
+// what a host has by its server, and so all requests go through one.
 func (w *writer) limited(svc spec.Service) {
 	w.comment("A host gets its limit of requests at once, and the others wait here. No client waits in the queue of one",
 		"host while another has nothing to do: its own host may have a quarter more than its share.")
 	if sticky(svc) {
 		w.line("hash-balance-factor 125")
 	}
-	w.line("option http-server-close")
-	w.line("http-reuse never")
 	w.line("option allbackups")
-	w.backendRules(svc)
-	w.retryBudget(BackendName(svc), svc)
+	w.sendsOnce(BackendName(svc), svc)
 }
 
 // lastResort writes the servers that get the requests of svc while none of its
@@ -225,22 +219,35 @@ func (w *writer) acceptsBackend(svc spec.Service, ids map[string]int, agent func
 // their head.
 const repeatable = "{ method GET HEAD OPTIONS } !{ req.fhdr(Content-Length) -m found } !{ req.fhdr(Transfer-Encoding) -m found }"
 
-// onceBackend writes the backend of the requests of svc that must not be lost
-// on a connection that its host was about to close.
+// onceBackend writes the backend of the requests of svc that are not repeatable.
 func (w *writer) onceBackend(s *spec.Spec, svc spec.Service, ids map[string]int, l Local) {
 	w.section("backend", OnceName(svc))
 	w.balance(s, svc)
-	w.line("option http-server-close")
-	w.line("http-reuse never")
 	w.line("option allbackups")
 	w.check(s, svc) // for a host that is added without a reload
-	w.backendRules(svc)
-	w.retryBudget(OnceName(svc), svc)
 	w.backendTimeouts(svc.Timeout)
+	w.sendsOnce(OnceName(svc), svc)
 	for _, h := range svc.Hosts {
 		w.server(svc, h, ids[h.Name], l, "no-check track "+BackendName(svc)+"/"+ServerName(h))
 	}
 	w.lastResort(svc, ids, l)
+}
+
+// repeats says how backend, one of svc's, sends requests that are safe to repeat:
+// on any connection that there is, since one that meets its end is sent again.
+func (w *writer) repeats(backend string, svc spec.Service) {
+	w.line("http-reuse always")
+	w.noHost(svc)
+	w.retryBudget(backend, svc)
+}
+
+// sendsOnce says how backend, one of svc's, sends requests that must not be lost on
+// a connection that its host is about to close: on a new one each.
+func (w *writer) sendsOnce(backend string, svc spec.Service) {
+	w.line("option http-server-close")
+	w.line("http-reuse never")
+	w.backendRules(svc)
+	w.retryBudget(backend, svc)
 }
 
 // balance says which host a client gets.

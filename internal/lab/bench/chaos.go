@@ -38,7 +38,7 @@ type ChaosOptions struct {
 	// Interval is VRRP's; that of the benchmark, 20 ms, when 0. With that a machine
 	// which stands still for 60 ms loses its address, rightly.
 	Interval time.Duration
-	Binary   string  // that the lab runs; this process's own when empty
+	Binary   string // that the lab runs; this process's own when empty
 	// Logs is a directory for what the agents wrote, kept when something was
 	// not as it must be; one in the place for temporary files when empty.
 	Logs string
