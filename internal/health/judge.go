@@ -21,10 +21,12 @@ const (
 	// strange is how long a silence must last, in times of a check, in a service
 	// of which it is not known yet how long its requests take.
 	strange = 4
-	// longestSilence bounds that, in times of a check. It is also what it takes
-	// where nothing but checks waits: others may keep the host busy, of whom this
-	// HAProxy sees nothing, and no client waits for a quick judgement.
+	// longestSilence bounds that, in times of a check.
 	longestSilence = 10
+	// checkSilence is what it takes, in times of a check, where nothing but checks
+	// waits: others may keep the host busy, of whom this HAProxy sees nothing, and
+	// no client waits for a quick judgement.
+	checkSilence = 60
 	// lateFactor is how many times longer than its last late answer a silence
 	// must last, for as long as lateMemory.
 	lateFactor = 4
@@ -238,7 +240,7 @@ func (h *host) silentSince(now, waits time.Time) time.Duration {
 // remaining gives for how much longer h may be silent. It is negative once it
 // has been so for too long.
 func (j *Judge) remaining(now time.Time, h *host) time.Duration {
-	left := j.patience(now, h, longestSilence*h.CheckTime) - h.silence(now)
+	left := j.patience(now, h, checkSilence*h.CheckTime) - h.silence(now)
 	if !h.asks.IsZero() {
 		left = min(left, j.patience(now, h, j.expected(h))-h.silentSince(now, h.asks))
 	}
@@ -252,12 +254,13 @@ func (j *Judge) expected(h *host) time.Duration {
 	if !ok {
 		return strange * h.CheckTime
 	}
-	return max(gapFactor*h.flow.gap(h.InFlight), stayFactor*h.flow.stay(), time.Duration(h.crowd)*long)
+	expected := max(gapFactor*h.flow.gap(h.InFlight), stayFactor*h.flow.stay(), time.Duration(h.crowd)*long)
+	return min(expected, longestSilence*h.CheckTime)
 }
 
 // patience gives how long h may be silent from which nothing is expected for a time.
 func (j *Judge) patience(now time.Time, h *host, expected time.Duration) time.Duration {
-	p := max(h.CheckTime, min(expected, longestSilence*h.CheckTime))
+	p := max(h.CheckTime, expected)
 	if now.Sub(h.lateAt) < lateMemory {
 		p = max(p, lateFactor*h.lateIn)
 	}
@@ -302,7 +305,7 @@ func (j *Judge) judge(now time.Time, h *host, lateStep bool, out *Output) {
 		j.stillOut(now, h, out)
 		out.TakeOut = append(out.TakeOut, h.Key)
 	default:
-		j.otherwise(now, h, silence, out)
+		j.otherwise(now, h, silence, standsOut, out)
 	}
 }
 
@@ -367,7 +370,7 @@ func (j *Judge) stillOut(now time.Time, h *host, out *Output) {
 }
 
 // otherwise judges a host that is not out for silence.
-func (j *Judge) otherwise(now time.Time, h *host, silence time.Duration, out *Output) {
+func (j *Judge) otherwise(now time.Time, h *host, silence time.Duration, standsOut bool, out *Output) {
 	switch {
 	case h.Down && (h.Check == Refused || h.Check == Unreachable && !h.lively(now)):
 		h.is(now, status.Dead, h.Words)
@@ -376,8 +379,15 @@ func (j *Judge) otherwise(now time.Time, h *host, silence time.Duration, out *Ou
 	case h.refused() && silence > 0:
 		h.is(now, status.Dead, "connection refused")
 	case silence >= standstill && silence >= j.patience(now, h, standstill):
-		h.is(now, status.Hung, fmt.Sprintf("nothing came for %v, but no other host does better", words(silence)))
-		j.keep(now, h, out) // it can be no worse than the others
+		why := "but no other host does better" // and it can be no worse than these
+		if standsOut {
+			why = "but its requests may take so long"
+			if h.InFlight == 0 {
+				why = "but no client waits there"
+			}
+		}
+		h.is(now, status.Hung, fmt.Sprintf("nothing came for %v, %s", words(silence), why))
+		j.keep(now, h, out)
 	default:
 		late := h.late(now, silence)
 		if late == "" && h.Down && h.Check == Silent {

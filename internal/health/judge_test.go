@@ -216,9 +216,13 @@ func TestHungByItsCheck(t *testing.T) {
 	a.silent, a.reading.Checking, a.heard = true, true, c.now
 	c.run(4 * time.Second)
 	c.want("a", status.Late)
-	c.nothing("out")
-	c.run(2 * time.Second)
+	c.run(8 * time.Second)
 	c.want("a", status.Hung)
+	c.nothing("out")
+	c.run(20 * time.Second)
+	if len(c.did("out")) != 1 {
+		t.Errorf("did %v, want a out", c.log)
+	}
 }
 
 // The controller without the address sees checks alone, which wait ever longer,
