@@ -7,7 +7,7 @@ import "holdfast/internal/spec"
 // evenUntil for each. Few clients, each with a host of its own, may fill one host's
 // queue while the others have nothing to do. What stands still for a moment, as a
 // machine does, is not busy.
-const evenFrom, evenUntil, evenAfter = 2, 1, 200
+const evenFrom, evenUntil, evenAfter = 2, 1, 50
 
 // sticky reports whether the hash of something says which host a client of svc
 // gets.
