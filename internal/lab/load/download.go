@@ -7,8 +7,6 @@ import (
 	"hash/crc32"
 	"io"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -39,39 +37,41 @@ func (d Transfers) check(what string) error {
 	return nil
 }
 
-// download does all of the load's downloads and returns when each has its Record.
-func (c *client) download(ctx context.Context, start time.Time) {
-	d := c.config.Downloads
+// transfers has each of t done by one when it is due, and returns when each has
+// its Record.
+func (c *client) transfers(ctx context.Context, start time.Time, t Transfers, one func(ctx context.Context, i int, due time.Time) Record) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	for i := range d.Count {
-		due := start.Add(d.Spread * time.Duration(i) / time.Duration(d.Count))
+	for i := range t.Count {
+		due := start.Add(t.Spread * time.Duration(i) / time.Duration(t.Count))
 		if !sleepUntil(ctx, due) {
 			return
 		}
-		running.Go(func() { c.config.Record(c.fetch(ctx, i, due)) })
+		running.Go(func() { c.config.Record(one(ctx, i, due)) })
 	}
 }
 
-// fetch does the i-th download, on a connection of its own.
-func (c *client) fetch(ctx context.Context, i int, due time.Time) Record {
-	d := c.config.Downloads
-	u := *c.targets[0]
-	u.Path, u.RawQuery = fmt.Sprintf("/stream/%d", d.Bytes), "s="+strconv.FormatFloat(d.Time.Seconds(), 'g', -1, 64)
-	s := shot{url: &u}
+// aim makes the shot of the i-th transfer of its kind, which is due then.
+func (c *client) aim(kind Kind, method string, i int, due time.Time) shot {
+	s := shot{url: c.targets[0]}
 	s.Record = Record{
-		Kind: Download, Due: due, Late: time.Since(due), Target: c.config.Targets[0].Name,
-		Method: http.MethodGet, Key: c.prefix + "d" + strconv.Itoa(i),
+		Kind: kind, Due: due, Late: time.Since(due), Target: c.config.Targets[0].Name,
+		Method: method, Key: c.prefix + string(kind[:1]) + strconv.Itoa(i),
 	}
 	if len(c.config.Clients) > 0 {
 		s.from = c.config.Clients[i%len(c.config.Clients)]
 		s.Client = s.from.String()
 	}
-	ctx, cancel := context.WithDeadline(ctx, due.Add(d.Time+c.config.Timeout))
+	return s
+}
+
+// transfer has do do s, which may take until the deadline.
+func (s shot) transfer(ctx context.Context, deadline time.Time, do func(context.Context) (Record, error)) Record {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	r, err := s.transfer(ctx, &u, s.from)
+	r, err := do(ctx)
 	if err == nil {
-		r.Took = time.Since(due)
+		r.Took = time.Since(s.Due)
 		return r
 	}
 	if ctx.Err() != nil {
@@ -81,14 +81,24 @@ func (c *client) fetch(ctx context.Context, i int, due time.Time) Record {
 	return s.failed(time.Now(), err)
 }
 
+// fetch does the i-th download, on a connection of its own.
+func (c *client) fetch(ctx context.Context, i int, due time.Time) Record {
+	d := c.config.Downloads
+	s := c.aim(Download, http.MethodGet, i, due)
+	u := *s.url
+	u.Path, u.RawQuery = fmt.Sprintf("/stream/%d", d.Bytes), "s="+strconv.FormatFloat(d.Time.Seconds(), 'g', -1, 64)
+	s.url = &u
+	return s.transfer(ctx, due.Add(d.Time+c.config.Timeout), s.receive)
+}
+
 // errCorrupt tells of a body whose bytes are not those that were sent.
 var errCorrupt = errors.New("the body is not what was sent: its checksum is another")
 
-// transfer opens a connection and reads the whole body, which must have the
-// length and the checksum that its header tells.
-func (s shot) transfer(ctx context.Context, u *url.URL, from netip.Addr) (Record, error) {
+// receive opens a connection and reads the whole body, which must have the length
+// and the checksum that its header tells.
+func (s shot) receive(ctx context.Context) (Record, error) {
 	r := s.Record
-	conn, err := dial(ctx, u, from)
+	conn, err := dial(ctx, s.url, s.from)
 	if err != nil {
 		return r, err
 	}

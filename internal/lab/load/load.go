@@ -213,8 +213,8 @@ func Run(ctx context.Context, c Config) error {
 	for _, s := range streams {
 		running.Go(func() { client.send(ctx, s, start, slots) })
 	}
-	running.Go(func() { client.download(ctx, start) })
-	running.Go(func() { client.upload(ctx, start) })
+	running.Go(func() { client.transfers(ctx, start, c.Downloads, client.fetch) })
+	running.Go(func() { client.transfers(ctx, start, c.Uploads, client.give) })
 	running.Wait()
 	return nil
 }

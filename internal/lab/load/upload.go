@@ -5,53 +5,20 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
-	"sync"
 	"time"
 )
 
 // uploadStep is how often an upload sends its next piece.
 const uploadStep = 20 * time.Millisecond
 
-// upload does all of the load's uploads, each a PUT to the first target whose
-// body is sent piece by piece, and returns when each has its Record.
-func (c *client) upload(ctx context.Context, start time.Time) {
-	u := c.config.Uploads
-	var running sync.WaitGroup
-	defer running.Wait()
-	for i := range u.Count {
-		due := start.Add(u.Spread * time.Duration(i) / time.Duration(u.Count))
-		if !sleepUntil(ctx, due) {
-			return
-		}
-		running.Go(func() { c.config.Record(c.give(ctx, i, due)) })
-	}
-}
-
-// give does the i-th upload, on a connection of its own.
+// give does the i-th upload, on a connection of its own: a PUT to the first target
+// whose body is sent piece by piece.
 func (c *client) give(ctx context.Context, i int, due time.Time) Record {
-	s := shot{url: c.targets[0]}
-	s.Record = Record{
-		Kind: Upload, Due: due, Late: time.Since(due), Target: c.config.Targets[0].Name,
-		Method: http.MethodPut, Key: c.prefix + "u" + strconv.Itoa(i),
-	}
-	if len(c.config.Clients) > 0 {
-		s.from = c.config.Clients[i%len(c.config.Clients)]
-		s.Client = s.from.String()
-	}
 	u := c.config.Uploads
-	ctx, cancel := context.WithDeadline(ctx, due.Add(u.Time+c.config.Timeout))
-	defer cancel()
-	r, err := s.send(ctx, &pieces{ctx: ctx, begin: time.Now(), length: u.Time, bytes: u.Bytes})
-	if err == nil {
-		r.Took = time.Since(due)
-		return r
-	}
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	s.Record = r
-	return s.failed(time.Now(), err)
+	s := c.aim(Upload, http.MethodPut, i, due)
+	return s.transfer(ctx, due.Add(u.Time+c.config.Timeout), func(ctx context.Context) (Record, error) {
+		return s.send(ctx, &pieces{ctx: ctx, begin: time.Now(), length: u.Time, bytes: u.Bytes})
+	})
 }
 
 // send opens a connection and sends body, and takes the answer, which may come
