@@ -243,6 +243,13 @@ func TestServerStates(t *testing.T) {
 	if want := "1\n3 nova 1 ctl1 127.0.0.11 0 1 16 16 3 15 3 4 6 0 0 1 - 18774 - 0 0 - - 0\n"; string(got) != want || err != nil {
 		t.Errorf("%q, %v; want %q", got, err, want)
 	}
+	// Nor whether it is spoken to in TLS, which was true or not of the worker before.
+	s.Services[0].TLS.Mode = spec.InsecureHosts
+	secure := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast"})
+	got, err = haproxy.ServerStates([]byte(moved), secure)
+	if want := "1\n3 nova 1 ctl1 127.0.0.11 0 1 16 16 3 15 3 4 6 0 0 1 - 18774 - 1 0 - - 0\n"; string(got) != want || err != nil {
+		t.Errorf("with TLS: %q, %v; want %q", got, err, want)
+	}
 	for _, bad := range []string{"", "2\n", "1", "1\n3 nova 1 ctl1 127.0.0.11\n", "1\n# x\n3 nova"} {
 		if got, err := haproxy.ServerStates([]byte(bad), cfg); err == nil {
 			t.Errorf("%q: %q, want an error", bad, got)

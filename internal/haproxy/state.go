@@ -19,6 +19,8 @@ const (
 	stateWeight      = 7
 	stateFirstWeight = 8
 	statePort        = 18
+	stateSRV         = 19
+	stateSSL         = 20
 	stateCheckPort   = 21
 	stateCheckAddr   = 22
 	stateAgentAddr   = 23
@@ -26,9 +28,10 @@ const (
 )
 
 // ServerStates makes the state file for cfg out of the reply to "show servers
-// state". A state file overrides the ports, the agent's address and the weight
-// that a configuration has, so a server that is not in cfg with the same address
-// and port is left out, to begin afresh, and the rest keeps states only.
+// state". A state file overrides the ports, the agent's address, the weight and
+// whether a host is spoken to in TLS that a configuration has, so a server that is
+// not in cfg with the same address and port is left out, to begin afresh, and the
+// rest keeps states only.
 func ServerStates(reply, cfg []byte) ([]byte, error) {
 	version, rows, ok := bytes.Cut(reply, []byte("\n"))
 	if !ok || string(version) != "1" {
@@ -54,7 +57,7 @@ func ServerStates(reply, cfg []byte) ([]byte, error) {
 		default:
 			s, ok := servers[words[stateBackend]+"/"+words[stateServer]]
 			if ok && s.at.Addr().String() == words[stateAddr] && itoa(int(s.at.Port())) == words[statePort] {
-				out.WriteString(strings.Join(statesOnly(words, s.weight()), " ") + "\n")
+				out.WriteString(strings.Join(statesOnly(words, s), " ") + "\n")
 			}
 		}
 	}
@@ -62,13 +65,20 @@ func ServerStates(reply, cfg []byte) ([]byte, error) {
 }
 
 // statesOnly takes the addresses and ports out that the configuration has to
-// decide, and puts its weight in: both the one that counts and the one at the
-// start, since HAProxy takes the first where the second is its configuration's.
-func statesOnly(words []string, weight int) []string {
-	words[stateWeight], words[stateFirstWeight] = itoa(weight), itoa(weight)
-	for i, none := range map[int]string{stateCheckPort: "0", stateCheckAddr: "-", stateAgentAddr: "-", stateAgentPort: "0"} {
+// decide, and puts in what the configuration has: the weight of s, both the one
+// that counts and the one at the start, since HAProxy takes the first where the
+// second is its configuration's, and whether s has TLS.
+func statesOnly(words []string, s server) []string {
+	words[stateWeight], words[stateFirstWeight] = itoa(s.weight()), itoa(s.weight())
+	tls := "0"
+	if _, ok := s.get("ssl"); ok {
+		tls = "1"
+	}
+	for i, word := range map[int]string{
+		stateSRV: "-", stateSSL: tls, stateCheckPort: "0", stateCheckAddr: "-", stateAgentAddr: "-", stateAgentPort: "0",
+	} {
 		if i < len(words) {
-			words[i] = none
+			words[i] = word
 		}
 	}
 	return words

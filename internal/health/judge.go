@@ -21,10 +21,11 @@ const (
 	// strange is how long a silence must last, in times of a check, in a service
 	// of which it is not known yet how long its requests take.
 	strange = 4
-	// longestSilence bounds that, in times of a check.
+	// longestSilence bounds that, in times of a check. It is also what it takes where
+	// nothing but checks waits, which get no connection.
 	longestSilence = 10
 	// checkSilence is what it takes, in times of a check, where nothing but checks
-	// waits: others may keep the host busy, of whom this HAProxy sees nothing, and
+	// waits, and the host accepts: others may keep the host busy, of whom this HAProxy sees nothing, and
 	// no client waits for a quick judgement.
 	checkSilence = 60
 	// lateFactor is how many times longer than its last late answer a silence
@@ -240,7 +241,11 @@ func (h *host) silentSince(now, waits time.Time) time.Duration {
 // remaining gives for how much longer h may be silent. It is negative once it
 // has been so for too long.
 func (j *Judge) remaining(now time.Time, h *host) time.Duration {
-	left := j.patience(now, h, checkSilence*h.CheckTime) - h.silence(now)
+	checks := time.Duration(checkSilence)
+	if h.Check == Unreachable { // it has no queue that it could wait in, but that of the kernel
+		checks = longestSilence
+	}
+	left := j.patience(now, h, checks*h.CheckTime) - h.silence(now)
 	if !h.asks.IsZero() {
 		left = min(left, j.patience(now, h, j.expected(h))-h.silentSince(now, h.asks))
 	}

@@ -225,6 +225,21 @@ func TestHungByItsCheck(t *testing.T) {
 	}
 }
 
+// A host that is switched off accepts nothing, and no crowd explains that.
+func TestGoneByItsCheck(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.run(time.Second)
+	a := c.host("a")
+	a.silent, a.gone, a.reading.Checking, a.heard = true, true, true, c.now
+	c.run(1500 * time.Millisecond)
+	a.reading.Check, a.reading.Falling = health.Unreachable, true
+	c.run(4 * time.Second)
+	c.want("a", status.Dead)
+	if len(c.did("out")) != 1 {
+		t.Errorf("did %v, want a out", c.log)
+	}
+}
+
 // The controller without the address sees checks alone, which wait ever longer,
 // as those that others serve fill the host's queue; so does the next holder.
 func TestBusyBySomebodyElse(t *testing.T) {
