@@ -247,17 +247,20 @@ func (j *Judge) remaining(now time.Time, h *host) time.Duration {
 	}
 	left := j.patience(now, h, checks*h.CheckTime) - h.silence(now)
 	if !h.asks.IsZero() {
-		left = min(left, j.patience(now, h, j.expected(h))-h.silentSince(now, h.asks))
+		left = min(left, j.patience(now, h, j.expected(now, h))-h.silentSince(now, h.asks))
 	}
 	return left
 }
 
 // expected gives how long h may be silent that has requests, by how long they
 // take it now, and how long those of its service usually take.
-func (j *Judge) expected(h *host) time.Duration {
+func (j *Judge) expected(now time.Time, h *host) time.Duration {
 	long, ok := j.usual(h.Service).long()
-	if !ok {
+	switch {
+	case !ok && h.accepts(now):
 		return strange * h.CheckTime
+	case !ok: // how long a request takes does not matter to one that gets no connection
+		return 0
 	}
 	expected := max(gapFactor*h.flow.gap(h.InFlight), stayFactor*h.flow.stay(), time.Duration(h.crowd)*long)
 	return min(expected, longestSilence*h.CheckTime)
@@ -353,6 +356,13 @@ func (h *host) mute(now time.Time) bool {
 		since = h.progress
 	}
 	return now.Sub(since) >= h.CheckTime/2
+}
+
+// accepts reports whether nothing says that h accepts no connection: a probe that
+// got none in half the time.
+func (h *host) accepts(now time.Time) bool {
+	p := h.Probe
+	return p == nil || p.Connected || p.Refused || !p.Ended && now.Sub(p.Begun) < h.CheckTime/2 || h.progress.After(p.Begun)
 }
 
 // refused reports whether the last probe of h was refused: a service that ends
@@ -463,7 +473,9 @@ func (j *Judge) curious(now time.Time, h *host, out *Output) {
 	}
 	// Sockets are listed, and probes wait behind what waits at the host: neither is
 	// done for a silence that is still as long as it may well be.
-	suspect := h.silence(now) >= h.CheckTime/5 && j.remaining(now, h) <= 4*h.CheckTime/5
+	_, known := j.usual(h.Service).long()
+	near := j.remaining(now, h) <= 4*h.CheckTime/5 || !known && !h.asks.IsZero()
+	suspect := h.silence(now) >= h.CheckTime/5 && near
 	if suspect || !h.out.IsZero() {
 		out.Look = append(out.Look, h.Key)
 	}

@@ -377,6 +377,20 @@ func TestStranger(t *testing.T) {
 	c.want("a", status.Hung)
 }
 
+// A host that is switched off gives no connection: nobody has to know for that
+// how long the requests of its service take.
+func TestStrangerIsGone(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.run(time.Second)
+	a := c.host("a")
+	a.silent, a.gone, a.reading.InFlight, a.heard = true, true, 1, c.now
+	c.run(800 * time.Millisecond)
+	c.want("a", status.Dead)
+	if len(c.did("out")) != 1 {
+		t.Errorf("did %v, want a out", c.log)
+	}
+}
+
 // Threads that share a processor finish together: twelve requests that take two
 // seconds each come to an end in bursts, and between these is silence.
 func TestBursts(t *testing.T) {
