@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"slices"
 	"strings"
 
 	"holdfast/internal/spec"
@@ -20,8 +21,8 @@ const (
 	retryFloor = 20
 	// spareTime is, in seconds, for how long nothing is sent again of a client
 	// whose request failed on another host, too, and of a service that said
-	// when to come again.
-	spareTime = 10
+	// when to come again. While it goes on saying so, that does not end.
+	spareTime = 3
 )
 
 // countsTries begins the lines that count the tries of each server. A host that
@@ -42,23 +43,27 @@ func (w *writer) retryBudget(backend string, svc spec.Service) {
 	w.comment("A tenth of the requests may be sent again, for a moment more, or a few; none of a client whose last",
 		"one failed on another host, too, and none while hosts answer with Retry-After.")
 	w.line("stick-table type ipv6 size 10k expire", itoa(spareTime)+"s", "store gpc0")
+	together := budgetOf(backend, svc)
 	add := ""
-	even := strings.HasPrefix(backend, EvenName(svc))
-	for _, h := range svc.Hosts {
-		for _, server := range []string{ServerName(h), LastName(h)} {
-			if even && server == LastName(h) {
-				continue
-			}
-			w.line(countsTries, "srv_sess_rate("+backend+"/"+server+")"+add)
+	for _, one := range together {
+		for _, h := range svc.Hosts {
+			w.line(countsTries, "srv_sess_rate("+one+"/"+ServerName(h)+")"+add)
 			add = ",add(txn.tries)"
+			if !strings.HasPrefix(one, EvenName(svc)) {
+				w.line(countsTries, "srv_sess_rate("+one+"/"+LastName(h)+")"+add)
+			}
 		}
 	}
-	name := "proc." + variableName(backend)
+	name := "proc." + variableName(together[0])
 	begun, used, counted, spent := name+"_begun", name+"_used", name+"_counted", name+"_spent"
 	later := "proc." + variableName(BackendName(svc)) + "_later"
 	window, many := itoa(retryWindow), "{ var(txn.many) -m bool }"
 	over := "!{ date(0,ms),sub(" + begun + ") lt " + window + " }"
-	w.line("http-request set-var(txn.asked)", "be_sess_rate("+backend+")")
+	add = ""
+	for _, one := range together {
+		w.line("http-request set-var(txn.asked) be_sess_rate(" + one + ")" + add)
+		add = ",add(txn.asked)"
+	}
 	w.line("http-request set-var(txn.again) var(txn.tries),sub(txn.asked)")
 	w.line("http-request set-var(txn.many) bool(true) if { var(txn.again) -m int gt", itoa(retryFloor), "} { var(txn.again),mul("+itoa(retryShare)+"),sub(txn.asked) gt 0 }")
 	w.line("http-request set-var("+used+") int(0) if", many, over)
@@ -76,6 +81,19 @@ func (w *writer) retryBudget(backend string, svc spec.Service) {
 	w.line("http-response set-var(" + later + ") date(" + itoa(spareTime) + ") if { status 503 } { res.fhdr(Retry-After) -m found }")
 	w.line("http-response track-sc0 src if { status 500 502 503 } !{ var(txn.spared) -m bool }")
 	w.line("http-response sc-inc-gpc0(0) if { status 500 502 503 } !{ var(txn.spared) -m bool }")
+}
+
+// budgetOf gives the backends of svc that have one budget with backend: requests
+// of a kind go through the one or the other, by how busy the service is.
+func budgetOf(backend string, svc spec.Service) []string {
+	if sticky(svc) && svc.Limit == 0 {
+		for _, pair := range [][]string{{BackendName(svc), EvenName(svc)}, {OnceName(svc), EvenOnceName(svc)}} {
+			if slices.Contains(pair, backend) {
+				return pair
+			}
+		}
+	}
+	return []string{backend}
 }
 
 // variableName gives the name of a backend as part of that of a variable.

@@ -18,6 +18,9 @@ const (
 	// stayFactor is how many times longer than its requests stay at a host it must
 	// be silent: threads that share a processor finish all at once.
 	stayFactor = 2
+	// crowdFactor is how many times longer than the requests that it had as the
+	// silence began take one after the other: some are harder than others.
+	crowdFactor = 2
 	// strange is how long a silence must last, in times of a check, in a service
 	// of which it is not known yet how long its requests take.
 	strange = 4
@@ -25,13 +28,17 @@ const (
 	// nothing but checks waits, which get no connection.
 	longestSilence = 10
 	// checkSilence is what it takes, in times of a check, where nothing but checks
-	// waits, and the host accepts: others may keep the host busy, of whom this HAProxy sees nothing, and
-	// no client waits for a quick judgement.
+	// waits, and the host accepts: others may keep it busy, of whom this HAProxy
+	// sees nothing, and no client waits for a quick judgement.
 	checkSilence = 60
 	// lateFactor is how many times longer than its last late answer a silence
 	// must last, for as long as lateMemory.
 	lateFactor = 4
 	lateMemory = 30 * time.Second
+	// quickLeast answers in one step, each in less than a fifth of a check's time, are
+	// not those of a late host; nor are its checks that were not late for quickFor.
+	quickLeast = 5
+	quickFor   = 6 * time.Second
 	// oneAtATime is how many times longer it takes to find a host hung while
 	// another one of its service is: what clients do to one they may do to the
 	// next, which then has their requests.
@@ -101,8 +108,8 @@ func (j *Judge) Step(now time.Time, every time.Duration, readings []Reading) Out
 			h = &host{Reading: r, progress: now}
 			j.hosts[r.Key] = h
 		}
-		if took, ok := h.read(now, r); ok {
-			j.usual(r.Service).add(took)
+		if one := h.read(now, r); one.answers > 0 {
+			j.usual(r.Service).add(one)
 		}
 	}
 	maps.DeleteFunc(j.hosts, func(key Key, _ *host) bool { return !seen[key] })
@@ -131,13 +138,12 @@ func (j *Judge) usual(service string) *usual {
 	return u
 }
 
-// read takes in r. It gives how long the requests took that were answered since
-// the last; false where none was.
-func (h *host) read(now time.Time, r Reading) (took time.Duration, ok bool) {
+// read takes in r. It gives what h has answered since the last.
+func (h *host) read(now time.Time, r Reading) sample {
 	before := h.Reading
 	h.Reading = r
 	answered := r.Answers > before.Answers
-	took, ok = h.flow.pass(now, before.InFlight, r.Answers-min(r.Answers, before.Answers))
+	one := h.flow.pass(now, before.InFlight, r.Answers-min(r.Answers, before.Answers))
 	checked := before.Checking && !r.Checking && r.Check == Passed
 	if answered || checked {
 		h.heard(now)
@@ -164,8 +170,21 @@ func (h *host) read(now time.Time, r Reading) (took time.Duration, ok bool) {
 	case h.checking.IsZero() || checked:
 		h.checking = now
 	}
+	h.quick(now, one)
 	h.wait(now)
-	return took, ok
+	return one
+}
+
+// quick forgets that h was late, or misjudged, once it is quick with many, or its
+// checks have been quick for a while.
+func (h *host) quick(now time.Time, one sample) {
+	many := one.answers >= quickLeast && one.had/float64(one.answers) < h.CheckTime.Seconds()/5
+	if many || h.Check == Passed && h.CheckTook < h.CheckTime && now.Sub(h.lateAt) >= quickFor {
+		h.lateAt = time.Time{}
+	}
+	if many && now.Sub(h.doubted) >= quickFor {
+		h.doubted = time.Time{}
+	}
 }
 
 // took records how long an answer took, if that was long. One in time says that
@@ -255,14 +274,14 @@ func (j *Judge) remaining(now time.Time, h *host) time.Duration {
 // expected gives how long h may be silent that has requests, by how long they
 // take it now, and how long those of its service usually take.
 func (j *Judge) expected(now time.Time, h *host) time.Duration {
-	long, ok := j.usual(h.Service).long()
+	usual := j.usual(h.Service)
 	switch {
-	case !ok && h.accepts(now):
+	case !usual.known() && h.accepts(now):
 		return strange * h.CheckTime
-	case !ok: // how long a request takes does not matter to one that gets no connection
+	case !usual.known(): // how long a request takes does not matter to one that gets no connection
 		return 0
 	}
-	expected := max(gapFactor*h.flow.gap(h.InFlight), stayFactor*h.flow.stay(), time.Duration(h.crowd)*long)
+	expected := max(gapFactor*h.flow.gap(h.InFlight), stayFactor*h.flow.stay(), crowdFactor*time.Duration(h.crowd)*usual.mean(h.asks))
 	return min(expected, longestSilence*h.CheckTime)
 }
 
@@ -336,10 +355,11 @@ func (j *Judge) backAgain(now time.Time, h *host) {
 }
 
 // better reports whether h has answered within the time for which another host
-// was silent. One that has just come out of a silence itself is no better: what
-// they share stood still, and the other may be about to go on.
+// was silent, and is not about as silent itself. One that has just come out of a
+// silence is no better: what they share stood still, and the other may be about
+// to go on.
 func (h *host) better(now time.Time, silence time.Duration) bool {
-	return h.InUse && h.out.IsZero() && h.progress.After(now.Add(-silence)) && now.Sub(h.resumed) >= h.CheckTime
+	return h.InUse && h.out.IsZero() && h.silence(now) <= silence/2 && h.progress.After(now.Add(-silence)) && now.Sub(h.resumed) >= h.CheckTime
 }
 
 // mute reports whether a probe of h has waited, too.
@@ -473,8 +493,7 @@ func (j *Judge) curious(now time.Time, h *host, out *Output) {
 	}
 	// Sockets are listed, and probes wait behind what waits at the host: neither is
 	// done for a silence that is still as long as it may well be.
-	_, known := j.usual(h.Service).long()
-	near := j.remaining(now, h) <= 4*h.CheckTime/5 || !known && !h.asks.IsZero()
+	near := j.remaining(now, h) <= 4*h.CheckTime/5 || !j.usual(h.Service).known() && !h.asks.IsZero()
 	suspect := h.silence(now) >= h.CheckTime/5 && near
 	if suspect || !h.out.IsZero() {
 		out.Look = append(out.Look, h.Key)

@@ -356,11 +356,11 @@ func TestCrowdAfterRest(t *testing.T) {
 	}
 	a := c.host("a")
 	a.silent, a.reading.InFlight, a.heard = true, 5, c.now
-	c.run(1400 * time.Millisecond)
+	c.run(2500 * time.Millisecond)
 	c.nothing("out")
-	c.run(400 * time.Millisecond)
+	c.run(time.Second)
 	if out := c.did("out"); len(out) != 1 {
-		t.Errorf("%v, want a out once it took longer than five requests take", out)
+		t.Errorf("%v, want a out once it took twice as long as five requests take", out)
 	}
 }
 
@@ -405,6 +405,58 @@ func TestBursts(t *testing.T) {
 		a.given, a.heard = a.given+12, c.now
 	}
 	c.nothing("out")
+}
+
+// All hosts become slow, one a moment after the others: that it answered last
+// makes none of them better.
+func TestAllSlowOneAfterTheOther(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(67, 1)
+	c.run(5 * time.Second)
+	for _, m := range c.hosts {
+		m.silent, m.reading.InFlight = true, 20
+		c.run(every)
+	}
+	c.run(600 * time.Millisecond)
+	c.nothing("out")
+}
+
+// An overload is over, and nobody asked since. A request comes to a host that hangs.
+func TestHungIdleAfterOverload(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.served(80, 160, 20*time.Second) // each takes two seconds
+	c.run(5 * time.Second)
+	a := c.host("a")
+	a.silent, a.reading.InFlight, a.heard = true, 1, c.now
+	c.run(900 * time.Millisecond)
+	c.want("a", status.Hung)
+}
+
+// A service was slow until a moment ago, and its requests are quick again.
+func TestHungSoonAfterLate(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(67, 67) // each takes a second
+	c.run(20 * time.Second)
+	c.busy(67, 1)
+	c.run(3 * time.Second)
+	a := c.host("a")
+	a.silent, a.reading.InFlight = true, 20
+	c.run(900 * time.Millisecond)
+	c.want("a", status.Hung)
+}
+
+// A host was late, and one question waited for so long that it was answered after
+// all others were quick again: it is not late any more.
+func TestHungSoonAfterALastLateAnswer(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.busy(67, 1)
+	c.run(3 * time.Second)
+	a := c.host("a")
+	a.probe = &health.Probe{Begun: c.now.Add(-time.Second), Connected: true, Ended: true, Answered: true, Took: time.Second}
+	c.run(time.Second)
+	a.silent, a.reading.InFlight = true, 20
+	c.run(900 * time.Millisecond)
+	c.want("a", status.Hung)
 }
 
 // A host that gives one answer in two seconds is not silent after one.
