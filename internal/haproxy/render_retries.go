@@ -22,7 +22,7 @@ const (
 	// spareTime is, in seconds, for how long nothing is sent again of a client
 	// whose request failed on another host, too, and of a service that said
 	// when to come again. While it goes on saying so, that does not end.
-	spareTime = 3
+	spareTime = 2
 )
 
 // countsTries begins the lines that count the tries of each server. A host that
