@@ -330,7 +330,7 @@ func drainSubject(controller string, e status.Drained) string {
 	if e.Service == "" {
 		return "controller " + controller
 	}
-	return "service " + e.Service + " on " + controller
+	return hostSubject(e.Service, controller)
 }
 
 func drainBegun(controller string, e status.Drained, by string) status.Event {

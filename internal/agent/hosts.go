@@ -28,8 +28,8 @@ const (
 	restEvery   = 200 * time.Millisecond
 	awayEvery   = time.Second
 	watchPerRow = 500 * time.Microsecond
-	// failingWindow is over how many readings failures are counted.
-	failingWindow = 4
+	// failingWindow is over how many readings before the newest failures are counted.
+	failingWindow = 3
 	// talksTimeout bounds the listing of connections.
 	talksTimeout = time.Second
 	// lateAfter is how long a host must be late, and inTimeAfter how long no
@@ -43,7 +43,7 @@ type hostWatch struct {
 	*Agent
 	judge  *health.Judge
 	prober *probe.Prober
-	rows   [][]haproxy.Server // of the last readings, oldest first
+	before [][]haproxy.Server // the rows of the readings before, oldest first
 	look   []health.Key
 	late   map[health.Key]bool // as the journal says
 	spec   *spec.Spec          // that places are of
@@ -64,7 +64,7 @@ func (a *Agent) watchHosts(ctx context.Context) {
 		}
 		rows, err := a.rows(ctx)
 		if err != nil { // HAProxy is away, which others tell of
-			w.rows, w.look = nil, nil
+			w.before, w.look = nil, nil
 			continue
 		}
 		last = time.Now()
@@ -91,15 +91,11 @@ func (w *hostWatch) step(ctx context.Context, every time.Duration, rows []haprox
 	if s == nil {
 		return false
 	}
-	w.rows = append(w.rows, rows)
-	if len(w.rows) > failingWindow {
-		w.rows = slices.Delete(w.rows, 0, 1)
-	}
 	if w.spec != s {
 		w.spec, w.places = s, placesOf(s)
+		w.prober.Forget(func(key health.Key) bool { _, ok := w.places[key]; return ok })
 	}
-	places := w.places
-	readings := w.readings(ctx, s, places, rows)
+	readings := w.readings(ctx, rows)
 	now := time.Now()
 	out := w.judge.Step(now, every, readings)
 	w.look = out.Look
@@ -112,13 +108,10 @@ func (w *hostWatch) step(ctx context.Context, every time.Duration, rows []haprox
 	for _, key := range out.Keep {
 		w.command(ctx, rows, key, "up")
 	}
-	w.cut(ctx, places, out)
+	w.cut(ctx, out)
 	for _, key := range out.Ask {
-		if p, ok := places[key]; ok {
-			w.prober.Ask(ctx, key, p.target)
-		}
+		w.prober.Ask(ctx, key, w.places[key].target)
 	}
-	w.prober.Forget(func(key health.Key) bool { _, ok := places[key]; return ok })
 	w.tell(now, out.Verdicts)
 	return len(out.Cut) > 0 || len(out.Look) > 0
 }
@@ -146,17 +139,20 @@ func placesOf(s *spec.Spec) map[health.Key]place {
 }
 
 // readings puts together what is known of every host.
-func (w *hostWatch) readings(ctx context.Context, s *spec.Spec, places map[health.Key]place, rows []haproxy.Server) []health.Reading {
-	readings := haproxy.Readings(s, rows)
+func (w *hostWatch) readings(ctx context.Context, rows []haproxy.Server) []health.Reading {
+	readings := haproxy.Readings(w.spec, rows)
 	var failing []haproxy.Server
-	for _, before := range w.rows { // whichever window shows it first
+	for _, before := range w.before { // whichever window shows it first
 		failing = append(failing, haproxy.Failing(before, rows)...)
 	}
-	talks := w.talks(ctx, places)
+	if w.before = append(w.before, rows); len(w.before) > failingWindow {
+		w.before = slices.Delete(w.before, 0, 1)
+	}
+	talks := w.talks(ctx)
 	for i := range readings {
 		r := &readings[i]
 		r.Probe = w.prober.Last(r.Key)
-		p := places[r.Key]
+		p := w.places[r.Key]
 		if t, ok := talks[p.at]; ok {
 			r.Sockets = &health.Sockets{Waiting: t.Waiting, Longest: t.Longest, Heard: t.Heard, Connecting: t.Connecting}
 		}
@@ -170,10 +166,10 @@ func (w *hostWatch) readings(ctx context.Context, s *spec.Spec, places map[healt
 }
 
 // talks lists the connections to the hosts that the judge wants to know more of.
-func (w *hostWatch) talks(ctx context.Context, places map[health.Key]place) map[netip.AddrPort]vip.Talk {
+func (w *hostWatch) talks(ctx context.Context) map[netip.AddrPort]vip.Talk {
 	var to []netip.AddrPort
 	for _, key := range w.look {
-		if p, ok := places[key]; ok {
+		if p, ok := w.places[key]; ok {
 			to = append(to, p.at)
 		}
 	}
@@ -196,7 +192,7 @@ func (w *hostWatch) takeOut(ctx context.Context, rows []haproxy.Server, key heal
 		return
 	}
 	w.journal.add(status.Event{
-		Kind: "host-taken-out", Subject: subjectOf(key), Took: time.Since(begun),
+		Kind: "host-taken-out", Subject: hostSubject(key.Service, key.Host), Took: time.Since(begun),
 		Text:  fmt.Sprintf("took %s on %s out: it is %s", key.Service, key.Host, v.Condition),
 		Cause: v.Evidence,
 	})
@@ -227,13 +223,12 @@ func (w *hostWatch) command(ctx context.Context, rows []haproxy.Server, key heal
 // judgement takes. Each request that waits there fails at once inside HAProxy,
 // which repeats the safe ones on another host. Others that this controller has
 // to the host, a service's own, stay.
-func (w *hostWatch) cut(ctx context.Context, places map[health.Key]place, out health.Output) {
+func (w *hostWatch) cut(ctx context.Context, out health.Output) {
 	silence := map[netip.AddrPort]time.Duration{}
 	keys := map[netip.AddrPort]health.Key{}
 	for key, limit := range out.Cut {
-		if p, ok := places[key]; ok {
-			silence[p.at], keys[p.at] = limit, key
-		}
+		at := w.places[key].at
+		silence[at], keys[at] = limit, key
 	}
 	if len(silence) == 0 {
 		return
@@ -252,7 +247,7 @@ func (w *hostWatch) cut(ctx context.Context, places map[health.Key]place, out he
 	for to, n := range cut {
 		key := keys[to]
 		w.journal.add(status.Event{
-			Kind: "connections-cut", Subject: subjectOf(key), Took: time.Since(begun),
+			Kind: "connections-cut", Subject: hostSubject(key.Service, key.Host), Took: time.Since(begun),
 			Text:  fmt.Sprintf("cut %d connections to %s on which nothing moved, so that their requests can go elsewhere", n, to),
 			Cause: out.Verdicts[key].Evidence,
 		})
@@ -283,13 +278,13 @@ func (w *hostWatch) tell(now time.Time, verdicts map[health.Key]health.Verdict) 
 		case v.Condition == status.Late && !w.late[key] && lasts >= lateAfter:
 			w.late[key] = true
 			w.journal.add(status.Event{
-				Kind: "host-late", Subject: subjectOf(key),
+				Kind: "host-late", Subject: hostSubject(key.Service, key.Host),
 				Text: fmt.Sprintf("%s on %s is late; it stays in use", key.Service, key.Host), Cause: v.Evidence,
 			})
 		case v.Condition == status.Well && w.late[key] && lasts >= inTimeAfter:
 			delete(w.late, key)
 			w.journal.add(status.Event{
-				Kind: "host-in-time", Subject: subjectOf(key),
+				Kind: "host-in-time", Subject: hostSubject(key.Service, key.Host),
 				Text: fmt.Sprintf("%s on %s is no longer late", key.Service, key.Host), Cause: v.Evidence,
 			})
 		}
@@ -297,7 +292,7 @@ func (w *hostWatch) tell(now time.Time, verdicts map[health.Key]health.Verdict) 
 	maps.DeleteFunc(w.late, func(key health.Key, _ bool) bool { _, ok := verdicts[key]; return !ok })
 }
 
-func subjectOf(key health.Key) string { return fmt.Sprintf("service %s on %s", key.Service, key.Host) }
+func hostSubject(service, host string) string { return "service " + service + " on " + host }
 
 // rows gives the rows of "show stat" of backends (2) and servers (4).
 func (a *Agent) rows(ctx context.Context) ([]haproxy.Server, error) {

@@ -179,7 +179,7 @@ func hostChanges(known map[hostKey]status.ServiceState, services []status.Servic
 			}
 			events = append(events, status.Event{
 				Kind:    "host-" + string(h.State),
-				Subject: fmt.Sprintf("service %s on %s", s.Name, h.Name),
+				Subject: hostSubject(s.Name, h.Name),
 				Text:    fmt.Sprintf("%s on %s went from %s to %s", s.Name, h.Name, from, h.State),
 				Cause:   cause(h),
 			})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,7 +72,7 @@ come back by itself, or if memory or descriptors have grown.`,
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&f.opt.Runs, "runs", bench.DefaultRuns, "of each fault; the table has medians. The peers have fewer; one of a sweep")
-	flags.StringSliceVar(&f.opt.Faults, "faults", nil, "only these: "+faultIDs()+"; or all of a kind: "+groupNames())
+	flags.StringSliceVar(&f.opt.Faults, "faults", nil, "only these: "+bench.Choices())
 	flags.BoolVar(&f.sweep, "sweep", false, "only the sweep of load from 50 % to 200 % of what the hosts can do")
 	flags.StringSliceVar(&f.only, "only", nil, "only these systems: holdfast, kolla, tuned")
 	flags.Float64Var(&f.opt.Rate, "rate", 200, "requests a second, of faults and of chaos")
@@ -119,25 +118,6 @@ func (a *app) labUsageCommand() *cobra.Command {
 			return a.printJSON(usage)
 		},
 	}
-}
-
-func faultIDs() string {
-	text := ""
-	for _, f := range bench.Faults() {
-		if text != "" {
-			text += ", "
-		}
-		text += f.ID
-	}
-	return text
-}
-
-func groupNames() string {
-	var names []string
-	for _, g := range bench.Groups() {
-		names = append(names, string(g))
-	}
-	return strings.Join(names, ", ")
 }
 
 func (a *app) bench(ctx context.Context, f benchFlags) error {

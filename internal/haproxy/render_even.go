@@ -15,11 +15,15 @@ func sticky(svc spec.Service) bool {
 	return modeOf(svc) == spec.HTTP && svc.Affinity != spec.AffinityNone && svc.Affinity != spec.AffinityCookie
 }
 
+// spreads reports whether svc has the backends that are for while it is busy. One
+// with a limit has a queue of its own in HAProxy, and needs none.
+func spreads(svc spec.Service) bool { return sticky(svc) && svc.Limit == 0 }
+
 // even sends the requests of svc wherever there are the fewest, while it is busy.
 // A worker that finishes what it has after a reload has no usable server by its
 // own count (nbsrv), and goes on as it did.
 func (w *writer) even(svc spec.Service) {
-	if !sticky(svc) || svc.Limit > 0 {
+	if !spreads(svc) {
 		return
 	}
 	add := ""
@@ -39,7 +43,7 @@ func (w *writer) even(svc spec.Service) {
 // evenBackends writes the backends of svc for while it is busy. Their servers are
 // up, down or drained as those of its own are.
 func (w *writer) evenBackends(s *spec.Spec, svc spec.Service, ids map[string]int, l Local) {
-	if !sticky(svc) {
+	if !spreads(svc) {
 		return
 	}
 	even := svc

@@ -36,9 +36,9 @@ const countsTries = "http-request set-var(txn.tries)"
 // HAProxy counts the connections to a server and the requests to a backend in the
 // last second; the one without the other are tries beside the first. A host that
 // refuses takes part in that, which costs nothing: that is tried elsewhere whatever
-// is said here. When they are more than their share, a window begins. What goes
-// beyond the share is added up in it, tries a second times milliseconds, and once
-// it is more than the burst nothing is sent again until the window ends.
+// is said here. When they are more than their share, a window begins. As long
+// as they are, they are added up in it, tries a second times milliseconds, and once
+// that is more than the burst nothing is sent again until the window ends.
 func (w *writer) retryBudget(backend string, svc spec.Service) {
 	w.comment("A tenth of the requests may be sent again, for a moment more, or a few; none of a client whose last",
 		"one failed on another host, too, and none while hosts answer with Retry-After.")
@@ -86,7 +86,7 @@ func (w *writer) retryBudget(backend string, svc spec.Service) {
 // budgetOf gives the backends of svc that have one budget with backend: requests
 // of a kind go through the one or the other, by how busy the service is.
 func budgetOf(backend string, svc spec.Service) []string {
-	if sticky(svc) && svc.Limit == 0 {
+	if spreads(svc) {
 		for _, pair := range [][]string{{BackendName(svc), EvenName(svc)}, {OnceName(svc), EvenOnceName(svc)}} {
 			if slices.Contains(pair, backend) {
 				return pair

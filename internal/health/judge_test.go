@@ -137,6 +137,21 @@ func (c *cloud) condition(name string) status.Condition {
 	return c.last.Verdicts[health.Key{Service: "nova", Host: name}].Condition
 }
 
+// hangs has a host fall silent from now on with requests under way.
+func (c *cloud) hangs(name string, inFlight int) *model {
+	m := c.host(name)
+	m.silent, m.reading.InFlight, m.heard = true, inFlight, c.now
+	return m
+}
+
+// tookOut fails the test unless one host was taken out, once.
+func (c *cloud) tookOut() {
+	c.t.Helper()
+	if len(c.did("out")) != 1 {
+		c.t.Errorf("did %v, want one host taken out", c.log)
+	}
+}
+
 // want fails the test unless the host's condition is so.
 func (c *cloud) want(name string, want status.Condition) {
 	c.t.Helper()
@@ -220,9 +235,7 @@ func TestHungByItsCheck(t *testing.T) {
 	c.want("a", status.Hung)
 	c.nothing("out")
 	c.run(20 * time.Second)
-	if len(c.did("out")) != 1 {
-		t.Errorf("did %v, want a out", c.log)
-	}
+	c.tookOut()
 }
 
 // A host that is switched off accepts nothing, and no crowd explains that.
@@ -235,9 +248,7 @@ func TestGoneByItsCheck(t *testing.T) {
 	a.reading.Check, a.reading.Falling = health.Unreachable, true
 	c.run(4 * time.Second)
 	c.want("a", status.Dead)
-	if len(c.did("out")) != 1 {
-		t.Errorf("did %v, want a out", c.log)
-	}
+	c.tookOut()
 }
 
 // The controller without the address sees checks alone, which wait ever longer,
@@ -324,7 +335,7 @@ func TestHungAfterLate(t *testing.T) {
 	c.run(time.Second)
 	a.reading.CheckTook = time.Millisecond
 	c.run(time.Second)
-	a.silent, a.heard, a.reading.InFlight = true, c.now, 1
+	c.hangs("a", 1)
 	c.run(time.Second)
 	c.want("a", status.Hung)
 }
@@ -336,8 +347,7 @@ func TestHungAfterOverload(t *testing.T) {
 	c.run(20 * time.Second)
 	c.busy(1, 0)
 	c.run(40 * time.Second)
-	a := c.host("a")
-	a.silent, a.heard, a.reading.InFlight = true, c.now, 1
+	c.hangs("a", 1)
 	c.run(800 * time.Millisecond)
 	c.want("a", status.Hung)
 }
@@ -354,8 +364,7 @@ func TestCrowdAfterRest(t *testing.T) {
 			c.run(200 * time.Millisecond)
 		}
 	}
-	a := c.host("a")
-	a.silent, a.reading.InFlight, a.heard = true, 5, c.now
+	c.hangs("a", 5)
 	c.run(2500 * time.Millisecond)
 	c.nothing("out")
 	c.run(time.Second)
@@ -369,8 +378,7 @@ func TestCrowdAfterRest(t *testing.T) {
 func TestStranger(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
 	c.run(time.Second)
-	a := c.host("a")
-	a.silent, a.reading.InFlight, a.heard = true, 4, c.now
+	c.hangs("a", 4)
 	c.run(1500 * time.Millisecond)
 	c.nothing("out")
 	c.run(time.Second)
@@ -382,13 +390,10 @@ func TestStranger(t *testing.T) {
 func TestStrangerIsGone(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
 	c.run(time.Second)
-	a := c.host("a")
-	a.silent, a.gone, a.reading.InFlight, a.heard = true, true, 1, c.now
+	c.hangs("a", 1).gone = true
 	c.run(800 * time.Millisecond)
 	c.want("a", status.Dead)
-	if len(c.did("out")) != 1 {
-		t.Errorf("did %v, want a out", c.log)
-	}
+	c.tookOut()
 }
 
 // Threads that share a processor finish together: twelve requests that take two
@@ -426,8 +431,7 @@ func TestHungIdleAfterOverload(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
 	c.served(80, 160, 20*time.Second) // each takes two seconds
 	c.run(5 * time.Second)
-	a := c.host("a")
-	a.silent, a.reading.InFlight, a.heard = true, 1, c.now
+	c.hangs("a", 1)
 	c.run(900 * time.Millisecond)
 	c.want("a", status.Hung)
 }
@@ -468,9 +472,7 @@ func TestRareAnswers(t *testing.T) {
 	c.nothing("out")
 	a.silent = true
 	c.run(15 * time.Second)
-	if len(c.did("out")) != 1 {
-		t.Errorf("did %v, want it out when it hangs", c.log)
-	}
+	c.tookOut()
 }
 
 // All hosts stand still together: a database. Nobody is out, nothing is cut.

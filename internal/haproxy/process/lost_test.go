@@ -73,6 +73,31 @@ func (b *bench) probe(o *Options) {
 	}
 }
 
+// running gives a HAProxy that runs, and its process id. The agent's ping is its probe.
+func running(t *testing.T, change ...func(*Options)) (*bench, *Manager, int) {
+	t.Helper()
+	b := newBench(t)
+	m, _ := b.manager(append([]func(*Options){b.probe}, change...)...)
+	b.apply(m, Started)
+	return b, m, m.State().PID
+}
+
+// same fails the test unless m's HAProxy is the one that had pid, and never ended.
+func same(t *testing.T, m *Manager, pid int) {
+	t.Helper()
+	if s := m.State(); s.PID != pid || s.Restarts != 0 {
+		t.Errorf("it is %+v, want pid %d", s, pid)
+	}
+}
+
+// wasRunning fails the test unless those are the only states that there were.
+func wasRunning(t *testing.T, states []status.HAProxyState) {
+	t.Helper()
+	if !slices.Equal(states, []status.HAProxyState{status.HAProxyRunning}) {
+		t.Errorf("it was %v", states)
+	}
+}
+
 // follow collects the states that m goes through, until the function it gives.
 func (b *bench) follow(m *Manager) func() []status.HAProxyState {
 	ctx, cancel := context.WithCancel(b.t.Context())
@@ -125,12 +150,9 @@ func (b *bench) awaitSockets(m *Manager) {
 func TestSocketsLost(t *testing.T) {
 	for _, l := range losses() {
 		t.Run(l.name, func(t *testing.T) {
-			b := newBench(t)
-			m, _ := b.manager(b.probe)
-			b.apply(m, Started)
+			b, m, pid := running(t)
 			b.backends["b"].health.Store(503)
 			eventually(t, "b down", func() bool { return b.states(m)["b"] == status.Down })
-			before := m.State()
 			states := b.follow(m)
 			clients := b.load(4, b.url("/"))
 			times := 1
@@ -150,12 +172,8 @@ func TestSocketsLost(t *testing.T) {
 			if s := b.states(m); s["a"] != status.Up || s["b"] != status.Down {
 				t.Errorf("the hosts are %v", s)
 			}
-			if got := states(); !slices.Equal(got, []status.HAProxyState{status.HAProxyRunning}) {
-				t.Errorf("it was %v", got)
-			}
-			if s := m.State(); s.PID != before.PID || s.Restarts != 0 {
-				t.Errorf("it is %+v, was %+v", s, before)
-			}
+			wasRunning(t, states())
+			same(t, m, pid)
 			eventually(t, "the configuration what it was", func() bool {
 				on, err := os.ReadFile(m.configFile())
 				return err == nil && string(on) == string(b.cfg())
@@ -188,9 +206,7 @@ func TestAdoptsWithoutSockets(t *testing.T) {
 				t.Fatal(err)
 			}
 			clients.stop()
-			if s := m.State(); s.PID != pid || s.Restarts != 0 {
-				t.Errorf("after all: %+v, want pid %d", s, pid)
-			}
+			same(t, m, pid)
 		})
 	}
 }
@@ -199,10 +215,7 @@ func TestAdoptsWithoutSockets(t *testing.T) {
 func TestReloadWithoutSockets(t *testing.T) {
 	for _, l := range losses() {
 		t.Run(l.name, func(t *testing.T) {
-			b := newBench(t)
-			m, _ := b.manager(b.probe)
-			b.apply(m, Started)
-			pid := m.State().PID
+			b, m, pid := running(t)
 			clients := b.load(4, b.url("/"))
 			l.take(b)
 			if l.name == "both" || l.name == "refused" { // as after a start of the agent
@@ -213,9 +226,7 @@ func TestReloadWithoutSockets(t *testing.T) {
 			b.apply(m, Reloaded)
 			b.awaitSockets(m)
 			clients.stop()
-			if s := m.State(); s.PID != pid || s.Restarts != 0 {
-				t.Errorf("after the reload: %+v, want pid %d", s, pid)
-			}
+			same(t, m, pid)
 		})
 	}
 }
@@ -224,10 +235,7 @@ func TestReloadWithoutSockets(t *testing.T) {
 func TestHangWithoutSockets(t *testing.T) {
 	for _, l := range losses() {
 		t.Run(l.name, func(t *testing.T) {
-			b := newBench(t)
-			m, _ := b.manager(b.probe, func(o *Options) { o.KillAfter = 30 * time.Millisecond })
-			b.apply(m, Started)
-			pid := m.State().PID
+			b, m, pid := running(t, func(o *Options) { o.KillAfter = 30 * time.Millisecond })
 			stopped := time.Now()
 			b.signalAll(syscall.SIGSTOP)
 			l.take(b)
@@ -246,10 +254,7 @@ func TestHangWithoutSockets(t *testing.T) {
 
 // Its listeners alone tell of one that cannot be asked in another way.
 func TestHangWithNoOtherWay(t *testing.T) {
-	b := newBench(t)
-	m, _ := b.manager(b.probe, func(o *Options) { o.KillAfter = 30 * time.Millisecond })
-	b.apply(m, Started)
-	pid := m.State().PID
+	b, m, pid := running(t, func(o *Options) { o.KillAfter = 30 * time.Millisecond })
 	b.signalAll(syscall.SIGSTOP)
 	for _, l := range losses() {
 		if l.name == "both" {
@@ -269,10 +274,7 @@ func TestHangWithNoOtherWay(t *testing.T) {
 // A HAProxy that serves and does not answer on its runtime socket is not killed,
 // nor reloaded: it would not hand its listeners on.
 func TestMute(t *testing.T) {
-	b := newBench(t)
-	m, _ := b.manager(b.probe, func(o *Options) { o.BusyAfter = 300 * time.Millisecond })
-	b.apply(m, Started)
-	pid := m.State().PID
+	b, m, pid := running(t, func(o *Options) { o.BusyAfter = 300 * time.Millisecond })
 	states := b.follow(m)
 	var conns []net.Conn
 	for range 50 { // stats maxconn
@@ -293,9 +295,7 @@ func TestMute(t *testing.T) {
 		c.Close()
 	}
 	eventually(t, "it answers", func() bool { return m.LostSocket() == nil })
-	if got := states(); !slices.Equal(got, []status.HAProxyState{status.HAProxyRunning}) {
-		t.Errorf("it was %v", got)
-	}
+	wasRunning(t, states())
 	if s := m.State(); s.PID != pid || s.Reloads != 0 {
 		t.Errorf("it was replaced, or reloaded: %+v", s)
 	}
@@ -304,10 +304,7 @@ func TestMute(t *testing.T) {
 // A master that cannot bind its socket ends in a reload, and all connections with
 // it: there is none then.
 func TestNoReloadThatWouldEndIt(t *testing.T) {
-	b := newBench(t)
-	m, _ := b.manager(b.probe)
-	b.apply(m, Started)
-	pid := m.State().PID
+	b, m, pid := running(t)
 	in := filepath.Join(b.run, haproxy.MasterSocket)
 	if err := errors.Join(os.Remove(in), os.MkdirAll(filepath.Join(in, "x"), 0o700)); err != nil {
 		t.Fatal(err)
@@ -326,18 +323,13 @@ func TestNoReloadThatWouldEndIt(t *testing.T) {
 	}
 	b.apply(m, Reloaded)
 	b.awaitSockets(m)
-	if s := m.State(); s.PID != pid || s.Restarts != 0 {
-		t.Errorf("%+v, want pid %d", s, pid)
-	}
+	same(t, m, pid)
 }
 
 // A reload that fails right after a healing one leaves the name of the socket
 // with the worker that did not come up.
 func TestFailedReloadAfterHealing(t *testing.T) {
-	b := newBench(t)
-	m, _ := b.manager(b.probe)
-	b.apply(m, Started)
-	pid := m.State().PID
+	b, m, pid := running(t)
 	if err := os.Remove(filepath.Join(b.run, haproxy.RuntimeSocket)); err != nil {
 		t.Fatal(err)
 	}
@@ -349,19 +341,13 @@ func TestFailedReloadAfterHealing(t *testing.T) {
 	}
 	b.awaitSockets(m)
 	b.apply(m, Unchanged)
-	if got := states(); !slices.Equal(got, []status.HAProxyState{status.HAProxyRunning}) {
-		t.Errorf("it was %v", got)
-	}
-	if s := m.State(); s.PID != pid || s.Restarts != 0 {
-		t.Errorf("%+v, want pid %d", s, pid)
-	}
+	wasRunning(t, states())
+	same(t, m, pid)
 }
 
 // The VIPs whose clients are to come anew are not forgotten with the directory.
 func TestClosingListLost(t *testing.T) {
-	b := newBench(t)
-	m, _ := b.manager(b.probe)
-	b.apply(m, Started)
+	b, m, _ := running(t)
 	b.setClosing(m, b.addr(1))
 	eventually(t, "the directory is gone", func() bool { return os.RemoveAll(b.run) == nil })
 	b.awaitSockets(m)

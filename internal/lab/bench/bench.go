@@ -64,13 +64,9 @@ func (o *Options) complete() error {
 	if o.Rate < MinRate || o.Rate > MaxRate {
 		return fmt.Errorf("rate of %g requests a second; %d to %d", o.Rate, MinRate, MaxRate)
 	}
-	var ids []string
-	for _, f := range Faults() {
-		ids = append(ids, f.ID)
-	}
 	for _, id := range o.Faults {
 		if !slices.ContainsFunc(Faults(), func(f Fault) bool { return f.in(id) }) {
-			return fmt.Errorf("no fault is called %q; there are %s; and for all of a kind %v", id, strings.Join(ids, ", "), Groups())
+			return fmt.Errorf("no fault is called %q; there are %s", id, Choices())
 		}
 	}
 	var only []System

@@ -257,6 +257,18 @@ const (
 // Groups gives all groups, in the order of their tables.
 func Groups() []Group { return []Group{GroupFaults, GroupBusy, GroupPlanned, GroupSweep} }
 
+// Choices names for a person all that Options.Faults may have: faults, and groups.
+func Choices() string {
+	var ids, groups []string
+	for _, f := range Faults() {
+		ids = append(ids, f.ID)
+	}
+	for _, g := range Groups() {
+		groups = append(groups, string(g))
+	}
+	return strings.Join(ids, ", ") + "; or all of a kind: " + strings.Join(groups, ", ")
+}
+
 // Group gives the one that f is in.
 func (f Fault) Group() Group {
 	switch {

@@ -65,19 +65,26 @@ func (c *client) aim(kind Kind, method string, i int, due time.Time) shot {
 	return s
 }
 
-// transfer has do do s, which may take until the deadline.
-func (s shot) transfer(ctx context.Context, deadline time.Time, do func(context.Context) (Record, error)) Record {
+// transfer opens a connection and has do do s over it, which may take until the
+// deadline.
+func (s shot) transfer(ctx context.Context, deadline time.Time, do func(context.Context, shot, *conn) (Record, error)) Record {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	r, err := do(ctx)
+	conn, err := dial(ctx, s.url, s.from)
 	if err == nil {
-		r.Took = time.Since(s.Due)
-		return r
+		defer conn.Close()                                                               //nolint:errcheck // the answer is here, or never will be
+		stop := context.AfterFunc(ctx, func() { conn.raw.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // it wakes the reader
+		defer stop()
+		s.Opened = conn.opened
+		s.Record, err = do(ctx, s, conn)
+	}
+	if err == nil {
+		s.Took = time.Since(s.Due)
+		return s.Record
 	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	s.Record = r
 	return s.failed(time.Now(), err)
 }
 
@@ -88,24 +95,18 @@ func (c *client) fetch(ctx context.Context, i int, due time.Time) Record {
 	u := *s.url
 	u.Path, u.RawQuery = fmt.Sprintf("/stream/%d", d.Bytes), "s="+strconv.FormatFloat(d.Time.Seconds(), 'g', -1, 64)
 	s.url = &u
-	return s.transfer(ctx, due.Add(d.Time+c.config.Timeout), s.receive)
+	return s.transfer(ctx, due.Add(d.Time+c.config.Timeout), func(_ context.Context, s shot, conn *conn) (Record, error) {
+		return s.receive(conn)
+	})
 }
 
 // errCorrupt tells of a body whose bytes are not those that were sent.
 var errCorrupt = errors.New("the body is not what was sent: its checksum is another")
 
-// receive opens a connection and reads the whole body, which must have the length
-// and the checksum that its header tells.
-func (s shot) receive(ctx context.Context) (Record, error) {
+// receive reads the whole body, which must have the length and the checksum that
+// its header tells.
+func (s shot) receive(conn *conn) (Record, error) {
 	r := s.Record
-	conn, err := dial(ctx, s.url, s.from)
-	if err != nil {
-		return r, err
-	}
-	defer conn.Close()                                                               //nolint:errcheck // the answer is here, or never will be
-	stop := context.AfterFunc(ctx, func() { conn.raw.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // it wakes the reader
-	defer stop()
-	r.Opened = conn.opened
 	resp, err := s.ask(conn, 0) //nolint:bodyclose // it is, below
 	if err != nil {
 		return r, err

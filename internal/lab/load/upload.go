@@ -16,23 +16,15 @@ const uploadStep = 20 * time.Millisecond
 func (c *client) give(ctx context.Context, i int, due time.Time) Record {
 	u := c.config.Uploads
 	s := c.aim(Upload, http.MethodPut, i, due)
-	return s.transfer(ctx, due.Add(u.Time+c.config.Timeout), func(ctx context.Context) (Record, error) {
-		return s.send(ctx, &pieces{ctx: ctx, begin: time.Now(), length: u.Time, bytes: u.Bytes})
+	begin := time.Now()
+	return s.transfer(ctx, due.Add(u.Time+c.config.Timeout), func(ctx context.Context, s shot, conn *conn) (Record, error) {
+		return s.send(conn, &pieces{ctx: ctx, begin: begin, length: u.Time, bytes: u.Bytes})
 	})
 }
 
-// send opens a connection and sends body, and takes the answer, which may come
-// before all of it was sent.
-func (s shot) send(ctx context.Context, body *pieces) (Record, error) {
+// send sends body, and takes the answer, which may come before all of it was sent.
+func (s shot) send(conn *conn, body *pieces) (Record, error) {
 	r := s.Record
-	conn, err := dial(ctx, s.url, s.from)
-	if err != nil {
-		return r, err
-	}
-	defer conn.Close()                                                               //nolint:errcheck // the answer is here, or never will be
-	stop := context.AfterFunc(ctx, func() { conn.raw.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // it wakes the reader
-	defer stop()
-	r.Opened = conn.opened
 	sent := make(chan error, 1)
 	req := s.request()
 	req.Body, req.ContentLength = io.NopCloser(body), body.bytes
