@@ -254,7 +254,7 @@ func (d Dir) writeWorkers(text string) error {
 		return nil
 	}
 	if _, _, err := busy.ParseWorkers(text); err != nil {
-		return err
+		return &OptionsError{err}
 	}
 	return d.writeWord(d.workersFile(), text)
 }

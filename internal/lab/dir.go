@@ -63,7 +63,7 @@ func makeBase() (string, error) {
 // as any process has it open.
 func claim(name string) (Dir, *os.File, error) {
 	if !validName.MatchString(name) {
-		return "", nil, fmt.Errorf("a lab cannot be called %q; use up to 32 of a-z, 0-9, dot and dash", name)
+		return "", nil, &OptionsError{fmt.Errorf("a lab cannot be called %q; use up to 32 of a-z, 0-9, dot and dash", name)}
 	}
 	base, err := makeBase()
 	if err != nil {

@@ -25,6 +25,9 @@ func (d Dir) writeOpenStack(names []string, s *spec.Spec) error {
 		return nil
 	}
 	if err := openstack.Check(names, s); err != nil {
+		return &OptionsError{err}
+	}
+	if err := openstack.CheckPackages(names); err != nil {
 		return err
 	}
 	if err := os.WriteFile(d.openStackFile(), []byte(strings.Join(names, " ")), 0o644); err != nil {

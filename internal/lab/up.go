@@ -46,6 +46,14 @@ type UpOptions struct {
 	Progress func(string)
 }
 
+// An OptionsError says what is wrong with UpOptions themselves: no lab can be made
+// from them on any machine.
+type OptionsError struct{ Err error }
+
+func (e *OptionsError) Error() string { return e.Err.Error() }
+
+func (e *OptionsError) Unwrap() error { return e.Err }
+
 // A Lab is one that this process started.
 type Lab struct {
 	Dir  Dir
@@ -55,7 +63,7 @@ type Lab struct {
 }
 
 // Up starts a lab and returns when every service in it answers through the
-// VIP; when that fails, nothing is left of it.
+// VIP; when that fails, nothing is left of it. Wrong options are an OptionsError.
 func Up(ctx context.Context, opt UpOptions) (*Lab, error) {
 	if opt.Name == "" {
 		opt.Name = DefaultName
