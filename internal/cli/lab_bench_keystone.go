@@ -26,12 +26,11 @@ func (a *app) labBenchKeystoneCommand() *cobra.Command {
 		Short: "Measure the tokens of a real Keystone as busy as it can be, and busier, beside kolla-ansible's settings",
 		Long: `keystone builds a cloud of three controllers with Keystone on each, as Debian packages
 it, measures how many tokens a second they issue, and loads them with shares of that,
-and with clients that ask again as soon as they have an answer: through holdfast, and in
-a lab of the same kind through HAProxy with kolla-ansible's settings. It prints what
-failed and how long the others took, side by side.
+and with clients that ask again as soon as they have an answer: through holdfast, and
+through HAProxy and keepalived with kolla-ansible's settings, which take turns on the
+same controllers. It prints what failed and how long the others took, side by side.
 
-It needs packages of Debian 12, and names those that are missing. Only one lab runs at a
-time, the other is paused; each load is on all systems before the next one.`,
+It needs packages of Debian 12, and names those that are missing.`,
 		Example: `  holdfast lab bench keystone --length 10s
   holdfast lab bench keystone --loads 0.9,1.2,loop12 --runs 3 -o json
   holdfast lab bench keystone --only holdfast --capacity 24 --loads one`,

@@ -184,7 +184,7 @@ func agentSignal(sig unix.Signal, word string) func(context.Context, *node, Faul
 		if err != nil {
 			return "", err
 		}
-		if n.peer != "" {
+		if n.peerKind() != "" {
 			return "keepalived of " + n.plan.name + " " + word, n.signalKeepalived(sig)
 		}
 		p, runs := u.current()

@@ -24,7 +24,6 @@ type node struct {
 	dir     Dir
 	log     *slog.Logger
 	holder  *holderLog
-	peer    string           // the kind of peer that runs in the place of the agent
 	workers string           // of every stand-in from its start on, as "8x100ms"; empty: enough
 	real    *openstack.Cloud // nil: all services are stand-ins
 	wire    *lossyWire
@@ -34,7 +33,8 @@ type node struct {
 	mu        sync.Mutex // guards following
 	box       *box       // nil: powered off
 	unplugged bool
-	agent     *unit // nil where there is none
+	peer      string // the kind of peer that runs in the place of the agent
+	agent     *unit  // nil where there is none
 	services  []*standin
 	stop      context.CancelFunc
 	running   *sync.WaitGroup
@@ -291,7 +291,7 @@ func (n *node) agentBack(ctx context.Context) error {
 	if err != nil || u == nil {
 		return err
 	}
-	if n.peer != "" {
+	if n.peerKind() != "" {
 		if err := n.signalKeepalived(unix.SIGCONT); err != nil {
 			return err
 		}
@@ -317,15 +317,10 @@ func (n *node) agentUnit() (*unit, error) {
 // signalHAProxy sends sig to every process of the node's HAProxy; with must,
 // there has to be one.
 func (n *node) signalHAProxy(sig unix.Signal, must bool) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.box == nil {
-		return n.offError()
-	}
-	if n.plan.role != roleController && !must {
+	pids, err := n.haproxyPIDs()
+	if err == nil && n.plan.role != roleController && !must {
 		return nil
 	}
-	pids, err := n.box.processes("haproxy")
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,13 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,7 +45,96 @@ func (d Dir) readWord(path string) (string, error) {
 	return strings.TrimSpace(string(data)), nil
 }
 
-// unitArgs is the command that the node's unit runs.
+// Switch has the controllers of the lab in d run the peer of kind, or agents when
+// that is empty, and returns when all services answer through them. What runs now
+// is stopped first, as by systemctl stop; services go on.
+func Switch(ctx context.Context, d Dir, kind string) error {
+	_, err := call(ctx, d, request{Op: "switch", Peer: kind})
+	return err
+}
+
+// switchTo does what Switch asks for. Two systems are never there at once, as
+// both would take the address.
+func (s *server) switchTo(ctx context.Context, kind string) error {
+	s.faulting.Lock()
+	defer s.faulting.Unlock()
+	stop := func(n *node) error {
+		u, err := n.agentUnit()
+		if err != nil || u == nil {
+			return err
+		}
+		if err := u.stop(ctx); err != nil {
+			return err
+		}
+		return n.endHAProxy(ctx)
+	}
+	start := func(n *node) error {
+		if u := n.become(kind); u != nil {
+			return u.command(ctx, true)
+		}
+		return nil
+	}
+	if err := s.each(stop); err != nil {
+		return err
+	}
+	if err := s.each(start); err != nil {
+		return err
+	}
+	return s.awaitReady(ctx, func(progress) {})
+}
+
+// endHAProxy ends the node's HAProxy, which an agent leaves to the next one.
+func (n *node) endHAProxy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	for {
+		pids, err := n.haproxyPIDs()
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		for _, pid := range pids {
+			if err := ignoreGone(unix.Kill(pid, unix.SIGTERM)); err != nil {
+				return fmt.Errorf("end HAProxy of %s: %w", n.plan.name, err)
+			}
+		}
+		select {
+		case <-time.After(readyPoll):
+		case <-ctx.Done():
+			return fmt.Errorf("HAProxy of %s does not end: %w", n.plan.name, ctx.Err())
+		}
+	}
+}
+
+// haproxyPIDs gives the processes of the node's HAProxy.
+func (n *node) haproxyPIDs() ([]int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.box == nil {
+		return nil, n.offError()
+	}
+	return n.box.processes("haproxy")
+}
+
+// become has the node's unit run the peer of kind from its next start on, or the
+// agent; nil where there is none.
+func (n *node) become(kind string) *unit {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.peer = kind
+	if n.agent != nil {
+		n.agent.setArgs(n.unitArgs())
+	}
+	return n.agent
+}
+
+// peerKind gives the kind of peer that runs in the place of the agent; empty: none.
+func (n *node) peerKind() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.peer
+}
+
+// unitArgs is the command that the node's unit runs; n.mu is held.
 func (n *node) unitArgs() []string {
 	name := n.plan.name
 	if n.peer != "" {

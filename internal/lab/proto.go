@@ -26,11 +26,13 @@ const (
 // A request is what a command asks of the lab's server: one a connection, but
 // for the signals to the command that op "exec" started.
 type request struct {
-	Op    string       `json:"op"` // ping, status, fault, exec, signal, down
+	Op    string       `json:"op"` // ping, status, fault, exec, signal, switch, down
 	Fault *Fault       `json:"fault,omitempty"`
 	Exec  *execRequest `json:"exec,omitempty"`
 	// Signal is the number of the one to send, for op "signal".
 	Signal int `json:"signal,omitempty"`
+	// Peer is the kind of peer to run, for op "switch"; empty: agents.
+	Peer string `json:"peer,omitempty"`
 }
 
 // An execRequest asks for a command in a node. Its standard streams come with

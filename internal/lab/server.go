@@ -294,6 +294,11 @@ func (s *server) handle(ctx context.Context, req request, w *wire) reply {
 			return reply{Error: err.Error()}
 		}
 		return reply{Fault: &f}
+	case "switch":
+		if err := s.switchTo(ctx, req.Peer); err != nil {
+			return reply{Error: err.Error()}
+		}
+		return reply{}
 	case "exec":
 		if req.Exec == nil {
 			return reply{Error: "a request to run a command without one"}

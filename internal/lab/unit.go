@@ -28,7 +28,6 @@ const (
 type unit struct {
 	name   string
 	start  starter
-	args   []string
 	env    []string
 	log    string
 	notify string
@@ -38,6 +37,7 @@ type unit struct {
 	ended    chan struct{} // closed when run returns
 
 	mu   sync.Mutex // guards following
+	args []string
 	proc *proc
 	unitState
 }
@@ -99,7 +99,7 @@ func (u *unit) serve(ctx context.Context) {
 		}
 		return
 	}
-	p, err := u.start.spawn(u.args, u.env, u.log)
+	p, err := u.start.spawn(u.getArgs(), u.env, u.log)
 	if err != nil {
 		u.failed(err.Error())
 	} else {
@@ -112,6 +112,19 @@ func (u *unit) serve(ctx context.Context) {
 		u.obey(c)
 	case <-ctx.Done():
 	}
+}
+
+func (u *unit) getArgs() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.args
+}
+
+// setArgs gives the command that the unit runs from its next start on.
+func (u *unit) setArgs(args []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.args, u.failures, u.ready = args, 0, false
 }
 
 // watch returns when p has ended.

@@ -33,8 +33,8 @@ const (
 	busyClients  = 12
 	warmUp       = 3 * time.Second
 	warmPatience = 30 * time.Second
-	// settleTimeout is how long a lab may take to be whole again, and settled for
-	// how long it has to be: keepalived of kolla's settings needs as long to move.
+	// settleTimeout is how long a system may take to be whole, and settled for how
+	// long it has to be: keepalived of kolla's settings needs as long to move.
 	settleTimeout = 60 * time.Second
 	settled       = 4 * time.Second
 	settlePoll    = 250 * time.Millisecond
@@ -42,7 +42,7 @@ const (
 	quiet = time.Second
 )
 
-// A bed is the lab of one system.
+// A bed is the lab, and which system is on its controllers.
 type bed struct {
 	system  bench.System
 	opt     Options
@@ -52,26 +52,22 @@ type bed struct {
 	problem func(string)
 }
 
-// newBed builds the lab of system; it runs.
+// newBed builds the lab with system on its controllers.
 func newBed(ctx context.Context, system bench.System, opt Options, problem func(string)) (*bed, error) {
 	parsed, findings := spec.Parse("keystone.yaml", cloud)
 	if parsed == nil {
 		return nil, fmt.Errorf("the benchmark's own spec is bad: %v", findings)
 	}
-	kind := ""
-	if system != bench.Holdfast {
-		kind = string(system)
-	}
 	l, err := lab.Up(ctx, lab.UpOptions{
-		Name: fmt.Sprintf("os-%s-%d", system, os.Getpid()), File: "keystone.yaml", Data: cloud,
-		Binary: opt.Binary, Peer: kind, OpenStack: []string{service}, Timeout: upTimeout,
+		Name: fmt.Sprintf("keystone-%d", os.Getpid()), File: "keystone.yaml", Data: cloud,
+		Binary: opt.Binary, Peer: peerOf(system), OpenStack: []string{service}, Timeout: upTimeout,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("build the lab of %s: %w", system, err)
+		return nil, fmt.Errorf("build the lab with %s: %w", system, err)
 	}
 	b := &bed{system: system, opt: opt, spec: parsed, lab: l, seen: newLogs()}
 	b.problem = func(text string) {
-		text = fmt.Sprintf("%s: %s", system, text)
+		text = fmt.Sprintf("%s: %s", b.system, text)
 		problem(text)
 		opt.Progress(text)
 	}
@@ -81,9 +77,17 @@ func newBed(ctx context.Context, system bench.System, opt Options, problem func(
 	return b, nil
 }
 
-// readyBed builds the lab of system, warm and paused. When that fails it is built
-// once more: see warm.
-func readyBed(ctx context.Context, system bench.System, opt Options, problem func(string)) (*bed, error) {
+// peerOf gives system as a lab knows it: the kind of a peer, or nothing.
+func peerOf(system bench.System) string {
+	if system == bench.Holdfast {
+		return ""
+	}
+	return string(system)
+}
+
+// warmBed builds the lab and warms it up. When that fails it is built once more:
+// see warm.
+func warmBed(ctx context.Context, system bench.System, opt Options, problem func(string)) (*bed, error) {
 	b, err := tryBed(ctx, system, opt, problem)
 	if err == nil || ctx.Err() != nil {
 		return b, err
@@ -99,11 +103,8 @@ func tryBed(ctx context.Context, system bench.System, opt Options, problem func(
 	if err != nil {
 		return nil, err
 	}
-	if err = b.warm(ctx); err == nil {
-		err = b.lab.Pause()
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("warm up the lab of %s: %w", system, err), b.close())
+	if err = b.warm(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("warm up the lab: %w", err), b.lab.Close())
 	}
 	return b, nil
 }
@@ -127,53 +128,36 @@ func (b *bed) warm(ctx context.Context) error {
 	return nil
 }
 
-// close ends the lab.
-func (b *bed) close() error { return errors.Join(b.lab.Resume(), b.lab.Close()) }
-
 // hosts gives those of Keystone.
 func (b *bed) hosts() []spec.Host { return b.spec.Services[0].Hosts }
 
-// awake has the lab running, whole, while do does something with it.
-func (b *bed) awake(ctx context.Context, do func() error) error {
-	if err := b.lab.Resume(); err != nil {
-		return err
+// play puts system on the controllers, whole, if another one is there.
+func (b *bed) play(ctx context.Context, system bench.System) error {
+	if system != b.system {
+		if err := lab.Switch(ctx, b.lab.Dir, peerOf(system)); err != nil {
+			return fmt.Errorf("put %s in the place of %s: %w", system, b.system, err)
+		}
+		b.system = system
 	}
-	err := b.settle(ctx)
-	if err == nil {
-		err = do()
-	}
-	return errors.Join(err, b.lab.Pause())
+	return b.settle(ctx)
 }
 
 // capacity gives how many tokens a second the hosts can issue.
-func (b *bed) capacity(ctx context.Context) (tokens float64, err error) {
-	err = b.awake(ctx, func() error {
-		all, err := b.direct(ctx, b.opt.Length, busyClients)
-		if err != nil || len(all) == 0 {
-			return err
+func (b *bed) capacity(ctx context.Context) (float64, error) {
+	all, err := b.direct(ctx, b.opt.Length, busyClients)
+	if err != nil || len(all) == 0 {
+		return 0, err
+	}
+	first := slices.MinFunc(all, func(a, b Session) int { return a.Due.Compare(b.Due) }).Due
+	issued := 0
+	for _, s := range all {
+		if s.Failure != "" {
+			b.problem(fmt.Sprintf("without a proxy, from %s: %s failed: %s", s.Client, s.At, s.Error))
+		} else if s.Due.Add(s.Took).Sub(first) <= b.opt.Length {
+			issued++
 		}
-		first := slices.MinFunc(all, func(a, b Session) int { return a.Due.Compare(b.Due) }).Due
-		issued := 0
-		for _, s := range all {
-			if s.Failure != "" {
-				b.problem(fmt.Sprintf("without a proxy, from %s: %s failed: %s", s.Client, s.At, s.Error))
-			} else if s.Due.Add(s.Took).Sub(first) <= b.opt.Length {
-				issued++
-			}
-		}
-		tokens = float64(issued) / b.opt.Length.Seconds()
-		return nil
-	})
-	return tokens, err
-}
-
-// point measures p.
-func (b *bed) point(ctx context.Context, p Point, capacity float64) (m Measure, err error) {
-	err = b.awake(ctx, func() error {
-		m, err = b.measure(ctx, p, capacity)
-		return err
-	})
-	return m, err
+	}
+	return float64(issued) / b.opt.Length.Seconds(), nil
 }
 
 // direct has clients ask the hosts in a loop, without a proxy, each always the
@@ -186,7 +170,7 @@ func (b *bed) direct(ctx context.Context, d time.Duration, clients int, args ...
 	return b.load(ctx, d, args...)
 }
 
-// measure measures p on a lab that runs.
+// measure measures p.
 func (b *bed) measure(ctx context.Context, p Point, capacity float64) (Measure, error) {
 	vip := b.spec.VIPs[0]
 	args := []string{"--url", fmt.Sprintf("http://%s:%d", vip.Hostname, b.spec.Services[0].Port)}
@@ -252,8 +236,8 @@ func (b *bed) arrived(ctx context.Context, began time.Time) (arrivals, time.Dura
 }
 
 // settle waits until the address has had one holder and every HAProxy every host
-// for a while: what was paused may find out late that others were, too. That it
-// does not come to that is told, and measured all the same.
+// for a while: what was just started may move the address yet. That it does not
+// come to that is told, and measured all the same.
 func (b *bed) settle(ctx context.Context) error {
 	end := time.Now().Add(settleTimeout)
 	for whole := time.Now(); time.Since(whole) < settled; {
@@ -268,7 +252,7 @@ func (b *bed) settle(ctx context.Context) error {
 		case err != nil:
 			return err
 		case why != "":
-			b.problem(fmt.Sprintf("not whole %v after it was resumed: %s", settleTimeout, why))
+			b.problem(fmt.Sprintf("not whole %v after it was started: %s", settleTimeout, why))
 			return nil
 		}
 		if err := sleep(ctx, settlePoll); err != nil {

@@ -3,9 +3,9 @@
 // machine, through HAProxy with the settings of others. The Keystones are three,
 // as Debian packages them, with one database.
 //
-// Each system has a lab of its own. Only the one that is measured runs, the others
-// are paused: an idle one's health checks would take processor time from it. All
-// loads are shares of one capacity, which is measured first, with no proxy between.
+// All systems have the same Keystones, one after the other: two labs of one kind
+// differ by a fifth and more in what their Keystones issue in a second. All loads
+// are shares of one capacity, which is measured first, with no proxy between.
 //
 // It is no test: what is worse than a peer is told, not failed.
 package tokens
@@ -159,36 +159,30 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	return r, err
 }
 
-// measure builds the labs and measures everything, each load on every system
+// measure builds the lab and measures everything, each load on every system
 // before the next one.
 func (r *Report) measure(ctx context.Context, opt Options) (err error) {
-	var beds []*bed
-	defer func() {
-		for _, b := range beds {
-			err = errors.Join(err, b.close())
-		}
-	}()
-	for _, s := range opt.Only {
-		b, err := readyBed(ctx, s, opt, r.problem)
-		if err != nil {
-			return err
-		}
-		beds = append(beds, b)
+	systems := slices.Clone(opt.Only)
+	b, err := warmBed(ctx, systems[0], opt, r.problem)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, b.lab.Close()) }()
 	turns := 0
 	for range opt.Runs {
-		capacity, err := r.capacity(ctx, opt, beds)
+		capacity, err := r.capacity(ctx, b, systems)
 		if err != nil {
 			return err
 		}
 		for i, p := range opt.Points {
-			// Every other load goes the other way round, so that none always follows the same one.
+			// Every other load goes the other way round: none always follows the same
+			// one, and the last one goes on.
 			if turns++; turns%2 == 0 {
-				slices.Reverse(beds)
+				slices.Reverse(systems)
 			}
-			for _, b := range beds {
-				if err := r.point(ctx, b, &r.Rows[i], p, capacity); err != nil {
-					return fmt.Errorf("%s, %s: %w", b.system, p, err)
+			for _, system := range systems {
+				if err := r.point(ctx, b, system, &r.Rows[i], capacity); err != nil {
+					return fmt.Errorf("%s, %s: %w", system, p, err)
 				}
 			}
 		}
@@ -196,36 +190,43 @@ func (r *Report) measure(ctx context.Context, opt Options) (err error) {
 	return nil
 }
 
-// capacity gives how many tokens a second the hosts can issue: the most that
-// those of any system did, each of them under the checks of its own.
-func (r *Report) capacity(ctx context.Context, opt Options, beds []*bed) (float64, error) {
-	most := opt.Capacity
+// capacity gives how many tokens a second the hosts can issue: the most that they
+// did under the checks of any system.
+func (r *Report) capacity(ctx context.Context, b *bed, systems []bench.System) (float64, error) {
+	most := b.opt.Capacity
 	if most > 0 {
 		return most, nil
 	}
-	for _, b := range beds {
-		tokens, err := b.capacity(ctx)
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", b.system, err)
+	for _, system := range systems {
+		err := b.play(ctx, system)
+		var tokens float64
+		if err == nil {
+			tokens, err = b.capacity(ctx)
 		}
-		opt.Progress(fmt.Sprintf("%-8s  %.1f tokens a second from the hosts themselves", b.system, tokens))
-		r.Capacities = append(r.Capacities, Capacity{System: b.system, Tokens: tokens})
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", system, err)
+		}
+		b.opt.Progress(fmt.Sprintf("%-8s  %.1f tokens a second from the hosts themselves", system, tokens))
+		r.Capacities = append(r.Capacities, Capacity{System: system, Tokens: tokens})
 		most = max(most, tokens)
 	}
 	if most == 0 {
-		return 0, fmt.Errorf("no host issued a token within %v, without a proxy", opt.Length)
+		return 0, fmt.Errorf("no host issued a token within %v, without a proxy", b.opt.Length)
 	}
 	return most, nil
 }
 
-// point measures p on b.
-func (r *Report) point(ctx context.Context, b *bed, row *Row, p Point, capacity float64) error {
-	m, err := b.point(ctx, p, capacity)
+// point measures a row's load on system.
+func (r *Report) point(ctx context.Context, b *bed, system bench.System, row *Row, capacity float64) error {
+	if err := b.play(ctx, system); err != nil {
+		return err
+	}
+	m, err := b.measure(ctx, row.Point, capacity)
 	if err != nil {
 		return err
 	}
-	row.add(b.system, m)
-	b.opt.Progress(fmt.Sprintf("%-8s  %-28s %s", b.system, p, m))
+	row.add(system, m)
+	b.opt.Progress(fmt.Sprintf("%-8s  %-28s %s", system, row.Point, m))
 	return nil
 }
 
