@@ -176,12 +176,12 @@ func (c *checker) checkNetwork(v rawVIP, a item[netip.Prefix]) {
 
 // checkPeers finds a VIP whose adverts cannot be sent to every controller: they
 // go over IPv4 or IPv6 as the VIP's addresses do, and a controller has one address.
+// Multicast is no way around that: each controller sends from its address.
 func (c *checker) checkPeers(v rawVIP) {
 	hosts := c.raw.controllers.all
 	bad := func(h rawHost) bool { return !h.address.ok }
 	wrong := func(a item[netip.Prefix]) bool { return !a.ok }
-	if v.vrrp.peers.or(string(Unicast)) != string(Unicast) || len(hosts) < 2 || slices.ContainsFunc(hosts, bad) ||
-		len(v.addresses.all) == 0 || slices.ContainsFunc(v.addresses.all, wrong) {
+	if len(hosts) == 0 || slices.ContainsFunc(hosts, bad) || len(v.addresses.all) == 0 || slices.ContainsFunc(v.addresses.all, wrong) {
 		return
 	}
 	for _, a := range v.addresses.all {
@@ -194,7 +194,7 @@ func (c *checker) checkPeers(v rawVIP) {
 	if a.v.Addr().Is4() {
 		family = "IPv4"
 	}
-	c.fail("no-peer", a.node, fmt.Sprintf("%s is %s, and not every controller has an %s address to send adverts to", a.v.Addr(), family, family), fmt.Sprintf(`write %s addresses for the controllers, or "peers: multicast" in vrrp`, family))
+	c.fail("no-peer", a.node, fmt.Sprintf("%s is %s, and not every controller has an %s address, by which it sends adverts and hears them", a.v.Addr(), family, family), "write addresses of one family for all controllers, and give the VIP one of that family")
 }
 
 // called gives h's name, or its place in the file if it has none.
