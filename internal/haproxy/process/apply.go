@@ -168,24 +168,32 @@ func (s *supervisor) apply(cfg []byte, always bool) (Result, error) {
 }
 
 // applyStart starts HAProxy with cfg. Where that fails, what was there before
-// is tried again from now on, or cfg where nothing was.
+// is tried again from now on, or cfg where nothing was. Where cfg cannot be
+// written, as on a disk that is full or read-only, HAProxy runs with what was there.
 func (s *supervisor) applyStart(before, cfg []byte) error {
-	if err := writeAtomically(s.configFile(), cfg); err != nil {
-		return err
+	var unwritten error
+	if !bytes.Equal(before, cfg) {
+		unwritten = writeAtomically(s.configFile(), cfg)
+	}
+	if unwritten != nil && before == nil {
+		return unwritten
 	}
 	s.restart = nil
 	err := s.start("")
 	if err == nil {
 		s.log.Info("started HAProxy", "pid", s.State().PID)
+		if unwritten != nil {
+			return fmt.Errorf("HAProxy was started with the configuration of before: %w", unwritten)
+		}
 		return nil
 	}
 	if s.ctx.Err() != nil {
 		return s.ctx.Err()
 	}
-	if before != nil && !bytes.Equal(before, cfg) {
+	if before != nil && !bytes.Equal(before, cfg) && unwritten == nil {
 		err = errors.Join(err, writeAtomically(s.configFile(), before))
 	}
-	s.failed(err)
+	s.failed(errors.Join(err, unwritten))
 	return err
 }
 

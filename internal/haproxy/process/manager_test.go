@@ -426,3 +426,32 @@ func TestServerChangesAreTold(t *testing.T) {
 		t.Fatal("not told")
 	}
 }
+
+// TestStartsOnADiskThatTakesNothing starts HAProxy after a power cut where nothing
+// can be written: with what is on disk, and where that is older than what is to
+// run, with that, which is said.
+func TestStartsOnADiskThatTakesNothing(t *testing.T) {
+	b := newBench(t)
+	m, stop := b.manager()
+	b.apply(m, Started)
+	stop()
+	b.signalAll(syscall.SIGKILL)
+	if err := os.Mkdir(m.configFile()+".new", 0o700); err != nil { // where each new file begins
+		t.Fatal(err)
+	}
+	m, stop = b.manager()
+	b.apply(m, Started)
+	if code, _ := b.get("/"); code != 200 {
+		t.Errorf("GET / = %d", code)
+	}
+	stop()
+	b.signalAll(syscall.SIGKILL)
+	m, _ = b.manager()
+	b.spec.Services[0].Timeout.Server = time.Minute
+	if _, err := m.Apply(t.Context(), b.cfg()); err == nil || !strings.Contains(err.Error(), "started with the configuration of before") {
+		t.Errorf("Apply: %v", err)
+	}
+	if code, _ := b.get("/"); code != 200 || m.State().State != status.HAProxyRunning {
+		t.Errorf("GET / = %d, state %+v", code, m.State())
+	}
+}
