@@ -154,11 +154,8 @@ func (a *Agent) Run(ctx context.Context) error {
 }
 
 func (a *Agent) runLocked(ctx context.Context) error {
-	var err error
-	a.journal, err = openJournal(filepath.Join(a.opt.StateDir, "events.jsonl"), a.opt.Controller, a.log)
-	if err != nil {
-		return err
-	}
+	a.journal = openJournal(filepath.Join(a.opt.StateDir, "events.jsonl"), a.opt.Controller, a.log)
+	defer a.journal.close()
 	first, err := a.firstSpec()
 	if err != nil {
 		return err
@@ -174,9 +171,11 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.loadDrains()
 	a.resumeMoves(ctx, first.spec)
 	group, ctx := errgroup.WithContext(ctx)
-	if err := a.reconcileVIPs(ctx, first.spec); err != nil {
+	owners, err := a.newOwners(first.spec)
+	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
+	a.reconcileVIPs(ctx, owners)
 	a.cleanUp(ctx)
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket, first.spec)

@@ -60,7 +60,12 @@ func (a *Agent) setSpec(c candidate) {
 
 // force brings c into force in the order of design section 3: it was parsed;
 // it is rendered and checked by HAProxy, and only then is anything live touched.
+// What could fail for the VIPs has been made before that.
 func (a *Agent) force(ctx context.Context, c candidate) (process.Result, error) {
+	owners, err := a.newOwners(c.spec)
+	if err != nil {
+		return process.Result{}, err
+	}
 	events, err := a.certificates.prepare(c.spec, c.first)
 	if err != nil {
 		return process.Result{}, err
@@ -75,9 +80,7 @@ func (a *Agent) force(ctx context.Context, c candidate) (process.Result, error) 
 		return applied, fmt.Errorf("apply the configuration of HAProxy: %w", err)
 	}
 	a.setSpec(c)
-	if err := a.reconcileVIPs(ctx, c.spec); err != nil {
-		return applied, err
-	}
+	a.reconcileVIPs(ctx, owners)
 	return applied, nil
 }
 

@@ -45,9 +45,7 @@ func drainPair(t *testing.T) (*Agent, *neighbour) {
 	dir := t.TempDir()
 	a := New(Options{Controller: "ctl1", StateDir: dir, RunDir: dir, Log: slog.New(slog.DiscardHandler)})
 	a.drains.handOver = func(context.Context, string) error { return nil }
-	if a.journal, err = openJournal(filepath.Join(dir, "events.jsonl"), "ctl1", a.log); err != nil {
-		t.Fatal(err)
-	}
+	a.journal = testJournal(t, filepath.Join(dir, "events.jsonl"))
 	a.spec = mustParse(t, fmt.Sprintf(`cloud: test
 agent: {port: %d}
 vips: [{name: api, addresses: [127.0.71.10/24], hostname: api.example.org, interface: lo, vrrp: {router_id: 7}}]

@@ -30,10 +30,7 @@ func threeControllers(t *testing.T) *Agent {
 		t.Fatal(findings)
 	}
 	a.spec = s
-	var err error
-	if a.journal, err = openJournal(filepath.Join(dir, "events.jsonl"), "ctl1", a.log); err != nil {
-		t.Fatal(err)
-	}
+	a.journal = testJournal(t, filepath.Join(dir, "events.jsonl"))
 	return a
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/asynclog"
 	"holdfast/internal/status"
 )
 
@@ -28,50 +29,66 @@ const (
 
 // A journal keeps the transitions of this controller: in memory for the page
 // and the command line, in a file for after a restart, in the log for all else.
-// A disk that is full or gone costs the file's lines, never the agent.
+// A disk that is full, gone or stands still costs the file's lines, never the
+// agent: what adds an event may be on the way from HAProxy's death to VRRP.
 type journal struct {
 	controller string
-	path       string
 	log        *slog.Logger
 	now        func() time.Time
+	file       *asynclog.Writer // in front of a journalFile
 
 	mu        sync.Mutex // guards following
 	events    []status.Event
 	followers map[chan status.Event]struct{}
-	written   int64
-	diskError string
 }
+
+// journalPatience is how long an agent that ends waits for its journal's disk.
+const journalPatience = time.Second
 
 // openJournal reads what the file at path has of earlier runs. A line that
-// cannot be read is left out.
-func openJournal(path, controller string, log *slog.Logger) (*journal, error) {
-	j := &journal{controller: controller, path: path, log: log, now: time.Now, followers: map[chan status.Event]struct{}{}}
+// cannot be read is left out, and a file that cannot be read is said.
+func openJournal(path, controller string, log *slog.Logger) *journal {
+	j := &journal{controller: controller, log: log, now: time.Now, followers: map[chan status.Event]struct{}{}}
+	f := &journalFile{path: path, log: log}
 	for _, name := range []string{path + ".1", path} {
-		if err := j.read(name); err != nil {
-			return nil, err
+		var err error
+		if f.written, err = j.read(name); err != nil {
+			log.Warn("the events of earlier runs are not shown", "error", err)
 		}
 	}
-	return j, nil
+	j.file = asynclog.New(f, j.lost)
+	return j
 }
 
-func (j *journal) read(name string) error {
+// close returns when the file has every event, or its disk stands still.
+func (j *journal) close() {
+	if !j.file.Close(journalPatience) {
+		j.log.Warn("the journal lacks the last events: its disk takes nothing")
+	}
+}
+
+// read takes the events of the file called name, and gives its size in bytes.
+func (j *journal) read(name string) (size int64, err error) {
 	file, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return 0, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read the journal: %w", err)
+		return 0, fmt.Errorf("read the journal: %w", err)
 	}
 	defer file.Close() //nolint:errcheck // it was only read
-	j.written = 0
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		j.written += int64(len(lines.Bytes()) + 1)
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		size += int64(len(lines.Bytes()) + 1)
 		var e status.Event
 		if json.Unmarshal(lines.Bytes(), &e) == nil {
 			j.keep(e)
 		}
 	}
-	return nil
+	if err := lines.Err(); err != nil {
+		return size, fmt.Errorf("read the journal: %w", err)
+	}
+	return size, nil
 }
 
 // level says how loud the log is about events of a kind.
@@ -110,40 +127,67 @@ func (j *journal) add(e status.Event) {
 	j.write(e)
 }
 
-// write appends e to the file. Trouble is logged once, until it is over.
+// write hands e to the file.
 func (j *journal) write(e status.Event) {
-	err := j.appendLine(e)
-	switch {
-	case err != nil && err.Error() != j.diskError:
-		j.log.Warn("the journal cannot be written; events are kept in memory only", "error", err)
-		j.diskError = err.Error()
-	case err == nil && j.diskError != "":
-		j.log.Info("the journal can be written again")
-		j.diskError = ""
-	}
-}
-
-func (j *journal) appendLine(e status.Event) error {
 	line, err := json.Marshal(e)
 	if err != nil {
-		return fmt.Errorf("encode an event: %w", err)
+		j.log.Warn("an event is not in the journal", "error", err)
+		return
 	}
-	if j.written > journalBytes {
-		if err := os.Rename(j.path, j.path+".1"); err != nil {
-			return fmt.Errorf("set the full journal aside: %w", err)
-		}
-		j.written = 0
-	}
-	file, err := os.OpenFile(j.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	_, _ = j.file.Write(append(line, '\n')) //nolint:errcheck // it never fails
+}
+
+// lost gives the line that stands for events which the file lacks.
+func (j *journal) lost(n int) []byte {
+	line, err := json.Marshal(status.Event{
+		Time: j.now(), Controller: j.controller, Kind: "events-lost", Subject: "journal",
+		Text: fmt.Sprintf("%d events are not in the journal: its disk took nothing", n),
+	})
 	if err != nil {
-		return fmt.Errorf("open the journal: %w", err)
+		return nil
 	}
-	n, err := file.Write(append(line, '\n'))
-	j.written += int64(n)
+	return append(line, '\n')
+}
+
+// A journalFile is the file, of which one goroutine writes each line.
+type journalFile struct {
+	path    string
+	log     *slog.Logger
+	written int64
+	trouble string
+}
+
+// Write appends line. Trouble is logged once, until it is over.
+func (f *journalFile) Write(line []byte) (int, error) {
+	n, err := f.append(line)
+	f.written += int64(n)
+	switch {
+	case err != nil && err.Error() != f.trouble:
+		f.log.Warn("the journal cannot be written; events are kept in memory only", "error", err)
+		f.trouble = err.Error()
+	case err == nil && f.trouble != "":
+		f.log.Info("the journal can be written again")
+		f.trouble = ""
+	}
+	return n, err
+}
+
+func (f *journalFile) append(line []byte) (int, error) {
+	if f.written > journalBytes {
+		if err := os.Rename(f.path, f.path+".1"); err != nil {
+			return 0, fmt.Errorf("set the full journal aside: %w", err)
+		}
+		f.written = 0
+	}
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	if err != nil {
+		return 0, fmt.Errorf("open the journal: %w", err)
+	}
+	n, err := file.Write(line)
 	if err := errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("write the journal: %w", err)
+		return n, fmt.Errorf("write the journal: %w", err)
 	}
-	return nil
+	return n, nil
 }
 
 // last gives the newest n events, oldest first.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bufio"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -8,21 +9,23 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/internal/status"
 )
 
-func testJournal(t *testing.T, path string) *journal {
+func testJournal(t testing.TB, path string) *journal {
 	t.Helper()
-	j, err := openJournal(path, "ctl1", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := openJournal(path, "ctl1", slog.New(slog.DiscardHandler))
+	t.Cleanup(j.close)
 	return j
 }
 
 func TestJournalSurvivesARestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.jsonl")
-	testJournal(t, path).add(status.Event{Kind: "vip-active", Text: "took vip api", Took: time.Millisecond})
+	j := testJournal(t, path)
+	j.add(status.Event{Kind: "vip-active", Text: "took vip api", Took: time.Millisecond})
+	j.close()
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -51,6 +54,44 @@ func TestJournalOutlivesItsDisk(t *testing.T) {
 	}
 }
 
+// TestJournalThatCannotBeRead begins without what was there.
+func TestJournalThatCannotBeRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	if err := os.Mkdir(path, 0o700); err != nil { // EISDIR, also for root
+		t.Fatal(err)
+	}
+	j := testJournal(t, path)
+	j.add(status.Event{Kind: "reload"})
+	if got := j.last(1); len(got) != 1 || got[0].Kind != "reload" {
+		t.Errorf("got %+v, want the event kept in memory", got)
+	}
+}
+
+// TestJournalOfADiskThatStandsStill adds events while no write to the file comes
+// back: a FIFO that nobody reads.
+func TestJournalOfADiskThatStandsStill(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	j := testJournal(t, path)
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"haproxy-down", "haproxy-running"} {
+		j.add(status.Event{Kind: kind})
+	}
+	if got := j.last(9); len(got) != 2 {
+		t.Errorf("got %+v, want both events", got)
+	}
+	file, err := os.Open(path) // the disk goes on
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close() //nolint:errcheck // only read
+	line, err := bufio.NewReader(file).ReadString('\n')
+	if err != nil || !strings.Contains(line, "haproxy-down") {
+		t.Errorf("the file got %q, %v", line, err)
+	}
+}
+
 func TestJournalIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.jsonl")
 	j := testJournal(t, path)
@@ -60,6 +101,7 @@ func TestJournalIsBounded(t *testing.T) {
 	}
 	for range 3 * journalBytes / len(text) {
 		j.add(status.Event{Text: text})
+		j.file.Flush(time.Minute) // no more than has room may wait
 	}
 	if n := len(j.last(10 * journalKept)); n != journalKept {
 		t.Errorf("%d events in memory, want %d", n, journalKept)

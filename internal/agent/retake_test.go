@@ -2,6 +2,8 @@ package agent
 
 import (
 	"log/slog"
+	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -59,5 +61,26 @@ func TestVIPsAreKeptAsDiffSays(t *testing.T) {
 				t.Errorf("the agent keeps it: %v, diff says so: %v, want %v", kept, said, tt.kept)
 			}
 		})
+	}
+}
+
+// TestForceMakesTheVIPsFirst refuses a spec whose VIPs cannot be before anything
+// else has it: neither HAProxy nor the agent.
+func TestForceMakesTheVIPsFirst(t *testing.T) {
+	s, findings := spec.Parse("test.yaml", []byte(testSpec))
+	if s == nil {
+		t.Fatal(findings)
+	}
+	s.Controllers[0].Address = netip.MustParseAddr("2001:db8::1") // and its VIP is IPv4
+	dir := t.TempDir()
+	a := New(Options{Controller: "ctl1", StateDir: dir, RunDir: dir, Log: slog.New(slog.DiscardHandler)})
+	if _, err := a.force(t.Context(), candidate{spec: s}); err == nil || !strings.Contains(err.Error(), "vip api: ") {
+		t.Errorf("force: %v", err)
+	}
+	if a.spec != nil {
+		t.Error("the agent took the spec")
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("something was written: %v, %v", left, err)
 	}
 }

@@ -40,10 +40,7 @@ func newBench(t *testing.T, dir, text string, up ...string) *bench {
 		t.Fatal(err)
 	}
 	a := New(Options{File: file, Controller: "ctl1", StateDir: dir, RunDir: dir, Log: slog.New(slog.DiscardHandler), Reload: make(chan os.Signal)})
-	var err error
-	if a.journal, err = openJournal(filepath.Join(dir, "events.jsonl"), "ctl1", a.log); err != nil {
-		t.Fatal(err)
-	}
+	a.journal = testJournal(t, filepath.Join(dir, "events.jsonl"))
 	b := &bench{t: t, up: up}
 	b.c = &configurer{Agent: a, bringIntoForce: b.force, healthy: func(context.Context, candidate) []string { return b.up }}
 	first, err := a.firstSpec()

@@ -35,16 +35,25 @@ type view struct {
 	ping   pinger
 }
 
-// reconcileVIPs starts, changes and ends owners until they are those of s. A
-// VIP whose addresses and router stay what they were is kept throughout.
-func (a *Agent) reconcileVIPs(ctx context.Context, s *spec.Spec) error {
-	before := a.owners()
-	var next, fresh []*owner
+// newOwners makes the owners of the VIPs of s, or says why s cannot have them.
+func (a *Agent) newOwners(s *spec.Spec) ([]*owner, error) {
+	var all []*owner
 	for _, v := range s.VIPs {
 		o, err := a.newOwner(s, v)
 		if err != nil {
-			return fmt.Errorf("vip %s: %w", v.Name, err)
+			return nil, fmt.Errorf("vip %s: %w", v.Name, err)
 		}
+		all = append(all, o)
+	}
+	return all, nil
+}
+
+// reconcileVIPs starts, changes and ends owners until they are like those of made.
+// A VIP whose addresses and router stay what they were is kept throughout.
+func (a *Agent) reconcileVIPs(ctx context.Context, made []*owner) {
+	before := a.owners()
+	var next, fresh []*owner
+	for _, o := range made {
 		kept := a.keep(before, o)
 		if kept == nil {
 			fresh = append(fresh, o)
@@ -65,7 +74,6 @@ func (a *Agent) reconcileVIPs(ctx context.Context, s *spec.Spec) error {
 	for _, o := range fresh {
 		a.start(ctx, o)
 	}
-	return nil
 }
 
 // newOwner makes the owner of v as s has it. It touches nothing until it is started.

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -12,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/agent"
+	"holdfast/internal/asynclog"
 	"holdfast/internal/status"
 )
 
@@ -33,8 +36,7 @@ SIGTERM hands the virtual IPs over and leaves HAProxy running.`,
 				return usagef("which controller is this? write --controller NAME, one of those in %s", a.file)
 			}
 			opt.File, opt.RunDir = a.file, a.runDir
-			opt.Log = a.logger(level)
-			return a.runAgent(cmd.Context(), opt)
+			return a.runAgent(cmd.Context(), opt, level)
 		},
 	}
 	flags := cmd.Flags()
@@ -45,13 +47,23 @@ SIGTERM hands the virtual IPs over and leaves HAProxy running.`,
 	return a.withRunDir(cmd)
 }
 
+// logPatience is how long an agent that ends waits for what takes its log.
+const logPatience = time.Second
+
 // runAgent runs the agent until ctx ends, reloading it at each SIGHUP.
-func (a *app) runAgent(ctx context.Context, opt agent.Options) error {
+func (a *app) runAgent(ctx context.Context, opt agent.Options, level slog.Level) error {
+	log := asynclog.New(a.stdio.Err, func(lines int) []byte {
+		var b bytes.Buffer
+		a.logger(&b, level).Warn("lines of this log were lost: what takes it stood still", "lines", lines)
+		return b.Bytes()
+	})
+	opt.Log = a.logger(log, level)
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	opt.Reload = hangups
 	err := agent.New(opt).Run(ctx)
+	log.Close(logPatience)
 	if bad, ok := errors.AsType[interface {
 		error
 		Findings() []status.Finding
@@ -81,11 +93,11 @@ func pauseForManager(ctx context.Context) {
 }
 
 // logger gives the log of a daemon: text for a person at a terminal, JSON for
-// the journal and all else.
-func (a *app) logger(level slog.Level) *slog.Logger {
+// the journal and all else. Its lines go to w.
+func (a *app) logger(w io.Writer, level slog.Level) *slog.Logger {
 	opt := &slog.HandlerOptions{Level: level}
 	if isTerminal(a.stdio.Err) {
-		return slog.New(slog.NewTextHandler(a.stdio.Err, opt))
+		return slog.New(slog.NewTextHandler(w, opt))
 	}
-	return slog.New(slog.NewJSONHandler(a.stdio.Err, opt))
+	return slog.New(slog.NewJSONHandler(w, opt))
 }
