@@ -15,16 +15,47 @@ import (
 // It must be less than the unit's WatchdogSec.
 const loopSilence = 2 * time.Second
 
+const (
+	// supervisorSilence is that of HAProxy's supervisor, which may be at a reload.
+	supervisorSilence = time.Minute
+	// watchInterval is how often watchHAProxy turns with nothing to do, and
+	// watchSilence how long it may not.
+	watchInterval = time.Second
+	watchSilence  = 10 * time.Second
+)
+
 // alive says why the agent stands still, nil when it does not: every VRRP loop
-// must have turned lately, since a VIP that nobody renews is lost.
+// must have turned lately, since a VIP that nobody renews is lost; and so must who
+// starts HAProxy again and who tells VRRP of its state, without which a VIP stays
+// where nothing answers.
 func (a *Agent) alive() error {
-	var stuck []error
+	stuck := []error{
+		standsStill("HAProxy's supervisor", a.haproxy.Turned(), supervisorSilence),
+		standsStill("who watches HAProxy for VRRP", a.watched(), watchSilence),
+	}
 	for _, o := range a.owners() {
 		if silent := time.Since(o.loop.Stats().Turned); silent > loopSilence {
 			stuck = append(stuck, fmt.Errorf("the VRRP loop of vip %s has not turned for %s", o.view.Load().vip.Name, silent.Round(time.Millisecond)))
 		}
 	}
 	return errors.Join(stuck...)
+}
+
+// standsStill says that what turned last at turned has been silent for too long. What
+// never turned, as at the start, has not.
+func standsStill(what string, turned time.Time, most time.Duration) error {
+	if silent := time.Since(turned); !turned.IsZero() && silent > most {
+		return fmt.Errorf("%s has not turned for %s", what, silent.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// watched tells when watchHAProxy turned last.
+func (a *Agent) watched() time.Time {
+	if at := a.watchTurned.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 // notify tells the service manager (sd_notify(3)) that the agent is ready, and

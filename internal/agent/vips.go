@@ -219,7 +219,11 @@ func (o *owner) holds() bool { return o.loop.Stats().State == vrrp.Active }
 // watchHAProxy lets the VIPs follow HAProxy's condition, at once.
 func (a *Agent) watchHAProxy(ctx context.Context) {
 	was, down := status.HAProxy{}, time.Now()
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
 	for ctx.Err() == nil {
+		now := time.Now()
+		a.watchTurned.Store(&now)
 		changed := a.haproxy.Changes()
 		is := a.haproxy.State()
 		for _, o := range a.owners() {
@@ -235,6 +239,7 @@ func (a *Agent) watchHAProxy(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-changed:
+		case <-tick.C:
 		}
 	}
 }

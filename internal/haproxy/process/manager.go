@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -75,6 +76,7 @@ type Manager struct {
 	closing  closing
 	runtime  *door
 	master   *door
+	turned   atomic.Pointer[time.Time] // when the supervisor did, last; nil: never
 
 	mu      sync.Mutex // guards following
 	state   status.HAProxy
@@ -102,6 +104,16 @@ func New(opt Options) *Manager {
 	m.master = &door{path: m.masterSocket()}
 	m.logFile.path = filepath.Join(opt.RunDir, "haproxy.log")
 	return m
+}
+
+// Turned tells when the supervisor began to wait for something to do, last; the zero
+// time before it did. It does so every two seconds, unless it starts or reloads
+// HAProxy just now, which takes less than a minute.
+func (m *Manager) Turned() time.Time {
+	if at := m.turned.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 // NoFile gives the hard limit of open files, which is what HAProxy may use:

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -427,6 +428,22 @@ func TestServerChangesAreTold(t *testing.T) {
 	}
 }
 
+// powerCut ends all of HAProxy with no agent to see it.
+func (b *bench) powerCut() {
+	b.t.Helper()
+	b.signalAll(syscall.SIGKILL)
+	for {
+		all, err := findOurs(filepath.Join(b.run, haproxy.MasterSocket))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if len(all) == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // TestStartsOnADiskThatTakesNothing starts HAProxy after a power cut where nothing
 // can be written: with what is on disk, and where that is older than what is to
 // run, with that, which is said.
@@ -435,7 +452,7 @@ func TestStartsOnADiskThatTakesNothing(t *testing.T) {
 	m, stop := b.manager()
 	b.apply(m, Started)
 	stop()
-	b.signalAll(syscall.SIGKILL)
+	b.powerCut()
 	if err := os.Mkdir(m.configFile()+".new", 0o700); err != nil { // where each new file begins
 		t.Fatal(err)
 	}
@@ -445,7 +462,7 @@ func TestStartsOnADiskThatTakesNothing(t *testing.T) {
 		t.Errorf("GET / = %d", code)
 	}
 	stop()
-	b.signalAll(syscall.SIGKILL)
+	b.powerCut()
 	m, _ = b.manager()
 	b.spec.Services[0].Timeout.Server = time.Minute
 	if _, err := m.Apply(t.Context(), b.cfg()); err == nil || !strings.Contains(err.Error(), "started with the configuration of before") {

@@ -74,6 +74,8 @@ func (s *supervisor) loop() {
 		if p := s.current(); p != nil {
 			gone = p.gone
 		}
+		now := time.Now()
+		s.turned.Store(&now)
 		select {
 		case <-s.ctx.Done():
 			return
