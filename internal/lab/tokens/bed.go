@@ -131,13 +131,22 @@ func (b *bed) warm(ctx context.Context) error {
 // hosts gives those of Keystone.
 func (b *bed) hosts() []spec.Host { return b.spec.Services[0].Hosts }
 
-// play puts system on the controllers, whole, if another one is there.
+// play puts system on the controllers, whole, if another one is there. It has served
+// some clients then, as one that was just started has not.
 func (b *bed) play(ctx context.Context, system bench.System) error {
 	if system != b.system {
 		if err := lab.Switch(ctx, b.lab.Dir, peerOf(system)); err != nil {
 			return fmt.Errorf("put %s in the place of %s: %w", system, b.system, err)
 		}
 		b.system = system
+		if err := b.settle(ctx); err != nil {
+			return err
+		}
+		at := fmt.Sprintf("http://%s:%d", b.spec.VIPs[0].Hostname, b.spec.Services[0].Port)
+		few := strconv.Itoa(len(b.hosts()))
+		if _, err := b.load(ctx, warmUp, "--loops", few, "--clients", few, "--url", at); err != nil {
+			return err
+		}
 	}
 	return b.settle(ctx)
 }
