@@ -59,10 +59,10 @@ type Agent struct {
 	// configuring is held while the options of VRRP loops are changed.
 	configuring sync.Mutex
 	moves       *moves
-	ending      atomic.Bool               // SIGTERM came
-	forcing     atomic.Bool               // a spec is being brought into force
-	stay        atomic.Bool               // and nobody took what this controller holds
-	watchTurned atomic.Pointer[time.Time] // when watchHAProxy did, last; nil: never
+	ending      atomic.Bool  // SIGTERM came
+	forcing     atomic.Bool  // a spec is being brought into force
+	stay        atomic.Bool  // and nobody took what this controller holds
+	watchTurned atomic.Int64 // when watchHAProxy did, last: a time.Duration since started
 	// tried is closed once the first spec was in force or could not be.
 	tried chan struct{}
 

@@ -29,33 +29,23 @@ const (
 // starts HAProxy again and who tells VRRP of its state, without which a VIP stays
 // where nothing answers.
 func (a *Agent) alive() error {
+	watched := a.started.Add(time.Duration(a.watchTurned.Load()))
 	stuck := []error{
 		standsStill("HAProxy's supervisor", a.haproxy.Turned(), supervisorSilence),
-		standsStill("who watches HAProxy for VRRP", a.watched(), watchSilence),
+		standsStill("who watches HAProxy for VRRP", watched, watchSilence),
 	}
 	for _, o := range a.owners() {
-		if silent := time.Since(o.loop.Stats().Turned); silent > loopSilence {
-			stuck = append(stuck, fmt.Errorf("the VRRP loop of vip %s has not turned for %s", o.view.Load().vip.Name, silent.Round(time.Millisecond)))
-		}
+		stuck = append(stuck, standsStill("the VRRP loop of vip "+o.view.Load().vip.Name, o.loop.Stats().Turned, loopSilence))
 	}
 	return errors.Join(stuck...)
 }
 
-// standsStill says that what turned last at turned has been silent for too long. What
-// never turned, as at the start, has not.
+// standsStill says that what turned last at turned has been silent for too long.
 func standsStill(what string, turned time.Time, most time.Duration) error {
-	if silent := time.Since(turned); !turned.IsZero() && silent > most {
+	if silent := time.Since(turned); silent > most {
 		return fmt.Errorf("%s has not turned for %s", what, silent.Round(time.Millisecond))
 	}
 	return nil
-}
-
-// watched tells when watchHAProxy turned last.
-func (a *Agent) watched() time.Time {
-	if at := a.watchTurned.Load(); at != nil {
-		return *at
-	}
-	return time.Time{}
 }
 
 // notify tells the service manager (sd_notify(3)) that the agent is ready, and

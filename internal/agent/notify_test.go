@@ -14,12 +14,11 @@ func TestWatchdogLooksAtWhoMustTurn(t *testing.T) {
 	if err := a.alive(); err != nil {
 		t.Errorf("before anything runs: %v", err)
 	}
-	long, now := time.Now().Add(-watchSilence-time.Second), time.Now()
-	a.watchTurned.Store(&long)
+	a.started = time.Now().Add(-watchSilence - time.Second)
 	if err := a.alive(); err == nil || !strings.Contains(err.Error(), "who watches HAProxy for VRRP has not turned for 11") {
 		t.Errorf("with a watcher that stands still: %v", err)
 	}
-	a.watchTurned.Store(&now)
+	a.watchTurned.Store(int64(time.Since(a.started)))
 	if err := a.alive(); err != nil {
 		t.Errorf("with one that turns: %v", err)
 	}

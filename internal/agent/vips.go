@@ -222,8 +222,7 @@ func (a *Agent) watchHAProxy(ctx context.Context) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		now := time.Now()
-		a.watchTurned.Store(&now)
+		a.watchTurned.Store(int64(time.Since(a.started)))
 		changed := a.haproxy.Changes()
 		is := a.haproxy.State()
 		for _, o := range a.owners() {

@@ -23,7 +23,7 @@ type Writer struct {
 	mu      sync.Mutex // guards following
 	queue   [][]byte
 	bytes   int
-	dropped int  // lines, since one was handed on last
+	dropped int  // lines, since one was queued last
 	writing bool // a line is being handed on
 	closed  bool
 	changed *sync.Cond // of mu: something was queued, or handed on, or it was closed

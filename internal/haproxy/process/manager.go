@@ -76,7 +76,8 @@ type Manager struct {
 	closing  closing
 	runtime  *door
 	master   *door
-	turned   atomic.Pointer[time.Time] // when the supervisor did, last; nil: never
+	begun    time.Time
+	turned   atomic.Int64 // when the supervisor did, last: a time.Duration since begun
 
 	mu      sync.Mutex // guards following
 	state   status.HAProxy
@@ -96,7 +97,7 @@ type Manager struct {
 func New(opt Options) *Manager {
 	opt = opt.withDefaults()
 	m := &Manager{
-		opt: opt, log: opt.Log, requests: make(chan request), applying: make(chan struct{}, 1),
+		opt: opt, log: opt.Log, begun: time.Now(), requests: make(chan request), applying: make(chan struct{}, 1),
 		state:   status.HAProxy{State: status.HAProxyDown, Reason: "not started yet", Since: time.Now()},
 		changed: make(chan struct{}), servers: make(chan struct{}),
 	}
@@ -106,15 +107,10 @@ func New(opt Options) *Manager {
 	return m
 }
 
-// Turned tells when the supervisor began to wait for something to do, last; the zero
-// time before it did. It does so every two seconds, unless it starts or reloads
-// HAProxy just now, which takes less than a minute.
-func (m *Manager) Turned() time.Time {
-	if at := m.turned.Load(); at != nil {
-		return *at
-	}
-	return time.Time{}
-}
+// Turned tells when the supervisor began to wait for something to do, last, or when m
+// was made. It does so every two seconds, unless it starts or reloads HAProxy just
+// now, which takes less than a minute.
+func (m *Manager) Turned() time.Time { return m.begun.Add(time.Duration(m.turned.Load())) }
 
 // NoFile gives the hard limit of open files, which is what HAProxy may use:
 // it raises the soft one by itself. See haproxy.MaxConn.

@@ -74,8 +74,7 @@ func (s *supervisor) loop() {
 		if p := s.current(); p != nil {
 			gone = p.gone
 		}
-		now := time.Now()
-		s.turned.Store(&now)
+		s.turned.Store(int64(time.Since(s.begun)))
 		select {
 		case <-s.ctx.Done():
 			return
