@@ -171,30 +171,38 @@ func (s *supervisor) apply(cfg []byte, always bool) (Result, error) {
 // is tried again from now on, or cfg where nothing was. Where cfg cannot be
 // written, as on a disk that is full or read-only, HAProxy runs with what was there.
 func (s *supervisor) applyStart(before, cfg []byte) error {
-	var unwritten error
-	if !bytes.Equal(before, cfg) {
-		unwritten = writeAtomically(s.configFile(), cfg)
-	}
-	if unwritten != nil && before == nil {
-		return unwritten
+	same := bytes.Equal(before, cfg)
+	if !same {
+		if err := writeAtomically(s.configFile(), cfg); err != nil {
+			return s.startUnwritten(before, err)
+		}
 	}
 	s.restart = nil
 	err := s.start("")
 	if err == nil {
 		s.log.Info("started HAProxy", "pid", s.State().PID)
-		if unwritten != nil {
-			return fmt.Errorf("HAProxy was started with the configuration of before: %w", unwritten)
-		}
 		return nil
 	}
 	if s.ctx.Err() != nil {
 		return s.ctx.Err()
 	}
-	if before != nil && !bytes.Equal(before, cfg) && unwritten == nil {
+	if before != nil && !same {
 		err = errors.Join(err, writeAtomically(s.configFile(), before))
 	}
-	s.failed(errors.Join(err, unwritten))
+	s.failed(err)
 	return err
+}
+
+// startUnwritten starts HAProxy with what was there before, if anything was, and
+// says that it is not what it was to run with, which could not be written: why.
+func (s *supervisor) startUnwritten(before []byte, why error) error {
+	if before == nil {
+		return why
+	}
+	if err := s.applyStart(before, before); err != nil {
+		return fmt.Errorf("%w; that was with the configuration of before: %w", err, why)
+	}
+	return fmt.Errorf("HAProxy was started with the configuration of before: %w", why)
 }
 
 // applyReload reloads p with cfg, and puts the configuration before back when

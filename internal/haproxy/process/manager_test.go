@@ -432,16 +432,13 @@ func TestServerChangesAreTold(t *testing.T) {
 func (b *bench) powerCut() {
 	b.t.Helper()
 	b.signalAll(syscall.SIGKILL)
-	for {
+	eventually(b.t, "gone", func() bool {
 		all, err := findOurs(filepath.Join(b.run, haproxy.MasterSocket))
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		if len(all) == 0 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return len(all) == 0
+	})
 }
 
 // TestStartsOnADiskThatTakesNothing starts HAProxy after a power cut where nothing
