@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/lab"
 	"holdfast/internal/lab/bench"
 )
 
@@ -93,7 +94,7 @@ func (a *app) chaos(ctx context.Context, f benchFlags) error {
 		Progress: func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) },
 	})
 	if report == nil {
-		return benchError(err)
+		return labError(err)
 	}
 	if a.asJSON() {
 		err = errors.Join(err, a.printJSON(report))
@@ -129,7 +130,7 @@ func (a *app) bench(ctx context.Context, f benchFlags) error {
 	f.opt.Progress = func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) }
 	report, err := bench.Run(ctx, f.opt)
 	if report == nil {
-		return benchError(err)
+		return labError(err)
 	}
 	err = errors.Join(err, a.writeBench(report, f))
 	if err == nil && report.Interrupted != "" {
@@ -138,9 +139,9 @@ func (a *app) bench(ctx context.Context, f benchFlags) error {
 	return err
 }
 
-// benchError gives wrong options the exit code of wrong usage.
-func benchError(err error) error {
-	if wrong, ok := errors.AsType[*bench.OptionsError](err); ok {
+// labError gives wrong options the exit code of wrong usage.
+func labError(err error) error {
+	if wrong, ok := errors.AsType[*lab.OptionsError](err); ok {
 		return &exitError{exitUsage, wrong}
 	}
 	return err

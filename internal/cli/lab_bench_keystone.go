@@ -62,7 +62,7 @@ func (a *app) benchKeystone(ctx context.Context, opt tokens.Options) error {
 	opt.Progress = func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) }
 	report, err := tokens.Run(ctx, opt)
 	if report == nil {
-		return benchError(err)
+		return labError(err)
 	}
 	if a.asJSON() {
 		err = errors.Join(err, a.printJSON(report))

@@ -74,11 +74,8 @@ func (a *app) labUp(ctx context.Context, opt lab.UpOptions) error {
 	begin := time.Now()
 	opt.Progress = func(text string) { a.logf("%5.1f s  %s", time.Since(begin).Seconds(), text) }
 	l, err := lab.Up(ctx, opt)
-	if wrong, ok := errors.AsType[*lab.OptionsError](err); ok {
-		return &exitError{exitUsage, wrong}
-	}
 	if err != nil {
-		return err
+		return labError(err)
 	}
 	s, err := lab.GetStatus(ctx, l.Dir)
 	if err != nil {

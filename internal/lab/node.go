@@ -317,10 +317,15 @@ func (n *node) agentUnit() (*unit, error) {
 // signalHAProxy sends sig to every process of the node's HAProxy; with must,
 // there has to be one.
 func (n *node) signalHAProxy(sig unix.Signal, must bool) error {
-	pids, err := n.haproxyPIDs()
-	if err == nil && n.plan.role != roleController && !must {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.box == nil {
+		return n.offError()
+	}
+	if n.plan.role != roleController && !must {
 		return nil
 	}
+	pids, err := n.box.processes("haproxy")
 	if err != nil {
 		return err
 	}

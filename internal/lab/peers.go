@@ -88,14 +88,11 @@ func (n *node) endHAProxy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	for {
-		pids, err := n.haproxyPIDs()
-		if err != nil || len(pids) == 0 {
+		if runs, err := n.hasHAProxy(); err != nil || !runs {
 			return err
 		}
-		for _, pid := range pids {
-			if err := ignoreGone(unix.Kill(pid, unix.SIGTERM)); err != nil {
-				return fmt.Errorf("end HAProxy of %s: %w", n.plan.name, err)
-			}
+		if err := n.signalHAProxy(unix.SIGTERM, false); err != nil {
+			return fmt.Errorf("end HAProxy of %s: %w", n.plan.name, err)
 		}
 		select {
 		case <-time.After(readyPoll):
@@ -105,14 +102,14 @@ func (n *node) endHAProxy(ctx context.Context) error {
 	}
 }
 
-// haproxyPIDs gives the processes of the node's HAProxy.
-func (n *node) haproxyPIDs() ([]int, error) {
+func (n *node) hasHAProxy() (bool, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.box == nil {
-		return nil, n.offError()
+		return false, n.offError()
 	}
-	return n.box.processes("haproxy")
+	pids, err := n.box.processes("haproxy")
+	return len(pids) > 0, err
 }
 
 // become has the node's unit run the peer of kind from its next start on, or the

@@ -99,7 +99,7 @@ func (u *unit) serve(ctx context.Context) {
 		}
 		return
 	}
-	p, err := u.start.spawn(u.getArgs(), u.env, u.log)
+	p, err := u.start.spawn(u.argv(), u.env, u.log)
 	if err != nil {
 		u.failed(err.Error())
 	} else {
@@ -114,13 +114,15 @@ func (u *unit) serve(ctx context.Context) {
 	}
 }
 
-func (u *unit) getArgs() []string {
+// argv is the command that the unit runs.
+func (u *unit) argv() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.args
 }
 
-// setArgs gives the command that the unit runs from its next start on.
+// setArgs gives another command, which the unit runs from its next start on: what
+// it was and how often it failed says nothing of that one.
 func (u *unit) setArgs(args []string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -46,8 +46,8 @@ type UpOptions struct {
 	Progress func(string)
 }
 
-// An OptionsError says what is wrong with UpOptions themselves: no lab can be made
-// from them on any machine.
+// An OptionsError says what is wrong with options themselves, those of a lab or of
+// what is measured in labs: they are no good on any machine.
 type OptionsError struct{ Err error }
 
 func (e *OptionsError) Error() string { return e.Err.Error() }

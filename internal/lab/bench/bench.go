@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"holdfast/internal/lab"
 )
 
 // Bounds of Options.
@@ -109,18 +111,11 @@ type bench struct {
 	done     map[System]int
 }
 
-// An OptionsError says what is wrong with Options.
-type OptionsError struct{ Err error }
-
-func (e *OptionsError) Error() string { return e.Err.Error() }
-
-func (e *OptionsError) Unwrap() error { return e.Err }
-
 // Run measures and gives the Report, of what was measured when ctx ends before
-// all was. Nothing of the labs is left. Wrong Options are an OptionsError.
+// all was. Nothing of the labs is left. Wrong Options are a lab.OptionsError.
 func Run(ctx context.Context, opt Options) (*Report, error) {
 	if err := opt.complete(); err != nil {
-		return nil, &OptionsError{err}
+		return nil, &lab.OptionsError{Err: err}
 	}
 	b := newBench(opt)
 	b.started, b.machine = time.Now(), Describe(ctx)

@@ -75,7 +75,7 @@ type chaos struct {
 // ends before its time, the report is of what has been till then.
 func Chaos(ctx context.Context, opt ChaosOptions) (report *ChaosReport, err error) {
 	if err := opt.complete(); err != nil {
-		return nil, &OptionsError{err}
+		return nil, &lab.OptionsError{Err: err}
 	}
 	bed, err := newTestbed(Holdfast, opt.Binary)
 	if err != nil {

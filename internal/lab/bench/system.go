@@ -33,6 +33,14 @@ const (
 // Systems gives all of them, in the order of the table.
 func Systems() []System { return []System{Holdfast, Kolla, Tuned} }
 
+// Peer gives s as a lab knows it: the kind of its peers, empty for agents.
+func (s System) Peer() string {
+	if s == Holdfast {
+		return ""
+	}
+	return string(s)
+}
+
 // Text says what s is.
 func (s System) Text() string {
 	// The others need nothing here.
@@ -83,10 +91,6 @@ func cloudOf(tls bool) string {
 
 // up builds the lab and waits until it is whole.
 func (t *testbed) up(ctx context.Context, tls bool) error {
-	kind := ""
-	if t.system != Holdfast {
-		kind = string(t.system)
-	}
 	text := cloudOf(tls)
 	if t.interval > 0 {
 		text = strings.Replace(text, "interval: 20ms", "interval: "+t.interval.String(), 1)
@@ -99,7 +103,7 @@ func (t *testbed) up(ctx context.Context, tls bool) error {
 	var err error
 	t.lab, err = lab.Up(ctx, lab.UpOptions{
 		Name: fmt.Sprintf("bench-%s-%d", t.system, os.Getpid()), File: "bench.yaml", Data: []byte(text),
-		Binary: t.binary, Peer: kind, Programs: t.programs, Timeout: time.Minute,
+		Binary: t.binary, Peer: t.system.Peer(), Programs: t.programs, Timeout: time.Minute,
 	})
 	if err != nil {
 		return fmt.Errorf("build the lab of %s: %w", t.system, err)

@@ -60,7 +60,7 @@ func newBed(ctx context.Context, system bench.System, opt Options, problem func(
 	}
 	l, err := lab.Up(ctx, lab.UpOptions{
 		Name: fmt.Sprintf("keystone-%d", os.Getpid()), File: "keystone.yaml", Data: cloud,
-		Binary: opt.Binary, Peer: peerOf(system), OpenStack: []string{service}, Timeout: upTimeout,
+		Binary: opt.Binary, Peer: system.Peer(), OpenStack: []string{service}, Timeout: upTimeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("build the lab with %s: %w", system, err)
@@ -75,14 +75,6 @@ func newBed(ctx context.Context, system bench.System, opt Options, problem func(
 		b.seen.add(l.Dir.ServiceLog(h.Name, service))
 	}
 	return b, nil
-}
-
-// peerOf gives system as a lab knows it: the kind of a peer, or nothing.
-func peerOf(system bench.System) string {
-	if system == bench.Holdfast {
-		return ""
-	}
-	return string(system)
 }
 
 // warmBed builds the lab and warms it up. When that fails it is built once more:
@@ -103,7 +95,10 @@ func tryBed(ctx context.Context, system bench.System, opt Options, problem func(
 	if err != nil {
 		return nil, err
 	}
-	if err = b.warm(ctx); err != nil {
+	if err = b.warm(ctx); err == nil {
+		err = b.greet(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("warm up the lab: %w", err), b.lab.Close())
 	}
 	return b, nil
@@ -131,28 +126,39 @@ func (b *bed) warm(ctx context.Context) error {
 // hosts gives those of Keystone.
 func (b *bed) hosts() []spec.Host { return b.spec.Services[0].Hosts }
 
-// play puts system on the controllers, whole, if another one is there. It has served
-// some clients then, as one that was just started has not.
+// play puts system on the controllers, whole, if another one is there.
 func (b *bed) play(ctx context.Context, system bench.System) error {
 	if system != b.system {
-		if err := lab.Switch(ctx, b.lab.Dir, peerOf(system)); err != nil {
+		if err := lab.Switch(ctx, b.lab.Dir, system.Peer()); err != nil {
 			return fmt.Errorf("put %s in the place of %s: %w", system, b.system, err)
 		}
 		b.system = system
-		if err := b.settle(ctx); err != nil {
-			return err
-		}
-		at := fmt.Sprintf("http://%s:%d", b.spec.VIPs[0].Hostname, b.spec.Services[0].Port)
-		few := strconv.Itoa(len(b.hosts()))
-		if _, err := b.load(ctx, warmUp, "--loops", few, "--clients", few, "--url", at); err != nil {
+		if err := b.greet(ctx); err != nil {
 			return err
 		}
 	}
 	return b.settle(ctx)
 }
 
-// capacity gives how many tokens a second the hosts can issue.
-func (b *bed) capacity(ctx context.Context) (float64, error) {
+// greet has the system on the controllers serve some clients: one that was just
+// started knows nothing of its hosts.
+func (b *bed) greet(ctx context.Context) error {
+	few := strconv.Itoa(len(b.hosts()))
+	_, err := b.load(ctx, warmUp, "--loops", few, "--clients", few, "--url", b.url())
+	return err
+}
+
+// url gives that of Keystone by the VIP's name.
+func (b *bed) url() string {
+	return fmt.Sprintf("http://%s:%d", b.spec.VIPs[0].Hostname, b.spec.Services[0].Port)
+}
+
+// capacity gives how many tokens a second the hosts can issue, under the checks of
+// system.
+func (b *bed) capacity(ctx context.Context, system bench.System) (float64, error) {
+	if err := b.play(ctx, system); err != nil {
+		return 0, err
+	}
 	all, err := b.direct(ctx, b.opt.Length, busyClients)
 	if err != nil || len(all) == 0 {
 		return 0, err
@@ -179,10 +185,12 @@ func (b *bed) direct(ctx context.Context, d time.Duration, clients int, args ...
 	return b.load(ctx, d, args...)
 }
 
-// measure measures p.
-func (b *bed) measure(ctx context.Context, p Point, capacity float64) (Measure, error) {
-	vip := b.spec.VIPs[0]
-	args := []string{"--url", fmt.Sprintf("http://%s:%d", vip.Hostname, b.spec.Services[0].Port)}
+// measure measures p through system.
+func (b *bed) measure(ctx context.Context, system bench.System, p Point, capacity float64) (Measure, error) {
+	if err := b.play(ctx, system); err != nil {
+		return Measure{}, err
+	}
+	args := []string{"--url", b.url()}
 	rate := 0.0
 	switch {
 	case p.Loops > 0:

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/lab"
 	"holdfast/internal/lab/bench"
 )
 
@@ -134,10 +135,10 @@ func (o *Options) complete() error {
 
 // Run measures, and gives the Report; of what was measured so far when ctx ends
 // before all was. Nothing of the labs is left. Wrong Options are a
-// bench.OptionsError.
+// lab.OptionsError.
 func Run(ctx context.Context, opt Options) (*Report, error) {
 	if err := opt.complete(); err != nil {
-		return nil, &bench.OptionsError{Err: err}
+		return nil, &lab.OptionsError{Err: err}
 	}
 	r := &Report{
 		Schema: 1, Started: time.Now(), Machine: bench.Describe(ctx), Length: opt.Length, Clients: opt.Clients,
@@ -198,11 +199,7 @@ func (r *Report) capacity(ctx context.Context, b *bed, systems []bench.System) (
 		return most, nil
 	}
 	for _, system := range systems {
-		err := b.play(ctx, system)
-		var tokens float64
-		if err == nil {
-			tokens, err = b.capacity(ctx)
-		}
+		tokens, err := b.capacity(ctx, system)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", system, err)
 		}
@@ -218,10 +215,7 @@ func (r *Report) capacity(ctx context.Context, b *bed, systems []bench.System) (
 
 // point measures a row's load on system.
 func (r *Report) point(ctx context.Context, b *bed, system bench.System, row *Row, capacity float64) error {
-	if err := b.play(ctx, system); err != nil {
-		return err
-	}
-	m, err := b.measure(ctx, row.Point, capacity)
+	m, err := b.measure(ctx, system, row.Point, capacity)
 	if err != nil {
 		return err
 	}

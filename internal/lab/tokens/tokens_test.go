@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/lab"
 	"holdfast/internal/lab/bench"
 )
 
@@ -49,7 +50,7 @@ func TestRefuses(t *testing.T) {
 		o := good
 		change(&o)
 		_, err := Run(t.Context(), o)
-		if _, wrong := errors.AsType[*bench.OptionsError](err); !wrong || !strings.Contains(err.Error(), want) {
+		if _, wrong := errors.AsType[*lab.OptionsError](err); !wrong || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q in it", err, want)
 		}
 	}
