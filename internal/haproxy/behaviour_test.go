@@ -632,6 +632,63 @@ func TestEvenWhileBusy(t *testing.T) {
 	}
 }
 
+// Of a service that takes long for each request, two at once of one client are
+// worked on by two hosts, whatever their method; one by one they stay at its host.
+// What was slow for a moment only stays, too.
+func TestSpreadsWhileSlow(t *testing.T) {
+	b := newBench(t, "ctl1", "ctl2", "ctl3")
+	x := b.start(1)
+	client := b.clients(1)[0]
+	home := x.do(client, "GET", "/").body
+	slow := func(d time.Duration) {
+		for _, h := range b.hosts {
+			h.set(func(s *standIn) { s.takes = d })
+		}
+	}
+	// one asks one by one, and reports how often another host answered.
+	one := func(n int) (away int) {
+		for i := range n {
+			if r := x.do(client, []string{"GET", "POST"}[i%2], "/"); r.body != home {
+				away++
+			}
+		}
+		return away
+	}
+	// two asks two at once, and reports in how many pairs another host took part.
+	two := func(pairs int) (away int) {
+		for range pairs {
+			other := make(chan reply)
+			go func() { other <- x.do(client, "POST", "/") }()
+			a, b := x.do(client, "GET", "/"), <-other
+			if a.code != 200 || b.code != 200 {
+				t.Fatalf("GET: %d, POST: %d", a.code, b.code)
+			}
+			if a.body != home || b.body != home {
+				away++
+			}
+		}
+		return away
+	}
+	slow(100 * time.Millisecond)
+	if n := two(3); n > 0 {
+		t.Errorf("slow for a moment: %d of 3 pairs left the client's host", n)
+	}
+	if n := one(25); n > 0 {
+		t.Errorf("slow, one by one: %d of 25 left the client's host", n)
+	}
+	if n := two(10); n < 8 {
+		t.Errorf("slow: only %d of 10 pairs were worked on by two hosts", n)
+	}
+	if n := one(5); n > 0 {
+		t.Errorf("still slow, one by one: %d of 5 left the client's host", n)
+	}
+	slow(0)
+	one(40)
+	if n := two(20); n > 0 {
+		t.Errorf("quick again: %d of 20 pairs left the client's host", n)
+	}
+}
+
 // A host with a limit gets no more at once; the others wait in HAProxy, which
 // says when to come again when that takes too long.
 func TestLimit(t *testing.T) {

@@ -247,6 +247,7 @@ type standIn struct {
 	crash    bool // close the connection instead of an answer
 	requests []*http.Request
 	hang     chan struct{} // not nil: answer nothing until it is closed
+	takes    time.Duration // before it answers
 }
 
 func newStandIn(t *testing.T, name string, at netip.AddrPort) *standIn {
@@ -291,11 +292,12 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !check {
 		s.requests = append(s.requests, r)
 	}
-	code, crash, hang, header := s.code, s.crash, s.hang, s.header
+	code, crash, hang, takes, header := s.code, s.crash, s.hang, s.takes, s.header
 	if check {
-		code = s.health
+		code, takes = s.health, 0
 	}
 	s.mu.Unlock()
+	time.Sleep(takes)
 	switch {
 	case hang != nil:
 		<-hang

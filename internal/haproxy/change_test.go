@@ -87,7 +87,6 @@ func added(service, host, at, agent, weight string, id int) []string {
 		{service + ":once/" + host, "", id},
 		{service + ":once/" + host + ":last", " inter 5s rise 1 observe layer4" + weight + " backup", id + 1<<20},
 		{service + ":even/" + host, "", id},
-		{service + ":even:once/" + host, "", id},
 		{service + ":accepts/" + host, " inter 5s rise 1 observe layer4", id},
 	} {
 		if one.more == "" {
@@ -128,7 +127,7 @@ func TestPlanChange(t *testing.T) {
 		{"a host goes", func(s *spec.Spec) { s.Services[0].Hosts = s.Services[0].Hosts[:1] }, "removed host ctl2 from nova", []string{
 			"disable agent nova/ctl2", "quiet nova/ctl2", "set server nova/ctl2 state maint", "set server nova/ctl2:last state maint",
 			"set server nova:once/ctl2 state maint", "set server nova:once/ctl2:last state maint",
-			"set server nova:even/ctl2 state maint", "set server nova:even:once/ctl2 state maint",
+			"set server nova:even/ctl2 state maint",
 			"disable agent nova:accepts/ctl2", "quiet nova:accepts/ctl2", "set server nova:accepts/ctl2 state maint",
 		}},
 		{"a weight", func(s *spec.Spec) {
@@ -136,10 +135,10 @@ func TestPlanChange(t *testing.T) {
 		}, "gave host ctl1 weight 32 in nova and glance", []string{
 			"set server nova/ctl1 weight 32", "set server nova/ctl1:last weight 32",
 			"set server nova:once/ctl1 weight 32", "set server nova:once/ctl1:last weight 32",
-			"set server nova:even/ctl1 weight 32", "set server nova:even:once/ctl1 weight 32",
+			"set server nova:even/ctl1 weight 32",
 			"set server glance/ctl1 weight 32", "set server glance/ctl1:last weight 32",
 			"set server glance:once/ctl1 weight 32", "set server glance:once/ctl1:last weight 32",
-			"set server glance:even/ctl1 weight 32", "set server glance:even:once/ctl1 weight 32",
+			"set server glance:even/ctl1 weight 32",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -185,12 +184,12 @@ func TestPlanChangeReloads(t *testing.T) {
 	}{
 		{
 			"a timeout", same, func(s *spec.Spec) { s.Services[0].Timeout.Server = time.Minute }, "",
-			"timeout server of backend nova is new, timeout server of backend nova:once is new, timeout server of backend nova:even is new and timeout server of backend nova:even:once is new",
+			"timeout server of backend nova is new, timeout server of backend nova:once is new and timeout server of backend nova:even is new",
 		},
 		{
 			"another timeout", func(s *spec.Spec) *spec.Spec { s.Services[0].Timeout.Connect = time.Second; return s },
 			func(s *spec.Spec) { s.Services[0].Timeout.Connect = 2 * time.Second }, "",
-			"timeout connect of backend nova changed, timeout connect of backend nova:once changed, timeout connect of backend nova:even changed and timeout connect of backend nova:even:once changed",
+			"timeout connect of backend nova changed, timeout connect of backend nova:once changed and timeout connect of backend nova:even changed",
 		},
 		{"a service", same, func(s *spec.Spec) {
 			one := s.Services[0]
@@ -198,7 +197,7 @@ func TestPlanChangeReloads(t *testing.T) {
 			s.Services = append(s.Services, one)
 		}, "", "a new frontend for 10.0.0.9:8004 and a new backend heat"},
 		{"no service", same, func(s *spec.Spec) { s.Services = s.Services[:1] }, "", "no frontend for 10.0.0.9:9292 any more and no backend glance any more"},
-		{"the mode", same, func(s *spec.Spec) { s.Services[1].Mode = spec.TCP }, "", "no backend glance:once any more, no backend glance:even any more, no backend glance:even:once any more and no backend glance:accepts any more"},
+		{"the mode", same, func(s *spec.Spec) { s.Services[1].Mode = spec.TCP }, "", "no backend glance:once any more, no backend glance:even any more and no backend glance:accepts any more"},
 		{"services in another order", same, func(s *spec.Spec) { s.Services[0], s.Services[1] = s.Services[1], s.Services[0] }, "", "another order of services or VIPs"},
 		{
 			"the VIP", same, func(s *spec.Spec) { s.VIPs[0].Addresses[0] = netip.MustParsePrefix("10.0.0.10/24") }, "",
@@ -244,7 +243,7 @@ func TestPlanChangeReloads(t *testing.T) {
 			w.Servers[i].AgentAddress = one.Address.Addr()
 		}
 	}
-	if got := haproxy.PlanChange(from, render(s), w); got.Reload != "" || len(got.Steps) != 15 {
+	if got := haproxy.PlanChange(from, render(s), w); got.Reload != "" || len(got.Steps) != 14 {
 		t.Errorf("a host goes that was added: %+v", got)
 	}
 	// Only what HAProxy does not do well is refused: an old one has weights.
@@ -252,7 +251,7 @@ func TestPlanChangeReloads(t *testing.T) {
 	s.Services[0].Hosts[0].Weight = 1
 	w = workerOf(t, from)
 	w.Version = "2.4.0"
-	if got := haproxy.PlanChange(from, render(s), w); got.Reload != "" || len(got.Steps) != 6 {
+	if got := haproxy.PlanChange(from, render(s), w); got.Reload != "" || len(got.Steps) != 5 {
 		t.Errorf("a weight in 2.4: %+v", got)
 	}
 }

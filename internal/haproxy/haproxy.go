@@ -87,13 +87,9 @@ func BackendName(s spec.Service) string { return proxyName(s.Name) }
 func OnceName(s spec.Service) string { return BackendName(s) + onceSuffix }
 
 // EvenName gives the name of the backend that http service s has in the place of
-// its own while it is busy, where clients are sticky by a hash: there every
-// request goes to the host with the fewest. EvenOnceName is that for requests
-// that must not be sent twice.
+// the others while it is busy, where clients are sticky by a hash: there a request
+// goes to the host of its client only if that has no more than its share.
 func EvenName(s spec.Service) string { return BackendName(s) + evenSuffix }
-
-// EvenOnceName is told of with EvenName.
-func EvenOnceName(s spec.Service) string { return BackendName(s) + evenSuffix + onceSuffix }
 
 // AcceptsName gives the name of the backend of http service s that gets no
 // request: its servers tell which hosts accept a connection.

@@ -17,7 +17,6 @@ func Parts(cfg []byte, s *spec.Spec) map[string]string {
 		service["backend "+OnceName(svc)] = svc.Name
 		service["backend "+AcceptsName(svc)] = svc.Name
 		service["backend "+EvenName(svc)] = svc.Name
-		service["backend "+EvenOnceName(svc)] = svc.Name
 		for _, v := range s.VIPs {
 			for i := range v.Addresses {
 				service["frontend "+FrontendName(v, i, svc)] = svc.Name

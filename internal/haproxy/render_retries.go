@@ -49,7 +49,7 @@ func (w *writer) retryBudget(backend string, svc spec.Service) {
 		for _, h := range svc.Hosts {
 			w.line(countsTries, "srv_sess_rate("+one+"/"+ServerName(h)+")"+add)
 			add = ",add(txn.tries)"
-			if !strings.HasPrefix(one, EvenName(svc)) {
+			if one != EvenName(svc) {
 				w.line(countsTries, "srv_sess_rate("+one+"/"+LastName(h)+")"+add)
 			}
 		}
@@ -86,12 +86,9 @@ func (w *writer) retryBudget(backend string, svc spec.Service) {
 // budgetOf gives the backends of svc that have one budget with backend: requests
 // of a kind go through the one or the other, by how busy the service is.
 func budgetOf(backend string, svc spec.Service) []string {
-	if spreads(svc) {
-		for _, pair := range [][]string{{BackendName(svc), EvenName(svc)}, {OnceName(svc), EvenOnceName(svc)}} {
-			if slices.Contains(pair, backend) {
-				return pair
-			}
-		}
+	pair := []string{BackendName(svc), EvenName(svc)}
+	if spreads(svc) && slices.Contains(pair, backend) {
+		return pair
 	}
 	return []string{backend}
 }

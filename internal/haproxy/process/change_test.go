@@ -387,8 +387,7 @@ func TestWhyItReloads(t *testing.T) {
 		}
 	}
 	b.spec.Services[0].Timeout.Server = time.Minute
-	reloads("timeout server of backend api is new, timeout server of backend api:once is new, " +
-		"timeout server of backend api:even is new and timeout server of backend api:even:once is new")
+	reloads("timeout server of backend api is new, timeout server of backend api:once is new and timeout server of backend api:even is new")
 	hosts := b.spec.Services[0].Hosts
 	b.spec.Services[0].Hosts = hosts[:2]
 	r, err := m.Apply(t.Context(), b.cfg())
