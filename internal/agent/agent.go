@@ -137,7 +137,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	slowSysmon()
+	tuneRuntime()
 	// What the agent does goes on while it hands its VIPs over.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
