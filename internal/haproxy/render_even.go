@@ -54,7 +54,7 @@ func (w *writer) even(svc spec.Service) {
 	w.line("http-request set-var(txn.from) date(0,ms)")
 	w.line("http-response set-var(txn.late) int(0)")
 	w.line("http-response set-var(txn.late) int("+itoa(evenAll)+") if { date(0,ms),sub(txn.from) gt", itoa(evenSlow), "}")
-	w.line("http-response set-var("+late+") int(0) unless { var("+late+") -m found }")
+	w.line("http-response set-var(" + late + ") int(0) unless { var(" + late + ") -m found }")
 	w.line("http-response set-var(" + late + ") var(" + late + "),mul(" + itoa(evenOf-1) + "),add(txn.late),div(" + itoa(evenOf) + ")")
 	w.line("http-response set-var("+slow+") date(0,ms) if { var("+late+") -m int gt", itoa(evenAll/2), "} !{ var("+slow+") -m found }")
 	w.line("http-response unset-var("+slow+") if { var("+late+") -m int lt", itoa(evenAll/4), "}")
