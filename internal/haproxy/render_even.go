@@ -12,7 +12,7 @@ import "holdfast/internal/spec"
 // in milliseconds, for evenSlowFor. What stands still for a moment, as a machine
 // does, is neither: all that waited is answered in one moment then.
 const (
-	evenFrom, evenUntil, evenAfter = 2, 1, 50
+	evenFrom, evenUntil, evenAfter = 4, 2, 50
 	evenSlow, evenSlowFor          = 50, 1000
 	// Which part of the answers is slow is a moving average, over some evenOf of them,
 	// of 0 and evenAll. A service is slow above half, and until a quarter.

@@ -136,7 +136,7 @@ func (w *writer) backendBanner(mode spec.Mode) {
 	w.WriteString("# a connection, which the backend \"...:accepts\" tries. Late, hung and failing is better than nobody.\n")
 	w.WriteString("# Where the hash of a client or a token says which host it gets, that holds while there is little to do.\n")
 	w.WriteString("# While a service is busy or slow, a client's requests go to its host only if that has no more than its\n")
-	w.WriteString("# share, by \"...:even\": busy with two requests for each host for a moment (50 ms), until there is less than one;\n")
+	w.WriteString("# share, by \"...:even\": busy with four requests for each host for a moment (50 ms), until there are fewer than two;\n")
 	w.WriteString("# slow while most answers, of the last sixteen or so, come later than 50 ms, for a second. So\n")
 	w.WriteString("# no client waits in the queue of one host while another has nothing to do.\n")
 }

@@ -231,7 +231,7 @@ func (c *drainCloud) drainUnderLoad(node string) {
 // client of keystone moved at most once there and once back to where it was.
 func (c *drainCloud) checkMoves(records []load.Record, node string, from, to time.Time) {
 	c.Helper()
-	way := map[string][]string{}
+	way, when := map[string][]string{}, map[string][]string{}
 	for _, r := range records {
 		if r.Due.After(from) && r.Due.Before(to) && r.Host == node {
 			c.Errorf("%s: %s was answered by %s, %v after it was drained", r.Due.Format("15:04:05.000"), r.Target, node, r.Due.Sub(from))
@@ -239,6 +239,7 @@ func (c *drainCloud) checkMoves(records []load.Record, node string, from, to tim
 		hosts := way[r.Client]
 		if r.Target == "keystone" && (len(hosts) == 0 || hosts[len(hosts)-1] != r.Host) {
 			way[r.Client] = append(hosts, r.Host)
+			when[r.Client] = append(when[r.Client], fmt.Sprintf("%s at %s after %v", r.Host, r.Due.Format("15:04:05.000"), r.Took))
 		}
 	}
 	came := 0
@@ -248,7 +249,7 @@ func (c *drainCloud) checkMoves(records []load.Record, node string, from, to tim
 		case len(hosts) == 3 && hosts[0] == node && hosts[2] == node:
 			came++
 		default:
-			c.Errorf("client %s went to %s", client, strings.Join(hosts, ", "))
+			c.Errorf("client %s went to %s (drained at %s, undrained at %s)", client, strings.Join(when[client], ", "), from.Format("15:04:05.000"), to.Format("15:04:05.000"))
 		}
 	}
 	if came == 0 {
