@@ -25,6 +25,9 @@ const (
 // Only what was sent again counts: a request that cannot be repeated, as a
 // POST, may have failed by what is in it, and one that fails wherever it goes
 // does. So no client takes a host out for others with requests that are bad.
+// Those that cannot be repeated go through a backend of their own, "...:once", but
+// for a service that is busy or slow, whose requests all go through "...:even": there
+// what failed at a host and was not sent again says nothing of the others.
 //
 // One that is down, or alone in its backend, is not among them.
 func Failing(before, after []Server) []Server {
@@ -34,7 +37,8 @@ func Failing(before, after []Server) []Server {
 	}
 	all := map[string]answers{} // of a backend's hosts together
 	own := map[[2]string]answers{}
-	lost := map[string]uint64{} // that the clients of a backend got, whoever failed
+	lost := map[string]uint64{}     // failures that the clients of a service got, whoever failed
+	alone := map[[2]string]uint64{} // of these, those that no other host had a part in
 	for _, r := range after {
 		was, known := old[[2]string{r.Proxy, r.Name}]
 		switch {
@@ -45,10 +49,13 @@ func Failing(before, after []Server) []Server {
 				a = answers{good: a.good}
 			}
 			key := [2]string{service, hostOfServer(r.Name)}
+			if strings.HasSuffix(r.Proxy, evenSuffix) {
+				alone[key] += since(was.Responses[5]+was.RespErr, r.Responses[5]+r.RespErr)
+			}
 			own[key] = own[key].plus(a)
 			all[service] = all[service].plus(a)
-		case r.Kind == KindBackend && r.Responses[5] >= was.Responses[5] && !strings.HasSuffix(r.Proxy, onceSuffix):
-			lost[serviceOf(r)] += r.Responses[5] - was.Responses[5]
+		case r.Kind == KindBackend && !strings.HasSuffix(r.Proxy, onceSuffix):
+			lost[serviceOf(r)] += since(was.Responses[5], r.Responses[5])
 		}
 	}
 	var failing []Server
@@ -56,8 +63,10 @@ func Failing(before, after []Server) []Server {
 		if r.Kind != KindServer || r.Proxy != serviceOf(r) || hostOfServer(r.Name) != r.Name || hostState(&r) != status.Up {
 			continue
 		}
-		mine := own[[2]string{r.Proxy, r.Name}]
-		servedElsewhere := all[r.Proxy].good > 0 && float64(lost[r.Proxy]) <= lostShare*float64(mine.again)
+		key := [2]string{r.Proxy, r.Name}
+		mine := own[key]
+		elsewhere := since(alone[key], lost[r.Proxy])
+		servedElsewhere := all[r.Proxy].good > 0 && float64(elsewhere) <= lostShare*float64(mine.again)
 		if mine.good == 0 && mine.again >= failingAnswers && servedElsewhere {
 			failing = append(failing, r)
 		}
@@ -74,6 +83,9 @@ func serviceOf(r Server) string { return serviceOfBackend(r.Proxy) }
 type answers struct{ good, again uint64 }
 
 func (a answers) plus(b answers) answers { return answers{a.good + b.good, a.again + b.again} }
+
+// since gives by how much a count rose; none when it began anew.
+func since(was, is uint64) uint64 { return is - min(was, is) }
 
 // answersSince counts the answers of a server between two of its rows. Of a row
 // of a new process nothing is known.

@@ -30,6 +30,20 @@ func TestFailing(t *testing.T) {
 		r.Proxy, r.CheckStatus = "nova:once", ""
 		return r
 	}
+	// even gives what all requests of a slow service go through: a host's row, or that
+	// of all hosts together.
+	even := func(kind haproxy.Kind, name string, good, bad, again uint64) haproxy.Server {
+		r := answered(name, good, bad, again)
+		r.Kind, r.Proxy, r.CheckStatus = kind, "nova:even", ""
+		return r
+	}
+	slow := func(bad1, again1, bad2 uint64) []haproxy.Server {
+		return []haproxy.Server{
+			answered("ctl1", 10, 0, 10), answered("ctl2", 10, 0, 10), backend(0),
+			even(haproxy.KindServer, "ctl1", 5, bad1, again1), even(haproxy.KindServer, "ctl2", 30, bad2, 0),
+			even(haproxy.KindBackend, "BACKEND", 35, bad1+bad2, 0),
+		}
+	}
 	for _, test := range []struct {
 		name  string
 		after []haproxy.Server
@@ -44,12 +58,16 @@ func TestFailing(t *testing.T) {
 		{"hosts close without an answer, wherever it goes", []haproxy.Server{answered("ctl1", 10, 0, 30), answered("ctl2", 300, 0, 20), backend(10)}, nil},
 		{"all fail: it is what is behind them", []haproxy.Server{answered("ctl1", 10, 20, 30), answered("ctl2", 10, 20, 30), backend(40)}, nil},
 		{"nobody asks the others", []haproxy.Server{answered("ctl1", 10, 0, 30), answered("ctl2", 10, 0, 10), backend(0)}, nil},
+		{"slow: one fails alone, POSTs and GETs", slow(20, 15, 0), []string{"ctl1"}},
+		{"slow: POSTs fail everywhere", slow(20, 15, 20), nil},
+		{"slow: GETs that fail everywhere", slow(0, 15, 15), nil},
 		{"alone", []haproxy.Server{answered("ctl1", 10, 0, 30), backend(0)}, nil},
 		{"down already", []haproxy.Server{down, answered("ctl2", 30, 0, 10), backend(0)}, nil},
 		{"a new process", []haproxy.Server{answered("ctl1", 0, 0, 9), answered("ctl2", 9, 0, 0), backend(0)}, nil},
 		{"a new server", []haproxy.Server{answered("ctl9", 0, 0, 9), answered("ctl2", 30, 0, 10), backend(0)}, nil},
 	} {
 		before := []haproxy.Server{answered("ctl1", 10, 0, 10), answered("ctl2", 10, 0, 10), posts(1, 0), backend(0)}
+		before = append(before, even(haproxy.KindServer, "ctl1", 5, 0, 0), even(haproxy.KindServer, "ctl2", 5, 0, 0), even(haproxy.KindBackend, "BACKEND", 10, 0, 0))
 		var got []string
 		for _, r := range haproxy.Failing(before, test.after) {
 			got = append(got, r.Name)

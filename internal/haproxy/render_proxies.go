@@ -346,7 +346,8 @@ func (w *writer) backendRules(svc spec.Service) {
 	if len(svc.SafePosts) > 0 {
 		unless += " || { method POST } { path -m reg " + safePosts(svc.SafePosts) + " }"
 	}
-	w.line("http-request disable-l7-retry unless", unless)
+	w.line("http-request set-var(txn.single) bool(true) unless", unless)
+	w.line("http-request disable-l7-retry if { var(txn.single) -m bool }")
 	w.noHost(svc)
 }
 

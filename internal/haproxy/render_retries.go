@@ -79,8 +79,9 @@ func (w *writer) retryBudget(backend string, svc spec.Service) {
 	w.line("http-request set-var(txn.spared) bool(true) if { date(0,ms),sub(" + spent + ") lt 0 } || { src,table_gpc0(" + backend + ") gt 0 } || { date,sub(" + later + ") lt 0 }")
 	w.line("http-request disable-l7-retry if { var(txn.spared) -m bool }")
 	w.line("http-response set-var(" + later + ") date(" + itoa(spareTime) + ") if { status 503 } { res.fhdr(Retry-After) -m found }")
-	w.line("http-response track-sc0 src if { status 500 502 503 } !{ var(txn.spared) -m bool }")
-	w.line("http-response sc-inc-gpc0(0) if { status 500 502 503 } !{ var(txn.spared) -m bool }")
+	failed := "if { status 500 502 503 } !{ var(txn.spared) -m bool } !{ var(txn.single) -m bool }"
+	w.line("http-response track-sc0 src", failed)
+	w.line("http-response sc-inc-gpc0(0)", failed)
 }
 
 // budgetOf gives the backends of svc that have one budget with backend: requests
