@@ -248,7 +248,13 @@ type standIn struct {
 	requests []*http.Request
 	hang     chan struct{} // not nil: answer nothing until it is closed
 	takes    time.Duration // before it answers
+	resets   bool          // the connection, in the middle of a request's body
 }
+
+// zeros is a body without an end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 func newStandIn(t *testing.T, name string, at netip.AddrPort) *standIn {
 	s := &standIn{name: name, at: at, health: 200, code: 200}
@@ -292,7 +298,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !check {
 		s.requests = append(s.requests, r)
 	}
-	code, crash, hang, takes, header := s.code, s.crash, s.hang, s.takes, s.header
+	code, crash, hang, takes, header, resets := s.code, s.crash, s.hang, s.takes, s.header, s.resets
 	if check {
 		code, takes = s.health, 0
 	}
@@ -301,6 +307,12 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case hang != nil:
 		<-hang
+	case resets && !check:
+		_, _ = io.CopyN(io.Discard, r.Body, 100_000)
+		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			_ = conn.Close()
+		}
 	case crash && !check:
 		panic(http.ErrAbortHandler)
 	default:
