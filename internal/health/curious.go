@@ -20,7 +20,8 @@ func (h *host) curious(now time.Time, out *Output) {
 	// done for a silence that is still as long as it may well be.
 	near := h.remaining(now) <= 4*h.CheckTime/5 || !h.of.usual.known() && !h.asks.IsZero()
 	suspect := h.silence(now) >= h.CheckTime/5 && near
-	if suspect || !h.out.IsZero() {
+	cutOff := h.unheard(now, standstill/2)
+	if suspect || cutOff || !h.out.IsZero() {
 		out.Look = append(out.Look, h.Key)
 	}
 	switch {
@@ -37,6 +38,8 @@ func (h *host) curious(now time.Time, out *Output) {
 				o.ask(now, calm/2, out)
 			}
 		}
+	case cutOff:
+		h.ask(now, calm, out)
 	}
 }
 

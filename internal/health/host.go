@@ -185,6 +185,22 @@ func (h *host) accepts(now time.Time) bool {
 	return p == nil || p.Connected || p.Refused || !p.Ended && now.Sub(p.Begun) < h.CheckTime/2 || h.progress.After(p.Begun)
 }
 
+// unheard reports whether the checks of h get no connection, and nothing else
+// has come from it for d.
+func (h *host) unheard(now time.Time, d time.Duration) bool {
+	return h.Check == Unreachable && now.Sub(h.progress) >= d
+}
+
+// cutOff reports whether h accepts nothing, neither checks nor probes, and has
+// said nothing for as long as a standstill lasts that is one: then it is out of
+// reach, however the others of its service do. It may be all of them, where
+// this controller is the one that is cut off; keeping them would leave clients
+// waiting for nobody.
+func (h *host) cutOff(now time.Time) bool {
+	p := h.Probe
+	return h.unheard(now, standstill) && p != nil && p.Begun.After(h.progress) && h.mute(now) && !h.accepts(now)
+}
+
 // refused reports whether the last probe of h was refused: a service that ends
 // gracefully closes its listener first, and finishes what it has.
 func (h *host) refused() bool { return h.Probe != nil && h.Probe.Refused }

@@ -160,6 +160,8 @@ func (h *host) otherwise(now time.Time, silence time.Duration, standsOut bool, o
 		h.is(now, status.Failing, h.Words)
 	case h.refused() && silence > 0:
 		h.is(now, status.Dead, "connection refused")
+	case h.cutOff(now):
+		h.is(now, status.Dead, fmt.Sprintf("no connection, and nothing came for %v", words(now.Sub(h.progress))))
 	case silence >= standstill && silence >= h.patience(now, standstill):
 		why := "but no other host does better" // and it can be no worse than these
 		if standsOut {

@@ -515,6 +515,63 @@ func TestLongStandstill(t *testing.T) {
 	c.nothing("cut")
 }
 
+// All hosts of a service are out of reach at once: the controller may be what is
+// cut off. None does better, and all the same none is kept that accepts nothing;
+// with clients that wait, and without.
+func TestAllCutOff(t *testing.T) {
+	for _, clients := range []int{0, 20} {
+		c := newCloud(t, "a", "b")
+		c.busy(67, 1)
+		c.run(5 * time.Second)
+		for _, m := range c.hosts {
+			m.silent, m.gone, m.rate, m.reading.InFlight = true, true, 0, clients
+		}
+		check := func() { // as HAProxy does it: every two seconds, in vain after 1.5
+			for _, m := range c.hosts {
+				m.reading.Checking = true
+			}
+			c.run(1500 * time.Millisecond)
+			for _, m := range c.hosts {
+				m.reading.Checking, m.reading.Falling, m.reading.Check = false, true, health.Unreachable
+			}
+			c.run(500 * time.Millisecond)
+		}
+		for range 4 {
+			check()
+		}
+		if got := c.condition("a"); got == status.Dead {
+			t.Errorf("%d clients: dead after %v: all may stand still together for a while", clients, c.now.Sub(c.start))
+		}
+		for range 3 {
+			check()
+		}
+		c.want("a", status.Dead)
+		c.want("b", status.Dead)
+		before := len(c.did("keep"))
+		check()
+		if kept := len(c.did("keep")) - before; kept > 0 {
+			t.Errorf("%d clients: %d times HAProxy was told to keep a host that accepts nothing", clients, kept)
+		}
+		c.nothing("out")
+	}
+}
+
+// A host whose queue is full accepts nothing either, and answers all the same.
+func TestFullIsNotCutOff(t *testing.T) {
+	c := newCloud(t, "a")
+	c.busy(67, 60)
+	c.run(5 * time.Second)
+	a := c.host("a")
+	a.reading.Check, a.reading.Falling, a.probeIn = health.Unreachable, true, time.Minute
+	for range 20 {
+		a.reading.Falling = true
+		c.run(time.Second)
+		if got := c.condition("a"); got == status.Dead {
+			t.Fatalf("a host that answers its clients is dead after %v", c.now.Sub(c.start))
+		}
+	}
+}
+
 // A service that ends gracefully refuses, and finishes an upload.
 func TestGracefulStop(t *testing.T) {
 	c := newCloud(t, "a", "b", "c")
