@@ -18,6 +18,7 @@ func TestParseFault(t *testing.T) {
 		{[]string{"service-kill", "ctl1"}, lab.Fault{Kind: "service-kill", Node: "ctl1"}},
 		{[]string{"service-kill", "ctl1", "nova"}, lab.Fault{Kind: "service-kill", Node: "ctl1", Service: "nova"}},
 		{[]string{"loss", "30", "ctl1"}, lab.Fault{Kind: "loss", Value: "30", Node: "ctl1"}},
+		{[]string{"blind", "holder"}, lab.Fault{Kind: "blind", Node: "holder"}},
 		{[]string{"one-way", "ctl1", "ctl2"}, lab.Fault{Kind: "one-way", Node: "ctl1", To: "ctl2"}},
 		{[]string{"flap", "ctl1"}, lab.Fault{Kind: "flap", Node: "ctl1"}},
 		{[]string{"flap", "ctl1", "1s"}, lab.Fault{Kind: "flap", Node: "ctl1", Value: "1s"}},

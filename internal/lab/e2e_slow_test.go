@@ -205,6 +205,7 @@ func TestWireFaults(t *testing.T) {
 		{Kind: "one-way", Node: "dns1", To: "dns1"},
 		{Kind: "flap", Node: "dns1", Value: "1ns"},
 		{Kind: "disk-full", Node: "dns1"},
+		{Kind: "blind", Node: "dns1"},
 	} {
 		if _, err := lab.Inject(t.Context(), c.dir, bad); err == nil {
 			t.Errorf("%+v was done, want an error", bad)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ func slowFaultKinds() []FaultKind {
 		{Name: "loss", Args: "PERCENT NODE", Text: "lose PERCENT of all frames from the node, and as many of those to it; 0 ends it", onLab: (*server).lose},
 		{Name: "delay", Args: "DURATION NODE", Text: "hold every frame from the node, and every one to it, for DURATION; 0 ends it", onNode: delay},
 		{Name: "one-way", Args: "FROM TO", Text: "no frame passes from node FROM to node TO; the other way all do", onLab: (*server).oneWay},
+		{Name: "blind", Args: ofNode, Text: "the controller reaches no service on another node; adverts, other agents and clients do get through", onLab: (*server).blind},
 		{Name: "flap", Args: "NODE [PERIOD]", Text: "take the carrier from the node and give it back, again and again; PERIOD of both, 2s if not said", onNode: flap},
 		{Name: "disk-full", Args: ofNode, Text: "not one octet more fits on the disk that has the agent's state", onNode: diskFull},
 		{Name: "no-files", Args: ofNode, Text: "the agent can open no file and no socket beside those that it has", onNode: agentNoFiles},
@@ -111,6 +113,30 @@ func (s *server) oneWay(f *Fault) (string, error) {
 	}
 	f.Node, f.To = from.plan.name, to.plan.name
 	return fmt.Sprintf("nothing passes from %s to %s", f.Node, f.To), s.wire.addOneWay(from, to)
+}
+
+// blind loses all that a controller sends to services on other nodes.
+func (s *server) blind(f *Fault) (string, error) {
+	n, err := s.node(f.Node)
+	if err != nil {
+		return "", err
+	}
+	if n.plan.role != roleController {
+		return "", fmt.Errorf("no HAProxy runs on %s: it is not a controller", n.plan.name)
+	}
+	f.Node = n.plan.name
+	var others []netip.AddrPort
+	for _, o := range s.nodes {
+		for _, at := range o.plan.services {
+			if o != n {
+				others = append(others, netip.AddrPortFrom(at.host.Address.Unmap(), uint16(at.service.Port)))
+			}
+		}
+	}
+	if len(others) == 0 {
+		return "", fmt.Errorf("every service is on %s: there is none that it could not reach", n.plan.name)
+	}
+	return fmt.Sprintf("nothing passes from %s to %d services on other nodes", f.Node, len(others)), s.wire.setBlind(n, others)
 }
 
 // healWire ends what is done to the wires of all nodes.

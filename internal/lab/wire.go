@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
@@ -15,10 +16,21 @@ import (
 const wireTable = "holdfast_lab_wire"
 
 // A lossyWire is what the switch loses: some of the frames of a node, all from
-// one node to another. It is the server's, guarded by its lock of faults.
+// one node to another, those from a node to services on others. It is the
+// server's, guarded by its lock of faults.
 type lossyWire struct {
 	loss   map[*node]float64 // percent, of the frames from the node and of those to it
 	oneWay [][2]*node        // nothing passes from the first to the second
+	blind  map[*node][]netip.AddrPort
+}
+
+// setBlind loses what n sends to services at the addresses; 0 of them end it.
+func (w *lossyWire) setBlind(n *node, to []netip.AddrPort) error {
+	if w.blind == nil {
+		w.blind = map[*node][]netip.AddrPort{}
+	}
+	w.blind[n] = to
+	return w.apply()
 }
 
 // setLoss loses percent of the frames from n and of those to n; 0 ends it.
@@ -42,9 +54,10 @@ func (w *lossyWire) addOneWay(from, to *node) error {
 
 // mend ends all that is lost of n; of everyone when n is nil.
 func (w *lossyWire) mend(n *node) error {
-	if len(w.loss) == 0 && len(w.oneWay) == 0 {
+	if len(w.loss) == 0 && len(w.oneWay) == 0 && len(w.blind) == 0 {
 		return nil
 	}
+	maps.DeleteFunc(w.blind, func(of *node, _ []netip.AddrPort) bool { return n == nil || of == n })
 	maps.DeleteFunc(w.loss, func(of *node, _ float64) bool { return n == nil || of == n })
 	w.oneWay = slices.DeleteFunc(w.oneWay, func(p [2]*node) bool { return n == nil || p[0] == n || p[1] == n })
 	return w.apply()
@@ -82,6 +95,13 @@ func (w *lossyWire) rules() [][]expr.Any {
 			}
 		}
 	}
+	for n, to := range w.blind {
+		for _, port := range n.ports() {
+			for _, at := range to {
+				rules = append(rules, slices.Concat(match(expr.MetaKeyIIFNAME, port), dropTo(at)))
+			}
+		}
+	}
 	for n, percent := range w.loss {
 		for _, port := range n.ports() {
 			for _, side := range []expr.MetaKey{expr.MetaKeyIIFNAME, expr.MetaKeyOIFNAME} {
@@ -100,6 +120,26 @@ func dropSome(percent float64) []expr.Any {
 		// It has the host's order, and the comparison is of octets.
 		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 4, Size: 4},
 		&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: binary.BigEndian.AppendUint32(nil, uint32(percent*of/100))},
+		&expr.Verdict{Kind: expr.VerdictDrop},
+	}
+}
+
+// dropTo drops what goes to one TCP port of one address.
+func dropTo(to netip.AddrPort) []expr.Any {
+	protocol, offset := uint16(unix.ETH_P_IP), uint32(16) // of the destination, in the IP header
+	if to.Addr().Is6() {
+		protocol, offset = unix.ETH_P_IPV6, 24
+	}
+	address := to.Addr().AsSlice()
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, protocol)},
+		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(len(address)), DestRegister: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: address},
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+		&expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2, DestRegister: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, to.Port())},
 		&expr.Verdict{Kind: expr.VerdictDrop},
 	}
 }
