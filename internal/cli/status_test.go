@@ -100,6 +100,12 @@ func TestStatusText(t *testing.T) {
 	}
 	split := cloudAnswers(3)
 	split[2].Snapshot.VIPs[0].State, split[2].Snapshot.VIPs[0].Since = status.Active, past(time.Second)
+	isolated := cloudAnswers(2)
+	isolated[0].Snapshot.Findings = []status.Finding{{
+		Severity: status.Error, Code: status.CodeIsolated, Subject: "controller cloudcontrol1003",
+		Text: "this controller reaches no other (cloudcontrol1004)", Remedy: "look at its link",
+	}}
+	isolated[1].Snapshot, isolated[1].Error = nil, "no answer within 1s"
 	for name, tt := range map[string]struct {
 		cloud status.Cloud
 		view  viewport
@@ -109,6 +115,7 @@ func TestStatusText(t *testing.T) {
 		"lost":      {lostCloud(), viewport{}},
 		"nobody":    {merged(nobody), viewport{}},
 		"split":     {merged(split), viewport{}},
+		"isolated":  {merged(isolated), viewport{}},
 		"ten":       {degradedCloud(10), viewport{}},
 		"forty":     {degradedCloud(40), viewport{}},
 		"wide":      {degradedCloud(10), viewport{width: 260}},

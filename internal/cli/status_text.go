@@ -33,13 +33,15 @@ func statusText(c status.Cloud, v viewport) string {
 	s := statusWriter{c: c, v: v}
 	s.title()
 	if v.brief {
-		s.findings()
+		s.findings(c.Findings)
+	} else {
+		s.findings(leading(c.Findings, true))
 	}
 	s.vips()
 	s.controllers()
 	s.services()
 	if !v.brief {
-		s.findings()
+		s.findings(leading(c.Findings, false))
 	}
 	return s.out.String()
 }
@@ -164,8 +166,13 @@ func specCell(c status.Config) cell {
 	return plain(c.Digest)
 }
 
-func (s *statusWriter) findings() {
-	for i, f := range s.c.Findings {
+// leading gives the findings that explain others, or the rest.
+func leading(all []status.Finding, leads bool) []status.Finding {
+	return slices.DeleteFunc(slices.Clone(all), func(f status.Finding) bool { return f.Leads() != leads })
+}
+
+func (s *statusWriter) findings(all []status.Finding) {
+	for i, f := range all {
 		if i == 0 {
 			s.line("")
 		}

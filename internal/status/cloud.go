@@ -27,6 +27,9 @@ type Answer struct {
 	// Snapshot is nil when there is none; Error then says why, in words.
 	Snapshot *Snapshot
 	Error    string
+	// Reached reports whether the host said so itself, by a refusal: it is
+	// neither down nor cut off.
+	Reached bool
 	// Received is when the answer was complete, by the asker's clock, and Took
 	// how long it took. Clock is what the controller's clock said in between;
 	// zero when it did not tell.
@@ -46,8 +49,8 @@ type Cloud struct {
 	Controllers []CloudController `json:"controllers"`
 	VIPs        []CloudVIP        `json:"vips"`
 	Services    []CloudService    `json:"services"`
-	// Findings has the errors first, then the warnings, then what is only
-	// worth knowing.
+	// Findings has those that explain others first, then the errors, the
+	// warnings, and what is only worth knowing.
 	Findings []Finding `json:"findings"`
 }
 
@@ -143,6 +146,7 @@ func Merge(now time.Time, cloud string, answers []Answer) Cloud {
 	m.out = Cloud{Schema: 1, Time: now, Cloud: m.cloudName(), Controllers: m.controllers(), VIPs: []CloudVIP{}, Services: []CloudService{}, Findings: []Finding{}}
 	m.mergeVIPs()
 	m.mergeServices()
+	m.findBlind()
 	m.findControllers()
 	m.findSpecs()
 	m.findHAProxys()
@@ -151,7 +155,9 @@ func Merge(now time.Time, cloud string, answers []Answer) Cloud {
 	m.findWorthKnowing()
 	m.takeReported()
 	m.forgetAgreement()
-	slices.SortStableFunc(m.out.Findings, func(a, b Finding) int { return cmp.Compare(rank(a.Severity), rank(b.Severity)) })
+	slices.SortStableFunc(m.out.Findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(leading(a), leading(b)), cmp.Compare(rank(a.Severity), rank(b.Severity)))
+	})
 	m.out.Healthy = !slices.ContainsFunc(m.out.Findings, Degrades)
 	return m.out
 }
@@ -165,6 +171,20 @@ type merger struct {
 	// seeing are the Snapshots whose HAProxy can tell the state of services,
 	// that of the VIP's holder first.
 	seeing []*Snapshot
+	// blind are the controllers that are found to be what is wrong with hosts.
+	blind []blindness
+}
+
+// leading gives the place of what explains the rest: a controller that reaches
+// no other sees nothing else as it is.
+func leading(f Finding) int {
+	switch {
+	case f.Code == CodeIsolated:
+		return 0
+	case f.Leads():
+		return 1
+	}
+	return 2
 }
 
 func rank(s Severity) int { return slices.Index([]Severity{Error, Warning, Info}, s) }

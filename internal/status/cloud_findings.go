@@ -45,7 +45,7 @@ func madeByMerge(code string) bool {
 		CodeNoController, CodeUnreachable, CodeWrongController, CodeClockDiffers,
 		CodeSpecDiffers, CodeSpecRejected, CodeHAProxyNotRunning, CodeVIPUnheld, CodeVIPHeldTwice,
 		CodeVIPNotPresent, CodeServiceDown, CodeServiceUnknown, CodeServiceLastResort, CodeServiceLate, CodeHostDown, CodeHostDisagreement,
-		CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer,
+		CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer, CodeBlind,
 	}, code)
 }
 
@@ -90,12 +90,22 @@ func (m *merger) findUnreachable(a Answer) {
 	text := "its agent does not answer: " + a.Error
 	if held := m.heldBy(a.Name); len(held) > 0 {
 		text += "; by its adverts it still holds VIP " + list(held)
+	} else if vips := m.vipNames(); !a.Reached && len(vips) > 0 {
+		text += "; if it runs and is only cut off, it may hold VIP " + list(vips) + " too"
 	}
 	if down, whole := m.downOn(a.Name); whole {
 		text += "; no service answers there: " + list(down)
 	}
 	m.find(Warning, CodeUnreachable, "controller "+a.Name, text,
 		"see systemctl status holdfast there, if the host can be reached")
+}
+
+func (m *merger) vipNames() []string {
+	var all []string
+	for _, v := range m.out.VIPs {
+		all = append(all, v.Name)
+	}
+	return all
 }
 
 // heldBy gives the VIPs that a controller holds.
@@ -246,13 +256,28 @@ func (m *merger) findVIPs() {
 			m.find(Error, CodeVIPHeldTwice, "vip "+v.Name, "held by "+list(v.Holders)+" at once",
 				"they do not hear each other's adverts: let IP protocol 112 pass between them")
 		case v.Holder == "":
-			m.find(Error, CodeVIPUnheld, "vip "+v.Name, "no controller holds it"+m.whyUnheld(v.Name),
+			text := "no controller holds it"
+			if cut := m.cutOff(); len(cut) > 0 {
+				text = "no controller that answers holds it, and " + list(cut) + " may"
+			}
+			m.find(Error, CodeVIPUnheld, "vip "+v.Name, text+m.whyUnheld(v.Name),
 				"holdfast events on each controller says why")
 		}
 	}
 	for _, s := range m.snapshots() {
 		m.findAbsent(s)
 	}
+}
+
+// cutOff gives the controllers that are out of reach, and may run all the same.
+func (m *merger) cutOff() []string {
+	var all []string
+	for _, a := range m.answers {
+		if a.Snapshot == nil && !a.Reached {
+			all = append(all, a.Name)
+		}
+	}
+	return all
 }
 
 // whyUnheld gives the reasons that the controllers have for not holding a VIP.

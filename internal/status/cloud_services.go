@@ -45,6 +45,9 @@ func (m *merger) findServiceDown(s CloudService) {
 		}
 		text += strings.Join(whys[:min(len(whys), listed)], ", ")
 	}
+	if b, blind := m.blindTo(s.Name); blind {
+		text, remedy = "no host answers "+b.controller+", whose HAProxy clients reach; others have it up", "see what is said of controller "+b.controller
+	}
 	if !slices.Contains(s.states(), Down) {
 		text, remedy = "every host is drained: "+list(names(s.Hosts)), "holdfast undrain one of them"
 	}
@@ -157,7 +160,7 @@ func (m *merger) findDisagreements() {
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
 			words := h.disagreement()
-			if words == "" {
+			if words == "" || m.explained(h) {
 				continue
 			}
 			key := [2]string{h.Name, words}

@@ -81,7 +81,7 @@ func TestMergeFindings(t *testing.T) {
 	}{
 		{"all is well", func([]Answer) {}, true, nil},
 		{
-			"a backup is unreachable", func(a []Answer) { lose(&a[2], "connection refused") }, false,
+			"a backup is unreachable", func(a []Answer) { lose(&a[2], "connection refused"); a[2].Reached = true }, false,
 			[]string{"controller ctl3: warning: its agent does not answer: connection refused; see systemctl status holdfast there, if the host can be reached"},
 		},
 		{
@@ -90,7 +90,7 @@ func TestMergeFindings(t *testing.T) {
 				checkAll(a, "keystone", "ctl3", Down, "connect timed out")
 				checkAll(a, "nova", "ctl3", Down, "connect timed out")
 			}, false,
-			[]string{"controller ctl3: warning: its agent does not answer: no answer within 1s; no service answers there: keystone, nova; see systemctl status holdfast there, if the host can be reached"},
+			[]string{"controller ctl3: warning: its agent does not answer: no answer within 1s; if it runs and is only cut off, it may hold VIP api too; no service answers there: keystone, nova; see systemctl status holdfast there, if the host can be reached"},
 		},
 		{
 			"the holder's agent is unreachable, its adverts are not", func(a []Answer) { lose(&a[0], "connection refused") }, false,

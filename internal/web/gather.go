@@ -64,6 +64,7 @@ func gatherOne(ctx context.Context, client *http.Client, t Target) status.Answer
 	}
 	if err != nil {
 		answer.Error = err.Error()
+		answer.Reached = errors.Is(err, errRefused)
 		return answer
 	}
 	if clock, err := time.Parse(time.RFC3339Nano, header.Get(clockHeader)); err == nil {
@@ -141,6 +142,9 @@ func ask(ctx context.Context, client *http.Client, t Target, path string, query 
 	return body, resp.Header, nil
 }
 
+// errRefused says that a host answers, and no agent on it.
+var errRefused = errors.New("connection refused")
+
 // inWords says why no answer came.
 func inWords(err error, addr string) error {
 	switch {
@@ -149,7 +153,7 @@ func inWords(err error, addr string) error {
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return fmt.Errorf("no answer within %s", askTimeout)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("connection refused: nothing listens at %s", addr)
+		return fmt.Errorf("%w: nothing listens at %s", errRefused, addr)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return fmt.Errorf("no route to %s", addr)
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
