@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"internal/catalog":         {},
 	"internal/health":          {"internal/status"},
 	"internal/health/probe":    {"internal/health"},
+	"internal/reach":           {"internal/status"},
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
 	"internal/spec":            {"internal/status", "internal/catalog"},
@@ -40,7 +41,7 @@ var mayImport = map[string][]string{
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process",
 		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
-		"internal/health", "internal/health/probe", "internal/asynclog",
+		"internal/health", "internal/health/probe", "internal/reach", "internal/asynclog",
 	},
 	"internal/asynclog": {},
 	// The lab runs the shipped binary: it must not reach into the agent.
@@ -62,7 +63,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone", "internal/dns", "internal/certificate", "internal/health"}
+var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone", "internal/dns", "internal/certificate", "internal/health", "internal/reach"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{
