@@ -59,6 +59,7 @@ type Agent struct {
 	// configuring is held while the options of VRRP loops are changed.
 	configuring sync.Mutex
 	moves       *moves
+	arrivals    arrivals
 	ending      atomic.Bool  // SIGTERM came
 	forcing     atomic.Bool  // a spec is being brought into force
 	stay        atomic.Bool  // and nobody took what this controller holds
@@ -72,6 +73,7 @@ type Agent struct {
 	text        []byte // of the spec
 	vips        []*owner
 	services    []status.Service
+	polled      time.Time // when HAProxy told of services
 	verdicts    map[health.Key]health.Verdict
 	connections int
 	findings    map[string]status.Finding // of this controller, by what they are about
@@ -181,7 +183,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket, first.spec)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
-	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchScarcity, a.watchSockets, a.watchProgram, a.watchDrains, a.watchMoves, a.watchPreference, a.notify} {
+	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchScarcity, a.watchSockets, a.watchProgram, a.watchDrains, a.watchMoves, a.watchPreference, a.watchReach, a.notify} {
 		group.Go(func() error { part(ctx); return nil })
 	}
 	group.Go(func() error { a.configure(ctx, first); return nil })

@@ -234,6 +234,7 @@ func (a *Agent) peerCommands() map[string]peerCommand {
 		"undrain":  a.drainCommand(a.undrainHere),
 		"handover": decoded(a.handoverHere),
 		"prepare":  decoded(a.prepare),
+		"reach":    decoded(a.tellReach),
 		"moved":    decoded(a.moved),
 		"giving":   decoded(a.stillGiving),
 	}

@@ -37,7 +37,7 @@ func (a *Agent) giveTo(ctx context.Context, o *owner, to spec.Controller, req we
 	if plain {
 		h.Why = "the agent of " + to.Name + " does not answer"
 	} else {
-		ready, err := a.prepareTaker(ctx, v, to, req.Force, g.Until)
+		ready, err := a.prepareTaker(ctx, v, to, req, g.Until)
 		if err != nil {
 			return h, err
 		}
@@ -83,6 +83,10 @@ type prepareRequest struct {
 	// Givers are addresses of the giver, to which segments can be sent on.
 	Givers []netip.Addr `json:"givers"`
 	Force  bool         `json:"force,omitempty"`
+	// Insisted says that somebody wants the VIP there whatever that costs, and
+	// Unasked that nobody asked for the move: the giver reaches less.
+	Insisted bool `json:"insisted,omitempty"`
+	Unasked  bool `json:"unasked,omitempty"`
 }
 
 // A prepareReply says that the taker is ready. Why says why it cannot send on
@@ -93,7 +97,7 @@ type prepareReply struct {
 
 // prepareTaker gets the agent of the controller to ready for the VIP v, whose
 // connections here end at until.
-func (a *Agent) prepareTaker(ctx context.Context, v spec.VIP, to spec.Controller, force bool, until time.Time) (prepareReply, error) {
+func (a *Agent) prepareTaker(ctx context.Context, v spec.VIP, to spec.Controller, req web.HandoverRequest, until time.Time) (prepareReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, adoptTime)
 	defer cancel()
 	s := a.currentSpec()
@@ -104,7 +108,8 @@ func (a *Agent) prepareTaker(ctx context.Context, v spec.VIP, to spec.Controller
 	}
 	var reply prepareReply
 	err = a.askPeer(ctx, to.Name, "prepare", prepareRequest{
-		VIP: v.Name, Until: until, Givers: givers, Force: force,
+		VIP: v.Name, Until: until, Givers: givers, Force: req.Force,
+		Insisted: req.Force && req.To != "", Unasked: req.Unasked,
 	}, &reply)
 	return reply, err
 }

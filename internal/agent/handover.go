@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -119,9 +120,10 @@ func (a *Agent) giveAll(ctx context.Context, req web.HandoverRequest) error {
 	return errors.Join(errs...)
 }
 
-// give gives the VIP of o away: to req.To, or to the first controller, in the
-// order of preference, that takes it. Those whose agent does not answer come
-// last: they may be ones that run keepalived, to which plain adverts speak.
+// give gives the VIP of o away: to req.To, or to the best controller that takes
+// it: by what they reach, and then in the order of preference. One that would lose
+// clients a service takes it by force only. Those whose agent does not answer
+// come last: they may be ones that run keepalived, to which plain adverts speak.
 func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (web.Handover, error) {
 	name := o.view.Load().vip.Name
 	done, err := a.moves.begin(name)
@@ -131,11 +133,16 @@ func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (we
 	defer done()
 	var errs []error
 	silent := map[string]bool{} // the agents that did not answer
-	for _, to := range a.takers(req) {
+	own := a.ownReach()
+	views, _ := a.askReach(ctx, a.candidates(req))
+	for _, to := range a.takers(req, own, views) {
 		if to.plain != silent[to.Name] {
 			continue
 		}
-		h, err := a.giveTo(ctx, o, to.Controller, to.request, to.plain)
+		var h web.Handover
+		if err = lostBy(own, views[to.Name]); err == nil || to.request.Force {
+			h, err = a.giveTo(ctx, o, to.Controller, to.request, to.plain)
+		}
 		if err == nil {
 			return h, nil
 		}
@@ -166,17 +173,27 @@ type taker struct {
 	plain   bool // without a word with its agent
 }
 
+// candidates gives the controllers that may take a VIP, in the order of preference.
+func (a *Agent) candidates(req web.HandoverRequest) []spec.Controller {
+	return slices.DeleteFunc(a.otherControllers(a.currentSpec()), func(c spec.Controller) bool {
+		return req.To != "" && c.Name != req.To
+	})
+}
+
 // takers gives the attempts to have another controller take a VIP, in order:
 // those by force after those without, and last those without a word, for agents
-// that did not answer.
-func (a *Agent) takers(req web.HandoverRequest) []taker {
+// that did not answer; in each the best first, by what they say that they reach.
+func (a *Agent) takers(req web.HandoverRequest, own reach.View, views map[string]reach.View) []taker {
 	gentle := req
 	gentle.Force = false
 	var asked, forced, plain []taker
-	for _, c := range a.currentSpec().Controllers {
-		if c.Name == a.opt.Controller || req.To != "" && c.Name != req.To {
+	candidates := a.candidates(req)
+	for _, name := range reach.Best(own, controllerNames(a.currentSpec()), views) {
+		i := slices.IndexFunc(candidates, func(c spec.Controller) bool { return c.Name == name })
+		if i < 0 {
 			continue
 		}
+		c := candidates[i]
 		asked = append(asked, taker{c, gentle, false})
 		if req.Force {
 			forced = append(forced, taker{c, req, false})

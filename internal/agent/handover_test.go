@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/vip"
 	"holdfast/internal/web"
@@ -46,7 +47,7 @@ func TestTakers(t *testing.T) {
 		{web.HandoverRequest{To: "ctl3"}, "ctl3 ctl3:plain"},
 	} {
 		var got []string
-		for _, x := range a.takers(tt.req) {
+		for _, x := range a.takers(tt.req, reach.View{}, nil) {
 			word := x.Name
 			switch {
 			case x.plain:

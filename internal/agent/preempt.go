@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"holdfast/internal/reach"
+	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vrrp"
 	"holdfast/internal/web"
@@ -60,6 +62,9 @@ func (a *Agent) preempt(ctx context.Context, o *owner, p *preemption, now time.T
 	name, s := o.view.Load().vip.Name, o.loop.Stats()
 	if p.held && s.State != vrrp.Active {
 		p.next = now.Add(preemptPause)
+		if came := a.arrivals.of(name); came.Unasked && now.Sub(came.At) < reach.Pause {
+			p.next = came.At.Add(reach.Pause) // it was given away, since another one reaches more
+		}
 	}
 	p.held = s.State == vrrp.Active
 	if p.held && p.plain { // the next one to hold it may be a holdfast
@@ -74,6 +79,11 @@ func (a *Agent) preempt(ctx context.Context, o *owner, p *preemption, now time.T
 		p.well = now
 	}
 	if now.Sub(p.well) < preemptDelay || now.Before(p.next) {
+		return
+	}
+	if lost := a.lostByReturn(ctx, s.Holder); lost != nil {
+		p.next = now.Add(preemptPause)
+		a.log.Info("the vip is not taken back", "vip", name, "from", s.Holder, "reason", lost)
 		return
 	}
 	err := a.askPeer(ctx, s.Holder, "handover", web.HandoverRequest{
@@ -92,6 +102,14 @@ func (a *Agent) preempt(ctx context.Context, o *owner, p *preemption, now time.T
 		p.next = now.Add(preemptPause)
 		a.log.Info("the vip is not taken back", "vip", name, "from", s.Holder, "reason", err)
 	}
+}
+
+// lostByReturn says what clients would lose if this controller took a VIP back
+// from holder, which would refuse that each time; nil for nothing.
+func (a *Agent) lostByReturn(ctx context.Context, holder string) error {
+	c, _ := a.currentSpec().Controller(holder)
+	views, _ := a.askReach(ctx, []spec.Controller{c})
+	return lostBy(views[holder], a.ownReach())
 }
 
 // preferredTo reports whether the spec has this controller before the one called holder.

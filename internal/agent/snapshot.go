@@ -99,7 +99,7 @@ func (a *Agent) pollServices(ctx context.Context, known map[hostKey]status.Servi
 	}
 	services := a.judged(stillDrained(known, haproxy.Services(s, servers, time.Now()), haproxy.SaidUp(servers)))
 	a.mu.Lock()
-	a.services, a.connections = services, connections
+	a.services, a.connections, a.polled = services, connections, time.Now()
 	a.mu.Unlock()
 	a.sight(s, services)
 	for _, e := range hostChanges(known, services) {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
@@ -32,6 +33,7 @@ func (a *Agent) prepare(ctx context.Context, from string, req prepareRequest) (a
 	if err := a.canTake(o, from, req.Force); err != nil {
 		return nil, err
 	}
+	a.arrivals.note(req.VIP, reach.Arrival{At: time.Now(), Unasked: req.Unasked, Insisted: req.Insisted})
 	a.moves.kernel.Lock()
 	defer a.moves.kernel.Unlock()
 	d, err := a.detourTo(a.currentSpec(), o.view.Load().vip, req.Givers)

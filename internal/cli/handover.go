@@ -21,8 +21,10 @@ asks its clients to come anew with its next answer. A long transfer may take
 agent.handover_limit of the spec, an hour by default; "holdfast status" shows what
 is left.
 
-It can be asked of any controller's agent. Without --to the first one in the order
-of the spec takes it that can. Where that has no agent that answers, as one that
+It can be asked of any controller's agent. Without --to the one takes it whose HAProxy
+reaches the most services; of several, the first in the order of the spec. One that
+reaches no host of a service which the holder reaches is refused, unless --force says
+so: then it keeps the address, whatever it reaches. Where that has no agent that answers, as one that
 runs keepalived, the move is done by VRRP alone, and open connections are reset.`,
 		Example: `  holdfast handover
   holdfast handover --to cloudcontrol1004`,
@@ -32,7 +34,7 @@ runs keepalived, the move is done by VRRP alone, and open connections are reset.
 	flags := cmd.Flags()
 	flags.StringVar(&req.To, "to", "", "the controller that is to have it")
 	flags.StringVar(&req.VIP, "vip", "", "only this virtual IP of several")
-	flags.BoolVar(&req.Force, "force", false, "also when it cuts what an earlier handover left open, or to a drained controller")
+	flags.BoolVar(&req.Force, "force", false, "also when it cuts what an earlier handover left open, to a drained controller, or to one that reaches less")
 	return a.withRunDir(cmd)
 }
 

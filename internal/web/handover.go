@@ -14,8 +14,12 @@ type HandoverRequest struct {
 	// Cause is why, in words for the journal.
 	Cause string `json:"cause,omitempty"`
 	// Force does it although it cuts connections that an earlier handover left
-	// at a third controller, or To is drained.
+	// at a third controller, or To is drained, or reaches no host of a service
+	// that the holder reaches.
 	Force bool `json:"force,omitempty"`
+	// Unasked says that no person asked for it, nor the end or the drain of the
+	// holder: the holder itself, which reaches less than To. Only the agent sets it.
+	Unasked bool `json:"-"`
 }
 
 // A HandoverResult tells of each VIP that was asked for.

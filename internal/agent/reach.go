@@ -1,0 +1,264 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"holdfast/internal/reach"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/vrrp"
+	"holdfast/internal/web"
+)
+
+const (
+	// reachInterval is how often a holder looks whether another controller
+	// would serve clients better.
+	reachInterval = time.Second
+	// restInterval is how often controllers that see nothing wrong ask the
+	// others, to notice that they reach none.
+	restInterval = 3 * time.Second
+	// reachTimeout is how long a controller may take to say what it reaches.
+	reachTimeout = time.Second
+	// isolatedAfter is how many times in a row no other controller may answer
+	// before this one says that it is cut off.
+	isolatedAfter = 2
+)
+
+// arrivals has the last planned move of each VIP to this controller.
+type arrivals struct {
+	mu  sync.Mutex // guards following
+	all map[string]reach.Arrival
+}
+
+func (m *arrivals) note(vip string, came reach.Arrival) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.all == nil {
+		m.all = map[string]reach.Arrival{}
+	}
+	m.all[vip] = came
+}
+
+func (m *arrivals) of(vip string) reach.Arrival {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.all[vip]
+}
+
+// A reachReply tells what the HAProxy of a controller reaches.
+type reachReply struct {
+	// Age is how long ago HAProxy told that, in nanoseconds.
+	Age      time.Duration   `json:"age_ns"`
+	Unfit    string          `json:"unfit,omitempty"`
+	Spec     string          `json:"spec"`
+	Services map[string]bool `json:"services"`
+}
+
+// ownReach gives what this controller's HAProxy reaches.
+func (a *Agent) ownReach() reach.View {
+	v := reach.View{Controller: a.opt.Controller}
+	a.mu.Lock()
+	v.At, v.Spec, v.Services = a.polled, a.config.Digest, reach.Services(a.services)
+	trial := !a.config.TrialUntil.IsZero()
+	a.mu.Unlock()
+	switch h := a.haproxy.State(); {
+	case h.State != status.HAProxyRunning:
+		v.Unfit = "HAProxy is " + string(h.State)
+	case a.ending.Load():
+		v.Unfit = "its agent is about to end"
+	case a.drained():
+		v.Unfit = "it is drained"
+	case trial || a.forcing.Load():
+		v.Unfit = "a new spec is on trial"
+	}
+	return v
+}
+
+// tellReach is the command of another agent that wants to know what is reached from here.
+func (a *Agent) tellReach(context.Context, string, struct{}) (any, error) {
+	v := a.ownReach()
+	if v.At.IsZero() {
+		return nil, errors.New("HAProxy has not told yet how the services are")
+	}
+	return reachReply{Age: time.Since(v.At), Unfit: v.Unfit, Spec: v.Spec, Services: v.Services}, nil
+}
+
+// askReach asks controllers what they reach, all at once. It gives the Views of
+// those that say so, and how many answer anything.
+func (a *Agent) askReach(ctx context.Context, controllers []spec.Controller) (views map[string]reach.View, answered int) {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	views = map[string]reach.View{}
+	var mu sync.Mutex // guards views and answered
+	var all sync.WaitGroup
+	for _, c := range controllers {
+		all.Go(func() {
+			var reply reachReply
+			asked := time.Now()
+			err := a.askPeer(ctx, c.Name, "reach", struct{}{}, &reply)
+			mu.Lock()
+			defer mu.Unlock()
+			if !unanswered(err) || noAgent(err) {
+				answered++
+			}
+			if err == nil {
+				views[c.Name] = reach.View{
+					Controller: c.Name, At: asked.Add(-max(0, reply.Age)), Unfit: reply.Unfit, Spec: reply.Spec, Services: reply.Services,
+				}
+			}
+		})
+	}
+	all.Wait()
+	return views, answered
+}
+
+// otherControllers gives all controllers but this one, in the order of preference.
+func (a *Agent) otherControllers(s *spec.Spec) []spec.Controller {
+	return slices.DeleteFunc(slices.Clone(s.Controllers), func(c spec.Controller) bool { return c.Name == a.opt.Controller })
+}
+
+// lostBy says what clients would lose by a move of a VIP from own to another
+// controller, as the refusal of that one; nil for nothing.
+func lostBy(own, to reach.View) error {
+	lost := reach.Lost(own, to)
+	if len(lost) == 0 {
+		return nil
+	}
+	return &peerError{controller: to.Controller, refusal: fmt.Sprintf(
+		"its HAProxy reaches no host of %s, and that of %s does; with --force it takes the vip all the same", reach.Words(lost), own.Controller)}
+}
+
+// reachWatch is what watchReach remembers.
+type reachWatch struct {
+	*Agent
+	judges map[string]*reach.Judge // by VIP
+	asked  time.Time
+	silent int // times in a row that nobody answered
+}
+
+// watchReach has the holder of a VIP give it to a controller that reaches clearly
+// more, and says when this one reaches no other.
+func (a *Agent) watchReach(ctx context.Context) {
+	w := &reachWatch{Agent: a, judges: map[string]*reach.Judge{}}
+	ticker := time.NewTicker(reachInterval)
+	defer ticker.Stop()
+	for ticked(ctx, ticker) {
+		if s := a.currentSpec(); s != nil {
+			w.look(ctx, s)
+		}
+	}
+}
+
+// look asks the others if there is reason to, and acts on what they say.
+func (w *reachWatch) look(ctx context.Context, s *spec.Spec) {
+	others, own := w.otherControllers(s), w.ownReach()
+	views := map[string]reach.View{}
+	if w.shouldAsk(others, own) {
+		var answered int
+		views, answered = w.askReach(ctx, others)
+		w.asked = time.Now()
+		w.noteAnswers(s, others, answered)
+	}
+	var inOrder []reach.View
+	for _, c := range others {
+		if v, ok := views[c.Name]; ok {
+			inOrder = append(inOrder, v)
+		}
+	}
+	for _, o := range w.owners() {
+		w.judge(ctx, o, own, inOrder)
+	}
+}
+
+// shouldAsk reports whether others are to be asked now: at once, if this
+// controller holds a VIP and misses a service, or may be cut off; seldom if it
+// is well; never while it hears adverts, and so is not.
+func (w *reachWatch) shouldAsk(others []spec.Controller, own reach.View) bool {
+	holds, hears, misses := false, false, false
+	for _, o := range w.owners() {
+		s := o.loop.Stats()
+		holds = holds || s.State == vrrp.Active
+		hears = hears || s.State != vrrp.Active && s.Holder != ""
+	}
+	for _, has := range own.Services {
+		misses = misses || !has
+	}
+	switch {
+	case len(others) == 0:
+		return false
+	case hears && !holds:
+		w.noteHeard()
+		return false
+	case holds && misses, w.silent > 0:
+		return true
+	}
+	return time.Since(w.asked) >= restInterval
+}
+
+// judge gives the VIP of o away if it is time.
+func (w *reachWatch) judge(ctx context.Context, o *owner, own reach.View, others []reach.View) {
+	name := o.view.Load().vip.Name
+	j := w.judges[name]
+	if j == nil {
+		j = reach.NewJudge()
+		w.judges[name] = j
+	}
+	if own.Unfit != "" { // it mends that by itself, or gives the VIP away for it
+		own.At = time.Time{}
+	}
+	m := j.Step(time.Now(), o.holds(), w.arrivals.of(name), own, others)
+	if m.To == "" {
+		return
+	}
+	_, err := w.give(ctx, o, web.HandoverRequest{
+		VIP: name, To: m.To, Unasked: true,
+		Cause: fmt.Sprintf("HAProxy of %s reaches no host of %s, and that of %s does", w.opt.Controller, reach.Words(m.Services), m.To),
+	})
+	if err != nil {
+		j.Failed(time.Now())
+		w.log.Warn("the vip stays, though another controller reaches more", "vip", name, "to", m.To, "services", m.Services, "error", err)
+		return
+	}
+	j.Moved(time.Now())
+	w.arrivals.note(name, reach.Arrival{At: time.Now(), Unasked: true})
+}
+
+// noteHeard notes that this controller is not cut off.
+func (w *reachWatch) noteHeard() {
+	w.silent = 0
+	w.report(status.CodeIsolated, nil)
+}
+
+// noteAnswers notes how many of the others have answered anything.
+func (w *reachWatch) noteAnswers(s *spec.Spec, others []spec.Controller, answered int) {
+	if answered > 0 {
+		w.noteHeard()
+		return
+	}
+	if w.silent++; w.silent < isolatedAfter {
+		return
+	}
+	var names, vips []string
+	for _, c := range others {
+		names = append(names, c.Name)
+	}
+	for _, v := range s.VIPs {
+		vips = append(vips, v.Name)
+	}
+	it := "each of them"
+	if len(names) == 1 {
+		it = names[0]
+	}
+	w.report(status.CodeIsolated, &status.Finding{
+		Severity: status.Error, Code: status.CodeIsolated, Subject: "controller " + w.opt.Controller,
+		Text: fmt.Sprintf("this controller reaches no other (%s): it is cut off, or they are down; what is said here is what it alone sees, and %s may hold VIP %s too",
+			strings.Join(names, ", "), it, strings.Join(vips, ", ")),
+		Remedy: "look at its link, its switch port and its filters; holdfast status on another controller tells how they see it",
+	})
+}

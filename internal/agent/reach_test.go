@@ -1,0 +1,160 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"holdfast/internal/status"
+	"holdfast/internal/web"
+)
+
+// reaching gives services as an HAProxy tells of them: "a !b" has a host of a,
+// and finds those of b down.
+func reaching(words string) []status.Service {
+	var all []status.Service
+	for word := range strings.FieldsSeq(words) {
+		name, lacks := strings.CutPrefix(word, "!")
+		h := status.Host{Name: "h", State: status.Up}
+		if lacks {
+			h.State = status.Down
+		}
+		all = append(all, status.Service{Name: name, Hosts: []status.Host{h}})
+	}
+	return all
+}
+
+// peers are the agents of ctl2 and ctl3, which say what they reach, and take no VIP.
+type peers struct {
+	mu       sync.Mutex
+	prepared []string // who was asked to take one, in order; "!" by force
+}
+
+// newPeers starts them at their addresses.
+func newPeers(t *testing.T, reach map[string]string) *peers {
+	t.Helper()
+	newHost(t) // its interfaces
+	p := &peers{}
+	for name, words := range reach {
+		address := "192.0.2." + strings.TrimPrefix(name, "ctl")
+		link, err := netlink.LinkByName("eno1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parsed, err := netlink.ParseAddr(address + "/24"); err != nil || netlink.AddrAdd(link, parsed) != nil {
+			t.Fatal(address, err)
+		}
+		peer := threeControllers(t)
+		peer.services, peer.polled, peer.config.Digest = reaching(words), peer.started, "one"
+		server := &checkServer{log: peer.log, command: func(ctx context.Context, from netip.Addr, req peerRequest) (any, error) {
+			if req.Command != "prepare" {
+				return peer.command(ctx, from, req)
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			word := name
+			if strings.Contains(string(req.Body), `"force":true`) {
+				word = "!" + name
+			}
+			p.prepared = append(p.prepared, word)
+			return nil, errors.New("it takes none")
+		}}
+		server.allow([]netip.Addr{netip.MustParseAddr("192.0.2.1")})
+		listener, err := net.Listen("tcp", address+":9471")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); _ = server.serve(ctx, listener) }()
+		t.Cleanup(func() { cancel(); <-ended })
+	}
+	return p
+}
+
+// TestHandoverTakesTheBest proves that the one that reaches less than the holder
+// is refused with the reason, and taken last where somebody insists.
+func TestHandoverTakesTheBest(t *testing.T) {
+	p := newPeers(t, map[string]string{"ctl2": "keystone !nova !glance", "ctl3": "keystone nova glance"})
+	a := threeControllers(t)
+	a.services = reaching("keystone nova !glance")
+	o, err := a.newOwner(a.spec, a.spec.VIPs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		req  web.HandoverRequest
+		want string // who is asked to take it
+		says string
+	}{
+		{web.HandoverRequest{}, "ctl3", "ctl3: it takes none; ctl2: its HAProxy reaches no host of nova, and that of ctl1 does; with --force it takes the vip all the same"},
+		{web.HandoverRequest{Force: true}, "ctl3 !ctl3 !ctl2", "ctl2: it takes none"},
+		{web.HandoverRequest{To: "ctl2"}, "", "vip api stays on ctl1: ctl2: its HAProxy reaches no host of nova, and that of ctl1 does; with --force"},
+		{web.HandoverRequest{To: "ctl2", Force: true}, "!ctl2", "ctl2: it takes none"},
+	} {
+		p.prepared = nil
+		_, err := a.give(t.Context(), o, tt.req)
+		if err == nil || !strings.Contains(err.Error(), tt.says) || !refused(err) {
+			t.Errorf("%+v: %v, want %q", tt.req, err, tt.says)
+		}
+		if got := strings.Join(p.prepared, " "); got != tt.want {
+			t.Errorf("%+v: asked %q, want %q", tt.req, got, tt.want)
+		}
+	}
+	// What is down for both is no reason, nor is what is not known.
+	a.services = reaching("keystone !nova")
+	if _, err := a.give(t.Context(), o, web.HandoverRequest{To: "ctl2"}); err == nil || !strings.Contains(err.Error(), "ctl2: it takes none") {
+		t.Errorf("with nova down for both: %v", err)
+	}
+	if err := a.lostByReturn(t.Context(), "ctl3"); err == nil || !strings.Contains(err.Error(), "reaches no host of nova, and that of ctl3 does") {
+		t.Errorf("a preferred controller that reaches less would take the VIP back: %v", err)
+	}
+	if err := a.lostByReturn(t.Context(), "ctl2"); err != nil {
+		t.Errorf("a preferred controller that reaches as much would not take the VIP back: %v", err)
+	}
+}
+
+// TestAskReach proves that what others say comes with its age, and that one who
+// does not answer is not counted.
+func TestAskReach(t *testing.T) {
+	newPeers(t, map[string]string{"ctl2": "keystone !nova"})
+	a := threeControllers(t)
+	views, answered := a.askReach(t.Context(), a.otherControllers(a.spec))
+	v, ok := views["ctl2"]
+	if len(views) != 1 || !ok || answered != 1 {
+		t.Fatalf("%d answered: %v", answered, views)
+	}
+	if v.Spec != "one" || v.Unfit == "" || v.Services["nova"] || !v.Services["keystone"] || v.At.After(a.started.Add(reachTimeout)) {
+		t.Errorf("ctl2 says %+v", v)
+	}
+}
+
+// TestIsolated proves that a controller says so when no other answers, not at the
+// first time, and no more once one does.
+func TestIsolated(t *testing.T) {
+	a := threeControllers(t)
+	w := &reachWatch{Agent: a}
+	others := a.otherControllers(a.spec)
+	has := func() bool {
+		return slices.ContainsFunc(a.Snapshot().Findings, func(f status.Finding) bool { return f.Code == status.CodeIsolated })
+	}
+	w.noteAnswers(a.spec, others, 0)
+	if has() {
+		t.Error("isolated after one look")
+	}
+	w.noteAnswers(a.spec, others, 0)
+	if !has() {
+		t.Error("not isolated after two looks")
+	}
+	w.noteAnswers(a.spec, others, 1)
+	if has() {
+		t.Error("isolated though one answers")
+	}
+}
