@@ -25,10 +25,11 @@ type Address struct {
 	announcer announcer
 	putBack   atomic.Uint64
 	lapsed    atomic.Uint64
+	moved     atomic.Uint64
 
 	mu      sync.Mutex // guards following
 	kernel  kernel
-	devices []*device // of each, only index and networks change
+	devices []*device // of each, only index, announced and networks change
 	renewed time.Time // when all leases were last known to run
 	// stopReset ends the resetting that the last Release began; may be nil.
 	stopReset context.CancelFunc
@@ -44,6 +45,9 @@ type Stats struct {
 	// PutBack counts addresses that Hold found removed by someone else, Lapsed
 	// those whose lease had ended because Hold came too late.
 	PutBack, Lapsed uint64
+	// Moved counts changes of the MAC address at which the VIP is, which Hold
+	// found and announced.
+	Moved uint64
 	// Announced and AnnounceFailed count frames.
 	Announced, AnnounceFailed uint64
 }
@@ -63,7 +67,7 @@ func New(options Options) (*Address, error) {
 		kernel:    kernel{family: unix.NETLINK_ROUTE},
 		look:      kernel{family: unix.NETLINK_ROUTE},
 		devices:   devicesOf(options),
-		announcer: announcer{log: log},
+		announcer: announcer{log: log, links: kernel{family: unix.NETLINK_ROUTE}},
 	}, nil
 }
 
@@ -119,11 +123,14 @@ func (a *Address) claimDevice(ctx context.Context, d *device) (target, error) {
 	if err := a.connect(d); err != nil {
 		return target{}, err
 	}
+	d.announced = l.hw
 	return newTarget(l, d.prefixes), a.settled(ctx, d)
 }
 
 // Hold renews the lease. An address that someone has removed, even with the
-// device that it was on, is put back, announced, logged and counted.
+// device that it was on, is put back, announced, logged and counted. So is one
+// whose device has another MAC address than it had: neighbours would send to the
+// old one for as long as they remember it.
 func (a *Address) Hold(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -149,8 +156,9 @@ func (a *Address) Hold(ctx context.Context) error {
 }
 
 func (a *Address) holdDevice(ctx context.Context, d *device) (lost bool, err error) {
-	if d.index == 0 {
-		return true, a.reclaim(ctx, d)
+	l, err := a.follow(d)
+	if err != nil || l.index == 0 {
+		return true, errors.Join(err, a.reclaim(ctx, d))
 	}
 	for _, p := range d.prefixes {
 		added, err := a.lease(d, p.Addr())
@@ -166,9 +174,45 @@ func (a *Address) holdDevice(ctx context.Context, d *device) (lost bool, err err
 		lost = lost || added
 	}
 	if lost {
-		return true, errors.Join(a.connect(d), a.settled(ctx, d))
+		err = a.settled(ctx, d)
 	}
-	return false, a.connect(d)
+	return lost || a.hasMoved(d, l.hw), errors.Join(a.connect(d), err)
+}
+
+// follow gives the device that has d's name now, a zero link when it is not the
+// one that has the addresses: it was made anew, or another was given its name.
+func (a *Address) follow(d *device) (netlinkLink, error) {
+	if d.index == 0 {
+		return netlinkLink{}, nil
+	}
+	l, err := a.kernel.linkByName(d.name)
+	if errors.Is(err, unix.ENODEV) {
+		err = nil
+	}
+	if err != nil {
+		return l, a.kernel.explain("find", d.name, err)
+	}
+	if l.index == d.index {
+		return l, nil
+	}
+	// The old one is gone, as a rule. One that only has another name is not to
+	// have the addresses too.
+	var errs []error
+	for _, p := range d.prefixes {
+		errs = append(errs, a.delete(d.index, d, hostPrefix(p.Addr())))
+	}
+	return netlinkLink{}, errors.Join(errs...)
+}
+
+// hasMoved counts and logs that d has another MAC address than was announced.
+func (a *Address) hasMoved(d *device, hw mac) bool {
+	if hw == d.announced {
+		return false
+	}
+	a.log.Warn("the device of the address has another MAC address; announce it", "device", d.name, "was", d.announced.String(), "is", hw.String())
+	d.announced = hw
+	a.moved.Add(1)
+	return true
 }
 
 // missed counts and logs that an address was not there, and is again.
@@ -400,6 +444,7 @@ func (a *Address) Stats() Stats {
 	return Stats{
 		PutBack:        a.putBack.Load(),
 		Lapsed:         a.lapsed.Load(),
+		Moved:          a.moved.Load(),
 		Announced:      a.announcer.sent.Load(),
 		AnnounceFailed: a.announcer.failed.Load(),
 	}

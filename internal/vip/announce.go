@@ -32,6 +32,13 @@ func newTarget(l netlinkLink, prefixes []netip.Prefix) target {
 	return t
 }
 
+// follow takes what l says now: a bond's MAC address, or a bridge's, is that of
+// one of its ports, which may go.
+func (t *target) follow(l netlinkLink) {
+	now := newTarget(l, nil)
+	t.index, t.hw, t.silent = now.index, now.hw, now.silent
+}
+
 // An announcer sends announcements through one packet socket, opened when
 // first used. It has nothing to announce until set.
 type announcer struct {
@@ -39,6 +46,7 @@ type announcer struct {
 	sent, failed atomic.Uint64
 
 	mu      sync.Mutex // guards following
+	links   kernel
 	open    bool
 	fd      int
 	form    arpForm
@@ -66,7 +74,7 @@ func (n *announcer) add(t target) {
 	n.targets = append(n.targets, t)
 }
 
-// round sends one frame for each address.
+// round sends one frame for each address, with the MAC addresses of this moment.
 func (n *announcer) round() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -76,11 +84,18 @@ func (n *announcer) round() {
 		n.form = arpRequest
 	}
 	var errs []error
-	for _, t := range n.targets {
-		if t.silent {
+	for i := range n.targets {
+		t := &n.targets[i]
+		l, err := n.links.linkByName(t.name)
+		if err != nil {
+			n.failed.Add(1)
+			errs = append(errs, fmt.Errorf("look up the MAC address of %s: %w", t.name, err))
 			continue
 		}
-		errs = append(errs, n.sendAll(t))
+		if t.follow(l); t.silent {
+			continue
+		}
+		errs = append(errs, n.sendAll(*t))
 	}
 	n.report(errors.Join(errs...))
 }
@@ -138,11 +153,12 @@ func (n *announcer) report(err error) {
 func (n *announcer) close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	err := n.links.close()
 	if !n.open {
-		return nil
+		return err
 	}
 	n.open = false
-	return unix.Close(n.fd)
+	return errors.Join(err, unix.Close(n.fd))
 }
 
 // forwardsIPv6 reports whether the host routes for others from this device,

@@ -13,7 +13,8 @@ import (
 )
 
 // A device carries addresses of one VIP: all of them on the interface itself,
-// or those of one family on a macvlan device. Only index and networks change.
+// or those of one family on a macvlan device. Only index, announced
+// and networks change.
 type device struct {
 	name     string
 	parent   string // of a macvlan device, the interface below; else empty
@@ -21,6 +22,8 @@ type device struct {
 	prefixes []netip.Prefix
 
 	index int // 0: not found or made yet
+	// announced is the MAC address that the neighbours were told last.
+	announced mac
 	// networks are those that nothing but our own route connects.
 	networks []netip.Prefix
 }
