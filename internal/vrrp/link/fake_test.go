@@ -46,6 +46,9 @@ type fakeHost struct {
 	pause   time.Duration // of the next wait, as if this process did not run
 	away    netip.Addr    // a peer whose link-layer address is not known
 	forgot  []netip.Addr
+	greeted []netip.Addr
+	ifindex int
+	seen    sight
 }
 
 func (w *wire) host(addr string) *fakeHost {
@@ -118,7 +121,33 @@ func (b fakeBell) ring() {
 func (b fakeBell) wait()  { <-b }
 func (b fakeBell) close() {}
 
-func (h *fakeHost) greet(*Options, netip.Addr) error { return nil }
+func (h *fakeHost) greet(_ *Options, peer netip.Addr) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.greeted = append(h.greeted, peer)
+	return nil
+}
+
+func (h *fakeHost) index(*Options) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ifindex
+}
+
+func (h *fakeHost) look(*Options) sight {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.seen
+}
+
+// changeLink does something to the interface, as the kernel would say.
+func (h *fakeHost) changeLink(change func()) {
+	h.mu.Lock()
+	change()
+	h.links = true
+	h.mu.Unlock()
+	h.wake()
+}
 
 func (h *fakeHost) resolved(_ *Options, peer netip.Addr) bool {
 	h.mu.Lock()

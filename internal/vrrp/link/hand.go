@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,6 +20,8 @@ type hand struct {
 	loop   func() // wakes the loop up
 	cancel context.CancelFunc
 	ended  chan struct{}
+
+	macs string // as of the last doLook; the hand's own
 
 	mu    sync.Mutex // guards following
 	queue []errand
@@ -38,7 +41,7 @@ type errand struct {
 
 // awaited reports whether the end of e is to be told although it went well.
 func (e errand) awaited() bool {
-	return e.kind == doClaim || e.kind == doHold || e.yield != nil
+	return e.kind == doClaim || e.kind == doHold || e.kind == doLook || e.yield != nil
 }
 
 type errandKind uint8
@@ -52,6 +55,7 @@ const (
 	doGreet // if the peer is not resolved
 	doGreetAll
 	doDropWaiting
+	doLook // at the interfaces, and greet all peers if a MAC address is another
 )
 
 // A result is how an errand ended. Those without an error that nobody waits
@@ -59,6 +63,8 @@ const (
 type result struct {
 	errand
 	err error
+
+	seen sight // of doLook
 }
 
 // newHand starts a hand, which ends with stop.
@@ -85,7 +91,9 @@ func (d *hand) ask(e errand) {
 	const many = 32
 	d.mu.Lock()
 	optional := e.kind == doGreet || e.kind == doAnnounce
-	if !optional || len(d.queue) < many {
+	// A link that flaps is looked at once, when there is time for it.
+	again := e.kind == doLook && slices.ContainsFunc(d.queue, func(q errand) bool { return q.kind == doLook })
+	if !again && (!optional || len(d.queue) < many) {
 		d.queue = append(d.queue, e)
 	}
 	d.mu.Unlock()
@@ -132,7 +140,7 @@ func (d *hand) run(ctx context.Context) {
 	for {
 		todo, quit := d.take()
 		for _, e := range todo {
-			d.report(result{e, d.do(ctx, e)})
+			d.report(d.do(ctx, e))
 		}
 		if len(todo) == 0 {
 			if quit {
@@ -161,7 +169,30 @@ func (d *hand) report(r result) {
 	d.loop()
 }
 
-func (d *hand) do(ctx context.Context, e errand) error {
+func (d *hand) do(ctx context.Context, e errand) result {
+	if e.kind == doLook {
+		return d.look(e)
+	}
+	return result{errand: e, err: d.work(ctx, e)}
+}
+
+// look looks at the interfaces. Where a MAC address is another than before, the
+// peers are greeted: they learn it, and do not send their adverts, or what is
+// sent on after a handover, to the old one.
+func (d *hand) look(e errand) result {
+	r := result{errand: e, seen: d.host.look(e.o)}
+	was := d.macs
+	if d.macs = r.seen.macs; was != "" && d.macs != "" && was != d.macs {
+		for _, peer := range e.o.peers() {
+			if err := d.host.greet(e.o, peer); err != nil && r.err == nil {
+				r.err = err
+			}
+		}
+	}
+	return r
+}
+
+func (d *hand) work(ctx context.Context, e errand) error {
 	switch e.kind {
 	case doClaim:
 		return e.o.Holder.Claim(ctx)
@@ -184,6 +215,7 @@ func (d *hand) do(ctx context.Context, e errand) error {
 			return d.dropWaiting(e.o, e.peer)
 		}
 		return d.each(e.o, d.dropWaiting)
+	case doLook: // is for look
 	}
 	return nil
 }

@@ -59,6 +59,8 @@ func (h *holding) drop() { h.asked, h.held, h.due = time.Time{}, time.Time{}, ti
 func (r *runner) collect() {
 	for _, done := range r.hand.results() {
 		switch {
+		case done.kind == doLook:
+			r.see(done)
 		case done.yield != nil:
 			r.withdrawn(done)
 		case !done.awaited():
@@ -81,7 +83,7 @@ func (r *runner) complain(done result) {
 		text = "cannot release the address; it goes when its lease ends"
 	case doDropWaiting:
 		text = "cannot drop adverts that were not sent yet"
-	case doAnnounce, doGreet, doGreetAll:
+	case doAnnounce, doGreet, doGreetAll, doLook:
 	}
 	r.report.warn(time.Now(), text+done.err.Error(), text, "error", done.err)
 }
@@ -128,6 +130,15 @@ func (r *runner) hold() {
 	if h.asked.IsZero() {
 		h.asked = now
 		r.hand.ask(errand{kind: doHold, o: r.o, turn: h.turn})
+	}
+}
+
+// hurry brings the next Hold forward, when a link may have another MAC address
+// or be another, but not so that links that flap keep the hand busy.
+func (r *runner) hurry(now time.Time) {
+	const least = 20 * time.Millisecond
+	if h := &r.holding; !h.due.IsZero() && h.due.After(now.Add(least)) {
+		h.due = now.Add(least)
 	}
 }
 

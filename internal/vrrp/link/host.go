@@ -24,6 +24,9 @@ type host interface {
 	// fault says what is wrong with the interfaces and addresses that o needs;
 	// "" for nothing.
 	fault(o *Options) string
+	// index is that of the interface of o, 0 if there is none: another than
+	// before says that it was made anew.
+	index(o *Options) int
 	// open opens the socket for o; the one before must be closed.
 	open(o *Options) (conn, error)
 
@@ -36,6 +39,16 @@ type host interface {
 	resolved(o *Options, peer netip.Addr) bool
 	greet(o *Options, peer netip.Addr) error
 	forget(o *Options, peer netip.Addr) error
+	// look is for what only the kernel's lock of all network configuration tells.
+	look(o *Options) sight
+}
+
+// A sight is what look finds.
+type sight struct {
+	// fault says what is wrong with the interface of the options; "" for nothing.
+	fault string
+	// macs are the MAC addresses at which the peers have this host.
+	macs string
 }
 
 // A bell wakes another thread up: wait returns after a ring, also one before.

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -13,6 +14,8 @@ import (
 // inspection is what the runner knows of its interfaces and its socket.
 type inspection struct {
 	due   time.Time // of the next one
+	index int       // of the VIP's interface; 0 if it was never there
+	found string    // what the hand has found to be wrong with it
 	fault string    // what is wrong with the interfaces; "" for nothing
 	seen  time.Time // a fault was, while Active
 
@@ -55,7 +58,8 @@ func (n *inspection) brokenBy(err error) {
 func (r *runner) inspect(now time.Time) {
 	n := &r.links
 	n.due = now.Add(inspectEvery)
-	fault := r.host.fault(r.o)
+	anew := r.madeAnew()
+	fault := cmp.Or(n.found, r.host.fault(r.o))
 	if fault != "" && r.debounce(now) {
 		return
 	}
@@ -68,7 +72,11 @@ func (r *runner) inspect(now time.Time) {
 		n.former, n.until = n.fault, now.Add(listenTime)
 		r.count.forgetHeard() // what was heard before the fault is no longer true
 	}
-	if n.fault != "" || n.broken && now.Sub(n.mended) > mendEvery {
+	if n.fault == "" && anew && r.machine.State() != vrrp.Active {
+		n.former, n.until = "interface "+r.o.Interface+" was made anew", now.Add(listenTime)
+		r.count.forgetHeard()
+	}
+	if n.fault != "" || anew || n.broken && now.Sub(n.mended) > mendEvery {
 		n.fault, n.mended = "", now
 		r.reset()
 	}
@@ -78,6 +86,28 @@ func (r *runner) inspect(now time.Time) {
 	}
 	if r.conn == nil && n.reopen.Before(n.due) {
 		n.due = n.reopen
+	}
+}
+
+// madeAnew reports whether the interface is another one than at the last look,
+// of the same name: the socket has lost its membership of the group, and hears
+// nobody. An Active router puts its addresses on the new one with the next Hold.
+func (r *runner) madeAnew() bool {
+	index, was := r.host.index(r.o), r.links.index
+	if index == 0 {
+		return false
+	}
+	r.links.index = index
+	return was != 0 && was != index
+}
+
+// see takes what the hand has found.
+func (r *runner) see(done result) {
+	if done.err != nil {
+		r.complain(done)
+	}
+	if done.seen.fault != r.links.found {
+		r.links.found, r.links.due = done.seen.fault, time.Now()
 	}
 }
 

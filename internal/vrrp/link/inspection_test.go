@@ -1,6 +1,8 @@
 package link
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -128,5 +130,94 @@ func TestSendFails(t *testing.T) {
 		if n := strings.Count(log.String(), "cannot send an advert"); n != 1 {
 			t.Errorf("logged %d times, want once a minute", n)
 		}
+	})
+}
+
+// TestLinkChange checks that the lease is renewed at once when a link has
+// changed, which announces another MAC address, but not without end.
+func TestLinkChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := cluster(t, 1, nil)
+		time.Sleep(10*time.Second + 30*time.Millisecond)
+		c[0].holder.holdCount()
+		c[0].host.changeLink(func() {})
+		time.Sleep(25 * time.Millisecond)
+		if n := c[0].holder.holdCount(); n != 1 {
+			t.Errorf("held %d times within 25ms of the change, want once", n)
+		}
+		for range 1000 {
+			c[0].host.changeLink(func() {})
+			time.Sleep(time.Millisecond)
+		}
+		if n := c[0].holder.holdCount(); n > 51 {
+			t.Errorf("held %d times in a second of changes", n)
+		}
+	})
+}
+
+// TestAnotherMACAddress checks that the peers are told of it, and only then.
+func TestAnotherMACAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := cluster(t, 3, func(_ int, o *Options) { o.Multicast = true })
+		h := c[1].host
+		h.changeLink(func() { h.seen.macs = "one" })
+		time.Sleep(time.Second)
+		h.changeLink(func() {})
+		time.Sleep(time.Second)
+		h.mu.Lock()
+		if h.greeted != nil {
+			t.Errorf("greeted %v without a reason", h.greeted)
+		}
+		h.mu.Unlock()
+		h.changeLink(func() { h.seen.macs = "two" })
+		synctest.Wait()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if want := []netip.Addr{c[0].host.addr, c[2].host.addr}; !slices.Equal(h.greeted, want) {
+			t.Errorf("greeted %v, want %v", h.greeted, want)
+		}
+	})
+}
+
+// TestMadeAnew checks that the socket is opened anew on an interface that was
+// made anew between two looks, that a Backup router listens then, and that an
+// Active one goes on.
+func TestMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := cluster(t, 2, func(i int, o *Options) { o.Multicast = true })
+		for _, x := range c {
+			x.host.changeLink(func() { x.host.ifindex = 2 })
+		}
+		time.Sleep(time.Second)
+		for i, x := range c {
+			x.reasons()
+			opens := x.host.openCount()
+			x.host.changeLink(func() { x.host.ifindex = 7 })
+			time.Sleep(2500 * time.Millisecond)
+			if n := x.host.openCount() - opens; n != 1 {
+				t.Errorf("ctl%d opened its socket %d times, want once", i+1, n)
+			}
+		}
+		wantAll(t, "the active one", c[0].reasons())
+		wantAll(t, "the other one", c[1].reasons(),
+			"initialize: listening for the others, after this is over: interface eth0 was made anew",
+			"backup: no longer: interface eth0 was made anew")
+	})
+}
+
+// TestVRF checks that an interface in a VRF is not served from, and said.
+func TestVRF(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const fault = "interface eth0 is in the VRF mgmt"
+		_, c := cluster(t, 1, nil)
+		time.Sleep(time.Second)
+		c[0].reasons()
+		h := c[0].host
+		h.changeLink(func() { h.seen.fault = fault })
+		time.Sleep(time.Second)
+		wantAll(t, "transitions", c[0].reasons(), "initialize: "+fault)
+		h.changeLink(func() { h.seen.fault = "" })
+		time.Sleep(5 * time.Second)
+		c[0].wantState(vrrp.Active)
 	})
 }

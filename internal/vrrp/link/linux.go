@@ -227,6 +227,42 @@ func (h *linux) linkIndex(name string) (int, error) {
 	return int(req.Uint32()), nil
 }
 
+func (h *linux) index(o *Options) int {
+	index, err := h.linkIndex(o.Interface)
+	if err != nil {
+		return 0
+	}
+	return index
+}
+
+// look looks for a VRF, and for the MAC addresses of the VIP's interface and of
+// those towards the peers, which need not be the same.
+func (h *linux) look(o *Options) sight {
+	own, err := h.errands.link(o.Interface, 0)
+	if err != nil {
+		return sight{} // fault says why
+	}
+	s := sight{macs: own.mac}
+	if own.master != 0 {
+		if above, err := h.errands.link("", own.master); err == nil && above.kind == "vrf" {
+			s.fault = fmt.Sprintf("interface %s is in the VRF %s, and HAProxy hears only what is in none: "+
+				"take it out (ip link set %s nomaster), or name another interface", o.Interface, above.name, o.Interface)
+		}
+	}
+	seen := map[int]bool{own.index: true}
+	for _, peer := range o.peers() {
+		p, err := h.errands.path(o.Source, peer)
+		if err != nil || seen[p.index] {
+			continue
+		}
+		seen[p.index] = true
+		if l, err := h.errands.link("", p.index); err == nil {
+			s.macs += " " + l.mac
+		}
+	}
+	return s
+}
+
 func (h *linux) linkFlags(name string) (uint16, error) {
 	req, err := unix.NewIfreq(name)
 	if err != nil {

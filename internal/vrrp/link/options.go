@@ -173,9 +173,14 @@ func (o *Options) name(a netip.Addr) string {
 func (o *Options) destinations() []netip.Addr {
 	switch {
 	case !o.Multicast:
-		return slices.SortedFunc(maps.Keys(o.Peers), netip.Addr.Compare)
+		return o.peers()
 	case o.Source.Is4():
 		return []netip.Addr{vrrp.Group4()}
 	}
 	return []netip.Addr{vrrp.Group6()}
+}
+
+// peers gives the other controllers, in a fixed order.
+func (o *Options) peers() []netip.Addr {
+	return slices.SortedFunc(maps.Keys(o.Peers), netip.Addr.Compare)
 }

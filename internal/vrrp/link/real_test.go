@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	mdlayher "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/vrrp"
@@ -303,5 +304,96 @@ func TestThreadIsGivenBack(t *testing.T) {
 	}
 	if got := policy(); got != before {
 		t.Errorf("policy %d afterwards, want %d", got, before)
+	}
+}
+
+// TestMACAddressChanges changes the MAC address of the controller that is not
+// Active: adverts that still went to the old one would make it take over.
+func TestMACAddressChanges(t *testing.T) {
+	unicast := []mode{modes[0], modes[2]}
+	eachMode(t, unicast, func(t *testing.T, m mode) {
+		l := newLAN(t)
+		one, two := l.plug(), l.plug()
+		a := one.loop(m.options(one, one, two))
+		a.await(vrrp.Active)
+		b := two.loop(m.options(two, one, two))
+		b.hears(10)
+		b.await(vrrp.Backup)
+		was := b.Stats().Transitions
+		two.run("ip link set eth0 address 02:00:00:00:00:77")
+		b.hears(30)
+		if s := b.Stats(); s.State != vrrp.Backup || s.Transitions != was {
+			t.Errorf("%+v, want that it never took over", s)
+		}
+	})
+}
+
+// TestMadeAnewAtOnce deletes the interface of a controller and makes it anew
+// with all its addresses, faster than anybody looks.
+func TestMadeAnewAtOnce(t *testing.T) {
+	eachMode(t, modes, func(t *testing.T, m mode) {
+		l := newLAN(t)
+		one, two := l.plug(), l.plug()
+		a := one.loop(m.options(one, one, two))
+		a.await(vrrp.Active)
+		b := two.loop(m.options(two, one, two))
+		b.hears(3)
+		b.await(vrrp.Backup)
+		l.run("ip link delete p2")
+		two.connect()
+		b.hears(10)
+		b.await(vrrp.Backup)
+		a.await(vrrp.Active)
+	})
+}
+
+// TestNeighboursThatAreSet checks that an entry which somebody has set is not
+// taken away, as by an administrator who trusts no ARP.
+func TestNeighboursThatAreSet(t *testing.T) {
+	t.Parallel()
+	for _, entry := range []string{"nud permanent", "nud reachable extern_learn"} {
+		l := newLAN(t)
+		one := l.plug()
+		o := modes[0].options(one, one)
+		peer := netip.MustParseAddr("10.77.0.9")
+		one.run("ip neigh replace 10.77.0.9 lladdr 02:00:00:00:00:99 dev eth0 " + entry)
+		err := inside(t, one.ns, func() error {
+			h := newLinux()
+			if err := h.greet(&o, peer); err != nil {
+				return err
+			}
+			if !h.resolved(&o, peer) {
+				t.Errorf("%s: it is not known any more", entry)
+			}
+			return h.errands.close()
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestReadLinkOfVRF reads what a kernel with VRFs says; not every one has them.
+func TestReadLinkOfVRF(t *testing.T) {
+	t.Parallel()
+	e := mdlayher.NewAttributeEncoder()
+	e.String(unix.IFLA_IFNAME, "mgmt")
+	e.Bytes(unix.IFLA_ADDRESS, []byte{2, 0, 0, 0, 0, 1})
+	e.Uint32(unix.IFLA_MASTER, 9)
+	e.Nested(unix.IFLA_LINKINFO, func(info *mdlayher.AttributeEncoder) error {
+		info.String(unix.IFLA_INFO_KIND, "vrf")
+		return nil
+	})
+	attributes, err := e.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := readLink(append([]byte{4: 5, 15: 0}, attributes...))
+	want := linkState{index: 5, master: 9, name: "mgmt", kind: "vrf", mac: "\x02\x00\x00\x00\x00\x01"}
+	if err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	if _, err := readLink(make([]byte, 15)); err == nil {
+		t.Error("a message that is too short was read")
 	}
 }

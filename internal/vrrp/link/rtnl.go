@@ -90,9 +90,75 @@ func (k *rtnl) path(src, dst netip.Addr) (path, error) {
 	return p, nil
 }
 
+// A linkState is what there is to know of an interface.
+type linkState struct {
+	index, master int // master: of a bridge, a bond or a VRF; 0 for none
+	name, kind    string
+	mac           string // as it is in the message; not for people
+}
+
+// link asks for the interface with the name, or else the index.
+func (k *rtnl) link(name string, index int) (linkState, error) {
+	e := netlink.NewAttributeEncoder()
+	if name != "" {
+		e.String(unix.IFLA_IFNAME, name)
+	}
+	e.Uint32(unix.IFLA_EXT_MASK, skipStats)
+	attributes, err := e.Encode()
+	if err != nil {
+		return linkState{}, err
+	}
+	head := make([]byte, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(head[4:], uint32(index))
+	replies, err := k.do(unix.RTM_GETLINK, 0, append(head, attributes...))
+	if err != nil {
+		return linkState{}, err
+	}
+	if len(replies) != 1 {
+		return linkState{}, fmt.Errorf("ask for interface %s: %d replies", name, len(replies))
+	}
+	return readLink(replies[0].Data)
+}
+
+// skipStats leaves the counters out of a reply (RTEXT_FILTER_SKIP_STATS).
+const skipStats = 1 << 3
+
+// readLink reads a struct ifinfomsg and its attributes.
+func readLink(b []byte) (linkState, error) {
+	if len(b) < unix.SizeofIfInfomsg {
+		return linkState{}, fmt.Errorf("netlink device of %d bytes is too short", len(b))
+	}
+	l := linkState{index: int(binary.NativeEndian.Uint32(b[4:]))}
+	d, err := netlink.NewAttributeDecoder(b[unix.SizeofIfInfomsg:])
+	if err != nil {
+		return l, err
+	}
+	for d.Next() {
+		switch d.Type() {
+		case unix.IFLA_IFNAME:
+			l.name = d.String()
+		case unix.IFLA_ADDRESS:
+			l.mac = string(d.Bytes())
+		case unix.IFLA_MASTER:
+			l.master = int(d.Uint32())
+		case unix.IFLA_LINKINFO:
+			d.Nested(func(info *netlink.AttributeDecoder) error {
+				for info.Next() {
+					if info.Type() == unix.IFLA_INFO_KIND {
+						l.kind = info.String()
+					}
+				}
+				return nil
+			})
+		}
+	}
+	return l, d.Err()
+}
+
+const sizeofNdmsg = 12
+
 // neighbourRequest makes a struct ndmsg with the address.
 func neighbourRequest(index int, a netip.Addr) ([]byte, error) {
-	const sizeofNdmsg = 12
 	e := netlink.NewAttributeEncoder()
 	e.Bytes(unix.NDA_DST, a.AsSlice())
 	attributes, err := e.Encode()
@@ -105,30 +171,43 @@ func neighbourRequest(index int, a netip.Addr) ([]byte, error) {
 	return append(head, attributes...), nil
 }
 
+// neighbour gives the kernel's entry of a neighbour; unix.ENOENT if there is none.
+func (k *rtnl) neighbour(index int, a netip.Addr) (state uint16, flags uint8, err error) {
+	request, err := neighbourRequest(index, a)
+	if err != nil {
+		return 0, 0, err
+	}
+	replies, err := k.do(unix.RTM_GETNEIGH, 0, request)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, m := range replies {
+		if len(m.Data) >= sizeofNdmsg {
+			return binary.NativeEndian.Uint16(m.Data[8:]), m.Data[10], nil
+		}
+	}
+	return 0, 0, errors.New("the kernel does not tell of a neighbour")
+}
+
 // resolved reports whether the kernel has the link-layer address of a
 // neighbour. When it cannot say, it has.
 func (k *rtnl) resolved(index int, a netip.Addr) bool {
 	const unresolved = unix.NUD_INCOMPLETE | unix.NUD_FAILED
-	request, err := neighbourRequest(index, a)
+	state, _, err := k.neighbour(index, a)
 	if err != nil {
-		return true
+		return !errors.Is(err, unix.ENOENT)
 	}
-	replies, err := k.do(unix.RTM_GETNEIGH, 0, request)
-	if errors.Is(err, unix.ENOENT) {
-		return false
-	}
-	for _, m := range replies {
-		if len(m.Data) >= 12 {
-			state := binary.NativeEndian.Uint16(m.Data[8:])
-			return state != unix.NUD_NONE && state&unresolved == 0
-		}
-	}
-	return true
+	return state != unix.NUD_NONE && state&unresolved == 0
 }
 
 // forget makes the kernel forget a neighbour, with the packets that wait for
-// its link-layer address.
+// its link-layer address; but not one that somebody has set, an administrator
+// who trusts no ARP, or the daemon of a fabric (EVPN).
 func (k *rtnl) forget(index int, a netip.Addr) error {
+	const set = unix.NUD_PERMANENT | unix.NUD_NOARP
+	if state, flags, err := k.neighbour(index, a); err == nil && (state&set != 0 || flags&unix.NTF_EXT_LEARNED != 0) {
+		return nil
+	}
 	request, err := neighbourRequest(index, a)
 	if err != nil {
 		return err

@@ -72,6 +72,7 @@ func (r *runner) prepare() {
 // before the lease is renewed, for it may say that the addresses are another's.
 func (r *runner) run() error {
 	r.inspect(time.Now())
+	r.hand.ask(errand{kind: doLook, o: r.o})
 	r.judge()
 	r.step(vrrp.Startup{})
 	for r.ctx.Err() == nil {
@@ -85,7 +86,12 @@ func (r *runner) run() error {
 		r.receive()
 		r.collect()
 		r.orders()
-		if now := time.Now(); changed || !now.Before(r.links.due) {
+		now := time.Now()
+		if changed {
+			r.hurry(now)
+			r.hand.ask(errand{kind: doLook, o: r.o})
+		}
+		if changed || !now.Before(r.links.due) {
 			r.inspect(now)
 		}
 		r.listen(time.Now())
