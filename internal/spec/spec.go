@@ -67,13 +67,14 @@ const (
 	Multicast Peers = "multicast"
 )
 
-// Checksum says which form of the IPv4 checksum is sent; both are accepted.
+// Checksum says which form of the IPv4 checksum is sent, and whether adverts over
+// IPv6 begin with a link-local address; both forms are accepted.
 type Checksum string
 
 // The forms of the checksum.
 const (
-	ChecksumRFC        Checksum = "rfc"        // RFC 9568 section 5.2.8: over the message only
-	ChecksumKeepalived Checksum = "keepalived" // with a pseudo-header, as keepalived sends and wants it
+	ChecksumRFC        Checksum = "rfc"        // RFC 9568 sections 5.2.8, over the message only, and 5.2.9
+	ChecksumKeepalived Checksum = "keepalived" // with a pseudo-header and the VIP's addresses only, as keepalived sends and wants it
 )
 
 // TLS terminates TLS on a VIP.

@@ -8,8 +8,8 @@
 // Where it differs from the RFC, on purpose:
 //
 //   - A checksum over IPv4 is accepted in both forms in use, see Checksum.
-//   - The first IPv6 address needs not be link-local (section 5.2.9): the
-//     addresses are those of a service, not of a default gateway.
+//   - An advert over IPv6 is accepted whatever its first address is. It is to be
+//     a link-local one (section 5.2.9), which keepalived does not see to.
 //   - Nobody is the address owner: priorities are 1 to 254. A peer with
 //     priority 255 wins like any higher priority.
 //   - A process that was held up knows it, see Machine.

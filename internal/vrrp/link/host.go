@@ -49,6 +49,9 @@ type sight struct {
 	fault string
 	// macs are the MAC addresses at which the peers have this host.
 	macs string
+	// linkLocal is the link-local address of the interface, if the options want
+	// it and it may be used already.
+	linkLocal netip.Addr
 }
 
 // A bell wakes another thread up: wait returns after a ring, also one before.

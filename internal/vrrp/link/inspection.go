@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +17,10 @@ type inspection struct {
 	due   time.Time // of the next one
 	index int       // of the VIP's interface; 0 if it was never there
 	found string    // what the hand has found to be wrong with it
-	fault string    // what is wrong with the interfaces; "" for nothing
-	seen  time.Time // a fault was, while Active
+	// linkLocal is what adverts begin with; not valid if they do not.
+	linkLocal netip.Addr
+	fault     string    // what is wrong with the interfaces; "" for nothing
+	seen      time.Time // a fault was, while Active
 
 	// After a fault has ended, former has it until the others had time to be heard.
 	former string
@@ -58,6 +61,11 @@ func (n *inspection) brokenBy(err error) {
 func (r *runner) inspect(now time.Time) {
 	n := &r.links
 	n.due = now.Add(inspectEvery)
+	if r.o.wantsLinkLocal() && !n.linkLocal.IsValid() {
+		// A link-local address is there a second or two after its interface is,
+		// which netlink does not tell of as a change of the link.
+		r.hand.ask(errand{kind: doLook, o: r.o})
+	}
 	anew := r.madeAnew()
 	fault := cmp.Or(n.found, r.host.fault(r.o))
 	if fault != "" && r.debounce(now) {
@@ -108,6 +116,10 @@ func (r *runner) see(done result) {
 	}
 	if done.seen.fault != r.links.found {
 		r.links.found, r.links.due = done.seen.fault, time.Now()
+	}
+	if done.seen.linkLocal != r.links.linkLocal {
+		r.links.linkLocal = done.seen.linkLocal
+		r.prepare()
 	}
 }
 

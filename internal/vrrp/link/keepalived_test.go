@@ -143,7 +143,7 @@ func TestKeepalivedTakesOver(t *testing.T) {
 		l := newLAN(t)
 		ours, theirs := l.plug(), l.plug()
 		o := m.options(ours, ours, theirs)
-		o.Checksum = vrrp.PseudoHeader
+		o.Checksum = vrrp.PseudoHeader // and no link-local address over IPv6
 		a := ours.loop(o)
 		a.await(vrrp.Active)
 		k := theirs.keepalived(t, m, 100, ours)
@@ -264,7 +264,7 @@ func TestYieldToDeadKeepalived(t *testing.T) {
 		l := newLAN(t)
 		ours, theirs := l.plug(), l.plug()
 		o := m.options(ours, ours, theirs)
-		o.Checksum = vrrp.PseudoHeader
+		o.Checksum = vrrp.PseudoHeader // and no link-local address over IPv6
 		a := ours.loop(o)
 		a.await(vrrp.Active)
 		k := theirs.keepalived(t, m, 100, ours)

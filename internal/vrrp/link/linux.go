@@ -243,6 +243,9 @@ func (h *linux) look(o *Options) sight {
 		return sight{} // fault says why
 	}
 	s := sight{macs: own.mac}
+	if o.wantsLinkLocal() {
+		s.linkLocal, _ = h.errands.linkLocal(own.index, o.Addresses) // not valid if there is none
+	}
 	if own.master != 0 {
 		if above, err := h.errands.link("", own.master); err == nil && above.kind == "vrf" {
 			s.fault = fmt.Sprintf("interface %s is in the VRF %s, and HAProxy hears only what is in none: "+

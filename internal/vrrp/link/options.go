@@ -60,6 +60,9 @@ type Options struct {
 	// must be one.
 	Addresses []netip.Addr
 	// Checksum is the form in which IPv4 adverts are sent. Both are accepted.
+	// With PseudoHeader, IPv6 adverts are as keepalived wants them, too: it drops
+	// those that list an address more than it is configured with, and so they do
+	// not begin with the link-local address of the sender.
 	Checksum vrrp.Checksum
 
 	Holder Holder
@@ -133,9 +136,12 @@ func (o Options) check() error {
 		add(true, "source %v is not a controller's address", o.Source)
 		return errors.Join(errs...)
 	}
-	n := len(o.listed())
+	n, most := len(o.listed()), 255
+	if n > 0 && o.wantsLinkLocal() {
+		most--
+	}
 	add(n == 0, "no address of the family of %v, which is that of the adverts", o.Source)
-	add(n > 255, "%d addresses are more than an advert can list, which is 255", n)
+	add(n > most, "%d addresses are more than an advert can list, which is %d", n, most)
 	for peer := range o.Peers {
 		add(peer.Is4() != o.Source.Is4() || peer.Is4In6(), "controller address %v is not of the family of %v", peer, o.Source)
 		add(peer == o.Source, "controller address %v is both this controller's and another's", peer)
@@ -143,11 +149,28 @@ func (o Options) check() error {
 	return errors.Join(errs...)
 }
 
-// listed gives the addresses that adverts list.
+// listed gives the addresses of the VIP that adverts list, a link-local one first.
 func (o Options) listed() []netip.Addr {
-	return slices.DeleteFunc(slices.Clone(o.Addresses), func(a netip.Addr) bool {
+	all := slices.DeleteFunc(slices.Clone(o.Addresses), func(a netip.Addr) bool {
 		return a.Is4() != o.Source.Is4() || !a.IsValid()
 	})
+	slices.SortStableFunc(all, func(a, b netip.Addr) int {
+		switch {
+		case a.IsLinkLocalUnicast() == b.IsLinkLocalUnicast():
+			return 0
+		case a.IsLinkLocalUnicast():
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// wantsLinkLocal reports whether adverts are to begin with the link-local
+// address of the sender (RFC 9568 section 5.2.9; a strict receiver discards
+// others): over IPv6, where the VIP has none of its own.
+func (o *Options) wantsLinkLocal() bool {
+	return o.Source.Is6() && o.Checksum == vrrp.MessageOnly && !o.listed()[0].IsLinkLocalUnicast()
 }
 
 // sameRouter reports whether a running loop with o can take n: what else there

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -396,4 +397,81 @@ func TestReadLinkOfVRF(t *testing.T) {
 	if _, err := readLink(make([]byte, 15)); err == nil {
 		t.Error("a message that is too short was read")
 	}
+}
+
+// TestLinkLocalFirst reads adverts over IPv6 off the wire: they begin with the
+// link-local address of the sender, but not where keepalived takes part.
+func TestLinkLocalFirst(t *testing.T) {
+	eachMode(t, modes[2:], func(t *testing.T, m mode) {
+		for _, checksum := range []vrrp.Checksum{vrrp.MessageOnly, vrrp.PseudoHeader} {
+			l := newLAN(t)
+			one, two := l.plug(), l.plug()
+			option := func(x *machine) Options {
+				o := m.options(x, one, two)
+				o.Checksum = checksum
+				o.Addresses = append(o.Addresses, netip.MustParseAddr("fd77::101"))
+				return o
+			}
+			a := one.loop(option(one))
+			a.await(vrrp.Active)
+			own := linkLocalOf(t, one)
+			want := option(one).Addresses
+			if checksum == vrrp.MessageOnly {
+				want = append([]netip.Addr{own}, want...)
+			}
+			await(t, fmt.Sprintf("an advert with %v", want), func() bool {
+				return slices.Equal(nextAdvert(t, two, option(two)).Addresses, want)
+			})
+			b := two.loop(option(two))
+			b.hears(10)
+			if s := b.Stats(); s.OtherAddresses != 0 || len(s.Rejected) != 0 {
+				t.Errorf("the other one says: %+v", s)
+			}
+		}
+	})
+}
+
+func linkLocalOf(t *testing.T, x *machine) (own netip.Addr) {
+	t.Helper()
+	err := inside(t, x.ns, func() error {
+		var k rtnl
+		l, err := k.link("eth0", 0)
+		if err == nil {
+			own, err = k.linkLocal(l.index, nil)
+		}
+		return errors.Join(err, k.close())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return own
+}
+
+// nextAdvert gives the next advert that comes to x.
+func nextAdvert(t *testing.T, x *machine, o Options) (a vrrp.Advert) {
+	t.Helper()
+	err := inside(t, x.ns, func() error {
+		h := newLinux()
+		o.NoPriority = true
+		if _, err := h.enter(&o); err != nil {
+			return err
+		}
+		c, err := h.open(&o)
+		if err != nil {
+			return errors.Join(err, h.leave())
+		}
+		d, err := c.receive()
+		for errors.Is(err, errNothing) {
+			time.Sleep(time.Millisecond)
+			d, err = c.receive()
+		}
+		if err == nil {
+			_, err = a.Unmarshal(d.payload, d.src, d.dst)
+		}
+		return errors.Join(err, h.leave())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }

@@ -65,6 +65,9 @@ func (r *runner) config() vrrp.Config {
 func (r *runner) prepare() {
 	r.to, r.listed = r.o.destinations(), r.o.listed()
 	r.advert = vrrp.Advert{VRID: r.o.VRID, Interval: r.o.Interval, Addresses: r.listed}
+	if own := r.links.linkLocal; own.IsValid() && r.o.wantsLinkLocal() {
+		r.advert.Addresses = append([]netip.Addr{own}, r.listed...)
+	}
 }
 
 // run is the loop. The order matters: what was received is heard before a
@@ -365,7 +368,7 @@ func (r *runner) reject(src netip.Addr, reason vrrp.Reason) {
 // compare counts and reports what the sender of the advert in r.got is
 // configured with and this controller is not. It does not matter to VRRP.
 func (r *runner) compare(a vrrp.AdvertReceived) {
-	if !sameAddresses(r.got.Addresses, r.listed) {
+	if !sameAddresses(r.ofVIP(r.got.Addresses), r.listed) {
 		r.count.otherAddresses.Add(1)
 		r.report.warn(time.Now(), "addresses "+a.Src.String(), "another controller has other addresses for the VIP: give both the same spec",
 			"controller", r.o.name(a.Src), "its addresses", fmt.Sprint(r.got.Addresses), "ours", fmt.Sprint(r.listed))
@@ -375,6 +378,15 @@ func (r *runner) compare(a vrrp.AdvertReceived) {
 		r.report.warn(time.Now(), "interval "+a.Src.String(), "another controller has another advertisement interval: give both the same spec",
 			"controller", r.o.name(a.Src), "its interval", a.Interval, "ours", r.o.Interval)
 	}
+}
+
+// ofVIP gives what an advert lists without the link-local address of its
+// sender, which comes first where it is there.
+func (r *runner) ofVIP(all []netip.Addr) []netip.Addr {
+	if len(all) > 0 && all[0].Is6() && all[0].IsLinkLocalUnicast() && !slices.Contains(r.listed, all[0]) {
+		return all[1:]
+	}
+	return all
 }
 
 // sameAddresses reports whether a and b have the same addresses, in any order.
