@@ -16,16 +16,20 @@ var clockFree = []string{"agent", "vrrp", "vrrp/link", "vip", "haproxy/process"}
 // reading of the monotonic clock (package time, "Monotonic Clocks"): differences
 // of such times change when the clock is set.
 var wallTime = regexp.MustCompile(`time\.(Unix|UnixMilli|UnixMicro|Parse|ParseInLocation|Date)\(|` +
-	`\.(UTC|Local|In|ModTime|Unix|UnixNano|UnixMilli|UnixMicro)\(|\.Round\(0\)|CLOCK_REALTIME`)
+	`\.(UTC|Local|In|ModTime|Unix|UnixNano|UnixMilli|UnixMicro)\(|\.Round\(0\)|CLOCK_REALTIME|` +
+	"time\\.Time +`json:") // what comes out of JSON, from another host or an earlier agent, has no reading of it either
 
 // harmless are the lines that may have it, each with the reason.
 var harmless = map[string]string{
-	`SetDeadline(time.Unix(1, 0))`:     "any time in the past ends a wait",
-	`SetReadDeadline(time.Unix(1, 0))`: "any time in the past ends a wait",
-	`now = now.UTC().Truncate(`:        "a drain is kept over reboots, and ends when an operator's clock says so",
-	`e.Until.UTC().Format(`:            "words for the journal",
-	`int(time.Now().UnixMicro())+i)%`:  "any port will do",
-	`time.Since(info.ModTime())`:       "whether a file of server states is worth reading; HAProxy checks each anyway",
+	`SetDeadline(time.Unix(1, 0))`:             "any time in the past ends a wait",
+	`SetReadDeadline(time.Unix(1, 0))`:         "any time in the past ends a wait",
+	`now = now.UTC().Truncate(`:                "a drain is kept over reboots, and ends when an operator's clock says so",
+	`e.Until.UTC().Format(`:                    "words for the journal",
+	"Since     time.Time     `json:\"since\"`": "for people, and for an older agent; BootSince counts",
+	"Until     time.Time     `json:\"until\"`": "for people, and for an older agent; BootUntil counts",
+	"Until time.Time     `json:\"until\"`":     "for an older agent; Left counts",
+	`int(time.Now().UnixMicro())+i)%`:          "any port will do",
+	`time.Since(info.ModTime())`:               "whether a file of server states is worth reading; HAProxy checks each anyway",
 }
 
 // TestDurationsAreMonotonic looks for durations that a clock which is set, as by

@@ -32,8 +32,7 @@ const (
 func (a *Agent) giveTo(ctx context.Context, o *owner, to spec.Controller, req web.HandoverRequest, plain bool) (web.Handover, error) {
 	v := o.view.Load().vip
 	h := web.Handover{VIP: v.Name, From: a.opt.Controller, To: to.Name}
-	g := &giving{To: to.Name, Since: time.Now()}
-	g.Until = g.Since.Add(a.handoverLimit())
+	g := &giving{To: to.Name, span: spanFrom(time.Now(), a.handoverLimit())}
 	if plain {
 		h.Why = "the agent of " + to.Name + " does not answer"
 	} else {
@@ -78,8 +77,12 @@ func (a *Agent) handoverLimit() time.Duration { return a.currentSpec().Agent.Han
 
 // A prepareRequest asks the taker of a VIP to be ready for it.
 type prepareRequest struct {
-	VIP   string    `json:"vip"`
-	Until time.Time `json:"until"` // when the connections of the giver are cut
+	VIP string `json:"vip"`
+	// Left is for how long the connections of the giver go on at most. Until is
+	// when that ends by the giver's clock, which need not be the taker's: only an
+	// older agent goes by it, and an older one's request has nothing else.
+	Left  time.Duration `json:"left_ns,omitempty"`
+	Until time.Time     `json:"until"`
 	// Givers are addresses of the giver, to which segments can be sent on.
 	Givers []netip.Addr `json:"givers"`
 	Force  bool         `json:"force,omitempty"`
@@ -87,6 +90,14 @@ type prepareRequest struct {
 	// Unasked that nobody asked for the move: the giver reaches less.
 	Insisted bool `json:"insisted,omitempty"`
 	Unasked  bool `json:"unasked,omitempty"`
+}
+
+// span gives the time of the move that r asks for, from now on.
+func (r prepareRequest) span(now time.Time) span {
+	if r.Left > 0 {
+		return spanFrom(now, r.Left)
+	}
+	return span{Since: now, Until: r.Until}
 }
 
 // A prepareReply says that the taker is ready. Why says why it cannot send on
@@ -108,7 +119,7 @@ func (a *Agent) prepareTaker(ctx context.Context, v spec.VIP, to spec.Controller
 	}
 	var reply prepareReply
 	err = a.askPeer(ctx, to.Name, "prepare", prepareRequest{
-		VIP: v.Name, Until: until, Givers: givers, Force: req.Force,
+		VIP: v.Name, Left: time.Until(until), Until: until, Givers: givers, Force: req.Force,
 		Insisted: req.Force && req.To != "", Unasked: req.Unasked,
 	}, &reply)
 	return reply, err
@@ -138,7 +149,7 @@ func (a *Agent) keepCopy(ctx context.Context, o *owner, g *giving) error {
 func (a *Agent) copyOf(s *spec.Spec, v spec.VIP) (*vip.Copy, error) {
 	self, _ := s.Controller(a.opt.Controller)
 	return vip.NewCopy(vip.CopyOptions{
-		Name: v.Name, Addresses: v.Addresses, Interface: s.Interface(v, self), Log: a.log.With("component", "vip"),
+		Name: v.Name, Addresses: v.Addresses, Interface: s.Interface(v, self), Settings: a.moves.settings, Log: a.log.With("component", "vip"),
 	})
 }
 

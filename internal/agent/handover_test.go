@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -195,4 +196,103 @@ func TestLeftoversSpareTheNextMove(t *testing.T) {
 	a.retake(t.Context(), "api", is)
 	a.endTaking(t.Context(), "api", takes, "its time is over")
 	left("after its own end", false)
+}
+
+// TestClocksDiffer has the wall clock of the taker, of the giver, or of an agent
+// that starts again, off by hours: a move lasts as long as it is to.
+func TestClocksDiffer(t *testing.T) {
+	const limit, off, boot = time.Hour, 5 * time.Hour, 100 * time.Hour
+	now := time.Now()
+	for _, clock := range []time.Duration{-off, 0, off} {
+		asked := prepareRequest{VIP: "api", Left: limit, Until: now.Add(clock + limit)}
+		data, err := json.Marshal(asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got prepareRequest
+		if err := json.Unmarshal(data, &got); err != nil {
+			t.Fatal(err)
+		}
+		if s := got.span(now); s.Since != now || s.Until != now.Add(limit) {
+			t.Errorf("the giver's clock is off by %v: from %v to %v", clock, s.Since.Sub(now), s.Until.Sub(now))
+		}
+
+		// Ten minutes of the move are over when the agent starts again.
+		const over = 10 * time.Minute
+		noted, err := json.Marshal(spanFrom(now, limit).noted(now, boot))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kept span
+		if err := json.Unmarshal(noted, &kept); err != nil {
+			t.Fatal(err)
+		}
+		again := now.Add(clock + over)
+		if s := kept.recalled(again, boot+over); s.Since != again.Add(-over) || s.Until != again.Add(limit-over) {
+			t.Errorf("the clock was set by %v: from %v to %v", clock, s.Since.Sub(again), s.Until.Sub(again))
+		}
+	}
+	old := prepareRequest{Until: now.Add(limit)}
+	if s := old.span(now); s.Until != old.Until {
+		t.Errorf("an older giver: until %v", s.Until)
+	}
+	before := span{Since: now, Until: now.Add(limit)}
+	if s := before.recalled(now, boot); s != before {
+		t.Errorf("written down by an older agent: %+v", s)
+	}
+}
+
+// TestMovesAreKept reads what was written down, with the settings to put back.
+func TestMovesAreKept(t *testing.T) {
+	newHost(t)
+	m := newMoves(t.TempDir())
+	path := "/proc/sys/net/ipv4/conf/lo/accept_local"
+	if err := os.WriteFile(path, []byte("1"), 0); err != nil {
+		t.Fatal(err)
+	}
+	m.settings = vip.NewSettings([]vip.Setting{{Path: "ipv4/conf/lo/accept_local", Value: "0"}}, m.write)
+	now := time.Now()
+	err := m.change(func() {
+		m.giving["api"] = &giving{To: "ctl2", span: spanFrom(now, time.Hour)}
+		m.taking["two"] = &taking{From: "ctl3", Givers: []netip.Addr{netip.MustParseAddr("192.0.2.3")}, span: spanFrom(now, time.Minute)}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := m.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g, t2 := kept.Giving["api"], kept.Taking["two"]; g == nil || t2 == nil || g.To != "ctl2" || t2.From != "ctl3" || len(t2.Givers) != 1 ||
+		g.Until.Sub(g.Since) != time.Hour || t2.Until.Sub(t2.Since) != time.Minute || !g.Until.After(t2.Until) {
+		t.Errorf("got %+v, %+v", g, t2)
+	}
+	if len(kept.Settings) != 1 {
+		t.Errorf("settings: %v", kept.Settings)
+	}
+	// The next agent puts them back when the last move is over.
+	next := &moves{file: m.file, nudge: make(chan struct{}, 1), giving: kept.Giving, taking: kept.Taking}
+	next.settings = vip.NewSettings(kept.Settings, next.write)
+	value := func() string {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(text))
+	}
+	if err := next.change(func() { delete(next.giving, "api") }); err != nil {
+		t.Fatal(err)
+	}
+	if got := value(); got != "1" {
+		t.Errorf("put back while a move goes on: it is %s", got)
+	}
+	if err := next.change(func() { delete(next.taking, "two") }); err != nil {
+		t.Fatal(err)
+	}
+	if got := value(); got != "0" {
+		t.Errorf("it is %s after the last move", got)
+	}
+	if kept, err = next.read(); err != nil || len(kept.Settings) != 0 {
+		t.Errorf("kept still: %+v, %v", kept, err)
+	}
 }

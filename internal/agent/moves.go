@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
@@ -25,6 +27,8 @@ import (
 type moves struct {
 	file  string
 	nudge chan struct{} // has room for one
+	// settings are what the moves have changed in the kernel.
+	settings *vip.Settings
 	// kernel is held while the kernel is given, or rid of, what belongs to a
 	// record, and the record with it: what is left of one move must not take
 	// away what the next one of the same VIP has just put there.
@@ -38,9 +42,8 @@ type moves struct {
 
 // giving is what this controller still does for a VIP that it has given away.
 type giving struct {
-	To    string    `json:"to"`
-	Since time.Time `json:"since"`
-	Until time.Time `json:"until"`
+	To string `json:"to"`
+	span
 
 	copy        *vip.Copy
 	closing     bool // clients were told to come anew
@@ -52,8 +55,7 @@ type giving struct {
 type taking struct {
 	From   string       `json:"from"`
 	Givers []netip.Addr `json:"givers"` // addresses of From
-	Since  time.Time    `json:"since"`
-	Until  time.Time    `json:"until"`
+	span
 
 	detour    *vip.Detour
 	forwarded uint64
@@ -61,11 +63,53 @@ type taking struct {
 	lost      int       // times in a row that its host did not answer
 }
 
+// A span is the time of a move. Since and Until have a reading of the monotonic
+// clock while an agent runs; what is written down has the boot clock's for the
+// next one. The wall clock's are for people, and for an older agent.
+type span struct {
+	Since     time.Time     `json:"since"`
+	Until     time.Time     `json:"until"`
+	BootSince time.Duration `json:"boot_since_ns,omitempty"`
+	BootUntil time.Duration `json:"boot_until_ns,omitempty"`
+}
+
+// spanFrom gives the one from now on, for as long as limit.
+func spanFrom(now time.Time, limit time.Duration) span {
+	return span{Since: now, Until: now.Add(limit)}
+}
+
+// noted gives s as it is written down: now is boot by the boot clock.
+func (s span) noted(now time.Time, boot time.Duration) span {
+	s.BootSince, s.BootUntil = boot+s.Since.Sub(now), boot+s.Until.Sub(now)
+	return s
+}
+
+// recalled gives s, which was written down, for an agent that reads it now, when
+// the boot clock says boot. The wall clock may have been set in between. Of an
+// agent that wrote no boot clock down, the wall clock counts.
+func (s span) recalled(now time.Time, boot time.Duration) span {
+	if s.BootUntil == 0 {
+		return s
+	}
+	return span{Since: now.Add(s.BootSince - boot), Until: now.Add(s.BootUntil - boot)}
+}
+
+// bootClock is the time since the host was booted, which nobody sets.
+func bootClock() (time.Duration, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return 0, fmt.Errorf("read the boot clock: %w", err)
+	}
+	return time.Duration(now.Nano()), nil
+}
+
 func newMoves(runDir string) *moves {
-	return &moves{
+	m := &moves{
 		file:  filepath.Join(runDir, "moves.json"),
 		nudge: make(chan struct{}, 1), giving: map[string]*giving{}, taking: map[string]*taking{},
 	}
+	m.settings = vip.NewSettings(nil, m.write)
+	return m
 }
 
 // errMoving begins what is said of a move that has to wait for another one.
@@ -128,16 +172,75 @@ func (m *moves) takes(vip string) *taking {
 func (m *moves) change(f func()) error {
 	m.mu.Lock()
 	f()
-	data, err := json.Marshal(map[string]any{"giving": m.giving, "taking": m.taking})
+	idle := len(m.giving)+len(m.taking) == 0
 	m.mu.Unlock()
 	select {
 	case m.nudge <- struct{}{}:
 	default:
 	}
+	var err error
+	if idle {
+		err = m.settings.Restore()
+	}
+	return errors.Join(err, m.write())
+}
+
+// write writes the records down, and what is to be put back in the kernel.
+func (m *moves) write() error {
+	boot, err := bootClock()
+	if err != nil {
+		return fmt.Errorf("keep the handovers: %w", err)
+	}
+	now := time.Now()
+	kept := keptMoves{Giving: map[string]*giving{}, Taking: map[string]*taking{}, Settings: m.settings.Changed()}
+	m.mu.Lock()
+	for name, g := range m.giving {
+		kept.Giving[name] = &giving{To: g.To, span: g.noted(now, boot)}
+	}
+	for name, t := range m.taking {
+		kept.Taking[name] = &taking{From: t.From, Givers: t.Givers, span: t.noted(now, boot)}
+	}
+	m.mu.Unlock()
+	data, err := json.Marshal(kept)
 	if err != nil {
 		return fmt.Errorf("keep the handovers: %w", err)
 	}
 	return writeAtomically(m.file, data)
+}
+
+// keptMoves are what is in the file.
+type keptMoves struct {
+	Giving   map[string]*giving `json:"giving"`
+	Taking   map[string]*taking `json:"taking"`
+	Settings []vip.Setting      `json:"settings,omitempty"`
+}
+
+// read gives what is in the file; nothing where there is none.
+func (m *moves) read() (keptMoves, error) {
+	var kept keptMoves
+	data, err := os.ReadFile(m.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return kept, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &kept)
+	}
+	boot, bootErr := bootClock()
+	if err = errors.Join(err, bootErr); err != nil {
+		return keptMoves{}, err
+	}
+	now := time.Now()
+	for _, g := range kept.Giving {
+		if g != nil {
+			g.span = g.recalled(now, boot)
+		}
+	}
+	for _, t := range kept.Taking {
+		if t != nil {
+			t.span = t.recalled(now, boot)
+		}
+	}
+	return kept, nil
 }
 
 // empty reports whether there is nothing left to do.
@@ -170,17 +273,11 @@ func (m *moves) status(name string) (g *status.Giving, t *status.Taking) {
 // resumeMoves goes on with what an earlier agent of this controller began, and
 // removes what it left and nobody needs.
 func (a *Agent) resumeMoves(ctx context.Context, s *spec.Spec) {
-	var kept struct {
-		Giving map[string]*giving
-		Taking map[string]*taking
-	}
-	data, err := os.ReadFile(a.moves.file)
-	if err == nil {
-		err = json.Unmarshal(data, &kept)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	kept, err := a.moves.read()
+	if err != nil {
 		a.log.Warn("the handovers before this start are not known", "error", err)
 	}
+	a.moves.settings = vip.NewSettings(kept.Settings, a.moves.write)
 	installed, err := vip.Detours(ctx)
 	if err != nil {
 		a.log.Warn("the rules of earlier handovers are not known", "error", err)

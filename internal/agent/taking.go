@@ -44,7 +44,7 @@ func (a *Agent) prepare(ctx context.Context, from string, req prepareRequest) (a
 		a.log.Warn("no second chance for the connections of the giver", "vip", req.VIP, "from", from, "error", err)
 		return prepareReply{Why: err.Error()}, nil
 	}
-	t := &taking{From: from, Givers: req.Givers, Since: time.Now(), Until: req.Until, detour: d, asked: time.Now()}
+	t := &taking{From: from, Givers: req.Givers, span: req.span(time.Now()), detour: d, asked: time.Now()}
 	a.logged(a.moves.change(func() { a.moves.taking[req.VIP] = t }))
 	return prepareReply{}, nil
 }
@@ -75,7 +75,7 @@ func (a *Agent) canTake(o *owner, from string, force bool) error {
 // detourTo gives the rule that sends segments of v on to a giver.
 func (a *Agent) detourTo(s *spec.Spec, v spec.VIP, givers []netip.Addr) (*vip.Detour, error) {
 	self, _ := s.Controller(a.opt.Controller)
-	o := vip.DetourOptions{Name: v.Name, Givers: givers, Interface: s.Interface(v, self), Log: a.log.With("component", "vip")}
+	o := vip.DetourOptions{Name: v.Name, Givers: givers, Interface: s.Interface(v, self), Settings: a.moves.settings, Log: a.log.With("component", "vip")}
 	for _, p := range v.Addresses {
 		o.Addresses = append(o.Addresses, p.Addr())
 	}

@@ -21,7 +21,10 @@ type CopyOptions struct {
 	Addresses []netip.Prefix
 	// Interface is the one that the VIP is activated on, or above, here.
 	Interface string
-	Log       *slog.Logger // may be nil
+	// Settings are what Keep changes in the kernel, for the caller to restore
+	// when no Copy is left; nil for the Copy's own, which Drop and End restore.
+	Settings *Settings
+	Log      *slog.Logger // may be nil
 }
 
 // A Copy is what the giver of a VIP keeps of it: its addresses on lo, which
@@ -30,6 +33,7 @@ type CopyOptions struct {
 type Copy struct {
 	options CopyOptions
 	log     *slog.Logger
+	own     *Settings  // nil if they are the caller's
 	mu      sync.Mutex // one change at a time
 }
 
@@ -50,13 +54,18 @@ func NewCopy(options CopyOptions) (*Copy, error) {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
 	options.Addresses = slices.Clone(options.Addresses)
-	return &Copy{options: options, log: options.Log.With("vip", options.Name, "device", "lo")}, nil
+	c := &Copy{options: options, log: options.Log.With("vip", options.Name, "device", "lo")}
+	if options.Settings == nil {
+		c.own = NewSettings(nil, nil)
+		c.options.Settings = c.own
+	}
+	return c, nil
 }
 
 // Keep puts the addresses on lo for limit, above 0 up to MaxKeep, in whole
 // seconds, rounded up; the kernel removes them then. Before that it sees to it
-// that the interface answers no ARP request for them unless it has them itself,
-// and sends none in their name. Called again it starts the time anew. After an error some may be there: Drop
+// that no interface answers an ARP request for them unless it has them itself,
+// nor sends one in their name. Called again it starts the time anew. After an error some may be there: Drop
 // removes them.
 func (c *Copy) Keep(ctx context.Context, limit time.Duration) error {
 	c.mu.Lock()
@@ -81,7 +90,7 @@ func (c *Copy) keep(ctx context.Context, k *kernel, seconds uint32) error {
 		return k.explain("find", c.options.Interface, err)
 	}
 	if slices.ContainsFunc(c.options.Addresses, isIPv4) {
-		if err := hideFromARP(c.options.Interface); err != nil {
+		if err := c.options.Settings.hideFromARP(c.options.Interface); err != nil {
 			return fmt.Errorf("keep %s from telling of what is on lo: %w", c.options.Interface, err)
 		}
 	}
@@ -184,6 +193,9 @@ func (c *Copy) drop(k *kernel) error {
 		if err := k.deleteAddress(lo.index, hostPrefix(p.Addr())); err != nil {
 			errs = append(errs, k.explain(fmt.Sprintf("remove %s from", p.Addr()), loopback, err))
 		}
+	}
+	if c.own != nil {
+		errs = append(errs, c.own.Restore())
 	}
 	below, err := k.linkByName(c.options.Interface)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -122,7 +124,7 @@ func TestCopyAnswersNoNeighbour(t *testing.T) {
 			t.Errorf("the giver answers for %s, which it has on lo", v)
 		}
 	}
-	l.in("giver", func() { l.run("sysctl -qw net.ipv4.conf.eth0.arp_ignore=0") })
+	l.in("giver", func() { l.run("sysctl -qw net.ipv4.conf.all.arp_ignore=0") })
 	if !l.resolved("10.0.0.10") {
 		t.Error("without the setting nobody answers: this test shows nothing")
 	}
@@ -132,7 +134,7 @@ func TestKeepHidesFromARP(t *testing.T) {
 	l := newLAN(t)
 	c, _ := l.copyOf(both())
 	for _, tt := range []struct{ all, own, want string }{
-		{"0", "0", "1"}, {"0", "1", "1"}, {"0", "2", "2"}, {"1", "0", "0"}, {"0", "8", "8"}, {"5", "1", ""},
+		{"0", "0", "1"}, {"0", "1", "1"}, {"0", "2", "2"}, {"1", "0", "1"}, {"0", "8", "8"}, {"5", "1", ""},
 	} {
 		l.in("giver", func() {
 			l.run("sysctl -qw net.ipv4.conf.all.arp_ignore=" + tt.all + " net.ipv4.conf.eth0.arp_ignore=" + tt.own)
@@ -146,17 +148,78 @@ func TestKeepHidesFromARP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if now := strings.TrimSpace(l.run("sysctl -n net.ipv4.conf.eth0.arp_ignore")); now != tt.want {
-				t.Errorf("%+v: it is %s now", tt, now)
+			if now, err := highest("arp_ignore", "eth0"); err != nil || strconv.Itoa(now) != tt.want {
+				t.Errorf("%+v: it is %d now, %v", tt, now, err)
 			}
-			if now := strings.TrimSpace(l.run("sysctl -n net.ipv4.conf.eth0.arp_announce")); now != "2" {
-				t.Errorf("%+v: arp_announce is %s now", tt, now)
+			if now, err := highest("arp_announce", "eth0"); err != nil || now != 2 {
+				t.Errorf("%+v: arp_announce is %d now, %v", tt, now, err)
 			}
-			if lo := strings.TrimSpace(l.run("sysctl -n net.ipv4.conf.lo.arp_ignore")); lo != "0" {
-				t.Errorf("that of lo is %s now", lo)
+			if err := c.Drop(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range map[string]string{"all.arp_ignore": tt.all, "eth0.arp_ignore": tt.own, "all.arp_announce": "0"} {
+				if now := strings.TrimSpace(l.run("sysctl -n net.ipv4.conf." + name)); now != want {
+					t.Errorf("%+v: %s is not put back, it is %s", tt, name, now)
+				}
 			}
 		})
 	}
+}
+
+// A second interface of the giver in the VIP's network does not answer either.
+func TestCopyAnswersOnNoInterface(t *testing.T) {
+	l, a := giverOfBoth(t, both())
+	l.in("switch", func() {
+		l.run("ip link add second type veth peer name eth1 netns " + l.path("giver"))
+		l.run("ip link set second up master br0")
+	})
+	l.in("giver", func() {
+		l.run("ip link set eth1 up")
+		l.run("ip address add 10.0.0.113/24 dev eth1")
+	})
+	c, _ := l.copyOf(both())
+	l.keep(c, time.Minute)
+	l.withdraw("giver", a)
+	if l.resolved("10.0.0.10") {
+		t.Error("a second interface of the giver tells a neighbour that the VIP is here")
+	}
+	l.in("giver", func() { l.run("sysctl -qw net.ipv4.conf.all.arp_ignore=0") })
+	if !l.resolved("10.0.0.10") {
+		t.Error("without the setting nobody answers: this test shows nothing")
+	}
+}
+
+// What was changed is written down before it is, once.
+func TestSettingsOutliveTheAgent(t *testing.T) {
+	l := newLAN(t)
+	l.in("taker", func() {
+		l.run("sysctl -qw net.ipv4.conf.eth0.rp_filter=1 net.ipv4.conf.all.rp_filter=0")
+		var kept []Setting
+		var s *Settings
+		s = NewSettings(nil, func() error { kept = s.Changed(); return nil })
+		for range 2 { // as for two VIPs
+			if err := s.acceptLocal("eth0"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []Setting{{"ipv4/conf/eth0/accept_local", "0"}, {"ipv4/conf/eth0/rp_filter", "1"}}
+		if !slices.Equal(kept, want) {
+			t.Errorf("written down: %v, want %v", kept, want)
+		}
+		if now := l.run("sysctl -n net.ipv4.conf.eth0.accept_local net.ipv4.conf.eth0.rp_filter"); now != "1\n2\n" {
+			t.Errorf("they are %q", now)
+		}
+		next := NewSettings(append(kept, Setting{"ipv4/conf/gone0/rp_filter", "1"}), nil)
+		if err := next.Restore(); err != nil {
+			t.Fatal(err)
+		}
+		if now := l.run("sysctl -n net.ipv4.conf.eth0.accept_local net.ipv4.conf.eth0.rp_filter"); now != "0\n1\n" {
+			t.Errorf("put back, they are %q", now)
+		}
+		if left := next.Changed(); left != nil {
+			t.Errorf("left to be put back: %v", left)
+		}
+	})
 }
 
 func TestKeepAgainStartsTheTimeAnew(t *testing.T) {

@@ -26,7 +26,10 @@ type DetourOptions struct {
 	// Interface is the one that the VIP is activated on, or above, here:
 	// link-local addresses of Givers are reached through it.
 	Interface string
-	Log       *slog.Logger // may be nil
+	// Settings are what Install changes in the kernel, for the caller to restore
+	// when no Detour is left; nil for the Detour's own, which Remove restores.
+	Settings *Settings
+	Log      *slog.Logger // may be nil
 }
 
 // A Detour is the second chance of connections that the giver of a VIP keeps,
@@ -36,10 +39,8 @@ type DetourOptions struct {
 type Detour struct {
 	options DetourOptions
 	log     *slog.Logger
-	mu      sync.Mutex // one change at a time; guards changed
-	// changed are the settings that Install has changed, as they were. They are
-	// restored with the last Detour, unless the agent was restarted meanwhile.
-	changed []sysctl
+	own     *Settings  // nil if they are the caller's
+	mu      sync.Mutex // one change at a time
 }
 
 // ErrNoDetour says that the rules are not there: nobody has installed them, or
@@ -76,7 +77,12 @@ func NewDetour(options DetourOptions) (*Detour, error) {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
 	options.Addresses, options.Givers = slices.Clone(options.Addresses), slices.Clone(options.Givers)
-	return &Detour{options: options, log: options.Log.With("vip", options.Name)}, errors.Join(errs...)
+	d := &Detour{options: options, log: options.Log.With("vip", options.Name)}
+	if options.Settings == nil {
+		d.own = NewSettings(nil, nil)
+		d.options.Settings = d.own
+	}
+	return d, errors.Join(errs...)
 }
 
 // Install puts the rules in place, before the taker has the addresses; it
@@ -136,9 +142,7 @@ func (d *Detour) acceptReplies() {
 	if d.options.Interface == "" || !slices.ContainsFunc(d.options.Addresses, netip.Addr.Is4) {
 		return
 	}
-	changed, err := acceptLocal(d.options.Interface)
-	d.changed = append(d.changed, changed...)
-	if err != nil {
+	if err := d.options.Settings.acceptLocal(d.options.Interface); err != nil {
 		d.log.Warn("connections that this host's own clients have to the giver may hang", "error", err)
 	}
 }
@@ -297,15 +301,10 @@ func (d *Detour) remove() error {
 		}
 		delete(tables, d.options.Name)
 	}
-	if len(tables) > 0 {
-		return nil // other VIPs need the settings, and they stay
+	if len(tables) > 0 || d.own == nil {
+		return nil // other VIPs need the settings, or they are not ours
 	}
-	var errs []error
-	for _, s := range d.changed {
-		errs = append(errs, s.ensure())
-	}
-	d.changed = nil
-	return errors.Join(errs...)
+	return d.own.Restore()
 }
 
 // CleanupDetours removes what an earlier agent left: the rules of the Detours

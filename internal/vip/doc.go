@@ -73,7 +73,8 @@
 // their own host's. On the taker's host those that are connected to the giver
 // are in a set, whose segments go round by lo into the rules; the replies come
 // from an address of this host, so Install sets accept_local on the interface
-// and makes its rp_filter loose until Remove. On the giver's host those that
+// and makes its rp_filter loose until the last Detour is removed. What these
+// settings were is in Settings, which outlive an agent. On the giver's host those that
 // are connected to it have the VIP at both ends. They go on until End, which
 // then leads new ones away without touching these: routing rules make the VIP
 // local for packets from other hosts and from itself only.

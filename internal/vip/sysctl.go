@@ -64,57 +64,6 @@ func (s sysctl) ensure() error {
 	return nil
 }
 
-// hideFromARP has the interface neither answer for an address that it has not
-// itself, nor ask its neighbours in the name of one, which would tell them that
-// it is here.
-func hideFromARP(name string) error {
-	path := "ipv4/conf/" + name + "/"
-	switch now, err := highest("arp_ignore", name); {
-	case err != nil:
-		return err
-	case now == 0:
-		if err := (sysctl{path + "arp_ignore", "1", ""}).ensure(); err != nil {
-			return err
-		}
-	case now > 3 && now != 8: // all others do as 0
-		return fmt.Errorf("net.ipv4.conf.*.arp_ignore=%d has no meaning; set it to 1", now)
-	}
-	const best = 2 // of the addresses of the interface
-	if now, err := highest("arp_announce", name); err != nil || now >= best {
-		return err
-	}
-	return sysctl{path + "arp_announce", strconv.Itoa(best), ""}.ensure()
-}
-
-// acceptLocal has the interface take packets from an address of this host. It
-// gives what it has changed, as it was.
-func acceptLocal(name string) (changed []sysctl, err error) {
-	path := "ipv4/conf/" + name + "/"
-	now, err := highest("accept_local", name)
-	if err == nil && now == 0 {
-		err = sysctl{path + "accept_local", "1", ""}.ensure()
-		if err == nil {
-			changed = append(changed, sysctl{path + "accept_local", "0", ""})
-		}
-	}
-	if err != nil {
-		return changed, err
-	}
-	const strict = 1 // takes them from lo only
-	now, err = highest("rp_filter", name)
-	if err != nil || now != strict {
-		return changed, err
-	}
-	was, err := setting("rp_filter", name)
-	if err == nil {
-		err = sysctl{path + "rp_filter", "2", ""}.ensure()
-	}
-	if err != nil {
-		return changed, err
-	}
-	return append(changed, sysctl{path + "rp_filter", strconv.Itoa(was), ""}), nil
-}
-
 // highest gives the higher value of the setting for all interfaces and that for
 // one: the one that counts, of some settings.
 func highest(name, iface string) (int, error) {
