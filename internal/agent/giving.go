@@ -90,6 +90,9 @@ type prepareRequest struct {
 	// Unasked that nobody asked for the move: the giver reaches less.
 	Insisted bool `json:"insisted,omitempty"`
 	Unasked  bool `json:"unasked,omitempty"`
+	// Connections are open at the giver's HAProxy, Rate new ones come in a second.
+	Connections int `json:"connections,omitempty"`
+	Rate        int `json:"rate,omitempty"`
 }
 
 // span gives the time of the move that r asks for, from now on.
@@ -118,8 +121,9 @@ func (a *Agent) prepareTaker(ctx context.Context, v spec.VIP, to spec.Controller
 		return prepareReply{}, fmt.Errorf("where %s sends segments on to: %w", to.Name, err)
 	}
 	var reply prepareReply
+	conns, rate := a.clientLoad(ctx)
 	err = a.askPeer(ctx, to.Name, "prepare", prepareRequest{
-		VIP: v.Name, Left: time.Until(until), Until: until, Givers: givers, Force: req.Force,
+		VIP: v.Name, Left: time.Until(until), Until: until, Givers: givers, Force: req.Force, Connections: conns, Rate: rate,
 		Insisted: req.Force && req.To != "", Unasked: req.Unasked,
 	}, &reply)
 	return reply, err

@@ -38,6 +38,7 @@ func (a *Agent) watchScarcity(ctx context.Context) {
 	for {
 		a.report(codeOutOfFiles, lackOfFiles())
 		a.report(codeDiskFull, lackOfDisk(a.opt.StateDir))
+		a.watchTracking()
 		a.keepLater()
 		if !ticked(ctx, ticker) {
 			return

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"holdfast/internal/status"
+	"holdfast/internal/vip"
 )
 
 // scarce gives an agent that does not run, with a state directory and a journal.
@@ -134,5 +135,47 @@ func TestManager(t *testing.T) {
 	}
 	if err := (&manager{}).tell("READY=1"); err != nil {
 		t.Errorf("without a manager: %v", err)
+	}
+}
+
+// TestLackOfTracking says it from 80 % on, and until it is below 70 %.
+func TestLackOfTracking(t *testing.T) {
+	for _, tt := range []struct {
+		count, max int
+		known      bool
+		want       bool
+	}{
+		{0, 0, false, false}, {79, 100, false, false}, {80, 100, false, true}, {100, 100, false, true},
+		{79, 100, true, true}, {69, 100, true, false}, {0, 0, true, false},
+	} {
+		u := vip.ConntrackUse{Count: tt.count, Max: tt.max}
+		if got := lackOfTracking(u, tt.known) != nil; got != tt.want {
+			t.Errorf("%v, known %v: %v", u, tt.known, got)
+		}
+	}
+}
+
+// TestNoRoomToTrack has a detour switch conntrack on, where its table is of a size.
+func TestNoRoomToTrack(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		before, count int
+		max           int
+		conns, rate   int
+		want          bool
+	}{
+		{"the usual size", 0, 10, 262144, 500, 300, false},
+		{"too many new ones", 0, 10, 65536, 500, 300, true},
+		{"too many open ones", 0, 10, 65536, 30000, 0, true},
+		{"it was on already", 5, 10, 65536, 500, 300, false},
+		{"nothing known of the table", 0, 0, 0, 500, 300, false},
+		{"nothing known of the giver", 0, 10, 65536, 0, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			why := noRoomFor(vip.ConntrackUse{Count: tt.before, Max: tt.max}, vip.ConntrackUse{Count: tt.count, Max: tt.max}, tt.conns, tt.rate)
+			if (why != "") != tt.want {
+				t.Errorf("got %q", why)
+			}
+		})
 	}
 }

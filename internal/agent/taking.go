@@ -38,7 +38,7 @@ func (a *Agent) prepare(ctx context.Context, from string, req prepareRequest) (a
 	defer a.moves.kernel.Unlock()
 	d, err := a.detourTo(a.currentSpec(), o.view.Load().vip, req.Givers)
 	if err == nil {
-		err = d.Install(ctx)
+		err = installWithRoom(ctx, d, req)
 	}
 	if err != nil {
 		a.log.Warn("no second chance for the connections of the giver", "vip", req.VIP, "from", from, "error", err)
@@ -49,12 +49,29 @@ func (a *Agent) prepare(ctx context.Context, from string, req prepareRequest) (a
 	return prepareReply{}, nil
 }
 
+// installWithRoom installs d, unless the kernel cannot track what it is for.
+func installWithRoom(ctx context.Context, d *vip.Detour, req prepareRequest) error {
+	before, _ := vip.ReadConntrackUse() // not known, it is as if none were tracked
+	if err := d.Install(ctx); err != nil {
+		return err
+	}
+	now, err := vip.ReadConntrackUse()
+	if err != nil {
+		return nil //nolint:nilerr // what is not known is no reason
+	}
+	if why := noRoomFor(before, now, req.Connections, req.Rate); why != "" {
+		return errors.Join(errors.New(why), d.Remove(ctx))
+	}
+	return nil
+}
+
 // canTake says why this controller cannot take the VIP of o from another; nil if it can.
 func (a *Agent) canTake(o *owner, from string, force bool) error {
 	name, s := o.view.Load().vip.Name, o.loop.Stats()
 	a.moves.mu.Lock()
 	busy, t := a.moves.busy, a.moves.taking[name]
 	a.moves.mu.Unlock()
+	full := tooFull()
 	switch {
 	case a.ending.Load():
 		return errors.New("its agent is about to end")
@@ -66,6 +83,8 @@ func (a *Agent) canTake(o *owner, from string, force bool) error {
 		return fmt.Errorf("it cannot hold vip %s: %s", name, s.Reason)
 	case a.drained() && !force:
 		return errors.New("it is drained; holdfast undrain " + a.opt.Controller + " first")
+	case full != nil && !force:
+		return full
 	case t != nil && t.From != from && !force:
 		return fmt.Errorf("it still sends on what belongs to connections on %s, until %s; with --force they are cut", t.From, t.Until.Format(time.TimeOnly))
 	}

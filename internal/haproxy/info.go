@@ -14,6 +14,7 @@ type Info struct {
 	PID       int
 	Uptime    time.Duration // whole seconds
 	Conns     int           // open connections of clients
+	ConnRate  int           // new ones in the last second
 	MaxConn   int
 	MaxSock   int // file descriptors it counts on at most
 	Listeners int
@@ -42,6 +43,8 @@ func ParseInfo(reply []byte) (Info, error) {
 			i.Uptime = time.Duration(number(value)) * time.Second
 		case "CurrConns":
 			i.Conns = number(value)
+		case "ConnRate":
+			i.ConnRate = number(value)
 		case "Maxconn":
 			i.MaxConn = number(value)
 		case "Maxsock":

@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/status"
+	"holdfast/internal/vip"
+)
+
+const (
+	codeConntrackFull = "conntrack-full"
+	// Shares of the table of tracked connections: from which one on it is said,
+	// below which one it is over, and from which one on this controller takes
+	// no VIP from one that may have room.
+	conntrackHigh, conntrackLow, conntrackFull = 0.8, 0.7, 0.95
+	// trackedAfterEnd is for how many seconds the kernel tracks a TCP connection
+	// that has ended (nf_conntrack_tcp_timeout_time_wait).
+	trackedAfterEnd = 120
+	// trackedTwice: HAProxy has a connection to a host for one of a client.
+	trackedTwice = 2
+)
+
+// lackOfTracking says that the table of tracked connections is filling up; known
+// that it was said.
+func lackOfTracking(u vip.ConntrackUse, known bool) *status.Finding {
+	least := conntrackHigh
+	if known {
+		least = conntrackLow
+	}
+	if u.Share() < least {
+		return nil
+	}
+	return &status.Finding{
+		Severity: status.Warning, Code: codeConntrackFull, Subject: "kernel",
+		Text:   fmt.Sprintf("the table of tracked connections is filling up: %s; when it is full, new connections and adverts are dropped", u),
+		Remedy: "raise net.netfilter.nf_conntrack_max, or have the firewall track less; conntrack -S counts what was dropped",
+	}
+}
+
+// watchTracking reports how full the table is.
+func (a *Agent) watchTracking() {
+	u, err := vip.ReadConntrackUse()
+	if err != nil {
+		a.log.Debug("the table of tracked connections is not known", "error", err)
+		return
+	}
+	a.mu.Lock()
+	_, known := a.findings[codeConntrackFull]
+	a.mu.Unlock()
+	a.report(codeConntrackFull, lackOfTracking(u, known))
+}
+
+// noRoomFor says why this host cannot track the connections of a VIP that it is
+// to take, "" if it can. A Detour switches conntrack on, for the whole host,
+// where nothing else has, which before tells: then a table that was of no
+// account fills up. Conns and rate are those of the giver, open and new in a second.
+func noRoomFor(before, now vip.ConntrackUse, conns, rate int) string {
+	if before.Count > 0 || now.Max == 0 { // it was on, or is not known
+		return ""
+	}
+	need := trackedTwice * (conns + rate*trackedAfterEnd)
+	if room := int(conntrackHigh*float64(now.Max)) - now.Count; need > room {
+		return fmt.Sprintf("to send connections on it would have to track about %d, and net.netfilter.nf_conntrack_max is %d there; raise it", need, now.Max)
+	}
+	return ""
+}
+
+// tooFull says why this host is no place for a VIP; nil if it is.
+func tooFull() error {
+	u, err := vip.ReadConntrackUse()
+	if err != nil || u.Share() < conntrackFull {
+		return nil //nolint:nilerr // what is not known is no reason
+	}
+	return fmt.Errorf("its table of tracked connections is full, %s: it drops new connections; raise net.netfilter.nf_conntrack_max there", u)
+}
+
+// clientLoad asks HAProxy for its open connections and the new ones in a second;
+// zero where it does not say.
+func (a *Agent) clientLoad(ctx context.Context) (conns, rate int) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	reply, err := a.haproxy.Runtime(ctx, "show info")
+	if err != nil {
+		return 0, 0
+	}
+	info, err := haproxy.ParseInfo([]byte(reply))
+	if err != nil {
+		return 0, 0
+	}
+	return info.Conns, info.ConnRate
+}
