@@ -77,6 +77,7 @@ type Agent struct {
 	verdicts    map[health.Key]health.Verdict
 	connections int
 	findings    map[string]status.Finding // of this controller, by what they are about
+	paces       map[string]*pace          // by the name of the VIP
 	unkept      []byte                    // the last good spec, when it could not be written
 }
 
@@ -91,6 +92,7 @@ func New(opt Options) *Agent {
 		sightings: make(chan sighting, 1),
 		tried:     make(chan struct{}),
 		findings:  map[string]status.Finding{},
+		paces:     map[string]*pace{},
 	}
 	a.drains = newDrains(filepath.Join(opt.StateDir, drainFile), opt.Controller)
 	a.drains.handOver = a.handOverAll

@@ -39,6 +39,7 @@ func (a *Agent) watchScarcity(ctx context.Context) {
 		a.report(codeOutOfFiles, lackOfFiles())
 		a.report(codeDiskFull, lackOfDisk(a.opt.StateDir))
 		a.watchTracking()
+		a.watchPace(time.Now())
 		a.keepLater()
 		if !ticked(ctx, ticker) {
 			return
