@@ -46,6 +46,9 @@ func TestSlowFaults(t *testing.T) {
 		{name: "flapping link", fault: on("flap", "800ms"), lasts: 6 * time.Second, moves: 2, during: (*cloud).served},
 		{name: "full disk", fault: on("disk-full", ""), lasts: 2 * time.Second, during: (*cloud).saysFullDisk},
 		{name: "no descriptors", fault: on("no-files", ""), lasts: 3 * time.Second, during: (*cloud).served},
+		{name: "another MAC address", fault: on("mac-change", ""), lasts: 3 * time.Second, during: (*cloud).answersNow},
+		{name: "interface made anew", fault: on("device-remade", ""), lasts: 3 * time.Second, moves: 2, during: (*cloud).served},
+		{name: "conntrack's table full", fault: on("conntrack-full", ""), lasts: 4 * time.Second, moves: 2, during: (*cloud).saysFullTable},
 		{name: "no descriptors for HAProxy", fault: on("haproxy-no-files", ""), lasts: 3 * time.Second, moves: 2, during: (*cloud).served},
 	} {
 		t.Run(f.name, func(t *testing.T) { (&cloud{t, c.dir, c.binary}).suffer(f) })
@@ -133,6 +136,30 @@ func (c *cloud) restarts() int {
 func (c *cloud) served(string) {
 	c.Helper()
 	c.await("every service through the VIP, during the fault", c.allAnswer)
+}
+
+// answersNow has every service answer at the first try.
+func (c *cloud) answersNow(holder string) {
+	c.Helper()
+	if err := c.allAnswer(); err != nil {
+		c.Errorf("while the fault lasts: %v", err)
+	}
+	if got := c.holder(); got != holder {
+		c.Errorf("%s has the address, want %s to have kept it", got, holder)
+	}
+}
+
+// saysFullTable reads it in the journal of the controller, from which the VIP
+// has gone to one that takes connections.
+func (c *cloud) saysFullTable(holder string) {
+	c.Helper()
+	c.served(holder)
+	c.await("the journal to tell of the table", func() error {
+		if out, _ := c.run(holder, "holdfast", "events"); !strings.Contains(out, "table of tracked connections is filling up") {
+			return errors.New(out)
+		}
+		return nil
+	})
 }
 
 // saysFullDisk reads it in the status of a controller, which serves all the same.

@@ -1,0 +1,228 @@
+package lab
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	nl "github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// addressFaultKinds gives the faults of what carries an address: its interface,
+// and what the kernel knows of connections to it.
+func addressFaultKinds() []FaultKind {
+	const ofNode = "NODE"
+	return []FaultKind{
+		{Name: "mac-change", Args: ofNode, Text: "give the interface another MAC address, as a bond does whose port fails; back gives the first one", onNode: macChange},
+		{Name: "device-remade", Args: ofNode, Text: "delete the interface and make it anew with its addresses and routes, as a network daemon does; nothing is left to undo", onNode: deviceRemade},
+		{Name: "conntrack-full", Args: ofNode, Text: "track connections, as a stateful firewall does, and fill the table; back ends both", onNode: conntrackFull},
+	}
+}
+
+// macChange changes the MAC address of the node's first link.
+func macChange(_ context.Context, n *node, _ Fault) (string, error) {
+	if err := n.needOn(); err != nil {
+		return "", err
+	}
+	const changed = 0x80 // in the octet that is the node's, which is small
+	other := hardwareAddr(n.index, 0)
+	other[4] |= changed
+	if err := n.setMAC(other); err != nil {
+		return "", err
+	}
+	n.setSlow("mac-change", func() error { return n.setMAC(hardwareAddr(n.index, 0)) })
+	return fmt.Sprintf("the MAC address of %s is %s now", n.plan.name, other), nil
+}
+
+func (n *node) setMAC(mac net.HardwareAddr) error {
+	b, err := n.boxOn()
+	if err != nil {
+		return err
+	}
+	link, err := b.nl.LinkByName(n.plan.links[0].name)
+	if err == nil {
+		err = b.nl.LinkSetHardwareAddr(link, mac)
+	}
+	if err != nil {
+		return fmt.Errorf("change the MAC address of %s: %w", n.plan.name, err)
+	}
+	return nil
+}
+
+// boxOn gives the namespaces of a node that is on.
+func (n *node) boxOn() (*box, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.box == nil {
+		return nil, n.offError()
+	}
+	return n.box, nil
+}
+
+func (n *node) isUnplugged() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.unplugged
+}
+
+// deviceRemade deletes the node's links, and makes them as when it came up.
+func deviceRemade(_ context.Context, n *node, _ Fault) (string, error) {
+	b, err := n.boxOn()
+	if err != nil {
+		return "", err
+	}
+	if err := n.endAllSlow("delay", "flap", "mac-change"); err != nil {
+		return "", err
+	}
+	if err := removePorts(n.index, len(n.plan.links)); err != nil {
+		return "", fmt.Errorf("delete the interface of %s: %w", n.plan.name, err)
+	}
+	if err := b.plug(n.index, &n.plan); err != nil {
+		return "", fmt.Errorf("make the interface of %s anew: %w", n.plan.name, err)
+	}
+	if err := n.plug(!n.isUnplugged()); err != nil {
+		return "", err
+	}
+	return "the interface of " + n.plan.name + " was made anew", nil
+}
+
+// trackTable is the nftables table that has the kernel of a node track
+// connections.
+const trackTable = "holdfast_lab_track"
+
+// conntrackFull tracks connections on a node and fills the table: the limit is
+// one for the whole machine, the table the node's own.
+func conntrackFull(_ context.Context, n *node, _ Fault) (string, error) {
+	b, err := n.boxOn()
+	if err != nil {
+		return "", err
+	}
+	end := func() error {
+		b, err := n.boxOn()
+		if err != nil {
+			return nil //nolint:nilerr // its kernel has forgotten all
+		}
+		return enter(b.pidfd, unix.CLONE_NEWNET, func() error { return errors.Join(untrack(), netlink.ConntrackTableFlush(netlink.ConntrackTable)) })
+	}
+	filled := 0
+	err = enter(b.pidfd, unix.CLONE_NEWNET, func() error {
+		if err := track(); err != nil {
+			return fmt.Errorf("track the connections of %s: %w", n.plan.name, err)
+		}
+		filled, err = fillTracked()
+		return err
+	})
+	if err != nil {
+		return "", errors.Join(err, end())
+	}
+	n.setSlow("conntrack-full", end)
+	return fmt.Sprintf("%s tracks connections, and its table is full of %d that are nobody's", n.plan.name, filled), nil
+}
+
+// track has the kernel track all connections that come and go.
+func track() error {
+	conn, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: trackTable})
+	chain := conn.AddChain(&nftables.Chain{
+		Name: "input", Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
+	})
+	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
+		&expr.Counter{},
+	}})
+	return conn.Flush()
+}
+
+func untrack() error {
+	conn, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: trackTable}
+	conn.AddTable(table) // so that there is one to remove
+	conn.DelTable(table)
+	return conn.Flush()
+}
+
+// fillTracked adds connections of nobody until no more fits, and gives their number.
+func fillTracked() (n int, err error) {
+	conn, err := nl.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return 0, fmt.Errorf("open netlink: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	const most = 1 << 24 // all ports of a /24
+	for ; n < most; n++ {
+		data, err := trackedFlow(n)
+		if err != nil {
+			return n, err
+		}
+		_, err = conn.Execute(nl.Message{
+			Header: nl.Header{Type: unix.NFNL_SUBSYS_CTNETLINK << 8, Flags: nl.Request | nl.Acknowledge | nl.Create | nl.Excl},
+			Data:   data,
+		})
+		switch {
+		case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.ENOSPC):
+			return n, nil
+		case err != nil && !errors.Is(err, unix.EEXIST):
+			return n, fmt.Errorf("add a tracked connection: %w", err)
+		}
+	}
+	return n, fmt.Errorf("the table has room for more than %d connections", most)
+}
+
+// The wire forms of linux/netfilter/nfnetlink_conntrack.h, as far as needed.
+const (
+	ctaTupleOrig, ctaTupleReply, ctaStatus, ctaTimeout = 1, 2, 3, 7
+	ctaTupleIP, ctaTupleProto                          = 1, 2
+	ctaSource, ctaTarget                               = 1, 2
+	ctaProtocol, ctaFrom, ctaTo                        = 1, 2, 3
+	// seenReply|assured|confirmed: the kernel does not drop it to make room.
+	ctaAlive = 1<<1 | 1<<2 | 1<<3
+)
+
+// trackedFlow gives the n-th UDP connection between addresses for benchmarks
+// (RFC 2544), which lasts for an hour.
+func trackedFlow(n int) ([]byte, error) {
+	source, target := []byte{198, 18, 0, byte(n >> 16)}, []byte{198, 19, 0, 1}
+	from, to := uint16(n), uint16(9)
+	e := nl.NewAttributeEncoder()
+	e.ByteOrder = binary.BigEndian
+	tuple := func(kind uint16, source, target []byte, from, to uint16) {
+		e.Nested(kind, func(e *nl.AttributeEncoder) error {
+			e.Nested(ctaTupleIP, func(e *nl.AttributeEncoder) error {
+				e.Bytes(ctaSource, source)
+				e.Bytes(ctaTarget, target)
+				return nil
+			})
+			e.Nested(ctaTupleProto, func(e *nl.AttributeEncoder) error {
+				e.Uint8(ctaProtocol, unix.IPPROTO_UDP)
+				e.Uint16(ctaFrom, from)
+				e.Uint16(ctaTo, to)
+				return nil
+			})
+			return nil
+		})
+	}
+	tuple(ctaTupleOrig, source, target, from, to)
+	tuple(ctaTupleReply, target, source, to, from)
+	e.Uint32(ctaStatus, ctaAlive)
+	e.Uint32(ctaTimeout, uint32(time.Hour/time.Second))
+	attributes, err := e.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("write a tracked connection: %w", err)
+	}
+	header := []byte{unix.AF_INET, unix.NFNETLINK_V0, 0, 0}
+	return append(header, attributes...), nil
+}
