@@ -155,9 +155,11 @@ func (c *cloud) saysFullTable(holder string) {
 	c.Helper()
 	c.served(holder)
 	c.await("the journal to tell of the table", func() error {
-		if out, _ := c.run(holder, "holdfast", "events"); !strings.Contains(out, "table of tracked connections is filling up") {
+		out, _ := c.run(holder, "holdfast", "events")
+		if !strings.Contains(out, "table of tracked connections is filling up") {
 			return errors.New(out)
 		}
+		c.Logf("%s has the address, %s had it:\n%s", c.holder(), holder, out)
 		return nil
 	})
 }
