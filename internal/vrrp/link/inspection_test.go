@@ -138,7 +138,7 @@ func TestSendFails(t *testing.T) {
 func TestLinkChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := cluster(t, 1, nil)
-		time.Sleep(10*time.Second + 30*time.Millisecond)
+		time.Sleep(10*time.Second + 100*time.Millisecond) // the next one is due 200ms later
 		c[0].holder.holdCount()
 		c[0].host.changeLink(func() {})
 		time.Sleep(25 * time.Millisecond)
