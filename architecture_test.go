@@ -36,14 +36,15 @@ var mayImport = map[string][]string{
 	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
 	"internal/haproxy/process": {"internal/haproxy", "internal/status"},
 	"internal/vip":             {"internal/status"},
-	"internal/web":             {"internal/status"},
+	"internal/web":             {"internal/status", "internal/connlimit"},
 	"internal/doctor":          {"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/dns", "internal/keystone"},
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process",
 		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
-		"internal/health", "internal/health/probe", "internal/reach", "internal/asynclog",
+		"internal/health", "internal/health/probe", "internal/reach", "internal/asynclog", "internal/connlimit",
 	},
-	"internal/asynclog": {},
+	"internal/asynclog":  {},
+	"internal/connlimit": {},
 	// The lab runs the shipped binary: it must not reach into the agent.
 	"internal/lab":            {"internal/spec", "internal/status", "internal/lab/busy", "internal/lab/load", "internal/lab/openstack"},
 	"internal/lab/busy":       {},

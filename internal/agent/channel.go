@@ -132,14 +132,20 @@ func converseWith(ctx context.Context, self netip.Addr, to netip.AddrPort, comma
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // then it ends by itself
 	defer stop()
 	if _, err := conn.Write(append([]byte(controlPrefix), append(line, '\n')...)); err != nil {
-		return peerReply{}, ended(ctx, err)
+		return peerReply{}, wordlessError{ended(ctx, err)}
 	}
 	var reply peerReply
 	if err := json.NewDecoder(io.LimitReader(conn, maxControl)).Decode(&reply); err != nil {
-		return peerReply{}, ended(ctx, fmt.Errorf("no answer: %w", err))
+		return peerReply{}, wordlessError{ended(ctx, fmt.Errorf("no answer: %w", err))}
 	}
 	return reply, nil
 }
+
+// A wordlessError is of a connection that was taken and then not answered on: what
+// took it is stuck, or will not talk, but is not gone.
+type wordlessError struct{ error }
+
+func (e wordlessError) Unwrap() error { return e.error }
 
 // ended gives the reason of ctx, if that is why err happened.
 func ended(ctx context.Context, err error) error {
@@ -237,5 +243,6 @@ func (a *Agent) peerCommands() map[string]peerCommand {
 		"reach":    decoded(a.tellReach),
 		"moved":    decoded(a.moved),
 		"giving":   decoded(a.stillGiving),
+		"alive":    func(context.Context, string, json.RawMessage) (any, error) { return struct{}{}, nil },
 	}
 }

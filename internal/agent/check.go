@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"holdfast/internal/connlimit"
 )
 
 const (
@@ -53,25 +55,21 @@ func (s *checkServer) allow(addresses []netip.Addr) {
 	s.allowed = allowed
 }
 
-func (s *checkServer) allows(remote net.Addr) bool {
-	from, err := netip.ParseAddrPort(remote.String())
-	if err != nil {
-		return false
-	}
+func (s *checkServer) allows(remote netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.allowed[from.Addr().Unmap().WithZone("")]
+	return s.allowed[remote]
 }
 
 // serve answers on listener, which it closes, until ctx ends. Its error is nil.
 func (s *checkServer) serve(ctx context.Context, listener net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { listener.Close() }) //nolint:errcheck // Accept says what went wrong
+	bounded := connlimit.Listen(listener, connlimit.Options{Classify: s.class})
+	stop := context.AfterFunc(ctx, func() { bounded.Close() }) //nolint:errcheck // Accept says what went wrong
 	defer stop()
 	var conversations errgroup.Group
-	conversations.SetLimit(256)
 	said := ""
 	for {
-		conn, err := listener.Accept()
+		conn, err := bounded.Accept()
 		if ctx.Err() != nil {
 			return conversations.Wait()
 		}
@@ -88,14 +86,30 @@ func (s *checkServer) serve(ctx context.Context, listener net.Listener) error {
 	}
 }
 
-// converse has one conversation. An HAProxy that says nothing readable, or is
-// no controller, gets no answer, which to it means no change.
+// How many conversations one controller may have at once. What only root of it
+// can have opened has slots of its own, so that nobody who speaks from its
+// address, a program of another user or a container, keeps commands from coming.
+const (
+	checksOfOne   = 256
+	commandsOfOne = 16
+)
+
+// class tells commands from checks by the port that they come from.
+func (s *checkServer) class(remote netip.AddrPort) (connlimit.Class, bool) {
+	if !s.allows(remote.Addr()) {
+		s.log.Debug("agent-check from an address that is no controller's", "remote", remote)
+		return connlimit.Class{}, false
+	}
+	if remote.Port() <= lastPrivileged {
+		return connlimit.Class{Name: "commands", PerPeer: commandsOfOne}, true
+	}
+	return connlimit.Class{Name: "checks", PerPeer: checksOfOne}, true
+}
+
+// converse has one conversation. An HAProxy that says nothing readable gets no
+// answer, which to it means no change.
 func (s *checkServer) converse(ctx context.Context, conn net.Conn) {
 	defer conn.Close() //nolint:errcheck // the answer was sent, or there is none
-	if !s.allows(conn.RemoteAddr()) {
-		s.log.Debug("agent-check from an address that is no controller's", "remote", conn.RemoteAddr())
-		return
-	}
 	if err := conn.SetDeadline(time.Now().Add(checkTimeout)); err != nil {
 		return
 	}

@@ -180,17 +180,11 @@ func (a *Agent) drainHere(ctx context.Context, req web.DrainRequest, by string) 
 		services = servicesOn(s, self)
 	}
 	result := web.DrainResult{Controller: self.Name, Changed: true, Services: services, Notes: []string{}}
-	whys := a.leftWithout(ctx, s, self, services)
-	if err := ctx.Err(); err != nil {
-		return result, fmt.Errorf("nothing was drained: %w", err)
+	notes, err := a.mayDrain(ctx, s, self, services, req)
+	if err != nil {
+		return result, err
 	}
-	if len(whys) > 0 && !req.Force {
-		return result, &web.ControlError{Status: http.StatusConflict, Message: fmt.Sprintf(
-			"%s not drained: %s; mend or undrain another host first, or insist with --force", is(self.Name, req.Services), strings.Join(whys, "; "))}
-	}
-	for _, why := range whys {
-		result.Notes = append(result.Notes, "by force: "+why)
-	}
+	result.Notes = append(result.Notes, notes...)
 	d.put(entries)
 	for _, e := range entries {
 		a.journal.add(drainBegun(self.Name, e, by))
@@ -222,33 +216,56 @@ func newEntries(req web.DrainRequest, now time.Time) []status.Drained {
 	return entries
 }
 
-// leftWithout gives why services cannot be drained: those that are not yet.
-func (a *Agent) leftWithout(ctx context.Context, s *spec.Spec, self spec.Controller, services []string) []string {
+// mayDrain says why services cannot be drained here, or, by force, gives what
+// speaks against it.
+func (a *Agent) mayDrain(ctx context.Context, s *spec.Spec, self spec.Controller, services []string, req web.DrainRequest) (notes []string, err error) {
+	whys, unseen := a.leftWithout(ctx, s, self, services)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("nothing was drained: %w", err)
+	}
+	refuse := func(why, remedy string) error {
+		return &web.ControlError{Status: http.StatusConflict, Message: fmt.Sprintf(
+			"%s not drained: %s; %s, or insist with --force", is(self.Name, req.Services), why, remedy)}
+	}
+	all := slices.Concat(whys, unseen)
+	switch {
+	case req.Force:
+	case len(whys) > 0:
+		return nil, refuse(strings.Join(all, "; "), "mend or undrain another host first")
+	case len(unseen) > 0:
+		return nil, refuse(strings.Join(all, "; "), "ask again when it does")
+	}
+	for _, why := range all {
+		notes = append(notes, "by force: "+why)
+	}
+	return notes, nil
+}
+
+// leftWithout gives why services cannot be drained, those that are not yet; and
+// which controllers may be draining the same, for all that is known.
+func (a *Agent) leftWithout(ctx context.Context, s *spec.Spec, self spec.Controller, services []string) (whys, unseen []string) {
 	have := a.drains.inForce()
 	fresh := slices.DeleteFunc(slices.Clone(services), func(name string) bool { return covers(have, name) })
 	if len(fresh) == 0 {
-		return nil
+		return nil, nil
 	}
-	return drainCheck{s, self, a.lookAround(ctx)}.without(fresh)
-}
-
-// lookAround asks all controllers how they are, now: what was said a second ago
-// may lack what another one is about to drain.
-func (a *Agent) lookAround(ctx context.Context) []seen {
-	own := a.Snapshot()
-	all := []seen{seenBy(a.opt.Controller, &own)}
-	for _, answer := range a.askOthers(ctx) {
-		if answer.Snapshot != nil {
-			all = append(all, seenBy(answer.Name, answer.Snapshot))
-		}
-	}
-	return all
+	all, unseen := a.lookAround(ctx, s)
+	return drainCheck{s, self, all}.without(fresh), unseen
 }
 
 // askOthers asks all other controllers for their Snapshots, now.
 func (a *Agent) askOthers(ctx context.Context) []status.Answer {
 	others := slices.DeleteFunc(a.controllers(), func(t web.Target) bool { return t.Name == a.opt.Controller })
-	return web.Gather(ctx, others)
+	return a.gather(ctx, others)
+}
+
+// gather asks targets for their Snapshots, from this controller's own address.
+func (a *Agent) gather(ctx context.Context, targets []web.Target) []status.Answer {
+	var own spec.Controller
+	if s := a.currentSpec(); s != nil {
+		own, _ = s.Controller(a.opt.Controller)
+	}
+	return web.GatherFrom(ctx, own.Address, targets)
 }
 
 func seenBy(controller string, s *status.Snapshot) seen {

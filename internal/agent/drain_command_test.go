@@ -22,6 +22,7 @@ type neighbour struct {
 	snapshot status.Snapshot
 	// asked is called before each answer.
 	asked func()
+	mute  bool // answers nothing
 }
 
 // drainPair gives the agent of ctl1, which does not run, with ctl2 beside it;
@@ -36,6 +37,9 @@ func drainPair(t *testing.T) (*Agent, *neighbour) {
 	n := &neighbour{asked: func() {}}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		n.asked()
+		if n.mute {
+			panic(http.ErrAbortHandler)
+		}
 		if err := json.NewEncoder(w).Encode(n.snapshot); err != nil {
 			t.Error(err)
 		}

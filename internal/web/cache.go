@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -80,16 +81,21 @@ func (c *cache) make() {
 func (s *Server) look(ctx context.Context) view {
 	targets := s.opt.Controllers()
 	var others []Target
+	var own netip.Addr
 	for _, t := range targets {
 		if t.Name != s.opt.Self {
 			others = append(others, t)
+		} else if at, err := netip.ParseAddrPort(t.Addr); err == nil {
+			own = at.Addr()
 		}
 	}
 	var answers []status.Answer
 	events := s.opt.Events(pageEvents)
 	var both sync.WaitGroup
-	both.Go(func() { answers = Gather(ctx, others) })
-	both.Go(func() { events = newestFirst(append(events, GatherEvents(ctx, others, pageEvents)...), pageEvents) })
+	both.Go(func() { answers = GatherFrom(ctx, own, others) })
+	both.Go(func() {
+		events = newestFirst(append(events, gatherEvents(ctx, own, others, pageEvents)...), pageEvents)
+	})
 	both.Wait()
 	return view{cloud: status.Merge(s.opt.Now(), "", s.inOrder(targets, answers)), events: events, fragments: &fragments{}}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -42,7 +43,13 @@ type Target struct {
 // most one second. The answers are in the order of targets; one without a
 // Snapshot says why in words.
 func Gather(ctx context.Context, targets []Target) []status.Answer {
-	client := newAsker()
+	return GatherFrom(ctx, netip.Addr{}, targets)
+}
+
+// GatherFrom is Gather from the address source, where this host has it: a
+// controller's own, for which the others keep slots. The zero Addr is any.
+func GatherFrom(ctx context.Context, source netip.Addr, targets []Target) []status.Answer {
+	client := newAsker(source)
 	defer client.CloseIdleConnections()
 	answers := make([]status.Answer, len(targets))
 	var all sync.WaitGroup
@@ -76,7 +83,11 @@ func gatherOne(ctx context.Context, client *http.Client, t Target) status.Answer
 // GatherEvents asks all targets for their newest n events at the same time.
 // Those that do not answer have none: Gather says so.
 func GatherEvents(ctx context.Context, targets []Target, n int) []status.Event {
-	client := newAsker()
+	return gatherEvents(ctx, netip.Addr{}, targets, n)
+}
+
+func gatherEvents(ctx context.Context, source netip.Addr, targets []Target, n int) []status.Event {
+	client := newAsker(source)
 	defer client.CloseIdleConnections()
 	found := make([][]status.Event, len(targets))
 	var all sync.WaitGroup
@@ -103,17 +114,36 @@ func newestFirst(events []status.Event, n int) []status.Event {
 
 // newAsker makes a client that asks the address it is told to, and nobody else:
 // through no proxy, and following no redirect.
-func newAsker() *http.Client {
+func newAsker(source netip.Addr) *http.Client {
 	return &http.Client{
 		Timeout: askTimeout,
 		Transport: &http.Transport{
 			Proxy:                  nil,
-			DialContext:            (&net.Dialer{Timeout: askTimeout}).DialContext,
+			DialContext:            dialFrom(source),
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: maxHeaderBytes,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// dialFrom gives what connects from source, or from any address where this host
+// does not have that one, or it cannot reach the other.
+func dialFrom(source netip.Addr) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		d := net.Dialer{Timeout: askTimeout}
+		to, err := netip.ParseAddrPort(address)
+		if err != nil || !source.IsValid() || to.Addr().Is4() != source.Is4() {
+			return d.DialContext(ctx, network, address)
+		}
+		bound := d
+		bound.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
+		conn, err := bound.DialContext(ctx, network, address)
+		if errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return d.DialContext(ctx, network, address)
+		}
+		return conn, err
 	}
 }
 

@@ -15,21 +15,19 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
-	"golang.org/x/net/netutil"
-
+	"holdfast/internal/connlimit"
 	"holdfast/internal/status"
 )
 
 // Bounds of what a client may take of the agent.
 const (
 	maxHeaderBytes = 16 << 10
-	maxConnections = 256 // each server; more wait to be accepted
 	headerTimeout  = 2 * time.Second
 	readTimeout    = 5 * time.Second
 	writeTimeout   = 10 * time.Second
-	idleTimeout    = 30 * time.Second
 	// leaveTime is how long running requests may take to end with the agent.
 	leaveTime = 2 * time.Second
 )
@@ -59,6 +57,7 @@ type Server struct {
 	views   cache
 	page    page
 	streams chan struct{} // one element for each open stream
+	crowd   crowd
 }
 
 // New makes a Server. It starts nothing.
@@ -68,6 +67,9 @@ func New(opt Options) *Server {
 	}
 	if opt.Alive == nil {
 		opt.Alive = func() error { return nil }
+	}
+	if opt.Controllers == nil {
+		opt.Controllers = func() []Target { return nil }
 	}
 	s := &Server{opt: opt, page: newPage(), streams: make(chan struct{}, maxStreams)}
 	s.views.now, s.views.load = opt.Now, s.look
@@ -92,7 +94,8 @@ func (s *Server) Handler() http.Handler {
 // Serve answers on listener, which it closes, until ctx ends; then it lets
 // running requests end for a short while.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	return serve(ctx, netutil.LimitListener(listener, maxConnections), s.Handler(), s.opt.Log, writeTimeout)
+	listener = connlimit.Listen(listener, connlimit.Options{Classify: s.class, Refused: s.tooMany})
+	return serve(ctx, listener, s.Handler(), s.opt.Log, writeTimeout)
 }
 
 // Cloud gives the cloud as this controller finds it: its own Snapshot and what
@@ -111,11 +114,15 @@ func (s *Server) snapshot() status.Snapshot {
 			Remedy:   "systemctl restart holdfast there; HAProxy goes on serving meanwhile",
 		}}, snap.Findings...)
 	}
+	if f := s.crowd.finding(snap.Controller, s.opt.Now()); f != nil {
+		snap.Findings = append(slices.Clone(snap.Findings), *f)
+	}
 	return snap
 }
 
 // serve runs an HTTP server on listener until ctx ends. Requests end with ctx
-// too, so that streams do not hold it up.
+// too, so that streams do not hold it up. A connection is for one request: none
+// that is idle takes a slot from somebody who has something to ask.
 func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger, write time.Duration) error {
 	server := &http.Server{
 		Handler:           handler,
@@ -123,10 +130,10 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      write,
-		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	server.SetKeepAlivesEnabled(false)
 	left := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { left <- leave(server) })
 	err := server.Serve(listener)

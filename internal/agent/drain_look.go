@@ -1,0 +1,109 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/web"
+)
+
+// signTimeout is how long an agent may take to say that it lives: no work goes
+// with that.
+const signTimeout = 4 * time.Second
+
+// lookAround asks all controllers how they are, now: what was said a second ago
+// may lack what another one is about to drain. unseen has, in words, those that do
+// not say how they are and yet live: each may be about to drain the same. One
+// of which nothing is left drains nothing; its hosts are down as others see them.
+func (a *Agent) lookAround(ctx context.Context, s *spec.Spec) (all []seen, unseen []string) {
+	own := a.Snapshot()
+	all = []seen{seenBy(a.opt.Controller, &own)}
+	var silent []status.Answer
+	for _, answer := range a.askTwice(ctx) {
+		if answer.Snapshot != nil {
+			all = append(all, seenBy(answer.Name, answer.Snapshot))
+		} else {
+			silent = append(silent, answer)
+		}
+	}
+	signs := make([]string, len(silent))
+	var asked sync.WaitGroup
+	for i, answer := range silent {
+		asked.Go(func() { signs[i] = a.signOfLife(ctx, s, answer.Name, &own) })
+	}
+	asked.Wait()
+	for i, answer := range silent {
+		if signs[i] != "" {
+			unseen = append(unseen, fmt.Sprintf("what %s drains is not known: its page at %s does not say (%s), but %s lives, as %s",
+				answer.Name, answer.Address, answer.Error, answer.Name, signs[i]))
+		}
+	}
+	return all, unseen
+}
+
+// askTwice asks all other controllers, and once more those that do not answer: one
+// lost packet takes as long as an answer may.
+func (a *Agent) askTwice(ctx context.Context) []status.Answer {
+	answers := a.askOthers(ctx)
+	var again []web.Target
+	for _, answer := range answers {
+		if answer.Snapshot == nil {
+			again = append(again, web.Target{Name: answer.Name, Addr: answer.Address})
+		}
+	}
+	if len(again) == 0 {
+		return answers
+	}
+	for _, second := range a.gather(ctx, again) {
+		i := slices.IndexFunc(answers, func(first status.Answer) bool { return first.Name == second.Name })
+		answers[i] = second
+	}
+	return answers
+}
+
+// signOfLife gives what shows that the controller lives, whose page does not
+// answer: "it holds vip api". "" when nothing does, or when its host says that no
+// agent is there.
+func (a *Agent) signOfLife(ctx context.Context, s *spec.Spec, controller string, own *status.Snapshot) string {
+	for _, v := range own.VIPs {
+		if v.Holder == controller {
+			return "it holds vip " + v.Name
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, signTimeout)
+	defer cancel()
+	err := a.askPeer(ctx, controller, "alive", struct{}{}, nil)
+	_, wordless := errors.AsType[wordlessError](err)
+	switch {
+	case err == nil, !unanswered(err): // one that does not know the question is there, too
+		return "its agent answers others"
+	case wordless:
+		return "its agent takes connections"
+	case noAgent(err):
+		return ""
+	}
+	c, _ := s.Controller(controller)
+	if name := upAt(own.Services, c.Address); name != "" {
+		return name + " on it passes its check"
+	}
+	return ""
+}
+
+// upAt gives a service that is up at address; "" for none.
+func upAt(services []status.Service, address netip.Addr) string {
+	for _, svc := range services {
+		for _, h := range svc.Hosts {
+			if at, err := netip.ParseAddrPort(h.Address); err == nil && at.Addr() == address && h.State == status.Up {
+				return svc.Name
+			}
+		}
+	}
+	return ""
+}
