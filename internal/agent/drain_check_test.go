@@ -166,30 +166,3 @@ func TestDrainNames(t *testing.T) {
 		}
 	}
 }
-
-// TestStillDrained proves that a drained host that is rebooted stays drained,
-// and that one that was put back, or was never drained, is down.
-func TestStillDrained(t *testing.T) {
-	services := func(state status.ServiceState) []status.Service {
-		return []status.Service{{Name: "nova", Hosts: []status.Host{{Name: "ctl1", State: status.Up}, {Name: "ctl2", State: state}}}}
-	}
-	for _, tt := range []struct {
-		was, is    status.ServiceState
-		put        bool
-		want       status.ServiceState
-		wantByHost status.ServiceState
-	}{
-		{status.Drain, status.Down, false, status.Up, status.Drain},
-		{status.Drain, status.Down, true, status.Degraded, status.Down},
-		{status.Up, status.Down, false, status.Degraded, status.Down},
-		{"", status.Down, false, status.Degraded, status.Down},
-		{status.Drain, status.Up, false, status.Up, status.Up},
-		{status.Drain, status.Unknown, false, status.Up, status.Unknown},
-	} {
-		known := map[hostKey]status.ServiceState{{"nova", "ctl2"}: tt.was}
-		got := stillDrained(known, services(tt.is), func(service, host string) bool { return tt.put && service == "nova" && host == "ctl2" })
-		if got[0].State != tt.want || got[0].Hosts[1].State != tt.wantByHost {
-			t.Errorf("%+v: %s, ctl2 %s", tt, got[0].State, got[0].Hosts[1].State)
-		}
-	}
-}

@@ -97,7 +97,7 @@ func (a *Agent) pollServices(ctx context.Context, known map[hostKey]status.Servi
 	if err != nil {
 		a.log.Debug("HAProxy does not tell of its servers", "error", err)
 	}
-	services := a.judged(stillDrained(known, haproxy.Services(s, servers, time.Now()), haproxy.SaidUp(servers)))
+	services := a.judged(haproxy.Services(s, servers, time.Now()))
 	a.mu.Lock()
 	a.services, a.connections, a.polled = services, connections, time.Now()
 	a.mu.Unlock()
@@ -113,6 +113,7 @@ func (a *Agent) askServers(ctx context.Context) ([]haproxy.Server, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	a.markDrained(ctx, servers)
 	reply, err := a.haproxy.Runtime(ctx, "show info")
 	if err != nil {
 		return servers, 0, err
@@ -121,33 +122,25 @@ func (a *Agent) askServers(ctx context.Context) ([]haproxy.Server, int, error) {
 	return servers, info.Conns, err
 }
 
+// markDrained finds out which servers of rows are drained that are down, and whose
+// agent does not answer: of a host that was drained and powered off.
+func (a *Agent) markDrained(ctx context.Context, rows []haproxy.Server) {
+	for _, backend := range haproxy.Wordless(rows) {
+		reply, err := a.haproxy.Runtime(ctx, "show servers state "+haproxy.CLIWord(backend))
+		var states []haproxy.ServerState
+		if err == nil {
+			states, err = haproxy.ParseServerStates([]byte(reply))
+		}
+		if err != nil {
+			a.log.Debug("HAProxy does not tell what is drained", "backend", backend, "error", err)
+			return
+		}
+		haproxy.MarkDrained(rows, states)
+	}
+}
+
 // A hostKey names one host of one service.
 type hostKey struct{ service, host string }
-
-// stillDrained gives services with the hosts that were drained before, and
-// that no agent has put back, as drained: HAProxy keeps them so while the agent
-// there does not answer, as in a reboot, but shows that it does not reach them.
-func stillDrained(known map[hostKey]status.ServiceState, services []status.Service, put func(service, host string) bool) []status.Service {
-	for i, s := range services {
-		for j, h := range s.Hosts {
-			if h.State == status.Down && known[hostKey{s.Name, h.Name}] == status.Drain && !put(s.Name, h.Name) {
-				services[i].Hosts[j].State = status.Drain
-			}
-		}
-		if !s.LastResort {
-			services[i].State = status.CombineStates(states(s.Hosts))
-		}
-	}
-	return services
-}
-
-func states(hosts []status.Host) []status.ServiceState {
-	var all []status.ServiceState
-	for _, h := range hosts {
-		all = append(all, h.State)
-	}
-	return all
-}
 
 // cause says why h has come into its state: what its check found, unless
 // somebody has drained it.

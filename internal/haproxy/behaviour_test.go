@@ -463,6 +463,23 @@ func TestAgentCheck(t *testing.T) {
 	if s := x.states()["ctl1"]; s.State != status.Drain {
 		t.Errorf("the death of the agent changed the host: %+v", s)
 	}
+	b.hosts["ctl1"].down() // powered off: nothing of it answers any more
+	x.eventually("its check has failed", func() bool {
+		rows := x.rows()
+		i := slices.IndexFunc(rows, func(r haproxy.Server) bool { return r.Proxy == "api" && r.Name == "ctl1" })
+		return i >= 0 && strings.HasPrefix(rows[i].Status, "DOWN")
+	})
+	rows := x.rows()
+	for _, backend := range haproxy.Wordless(rows) {
+		states, err := haproxy.ParseServerStates(x.ask("show servers state " + backend))
+		if err != nil {
+			t.Fatal(err)
+		}
+		haproxy.MarkDrained(rows, states)
+	}
+	if s := haproxy.Services(b.spec, rows, time.Now())[0].Hosts[0]; s.Name != "ctl1" || s.State != status.Drain {
+		t.Errorf("a drained host that is powered off is %+v", s)
+	}
 }
 
 // A fakeAgent answers agent checks.

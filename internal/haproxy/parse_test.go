@@ -160,6 +160,28 @@ func drainedRow(state, check string, code int) haproxy.Server {
 	return row
 }
 
+// offRow is a row of a server whose host is powered off, and whose agent was asked
+// last with the outcome agent; drained says what "show servers state" has.
+func offRow(agent string, drained bool) haproxy.Server {
+	row := rowOf("ctl1", "DOWN", "L4TOUT", 0, "")
+	row.AgentStatus, row.Drained = agent, drained
+	return row
+}
+
+// TestWordless proves of which servers HAProxy is asked whether they are drained:
+// no more than it must.
+func TestWordless(t *testing.T) {
+	rows := []haproxy.Server{offRow("L4TOUT", false), offRow("L4CON", false), offRow("L7OK", false), offRow("CHECKED", false), offRow("", false)}
+	for i, proxy := range []string{"nova", "nova", "glance", "heat", "designate"} {
+		rows[i].Proxy = proxy
+	}
+	up := offRow("L4TOUT", false)
+	up.Proxy, up.Status = "keystone", "UP"
+	if got := haproxy.Wordless(append(rows, up)); len(got) != 1 || got[0] != "nova" {
+		t.Errorf("asks about %v, want nova", got)
+	}
+}
+
 func TestServices(t *testing.T) {
 	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 	svc := spec.Service{
@@ -181,6 +203,10 @@ func TestServices(t *testing.T) {
 		{rowOf("ctl1", "DRAIN (agent)", "L7OK", 200, ""), status.Drain, status.Down, "GET /healthcheck answered 200"},
 		{drainedRow("DRAIN (agent)", "L7OK", 200), status.Drain, status.Down, "GET /healthcheck answered 200"},
 		{drainedRow("DOWN", "L7STS", 503), status.Drain, status.Down, "GET /healthcheck answered 503, want 200,300-399"},
+		{offRow("L4TOUT", true), status.Drain, status.Down, "no connection within 1s"},
+		{offRow("L4CON", true), status.Drain, status.Down, "no connection within 1s"},
+		{offRow("L4TOUT", false), status.Down, status.Down, "no connection within 1s"},
+		{offRow("L7OK", true), status.Down, status.Down, "no connection within 1s"}, // put back meanwhile
 		{drainedRow("MAINT", "", 0), status.Drain, status.Down, "not checked while it is taken out"},
 		{rowOf("ctl1", "MAINT (via a/b)", "", 0, ""), status.Drain, status.Down, "not checked while it is taken out"},
 		{rowOf("ctl1", "MAINT(resolution)", "", 0, ""), status.Drain, status.Down, "not checked while it is taken out"},

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,17 +72,36 @@ func host(s *spec.Spec, svc spec.Service, h spec.Host, r *Server, now time.Time)
 // surprise where somebody works on it.
 const agentNoHealth = "CHECKED"
 
-// SaidUp reports, by the rows of "show stat", whether the last word of the
-// agent of a service's host was that it is up.
-func SaidUp(rows []Server) func(service, host string) bool {
-	said := map[[2]string]bool{}
+// Wordless gives the backends with a server that is down, and whose agent does not
+// answer: its row does not tell whether it is drained. Whom to ask instead is
+// HAProxy's "show servers state", see MarkDrained.
+func Wordless(rows []Server) []string {
+	var backends []string
 	for i := range rows {
-		if rows[i].AgentStatus == agentUp {
-			said[[2]string{rows[i].Proxy, rows[i].Name}] = true
+		r := &rows[i]
+		if r.Kind != KindServer || r.AgentStatus == "" || r.AgentStatus == agentUp || r.AgentStatus == agentNoHealth || !strings.HasPrefix(r.Status, "DOWN") {
+			continue
+		}
+		if !slices.Contains(backends, r.Proxy) {
+			backends = append(backends, r.Proxy)
 		}
 	}
-	return func(service, host string) bool {
-		return said[[2]string{proxyName(service), proxyName(host)}]
+	return backends
+}
+
+// MarkDrained notes in rows what states says was drained and not put back: HAProxy
+// keeps that for as long as the agent there does not answer, also over a reload and
+// whatever becomes of our agents, and shows of a host that is powered off only
+// that it is down.
+func MarkDrained(rows []Server, states []ServerState) {
+	drained := map[[2]string]bool{}
+	for _, s := range states {
+		drained[[2]string{s.Backend, s.Name}] = s.Admin&adminDrain != 0
+	}
+	for i := range rows {
+		if r := &rows[i]; r.Kind == KindServer && drained[[2]string{r.Proxy, r.Name}] {
+			r.Drained = true
+		}
 	}
 }
 
@@ -99,7 +119,7 @@ func hostState(r *Server) status.ServiceState {
 		}
 		return status.Up
 	case "DOWN":
-		if r.AgentStatus == agentNoHealth {
+		if r.AgentStatus == agentNoHealth || r.Drained && r.AgentStatus != agentUp {
 			return status.Drain
 		}
 		return status.Down

@@ -45,6 +45,7 @@ type Server struct {
 	CheckDesc     string // CheckStatus in HAProxy's words
 	AgentStatus   string // of the last agent check
 	AgentText     string // its answer
+	Drained       bool   // not of "show stat": see MarkDrained
 
 	Sessions  int // at the moment
 	Queue     int

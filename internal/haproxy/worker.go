@@ -28,7 +28,8 @@ type AdminState int
 // What of an AdminState is of interest here.
 const (
 	adminForcedMaint    AdminState = 0x01
-	adminInheritedMaint AdminState = 0x02 // from the server that it tracks
+	adminInheritedMaint AdminState = 0x02        // from the server that it tracks
+	adminDrain          AdminState = 0x08 | 0x10 // by hand or by its agent; inherited
 	adminMaint                     = adminForcedMaint | adminInheritedMaint | 0x04 | 0x20
 )
 
