@@ -36,6 +36,9 @@ type Options struct {
 	HAProxy    string // path, or a name to look up in $PATH
 	Version    string
 	Log        *slog.Logger
+	// KeepAddress is how long an agent that is told to end goes on holding what
+	// nobody takes, until somebody does; 0: it ends.
+	KeepAddress time.Duration
 	// Reload asks, with each value, for the file to be read again.
 	Reload <-chan os.Signal
 }
@@ -58,11 +61,14 @@ type Agent struct {
 	drains *drains
 	// configuring is held while the options of VRRP loops are changed.
 	configuring sync.Mutex
+	// keeping is held while the last good spec is written down.
+	keeping     sync.Mutex
 	moves       *moves
 	arrivals    arrivals
 	ending      atomic.Bool  // SIGTERM came
 	forcing     atomic.Bool  // a spec is being brought into force
 	stay        atomic.Bool  // and nobody took what this controller holds
+	lastHere    atomic.Bool  // and it holds that on until somebody does
 	watchTurned atomic.Int64 // when watchHAProxy did, last: a time.Duration since started
 	// tried is closed once the first spec was in force or could not be.
 	tried chan struct{}
@@ -183,7 +189,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.reconcileVIPs(ctx, owners)
 	a.cleanUp(ctx)
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
-	a.serve(ctx, group, socket, first.spec)
+	a.serve(ctx, group, socket)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
 	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchScarcity, a.watchSockets, a.watchProgram, a.watchDrains, a.watchMoves, a.watchPreference, a.watchReach, a.notify} {
 		group.Go(func() error { part(ctx); return nil })

@@ -118,22 +118,38 @@ func (a *Agent) InForce(context.Context) (web.InForce, error) {
 // lastGood is where the last spec that was put in force is kept.
 func lastGood(stateDir string) string { return filepath.Join(stateDir, "last-good.yaml") }
 
-// writeAtomically puts data at path so that a reader, or a start after a crash,
-// finds the old bytes or the new ones and never a part.
+// writeAtomically puts data at path so that a reader, or a start after a crash or
+// a power cut, finds the old bytes or the new ones and never a part; and so that
+// they are there for good once it returns.
 func writeAtomically(path string, data []byte) error { return writeWithMode(path, data, 0o640) }
 
 func writeWithMode(path string, data []byte, mode fs.FileMode) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	return replaceFile(path, data, mode, (*os.File).Sync)
+}
+
+// replaceFile is writeWithMode with sync, which has the disk take a file, or the
+// names in a directory.
+func replaceFile(path string, data []byte, mode fs.FileMode, sync func(*os.File) error) error {
+	dir := filepath.Dir(path)
+	temp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	_, err = temp.Write(data)
-	err = errors.Join(err, temp.Chmod(mode), temp.Sync(), temp.Close())
+	err = errors.Join(err, temp.Chmod(mode), sync(temp), temp.Close())
 	if err == nil {
 		err = os.Rename(temp.Name(), path)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("write %s: %w", path, err), removeIfThere(temp.Name()))
+	}
+	// The file has its name only when the directory is on the disk, too.
+	names, err := os.Open(dir)
+	if err == nil {
+		err = errors.Join(sync(names), names.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: keep its name: %w", path, err)
 	}
 	return nil
 }

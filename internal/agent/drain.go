@@ -24,6 +24,8 @@ const (
 	// comeback is how long a service with a cookie is told to be in drain when it is put back,
 	// before it is up: by then every HAProxy has asked, and has checked its health.
 	comeback = 3 * time.Second
+	// writePatience is how long who changes the drains waits for the disk.
+	writePatience = 2 * time.Second
 )
 
 // The answers to HAProxy's agent-check (configuration manual, "agent-check").
@@ -42,6 +44,7 @@ type drains struct {
 	path       string
 	controller string
 	now        func() time.Time
+	store      func(path string, data []byte) error
 	// handOver gives every VIP that this controller holds to another one.
 	handOver func(ctx context.Context, cause string) error
 
@@ -55,8 +58,13 @@ type drains struct {
 	intended []status.Drained
 	// damaged says why the file says nothing; nil when it does.
 	damaged error
-	// unkept says why the file does not have the entries; nil when it has.
+	// unkept says why the file does not have the entries; nil when it has, or is
+	// being written.
 	unkept error
+	// version counts the changes of the entries, and writing is closed when the file
+	// has the newest, or cannot have it; nil: nothing is being written.
+	version int
+	writing chan struct{}
 	// ended has when a service was put back, "" the whole controller.
 	ended map[string]time.Time
 	// stepped says that the VIPs were offered to others, since it is drained.
@@ -72,7 +80,7 @@ type drainsFile struct {
 
 func newDrains(path, controller string) *drains {
 	return &drains{
-		path: path, controller: controller, now: time.Now, ended: map[string]time.Time{},
+		path: path, controller: controller, now: time.Now, store: writeAtomically, ended: map[string]time.Time{},
 		handOver: func(context.Context, string) error { return nil },
 	}
 }
@@ -151,24 +159,69 @@ func covers(entries []status.Drained, service string) bool {
 	return status.DrainedWhole(entries) || findDrained(entries, service) >= 0
 }
 
-// keep writes the entries to the file. What cannot be written is in force all
-// the same, and written later. The caller has mu.
-func (d *drains) keep() {
-	data, err := json.MarshalIndent(drainsFile{1, d.controller, slices.Concat([]status.Drained{}, d.entries)}, "", "  ")
-	if err == nil {
-		err = writeAtomically(d.path, append(data, '\n'))
+// errBeingWritten says that the disk has not taken the file yet.
+var errBeingWritten = fmt.Errorf("the disk has taken more than %v to write it, and is not done", writePatience)
+
+// keep has the entries written to the file, and gives why that cannot be. A disk
+// that stands still holds up neither the drains nor who asks for them for longer
+// than writePatience: what is not written is in force all the same.
+func (d *drains) keep() error {
+	d.mu.Lock()
+	d.version++
+	if d.writing == nil {
+		d.writing = make(chan struct{})
+		go d.write()
 	}
-	d.unkept = err
+	done := d.writing
+	d.mu.Unlock()
+	patience := time.NewTimer(writePatience)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-patience.C:
+		return errBeingWritten
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.unkept
+}
+
+// write writes the entries until the file has the newest. No lock is held
+// meanwhile: what HAProxys are told does not wait for a disk.
+func (d *drains) write() {
+	for {
+		d.mu.Lock()
+		version := d.version
+		data, err := json.MarshalIndent(drainsFile{1, d.controller, slices.Concat([]status.Drained{}, d.entries)}, "", "  ")
+		path := d.path
+		d.mu.Unlock()
+		if err == nil {
+			err = d.store(path, append(data, '\n'))
+		}
+		d.mu.Lock()
+		if d.version == version {
+			d.unkept = err
+			close(d.writing)
+			d.writing = nil
+			d.mu.Unlock()
+			return
+		}
+		d.mu.Unlock()
+	}
 }
 
 // keepLater writes what could not be written before, and gives why it still cannot.
 func (d *drains) keepLater() error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.unkept != nil {
-		d.keep()
+	unkept, writing := d.unkept, d.writing != nil
+	d.mu.Unlock()
+	switch {
+	case writing:
+		return errBeingWritten
+	case unkept != nil:
+		return d.keep()
 	}
-	return d.unkept
+	return nil
 }
 
 // list gives what is drained, and what is about to be.
@@ -200,6 +253,11 @@ func (d *drains) intend(entries []status.Drained) {
 
 // put brings entries into force in the place of those of the same services.
 func (d *drains) put(entries []status.Drained) {
+	d.replace(entries)
+	_ = d.keep() // keepLater tells
+}
+
+func (d *drains) replace(entries []status.Drained) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range entries {
@@ -211,14 +269,20 @@ func (d *drains) put(entries []status.Drained) {
 		delete(d.ended, e.Service)
 	}
 	d.intended, d.damaged = nil, nil
-	d.keep()
 }
 
 // end takes the entries for which over holds out of force, and gives them.
 func (d *drains) end(over func(status.Drained) bool) []status.Drained {
+	gone, changed := d.remove(over)
+	if changed {
+		_ = d.keep() // keepLater tells
+	}
+	return gone
+}
+
+func (d *drains) remove(over func(status.Drained) bool) (gone []status.Drained, changed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var gone []status.Drained
 	for _, e := range d.entries {
 		if over(e) {
 			gone = append(gone, e)
@@ -227,13 +291,12 @@ func (d *drains) end(over func(status.Drained) bool) []status.Drained {
 	}
 	damaged := d.damaged != nil
 	if len(gone) == 0 && !damaged {
-		return nil
+		return nil, false
 	}
 	d.entries = slices.DeleteFunc(d.entries, over)
 	d.stepped = d.stepped && d.whole()
 	d.damaged = nil
-	d.keep()
-	return gone
+	return gone, true
 }
 
 // expire ends what has had its time. A file that is damaged stays as it is.

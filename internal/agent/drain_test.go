@@ -2,11 +2,13 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"holdfast/internal/status"
@@ -140,6 +142,75 @@ func TestDrainUnkept(t *testing.T) {
 	d.path = path
 	if err := d.keepLater(); err != nil || len(again(t, d).list()) != 1 {
 		t.Errorf("not written later: %v", err)
+	}
+}
+
+// TestDrainStuckDisk proves that a disk that stands still holds up neither what
+// HAProxys are told nor an undrain for longer than a moment, and that the newest
+// entries are written once it goes on.
+func TestDrainStuckDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, now := testDrains(t)
+		goesOn := make(chan struct{})
+		d.store = func(path string, data []byte) error {
+			<-goesOn
+			return writeAtomically(path, data)
+		}
+		begun := time.Now()
+		asked := make(chan string)
+		go func() { // while the disk has the file
+			time.Sleep(writePatience / 2)
+			asked <- d.answer("nova", false)
+		}()
+		go d.put([]status.Drained{{Service: "nova", Since: *now}})
+		if got := <-asked; got != answerDrain || time.Since(begun) > writePatience/2 {
+			t.Errorf("HAProxys are told %q after %v", got, time.Since(begun))
+		}
+		d.put([]status.Drained{{Service: "glance", Since: *now}})
+		if err := d.keepLater(); !errors.Is(err, errBeingWritten) || time.Since(begun) > 2*writePatience {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+		close(goesOn)
+		synctest.Wait()
+		if err := d.keepLater(); err != nil || len(again(t, d).list()) != 2 {
+			t.Errorf("not written when the disk goes on: %v, %v", err, again(t, d).list())
+		}
+	})
+}
+
+// TestReplaceFile proves that a file that was kept outlives a power cut: the disk has
+// its content before it has the name, and the name in its directory at the end.
+func TestReplaceFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "last-good.yaml")
+	var synced []string
+	sync := func(f *os.File) error {
+		data, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Error(err)
+		}
+		what := "the file"
+		if f.Name() == dir {
+			what = "its directory"
+		}
+		synced = append(synced, fmt.Sprintf("%s, with %q in place", what, data))
+		return f.Sync()
+	}
+	if err := replaceFile(path, []byte("new"), 0o640, sync); err != nil {
+		t.Fatal(err)
+	}
+	if want := `the file, with "" in place; its directory, with "new" in place`; strings.Join(synced, "; ") != want {
+		t.Errorf("on the disk: %s; want %s", strings.Join(synced, "; "), want)
+	}
+	full := errors.New("no room")
+	err := replaceFile(path, []byte("newer"), 0o640, func(f *os.File) error {
+		if f.Name() == dir {
+			return full
+		}
+		return nil
+	})
+	if !errors.Is(err, full) {
+		t.Errorf("a name that may not be on the disk: %v", err)
 	}
 }
 

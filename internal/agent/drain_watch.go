@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"holdfast/internal/haproxy"
@@ -123,22 +124,31 @@ func (a *Agent) stepDown(ctx context.Context, reason string) []string {
 // offerVIPs hands over the VIPs that this drained controller has had to hold,
 // if there is another one now that looks fit; it reports whether that was in vain.
 func (a *Agent) offerVIPs(ctx context.Context) bool {
-	for _, answer := range a.askOthers(ctx) {
-		s := answer.Snapshot
-		if s == nil || s.HAProxy.State != status.HAProxyRunning || status.DrainedWhole(s.Drains) {
-			continue
-		}
-		if err := a.drains.handOver(ctx, a.opt.Controller+" is drained"); err != nil {
-			a.log.Info("a drained controller goes on holding a vip", "error", err)
-			return true
-		}
+	if !a.otherFit(ctx) {
 		return false
+	}
+	if err := a.drains.handOver(ctx, a.opt.Controller+" is drained"); err != nil {
+		a.log.Info("a drained controller goes on holding a vip", "error", err)
+		return true
 	}
 	return false
 }
 
-// asDrained gives router as it is while this controller is drained.
+// otherFit reports whether there is another controller that looks fit to take a VIP.
+func (a *Agent) otherFit(ctx context.Context) bool {
+	return slices.ContainsFunc(a.askOthers(ctx), func(answer status.Answer) bool {
+		s := answer.Snapshot
+		return s != nil && s.HAProxy.State == status.HAProxyRunning && !status.DrainedWhole(s.Drains)
+	})
+}
+
+// asDrained gives router as it is while this controller is drained, or is about to
+// leave and gives way to whoever comes.
 func (a *Agent) asDrained(router link.Options) link.Options {
+	if a.lastHere.Load() {
+		router.Priority = 1
+		return router
+	}
 	if a.drains.last() {
 		router.Priority = max(1, router.Priority/drainedDivisor)
 	}

@@ -94,7 +94,9 @@ func (j *journal) read(name string) (size int64, err error) {
 // level says how loud the log is about events of a kind.
 func level(kind string) slog.Level {
 	switch kind {
-	case "start-failed", "reload-rejected", "reload-rolled-back", "rollback-no-help", "haproxy-upgrade-failed", "haproxy-down", "haproxy-hung", "haproxy-failed", "host-down", "certificate-refused", codeOutOfFiles, codeDiskFull, codeNotKept, codeSocketLost:
+	case eventLeft:
+		return slog.LevelError
+	case "start-failed", "reload-rejected", "reload-rolled-back", "rollback-no-help", "haproxy-upgrade-failed", "haproxy-down", "haproxy-hung", "haproxy-failed", "host-down", "certificate-refused", eventKept, codeOutOfFiles, codeDiskFull, codeNotKept, codeSocketLost:
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo

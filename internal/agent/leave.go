@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
 	"holdfast/internal/vip"
 	"holdfast/internal/web"
 )
@@ -22,16 +25,116 @@ const (
 // moment for their connections.
 func (a *Agent) leave(ctx context.Context) {
 	a.ending.Store(true)
-	ctx, cancel := context.WithTimeout(ctx, leaveTime)
-	defer cancel()
 	if !a.holdsAny() {
 		return
 	}
-	if err := a.handOverAtLast(ctx); err != nil {
+	err := a.tryToLeave(ctx)
+	if err != nil && a.opt.KeepAddress > 0 {
+		err = a.lastOfAll(ctx, err)
+	}
+	if err != nil {
 		a.stay.Store(true)
-		a.log.Warn("nobody takes it; the address stays until its lease ends, for the next agent to go on with", "error", err)
+		a.sayLast(err)
 	}
 	a.finish(ctx)
+}
+
+// tryToLeave hands every VIP over, or says why it cannot.
+func (a *Agent) tryToLeave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaveTime)
+	defer cancel()
+	return a.handOverAtLast(ctx)
+}
+
+const (
+	// keepInterval is how often the last of all looks whether its VIPs are still its
+	// own, and offerInterval how often it offers them to other agents again.
+	keepInterval, offerInterval = time.Second, 10 * time.Second
+	// extendedStop is what systemd is asked for, each second anew, while the last of all
+	// does not end: it must outlive an offer.
+	extendedStop = leaveTime + 20*time.Second
+)
+
+// Kinds of events at the end of an agent that holds what nobody takes.
+const (
+	eventKept = "vip-kept"
+	eventLeft = "vip-left"
+)
+
+// lastOfAll goes on with what nobody takes, for as long as the options say, until
+// somebody does: another agent, or whoever speaks VRRP for the same virtual router
+// in the set-up that is to follow, with any priority. It gives why it is still not
+// taken. Only the agent's own end is put off; all else of it goes on.
+func (a *Agent) lastOfAll(ctx context.Context, why error) error {
+	until := time.Now().Add(a.opt.KeepAddress)
+	a.lastHere.Store(true)
+	a.settlePriorities()
+	for _, v := range a.held() {
+		a.journal.add(status.Event{
+			Kind: eventKept, Subject: "vip " + v.Name, Cause: why.Error(),
+			Text: fmt.Sprintf("the agent was told to end, and nobody takes vip %s: it stays here until somebody does, for %v at most", v.Name, a.opt.KeepAddress),
+		})
+	}
+	m := manager{path: os.Getenv("NOTIFY_SOCKET")}
+	defer m.close()
+	ticker := time.NewTicker(keepInterval)
+	defer ticker.Stop()
+	offered := time.Now()
+	for ticked(ctx, ticker) && a.holdsAny() {
+		if time.Now().After(until) {
+			return why
+		}
+		a.tell(&m, fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=ends when somebody takes what it holds: %v", extendedStop.Microseconds(), why))
+		if time.Since(offered) < offerInterval {
+			continue
+		}
+		if offered = time.Now(); !a.otherFit(ctx) {
+			continue
+		}
+		if err := a.tryToLeave(ctx); err == nil {
+			return nil
+		}
+	}
+	if a.holdsAny() {
+		return why
+	}
+	return nil
+}
+
+// held gives the VIPs that this controller holds.
+func (a *Agent) held() []spec.VIP {
+	var all []spec.VIP
+	for _, o := range a.owners() {
+		if o.holds() {
+			all = append(all, o.view.Load().vip)
+		}
+	}
+	return all
+}
+
+// sayLast says that what this controller holds ends with its agent: to the log and the
+// journal, which are read afterwards, and to systemctl.
+func (a *Agent) sayLast(why error) {
+	var names []string
+	for _, v := range a.held() {
+		names = append(names, v.Name)
+		var addresses []string
+		for _, p := range v.Addresses {
+			addresses = append(addresses, p.Addr().String())
+		}
+		are := "is"
+		if len(addresses) > 1 {
+			are = "are"
+		}
+		a.journal.add(status.Event{
+			Kind: eventLeft, Subject: "vip " + v.Name, Cause: why.Error(),
+			Text: fmt.Sprintf("the agent ends and nobody takes vip %s: unless an agent starts within 2s, %s %s gone from the network, and clients reach no service. HAProxy goes on, with nobody to serve",
+				v.Name, inWords(addresses), are),
+		})
+	}
+	m := manager{path: os.Getenv("NOTIFY_SOCKET")}
+	defer m.close()
+	a.tell(&m, fmt.Sprintf("STATUS=ended as the last: nobody has vip %s now (%v)", inWords(names), why))
 }
 
 // handOverAtLast gives every VIP away, and tries more than once: the others may

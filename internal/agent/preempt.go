@@ -93,10 +93,12 @@ func (a *Agent) preempt(ctx context.Context, o *owner, p *preemption, now time.T
 	case err == nil:
 		p.silent = 0
 	case unanswered(err):
-		if p.silent++; p.silent == wordless {
+		// Each time anew: a reload, or a drain, sets it back.
+		if p.silent++; p.silent >= wordless {
 			p.plain = true
-			a.log.Warn("taking the vip back by VRRP alone, which resets open connections", "vip", name, "reason", err)
-			a.setPreempt(o, true)
+			if a.setPreempt(o, true) {
+				a.log.Warn("taking the vip back by VRRP alone, which resets open connections", "vip", name, "reason", err)
+			}
 		}
 	default:
 		p.next = now.Add(preemptPause)
@@ -127,11 +129,21 @@ func (a *Agent) fit() bool {
 }
 
 // setPreempt says whether VRRP takes the VIP of o from a holder with a lower
-// priority, as it must when no word is possible with that: it runs keepalived.
-func (a *Agent) setPreempt(o *owner, preempt bool) {
-	router := o.view.Load().router
-	router.Preempt = preempt
-	if err := o.loop.Configure(router); err != nil {
-		a.log.Error("the vip is not taken back as it should", "vip", router.Name, "error", err)
+// priority, as it must when no word is possible with that: it runs keepalived. It
+// changes nothing else: a drain or a reload at the same moment has its say. It
+// reports whether that is another word than before.
+func (a *Agent) setPreempt(o *owner, preempt bool) bool {
+	a.configuring.Lock()
+	defer a.configuring.Unlock()
+	next := *o.view.Load()
+	if next.router.Preempt == preempt {
+		return false
 	}
+	next.router.Preempt = preempt
+	if err := o.loop.Configure(next.router); err != nil {
+		a.log.Error("the vip is not taken back as it should", "vip", next.router.Name, "error", err)
+		return false
+	}
+	o.view.Store(&next)
+	return true
 }

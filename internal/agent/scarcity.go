@@ -108,8 +108,18 @@ func lackOfDisk(dir string) *status.Finding {
 // keepSpec writes the spec that came into force to where the next start looks for
 // it when the file is bad, unless it is there, as after most starts. What cannot be kept is said, and tried again.
 func (a *Agent) keepSpec(data []byte) {
+	a.keeping.Lock()
+	defer a.keeping.Unlock()
+	a.keepSpecLocked(data)
+}
+
+// keepSpecLocked is keepSpec for who has keeping.
+func (a *Agent) keepSpecLocked(data []byte) {
+	a.mu.Lock()
+	again := a.unkept != nil // what is there was not written to the end
+	a.mu.Unlock()
 	var err error
-	if have, readErr := os.ReadFile(lastGood(a.opt.StateDir)); readErr != nil || !bytes.Equal(have, data) {
+	if have, readErr := os.ReadFile(lastGood(a.opt.StateDir)); again || readErr != nil || !bytes.Equal(have, data) {
 		err = writeAtomically(lastGood(a.opt.StateDir), data)
 	}
 	a.mu.Lock()
@@ -129,11 +139,17 @@ func (a *Agent) keepSpec(data []byte) {
 	})
 }
 
+// keepLater tries again what could not be kept. While a spec is being kept it
+// waits for its next turn, not for the disk, and never writes an older one over it.
 func (a *Agent) keepLater() {
+	if !a.keeping.TryLock() {
+		return
+	}
+	defer a.keeping.Unlock()
 	a.mu.Lock()
 	data := a.unkept
 	a.mu.Unlock()
 	if data != nil {
-		a.keepSpec(data)
+		a.keepSpecLocked(data)
 	}
 }

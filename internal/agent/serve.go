@@ -21,7 +21,7 @@ import (
 const listenRetry = time.Second
 
 // serve starts what answers: the control socket, the page, the agent-check.
-func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Listener, s *spec.Spec) {
+func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Listener) {
 	control := web.NewControlServer(controls{a}, a.log.With("component", "control"))
 	web.Handle(control, "/drain", a.Drain)
 	web.Handle(control, "/undrain", a.Undrain)
@@ -29,29 +29,43 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Lis
 	web.HandleGet(control, "/spec", a.InForce)
 	web.Handle(control, "/plan", a.Plan)
 	group.Go(func() error { return a.serveControl(ctx, control, socket) })
-	self, _ := s.Controller(a.opt.Controller)
 	group.Go(func() error {
-		a.listen(ctx, netip.AddrPortFrom(self.Address, uint16(s.Agent.Port)), "page", a.web.Serve)
+		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.Port }) }, "page", a.web.Serve)
 		return nil
 	})
 	group.Go(func() error {
-		a.listen(ctx, netip.AddrPortFrom(self.Address, uint16(s.Agent.CheckPort)), "agent-check", a.check.serve)
+		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.CheckPort }) }, "agent-check", a.check.serve)
 		return nil
 	})
 }
 
-// listen serves at address until ctx ends. What cannot be listened on, such as
+// ownAddress gives this controller's address with a port, as the spec in force has them.
+func (a *Agent) ownAddress(port func(spec.Agent) int) netip.AddrPort {
+	s := a.currentSpec()
+	self, _ := s.Controller(a.opt.Controller)
+	return netip.AddrPortFrom(self.Address, uint16(port(s.Agent)))
+}
+
+// listen serves at the address that at gives, until ctx ends; when a reload has made
+// that another one, there: HAProxys ask at the new one from then on. What cannot be listened on, such as
 // an address that the host does not have yet, is reported and tried again: a
 // page that is missing must not keep the VIP from being served.
-func (a *Agent) listen(ctx context.Context, address netip.AddrPort, what string, serve func(context.Context, net.Listener) error) {
+func (a *Agent) listen(ctx context.Context, at func() netip.AddrPort, what string, serve func(context.Context, net.Listener) error) {
 	var config net.ListenConfig
 	said := ""
 	for ctx.Err() == nil {
+		address := at()
 		listener, err := config.Listen(ctx, "tcp", address.String())
 		if err == nil {
 			a.setFinding("listen-"+what, nil)
 			said = ""
-			err = serve(ctx, listener)
+			here, leave := context.WithCancel(ctx)
+			go leaveWhenOther(here, leave, at, address)
+			err = serve(here, listener)
+			leave()
+			if err == nil { // it moves, or all ends
+				continue
+			}
 		}
 		if ctx.Err() != nil {
 			return
@@ -64,6 +78,18 @@ func (a *Agent) listen(ctx context.Context, address netip.AddrPort, what string,
 		select {
 		case <-ctx.Done():
 		case <-time.After(listenRetry):
+		}
+	}
+}
+
+// leaveWhenOther calls leave when at gives another address, unless ctx ends before.
+func leaveWhenOther(ctx context.Context, leave func(), at func() netip.AddrPort, address netip.AddrPort) {
+	ticker := time.NewTicker(listenRetry)
+	defer ticker.Stop()
+	for ticked(ctx, ticker) {
+		if at() != address {
+			leave()
+			return
 		}
 	}
 }

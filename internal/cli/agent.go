@@ -29,7 +29,9 @@ func (a *app) agentCommand() *cobra.Command {
 virtual IPs together with the agents of the other controllers.
 
 SIGHUP reads the spec again; what is wrong with it is said, and changes nothing.
-SIGTERM hands the virtual IPs over and leaves HAProxy running.`,
+SIGTERM hands the virtual IPs over and leaves HAProxy running. The last agent of
+all ends with nobody to take them, and the service with it, unless --keep-address
+has it wait for the set-up that is to follow.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opt.Controller == "" {
@@ -43,6 +45,7 @@ SIGTERM hands the virtual IPs over and leaves HAProxy running.`,
 	flags.StringVar(&opt.Controller, "controller", os.Getenv("HOLDFAST_CONTROLLER"), "name of this controller in the spec")
 	flags.StringVar(&opt.StateDir, "state-dir", defaultStateDir, "directory of what must survive a restart")
 	flags.StringVar(&opt.HAProxy, "haproxy", "haproxy", "the HAProxy to run, version 2.4 or later")
+	flags.DurationVar(&opt.KeepAddress, "keep-address", 0, "how long an agent that is told to end goes on holding a virtual IP that nobody takes, until another agent or another VRRP router does")
 	flags.TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	return a.withRunDir(cmd)
 }
@@ -98,6 +101,9 @@ func (a *app) logger(w io.Writer, level slog.Level) *slog.Logger {
 	opt := &slog.HandlerOptions{Level: level}
 	if isTerminal(a.stdio.Err) {
 		return slog.New(slog.NewTextHandler(w, opt))
+	}
+	if isJournal(a.stdio.Err) {
+		return slog.New(newPriorities(w, opt))
 	}
 	return slog.New(slog.NewJSONHandler(w, opt))
 }

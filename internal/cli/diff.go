@@ -184,7 +184,7 @@ func diffNotes(old, next *spec.Spec) []string {
 		}
 	}
 	if old.Agent.Port != next.Agent.Port || old.Agent.CheckPort != next.Agent.CheckPort {
-		notes = append(notes, "the agents listen on other ports after a restart of each, not after a reload: a drain is not seen meanwhile")
+		notes = append(notes, "the agents listen on other ports within a second of the reload of each: until all are reloaded, those that are do not hear the others, nor see what they drain")
 	}
 	return notes
 }

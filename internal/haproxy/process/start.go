@@ -258,7 +258,7 @@ func (s *supervisor) remember(cfg []byte, p *proc) {
 // sayNoSyslog says, once, that HAProxy has nowhere to log requests to.
 func (s *supervisor) sayNoSyslog() {
 	if s.saidNoSyslog.CompareAndSwap(false, true) {
-		s.log.Warn("requests are not logged: nothing takes them at /dev/log; install rsyslog, or run systemd-journald")
+		s.log.Warn("HAProxy's log is lost: nothing takes it at /dev/log, or where log: in the spec says; install rsyslog, run systemd-journald, or name another target")
 	}
 }
 
