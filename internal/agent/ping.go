@@ -31,7 +31,7 @@ type pinger struct {
 // newPinger makes the pinger of v.
 func newPinger(v spec.VIP, services []spec.Service) pinger {
 	for _, s := range services {
-		if s.Mode == spec.HTTP {
+		if s.Mode == spec.HTTP && s.On(v) {
 			return pinger{netip.AddrPortFrom(v.Addresses[0].Addr(), uint16(s.Port)), v.TLS != nil}
 		}
 	}

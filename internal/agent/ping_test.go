@@ -116,3 +116,22 @@ func TestRefusedPing(t *testing.T) {
 	d.forcing.Store(false)
 	h.await("HAProxy hangs", func() bool { return hasEvent(d, "haproxy-hung") })
 }
+
+// TestPingsWhatIsThere proves that HAProxy is asked through a service that listens on
+// the VIP: one that is on another would be refused, and be taken for a hang.
+func TestPingsWhatIsThere(t *testing.T) {
+	s := mustParse(t, `vips:
+  - {name: public, addresses: [192.0.2.10/24], hostname: api.example.org, interface: eno1, endpoints: [public], vrrp: {router_id: 7}}
+  - {name: internal, addresses: [192.0.2.11/24], hostname: int.example.org, interface: eno1, endpoints: [internal, admin], vrrp: {router_id: 8}}
+controllers: [{name: ctl1, address: 192.0.2.1}, {name: ctl2, address: 192.0.2.2}]
+services: {placement: {vips: [internal]}, keystone: {vips: [public]}, mariadb: {}}
+`)
+	for i, want := range []string{"192.0.2.10:5000", "192.0.2.11:8778"} {
+		if got := newPinger(s.VIPs[i], s.Services).at.String(); got != want {
+			t.Errorf("vip %s is asked at %s, want %s", s.VIPs[i].Name, got, want)
+		}
+	}
+	if got := newPinger(s.VIPs[1], s.Services[1:]); got.at.IsValid() {
+		t.Errorf("a vip without http is asked at %v", got.at)
+	}
+}

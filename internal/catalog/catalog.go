@@ -45,7 +45,9 @@ type Service struct {
 	// KeepForwarded says that X-Forwarded-For comes from a part of OpenStack and
 	// means something else than the client's address, so a proxy must not touch it.
 	KeepForwarded bool
-	SafePosts     []Request
+	// Internal says that only the cloud itself asks it, never its users.
+	Internal  bool
+	SafePosts []Request
 }
 
 // A Check is a health check that never sends credentials.

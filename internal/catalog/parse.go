@@ -26,7 +26,8 @@ type (
 		Check         fileCheck
 		Before        []fileBefore
 		Timeout       map[string]string
-		KeepForwarded bool         `yaml:"keep_forwarded"`
+		KeepForwarded bool `yaml:"keep_forwarded"`
+		Internal      bool
 		SafePosts     []fileSafely `yaml:"safe_posts"`
 	}
 	fileCheck struct {
@@ -93,7 +94,7 @@ func (c *Catalog) service(f fileService) (Service, error) {
 	s := Service{
 		Name: f.Name, Aliases: f.Aliases, Types: f.Types, Port: f.Port, Path: f.Path,
 		Mode: orElse(f.Mode, "http"), Affinity: orElse(f.Affinity, "source"),
-		KeepForwarded: f.KeepForwarded,
+		KeepForwarded: f.KeepForwarded, Internal: f.Internal,
 	}
 	var errs []error
 	note := func(err error) { errs = append(errs, err) }

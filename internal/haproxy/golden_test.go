@@ -115,6 +115,29 @@ func selfSigned(t *testing.T) []byte {
 	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})...)
 }
 
+// A service listens on the VIPs that it is on, and nowhere else: databases not on a
+// public address. There is a listener the less for each, in what maxconn counts too.
+func TestPlaces(t *testing.T) {
+	archive, err := txtar.ParseFile("testdata/render/places.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := haproxy.Render(parse(t, archive.Files[0].Data), haproxy.Local{RunDir: "/run/holdfast"})
+	var binds []string
+	for line := range strings.Lines(string(cfg)) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == "bind" {
+			binds = append(binds, words[1])
+		}
+	}
+	want := []string{"192.0.2.10:5000", "192.0.2.10:80", "10.0.0.10:5000", "10.0.0.10:8775", "10.0.0.10:3306"}
+	if d := cmp.Diff(want, binds); d != "" {
+		t.Errorf("listeners (-want +got):\n%s", d)
+	}
+	if i := strings.Index(string(cfg), "cookie HOLDFAST_HORIZON"); i < 0 || !strings.Contains(string(cfg[i:i+120]), " secure\n") {
+		t.Error("the cookie of a service that is on TLS only is not for TLS only")
+	}
+}
+
 // What is local is in a few lines; all else is the same on every controller.
 func TestLocalIsAllThatDiffers(t *testing.T) {
 	archive, err := txtar.ParseFile("testdata/render/design.txtar")

@@ -36,7 +36,11 @@ func MaxConn(s *spec.Spec, nofile uint64) int {
 func listeners(s *spec.Spec) int {
 	n := 0
 	for _, v := range s.VIPs {
-		n += len(v.Addresses) * len(s.Services)
+		for _, svc := range s.Services {
+			if svc.On(v) {
+				n += len(v.Addresses)
+			}
+		}
 		if v.TLS != nil && v.TLS.Redirect != 0 {
 			n += len(v.Addresses)
 		}

@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -131,8 +132,7 @@ func (w *writer) global(s *spec.Spec, l Local) {
 	w.comment("What fits the limit of open files: two for each connection, one for each listener",
 		"and check. HAProxy does not start when it does not fit.")
 	w.line("maxconn", itoa(maxconn))
-	w.comment("Every request, and every server that goes up or down, to the system's log.")
-	w.line("log /dev/log len 4096 local0 info")
+	w.log(s.Log)
 	w.comment("After a reload the old worker finishes what it has: an image's upload or a console may",
 		"take hours. It is cut after a day, or 25 reloads, so that old workers cannot pile up.")
 	w.line("hard-stop-after 24h")
@@ -145,12 +145,39 @@ func (w *writer) global(s *spec.Spec, l Local) {
 	w.tlsDefaults(s)
 }
 
+// log says where the log goes. Where the level leaves requests out, those that failed
+// are of level "err", with log-separate-errors, and so may still be in it.
+func (w *writer) log(l spec.Log) {
+	if l.Off {
+		w.comment("Nothing is logged, as the spec says.")
+		return
+	}
+	target, level := cmp.Or(l.Target, spec.DefaultLogTarget), logLevel(l)
+	switch {
+	case target == spec.DefaultLogTarget && level == spec.DefaultLogLevel:
+		w.comment("Every request, and every server that goes up or down, to the system's log.")
+	case level == spec.DefaultLogLevel || level == "debug":
+		w.comment("Every request, and every server that goes up or down.")
+	default:
+		w.comment("What is at least as severe as the spec says: a request that failed is \"err\", any other",
+			"\"info\"; a server that goes up is \"notice\", one that goes down \"alert\".")
+	}
+	w.line("log", word(target), "len 4096 local0", level)
+}
+
+func logLevel(l spec.Log) string { return cmp.Or(l.Level, spec.DefaultLogLevel) }
+
 // defaults writes the defaults section of all proxies of mode.
 func (w *writer) defaults(s *spec.Spec, mode spec.Mode) {
 	w.section("defaults")
 	w.line("mode", string(mode))
-	w.line("log global")
-	w.line("option", string(mode)+"log")
+	if !s.Log.Off {
+		w.line("log global")
+		w.line("option", string(mode)+"log")
+		if logLevel(s.Log) != spec.DefaultLogLevel {
+			w.line("option log-separate-errors")
+		}
+	}
 	w.line("option dontlognull")
 	w.line("load-server-state-from-file global")
 	if mode == spec.HTTP {

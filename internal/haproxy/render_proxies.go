@@ -18,7 +18,7 @@ func (w *writer) proxies(s *spec.Spec, mode spec.Mode, l Local) {
 	for _, v := range s.VIPs {
 		for i := range v.Addresses {
 			for _, svc := range s.Services {
-				if modeOf(svc) == mode {
+				if modeOf(svc) == mode && svc.On(v) {
 					w.frontend(v, i, svc, l)
 				}
 			}
@@ -264,7 +264,7 @@ func (w *writer) balance(s *spec.Spec, svc spec.Service) {
 		w.line("default-server slowstart 10s")
 	case spec.AffinityCookie:
 		w.line("balance leastconn")
-		w.line("cookie", "HOLDFAST_"+cookieName(svc), "insert indirect nocache httponly"+secure(s))
+		w.line("cookie", "HOLDFAST_"+cookieName(svc), "insert indirect nocache httponly"+secure(s, svc))
 	case spec.AffinityToken:
 		w.line("balance hdr(X-Auth-Token)")
 		w.line("hash-type consistent")
@@ -274,10 +274,11 @@ func (w *writer) balance(s *spec.Spec, svc spec.Service) {
 	}
 }
 
-// secure marks the cookie as one for TLS only, where every VIP has TLS.
-func secure(s *spec.Spec) string {
+// secure marks the cookie of svc as one for TLS only, where every VIP that it is on
+// has TLS.
+func secure(s *spec.Spec, svc spec.Service) string {
 	for _, v := range s.VIPs {
-		if v.TLS == nil {
+		if v.TLS == nil && svc.On(v) {
 			return ""
 		}
 	}

@@ -55,7 +55,7 @@ func enableable(svc spec.Service, members []*Row) *Row {
 // create plans a new endpoint, and a service in Keystone when there is none.
 func (p *planner) create(i int, iface string) Record {
 	svc := p.spec.Services[i]
-	vip, _ := vipFor(p.spec, iface) // the caller has one
+	vip, _ := vipFor(p.spec, svc, iface) // the caller has one
 	home, found := p.home(i)
 	if !found && !p.creates(svc) {
 		p.change(CreateService, svc, nil, Record{ServiceName: svc.Name, ServiceType: svc.Types[0], Enabled: true},
@@ -147,7 +147,7 @@ func (p *planner) sayLacking(i int, lacking []string) {
 	}
 	severity, served := status.Info, 0
 	for _, iface := range interfaceNames() {
-		if _, ok := vipFor(p.spec, iface); ok {
+		if _, ok := vipFor(p.spec, svc, iface); ok {
 			served++
 		}
 	}

@@ -193,10 +193,10 @@ func (p *planner) assignOutside(row *Row, b belonging) {
 
 // setTarget gives row where it should point, and a first verdict.
 func (p *planner) setTarget(row *Row, svc spec.Service, wrong string) {
-	vip, served := vipFor(p.spec, row.Interface)
+	vip, served := vipFor(p.spec, svc, row.Interface)
 	if !served {
 		row.Verdict = NoVIP
-		p.sayNoVIP(row)
+		p.sayNoVIP(row, svc)
 		return
 	}
 	url, err := target(vip, svc, row.URL)
@@ -252,7 +252,7 @@ func (p *planner) planService(i int) {
 	lacking := []string{}
 	for _, iface := range interfaceNames() {
 		members := p.members[slot{i, iface}]
-		if _, served := vipFor(p.spec, iface); !served {
+		if _, served := vipFor(p.spec, svc, iface); !served {
 			continue
 		}
 		live := false

@@ -39,7 +39,13 @@ func (p *planner) checkRegion() bool {
 }
 
 // sayNoVIP says once for each interface that no VIP serves it.
-func (p *planner) sayNoVIP(r *Row) {
+func (p *planner) sayNoVIP(r *Row, svc spec.Service) {
+	if slices.ContainsFunc(p.spec.VIPs, func(v spec.VIP) bool { return slices.Contains(v.Endpoints, r.Interface) }) {
+		p.about(r.Record, status.Info, "no-vip",
+			fmt.Sprintf("%s is not on the VIP that serves the %s interface, by its \"vips\" in the spec, so this endpoint is not touched", svc.Name, r.Interface),
+			"add that VIP to them, if its "+r.Interface+" clients are to use it")
+		return
+	}
 	if p.saidNoVIP[r.Interface] {
 		return
 	}
@@ -116,7 +122,7 @@ func (p *planner) isVIP(at location, v spec.VIP) bool {
 // reason says in short why r is to change.
 func (p *planner) reason(r *Row, svc spec.Service) string {
 	at, err := locate(r.URL)
-	vip, _ := vipFor(p.spec, r.Interface)
+	vip, _ := vipFor(p.spec, svc, r.Interface)
 	if err != nil {
 		return err.Error()
 	}

@@ -184,11 +184,11 @@ func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, pl
 // placeOf gives the service and the VIP that c is about.
 func placeOf(s *spec.Spec, c Change) (spec.Service, spec.VIP, bool) {
 	i := slices.IndexFunc(s.Services, func(svc spec.Service) bool { return svc.Name == c.Service })
-	vip, ok := vipFor(s, c.After.Interface)
-	if i < 0 || !ok {
+	if i < 0 {
 		return spec.Service{}, spec.VIP{}, false
 	}
-	return s.Services[i], vip, true
+	vip, ok := vipFor(s, s.Services[i], c.After.Interface)
+	return s.Services[i], vip, ok
 }
 
 // proveName proves that the VIP's name is the VIP's, and nobody else's.

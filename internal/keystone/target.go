@@ -8,9 +8,9 @@ import (
 	"holdfast/internal/spec"
 )
 
-// vipFor gives the VIP that serves the catalog interface iface.
-func vipFor(s *spec.Spec, iface string) (spec.VIP, bool) {
-	i := slices.IndexFunc(s.VIPs, func(v spec.VIP) bool { return slices.Contains(v.Endpoints, iface) })
+// vipFor gives the VIP on which svc serves the catalog interface iface.
+func vipFor(s *spec.Spec, svc spec.Service, iface string) (spec.VIP, bool) {
+	i := slices.IndexFunc(s.VIPs, func(v spec.VIP) bool { return slices.Contains(v.Endpoints, iface) && svc.On(v) })
 	if i < 0 {
 		return spec.VIP{}, false
 	}

@@ -39,6 +39,7 @@ func (c *checker) check() {
 	c.checkVIPs()
 	c.checkServices()
 	c.checkPorts()
+	c.checkPlaces()
 	c.checkTLS()
 	c.checkNames()
 }
@@ -171,6 +172,7 @@ func (c *checker) build() *Spec {
 			Port: r.agent.port.or(defaultPort), CheckPort: r.agent.checkPort.or(defaultCheckPort),
 			HandoverLimit: r.agent.handoverLimit.or(defaultHandoverLimit),
 		},
+		Log: Log{Target: r.log.target.v, Level: r.log.level.v, Off: r.log.off.v},
 	}
 	s.Cloud = r.cloud.or(s.Region)
 	for _, v := range r.vips.all {

@@ -129,6 +129,7 @@ func (c *checker) buildService(raw rawService, s *Spec) Service {
 		Check:         c.buildCheck(raw),
 		Affinity:      c.affinityOf(raw),
 		Limit:         raw.limit.or(0),
+		VIPs:          c.vipNames(raw),
 		KeepForwarded: known.KeepForwarded,
 		TLS:           HostTLS{Mode: Reencryption(raw.tls.v), CA: raw.ca.v, ServerName: raw.serverName.v},
 	}

@@ -1,6 +1,9 @@
 package spec
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // The usual ports of HTTP and HTTPS.
 const (
@@ -10,14 +13,16 @@ const (
 
 // checkTLS finds what of TLS does not go together.
 func (c *checker) checkTLS() {
-	ports := map[int]rawService{}
 	for _, s := range c.raw.services.all {
 		c.checkHostTLS(s)
-		if p, _ := c.portOf(s); p != 0 {
-			ports[p] = s
-		}
 	}
-	for _, v := range c.raw.vips.all {
+	for i, v := range c.raw.vips.all {
+		ports := map[int]rawService{}
+		for _, s := range c.raw.services.all {
+			if p, _ := c.portOf(s); p != 0 && slices.Contains(c.placesOf(s), i) {
+				ports[p] = s
+			}
+		}
 		c.checkRedirect(v, ports)
 	}
 }

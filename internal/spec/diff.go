@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -196,7 +197,15 @@ func topValues(s *Spec) []pair {
 		{"agent.port", strconv.Itoa(s.Agent.Port)},
 		{"agent.check_port", strconv.Itoa(s.Agent.CheckPort)},
 		{"agent.handover_limit", span(s.Agent.HandoverLimit)},
+		{"log", logValue(s.Log)},
 	}
+}
+
+func logValue(l Log) string {
+	if l.Off {
+		return "off"
+	}
+	return cmp.Or(l.Target, DefaultLogTarget) + ", " + cmp.Or(l.Level, DefaultLogLevel)
 }
 
 func controllerValues(c Controller) []pair {
@@ -248,12 +257,20 @@ func serviceValues(s Service) []pair {
 		{"limit", limitValue(s.Limit)},
 		{"mode", string(s.Mode)},
 		{"path", orNone(s.Path)},
+		{"vips", vipsValue(s.VIPs)},
 		{"tls", orNone(string(s.TLS.Mode))},
 		{"ca", orNone(s.TLS.CA)},
 		{"server_name", orNone(s.TLS.ServerName)},
 		{"safe posts", orNone(strings.Join(s.SafePosts, ", "))},
 		{"X-Forwarded-For is kept", strconv.FormatBool(s.KeepForwarded)},
 	}, timeoutValues(s.Timeout)...)
+}
+
+func vipsValue(names []string) string {
+	if len(names) == 0 {
+		return "all"
+	}
+	return "[" + strings.Join(names, ", ") + "]"
 }
 
 func limitValue(n int) string {

@@ -90,6 +90,31 @@ func (d *decoder) filePath(v value) item[string] {
 	return bad[string](v)
 }
 
+// maxSocketPath is the longest path of a unix socket, in bytes (unix(7)).
+const maxSocketPath = 107
+
+// logTarget reads where syslog goes: the path of a socket, or address:port.
+func (d *decoder) logTarget(v value) item[string] {
+	t := d.text(v)
+	if !t.ok {
+		return t
+	}
+	if strings.HasPrefix(t.v, "/") {
+		if len(t.v) > maxSocketPath {
+			d.fail("bad-log", v.node, fmt.Sprintf("%s has %d characters", v.path, len(t.v)), fmt.Sprintf("write the path of a socket, which has at most %d", maxSocketPath))
+			return bad[string](v)
+		}
+		return d.filePath(v)
+	}
+	at, err := netip.ParseAddrPort(t.v)
+	if err != nil || at.Port() == 0 || at.Addr().Zone() != "" || at.String() != t.v {
+		d.fail("bad-log", v.node, fmt.Sprintf("%s %s is neither the path of a socket nor an address with its port", v.path, quote(t.v)),
+			`write one, like "/dev/log", "10.64.20.5:514" or "[2001:db8::5]:514"`)
+		return bad[string](v)
+	}
+	return t
+}
+
 // urlPath reads the path of a URL, as it stands on the request line.
 func (d *decoder) urlPath(v value) item[string] {
 	t := d.text(v)

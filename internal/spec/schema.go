@@ -19,6 +19,11 @@ type (
 		controllers rawList[rawHost]
 		services    rawList[rawService]
 		agent       rawAgent
+		log         rawLog
+	}
+	rawLog struct {
+		target, level item[string]
+		off           item[bool]
 	}
 	rawAgent struct {
 		port, checkPort item[int]
@@ -65,6 +70,7 @@ type (
 		timeout        rawTimeout
 		tls, ca        item[string]
 		serverName     item[string]
+		vips           rawList[item[string]]
 		hosts          rawList[rawHost]
 	}
 	rawCheck struct {
@@ -134,6 +140,40 @@ func specFields() []field[rawSpec] {
 		{
 			"agent", false, "the settings of the agents", "{port: 9470, check_port: 9471}",
 			func(d *decoder, v value, s *rawSpec) { mapping(d, v, agentFields(), &s.agent) },
+		},
+		{
+			"log", false, "where HAProxy's log goes", "{target: 10.64.20.5:514, level: notice}",
+			func(d *decoder, v value, s *rawSpec) { s.log = d.rawLog(v) },
+		},
+	}
+}
+
+// rawLog reads the settings of HAProxy's log, or the one word "off".
+func (d *decoder) rawLog(v value) rawLog {
+	var raw rawLog
+	if v.node.Kind == yaml.ScalarNode && v.node.Value == "off" {
+		raw.off = good(v, true)
+		return raw
+	}
+	mapping(d, v, logFields(), &raw)
+	return raw
+}
+
+func logFields() []field[rawLog] {
+	return []field[rawLog]{
+		{
+			"target", false, "the path of a socket, or an address with its port that takes syslog by UDP", "10.64.20.5:514",
+			func(d *decoder, v value, l *rawLog) { l.target = d.logTarget(v) },
+		},
+		{
+			"level", false, "the least severe that is logged", "notice",
+			func(d *decoder, v value, l *rawLog) {
+				l.level = d.choice(v, "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+			},
+		},
+		{
+			"off", false, "true or false", "true",
+			func(d *decoder, v value, l *rawLog) { l.off = d.boolean(v) },
 		},
 	}
 }
@@ -401,6 +441,12 @@ func serviceFields() []field[rawService] {
 		{
 			"server_name", false, "the DNS name in the hosts' certificates", "internal.example.org",
 			func(d *decoder, v value, r *rawService) { r.serverName = d.hostname(v) },
+		},
+		{
+			"vips", false, "the VIPs that it listens on", "[internal]",
+			func(d *decoder, v value, r *rawService) {
+				r.vips = each(d, v, "write the name of a VIP", func(e value) item[string] { return d.name(e) })
+			},
 		},
 		{
 			"hosts", false, "a list of the hosts where it runs", "[{name: ns1, address: 10.64.20.23}, ...]",

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type Spec struct {
 	Controllers []Controller // in order of preference
 	Services    []Service    // in the order of the file
 	Agent       Agent
+	Log         Log
 	// Digest is the first 12 hex digits of the SHA-256 of the bytes parsed.
 	Digest string
 }
@@ -27,6 +29,23 @@ type Agent struct {
 	// handed their VIP over: 1s to 24h, default 1h.
 	HandoverLimit time.Duration
 }
+
+// Log says what of HAProxy's log goes where: requests, and hosts that come and go.
+type Log struct {
+	// Target is the path of a datagram socket, or address:port of one who takes syslog
+	// by UDP (RFC 5426); empty: DefaultLogTarget.
+	Target string
+	// Level is the least severe that is logged, in syslog's words: "info" has each
+	// request. Empty: DefaultLogLevel.
+	Level string
+	Off   bool // nothing is logged
+}
+
+// What HAProxy's log is where the file says nothing of it.
+const (
+	DefaultLogTarget = "/dev/log"
+	DefaultLogLevel  = "info"
+)
 
 // Device says on which kind of device a VIP is activated.
 type Device string
@@ -157,6 +176,8 @@ type Service struct {
 	// SafePosts has the paths whose POST may be repeated after it was sent,
 	// as the catalog says: "/v3/auth/tokens". "*" stands for any one segment.
 	SafePosts []string
+	// VIPs has the names of those that it listens on; empty: all. See On.
+	VIPs []string
 	// KeepForwarded says that X-Forwarded-For is set by a part of OpenStack and
 	// is not the client's address, so it goes through as it came.
 	KeepForwarded bool
@@ -198,6 +219,9 @@ type Host struct {
 // DefaultWeight is the weight of a host of which the file says nothing: it
 // leaves room below and above.
 const DefaultWeight = 16
+
+// On reports whether s listens on v.
+func (s Service) On(v VIP) bool { return len(s.VIPs) == 0 || slices.Contains(s.VIPs, v.Name) }
 
 // Interface gives the interface on which c activates v.
 func (s *Spec) Interface(v VIP, c Controller) string {

@@ -10,7 +10,7 @@ import (
 // template is a part of an endpoint's URL that a client fills in.
 var template = regexp.MustCompile(`[$%]\([a-z_]+\)s`)
 
-// TargetsOf gives every http service of s through the name of each VIP.
+// TargetsOf gives every http service of s through the name of each VIP that it is on.
 func TargetsOf(s *spec.Spec) []Target {
 	var all []Target
 	for _, v := range s.VIPs {
@@ -19,7 +19,7 @@ func TargetsOf(s *spec.Spec) []Target {
 			scheme = "https"
 		}
 		for _, service := range s.Services {
-			if service.Mode != spec.HTTP {
+			if service.Mode != spec.HTTP || !service.On(v) {
 				continue
 			}
 			path := template.ReplaceAllString(service.Path, "lab")

@@ -112,6 +112,9 @@ func haproxyConfig(k Kind, s *spec.Spec, socket string) (string, error) {
 		}
 		fmt.Fprintf(&b, "\nfrontend %s_front\n", service.Name)
 		for _, v := range s.VIPs {
+			if !service.On(v) {
+				continue
+			}
 			options := ""
 			if v.TLS != nil {
 				options = " ssl crt " + v.TLS.Certificate + " alpn h2,http/1.1"
