@@ -250,7 +250,7 @@ func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
 
 // checkNewPorts looks for ports of cfg that someone other than our HAProxy has.
 func (s *supervisor) checkNewPorts(cfg []byte) error {
-	all, err := findOurs(s.masterSocket())
+	all, err := s.ours()
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,9 @@ func (m *Manager) check(ctx context.Context, cfg []byte) error {
 	if err := m.makeRunDir(); err != nil {
 		return err
 	}
+	if err := m.makeStateDir(); err != nil {
+		return err
+	}
 	if err := m.keepClosing(); err != nil {
 		return err
 	}

@@ -91,3 +91,15 @@ func (m *Manager) makeRunDir() error {
 	m.log.Warn("the run directory was gone; it was made anew", "directory", m.opt.RunDir)
 	return nil
 }
+
+// makeStateDir makes the state directory anew where it is gone.
+func (m *Manager) makeStateDir() error {
+	if _, err := os.Stat(m.opt.StateDir); !errors.Is(err, os.ErrNotExist) {
+		return nil // what is wrong with it otherwise, who uses it says
+	}
+	if err := os.MkdirAll(m.opt.StateDir, defaultRunMode); err != nil {
+		return fmt.Errorf("the state directory is gone, and cannot be made: %w", err)
+	}
+	m.log.Warn("the state directory was gone; it was made anew", "directory", m.opt.StateDir)
+	return nil
+}

@@ -3,7 +3,6 @@ package process
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -49,7 +48,7 @@ func TestHangThatPasses(t *testing.T) {
 // signalAll signals the master and the worker.
 func (b *bench) signalAll(sig syscall.Signal) {
 	b.t.Helper()
-	all, err := findOurs(filepath.Join(b.run, haproxy.MasterSocket))
+	all, err := findOurs(b.run, "haproxy", identity{})
 	if err != nil || len(all) < 2 {
 		b.t.Fatalf("found %v, %v; want a master and a worker", all, err)
 	}

@@ -146,6 +146,7 @@ func (s *supervisor) heal(p *proc) error {
 	if known {
 		s.remember(cfg, p)
 	}
+	s.identify(p.master)
 	err := errors.Join(s.runtime.leads(ctx), s.master.leads(ctx))
 	if err != nil {
 		err = fmt.Errorf("the reload has not brought the socket back: %w", err)
@@ -168,6 +169,9 @@ func (s *supervisor) readySockets(ctx context.Context, master int) (func(), erro
 		return nil, err
 	}
 	if err := s.keepClosing(); err != nil {
+		return nil, err
+	}
+	if _, err := s.configToStart(); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	if err := s.canBind(master); err != nil {

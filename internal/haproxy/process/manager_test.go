@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/user"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -433,7 +432,7 @@ func (b *bench) powerCut() {
 	b.t.Helper()
 	b.signalAll(syscall.SIGKILL)
 	eventually(b.t, "gone", func() bool {
-		all, err := findOurs(filepath.Join(b.run, haproxy.MasterSocket))
+		all, err := findOurs(b.run, "haproxy", identity{})
 		if err != nil {
 			b.t.Fatal(err)
 		}

@@ -85,7 +85,7 @@ func (b *bench) addr(n int) netip.Addr {
 // killHAProxy ends what HAProxy processes the test has left, as the run
 // directory is this test's alone.
 func (b *bench) killHAProxy() {
-	all, err := findOurs(filepath.Join(b.run, haproxy.MasterSocket))
+	all, err := findOurs(b.run, "haproxy", identity{})
 	if err != nil {
 		b.t.Error(err)
 	}

@@ -36,6 +36,8 @@ type supervisor struct {
 	healed  time.Time        // they were, or it was tried
 	healAt  time.Time        // not before
 	spelled int              // times that the runtime socket's path was spelled in another way
+	// masterID is the master that was started or adopted last.
+	masterID identity
 
 	saidNoSyslog atomic.Bool
 }
@@ -209,18 +211,20 @@ func (s *supervisor) sleep(d time.Duration) bool {
 // One whose master does not answer is ended: beside a second one, it would
 // take half of the connections and answer none.
 func (s *supervisor) adopt() error {
-	all, err := findOurs(s.masterSocket())
+	all, err := s.ours()
 	if err != nil || len(all) == 0 {
 		return err
 	}
-	p, worker, err := s.adoptable(masters(all))
+	peer := peerOf(s.masterSocket())
+	candidates := masters(all, peer)
+	p, worker, err := s.adoptable(candidates, peer)
 	if err == nil {
 		err = s.follow(p, worker, s.recall(p))
 	}
 	if err != nil {
 		s.log.Warn("a HAProxy that cannot be adopted runs; ending it", "pid", all[0].pid, "error", err)
-		if err := s.sweep(); err != nil {
-			return err
+		if err := s.sweep(); err != nil { // the next start tries again, and says so
+			s.log.Error("an earlier HAProxy is in the way", "error", err)
 		}
 		if s.hasConfig() {
 			s.restart = time.After(0)
@@ -228,18 +232,45 @@ func (s *supervisor) adopt() error {
 		return nil
 	}
 	s.log.Info("adopted the running HAProxy", "pid", p.master.pid, "worker", worker)
+	s.identify(p.master)
 	if s.config() != nil {
 		s.closingAgain(s.ctx)
+	}
+	if len(candidates) > 1 {
+		s.log.Warn("another HAProxy runs with the same run directory; ending it")
+		if err := s.sweepBut(p.master.pid); err != nil {
+			s.log.Error("a second HAProxy is in the way", "error", err)
+		}
 	}
 	return nil
 }
 
-// adoptable takes hold of the master, which must be one, and finds its worker.
-func (s *supervisor) adoptable(masters []int) (*proc, int, error) {
-	if len(masters) != 1 {
-		return nil, 0, fmt.Errorf("there are %d of them: pids %v", len(masters), masters)
+// choose gives the master that is to be adopted: the only one or, of several,
+// the one that has the socket.
+func choose(masters []found, peer int) (int, error) {
+	if len(masters) == 1 {
+		return masters[0].pid, nil
 	}
-	w, err := watch(masters[0])
+	var pids []int
+	for _, f := range masters {
+		if f.pid == peer {
+			return peer, nil
+		}
+		pids = append(pids, f.pid)
+	}
+	if len(pids) == 0 {
+		return 0, errors.New("its master has ended")
+	}
+	return 0, fmt.Errorf("there are %d of them, and none has the socket: pids %v", len(pids), pids)
+}
+
+// adoptable takes hold of the master, and finds its worker.
+func (s *supervisor) adoptable(masters []found, peer int) (*proc, int, error) {
+	pid, err := choose(masters, peer)
+	if err != nil {
+		return nil, 0, err
+	}
+	w, err := watch(pid)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -29,7 +29,7 @@ const (
 // start starts HAProxy with the configuration file as it is, and returns once
 // it serves. Meanwhile the state's reason is why it must be started.
 func (s *supervisor) start(why string) error {
-	cfg, err := os.ReadFile(s.configFile())
+	cfg, err := s.configToStart()
 	if err != nil {
 		return fmt.Errorf("start HAProxy: %w", err)
 	}
@@ -55,6 +55,24 @@ func (s *supervisor) start(why string) error {
 	return nil
 }
 
+// configToStart reads the configuration file. One that was taken away is made anew, with
+// what was in force last.
+func (s *supervisor) configToStart() ([]byte, error) {
+	cfg, err := os.ReadFile(s.configFile())
+	last := s.config()
+	if !errors.Is(err, os.ErrNotExist) || last == nil {
+		return cfg, err
+	}
+	if err := s.makeStateDir(); err != nil {
+		return nil, err
+	}
+	if err := writeAtomically(s.configFile(), last); err != nil {
+		return nil, fmt.Errorf("the configuration was taken away, and cannot be written anew: %w", err)
+	}
+	s.log.Warn("the configuration of HAProxy was taken away; it was written anew", "file", s.configFile())
+	return last, nil
+}
+
 // prepare clears the way for a HAProxy with configuration cfg.
 func (s *supervisor) prepare(cfg []byte) error {
 	if n := len(s.masterSocket()); n > maxSocketPath {
@@ -76,25 +94,32 @@ func (s *supervisor) prepare(cfg []byte) error {
 }
 
 // sweep ends every process of ours: after a death, to leave no port bound.
-func (s *supervisor) sweep() error {
+func (s *supervisor) sweep() error { return s.sweepBut(0) }
+
+// sweepBut ends every process of ours that is not of the HAProxy of master.
+func (s *supervisor) sweepBut(master int) error {
 	ctx, cancel := context.WithTimeout(s.ctx, sweepTimeout)
 	defer cancel()
 	for {
-		left, err := findOurs(s.masterSocket())
+		left, err := s.ours()
+		left = slices.DeleteFunc(left, func(f found) bool { return f.belongs(master) })
 		if err != nil || len(left) == 0 {
 			return err
 		}
 		for _, f := range left {
-			if err := s.finish(ctx, f.pid); err != nil {
+			if err := finish(ctx, f); err != nil {
 				return err
 			}
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("an earlier HAProxy (pid %d and others) is started again and again; see who does: %w", left[0].pid, ctx.Err())
 		}
 	}
 }
 
-// finish kills process pid, if it is still ours, and waits for its end.
-func (s *supervisor) finish(ctx context.Context, pid int) error {
-	w, err := watch(pid)
+// finish kills the process f, if it is still that one, and waits for its end.
+func finish(ctx context.Context, f found) error {
+	w, err := watch(f.pid)
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
@@ -102,7 +127,7 @@ func (s *supervisor) finish(ctx context.Context, pid int) error {
 		return err
 	}
 	defer w.close()
-	if !isOurs(fmt.Sprintf("/proc/%d", pid), s.masterSocket()) {
+	if now, ok := lookAt(fmt.Sprintf("/proc/%d", f.pid)); !ok || now.identity != f.identity {
 		return nil
 	}
 	return kill(ctx, w)
@@ -182,6 +207,7 @@ func (s *supervisor) launch() (*proc, error) {
 	if err != nil {
 		return nil, errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 	}
+	s.identify(master)
 	// The one goroutine that may outlive Run: it reaps the child, which may
 	// outlive the agent too.
 	go cmd.Wait() //nolint:errcheck // how it ended, HAProxy's own log tells better
