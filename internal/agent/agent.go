@@ -84,6 +84,7 @@ type Agent struct {
 	connections int
 	findings    map[string]status.Finding // of this controller, by what they are about
 	paces       map[string]*pace          // by the name of the VIP
+	kept        bool                      // a last good spec was written, or found
 	unkept      []byte                    // the last good spec, when it could not be written
 }
 

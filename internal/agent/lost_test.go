@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"holdfast/internal/status"
@@ -67,5 +68,33 @@ func TestStartsBesideLostSockets(t *testing.T) {
 	h.await("it is well", func() bool { return !hasFinding(next.Snapshot(), codeSocketLost, status.Warning) })
 	if s := next.Snapshot().HAProxy; s.PID != pid || !s.Adopted || s.Restarts != 0 {
 		t.Errorf("HAProxy is %+v, want pid %d adopted", s, pid)
+	}
+}
+
+// The state directory goes, with all that is in it: it is made anew, HAProxy that dies
+// then is started again, and the next agent finds the last good spec.
+func TestStateDirectoryLost(t *testing.T) {
+	h := newHost(t)
+	h.keystone()
+	d := h.start()
+	d.awaitActive()
+	d.awaitKeystone(status.Degraded)
+	pid := d.Snapshot().HAProxy.PID
+	h.await("the directory is gone", func() bool { return os.RemoveAll(h.opt.StateDir) == nil }) // while the agent writes there
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	h.await("another HAProxy runs", func() bool {
+		s := d.Snapshot().HAProxy
+		return s.State == status.HAProxyRunning && s.PID != pid
+	})
+	h.awaitAnswer("http://192.0.2.10:5000/v3", "200 keystone")
+	h.await("the last good spec is kept", func() bool {
+		_, err := os.Stat(lastGood(h.opt.StateDir))
+		return err == nil && hasEvent(d, "state-made-anew")
+	})
+	h.write(testSpec + "  glance: {}\n")
+	if _, err := d.Reload(t.Context(), "test"); err != nil {
+		t.Error(err)
 	}
 }

@@ -35,8 +35,10 @@ const (
 func (a *Agent) watchScarcity(ctx context.Context) {
 	ticker := time.NewTicker(scarcityInterval)
 	defer ticker.Stop()
+	said := "" // of the state directory
 	for {
 		a.report(codeOutOfFiles, lackOfFiles())
+		said = a.remakeState(said)
 		a.report(codeDiskFull, lackOfDisk(a.opt.StateDir))
 		a.watchTracking()
 		a.watchPace(time.Now())
@@ -93,6 +95,13 @@ func lackOfDisk(dir string) *status.Finding {
 			Remedy: "make it again; events are kept in memory only, and a restart finds no last good spec",
 		}
 	}
+	if fs.Flags&unix.ST_RDONLY != 0 {
+		return &status.Finding{
+			Severity: status.Warning, Code: codeDiskFull, Subject: dir,
+			Text:   fmt.Sprintf("nothing can be written to the state directory %s: it is read-only", dir),
+			Remedy: "see why in the kernel's log, as for a file system with errors, and mount it read-write; HAProxy goes on, a changed spec is refused, and events are kept in memory only",
+		}
+	}
 	free := fs.Bavail * uint64(fs.Bsize)
 	inodes := fs.Files == 0 || fs.Ffree > 0 // some file systems do not count them
 	if free >= diskReserve && inodes {
@@ -127,6 +136,7 @@ func (a *Agent) keepSpecLocked(data []byte) {
 	if err != nil {
 		a.unkept = data
 	}
+	a.kept = a.kept || err == nil
 	a.mu.Unlock()
 	if err == nil {
 		a.report(codeNotKept, nil)
