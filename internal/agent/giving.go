@@ -202,7 +202,9 @@ func (a *Agent) watchGiving(ctx context.Context, name string) {
 		return
 	}
 	if now := time.Now(); !g.closing && now.Sub(g.Since) >= settleTime {
+		a.moves.mu.Lock()
 		g.closing = true
+		a.moves.mu.Unlock()
 		a.closePolitely(ctx)
 	}
 	remote, _, err := g.copy.Connections(ctx)
@@ -234,22 +236,62 @@ func (a *Agent) ownerOf(name string) *owner {
 	return nil
 }
 
-// closePolitely has HAProxy tell the clients of every VIP that is being given
-// away to come anew, and so to another controller, with its next answer.
-func (a *Agent) closePolitely(ctx context.Context) {
-	given, _ := a.moves.names()
+// closing gives the addresses of every VIP whose clients are to come anew: it was given
+// away, and its neighbours know where it is.
+func (a *Agent) closing() []netip.Addr {
+	vips := a.currentSpec().VIPs
+	a.moves.mu.Lock()
+	defer a.moves.mu.Unlock()
 	var closing []netip.Addr
-	for _, v := range a.currentSpec().VIPs {
-		if !slices.Contains(given, v.Name) {
+	for _, v := range vips {
+		if g := a.moves.giving[v.Name]; g == nil || !g.closing {
 			continue
 		}
 		for _, p := range v.Addresses {
 			closing = append(closing, p.Addr())
 		}
 	}
-	if err := a.haproxy.SetClosing(ctx, closing); err != nil && ctx.Err() == nil {
-		a.log.Warn("clients are not told to come anew; their connections end by themselves", "error", err)
+	return closing
+}
+
+// Pauses between two attempts to have HAProxy close connections, after one that failed.
+const (
+	closingFirst = time.Second
+	closingMost  = 30 * time.Second
+)
+
+// A closer has HAProxy tell the clients of every VIP that is being given away to
+// come anew, and so to another controller, with its next answer; and no others: an
+// agent that stood still, or was away, for longer than a handover lasts finds the
+// list as it was. One goroutine uses it.
+type closer struct {
+	of    []netip.Addr // what was tried last
+	next  time.Time    // when the same may be tried again
+	pause time.Duration
+	told  string // what went wrong
+}
+
+// closePolitely sees to it that HAProxy's list is what is under way.
+func (a *Agent) closePolitely(ctx context.Context) {
+	c, closing := &a.moves.closer, a.closing()
+	if a.haproxy.ClosingIs(closing) {
+		*c = closer{}
+		return
 	}
+	if slices.Equal(c.of, closing) && time.Now().Before(c.next) {
+		return
+	}
+	err := a.haproxy.SetClosing(ctx, closing)
+	if err == nil || ctx.Err() != nil {
+		*c = closer{}
+		return
+	}
+	if err.Error() != c.told {
+		a.log.Warn("HAProxy was not told whose clients are to come anew; it is tried again", "closing", closing, "error", err)
+	}
+	c.of, c.told = closing, err.Error()
+	c.pause = min(max(2*c.pause, closingFirst), closingMost)
+	c.next = time.Now().Add(c.pause)
 }
 
 // retake ends what is left of giving a VIP away: this controller holds it

@@ -33,6 +33,7 @@ type moves struct {
 	// record, and the record with it: what is left of one move must not take
 	// away what the next one of the same VIP has just put there.
 	kernel sync.Mutex
+	closer closer // of watchMoves
 
 	mu     sync.Mutex // guards following
 	busy   string     // the VIP that is being given at this moment; empty for none
@@ -46,7 +47,7 @@ type giving struct {
 	span
 
 	copy        *vip.Copy
-	closing     bool // clients were told to come anew
+	closing     bool // clients are told to come anew
 	connections int
 	quiet       int // looks in a row that found no connection
 }
@@ -340,7 +341,8 @@ func (a *Agent) logged(err error) {
 const (
 	// moveInterval is how often connections are counted after a handover.
 	moveInterval = 200 * time.Millisecond
-	idleInterval = time.Minute
+	// idleInterval is how often it is seen that HAProxy closes no connections when there was none.
+	idleInterval = time.Second
 )
 
 // watchMoves ends, one after the other, what handovers have left.
@@ -363,5 +365,6 @@ func (a *Agent) watchMoves(ctx context.Context) {
 		for _, name := range taken {
 			a.watchTaking(ctx, name)
 		}
+		a.closePolitely(ctx)
 	}
 }

@@ -19,6 +19,19 @@ type closing struct {
 	mu   sync.Mutex   // held while the list is written and told
 	left []netip.Addr // those whose HTTP/2 clients were told, guarded by mu
 	list []netip.Addr // what the file has, for one that is made anew, guarded by mu
+	done bool         // the file has list, and HAProxy was told, as far as known, guarded by mu
+}
+
+// ClosingIs reports whether the list is vips, whatever their order, and HAProxy was
+// told. An agent before this one may have left another, and a list that could not
+// be told is to be set again.
+func (m *Manager) ClosingIs(vips []netip.Addr) bool {
+	m.closing.mu.Lock()
+	defer m.closing.mu.Unlock()
+	has := func(list []netip.Addr, of []netip.Addr) bool {
+		return !slices.ContainsFunc(of, func(a netip.Addr) bool { return !slices.Contains(list, a.Unmap()) })
+	}
+	return m.closing.done && len(vips) == len(m.closing.list) && has(m.closing.list, vips)
 }
 
 // SetClosing has HAProxy end the connections to vips politely, and to no other
@@ -37,15 +50,20 @@ func (m *Manager) SetClosing(ctx context.Context, vips []netip.Addr) error {
 		vips[i] = vips[i].Unmap()
 	}
 	reload, err := m.listClosing(ctx, vips)
-	if err != nil || !reload {
+	if err != nil {
 		return err
 	}
-	if _, err := m.Reload(ctx); err != nil {
-		return fmt.Errorf("send the clients of HTTP/2 on %v away: %w", vips, err)
+	if reload {
+		if _, err := m.Reload(ctx); err != nil {
+			return fmt.Errorf("send the clients of HTTP/2 on %v away: %w", vips, err)
+		}
 	}
 	m.closing.mu.Lock()
 	defer m.closing.mu.Unlock()
-	m.closing.left = vips
+	if reload {
+		m.closing.left = vips
+	}
+	m.closing.done = true
 	return nil
 }
 
@@ -54,6 +72,7 @@ func (m *Manager) SetClosing(ctx context.Context, vips []netip.Addr) error {
 func (m *Manager) listClosing(ctx context.Context, vips []netip.Addr) (reload bool, err error) {
 	m.closing.mu.Lock()
 	defer m.closing.mu.Unlock()
+	m.closing.done = false
 	m.closing.left = slices.DeleteFunc(m.closing.left, func(a netip.Addr) bool { return !slices.Contains(vips, a) })
 	if err := m.writeClosing(vips); err != nil {
 		return false, err
@@ -93,6 +112,9 @@ func (s *supervisor) closingAgain(ctx context.Context) {
 	if err == nil {
 		s.closing.list = vips
 		err = s.tellClosing(ctx, vips)
+	}
+	if err != nil {
+		s.closing.done = false
 	}
 	if err != nil && s.ctx.Err() == nil {
 		s.log.Warn("HAProxy may close the connections of a VIP that is here, or keep some of one that moved", "error", err)
