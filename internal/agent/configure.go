@@ -217,7 +217,7 @@ func (c *configurer) again(ctx context.Context, next candidate) {
 		c.retry, c.said = nil, ""
 		c.setFinding(notInForce, nil)
 		c.log.Info("the spec is in force", "digest", next.spec.Digest)
-		_, _ = c.renew(ctx, "", "the agent started") // it has said what went wrong
+		_, _ = c.renew(ctx, old{}, "the agent started") // it has said what went wrong
 		return
 	}
 	remedy := "the agent tries again every second"

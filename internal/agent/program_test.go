@@ -2,6 +2,8 @@ package agent
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -123,5 +125,82 @@ func TestBrokenHAProxyIsNotTakenIntoUse(t *testing.T) {
 	h.awaitAnswer("http://192.0.2.10:5000/v3", "200 keystone")
 	if s := d.Snapshot(); s.HAProxy.State != status.HAProxyRunning || s.VIPs[0].State != status.Active {
 		t.Errorf("HAProxy is %s, vip %s", s.HAProxy.State, s.VIPs[0].State)
+	}
+}
+
+// installLibrary puts a copy of a library that HAProxy has loaded, of the agent d, into
+// dir, as a package manager does, and gives its path there.
+func installLibrary(t *testing.T, pid int, dir string) string {
+	t.Helper()
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		f := strings.Fields(line)
+		if len(f) < 6 || !strings.HasPrefix(filepath.Base(f[5]), "libssl.so") {
+			continue
+		}
+		data, err := os.ReadFile(f[5])
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, filepath.Base(f[5]))
+		if err := errors.Join(os.WriteFile(path+".new", data, 0o644), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	t.Skip("this HAProxy has no libssl of its own")
+	return ""
+}
+
+// A library that is upgraded under HAProxy is told of, and taken into use by a reload
+// and, as needrestart restarts the unit, by the start of an agent.
+func TestReplacedLibraryIsTakenIntoUse(t *testing.T) {
+	h := newHost(t)
+	h.keystone()
+	probe := h.start()
+	probe.awaitActive()
+	dir := t.TempDir()
+	installLibrary(t, probe.Snapshot().HAProxy.PID, dir)
+	if err := probe.end(); err != nil {
+		t.Fatal(err)
+	}
+	h.killHAProxy()
+
+	t.Setenv("LD_LIBRARY_PATH", dir)
+	hangups := make(chan os.Signal, 1)
+	h.opt.Reload = hangups
+	d := h.start()
+	d.awaitActive()
+	pid := d.Snapshot().HAProxy.PID
+	path := installLibrary(t, pid, dir)
+	told := func() bool { return hasFinding(d.Snapshot(), codeLibraryReplaced, status.Info) }
+	h.await("it is told of", told)
+	if f := d.Snapshot().Findings[0]; !strings.Contains(f.Text, path) || !strings.Contains(f.Remedy, "systemctl reload") {
+		t.Errorf("the finding is %+v", f)
+	}
+	hangups <- syscall.SIGHUP
+	h.await("it is taken into use", func() bool { return !told() })
+	if s := d.Snapshot(); s.HAProxy.PID != pid || s.HAProxy.Reloads != 1 {
+		t.Errorf("HAProxy is %+v, want pid %d and one reload", s.HAProxy, pid)
+	}
+	if err := d.end(); err != nil {
+		t.Fatal(err)
+	}
+
+	installLibrary(t, pid, dir)
+	d = h.start()
+	d.awaitActive()
+	h.await("the next agent has taken it into use", func() bool {
+		s := d.Snapshot()
+		return s.HAProxy.Reloads == 1 && s.HAProxy.PID == pid && !told()
+	})
+	h.awaitAnswer("http://192.0.2.10:5000/v3", "200 keystone")
+	for _, e := range d.journal.last(40) {
+		if e.Kind == "haproxy-upgraded" {
+			t.Logf("%s; %s", e.Text, e.Cause)
+		}
 	}
 }

@@ -3,10 +3,12 @@ package process
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,6 +27,10 @@ type Program struct {
 	// ByReload reports whether a reload brings Path: the master executes the
 	// path that it was started with once more.
 	ByReload bool
+	// Deleted has the libraries that the one that runs has loaded and that were
+	// replaced since, or removed: a security fix is not in force. A reload
+	// loads those that are there now.
+	Deleted []string
 }
 
 // Program looks which programs there are. The error is about files and
@@ -50,7 +56,35 @@ func (m *Manager) Program() (Program, error) {
 	}
 	p.Replaced = !os.SameFile(installed, runs)
 	p.ByReload = p.Replaced && startsAs(dir, installed)
+	maps, err := os.ReadFile(dir + "/maps")
+	if errors.Is(err, os.ErrPermission) {
+		return p, nil // another user's process, to somebody without SYS_PTRACE
+	}
+	if err != nil {
+		return p, fmt.Errorf("look for the libraries that HAProxy runs with: %w", err)
+	}
+	p.Deleted = deletedLibraries(string(maps))
 	return p, nil
+}
+
+// deletedLibraries reads proc(5)'s maps for code of shared libraries whose files were
+// replaced, or removed.
+func deletedLibraries(maps string) []string {
+	var gone []string
+	for line := range strings.Lines(maps) {
+		// "7f00-7f10 r-xp 00000000 08:01 1234   /usr/lib/libssl.so.3 (deleted)"
+		f := strings.SplitN(strings.TrimSpace(line), " ", 6)
+		if len(f) < 6 || !strings.Contains(f[1], "x") {
+			continue
+		}
+		path, deleted := strings.CutSuffix(strings.TrimLeft(f[5], " "), " (deleted)")
+		name := filepath.Base(path)
+		isLibrary := strings.HasPrefix(path, "/") && (strings.HasSuffix(name, ".so") || strings.Contains(name, ".so."))
+		if deleted && isLibrary && !slices.Contains(gone, path) {
+			gone = append(gone, path)
+		}
+	}
+	return gone
 }
 
 // startsAs reports whether the process of dir was started by the path of file.

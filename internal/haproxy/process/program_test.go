@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -111,5 +112,23 @@ func TestScriptInFrontOfHAProxyIsNotTakenForAnotherProgram(t *testing.T) {
 	b.apply(m, Started)
 	if p, err := m.Program(); err != nil || p.Replaced {
 		t.Errorf("a script: %+v, %v", p, err)
+	}
+}
+
+func TestDeletedLibraries(t *testing.T) {
+	const maps = `55d0c0000000-55d0c0300000 r-xp 00040000 08:01 1001                       /usr/sbin/haproxy (deleted)
+7f0000000000-7f0000010000 r--p 00000000 08:01 1002                       /usr/lib/x86_64-linux-gnu/libssl.so.3 (deleted)
+7f0000010000-7f0000060000 r-xp 00010000 08:01 1002                       /usr/lib/x86_64-linux-gnu/libssl.so.3 (deleted)
+7f0000060000-7f0000070000 r-xp 00060000 08:01 1002                       /usr/lib/x86_64-linux-gnu/libssl.so.3 (deleted)
+7f0001000000-7f0001060000 r-xp 00010000 08:01 1003                       /usr/lib/x86_64-linux-gnu/libc.so.6
+7f0002000000-7f0002060000 r-xp 00010000 08:01 1004                       /opt/with a space/libx.so (deleted)
+7f0003000000-7f0003060000 rwxs 00000000 00:01 1005                       /memfd:jit (deleted)
+7f0004000000-7f0004060000 rw-s 00000000 00:05 1006                       /dev/zero (deleted)
+7f0005000000-7f0005060000 r-xp 00000000 08:01 1007                       /tmp/data (deleted)
+7fff00000000-7fff00002000 r-xp 00000000 00:00 0                          [vdso]
+`
+	want := []string{"/usr/lib/x86_64-linux-gnu/libssl.so.3", "/opt/with a space/libx.so"}
+	if got := deletedLibraries(maps); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
