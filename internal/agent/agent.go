@@ -8,6 +8,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,11 +35,14 @@ type Options struct {
 	StateDir   string // survives a restart
 	RunDir     string // sockets; survives the agent, not the host
 	HAProxy    string // path, or a name to look up in $PATH
-	Version    string
-	Log        *slog.Logger
 	// KeepAddress is how long an agent that is told to end goes on holding what
 	// nobody takes, until somebody does; 0: it ends.
 	KeepAddress time.Duration
+	// HAProxyUser is what HAProxy's workers become, where the agent is root; default
+	// "haproxy". With "root" they stay root, which is a finding.
+	HAProxyUser string
+	Version     string
+	Log         *slog.Logger
 	// Reload asks, with each value, for the file to be read again.
 	Reload <-chan os.Signal
 }
@@ -91,6 +95,7 @@ type Agent struct {
 // New makes an Agent. It touches nothing until Run.
 func New(opt Options) *Agent {
 	opt = absolute(opt)
+	opt.HAProxyUser = cmp.Or(opt.HAProxyUser, haproxyUser)
 	a := &Agent{
 		opt:       opt,
 		started:   time.Now(),

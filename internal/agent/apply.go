@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"time"
 
 	"holdfast/internal/haproxy"
@@ -66,6 +67,10 @@ func (a *Agent) force(ctx context.Context, c candidate) (process.Result, error) 
 	if err != nil {
 		return process.Result{}, err
 	}
+	local, err := a.local(c.spec)
+	if err != nil {
+		return process.Result{}, err
+	}
 	events, err := a.certificates.prepare(c.spec, c.first)
 	if err != nil {
 		return process.Result{}, err
@@ -75,11 +80,12 @@ func (a *Agent) force(ctx context.Context, c candidate) (process.Result, error) 
 	}
 	a.forcing.Store(true)
 	defer a.forcing.Store(false)
-	applied, err := a.haproxy.Apply(ctx, haproxy.Render(c.spec, a.local(c.spec)))
+	applied, err := a.haproxy.Apply(ctx, haproxy.Render(c.spec, local))
 	if err != nil {
 		return applied, fmt.Errorf("apply the configuration of HAProxy: %w", err)
 	}
 	a.setSpec(c)
+	a.setFinding(codeRoot, rootFinding(a.opt.HAProxyUser, os.Geteuid(), onlyUser()))
 	a.reconcileVIPs(ctx, owners)
 	return applied, nil
 }

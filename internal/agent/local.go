@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"os"
 	"os/user"
 	"strings"
@@ -8,29 +9,83 @@ import (
 	"holdfast/internal/haproxy"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
+	"holdfast/internal/status"
 )
 
-// haproxyUser is the account that the distributions' packages make.
-const haproxyUser = "haproxy"
+const (
+	// haproxyUser is the account that the distributions' packages make.
+	haproxyUser = "haproxy"
+	rootUser    = "root"
+)
 
-// local gives what of HAProxy's configuration is this host's own.
-func (a *Agent) local(s *spec.Spec) haproxy.Local {
+// codeRoot is the code of the finding that HAProxy's workers run as root.
+const codeRoot = "haproxy-as-root"
+
+// A noUserError says that there is no user for HAProxy's workers to become. They
+// are what reads everybody's requests, with all that the agent may do.
+type noUserError struct{ user, why string }
+
+func (e *noUserError) Error() string {
+	return fmt.Sprintf("HAProxy's workers would run as root: there is no user %q to become (%s); make one, as the package of HAProxy does (useradd --system --no-create-home --shell /usr/sbin/nologin %[1]s), name another with --haproxy-user, or say --haproxy-user root to insist",
+		e.user, e.why)
+}
+
+// local gives what of HAProxy's configuration is this host's own, or says why
+// HAProxy must not run here.
+func (a *Agent) local(s *spec.Spec) (haproxy.Local, error) {
 	l := haproxy.Local{RunDir: a.opt.RunDir, StateDir: a.opt.StateDir, CA: systemCA()}
-	if err := canBecome(haproxyUser); err == "" {
-		l.User, l.Group = haproxyUser, haproxyUser
-	} else {
-		a.log.Debug("HAProxy keeps the user of the agent", "reason", err)
+	var err error
+	if l.User, l.Group, err = userFor(a.opt.HAProxyUser, os.Geteuid(), onlyUser()); err != nil {
+		return l, err
 	}
 	files, err := process.NoFile()
 	if err != nil {
 		a.log.Warn("the limit of open files is not known", "error", err)
-		return l
+		return l, nil
 	}
 	if files < haproxy.DefaultNoFile {
 		l.MaxConn = haproxy.MaxConn(s, files)
 		a.log.Warn("few open files are allowed, so few connections are; set LimitNOFILE= in the unit", "files", files, "maxconn", l.MaxConn)
 	}
-	return l
+	return l, nil
+}
+
+// userFor gives the user and the group that HAProxy's workers become, where name is
+// asked for and the agent is user euid: none where they stay what the agent is. Those of
+// an agent that is not root are none either, nor where root is only the name of the one
+// user that there is.
+func userFor(name string, euid int, only bool) (account, group string, err error) {
+	if euid != 0 || only || name == rootUser {
+		return "", "", nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return "", "", &noUserError{name, err.Error()}
+	}
+	if u.Uid == "0" {
+		return "", "", &noUserError{name, "that is root"}
+	}
+	if g, err := user.LookupGroup(name); err == nil {
+		return name, g.Name, nil
+	}
+	g, err := user.LookupGroupId(u.Gid)
+	if err != nil {
+		return "", "", &noUserError{name, err.Error()}
+	}
+	return name, g.Name, nil
+}
+
+// rootFinding says that HAProxy's workers run as root, which somebody has asked
+// for; nil where they do not.
+func rootFinding(name string, euid int, only bool) *status.Finding {
+	if name != rootUser || euid != 0 || only {
+		return nil
+	}
+	return &status.Finding{
+		Severity: status.Warning, Code: codeRoot, Subject: "haproxy",
+		Text:   "HAProxy's workers, which read everybody's requests, run as root, as --haproxy-user root has it",
+		Remedy: "make a user for them, and restart the agent with --haproxy-user NAME",
+	}
 }
 
 // systemCA gives the file of the authorities that this host trusts; "" where
@@ -44,24 +99,12 @@ func systemCA() string {
 	return ""
 }
 
-// canBecome says why a process started here cannot run as the user called
-// name; "" when it can. In a user namespace with one user there are no others.
-func canBecome(name string) string {
-	if os.Geteuid() != 0 {
-		return "the agent is not root"
-	}
-	if _, err := user.Lookup(name); err != nil {
-		return err.Error()
-	}
-	if _, err := user.LookupGroup(name); err != nil {
-		return err.Error()
-	}
+// onlyUser reports whether there is one user only, as in some user namespaces.
+func onlyUser() bool {
 	ids, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
-		return err.Error()
+		return false
 	}
-	if fields := strings.Fields(string(ids)); len(fields) == 3 && fields[2] == "1" {
-		return "a user namespace with one user"
-	}
-	return ""
+	fields := strings.Fields(string(ids))
+	return len(fields) == 3 && fields[2] == "1"
 }

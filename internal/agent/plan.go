@@ -19,7 +19,11 @@ func (a *Agent) Plan(ctx context.Context, req web.PlanRequest) (web.PlanResult, 
 	if a.haproxy.State().State != status.HAProxyRunning {
 		return web.PlanResult{Action: "started", Why: "it does not run"}, nil
 	}
-	change := a.haproxy.Plan(ctx, haproxy.Render(s, a.local(s)))
+	local, err := a.local(s)
+	if err != nil {
+		return web.PlanResult{}, err
+	}
+	change := a.haproxy.Plan(ctx, haproxy.Render(s, local))
 	switch {
 	case change.Reload != "":
 		return web.PlanResult{Action: "reloaded", Why: change.Reload}, nil

@@ -46,6 +46,7 @@ has it wait for the set-up that is to follow.`,
 	flags.StringVar(&opt.StateDir, "state-dir", defaultStateDir, "directory of what must survive a restart")
 	flags.StringVar(&opt.HAProxy, "haproxy", "haproxy", "the HAProxy to run, version 2.4 or later")
 	flags.DurationVar(&opt.KeepAddress, "keep-address", 0, "how long an agent that is told to end goes on holding a virtual IP that nobody takes, until another agent or another VRRP router does")
+	flags.StringVar(&opt.HAProxyUser, "haproxy-user", "haproxy", `the user that HAProxy's workers become; "root" has them stay root`)
 	flags.TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	return a.withRunDir(cmd)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"strings"
 	"time"
 
@@ -137,10 +138,14 @@ func (n *node) unitArgs() []string {
 	if n.peer != "" {
 		return []string{n.dir.binary(), "lab", "peer", "-f", n.dir.nodeSpec(name), "--kind", n.peer, "--controller", name, "--run-dir", n.runDir()}
 	}
-	return []string{
+	args := []string{
 		n.dir.binary(), "agent", "-f", n.dir.nodeSpec(name), "--controller", name,
 		"--state-dir", n.dir.stateDir(name), "--run-dir", n.runDir(),
 	}
+	if _, err := user.Lookup("haproxy"); err != nil { // as where HAProxy is from no package
+		args = append(args, "--haproxy-user", "nobody")
+	}
+	return args
 }
 
 // signalKeepalived sends sig to every process of the node's keepalived.
