@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy/process"
+	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -37,6 +38,10 @@ type configurer struct {
 	// What it asks of the agent, and a test has of its own.
 	bringIntoForce func(context.Context, candidate) (process.Result, error)
 	healthy        func(context.Context, candidate) []string
+	// answers gives those of services that answer through HAProxy, and asks asks
+	// them in a trial; nil: nobody is asked.
+	answers func(context.Context, *spec.Spec, []string) []string
+	asks    func(context.Context, *spec.Spec, []string, chan<- broken)
 
 	good   candidate  // the last one that passed its trial; without a spec: none yet
 	retry  *candidate // that could not be brought into force, and is tried again; nil: none
@@ -48,7 +53,7 @@ type configurer struct {
 // configure is the life of the configurer: it brings first into force, trying
 // again until it is, and then the file at each reload asked for.
 func (a *Agent) configure(ctx context.Context, first candidate) {
-	c := &configurer{Agent: a, bringIntoForce: a.force, healthy: a.healthyServices}
+	c := &configurer{Agent: a, bringIntoForce: a.force, healthy: a.healthyServices, answers: a.answering, asks: a.askThrough}
 	c.recallGood()
 	c.again(ctx, first)
 	close(a.tried)
@@ -73,6 +78,8 @@ func (c *configurer) run(ctx context.Context) {
 			ask.reply <- reloadReply{done, err}
 		case s := <-c.sightings:
 			c.see(ctx, s)
+		case b := <-c.breaks():
+			c.breakdown(ctx, b)
 		case <-c.deadline():
 			c.timeUp()
 		}
@@ -184,19 +191,20 @@ func (c *configurer) bring(ctx context.Context, next candidate) (process.Result,
 		restore()
 		return applied, err
 	}
+	c.endTrial()
 	c.trial, c.relief = t, nil
 	if t == nil {
 		c.settle(next)
 		return applied, nil
 	}
-	t.begun = time.Now()
+	c.begin(ctx, t)
 	c.setTrialUntil(t.until())
 	return applied, nil
 }
 
 // settle takes next for the last good one.
 func (c *configurer) settle(next candidate) {
-	c.trial = nil
+	c.endTrial()
 	c.good = candidate{spec: next.spec, data: next.data}
 	c.setTrialUntil(time.Time{})
 	c.certificates.sweep(next.spec)

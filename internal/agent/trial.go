@@ -34,6 +34,9 @@ type trial struct {
 	begun   time.Time
 	healthy []string // services that had a host up before it
 	watched []string // those of them that it changed
+	asked   []string // those of them that answered a request through a VIP before it
+	broken  chan broken
+	end     context.CancelFunc // of the requests
 }
 
 func (t *trial) until() time.Time { return t.begun.Add(trialTime) }
@@ -77,7 +80,36 @@ func (c *configurer) newTrial(ctx context.Context, next candidate) *trial {
 	if len(t.watched) == 0 {
 		return nil
 	}
+	if c.answers != nil {
+		t.asked = c.answers(ctx, c.currentSpec(), t.watched)
+	}
 	return t
+}
+
+// begin begins the trial: what it is about is in force now.
+func (c *configurer) begin(ctx context.Context, t *trial) {
+	t.begun = time.Now()
+	t.broken = make(chan broken, 1)
+	ctx, t.end = context.WithDeadline(ctx, t.until())
+	if c.asks != nil {
+		c.asks(ctx, t.spec, t.asked, t.broken)
+	}
+}
+
+// endTrial ends the trial that goes on, if one does.
+func (c *configurer) endTrial() {
+	if c.trial != nil && c.trial.end != nil {
+		c.trial.end()
+	}
+	c.trial = nil
+}
+
+// breaks gives what the requests of the trial have found; nil while there is none.
+func (c *configurer) breaks() <-chan broken {
+	if c.trial == nil {
+		return nil
+	}
+	return c.trial.broken
 }
 
 // changedServices gives those that both specs have, and HAProxy is told
@@ -130,7 +162,11 @@ func (c *configurer) see(ctx context.Context, s sighting) {
 	switch {
 	case c.trial != nil && s.spec == c.trial.spec:
 		if svc, ok := c.trial.lost(s.services); ok {
-			c.rollBack(ctx, svc)
+			why := fmt.Sprintf("service %s lost all its hosts %s after the file came into force (%s)",
+				svc.Name, status.Brief(time.Since(c.trial.begun)), hostChecks(svc))
+			if was, ok := c.rollBack(ctx, why); ok {
+				c.relief = &relief{spec: c.good.spec, service: svc.Name, begun: time.Now(), finding: was.finding, digest: was.digest}
+			}
 		}
 	case c.relief != nil && s.spec == c.relief.spec:
 		i := slices.IndexFunc(s.services, func(svc status.Service) bool { return svc.Name == c.relief.service })
@@ -159,27 +195,42 @@ func (c *configurer) timeUp() {
 		c.settle(t.candidate)
 		c.journal.add(status.Event{
 			Kind: "trial-passed", Subject: "spec",
-			Text: fmt.Sprintf("spec %s is good: no service that it changed lost its hosts within %v", t.spec.Digest, trialTime),
+			Text: fmt.Sprintf("spec %s is good: no service that it changed lost its hosts within %v%s", t.spec.Digest, trialTime, askedText(t.asked)),
 		})
 		return
 	}
 	c.unrelieved()
 }
 
-// rollBack goes back to the last good spec: the one on trial has taken svc down.
-func (c *configurer) rollBack(ctx context.Context, svc status.Service) {
+// askedText tells which services were asked through HAProxy.
+func askedText(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return "; requests through HAProxy found nothing wrong with " + strings.Join(names, ", ")
+}
+
+// breakdown goes back where requests through HAProxy no longer reach a service,
+// though its hosts pass their checks.
+func (c *configurer) breakdown(ctx context.Context, b broken) {
+	c.rollBack(ctx, fmt.Sprintf("service %s answered through HAProxy before the file came into force, and does not since (%s)", b.service, b.why))
+}
+
+// rollBack goes back to the last good spec, for the one on trial has taken a service
+// down: why says which and how. It gives what was said of that, and whether the
+// good one is in force.
+func (c *configurer) rollBack(ctx context.Context, why string) (takenBack, bool) {
 	t, begun := c.trial, time.Now()
 	f := status.Finding{
 		Severity: status.Error, Code: codeRolledBack, Where: status.Position{File: c.opt.File},
-		Text: fmt.Sprintf("service %s lost all its hosts %s after the file came into force (%s)",
-			svc.Name, status.Brief(time.Since(t.begun)), hostChecks(svc)),
-		Remedy: "mend the file and reload",
+		Text: why, Remedy: "mend the file and reload",
 	}
+	was := takenBack{digest: t.spec.Digest, finding: f}
 	c.writeNote(trialNote{Digest: t.spec.Digest, Rejected: &f})
 	back := candidate{spec: c.good.spec, data: c.good.data, rejected: []status.Finding{f}}
 	applied, err := c.bring(ctx, back)
 	if ctx.Err() != nil {
-		return // the note says all to the next agent
+		return was, false // the note says all to the next agent
 	}
 	e := status.Event{
 		Kind: "reload-rolled-back", Subject: "spec", Took: time.Since(begun), Cause: f.Text,
@@ -187,12 +238,17 @@ func (c *configurer) rollBack(ctx context.Context, svc status.Service) {
 	}
 	if err != nil {
 		e.Text = fmt.Sprintf("spec %s is to be taken back for %s, which failed; it is tried again: %v", t.spec.Digest, c.good.spec.Digest, err)
-		c.trial, c.retry, c.said = nil, &back, ""
-		c.journal.add(e)
-		return
+		c.endTrial()
+		c.retry, c.said = &back, ""
 	}
 	c.journal.add(e)
-	c.relief = &relief{spec: back.spec, service: svc.Name, begun: time.Now(), finding: f, digest: t.spec.Digest}
+	return was, err == nil
+}
+
+// A takenBack is a spec that was taken back, and why.
+type takenBack struct {
+	digest  string
+	finding status.Finding
 }
 
 // hostChecks tells what the checks of the hosts of svc saw, of three of them at most.
