@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/internal/lab"
+	"holdfast/internal/status"
 )
 
 // twoHolders is for how long two may have the address: its lease, and what the
@@ -45,6 +46,9 @@ func TestSlowFaults(t *testing.T) {
 		{name: "one-way to the next", fault: oneWayToNext, lasts: 4 * time.Second, moves: 2, during: (*cloud).served},
 		{name: "flapping link", fault: on("flap", "800ms"), lasts: 6 * time.Second, moves: 2, during: (*cloud).served},
 		{name: "full disk", fault: on("disk-full", ""), lasts: 2 * time.Second, during: (*cloud).saysFullDisk},
+		{name: "read-only disk", fault: on("read-only", ""), lasts: 2 * time.Second, during: (*cloud).saysReadOnly},
+		{name: "no run directory", fault: on("no-run-dir", ""), lasts: 2 * time.Second, during: (*cloud).makesRunDir},
+		{name: "stuck log", fault: on("log-stuck", ""), lasts: 2 * time.Second, moves: 4, during: (*cloud).livesWithoutLog},
 		{name: "no descriptors", fault: on("no-files", ""), lasts: 3 * time.Second, during: (*cloud).served},
 		{name: "another MAC address", fault: on("mac-change", ""), lasts: 3 * time.Second, during: (*cloud).answersNow},
 		{name: "interface made anew", fault: on("device-remade", ""), lasts: 3 * time.Second, moves: 2, during: (*cloud).served},
@@ -177,6 +181,53 @@ func (c *cloud) saysFullDisk(holder string) {
 	if got := c.holder(); got != holder {
 		c.Errorf("%s has the address, want %s to have kept it", got, holder)
 	}
+}
+
+// saysReadOnly reads it in the status of a controller, which serves all the same and
+// refuses a changed spec.
+func (c *cloud) saysReadOnly(holder string) {
+	c.Helper()
+	c.await("the status to tell of the disk", func() error {
+		if out, code := c.run(holder, "holdfast", "status"); code != 1 || !strings.Contains(out, "is read-only") {
+			return fmt.Errorf("exit code %d:\n%s", code, out)
+		}
+		return nil
+	})
+	c.served(holder)
+}
+
+// makesRunDir wants the agent and HAProxy to answer on their sockets again, and to be
+// those that they were.
+func (c *cloud) makesRunDir(holder string) {
+	c.Helper()
+	c.served(holder)
+	c.await("the agent and HAProxy to be whole again", func() error {
+		s := c.snapshot(holder)
+		if len(s.Findings) > 0 || s.HAProxy.Reloads == 0 {
+			return fmt.Errorf("findings %v, HAProxy %+v", s.Findings, s.HAProxy)
+		}
+		return nil
+	})
+	if s := c.snapshot(holder); s.HAProxy.Restarts > 0 {
+		c.Errorf("HAProxy was started again: %+v", s.HAProxy)
+	}
+}
+
+// livesWithoutLog has the holder's HAProxy die twice: that it runs again is known to
+// VRRP each time, though nobody takes a line of what is said of it.
+func (c *cloud) livesWithoutLog(holder string) {
+	c.Helper()
+	before := c.snapshot(holder).HAProxy.Restarts
+	for i := range 2 {
+		c.fault("haproxy-kill", holder)
+		c.await("another HAProxy on "+holder, func() error {
+			if s := c.snapshot(holder).HAProxy; s.State != status.HAProxyRunning || s.Restarts != before+i+1 {
+				return fmt.Errorf("it is %+v", s)
+			}
+			return nil
+		})
+	}
+	c.served(holder)
 }
 
 // oneWayToNext lets nothing pass from the holder to another controller.

@@ -28,6 +28,7 @@ type node struct {
 	real    *openstack.Cloud // nil: all services are stand-ins
 	wire    *lossyWire
 	slow    slowFaults
+	gate    gate     // of its log
 	disk    *os.Root // of its own, since it was full
 
 	mu        sync.Mutex // guards following
@@ -152,7 +153,9 @@ func (n *node) launch(ctx context.Context) error {
 
 func (n *node) newAgent() *unit {
 	name := n.plan.name
-	return newUnit("agent of "+name, n.box.startUnit, n.unitArgs(), n.env(os.Environ()), n.dir.agentLog(name), n.dir.notify(name), n.log)
+	u := newUnit("agent of "+name, n.box.startUnit, n.unitArgs(), n.env(os.Environ()), n.dir.agentLog(name), n.dir.notify(name), n.log)
+	u.openLog = n.gate.pipe
+	return u
 }
 
 func (n *node) startService(s *standin) error {

@@ -28,15 +28,28 @@ type starter func(*exec.Cmd) error
 
 // spawn starts the command args, its output added to the file at log.
 func (start starter) spawn(args, env []string, log string) (*proc, error) {
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	out, err := openLog(log)
+	if err != nil {
+		return nil, err
+	}
+	return start.spawnTo(args, env, out)
+}
+
+func openLog(path string) (*os.File, error) {
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open a log: %w", err)
 	}
+	return out, nil
+}
+
+// spawnTo starts the command args with its output going to out, which it closes.
+func (start starter) spawnTo(args, env []string, out *os.File) (*proc, error) {
 	p := &proc{cmd: exec.Command(args[0], args[1:]...), started: time.Now(), done: make(chan struct{})} //nolint:noctx // no context ends it: powerOff or the lab does
 	p.cmd.Env, p.cmd.Dir = env, "/"
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = start(p.cmd)
+	err := start(p.cmd)
 	if err := errors.Join(err, out.Close()); err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[0], err)
 	}

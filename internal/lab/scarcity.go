@@ -26,6 +26,9 @@ func diskFull(_ context.Context, n *node, _ Fault) (string, error) {
 	if _, err := n.needAgent(); err != nil {
 		return "", err
 	}
+	if err := n.endSlow("read-only"); err != nil { // it is on top of what is mounted here
+		return "", err
+	}
 	if n.disk == nil {
 		disk, err := n.mountDisk()
 		if err != nil {
@@ -61,6 +64,60 @@ func (n *node) mountDisk() (*os.Root, error) {
 		return nil, err
 	}
 	return disk, copyAll(disk, was)
+}
+
+// readOnly lets nothing be written to the node's state.
+func readOnly(_ context.Context, n *node, _ Fault) (string, error) {
+	if _, err := n.needAgent(); err != nil {
+		return "", err
+	}
+	if err := n.endSlow("read-only"); err != nil {
+		return "", err
+	}
+	n.mu.Lock()
+	b := n.box
+	n.mu.Unlock()
+	state := n.dir.stateDir(n.plan.name)
+	if err := enter(b.pidfd, unix.CLONE_NEWNS, func() error { return mountReadOnly(state) }); err != nil {
+		return "", fmt.Errorf("make the disk of %s read-only: %w", n.plan.name, err)
+	}
+	n.setSlow("read-only", func() error {
+		return enter(b.pidfd, unix.CLONE_NEWNS, func() error { return unix.Unmount(state, unix.MNT_DETACH) })
+	})
+	return "the disk with the state of " + n.plan.name + " is read-only", nil
+}
+
+// mountReadOnly puts dir in its own place, read-only.
+func mountReadOnly(dir string) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return err
+	}
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	// In a user namespace what was forbidden stays so, and must be said again.
+	kept := uintptr(fs.Flags) & (unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
+	if err := unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|kept, ""); err != nil {
+		return errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH))
+	}
+	return nil
+}
+
+// noRunDir removes the run directory, as somebody does who cleans /run. What is in it
+// may be written to meanwhile.
+func noRunDir(_ context.Context, n *node, _ Fault) (string, error) {
+	if _, err := n.needAgent(); err != nil {
+		return "", err
+	}
+	const tries = 10
+	var err error
+	for range tries {
+		if err = os.RemoveAll(n.runDir()); err == nil {
+			return "the run directory of " + n.plan.name + " is gone", nil
+		}
+	}
+	return "", fmt.Errorf("remove the run directory of %s: %w", n.plan.name, err)
 }
 
 // keepDisk writes what is on the node's disk to where it was, when the node is

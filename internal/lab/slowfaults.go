@@ -22,6 +22,9 @@ func slowFaultKinds() []FaultKind {
 		{Name: "blind", Args: ofNode, Text: "the controller reaches no service on another node; adverts, other agents and clients do get through", onLab: (*server).blind},
 		{Name: "flap", Args: "NODE [PERIOD]", Text: "take the carrier from the node and give it back, again and again; PERIOD of both, 2s if not said", onNode: flap},
 		{Name: "disk-full", Args: ofNode, Text: "not one octet more fits on the disk that has the agent's state", onNode: diskFull},
+		{Name: "read-only", Args: ofNode, Text: "the disk that has the agent's state is read-only", onNode: readOnly},
+		{Name: "no-run-dir", Args: ofNode, Text: "remove the agent's run directory, with every socket in it; the agent makes it anew", onNode: noRunDir},
+		{Name: "log-stuck", Args: ofNode, Text: "nobody takes the log of the agent and of HAProxy, as with a journald that stands still", onNode: logStuck},
 		{Name: "no-files", Args: ofNode, Text: "the agent can open no file and no socket beside those that it has", onNode: agentNoFiles},
 		{Name: "haproxy-no-files", Args: ofNode, Text: "HAProxy can open no file and no socket beside those that it has", onNode: haproxyNoFiles},
 	}

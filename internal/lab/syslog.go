@@ -31,7 +31,7 @@ func (n *node) takeSyslog(ctx context.Context) error {
 	}
 	context.AfterFunc(ctx, func() { _ = conn.Close() }) //nolint:errcheck // it wakes the reader
 	n.running.Go(func() {
-		if err := copyLog(conn, file); err != nil {
+		if err := copyLog(ctx, conn, file, &n.gate); err != nil {
 			n.log.Error("log of a node", "node", n.plan.name, "error", err)
 		}
 	})
@@ -40,9 +40,10 @@ func (n *node) takeSyslog(ctx context.Context) error {
 
 // copyLog writes each message from conn to file, a line each, until conn is
 // closed; the file begins anew when it has grown too long.
-func copyLog(conn *net.UnixConn, file *os.File) error {
+func copyLog(ctx context.Context, conn *net.UnixConn, file *os.File, g *gate) error {
 	buf := make([]byte, 16<<10)
 	for written := 0; ; {
+		g.wait(ctx)
 		n, err := conn.Read(buf[:len(buf)-1])
 		if errors.Is(err, net.ErrClosed) {
 			return file.Close()

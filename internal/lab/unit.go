@@ -32,6 +32,8 @@ type unit struct {
 	log    string
 	notify string
 	logger *slog.Logger
+	// openLog opens what the service writes to, at the path log.
+	openLog func(ctx context.Context, path string) (*os.File, error)
 
 	commands chan unitCommand
 	ended    chan struct{} // closed when run returns
@@ -65,6 +67,7 @@ func newUnit(name string, start starter, args, env []string, log, notify string,
 		name: name, start: start, args: args, log: log, notify: notify, logger: logger,
 		env: append(env, "NOTIFY_SOCKET="+notify,
 			fmt.Sprintf("WATCHDOG_USEC=%d", watchdogTimeout.Microseconds())),
+		openLog:   func(_ context.Context, path string) (*os.File, error) { return openLog(path) },
 		commands:  make(chan unitCommand),
 		ended:     make(chan struct{}),
 		unitState: unitState{wanted: true},
@@ -99,7 +102,7 @@ func (u *unit) serve(ctx context.Context) {
 		}
 		return
 	}
-	p, err := u.start.spawn(u.argv(), u.env, u.log)
+	p, err := u.spawn(ctx)
 	if err != nil {
 		u.failed(err.Error())
 	} else {
@@ -112,6 +115,15 @@ func (u *unit) serve(ctx context.Context) {
 		u.obey(c)
 	case <-ctx.Done():
 	}
+}
+
+// spawn starts the service.
+func (u *unit) spawn(ctx context.Context) (*proc, error) {
+	out, err := u.openLog(ctx, u.log)
+	if err != nil {
+		return nil, err
+	}
+	return u.start.spawnTo(u.argv(), u.env, out)
 }
 
 // argv is the command that the unit runs.
