@@ -81,8 +81,13 @@ func (a Advert) Append(b []byte, form Checksum, src, dst netip.Addr) ([]byte, er
 	if err := a.check(src, dst); err != nil {
 		return b, fmt.Errorf("encode advert: %w", err)
 	}
+	return a.append(b, versionAndType, form, src, dst), nil
+}
+
+// append does it for a message that begins with first.
+func (a Advert) append(b []byte, first byte, form Checksum, src, dst netip.Addr) []byte {
 	start := len(b)
-	b = append(b, versionAndType, a.VRID, a.Priority, uint8(len(a.Addresses)))
+	b = append(b, first, a.VRID, a.Priority, uint8(len(a.Addresses)))
 	b = binary.BigEndian.AppendUint16(b, uint16(a.Interval/IntervalStep))
 	b = append(b, 0, 0)
 	for _, addr := range a.Addresses {
@@ -94,7 +99,7 @@ func (a Advert) Append(b []byte, form Checksum, src, dst netip.Addr) ([]byte, er
 		sum = sumPseudoHeader(sum, src, dst, len(msg))
 	}
 	binary.BigEndian.PutUint16(msg[6:], ^fold(sum))
-	return b, nil
+	return b
 }
 
 // check gives the first field that cannot be sent from src to dst.
@@ -122,11 +127,16 @@ func (a Advert) check(src, dst netip.Addr) error {
 // short frame may follow the message. The error is a Reason; then a is not to
 // be used. Unmarshal reuses the storage of a.Addresses.
 func (a *Advert) Unmarshal(b []byte, src, dst netip.Addr) (Checksum, error) {
+	return a.unmarshal(b, versionAndType, src, dst)
+}
+
+// unmarshal does it for a message that begins with first.
+func (a *Advert) unmarshal(b []byte, first byte, src, dst netip.Addr) (Checksum, error) {
 	addrLen := 16
 	if src.Is4() {
 		addrLen = 4
 	}
-	if r := checkHeader(b, addrLen); r != 0 {
+	if r := checkHeader(b, first, addrLen); r != 0 {
 		return 0, r
 	}
 	msg := b[:headerLen+int(b[3])*addrLen]
@@ -148,16 +158,16 @@ func (a *Advert) Unmarshal(b []byte, src, dst netip.Addr) (Checksum, error) {
 	return form, nil
 }
 
-// checkHeader gives what is wrong with b as far as its first octets and its
-// length tell, 0 for nothing.
-func checkHeader(b []byte, addrLen int) Reason {
+// checkHeader gives what is wrong with b, which is to begin with first, as far as
+// its first octets and its length tell, 0 for nothing.
+func checkHeader(b []byte, first byte, addrLen int) Reason {
 	if len(b) == 0 {
 		return BadLength
 	}
 	switch {
-	case b[0]>>4 != versionAndType>>4:
+	case b[0]>>4 != first>>4:
 		return BadVersion
-	case b[0]&0xf != versionAndType&0xf:
+	case b[0]&0xf != first&0xf:
 		return BadType
 	case len(b) < headerLen:
 		return BadLength
