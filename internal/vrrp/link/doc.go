@@ -26,6 +26,13 @@
 // multicast a controller's link-local address is not known, so the first Active
 // router that is heard during a handover is taken for the one asked for.
 //
+// # Hellos
+//
+// Who is in Backup sends no adverts, so that those of one whose adverts are
+// dropped, by its own host or on the way, are missed only when it takes over.
+// A Loop sends hellos (vrrp.Hello) to those that SetHearers names, whatever its
+// state, and Hearing tells what came from whom. They change nothing in VRRP.
+//
 // # Why one thread
 //
 // The whole of a Loop runs in one goroutine on one OS thread, which waits in

@@ -21,12 +21,13 @@ type wire struct {
 	mu    sync.Mutex // guards following
 	hosts map[netip.Addr]*fakeHost
 	cut   map[netip.Addr]bool
-	sniff []string // what was sent, with the time
+	mute  map[netip.Addr]bool // nothing that it sends arrives
+	sniff []string            // what was sent, with the time
 	begun time.Time
 }
 
 func newWire() *wire {
-	return &wire{hosts: map[netip.Addr]*fakeHost{}, cut: map[netip.Addr]bool{}, begun: time.Now()}
+	return &wire{hosts: map[netip.Addr]*fakeHost{}, cut: map[netip.Addr]bool{}, mute: map[netip.Addr]bool{}, begun: time.Now()}
 }
 
 // A fakeHost is a host without an operating system, for virtual time.
@@ -195,7 +196,7 @@ func (c fakeConn) send(msg []byte, to netip.Addr) error {
 	defer w.mu.Unlock()
 	w.sniff = append(w.sniff, fmt.Sprintf("%v %v sends %d", time.Since(w.begun), c.h.addr, msg[2]))
 	for addr, to2 := range w.hosts {
-		if to2 != c.h && (addr == to || to.IsMulticast()) && !w.cut[c.h.addr] && !w.cut[addr] {
+		if to2 != c.h && (addr == to || to.IsMulticast()) && !w.cut[c.h.addr] && !w.cut[addr] && !w.mute[c.h.addr] {
 			to2.put(datagram{src: c.h.addr, dst: to, ttl: 255, payload: slices.Clone(msg)})
 		}
 	}
@@ -229,6 +230,13 @@ func (w *wire) isolate(h *fakeHost, cut bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cut[h.addr] = cut
+}
+
+// silence loses all that a host sends, or no longer.
+func (w *wire) silence(h *fakeHost, mute bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mute[h.addr] = mute
 }
 
 // sent gives what was sent since it was last asked.

@@ -88,15 +88,8 @@ type datagram struct {
 // the advert is good. Who has sent is checked before what: so a foreign router
 // is named, whatever version of VRRP it speaks.
 func accept(o *Options, own netip.Addr, d datagram, a *vrrp.Advert) (vrrp.Checksum, vrrp.Reason) {
-	switch {
-	case d.src == own || d.src == o.Source:
-		return 0, vrrp.OwnSource
-	case !o.believes(d.src):
-		return 0, vrrp.ForeignSource
-	case d.dst != o.Source && (!o.Multicast || !d.dst.IsMulticast()):
-		return 0, vrrp.BadDestination
-	case d.ttl != vrrp.TTL:
-		return 0, vrrp.BadTTL
+	if r := mayComeFrom(o, own, d); r != 0 {
+		return 0, r
 	}
 	form, err := a.Unmarshal(d.payload, d.src, d.dst)
 	if err != nil {
@@ -113,6 +106,21 @@ func accept(o *Options, own netip.Addr, d datagram, a *vrrp.Advert) (vrrp.Checks
 		return 0, vrrp.BadDestination // only a handover is for one controller alone
 	}
 	return form, 0
+}
+
+// mayComeFrom says what is wrong with the IP header of d; 0 for nothing.
+func mayComeFrom(o *Options, own netip.Addr, d datagram) vrrp.Reason {
+	switch {
+	case d.src == own || d.src == o.Source:
+		return vrrp.OwnSource
+	case !o.believes(d.src):
+		return vrrp.ForeignSource
+	case d.dst != o.Source && (!o.Multicast || !d.dst.IsMulticast()):
+		return vrrp.BadDestination
+	case d.ttl != vrrp.TTL:
+		return vrrp.BadTTL
+	}
+	return 0
 }
 
 // believes reports whether adverts may come from src.

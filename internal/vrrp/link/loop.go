@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 	"time"
 )
@@ -18,6 +19,8 @@ type Loop struct {
 	counters counters
 	public   atomic.Pointer[public]
 	yielding atomic.Pointer[yieldRequest] // the call of Yield under way
+	hearers  atomic.Pointer[[]netip.Addr] // as of SetHearers
+	prompted atomic.Uint64                // calls of Hello
 	ended    chan struct{}                // Run has
 }
 

@@ -22,7 +22,8 @@ func TestPromotion(t *testing.T) {
 		wantAll(t, "holder", c[0].holder.did(), "300.78125ms claim", "300.78125ms announce")
 		time.Sleep(10 * time.Second)
 		wantAll(t, "holder", c[0].holder.did(),
-			"400.78125ms announce", "550.78125ms announce", "1.30078125s announce", "5.30078125s announce")
+			"400.78125ms announce", "550.78125ms announce", "1.30078125s announce",
+			"1.80078125s announce", "2.80078125s announce", "5.30078125s announce")
 		if n := c[0].holder.holdCount(); n != 40 {
 			t.Errorf("%d holds in 10s, want one every 250ms", n)
 		}

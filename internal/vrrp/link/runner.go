@@ -41,6 +41,7 @@ type runner struct {
 	hand    *hand
 
 	greeting greetings
+	hellos   hellos
 	handover handover
 }
 
@@ -68,6 +69,7 @@ func (r *runner) prepare() {
 	if own := r.links.linkLocal; own.IsValid() && r.o.wantsLinkLocal() {
 		r.advert.Addresses = append([]netip.Addr{own}, r.listed...)
 	}
+	r.count.hearFrom(r.o)
 }
 
 // run is the loop. The order matters: what was received is heard before a
@@ -119,7 +121,7 @@ func later(a, b time.Time) time.Time {
 // next gives when there is something to do, if nothing happens.
 func (r *runner) next() time.Time {
 	next := r.links.due
-	for _, t := range [...]time.Time{r.deadline, r.holding.due, r.holding.retry, r.round.due, r.greeting.due, r.links.until, r.handover.due, r.limit()} {
+	for _, t := range [...]time.Time{r.deadline, r.holding.due, r.holding.retry, r.round.due, r.greeting.due, r.links.until, r.hellos.due, r.handover.due, r.limit()} {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}
@@ -135,6 +137,7 @@ func (r *runner) tick() {
 	r.hold()
 	r.yield(time.Now())
 	r.greet()
+	r.hello()
 	if now := time.Now(); !r.round.due.IsZero() && !now.Before(r.round.due) {
 		r.round.next(now, r.o.AnnouncePeriod)
 		r.hand.ask(errand{kind: doAnnounce, o: r.o})
@@ -162,6 +165,7 @@ func (r *runner) orders() {
 		r.step(vrrp.Configure{Config: r.config()})
 	}
 	r.handovers()
+	r.hearers()
 }
 
 // An obstacle is why this controller may not be Active; the zero one is none.
@@ -287,7 +291,9 @@ func (r *runner) send(priority uint8, destinations ...netip.Addr) {
 	}
 	r.advert.Priority = priority
 	for _, to := range destinations {
-		if err := r.sendTo(to); err != nil {
+		err := r.sendTo(to)
+		r.count.noteSent(r.o, to, err)
+		if err != nil {
 			r.count.sendErrors.Add(1)
 			r.links.brokenBy(err)
 			r.report.warn(time.Now(), "send "+err.Error(), "cannot send an advert", "to", r.o.name(to), "error", err)
@@ -330,12 +336,17 @@ func (r *runner) receive() {
 }
 
 func (r *runner) hear(d datagram) {
+	if vrrp.IsHello(d.payload) {
+		r.hearHello(d)
+		return
+	}
 	form, reason := accept(r.o, r.conn.source(), d, &r.got)
 	if reason != 0 {
 		r.reject(d.src, reason)
 		return
 	}
 	r.count.seen.Add(1)
+	r.count.noteFrom(time.Now(), d.src)
 	if d.src.Is4() {
 		r.count.checksums[form].Add(1)
 		if form != r.o.Checksum {

@@ -67,6 +67,8 @@ type counters struct {
 	begun      time.Time
 	heard      atomic.Pointer[netip.Addr]
 	heardUntil atomic.Int64
+	// peers has what is known of each of the others.
+	peers atomic.Pointer[map[netip.Addr]*peer]
 }
 
 // public is what changes seldom.

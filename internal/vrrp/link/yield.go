@@ -170,6 +170,8 @@ func (r *runner) follow(out vrrp.Output) {
 			// What it gets now would make it take over later.
 			r.hand.ask(errand{kind: doDropWaiting, o: r.o, peer: h.req.to})
 		}
+		// The other one may have taken over all the same, and not be heard.
+		r.insist(time.Now())
 		r.endYield(h.req.failed(r.o, fmt.Errorf("it did not take over within %v", h.wait)))
 	case out.Cause.Kind == vrrp.CauseYielded:
 		h.heard = out.Cause.Peer
