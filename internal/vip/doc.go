@@ -85,6 +85,11 @@
 // taker's MAC address and the client's IP address: a switch or a hypervisor that
 // guards source addresses has to let them through.
 //
+// Whether they do so Probe and a Witness find out: the taker sends segments that
+// nobody answers as if from clients, through its own filters and by the way of the
+// others, and the giver looks which arrive. What other programs remove from the
+// kernel meanwhile Mend and Install put back; Whole and WatchRules tell of it.
+//
 // What this does not do: ICMP errors about the giver's connections stay on the
 // taker, and connections that the taker translates (NAT) on their way to the
 // giver are reset.

@@ -192,3 +192,24 @@ func (k *kernel) routeTo(a netip.Addr, device int) (route, error) {
 	}
 	return parseRoute(replies[0].Data)
 }
+
+// connected reports whether there is a route to the network on the device, on the
+// link itself.
+func (k *kernel) connected(index int, network netip.Prefix) (bool, error) {
+	header := make([]byte, unix.SizeofRtMsg)
+	header[0] = familyOf(network.Addr())
+	replies, err := k.dump(unix.RTM_GETROUTE, header)
+	if err != nil {
+		return false, fmt.Errorf("list the routes: %w", err)
+	}
+	for _, m := range replies {
+		r, err := parseRoute(m.Data)
+		if err != nil {
+			return false, err
+		}
+		if r.device == index && !r.behind && r.to == network.Addr() && m.Data[1] == uint8(network.Bits()) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
