@@ -69,6 +69,8 @@ type Agent struct {
 	keeping     sync.Mutex
 	moves       *moves
 	arrivals    arrivals
+	hearing     hearing
+	blocked     blocked
 	ending      atomic.Bool  // SIGTERM came
 	forcing     atomic.Bool  // a spec is being brought into force
 	stay        atomic.Bool  // and nobody took what this controller holds
@@ -197,7 +199,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
-	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchScarcity, a.watchSockets, a.watchProgram, a.watchDrains, a.watchMoves, a.watchPreference, a.watchReach, a.notify} {
+	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchScarcity, a.watchSockets, a.watchProgram, a.watchDrains, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.notify} {
 		group.Go(func() error { part(ctx); return nil })
 	}
 	group.Go(func() error { a.configure(ctx, first); return nil })

@@ -244,5 +244,7 @@ func (a *Agent) peerCommands() map[string]peerCommand {
 		"moved":    decoded(a.moved),
 		"giving":   decoded(a.stillGiving),
 		"alive":    func(context.Context, string, json.RawMessage) (any, error) { return struct{}{}, nil },
+		"hears":    decoded(a.hears),
+		"prove":    decoded(a.prove),
 	}
 }

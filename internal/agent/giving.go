@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,11 +37,19 @@ func (a *Agent) giveTo(ctx context.Context, o *owner, to spec.Controller, req we
 	if plain {
 		h.Why = "the agent of " + to.Name + " does not answer"
 	} else {
+		asked := time.Now()
 		ready, err := a.prepareTaker(ctx, v, to, req, g.Until)
 		if err != nil {
 			return h, err
 		}
+		if err := a.hearsTaker(ctx, o, to, ready, asked); err != nil {
+			a.tellDone(ctx, to.Name, v.Name)
+			return h, err
+		}
 		h.Why = ready.Why
+	}
+	if h.Why == "" {
+		h.Why = a.blockedDetour(ctx, v, to.Name)
 	}
 	if h.Why == "" {
 		if err := a.keepCopy(ctx, o, g); err != nil {
@@ -53,6 +62,9 @@ func (a *Agent) giveTo(ctx context.Context, o *owner, to spec.Controller, req we
 		}
 	}
 	h.Kept = h.Why == ""
+	if !h.Kept && !plain {
+		a.tellDone(ctx, to.Name, v.Name) // what comes to the taker is to be reset
+	}
 	begun := time.Now()
 	err := o.loop.Yield(ctx, to.Address, link.YieldOptions{Keep: h.Kept})
 	if err != nil && (o.holds() || o.loop.Stats().Holder != to.Name) {
@@ -93,6 +105,8 @@ type prepareRequest struct {
 	// Connections are open at the giver's HAProxy, Rate new ones come in a second.
 	Connections int `json:"connections,omitempty"`
 	Rate        int `json:"rate,omitempty"`
+	// Hello asks for a hello at once, so that the giver knows that it hears the taker.
+	Hello bool `json:"hello,omitempty"`
 }
 
 // span gives the time of the move that r asks for, from now on.
@@ -107,6 +121,8 @@ func (r prepareRequest) span(now time.Time) span {
 // what belongs to the giver's connections, empty when it can.
 type prepareReply struct {
 	Why string `json:"why,omitempty"`
+	// Hello says that the taker has sent one.
+	Hello bool `json:"hello,omitempty"`
 }
 
 // prepareTaker gets the agent of the controller to ready for the VIP v, whose
@@ -123,7 +139,7 @@ func (a *Agent) prepareTaker(ctx context.Context, v spec.VIP, to spec.Controller
 	var reply prepareReply
 	conns, rate := a.clientLoad(ctx)
 	err = a.askPeer(ctx, to.Name, "prepare", prepareRequest{
-		VIP: v.Name, Left: time.Until(until), Until: until, Givers: givers, Force: req.Force, Connections: conns, Rate: rate,
+		VIP: v.Name, Left: time.Until(until), Until: until, Givers: givers, Force: req.Force, Connections: conns, Rate: rate, Hello: true,
 		Insisted: req.Force && req.To != "", Unasked: req.Unasked,
 	}, &reply)
 	return reply, err
@@ -201,6 +217,10 @@ func (a *Agent) watchGiving(ctx context.Context, name string) {
 		a.retake(ctx, name, g)
 		return
 	}
+	if why := a.lostWay(ctx, name, g); why != "" {
+		a.endGiving(ctx, name, g, why)
+		return
+	}
 	if now := time.Now(); !g.closing && now.Sub(g.Since) >= settleTime {
 		a.moves.mu.Lock()
 		g.closing = true
@@ -222,7 +242,7 @@ func (a *Agent) watchGiving(ctx context.Context, name string) {
 	over := g.quiet >= enoughQuiet || time.Now().After(g.Until)
 	a.moves.mu.Unlock()
 	if over || o == nil {
-		a.endGiving(ctx, name, g)
+		a.endGiving(ctx, name, g, "")
 	}
 }
 
@@ -307,8 +327,8 @@ func (a *Agent) retake(ctx context.Context, name string, g *giving) {
 }
 
 // endGiving removes what was kept for the connections of a VIP. Those that are
-// still open are cut.
-func (a *Agent) endGiving(ctx context.Context, name string, g *giving) {
+// still open are cut: because of why, or if that is empty because it is time.
+func (a *Agent) endGiving(ctx context.Context, name string, g *giving, why string) {
 	cut := 0
 	newest, err := a.moves.rid(name, g, func() (err error) {
 		cut, err = g.copy.End(ctx)
@@ -325,7 +345,7 @@ func (a *Agent) endGiving(ctx context.Context, name string, g *giving) {
 		Text: fmt.Sprintf("the last connection of vip %s on %s has ended, which %s took", name, a.opt.Controller, g.To),
 	}
 	if g.connections > 0 {
-		e.Kind, e.Cause = "handover-cut", fmt.Sprintf("they were open still %s after the handover", a.handoverLimit())
+		e.Kind, e.Cause = "handover-cut", cmp.Or(why, fmt.Sprintf("they were open still %s after the handover", a.handoverLimit()))
 		e.Text = fmt.Sprintf("%d connections of vip %s on %s, which %s took, were cut", max(cut, g.connections), name, a.opt.Controller, g.To)
 		if g.connections == 1 {
 			e.Text = fmt.Sprintf("1 connection of vip %s on %s, which %s took, was cut", name, a.opt.Controller, g.To)

@@ -190,7 +190,7 @@ func TestLeftoversSpareTheNextMove(t *testing.T) {
 		}
 	}
 	a.retake(t.Context(), "api", was)
-	a.endGiving(t.Context(), "api", was)
+	a.endGiving(t.Context(), "api", was, "")
 	a.endTaking(t.Context(), "api", took, "late")
 	left("after the end of the moves before", true)
 	a.retake(t.Context(), "api", is)

@@ -29,6 +29,9 @@ type moves struct {
 	nudge chan struct{} // has room for one
 	// settings are what the moves have changed in the kernel.
 	settings *vip.Settings
+	// flushed has room for one, too: somebody has changed nftables.
+	flushed chan struct{}
+	proofs  sync.WaitGroup // those under way
 	// kernel is held while the kernel is given, or rid of, what belongs to a
 	// record, and the record with it: what is left of one move must not take
 	// away what the next one of the same VIP has just put there.
@@ -50,6 +53,7 @@ type giving struct {
 	closing     bool // clients are told to come anew
 	connections int
 	quiet       int // looks in a row that found no connection
+	mending     mending
 }
 
 // taking is what this controller does for the one that it has taken a VIP from.
@@ -62,6 +66,7 @@ type taking struct {
 	forwarded uint64
 	asked     time.Time // when From was last asked whether it goes on
 	lost      int       // times in a row that its host did not answer
+	unmended  int       // times in a row that the rules could not be put back
 }
 
 // A span is the time of a move. Since and Until have a reading of the monotonic
@@ -107,7 +112,7 @@ func bootClock() (time.Duration, error) {
 func newMoves(runDir string) *moves {
 	m := &moves{
 		file:  filepath.Join(runDir, "moves.json"),
-		nudge: make(chan struct{}, 1), giving: map[string]*giving{}, taking: map[string]*taking{},
+		nudge: make(chan struct{}, 1), flushed: make(chan struct{}, 1), giving: map[string]*giving{}, taking: map[string]*taking{},
 	}
 	m.settings = vip.NewSettings(nil, m.write)
 	return m
@@ -347,6 +352,9 @@ const (
 
 // watchMoves ends, one after the other, what handovers have left.
 func (a *Agent) watchMoves(ctx context.Context) {
+	defer a.moves.proofs.Wait()
+	a.moves.proofs.Go(func() { a.watchRules(ctx) })
+	looked := time.Now()
 	for {
 		wait := idleInterval
 		if !a.moves.empty() {
@@ -356,8 +364,14 @@ func (a *Agent) watchMoves(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-a.moves.nudge:
+		case <-a.moves.flushed:
+			a.mendDetours(ctx)
+			if time.Since(looked) < wait {
+				continue // the rest has time, however often rules change
+			}
 		case <-time.After(wait):
 		}
+		looked = time.Now()
 		given, taken := a.moves.names()
 		for _, name := range given {
 			a.watchGiving(ctx, name)

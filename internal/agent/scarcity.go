@@ -50,14 +50,17 @@ func (a *Agent) watchScarcity(ctx context.Context) {
 }
 
 // report records f under its code, nil for none, and journals when it begins and ends.
-func (a *Agent) report(code string, f *status.Finding) {
+func (a *Agent) report(code string, f *status.Finding) { a.reportOne(code, code, f) }
+
+// reportOne does it for one of several findings of a code, under a key of its own.
+func (a *Agent) reportOne(code, key string, f *status.Finding) {
 	a.mu.Lock()
-	was, known := a.findings[code]
+	was, known := a.findings[key]
 	a.mu.Unlock()
 	if known == (f != nil) {
 		return
 	}
-	a.setFinding(code, f)
+	a.setFinding(key, f)
 	e := status.Event{Kind: code, Subject: "agent", Text: "over: " + was.Text}
 	if f != nil {
 		e.Subject, e.Text = f.Subject, f.Text

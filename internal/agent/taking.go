@@ -34,6 +34,7 @@ func (a *Agent) prepare(ctx context.Context, from string, req prepareRequest) (a
 		return nil, err
 	}
 	a.arrivals.note(req.VIP, reach.Arrival{At: time.Now(), Unasked: req.Unasked, Insisted: req.Insisted})
+	greeted := req.Hello && a.greets(o, from)
 	a.moves.kernel.Lock()
 	defer a.moves.kernel.Unlock()
 	d, err := a.detourTo(a.currentSpec(), o.view.Load().vip, req.Givers)
@@ -42,11 +43,11 @@ func (a *Agent) prepare(ctx context.Context, from string, req prepareRequest) (a
 	}
 	if err != nil {
 		a.log.Warn("no second chance for the connections of the giver", "vip", req.VIP, "from", from, "error", err)
-		return prepareReply{Why: err.Error()}, nil
+		return prepareReply{Why: err.Error(), Hello: greeted}, nil
 	}
 	t := &taking{From: from, Givers: req.Givers, span: req.span(time.Now()), detour: d, asked: time.Now()}
 	a.logged(a.moves.change(func() { a.moves.taking[req.VIP] = t }))
-	return prepareReply{}, nil
+	return prepareReply{Hello: greeted}, nil
 }
 
 // installWithRoom installs d, unless the kernel cannot track what it is for.
@@ -140,18 +141,16 @@ func (a *Agent) watchTaking(ctx context.Context, name string) {
 		return
 	}
 	t.asked = now
+	a.mendDetour(ctx, name, t)
 	a.countForwarded(ctx, name, t)
 	a.askGiver(ctx, name, t)
 }
 
-// countForwarded notes what was sent on. Where somebody has flushed the rules,
-// as a restart of a firewall does, they are put back.
+// countForwarded notes what was sent on.
 func (a *Agent) countForwarded(ctx context.Context, name string, t *taking) {
 	n, err := t.detour.Forwarded(ctx)
 	if errors.Is(err, vip.ErrNoDetour) {
-		a.log.Warn("somebody has removed the rules that send connections on to the giver; putting them back", "vip", name, "from", t.From)
-		a.reinstall(ctx, name, t)
-		return
+		return // gone again, and put back at the next look
 	}
 	if err != nil {
 		a.log.Warn("what is sent on is not counted", "vip", name, "error", err)
@@ -160,15 +159,6 @@ func (a *Agent) countForwarded(ctx context.Context, name string, t *taking) {
 	a.moves.mu.Lock()
 	defer a.moves.mu.Unlock()
 	t.forwarded = n
-}
-
-// reinstall puts the rules of t back, unless the VIP was taken anew meanwhile.
-func (a *Agent) reinstall(ctx context.Context, name string, t *taking) {
-	a.moves.kernel.Lock()
-	defer a.moves.kernel.Unlock()
-	if a.moves.takes(name) == t {
-		a.logged(t.detour.Install(ctx))
-	}
 }
 
 // askGiver asks the giver of a VIP whether it still has connections of it.

@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestHearers holds who is sent hellos, and since when.
+func TestHearers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h hearing
+		if h.since("ctl2") != 0 {
+			t.Error("nobody was told of, and gets hellos")
+		}
+		h.knows("ctl3", true)
+		time.Sleep(time.Second)
+		if got := h.knows("ctl2", true); !slices.Equal(got, []string{"ctl2", "ctl3"}) {
+			t.Errorf("got %v", got)
+		}
+		time.Sleep(time.Second)
+		h.knows("ctl2", true) // again
+		if got := h.since("ctl2"); got != time.Second {
+			t.Errorf("since %v", got)
+		}
+		if got := h.knows("ctl2", false); !slices.Equal(got, []string{"ctl3"}) || h.since("ctl2") != 0 {
+			t.Errorf("one that knows no hellos any more gets them: %v", got)
+		}
+	})
+}
+
+// TestHearingFindings holds the words, and that what is over is not said any more.
+func TestHearingFindings(t *testing.T) {
+	a := threeControllers(t)
+	if notHeardHere("ctl2", nil) != nil || notHeardThere("ctl1", "ctl2", nil, "x") != nil {
+		t.Error("a finding about nothing")
+	}
+	a.tellHearing("ctl2", notHeardHere("ctl2", []string{"api"}), nil)
+	a.tellHearing("ctl2", nil, nil) // it passed
+	for range deafLooks {
+		if len(a.Snapshot().Findings) > 0 {
+			t.Error("one look is enough")
+		}
+		a.tellHearing("ctl2", notHeardHere("ctl2", []string{"api"}), notHeardThere("ctl1", "ctl2", []string{"api", "inside"}, "operation not permitted"))
+	}
+	for range deafLooks {
+		a.tellHearing("ctl3", nil, notHeardThere("ctl1", "ctl3", []string{"api"}, ""))
+	}
+	said := func(want ...string) {
+		t.Helper()
+		var all []string
+		for _, f := range a.Snapshot().Findings {
+			all = append(all, f.String())
+		}
+		if len(all) != len(want) {
+			t.Fatalf("%d findings, want %d: %q", len(all), len(want), all)
+		}
+		for i, w := range want {
+			if !strings.Contains(all[i], w) {
+				t.Errorf("%q does not say %q", all[i], w)
+			}
+		}
+	}
+	said("adverts of ctl2 for vip api do not arrive here",
+		"adverts of ctl1 for vips api, inside do not arrive at ctl2, whose agent answers: were ctl1 to hold the address, both would; the kernel here does not send them (operation not permitted)",
+		"adverts of ctl1 for vip api do not arrive at ctl3")
+	a.tellHearing("ctl2", nil, nil)
+	said("do not arrive at ctl3")
+	s := *a.spec
+	s.Controllers = s.Controllers[:2]
+	a.forgetHearing(&s)
+	said()
+	events := a.journal.last(10)
+	if len(events) != 5 || events[0].Kind != codeAdvertsBlocked || !strings.HasPrefix(events[4].Text, "over: ") {
+		t.Errorf("the journal has %+v", events)
+	}
+}
+
+// TestHearsAnswer asks what the other agent knows, and one that does not know the command.
+func TestHearsAnswer(t *testing.T) {
+	a := threeControllers(t)
+	answer, err := a.hears(t.Context(), "ctl2", struct{}{})
+	if reply, ok := answer.(hearsReply); err != nil || !ok || len(reply.Heard) != 0 {
+		t.Errorf("got %+v, %v", answer, err)
+	}
+	if a.hearing.since("ctl2") == 0 {
+		t.Error("one that asks knows what a hello is, and is not sent any")
+	}
+	to := channelServer(t, func(_ context.Context, _ netip.Addr, req peerRequest) (any, error) {
+		return nil, errors.New(`no command "` + req.Command + `"`)
+	})
+	b := asker(to)
+	b.hearing.knows("ctl2", true)
+	c, _ := b.spec.Controller("ctl2")
+	b.askHears(t.Context(), c)
+	if b.hearing.since("ctl2") != 0 || len(b.findings) != 0 {
+		t.Errorf("an agent of before is sent hellos, or blamed: %v", b.findings)
+	}
+	c.Address = netip.MustParseAddr("127.0.0.3") // nobody
+	b.spec.Controllers[1] = c
+	b.hearing.knows("ctl2", true)
+	b.askHears(t.Context(), c)
+	if b.hearing.since("ctl2") == 0 || len(b.findings) != 0 {
+		t.Errorf("one that does not answer is not known to be deaf: %v", b.findings)
+	}
+}
+
+// TestProofUnknown has a taker that cannot prove: that says nothing of the network.
+func TestProofUnknown(t *testing.T) {
+	to := channelServer(t, func(_ context.Context, _ netip.Addr, req peerRequest) (any, error) {
+		return nil, errors.New(`no command "` + req.Command + `"`)
+	})
+	a := asker(to)
+	v := threeControllers(t).spec.VIPs[0]
+	v.Interface = "lo"
+	missing, err := a.proof(t.Context(), v, "ctl2", []netip.Addr{netip.MustParseAddr("127.0.0.9")})
+	if err == nil || len(missing) != 1 {
+		t.Errorf("missing %v, %v", missing, err)
+	}
+	// One that says that it sent them, and of which nothing arrives.
+	asked := make(chan proveRequest, 1)
+	a = asker(channelServer(t, func(_ context.Context, _ netip.Addr, req peerRequest) (any, error) {
+		var got proveRequest
+		err := json.Unmarshal(req.Body, &got)
+		asked <- got
+		return struct{}{}, err
+	}))
+	missing, err = a.proof(t.Context(), v, "ctl2", []netip.Addr{netip.MustParseAddr("127.0.0.9")})
+	if got := <-asked; err != nil || len(missing) != 1 || got.VIP != "api" || got.Nonce == 0 || len(got.Clients) != 1 {
+		t.Errorf("missing %v, %v, asked for %+v", missing, err, got)
+	}
+}
+
+// TestBlockedFinding begins and ends with what the proofs say.
+func TestBlockedFinding(t *testing.T) {
+	a := threeControllers(t)
+	var clients []netip.Addr
+	for i := range 5 {
+		clients = append(clients, netip.AddrFrom4([4]byte{10, 0, 0, byte(9 - i)}))
+	}
+	why := a.blocked.begin(a, "api", "ctl2", clients)
+	if want := "what ctl2 sends on for clients does not arrive at ctl1, as from 10.0.0.5, 10.0.0.6, 10.0.0.7 and 2 more"; why != want {
+		t.Errorf("got %q, want %q", why, want)
+	}
+	if f := a.Snapshot().Findings; len(f) != 1 || f[0].Code != codeDetourBlocked {
+		t.Errorf("the findings are %v", f)
+	}
+	a.blocked.over(a, "ctl2")
+	if f := a.Snapshot().Findings; len(f) != 0 {
+		t.Errorf("the findings are %v", f)
+	}
+	a.blocked.over(a, "ctl3") // nothing was
+}

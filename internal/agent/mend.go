@@ -1,0 +1,356 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/vip"
+)
+
+// What a planned move has put into the kernel of its two hosts others may remove,
+// and what the taker sends on the network between them may drop. Both are looked
+// for while a move lasts: connections go on, or are reset, but do not stand still.
+
+const (
+	// codeDetourBlocked is the code of the finding that planned moves to another
+	// controller reset connections, because what it sends on does not arrive.
+	codeDetourBlocked = "detour-blocked"
+	// mendInterval is how often a giver looks whether all is there.
+	mendInterval = 500 * time.Millisecond
+	// proofInterval is how often a giver proves that what is sent on arrives.
+	proofInterval = time.Second
+	// proofTime bounds one proof, from its beginning to the last probe's arrival.
+	proofTime = 3 * time.Second
+	// lateProbe is how long a probe may take that was sent.
+	lateProbe = 100 * time.Millisecond
+	// maxUnmended is how many looks in a row may find that something is missing and
+	// cannot be put back.
+	maxUnmended = 3
+	// failedProofs in a row say that nothing arrives.
+	failedProofs = 2
+)
+
+// mending is what a giver knows of what it needs. It is guarded by moves.mu.
+type mending struct {
+	looked   time.Time
+	unmended int // looks in a row that could not put back what was missing
+	proving  bool
+	proved   time.Time // begun
+	failed   int       // proofs in a row
+	why      string    // nothing arrives
+}
+
+// lostWay looks after what the connections of a VIP that was given away need, and
+// says why they cannot go on; empty if they can, as far as is known.
+func (a *Agent) lostWay(ctx context.Context, name string, g *giving) string {
+	now := time.Now()
+	a.moves.mu.Lock()
+	m := &g.mending
+	why, look := m.why, now.Sub(m.looked) >= mendInterval
+	prove := !m.proving && (now.Sub(m.proved) >= proofInterval || m.failed > 0) && now.Sub(g.Since) >= settleTime
+	if look {
+		m.looked = now
+	}
+	if prove {
+		m.proving, m.proved = true, now
+		a.moves.proofs.Go(func() { a.proveGiving(ctx, name, g) })
+	}
+	a.moves.mu.Unlock()
+	if why == "" && look {
+		why = a.mendCopy(ctx, name, g)
+	}
+	return why
+}
+
+// mendCopy puts back what somebody has removed from this host. It says why that
+// cannot be; empty as long as there is hope.
+func (a *Agent) mendCopy(ctx context.Context, name string, g *giving) string {
+	left := time.Until(g.Until)
+	if left < time.Second {
+		return ""
+	}
+	a.moves.kernel.Lock()
+	a.moves.mu.Lock()
+	newest := a.moves.giving[name] == g
+	a.moves.mu.Unlock()
+	missing, err := "", error(nil)
+	if newest {
+		missing, err = g.copy.Mend(ctx, left)
+	}
+	a.moves.kernel.Unlock()
+	if missing != "" && err == nil {
+		a.putBack(name, missing)
+	}
+	a.moves.mu.Lock()
+	defer a.moves.mu.Unlock()
+	if err == nil {
+		g.mending.unmended = 0
+		return ""
+	}
+	a.log.Warn("what the connections of a vip that was handed over need is not put back", "vip", name, "error", err)
+	if g.mending.unmended++; g.mending.unmended < maxUnmended {
+		return ""
+	}
+	return fmt.Sprintf("somebody has removed what they need, and it cannot be put back: %v", err)
+}
+
+// putBack tells that something of a move was missing.
+func (a *Agent) putBack(name, missing string) {
+	a.log.Warn("somebody has removed what connections need since a handover; put it back", "vip", name, "removed", missing)
+	a.journal.add(status.Event{
+		Kind: "handover-mended", Subject: "vip " + name,
+		Text: fmt.Sprintf("somebody has removed what connections of vip %s need since its handover, and it was put back: %s", name, missing),
+	})
+}
+
+// watchRules has the rules of detours looked at whenever somebody changes
+// nftables: until they are back, what they would send on is reset.
+func (a *Agent) watchRules(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := vip.WatchRules(ctx, func() {
+			select {
+			case a.moves.flushed <- struct{}{}:
+			default:
+			}
+		})
+		if err != nil {
+			a.log.Debug("changes of nftables are not seen at once", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// mendDetours looks at the rules of all detours.
+func (a *Agent) mendDetours(ctx context.Context) {
+	_, taken := a.moves.names()
+	for _, name := range taken {
+		if t := a.moves.takes(name); t != nil {
+			a.mendDetour(ctx, name, t)
+		}
+	}
+}
+
+// mendDetour puts the rules of t back where somebody has flushed them, as a
+// restart of a firewall does, unless the VIP was taken anew meanwhile. Without
+// them the kernel resets what belongs to the giver: nothing stands still.
+func (a *Agent) mendDetour(ctx context.Context, name string, t *taking) {
+	a.moves.kernel.Lock()
+	defer a.moves.kernel.Unlock()
+	if a.moves.takes(name) != t {
+		return
+	}
+	err := t.detour.Whole(ctx)
+	if !errors.Is(err, vip.ErrNoDetour) {
+		return
+	}
+	if err = t.detour.Install(ctx); err == nil {
+		t.unmended = 0
+		a.putBack(name, "the nftables that send them on to "+t.From)
+		return
+	}
+	if t.unmended++; t.unmended == 1 {
+		a.log.Warn("somebody has removed the rules that send connections on to the giver, and they cannot be put back; they are reset", "vip", name, "from", t.From, "error", err)
+	}
+}
+
+// A proveRequest asks for probes, as if from each of Clients, to the giver of a VIP.
+type proveRequest struct {
+	VIP     string       `json:"vip"`
+	Givers  []netip.Addr `json:"givers"`
+	Nonce   uint64       `json:"nonce"`
+	Clients []netip.Addr `json:"clients"`
+}
+
+// prove is the command of a giver. It is done when the probes are sent.
+func (a *Agent) prove(ctx context.Context, _ string, req proveRequest) (any, error) {
+	o := a.ownerOf(req.VIP)
+	if o == nil {
+		return nil, fmt.Errorf("there is no vip %s here; are the specs of both the same?", req.VIP)
+	}
+	d, err := a.detourTo(a.currentSpec(), o.view.Load().vip, req.Givers)
+	if err == nil {
+		err = d.Probe(ctx, req.Nonce, req.Clients)
+	}
+	return struct{}{}, err
+}
+
+// proof has the controller send probes for clients of v, and gives those whose
+// probes do not arrive. The error says why that is not known.
+func (a *Agent) proof(ctx context.Context, v spec.VIP, to string, clients []netip.Addr) (missing []netip.Addr, err error) {
+	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	s := a.currentSpec()
+	self, _ := s.Controller(a.opt.Controller)
+	req := proveRequest{VIP: v.Name, Nonce: nonce(), Clients: clients}
+	if req.Givers, err = vip.GiverAddresses(s.Interface(v, self), self.Address, v.Addresses); err != nil {
+		return nil, err
+	}
+	var addresses []netip.Addr
+	for _, p := range v.Addresses {
+		addresses = append(addresses, p.Addr())
+	}
+	w, err := vip.NewWitness(req.Nonce, addresses)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	// All that arrive may do so before the taker says that all are sent.
+	sent, over := context.WithCancel(ctx)
+	defer over()
+	asked := make(chan error, 1)
+	go func() {
+		err := a.askPeer(ctx, to, "prove", req, nil)
+		asked <- err
+		if err == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(lateProbe):
+			}
+		}
+		over()
+	}()
+	missing, err = w.Missing(sent, clients)
+	if unsent := <-asked; len(missing) > 0 {
+		err = errors.Join(err, unsent)
+	}
+	return missing, err
+}
+
+func nonce() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) //nolint:errcheck // it never fails
+	return binary.NativeEndian.Uint64(b[:])
+}
+
+// blockedDetour proves, before a move of v, that what the taker will send on for
+// the clients that v has now arrives here. It says why not; empty also when that
+// cannot be found out.
+func (a *Agent) blockedDetour(ctx context.Context, v spec.VIP, to string) string {
+	c, err := a.copyOf(a.currentSpec(), v)
+	var clients []netip.Addr
+	if err == nil {
+		clients, err = c.Clients(ctx)
+	}
+	if err != nil || len(clients) == 0 {
+		a.logged(err)
+		return ""
+	}
+	for range failedProofs {
+		missing, err := a.proof(ctx, v, to, clients)
+		if err != nil {
+			a.log.Debug("whether the taker's segments arrive is not known", "vip", v.Name, "to", to, "error", err)
+			return ""
+		}
+		if len(missing) == 0 {
+			a.blocked.over(a, to)
+			return ""
+		}
+		clients = missing
+	}
+	return a.blocked.begin(a, v.Name, to, clients)
+}
+
+// proveGiving proves it while a move lasts.
+func (a *Agent) proveGiving(ctx context.Context, name string, g *giving) {
+	failed, why := 0, ""
+	defer func() {
+		a.moves.mu.Lock()
+		defer a.moves.mu.Unlock()
+		g.mending.proving, g.mending.failed, g.mending.why = false, failed, why
+	}()
+	clients, err := g.copy.Clients(ctx)
+	o := a.ownerOf(name)
+	if err != nil || len(clients) == 0 || o == nil {
+		return
+	}
+	for failed < failedProofs {
+		missing, err := a.proof(ctx, o.view.Load().vip, g.To, clients)
+		switch {
+		case err != nil: // the kernel of the taker goes on without its agent
+			a.log.Debug("whether the taker's segments arrive is not known", "vip", name, "to", g.To, "error", err)
+			return
+		case len(missing) == 0:
+			a.blocked.over(a, g.To)
+			return
+		}
+		clients = missing
+		failed++
+	}
+	why = a.blocked.begin(a, name, g.To, clients)
+}
+
+// blocked has the controllers whose detours did not get through, and for which
+// clients, to find out when they do.
+type blocked struct {
+	mu sync.Mutex
+	by map[string]blockedBy
+}
+
+type blockedBy struct {
+	vip     string
+	clients []netip.Addr
+}
+
+// begin reports the finding, and gives it in words.
+func (b *blocked) begin(a *Agent, vip, to string, clients []netip.Addr) string {
+	b.mu.Lock()
+	if b.by == nil {
+		b.by = map[string]blockedBy{}
+	}
+	b.by[to] = blockedBy{vip, clients}
+	b.mu.Unlock()
+	why := fmt.Sprintf("what %s sends on for clients does not arrive at %s, as from %s", to, a.opt.Controller, someAddresses(clients))
+	a.reportOne(codeDetourBlocked, codeDetourBlocked+" "+to, &status.Finding{
+		Severity: status.Warning, Code: codeDetourBlocked, Subject: "vip " + vip,
+		Text:   "planned moves to " + to + " reset open connections: " + why,
+		Remedy: "let frames of " + to + " pass that have clients' addresses as their source: source guard of switches, forged transmits and MAC spoofing filters of hypervisors, port security of a cloud below",
+	})
+	return why
+}
+
+func (b *blocked) over(a *Agent, to string) {
+	b.mu.Lock()
+	delete(b.by, to)
+	b.mu.Unlock()
+	a.reportOne(codeDetourBlocked, codeDetourBlocked+" "+to, nil)
+}
+
+// proveBlocked looks whether what was blocked gets through by now.
+func (a *Agent) proveBlocked(ctx context.Context) {
+	a.blocked.mu.Lock()
+	all := maps.Clone(a.blocked.by)
+	a.blocked.mu.Unlock()
+	for to, was := range all {
+		o := a.ownerOf(was.vip)
+		if _, known := a.currentSpec().Controller(to); !known || o == nil {
+			a.blocked.over(a, to)
+			continue
+		}
+		missing, err := a.proof(ctx, o.view.Load().vip, to, was.clients)
+		if err == nil && len(missing) == 0 {
+			a.blocked.over(a, to)
+		}
+	}
+}
+
+// someAddresses names the first three, in order.
+func someAddresses(all []netip.Addr) string {
+	var words []string
+	for _, a := range slices.SortedFunc(slices.Values(all), netip.Addr.Compare) {
+		words = append(words, a.String())
+	}
+	return someOf(words)
+}
