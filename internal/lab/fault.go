@@ -63,10 +63,10 @@ func FaultKinds() []FaultKind {
 		{Name: "agent-back", Args: ofNode, Text: "start a stopped agent, let a hung one go on", onNode: agentBack},
 		{Name: "power-off", Args: ofNode, Text: "cut the power: off the wire at once, every process dead, all memory lost", onNode: powerOff},
 		{Name: "unplug", Args: ofNode, Text: "pull the network cable; everything goes on running", onNode: unplug},
-	}, slowFaultKinds(), addressFaultKinds(), []FaultKind{
+	}, slowFaultKinds(), addressFaultKinds(), filterFaultKinds(), []FaultKind{
 		{Name: "back", Args: ofNode, Text: "undo whatever was done to the node", onNode: back},
 		{Name: "partition", Args: "SET SET...", Text: "no frame passes between the sets (nodes joined by commas); a node in none reaches all", onLab: (*server).partition},
-		{Name: "heal", Args: "", Text: "make every wire whole: end partitions, loss, delay, one-way, blind and flap of all", onLab: (*server).heal},
+		{Name: "heal", Args: "", Text: "make every wire whole: end partitions, loss, delay, one-way, blind, source-guard and flap of all", onLab: (*server).heal},
 	})
 }
 

@@ -16,12 +16,14 @@ import (
 const wireTable = "holdfast_lab_wire"
 
 // A lossyWire is what the switch loses: some of the frames of a node, all from
-// one node to another, those from a node to services on others. It is the
-// server's, guarded by its lock of faults.
+// one node to another, those from a node to services on others, those of a node with
+// addresses that it does not have. It is the server's, guarded by its lock of faults.
 type lossyWire struct {
 	loss   map[*node]float64 // percent, of the frames from the node and of those to it
 	oneWay [][2]*node        // nothing passes from the first to the second
 	blind  map[*node][]netip.AddrPort
+	// guarded has the addresses from which a node may send.
+	guarded map[*node][]netip.Addr
 }
 
 // setBlind loses what n sends to services at the addresses; 0 of them end it.
@@ -54,11 +56,12 @@ func (w *lossyWire) addOneWay(from, to *node) error {
 
 // mend ends all that is lost of n; of everyone when n is nil.
 func (w *lossyWire) mend(n *node) error {
-	if len(w.loss) == 0 && len(w.oneWay) == 0 && len(w.blind) == 0 {
+	if len(w.loss) == 0 && len(w.oneWay) == 0 && len(w.blind) == 0 && len(w.guarded) == 0 {
 		return nil
 	}
 	maps.DeleteFunc(w.blind, func(of *node, _ []netip.AddrPort) bool { return n == nil || of == n })
 	maps.DeleteFunc(w.loss, func(of *node, _ float64) bool { return n == nil || of == n })
+	maps.DeleteFunc(w.guarded, func(of *node, _ []netip.Addr) bool { return n == nil || of == n })
 	w.oneWay = slices.DeleteFunc(w.oneWay, func(p [2]*node) bool { return n == nil || p[0] == n || p[1] == n })
 	return w.apply()
 }
@@ -73,12 +76,14 @@ func (w *lossyWire) apply() error {
 	conn.AddTable(table) // so that there is one to remove
 	conn.DelTable(table)
 	conn.AddTable(table)
-	chain := conn.AddChain(&nftables.Chain{
-		Name: "forward", Table: table, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
-	})
-	for _, rule := range w.rules() {
-		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
+	for name, rules := range map[string][][]expr.Any{"forward": w.rules(), "guard": w.guardRules()} {
+		chain := conn.AddChain(&nftables.Chain{
+			Name: name, Table: table, Type: nftables.ChainTypeFilter,
+			Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
+		})
+		for _, rule := range rules {
+			conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
+		}
 	}
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("set what the wire loses: %w", err)

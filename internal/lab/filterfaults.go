@@ -1,0 +1,206 @@
+package lab
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// filterFaultKinds gives the faults of filters, of a node's own and of the switch,
+// and of whoever manages a node's network.
+func filterFaultKinds() []FaultKind {
+	return []FaultKind{
+		{Name: "adverts-blocked", Args: "NODE [SIDE]", Text: "a filter on the node drops VRRP (IP protocol 112) on SIDE: out, which is usual, or in; back ends it", onNode: advertsBlocked},
+		{Name: "source-guard", Args: "NODE", Text: "the switch drops what the node sends on for others: what is neither from its own addresses nor from a VIP; back and heal end it", onLab: (*server).sourceGuard},
+		{Name: "flush-rules", Args: "NODE", Text: "flush the node's nftables, the routing rules and routes of others than the kernel, and lo's addresses, as a network manager does that starts anew; it is done once, and nothing has to be ended", onNode: flushRules},
+	}
+}
+
+// advertsTable is the nftables table, in a node, that drops its adverts. Its
+// name is not one of the agent's.
+const advertsTable = "lab_adverts"
+
+// advertsBlocked drops adverts in the node itself: its kernel then says
+// "operation not permitted" to who sends one.
+func advertsBlocked(_ context.Context, n *node, f Fault) (string, error) {
+	hook, side := nftables.ChainHookOutput, cmp.Or(f.Value, "out")
+	switch side {
+	case "out":
+	case "in":
+		hook = nftables.ChainHookInput
+	default:
+		return "", fmt.Errorf("%q is no side; say out or in", f.Value)
+	}
+	if err := errors.Join(n.needOn(), n.endSlow("adverts-blocked")); err != nil {
+		return "", err
+	}
+	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: advertsTable}
+	end := func() error {
+		return n.withNFT(func(conn *nftables.Conn) {
+			conn.AddTable(table) // it may have been flushed
+			conn.DelTable(table)
+		})
+	}
+	err := n.withNFT(func(conn *nftables.Conn) {
+		conn.AddTable(table)
+		chain := conn.AddChain(&nftables.Chain{
+			Name: side, Table: table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter,
+		})
+		const vrrp = 112
+		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{vrrp}},
+			&expr.Verdict{Kind: expr.VerdictDrop},
+		}})
+	})
+	if err != nil {
+		return "", err
+	}
+	n.setSlow("adverts-blocked", end)
+	return fmt.Sprintf("VRRP is dropped on %s, %s", n.plan.name, side), nil
+}
+
+// withNFT changes the nftables of the node.
+func (n *node) withNFT(change func(*nftables.Conn)) error {
+	return n.inNetwork(func() error {
+		conn, err := nftables.New()
+		if err != nil {
+			return fmt.Errorf("talk to nftables: %w", err)
+		}
+		change(conn)
+		if err := conn.Flush(); err != nil {
+			return fmt.Errorf("change the nftables of %s: %w", n.plan.name, err)
+		}
+		return nil
+	})
+}
+
+// inNetwork runs f in the node's network namespace.
+func (n *node) inNetwork(f func() error) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.box == nil {
+		return n.offError()
+	}
+	return enter(n.box.pidfd, unix.CLONE_NEWNET, f)
+}
+
+// sourceGuard has the switch check the sources of what a node sends.
+func (s *server) sourceGuard(f *Fault) (string, error) {
+	n, err := s.node(f.Node)
+	if err != nil {
+		return "", err
+	}
+	f.Node = n.plan.name
+	allowed := []netip.Addr{netip.IPv6Unspecified()}
+	for _, l := range n.plan.links {
+		for _, p := range l.addresses {
+			allowed = append(allowed, p.Addr())
+		}
+	}
+	for _, v := range s.plan.spec.VIPs {
+		for _, p := range v.Addresses {
+			allowed = append(allowed, p.Addr())
+		}
+	}
+	return fmt.Sprintf("the switch drops what %s sends from other addresses than its own and the VIPs", n.plan.name), s.wire.guard(n, allowed)
+}
+
+// guard lets nothing from n pass but what comes from an address that is allowed.
+func (w *lossyWire) guard(n *node, allowed []netip.Addr) error {
+	if w.guarded == nil {
+		w.guarded = map[*node][]netip.Addr{}
+	}
+	w.guarded[n] = allowed
+	return w.apply()
+}
+
+// guardRules gives the rules of a chain of their own: what they accept, others
+// may lose.
+func (w *lossyWire) guardRules() [][]expr.Any {
+	var rules [][]expr.Any
+	for n, allowed := range w.guarded {
+		for _, port := range n.ports() {
+			for _, a := range allowed {
+				rules = append(rules, guardRule(port, a.Is6(), a.AsSlice(), expr.VerdictAccept))
+			}
+			rules = append(rules,
+				guardRule(port, true, []byte{0xfe, 0x80}, expr.VerdictAccept), // link-local
+				guardRule(port, false, nil, expr.VerdictDrop), guardRule(port, true, nil, expr.VerdictDrop))
+		}
+	}
+	return rules
+}
+
+// guardRule gives the verdict on a packet of the family that came in at the port,
+// and whose source begins with source.
+func guardRule(port string, six bool, source []byte, kind expr.VerdictKind) []expr.Any {
+	etherType, offset := []byte{0x08, 0x00}, uint32(12)
+	if six {
+		etherType, offset = []byte{0x86, 0xdd}, 8
+	}
+	rule := append(match(expr.MetaKeyIIFNAME, port),
+		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: etherType})
+	if len(source) > 0 {
+		rule = append(rule,
+			&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(len(source)), DestRegister: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: source})
+	}
+	return append(rule, &expr.Verdict{Kind: kind})
+}
+
+// flushRules removes what a network manager does not know, as systemd-networkd
+// does with foreign rules and routes, and a firewall with all nftables.
+func flushRules(_ context.Context, n *node, _ Fault) (string, error) {
+	if err := n.needOn(); err != nil {
+		return "", err
+	}
+	err := errors.Join(
+		n.withNFT(func(conn *nftables.Conn) { conn.FlushRuleset() }),
+		n.inNetwork(func() error { return errors.Join(n.flushRouting(netlink.FAMILY_V4), n.flushRouting(netlink.FAMILY_V6)) }),
+	)
+	return "the rules and routes of " + n.plan.name + " flushed", err
+}
+
+// flushRouting removes, of one family, what is neither the kernel's nor the
+// lab's: it is called with the node's lock.
+func (n *node) flushRouting(family int) error {
+	var errs []error
+	rules, err := n.box.nl.RuleList(family)
+	errs = append(errs, err)
+	for _, r := range rules {
+		if r.Protocol == unix.RTPROT_KERNEL || r.Protocol == unix.RTPROT_UNSPEC {
+			continue
+		}
+		errs = append(errs, ignoreGone(n.box.nl.RuleDel(&r)))
+	}
+	routes, err := n.box.nl.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	errs = append(errs, err)
+	for _, r := range routes {
+		switch r.Protocol {
+		case unix.RTPROT_UNSPEC, unix.RTPROT_KERNEL, unix.RTPROT_BOOT, unix.RTPROT_STATIC, unix.RTPROT_RA:
+		default:
+			errs = append(errs, ignoreGone(n.box.nl.RouteDel(&r)))
+		}
+	}
+	lo, err := n.box.nl.LinkByName("lo")
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	addresses, err := n.box.nl.AddrList(lo, family)
+	errs = append(errs, err)
+	for _, a := range addresses {
+		if !a.IP.IsLoopback() {
+			errs = append(errs, ignoreGone(n.box.nl.AddrDel(lo, &a)))
+		}
+	}
+	return errors.Join(errs...)
+}
