@@ -2,7 +2,6 @@ package vip
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -57,7 +56,8 @@ func (l *lan) prove(d *Detour, clients ...netip.Addr) []netip.Addr {
 const guard = `table bridge guard { chain forward { type filter hook forward priority 0;
 	iifname taker ip saddr 10.0.0.1 drop
 	iifname taker ip6 saddr fd00::1 drop
-} }`
+}
+}`
 
 // TestProveDetour sends probes for clients on the network and behind a router, by
 // IPv4, IPv6 and link-local addresses, before the move and after it, and through
@@ -100,7 +100,7 @@ func TestProveDetour(t *testing.T) {
 	near("through the taker's own filter", l.prove(d, clients...))
 	l.in("taker", func() { l.run("nft delete table inet guard") })
 	none("without the filters", l.prove(d, clients...))
-	l.filter("giver", "table inet own { chain input { type filter hook prerouting priority -300; tcp dport 9 drop; } }")
+	l.filter("giver", "table inet own {\nchain input { type filter hook prerouting priority -300\ntcp dport 9 drop\n}\n}")
 	none("with a filter of the giver's that is not for segments of connections", l.prove(d, clients...))
 	for _, s := range open {
 		l.answered(s, "giver") // nothing was done to the connections
@@ -113,10 +113,8 @@ func TestProveDetour(t *testing.T) {
 // told apart from what anybody else sends.
 func TestProbePacket(t *testing.T) {
 	for _, addresses := range []string{"10.0.0.1 10.0.0.10", "fd00::1 fd00::10"} {
-		var client, vip netip.Addr
-		if _, err := fmt.Sscan(addresses, &client, &vip); err != nil {
-			t.Fatal(err)
-		}
+		from, to, _ := strings.Cut(addresses, " ")
+		client, vip := netip.MustParseAddr(from), netip.MustParseAddr(to)
 		p := probe{client: client, vip: vip}
 		segment := p.segment(7)
 		pseudo := append(append(client.AsSlice(), vip.AsSlice()...), 0, 0, 0, byte(len(segment)), 0, 0, 0, 6)
