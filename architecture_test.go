@@ -59,7 +59,7 @@ var mayImport = map[string][]string{
 	"internal/cli":            {"*"},
 	// For tests only.
 	"internal/keystone/keystonetest": {},
-	"internal/dns/bindtest":          {},
+	"internal/dns/dnstest":           {},
 	"cmd/holdfast":                   {"internal/cli"},
 }
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# command:package
+# command:package, or a path of what brings no command
 wanted=(
 	haproxy:haproxy       # the data plane
 	keepalived:keepalived # tests of interoperation, and the benchmark's other side
@@ -17,6 +17,11 @@ wanted=(
 	tmux:tmux
 	git:git
 	named:bind9           # primary, secondary and resolver for the tests of dns
+	knotd:knot            # and primaries of other makes
+	pdns_server:pdns-server
+	/usr/share/pdns-backend-sqlite3:pdns-backend-sqlite3
+	sqlite3:sqlite3
+	nsd:nsd
 )
 
 # Debian keeps some of them where only root looks.
@@ -24,7 +29,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 missing=() packages=()
 for entry in "${wanted[@]}"; do
-	if ! command -v "${entry%%:*}" >/dev/null; then
+	if ! command -v "${entry%%:*}" >/dev/null && [ ! -e "${entry%%:*}" ]; then
 		missing+=("${entry%%:*}")
 		packages+=("${entry##*:}")
 	fi

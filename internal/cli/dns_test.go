@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"holdfast/internal/cli"
-	"holdfast/internal/dns/bindtest"
+	"holdfast/internal/dns/dnstest"
 	"holdfast/internal/keystone/keystonetest"
 )
 
@@ -44,18 +44,18 @@ services:
 // zoneUnderTest is a zone in a real BIND, and what holdfast needs to change it.
 type zoneUnderTest struct {
 	t      *testing.T
-	net    *bindtest.Net
+	net    *dnstest.Net
 	server netip.AddrPort
 	dir    string
 }
 
 func newZone(t *testing.T) *zoneUnderTest {
 	t.Helper()
-	n := bindtest.New(t)
+	n := dnstest.New(t)
 	z := &zoneUnderTest{t: t, net: n, server: n.Addr(), dir: t.TempDir()}
-	text := bindtest.Text("example.org", map[string]netip.AddrPort{"ns1.example.org": z.server}, "ns1.example.org") +
+	text := dnstest.Text("example.org", map[string]netip.AddrPort{"ns1.example.org": z.server}, "ns1.example.org") +
 		"api 3600 IN CNAME ctl1\nctl1 600 IN A 10.0.0.13\nint 600 IN A 10.0.0.13\n"
-	n.Primary(z.server, bindtest.Zone{Name: "example.org", Text: text})
+	n.Primary(z.server, dnstest.Zone{Name: "example.org", Text: text})
 	z.write("holdfast.yaml", dnsSpec)
 	return z
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
-	"holdfast/internal/dns/bindtest"
+	"holdfast/internal/dns/dnstest"
 	"holdfast/internal/spec"
 )
 
@@ -49,7 +49,7 @@ int 99 IN TXT "stays as it is"
 // bed is a BIND primary with the zone above, and what it takes to change it.
 type bed struct {
 	t       testing.TB
-	net     *bindtest.Net
+	net     *dnstest.Net
 	primary netip.AddrPort
 	others  []netip.AddrPort // further servers to ask
 	state   string
@@ -58,15 +58,15 @@ type bed struct {
 
 func newBed(t testing.TB, zone string, notify ...netip.AddrPort) *bed {
 	t.Helper()
-	n := bindtest.New(t)
+	n := dnstest.New(t)
 	return newBedOn(t, n, n.Addr(), zone, notify...)
 }
 
-func newBedOn(t testing.TB, n *bindtest.Net, primary netip.AddrPort, zone string, notify ...netip.AddrPort) *bed {
+func newBedOn(t testing.TB, n *dnstest.Net, primary netip.AddrPort, zone string, notify ...netip.AddrPort) *bed {
 	t.Helper()
 	b := &bed{t: t, net: n, primary: primary, state: t.TempDir(), zone: "example.org"}
-	text := bindtest.Text("example.org", map[string]netip.AddrPort{"ns1.example.org": primary}, "ns1.example.org")
-	n.Primary(primary, bindtest.Zone{Name: "example.org", Text: text + zone, Notify: notify})
+	text := dnstest.Text("example.org", map[string]netip.AddrPort{"ns1.example.org": primary}, "ns1.example.org")
+	n.Primary(primary, dnstest.Zone{Name: "example.org", Text: text + zone, Notify: notify})
 	return b
 }
 

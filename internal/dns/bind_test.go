@@ -12,12 +12,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
-	"holdfast/internal/dns/bindtest"
+	"holdfast/internal/dns/dnstest"
 )
 
 // TestApplyAndRollback: a primary, a secondary and a caching resolver, all BIND.
 func TestApplyAndRollback(t *testing.T) {
-	n := bindtest.New(t)
+	n := dnstest.New(t)
 	primary, secondary, resolver := n.Addr(), n.Addr(), n.Addr()
 	b := newBedOn(t, n, primary, cloudZone, secondary)
 	n.Secondary(secondary, primary, "example.org")
@@ -139,7 +139,7 @@ func TestApplyWithAWrongKey(t *testing.T) {
 
 // TestApplyAtASecondary: it refuses, and nothing has come about.
 func TestApplyAtASecondary(t *testing.T) {
-	n := bindtest.New(t)
+	n := dnstest.New(t)
 	primary, secondary := n.Addr(), n.Addr()
 	b := newBedOn(t, n, primary, cloudZone, secondary)
 	n.Secondary(secondary, primary, "example.org")
@@ -162,7 +162,7 @@ func TestApplyAtASecondary(t *testing.T) {
 // TestApplyWaitsForSecondaries: one that is not told of the change is waited
 // for, then named; the way back says the same, and is the whole way back.
 func TestApplyWaitsForSecondaries(t *testing.T) {
-	n := bindtest.New(t)
+	n := dnstest.New(t)
 	primary, secondary := n.Addr(), n.Addr()
 	b := newBedOn(t, n, primary, cloudZone)
 	n.Secondary(secondary, primary, "example.org")
@@ -287,10 +287,10 @@ func TestOneAtATime(t *testing.T) {
 // TestViews: with the key, what is asked of the primary is of the view that the
 // updates go to.
 func TestViews(t *testing.T) {
-	n := bindtest.New(t)
+	n := dnstest.New(t)
 	b := &bed{t: t, net: n, primary: n.Addr(), state: t.TempDir()}
-	text := bindtest.Text("example.org", map[string]netip.AddrPort{"ns1.example.org": b.primary}, "ns1.example.org")
-	n.Views(b.primary, bindtest.Zone{Name: "example.org", Text: text + "int 60 IN A 10.0.0.13\n"}, bindtest.Zone{Name: "example.org", Text: text + "int 60 IN A 192.0.2.66\n"})
+	text := dnstest.Text("example.org", map[string]netip.AddrPort{"ns1.example.org": b.primary}, "ns1.example.org")
+	n.Views(b.primary, dnstest.Zone{Name: "example.org", Text: text + "int 60 IN A 10.0.0.13\n"}, dnstest.Zone{Name: "example.org", Text: text + "int 60 IN A 192.0.2.66\n"})
 	plan := b.plan(PlanOptions{}, "int.example.org")
 	if got := shownRecords(plan.Names[0].Before); got != "A 10.0.0.13 (TTL 60)" {
 		t.Fatalf("before: %s", got)
@@ -308,10 +308,10 @@ func TestViews(t *testing.T) {
 // TestServerChoosesTheTTL: a zone with a bound of its own on TTLs. What the
 // server made of it is said, journaled, and taken back all the same.
 func TestServerChoosesTheTTL(t *testing.T) {
-	n := bindtest.New(t)
+	n := dnstest.New(t)
 	b := &bed{t: t, net: n, primary: n.Addr(), state: t.TempDir()}
-	text := bindtest.Text("example.org", map[string]netip.AddrPort{"ns1.example.org": b.primary}, "ns1.example.org")
-	n.Primary(b.primary, bindtest.Zone{Name: "example.org", Text: text + "int 600 IN A 10.0.0.13\n", Options: " max-zone-ttl 3600;"})
+	text := dnstest.Text("example.org", map[string]netip.AddrPort{"ns1.example.org": b.primary}, "ns1.example.org")
+	n.Primary(b.primary, dnstest.Zone{Name: "example.org", Text: text + "int 600 IN A 10.0.0.13\n", Options: " max-zone-ttl 3600;"})
 	first := b.transfer(b.primary)
 	ttl := uint32(7200)
 	out, err := b.applier().Apply(t.Context(), b.plan(PlanOptions{TTL: &ttl}, "int.example.org"))
@@ -323,11 +323,11 @@ func TestServerChoosesTheTTL(t *testing.T) {
 
 // TestUpdatePolicy: the policy that docs/dns.md gives is enough, for that name only.
 func TestUpdatePolicy(t *testing.T) {
-	n := bindtest.New(t)
+	n := dnstest.New(t)
 	b := &bed{t: t, net: n, primary: n.Addr(), state: t.TempDir()}
-	text := bindtest.Text("example.org", map[string]netip.AddrPort{"ns1.example.org": b.primary}, "ns1.example.org")
+	text := dnstest.Text("example.org", map[string]netip.AddrPort{"ns1.example.org": b.primary}, "ns1.example.org")
 	policy := fmt.Sprintf("update-policy { grant %s name api.example.org A AAAA CNAME; };", n.KeyName)
-	n.Primary(b.primary, bindtest.Zone{Name: "example.org", Text: text + cloudZone, Update: policy})
+	n.Primary(b.primary, dnstest.Zone{Name: "example.org", Text: text + cloudZone, Update: policy})
 	first := b.transfer(b.primary)
 	if out, err := b.applier().Apply(t.Context(), b.plan(PlanOptions{}, "api.example.org")); err != nil || out.Verified != 1 {
 		t.Errorf("apply: %+v, %v", out, err)

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"testing"
 
-	"holdfast/internal/dns/bindtest"
+	"holdfast/internal/dns/dnstest"
 )
 
 // victimEnv tells this test binary to apply or roll back and to be killed at a step.
@@ -43,7 +43,7 @@ func victim(order []string) error {
 		return err
 	}
 	t := &fakeT{}
-	b := &bed{t: t, net: &bindtest.Net{KeyFile: order[3]}, primary: primary, state: order[4]}
+	b := &bed{t: t, net: &dnstest.Net{KeyFile: order[3]}, primary: primary, state: order[4]}
 	a := b.applier()
 	at := 0
 	a.step = func(name string) {

@@ -1,53 +1,36 @@
-// Package bindtest runs real BIND servers for tests, on 127.0.0.1 and ports of
-// their own: a primary that takes updates, secondaries, and a caching resolver.
-// It is for tests only, and asserts nothing itself.
-package bindtest
+// Package dnstest runs real DNS servers for tests, on 127.0.0.1 and ports of
+// their own: BIND as a primary that takes updates, as a secondary and as a caching
+// resolver, and Knot DNS, PowerDNS and NSD with a zone. It is for tests only, and
+// asserts nothing itself.
+package dnstest
 
 import (
 	"cmp"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"net/netip"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
-
-	"github.com/miekg/dns"
 )
-
-// readyWithin bounds how long a server may take to answer.
-const readyWithin = 20 * time.Second
 
 // A Net is some servers and a TSIG key.
 type Net struct {
 	t       testing.TB
-	named   string // path of the program
 	KeyName string
 	KeyFile string // as tsig-keygen writes it
 	Secret  string // of the key, base64
 }
 
-// New begins a Net, or skips the test where BIND is not installed.
+// New begins a Net. A server of it that is not installed skips the test.
 func New(t testing.TB) *Net {
 	t.Helper()
-	named, err := exec.LookPath("named")
-	if err != nil {
-		if named, err = exec.LookPath("/usr/sbin/named"); err != nil {
-			t.Skip("named is not installed: apt-get install bind9")
-		}
-	}
 	random := make([]byte, 32)
 	if _, err := rand.Read(random); err != nil {
 		t.Fatal(err)
 	}
-	n := &Net{t: t, named: named, KeyName: "holdfast-test", Secret: base64.StdEncoding.EncodeToString(random)}
+	n := &Net{t: t, KeyName: "holdfast-test", Secret: base64.StdEncoding.EncodeToString(random)}
 	n.KeyFile = filepath.Join(t.TempDir(), "tsig.key")
 	n.write(n.KeyFile, n.keyStatement())
 	return n
@@ -55,27 +38,6 @@ func New(t testing.TB) *Net {
 
 func (n *Net) keyStatement() string {
 	return fmt.Sprintf("key %q {\n\talgorithm hmac-sha256;\n\tsecret %q;\n};\n", n.KeyName, n.Secret)
-}
-
-// Addr gives 127.0.0.1 and a port that nothing has. BIND listens on addresses
-// that an interface has been given, and of 127.0.0.0/8 that is only this one.
-func (n *Net) Addr() netip.AddrPort {
-	n.t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(n.t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer l.Close() //nolint:errcheck // nothing was sent
-	return l.Addr().(*net.TCPAddr).AddrPort()
-}
-
-// A Server is one running named.
-type Server struct {
-	Addr netip.AddrPort
-	Dir  string
-	net  *Net
-	cmd  *exec.Cmd
-	done chan struct{}
 }
 
 // A Zone is one zone of a primary.
@@ -164,17 +126,6 @@ func list(addrs []netip.AddrPort) string {
 	return b.String()
 }
 
-func (n *Net) server(addr netip.AddrPort) *Server {
-	return &Server{Addr: addr, Dir: n.t.TempDir(), net: n}
-}
-
-func (n *Net) write(file, text string) {
-	n.t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		n.t.Fatal(err)
-	}
-}
-
 // start writes the configuration and runs named until it answers for zone.
 func (s *Server) start(options, zones, zone string) {
 	s.net.t.Helper()
@@ -194,81 +145,5 @@ func (s *Server) start(options, zones, zone string) {
 };
 controls { };
 %s`, options, s.Dir, s.Addr.Port(), addr, addr, addr, addr, zones))
-	s.run(conf, zone)
-}
-
-// run starts named, and stops it when the test ends.
-func (s *Server) run(conf, zone string) {
-	t := s.net.t
-	t.Helper()
-	log, err := os.Create(filepath.Join(s.Dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.cmd = exec.CommandContext(context.Background(), s.net.named, "-g", "-n", "1", "-c", conf)
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	s.done = make(chan struct{})
-	go func() {
-		defer close(s.done)
-		_ = s.cmd.Wait() // it is killed
-		_ = log.Close()
-	}()
-	t.Cleanup(s.Kill)
-	s.await(zone)
-}
-
-// await waits until the server has the zone, or answers at all if it is a resolver.
-func (s *Server) await(zone string) {
-	t := s.net.t
-	t.Helper()
-	m := new(dns.Msg)
-	m.SetQuestion(dns.Fqdn(zone), dns.TypeSOA)
-	for end := time.Now().Add(readyWithin); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		select {
-		case <-s.done:
-			t.Fatalf("named ended at once:\n%s", s.Log())
-		default:
-		}
-		client := &dns.Client{Timeout: time.Second}
-		if r, _, err := client.Exchange(m, s.Addr.String()); err == nil && len(r.Answer) > 0 {
-			return
-		}
-	}
-	t.Fatalf("named at %s does not answer for %s:\n%s", s.Addr, zone, s.Log())
-}
-
-// Log gives what named has written to its log.
-func (s *Server) Log() string {
-	data, err := os.ReadFile(filepath.Join(s.Dir, "log"))
-	if err != nil {
-		return err.Error()
-	}
-	return string(data)
-}
-
-// Kill ends the server, and waits until it has.
-func (s *Server) Kill() {
-	s.signal(syscall.SIGCONT)
-	s.signal(syscall.SIGKILL)
-	<-s.done
-}
-
-// Pause makes the server hang until Resume.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
-
-// Resume lets a paused server go on.
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
-
-func (s *Server) signal(sig syscall.Signal) {
-	select {
-	case <-s.done:
-	default:
-		if err := s.cmd.Process.Signal(sig); err != nil {
-			s.net.t.Logf("signal named: %v", err)
-		}
-	}
+	s.run(zone, program(s.net.t, "named", "bind9"), "-g", "-n", "1", "-c", conf)
 }
