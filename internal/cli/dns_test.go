@@ -265,7 +265,7 @@ func TestDNSSaysWhatIsWrong(t *testing.T) {
 	z.expect(1, []string{"; api.example.org: no plan"}, "apply", "--print")
 	z.expect(0, []string{"10.0.0.10"}, "plan", "--vip", "internal")
 	z.write("holdfast.yaml", strings.ReplaceAll(dnsSpec, "example.org", "example.net"))
-	z.expect(1, []string{"it is in no zone that could be found", "answers REFUSED when asked for the zone of api.example.net"}, "plan")
+	z.expect(1, []string{"it is in no zone that could be found", "answers REFUSED when asked for the zone of api.example.net; see that the server that --server names has the zone"}, "plan")
 	z.write("holdfast.yaml", "cloud: 3\n")
 	z.expect(2, []string{"holdfast.yaml:"}, "plan")
 }

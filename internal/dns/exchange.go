@@ -49,8 +49,11 @@ func (a asker) ask(ctx context.Context, addr netip.AddrPort, key *Key, build fun
 		}
 		last = err
 		if ctx.Err() != nil || isFinal(err) {
-			break
+			return nil, last
 		}
+	}
+	if _, timedOut := errors.AsType[*timeoutError](last); timedOut {
+		last = fmt.Errorf("%w, tried %d times", last, tries)
 	}
 	return nil, last
 }
@@ -59,63 +62,85 @@ func badEDNS(rcode int) bool {
 	return rcode == dns.RcodeFormatError || rcode == dns.RcodeNotImplemented || rcode == dns.RcodeBadVers
 }
 
-// once sends m and waits for its reply.
+// once sends m and waits for its reply. With a key, a reply that has a signature
+// has the right one; one without is an error of the server.
 func (a asker) once(ctx context.Context, network string, addr netip.AddrPort, key *Key, m *dns.Msg) (*dns.Msg, error) {
 	timeout := cmp.Or(a.timeout, defaultTimeout)
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	limit, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	client := &dns.Client{Net: network, Timeout: timeout, UDPSize: udpSize}
 	question := m.Copy()
-	if key != nil {
-		client.TsigSecret = map[string]string{dns.Fqdn(key.Name): key.secret}
-		m.SetTsig(dns.Fqdn(key.Name), dns.Fqdn(key.Algorithm), fudge, a.now().Unix())
-	}
-	r, _, err := client.ExchangeContext(ctx, m, addr.String())
-	if key != nil {
-		if err := signed(r, err, *key); err != nil {
-			return nil, err
-		}
-	}
-	if err != nil {
-		return nil, a.explain(err, timeout)
+	r, err := a.exchange(limit, network, addr, key, m)
+	refused, isKey := errors.AsType[*keyError](err)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case isKey:
+		refused.make = a.makeOf(ctx, addr)
+		return nil, err
+	case err != nil:
+		return nil, explain(err, timeout)
 	}
 	return r, checkReply(question, r)
 }
 
-// A keyError says that server and key do not go together; trying again is of no use.
-type keyError struct{ text string }
+// exchange sends m, signed with key if there is one, and reads the reply to it.
+func (a asker) exchange(ctx context.Context, network string, addr netip.AddrPort, key *Key, m *dns.Msg) (*dns.Msg, error) {
+	wire, mac, err := packed(m, key, a.now())
+	if err != nil {
+		return nil, fmt.Errorf("pack the question: %w", err)
+	}
+	conn, err := (&dns.Client{Net: network}).DialContext(ctx, addr.String())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close() //nolint:errcheck // all that matters has come
+	conn.UDPSize = udpSize
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) }) // ends the wait below
+	defer stop()
+	if _, err := conn.Write(wire); err != nil {
+		return nil, err
+	}
+	for {
+		data, err := conn.ReadMsgHeader(nil)
+		if err != nil {
+			return nil, errors.Join(err, ctx.Err())
+		}
+		r := new(dns.Msg)
+		err = r.Unpack(data)
+		if network == "udp" && r.Id != m.Id {
+			continue // to a question of before, or forged
+		}
+		if err != nil {
+			return nil, err
+		}
+		if key != nil {
+			err = checkSigned(data, r, *key, mac, m.Opcode)
+		}
+		return r, err
+	}
+}
 
-func (e *keyError) Error() string { return e.text }
-
-// signed says why the reply r to a message signed with key is not to be
-// believed. A failure to get any is not said here.
-func signed(r *dns.Msg, err error, key Key) error {
-	switch {
-	case r == nil, err != nil && r.IsTsig() == nil:
-		return nil
-	case r.IsTsig() == nil && r.Rcode != dns.RcodeSuccess:
-		return nil // servers that know no TSIG refuse so; nobody gains by forging it
-	case r.IsTsig() == nil:
-		return &keyError{fmt.Sprintf("its reply is not signed with the key %s", key)}
+// makeOf gives the make of the server at addr, as far as it says. It asks by TCP:
+// BIND answers three such questions a second by UDP, and no more.
+func (a asker) makeOf(ctx context.Context, addr netip.AddrPort) serverMake {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.timeout, defaultTimeout))
+	defer cancel()
+	r, err := a.exchange(ctx, "tcp", addr, nil, versionQuery())
+	if err != nil {
+		return unknownMake
 	}
-	switch r.IsTsig().Error {
-	case dns.RcodeBadKey:
-		return &keyError{fmt.Sprintf("it does not know the key %s, by this name and algorithm (BADKEY)", key)}
-	case dns.RcodeBadSig:
-		return &keyError{fmt.Sprintf("it has another secret for the key %s (BADSIG)", key)}
-	case dns.RcodeBadTime:
-		return &keyError{"its clock and this machine's differ by more than 5 minutes (BADTIME)"}
-	}
-	if errors.Is(err, dns.ErrSig) || errors.Is(err, dns.ErrTime) || errors.Is(err, dns.ErrKeyAlg) || errors.Is(err, dns.ErrSecret) {
-		return &keyError{fmt.Sprintf("the signature of its reply is not that of the key %s", key)}
-	}
-	return nil
+	return readMake(r)
 }
 
 // A routeError says that there is no way to a server from here.
 type routeError struct{ text string }
 
 func (e *routeError) Error() string { return e.text }
+
+// A timeoutError says that nothing came.
+type timeoutError struct{ after time.Duration }
+
+func (e *timeoutError) Error() string { return "nothing came within " + status.Brief(e.after) }
 
 // isFinal reports whether another try would end the same.
 func isFinal(err error) bool {
@@ -125,10 +150,8 @@ func isFinal(err error) bool {
 }
 
 // explain says in words why there is no reply.
-func (a asker) explain(err error, timeout time.Duration) error {
+func explain(err error, timeout time.Duration) error {
 	switch timedOut, isNet := errors.AsType[net.Error](err); {
-	case errors.Is(err, context.Canceled):
-		return context.Canceled
 	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EADDRNOTAVAIL):
 		return &routeError{"there is no route to it"}
 	case errors.Is(err, unix.ECONNREFUSED):
@@ -136,9 +159,7 @@ func (a asker) explain(err error, timeout time.Duration) error {
 	case errors.Is(err, unix.EHOSTUNREACH):
 		return errors.New("the host cannot be reached")
 	case isNet && timedOut.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("nothing came within %s, tried %d times", status.Brief(timeout), tries)
-	case errors.Is(err, dns.ErrAuth):
-		return errors.New("it answers NOTAUTH")
+		return &timeoutError{timeout}
 	}
 	return fmt.Errorf("its reply cannot be read: %w", err)
 }

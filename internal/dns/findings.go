@@ -24,6 +24,15 @@ func (p *planner) sayTwoVIPs() {
 		"give each its own hostname; or, where DNS has a view for each group of clients, do one at a time: --vip NAME --server ADDRESS")
 }
 
+// sayNoZone tells that no zone was found, where it was looked for.
+func (p *planner) sayNoZone() {
+	remedy := "see that the domain is registered and delegated, or name a server that has it by --server"
+	if p.view.named {
+		remedy = "see that the server that --server names has the zone, and answers this machine"
+	}
+	p.say(status.Error, "zone-not-found", "it is in no zone that could be found: "+p.view.ZoneError, remedy)
+}
+
 // sayTopLevel warns of a zone in which nobody but a registry can write.
 func (p *planner) sayTopLevel() {
 	if p.view.Zone != "" && labels(p.view.Zone) == 1 && labels(p.want.Hostname) > 2 {
@@ -52,6 +61,8 @@ func (p *planner) sayServer(s Server) {
 		p.say(status.Info, "no-route", what+" "+s.trouble(), "")
 	case Unreachable:
 		p.say(status.Warning, "unreachable", what+" "+s.trouble(), "clients lose time with it; see that it runs, or take it out of the NS records")
+	case KeyRefused:
+		p.say(status.Error, "key-refused", what+" "+s.trouble(), "make name, algorithm and secret of the key, what it may do and the clocks agree on both sides (docs/dns.md)")
 	case Lame:
 		p.say(status.Warning, "lame", fmt.Sprintf("%s %s", what, s.trouble()), fmt.Sprintf("configure the zone %s there, or take it out of the NS records", shownName(p.view.Zone)))
 	}

@@ -76,7 +76,7 @@ func (l Looker) LookAll(ctx context.Context, hostnames []string) []View {
 // Look finds the zone of hostname and its name servers, and asks each of these
 // and each resolver. What fails is in the View.
 func (l Looker) Look(ctx context.Context, hostname string) View {
-	v := View{Hostname: hostname, Time: l.Now(), Servers: []Server{}, Resolvers: make([]Resolver, len(l.Resolvers))}
+	v := View{Hostname: hostname, Time: l.Now(), Servers: []Server{}, Resolvers: make([]Resolver, len(l.Resolvers)), named: len(l.Servers) > 0}
 	var wg sync.WaitGroup
 	for i, addr := range l.Resolvers {
 		wg.Go(func() { v.Resolvers[i] = l.askResolver(ctx, addr, hostname) })
@@ -106,7 +106,8 @@ func (l Looker) answer(ctx context.Context, addr netip.AddrPort, key *Key, name 
 	r, err := l.asker().ask(ctx, addr, key, func(edns bool) *dns.Msg { return query(name, qtype, recursive, edns) })
 	if err != nil {
 		_, noRoute := errors.AsType[*routeError](err)
-		return Answer{Error: err.Error(), NoRoute: noRoute, Addresses: []netip.Addr{}}
+		_, noKey := errors.AsType[*keyError](err)
+		return Answer{Error: err.Error(), NoRoute: noRoute, KeyRefused: noKey, Addresses: []netip.Addr{}}
 	}
 	return readAnswer(r, name, qtype)
 }
@@ -139,7 +140,12 @@ var errNoResolver = errors.New("there is no resolver to ask")
 // findSOA walks up from hostname until addr has a SOA record.
 func (l Looker) findSOA(ctx context.Context, addr netip.AddrPort, hostname string, recursive bool) (*dns.SOA, error) {
 	for name := hostname; name != ""; name = parent(name) {
-		r, err := l.asker().ask(ctx, addr, l.keyFor(addr, !recursive), func(edns bool) *dns.Msg { return query(name, dns.TypeSOA, recursive, edns) })
+		build := func(edns bool) *dns.Msg { return query(name, dns.TypeSOA, recursive, edns) }
+		r, err := l.asker().ask(ctx, addr, l.keyFor(addr, !recursive), build)
+		if _, noKey := errors.AsType[*keyError](err); noKey {
+			// The zone is the same for all; what becomes of the key is said with the server.
+			r, err = l.asker().ask(ctx, addr, nil, build)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", shownAddr(addr), err)
 		}

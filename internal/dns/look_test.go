@@ -375,7 +375,8 @@ func TestUnsignedReply(t *testing.T) {
 	if want := "its reply is not signed with the key k (hmac-sha256)"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("update: %v, want %q", err, want)
 	}
-	if v := look(t, l, "api.example.org"); v.Zone != "" || !strings.Contains(v.ZoneError, "its reply is not signed") {
+	v := look(t, l, "api.example.org")
+	if len(v.Servers) != 1 || v.Servers[0].Condition() != dns.KeyRefused || v.Servers[0].Records() != nil || !strings.Contains(v.Servers[0].A.Error, "its reply is not signed") {
 		t.Errorf("look: %+v", v)
 	}
 }

@@ -229,26 +229,3 @@ func (s RRset) resources(name string) ([]dns.RR, error) {
 	}
 	return all, nil
 }
-
-// refusal says in words what the response code to an update means. It is nil for
-// success, and ErrChanged if the records are not as they were.
-func refusal(code int, zone string) error {
-	name := rcodeName(code)
-	switch code {
-	case dns.RcodeSuccess:
-		return nil
-	case dns.RcodeYXRrset, dns.RcodeNXRrset, dns.RcodeYXDomain, dns.RcodeNameError:
-		return fmt.Errorf("it has other records now (%s): %w", name, ErrChanged)
-	case dns.RcodeRefused:
-		return fmt.Errorf("it refuses the update (REFUSED); see allow-update or update-policy of the zone %s there, and whether that is for this key", zone)
-	case dns.RcodeNotAuth:
-		return fmt.Errorf("it is not authoritative for the zone %s, or does not accept the key (NOTAUTH)", zone)
-	case dns.RcodeNotZone:
-		return fmt.Errorf("the hostname is not in its zone %s (NOTZONE)", zone)
-	case dns.RcodeNotImplemented:
-		return errors.New("it does not know updates by RFC 2136 (NOTIMP)")
-	case dns.RcodeServerFailure:
-		return errors.New("it failed (SERVFAIL); see its log, often it cannot write the zone's journal")
-	}
-	return fmt.Errorf("it answers %s", name)
-}

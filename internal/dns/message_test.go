@@ -191,14 +191,41 @@ func shown(rrs []dns.RR) []string {
 	return all
 }
 
+// TestRefusal: what each response code means, by the make of the server.
 func TestRefusal(t *testing.T) {
-	for code, want := range map[int]string{
-		dns.RcodeNXRrset: "other records now (NXRRSET)", dns.RcodeYXRrset: "(YXRRSET)", dns.RcodeRefused: "allow-update or update-policy",
-		dns.RcodeNotAuth: "NOTAUTH", dns.RcodeNotZone: "NOTZONE", dns.RcodeNotImplemented: "NOTIMP", dns.RcodeServerFailure: "SERVFAIL", 11: "it answers ",
+	for _, c := range []struct {
+		code   int
+		make   serverMake
+		signed bool
+		want   []string
+	}{
+		{dns.RcodeNXRrset, unknownMake, true, []string{"other records now (NXRRSET)"}},
+		{dns.RcodeYXRrset, unknownMake, true, []string{"(YXRRSET)"}},
+		{dns.RcodeRefused, makeBIND, true, []string{"see allow-update or update-policy of the zone example.org", "frozen zone"}},
+		{dns.RcodeRefused, makePowerDNS, true, []string{"ALLOW-DNSUPDATE-FROM", "TSIG-ALLOW-DNSUPDATE"}},
+		{dns.RcodeRefused, makePowerDNS, false, []string{"key that it does not accept", "ALLOW-DNSUPDATE-FROM"}},
+		{dns.RcodeRefused, makeKnot, true, []string{"knotc zone-thaw"}},
+		{dns.RcodeRefused, unknownMake, true, []string{"BIND's allow-update", "PowerDNS's dnsupdate", "with Knot, whether"}},
+		{dns.RcodeNotAuth, makeBIND, true, []string{"it is not authoritative for the zone example.org (NOTAUTH)"}},
+		{dns.RcodeNotAuth, makeKnot, false, []string{"it has not the zone example.org, or no rule"}},
+		{dns.RcodeNotAuth, unknownMake, false, []string{"or does not accept the key"}},
+		{dns.RcodeNotZone, unknownMake, true, []string{"NOTZONE"}},
+		{dns.RcodeNotImplemented, makeNSD, false, []string{"NOTIMP", "--print"}},
+		{dns.RcodeServerFailure, makePowerDNS, true, []string{"SERVFAIL", "secondary"}},
+		{11, unknownMake, true, []string{"it answers "}},
 	} {
-		err := refusal(code, "example.org")
-		if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, ErrChanged) != strings.Contains(want, "RRSET") {
-			t.Errorf("%d: %v, want %q", code, err, want)
+		err := refused{c.code, "example.org", c.signed, c.make}.err()
+		if err == nil || errors.Is(err, ErrChanged) != strings.Contains(c.want[0], "RRSET") {
+			t.Errorf("%d of %s: %v", c.code, c.make, err)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%d of %s: %v, want %q", c.code, c.make, err, want)
+			}
+		}
+		if c.make == makePowerDNS && strings.Contains(err.Error(), "allow-update") {
+			t.Errorf("PowerDNS has no allow-update: %v", err)
 		}
 	}
 }

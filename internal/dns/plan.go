@@ -128,7 +128,7 @@ func (p *planner) plan() NamePlan {
 	}
 	p.sayServers()
 	before, ok := p.before(source, edited)
-	if !ok || !p.canBe() {
+	if !ok || !p.canBe() || !edited && p.view.keyRefused() {
 		n.Blocked = true
 		p.sayResolvers(nil)
 		return n
@@ -151,8 +151,7 @@ func (p *planner) plan() NamePlan {
 // before gives what the hostname has now, and whether that is known.
 func (p *planner) before(source Source, edited bool) (Records, bool) {
 	if !edited && p.view.Zone == "" {
-		p.say(status.Error, "zone-not-found", "it is in no zone that could be found: "+p.view.ZoneError,
-			"see that the domain is registered and delegated, or name a server that has it by --server")
+		p.sayNoZone()
 		return nil, false
 	}
 	if edited && p.view.Zone == "" {
@@ -166,6 +165,8 @@ func (p *planner) before(source Source, edited bool) (Records, bool) {
 		return Records{}, true
 	case edited:
 		return source.Records, true
+	case from == nil && p.view.keyRefused(): // said with the server
+		return nil, false
 	case from == nil:
 		p.say(status.Error, "no-server", fmt.Sprintf("no name server of the zone %s could be asked", p.view.Zone),
 			"see the warnings above; --server ADDRESS names one to ask instead")

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // updateTimeout bounds an update: the server writes it to disk before it answers.
@@ -43,10 +45,19 @@ func (u Updater) Replace(ctx context.Context, at Place, before, after Records) e
 	if err != nil {
 		return u.unknown(ctx, at, after, err)
 	}
-	if err := refusal(r.Rcode, at.Zone); err != nil {
+	if err := u.refused(ctx, at, r); err != nil {
 		return fmt.Errorf("update of %s at %s: %w", at.Hostname, shownAddr(at.Server), err)
 	}
 	return nil
+}
+
+// refused says what the reply r to an update means, nil for success.
+func (u Updater) refused(ctx context.Context, at Place, r *dns.Msg) error {
+	why := refused{code: r.Rcode, zone: at.Zone, signed: r.IsTsig() != nil}
+	if r.Rcode != dns.RcodeSuccess {
+		why.make = u.Looker.asker().makeOf(ctx, at.Server)
+	}
+	return why.err()
 }
 
 // unknown looks what became of an update without a reply.

@@ -18,6 +18,8 @@ type View struct {
 	ZoneError string     `json:"zone_error,omitempty"`
 	Servers   []Server   `json:"servers"`
 	Resolvers []Resolver `json:"resolvers"`
+
+	named bool // the servers were named, and not found by the NS records
 }
 
 // A Server is one address of an authoritative server, and what it answers.
@@ -65,6 +67,9 @@ type Answer struct {
 	Error string `json:"error,omitempty"`
 	// NoRoute says that this machine has no way to the network of the server.
 	NoRoute bool `json:"no_route,omitempty"`
+	// KeyRefused says that the server does not accept the key of the question, or
+	// its reply is not signed with it.
+	KeyRefused bool `json:"key_refused,omitempty"`
 }
 
 // Condition says of what use a server is.
@@ -76,6 +81,7 @@ const (
 	Unreachable Condition = "unreachable" // no answer, or none that is DNS
 	NoRoute     Condition = "no-route"    // from this machine, that is
 	Lame        Condition = "lame"        // it answers, but has not the zone
+	KeyRefused  Condition = "key-refused" // it answers, but not to our key
 )
 
 // Condition says of what use s is.
@@ -83,6 +89,8 @@ func (s Server) Condition() Condition {
 	switch {
 	case s.A.NoRoute && s.AAAA.NoRoute:
 		return NoRoute
+	case s.A.KeyRefused || s.AAAA.KeyRefused:
+		return KeyRefused
 	case s.A.Error != "" || s.AAAA.Error != "":
 		return Unreachable
 	case !s.A.knows() || !s.AAAA.knows() || !s.A.Authoritative || !s.AAAA.Authoritative:
@@ -98,6 +106,8 @@ func (s Server) trouble() string {
 		return "cannot be reached from this machine: " + s.A.Error
 	case Unreachable:
 		return "does not answer: " + cmp.Or(s.A.Error, s.AAAA.Error)
+	case KeyRefused:
+		return "does not answer to the key: " + s.keyTrouble()
 	case Lame:
 		if code := cmp.Or(s.A.failure(), s.AAAA.failure()); code != "" {
 			return "answers " + code
@@ -106,6 +116,14 @@ func (s Server) trouble() string {
 	default:
 		return ""
 	}
+}
+
+// keyTrouble says what is wrong between s and the key.
+func (s Server) keyTrouble() string {
+	if s.A.KeyRefused {
+		return s.A.Error
+	}
+	return s.AAAA.Error
 }
 
 // String names s for a person: "ns1.example.org (192.0.2.53)".
@@ -217,6 +235,19 @@ func (v View) primary() netip.AddrPort {
 		}
 	}
 	return first
+}
+
+// keyRefused reports whether updates cannot be made, since no server that they
+// could go to accepts the key.
+func (v View) keyRefused() bool {
+	refused := false
+	for _, s := range v.Servers {
+		if s.Primary && s.Condition() == Good {
+			return false
+		}
+		refused = refused || s.Condition() == KeyRefused
+	}
+	return refused
 }
 
 // good gives the addresses of the servers that answer as they should.
