@@ -63,6 +63,8 @@ type dnsRun struct {
 	opt    dns.PlanOptions
 	// editor changes the zone; nil where nothing was said about how.
 	editor dns.Editor
+	// byHand says that the lines are printed, and nothing is changed from here.
+	byHand bool
 	// api is editor where that is Designate, and apiURL where it is.
 	api    *dns.Designate
 	apiURL string
@@ -266,7 +268,11 @@ func (r *dnsRun) makePlan(ctx context.Context) (dns.Plan, error) {
 	if err := ctx.Err(); err != nil {
 		return dns.Plan{}, fmt.Errorf("look at DNS: %w", err)
 	}
-	return dns.MakePlan(r.spec, r.wants, views, r.opt), nil
+	plan := dns.MakePlan(r.spec, r.wants, views, r.opt)
+	if updater, ok := r.editor.(dns.Updater); ok && !r.byHand {
+		plan = updater.Try(ctx, plan)
+	}
+	return plan, nil
 }
 
 // dnsPlanText shows a plan.
@@ -300,7 +306,8 @@ alias or a wildcard in the way, servers that are down, lame or behind, caches th
 are stale, and until when. It changes nothing.
 
 A zone in Designate is looked at there with --designate. With --key-file, the
-primary is asked with that key, as for the update: it may have views.`,
+primary is asked with that key, as for the update: it may have views. It is also
+asked, by an update that cannot be carried out, whether it would make the change.`,
 		Example: `  holdfast dns plan
   holdfast dns plan --server 10.64.20.23 --resolver 9.9.9.9`,
 		Args: noArgs,

@@ -82,6 +82,7 @@ func (r *dnsRun) apply(ctx context.Context, f dnsApplyFlags) error {
 	if err := r.checkWay(f); err != nil {
 		return err
 	}
+	r.byHand = f.print
 	if err := r.open(ctx); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,12 @@ func bedAt(t testing.TB, n *dnstest.Net, at netip.AddrPort) *bed {
 	return &bed{t: t, net: n, primary: at, state: t.TempDir(), zone: "example.org"}
 }
 
+// tried gives the plan with what the primary says of it.
+func (b *bed) tried() Plan {
+	b.t.Helper()
+	return Updater{b.looker()}.Try(b.t.Context(), b.plan(PlanOptions{}))
+}
+
 // TestOtherMakes: plan, apply and rollback at Knot and PowerDNS; what was there
 // before is there again, and a change of somebody else's is not overwritten.
 func TestOtherMakes(t *testing.T) {
@@ -43,7 +50,7 @@ func TestOtherMakes(t *testing.T) {
 			start(n, at, zoneAt(at, cloudZone))
 			b := bedAt(t, n, at)
 			first := b.transfer(at)
-			plan := b.plan(PlanOptions{})
+			plan := b.tried()
 			if len(plan.Changes()) != 2 || plan.Blocked() {
 				t.Fatalf("plan:\n%s%v", plan.Diff(), plan.Findings)
 			}
@@ -55,7 +62,7 @@ func TestOtherMakes(t *testing.T) {
 			if err != nil || out.Changed != 2 || out.Verified != 2 {
 				t.Fatalf("apply: %+v, %v", out, err)
 			}
-			if again := b.plan(PlanOptions{}); !again.Empty() || again.Blocked() {
+			if again := b.tried(); !again.Empty() || again.Blocked() {
 				t.Errorf("the plan after the apply is not empty:\n%s", again.Diff())
 			}
 			if _, err := b.applier().Apply(t.Context(), plan); err == nil || !strings.Contains(err.Error(), ErrChanged.Error()) {
@@ -145,6 +152,99 @@ func says(plan Plan, code string) string {
 		}
 	}
 	return strings.Join(all, "\n")
+}
+
+// TestPlanTriesTheUpdate: what a server would refuse, though it knows the key, is
+// in the plan already, with where that make has it configured.
+func TestPlanTriesTheUpdate(t *testing.T) {
+	bind := func(update string) func(n *dnstest.Net, at netip.AddrPort, text string) *dnstest.Server {
+		return func(n *dnstest.Net, at netip.AddrPort, text string) *dnstest.Server {
+			return n.Primary(at, dnstest.Zone{Name: "example.org", Text: text, Update: update})
+		}
+	}
+	powerDNS := func(change func(*dnstest.PowerDNS)) func(n *dnstest.Net, at netip.AddrPort, text string) *dnstest.Server {
+		return func(n *dnstest.Net, at netip.AddrPort, text string) *dnstest.Server {
+			how := n.PowerDNSUpdates()
+			change(&how)
+			return n.PowerDNS(at, "example.org", text, how)
+		}
+	}
+	knot := func(rule string) func(n *dnstest.Net, at netip.AddrPort, text string) *dnstest.Server {
+		return func(n *dnstest.Net, at netip.AddrPort, text string) *dnstest.Server {
+			return n.Knot(at, "example.org", text, dnstest.KnotRule("key: "+n.KeyName+"\n    "+rule))
+		}
+	}
+	for name, c := range map[string]struct {
+		start func(n *dnstest.Net, at netip.AddrPort, text string) *dnstest.Server
+		want  string
+	}{
+		"BIND, nobody":       {bind("allow-update { none; };"), "(REFUSED); see allow-update or update-policy of the zone example.org"},
+		"BIND, another name": {bind("update-policy { grant holdfast-test name other.example.org A AAAA CNAME; };"), "whether that is for this key and this name"},
+		"BIND, without CNAME": {bind("update-policy { grant holdfast-test name api.example.org A AAAA; grant holdfast-test name int.example.org A AAAA; };"),
+			"update-policy of the zone"},
+		"Knot, queries only":       {knot("action: query"), "no rule of the zone's acl lets the key holdfast-test (hmac-sha256) update this name from this machine"},
+		"Knot, another name":       {knot("action: update\n    update-owner: name\n    update-owner-match: equal\n    update-owner-name: other"), "no rule of the zone's acl lets the key"},
+		"PowerDNS, off":            {powerDNS(func(p *dnstest.PowerDNS) { p.Updates = false }), "see dnsupdate in pdns.conf, and ALLOW-DNSUPDATE-FROM (this machine) and TSIG-ALLOW-DNSUPDATE (this key)"},
+		"PowerDNS, another source": {powerDNS(func(p *dnstest.PowerDNS) { p.From = []string{"192.0.2.0/24"} }), "ALLOW-DNSUPDATE-FROM"},
+		"PowerDNS, another key":    {powerDNS(func(p *dnstest.PowerDNS) { p.Keys = []string{"other"} }), "TSIG-ALLOW-DNSUPDATE"},
+		"PowerDNS, a secondary":    {powerDNS(func(p *dnstest.PowerDNS) { p.Secondary = true }), "it is a secondary that cannot send the update on"},
+		"NSD": {func(n *dnstest.Net, at netip.AddrPort, text string) *dnstest.Server {
+			return n.NSD(at, "example.org", text, true)
+		}, "it does not know updates by RFC 2136 (NOTIMP)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := dnstest.New(t)
+			at := n.Addr()
+			c.start(n, at, zoneAt(at, cloudZone))
+			b := bedAt(t, n, at)
+			zone := b.transfer(at)
+			plan := b.tried()
+			if said := says(plan, "update-refused"); !strings.Contains(said, c.want) || !plan.Blocked() {
+				t.Errorf("%q, want %q in\n%s", said, c.want, plan.Diff())
+			}
+			if strings.Contains(name, "PowerDNS") && strings.Contains(says(plan, "update-refused"), "update-policy") {
+				t.Error("PowerDNS has no update-policy")
+			}
+			b.same(zone)
+		})
+	}
+}
+
+// TestTryNeedsOnlyWhatChanges: a key that may change A and AAAA is good enough
+// where no alias has to go.
+func TestTryNeedsOnlyWhatChanges(t *testing.T) {
+	n := dnstest.New(t)
+	at := n.Addr()
+	b := bedAt(t, n, at)
+	n.Primary(at, dnstest.Zone{Name: "example.org", Text: zoneAt(at, cloudZone), Update: "update-policy { grant holdfast-test name int.example.org A AAAA; };"})
+	plan := Updater{b.looker()}.Try(t.Context(), b.plan(PlanOptions{}, "int.example.org"))
+	if plan.Blocked() || len(plan.Changes()) != 1 {
+		t.Errorf("%s%v", plan.Diff(), plan.Findings)
+	}
+}
+
+// TestTryMessage: its prerequisites cannot both hold, and what it asks for is
+// what is there.
+func TestTryMessage(t *testing.T) {
+	before := Records{{Type: "A", TTL: 600, Values: []string{"10.0.0.13"}}, {Type: "AAAA", TTL: 60, Values: []string{"2001:db8::13"}}}
+	after := Records{{Type: "A", TTL: 600, Values: []string{"10.0.0.10"}}}
+	m, err := tryMessage("example.org", "api.example.org", before, after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := shown(m.Answer); !slices.Equal(got, []string{"0 CLASS255 A", "0 NONE A"}) {
+		t.Errorf("prerequisites: %q", got)
+	}
+	if got := shown(m.Ns); !slices.Equal(got, []string{"600 IN A 10.0.0.13", "60 IN AAAA 2001:db8::13"}) {
+		t.Errorf("updates: %q", got)
+	}
+	if m, err = tryMessage("example.org", "api.example.org", after, before); err != nil {
+		t.Fatal(err)
+	}
+	if got := shown(m.Ns); !slices.Equal(got, []string{"600 IN A 10.0.0.10", "0 CLASS255 AAAA"}) {
+		t.Errorf("updates: %q", got)
+	}
 }
 
 // TestNotAuthSignature: a NOTAUTH that is signed has to be signed right, and what

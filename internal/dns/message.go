@@ -200,6 +200,33 @@ func updateMessage(zone, name string, before, after Records) (*dns.Msg, error) {
 	return m, nil
 }
 
+// tryMessage makes an update of the types that updateMessage would change, which
+// no server carries out: of its two prerequisites one cannot hold. And if a server
+// looks at neither, it changes nothing either: it takes away what is not there,
+// and adds what is.
+func tryMessage(zone, name string, before, after Records) (*dns.Msg, error) {
+	m := new(dns.Msg)
+	m.SetUpdate(dns.Fqdn(zone))
+	m.RRsetUsed([]dns.RR{empty(name, typeA)})
+	m.RRsetNotUsed([]dns.RR{empty(name, typeA)})
+	for _, typ := range knownTypes() {
+		was := before.of(typ)
+		if was.same(after.of(typ)) {
+			continue
+		}
+		if len(was.Values) == 0 {
+			m.RemoveRRset([]dns.RR{empty(name, typ)})
+			continue
+		}
+		rrs, err := was.resources(name)
+		if err != nil {
+			return nil, err
+		}
+		m.Insert(rrs)
+	}
+	return m, nil
+}
+
 // empty is a record of typ without data, which stands for all of that type.
 func empty(name, typ string) dns.RR {
 	return &dns.ANY{Hdr: dns.RR_Header{Name: dns.Fqdn(name), Rrtype: dns.StringToType[typ]}}

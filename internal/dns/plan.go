@@ -95,6 +95,16 @@ func MakePlan(s *spec.Spec, wants []Want, views []View, opt PlanOptions) Plan {
 	return out
 }
 
+// refuse takes the change of the hostname n out of p: the server would not make it.
+func (p *Plan) refuse(n *NamePlan, server netip.AddrPort, why error) {
+	n.Change, n.Blocked = false, true
+	p.Findings = append(p.Findings, status.Finding{
+		Severity: status.Error, Code: "update-refused", Subject: n.Hostname,
+		Text:   fmt.Sprintf("primary %s would not make this change: %v", shownAddr(server), why),
+		Remedy: "see docs/dns.md for what each server needs; --primary ADDRESS names another, --print prints the lines for whom edits by hand",
+	})
+}
+
 // digest stands for the changes of p and what they were planned on.
 func (p Plan) digest() string {
 	sum := sha256.New()

@@ -60,6 +60,46 @@ func (u Updater) refused(ctx context.Context, at Place, r *dns.Msg) error {
 	return why.err()
 }
 
+// errNoPrerequisites is of a server by which a change of somebody else's would be
+// overwritten.
+var errNoPrerequisites = errors.New("it takes updates whose prerequisites do not hold (RFC 2136 section 3.2), and would overwrite what somebody else has changed")
+
+// Try asks the primary of each change of plan whether it would make that change,
+// by an update which changes nothing. It gives the plan without what would be
+// refused, each with a finding.
+func (u Updater) Try(ctx context.Context, plan Plan) Plan {
+	for i := range plan.Names {
+		n := &plan.Names[i]
+		if !n.Change || !n.Primary.IsValid() {
+			continue
+		}
+		if err := u.try(ctx, n.place(), n.Before, n.After); err != nil {
+			plan.refuse(n, n.Primary, err)
+		}
+	}
+	return plan
+}
+
+// try gives the reason why an update would be refused.
+func (u Updater) try(ctx context.Context, at Place, before, after Records) error {
+	m, err := tryMessage(at.Zone, at.Hostname, before, after)
+	if err != nil {
+		return err
+	}
+	r, err := u.Looker.asker().once(ctx, "tcp", at.Server, u.Looker.Key, m)
+	if err != nil {
+		return err
+	}
+	switch err := u.refused(ctx, at, r); {
+	case err == nil:
+		return errNoPrerequisites
+	case errors.Is(err, ErrChanged): // the prerequisites: the last thing before the change
+		return nil
+	default:
+		return err
+	}
+}
+
 // unknown looks what became of an update without a reply.
 func (u Updater) unknown(ctx context.Context, at Place, after Records, failed error) error {
 	if !isFinal(failed) && ctx.Err() == nil {
