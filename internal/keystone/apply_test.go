@@ -221,6 +221,32 @@ func TestApplyWithoutProject(t *testing.T) {
 	}
 }
 
+// TestListingsInPages: all pages count, wherever an answer says that the next is;
+// half a listing is refused.
+func TestListingsInPages(t *testing.T) {
+	s := newSite(t, "")
+	a := s.applier()
+	whole, err := a.Client.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.keystone.Page = 2
+	paged, err := a.Client.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(whole, paged); diff != "" {
+		t.Errorf("in pages, -whole +paged:\n%s", diff)
+	}
+	if _, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{}); err != nil {
+		t.Errorf("apply: %v", err)
+	}
+	s.keystone.Page, s.keystone.Limit = 0, 2
+	if _, err := a.Client.State(t.Context()); err == nil || !strings.Contains(err.Error(), "half a catalog is none to plan on; raise list_limit") {
+		t.Errorf("cut off: %v", err)
+	}
+}
+
 func TestRollbackLeavesWhatOthersDid(t *testing.T) {
 	s := newSite(t, everything)
 	a := s.applier()

@@ -194,30 +194,20 @@ func (c *Client) ValidFrom(ctx context.Context, base string) error {
 // State reads all services, endpoints and regions.
 func (c *Client) State(ctx context.Context) (State, error) {
 	var state State
-	var list struct {
-		Services []struct {
-			ID      string `json:"id"`
-			Name    string `json:"name"`
-			Type    string `json:"type"`
-			Enabled *bool  `json:"enabled"` // absent is true
-		} `json:"services"`
-		Regions []struct {
-			ID string `json:"id"`
-		} `json:"regions"`
-	}
-	if err := c.list(ctx, "services", &list); err != nil {
+	services, err := list[apiService](ctx, c, "services", "")
+	if err != nil {
 		return State{}, err
 	}
-	for _, s := range list.Services {
+	for _, s := range services {
 		state.Services = append(state.Services, ServiceRecord{s.ID, s.Name, s.Type, s.Enabled == nil || *s.Enabled})
 	}
-	if err := c.list(ctx, "regions", &list); err != nil {
+	regions, err := list[apiRegion](ctx, c, "regions", "")
+	if err != nil {
 		return State{}, err
 	}
-	for _, r := range list.Regions {
+	for _, r := range regions {
 		state.Regions = append(state.Regions, r.ID)
 	}
-	var err error
 	if state.Endpoints, err = c.endpoints(ctx, ""); err != nil {
 		return State{}, err
 	}
@@ -225,10 +215,69 @@ func (c *Client) State(ctx context.Context) (State, error) {
 	return state, nil
 }
 
-// list reads a collection of the Identity API: "services", "regions".
-func (c *Client) list(ctx context.Context, what string, answer any) error {
-	_, err := c.identity.Get(ctx, c.identity.ServiceURL(what), answer, nil) //nolint:bodyclose // read and closed by Get
-	return c.explain(err, "list the "+strings.SplitN(what, "?", 2)[0], c.identity.Endpoint)
+// maxPages bounds how many pages a listing may have.
+const maxPages = 1000
+
+// list reads a collection of the Identity API, "services" or "regions", with all
+// its pages; query is its query, or empty.
+func list[T any](ctx context.Context, c *Client, collection, query string) ([]T, error) {
+	var all []T
+	asked := map[string]bool{}
+	for range maxPages {
+		asked[query] = true
+		var page map[string]json.RawMessage
+		at := c.identity.ServiceURL(collection)
+		if query != "" {
+			at += "?" + query
+		}
+		_, err := c.identity.Get(ctx, at, &page, nil) //nolint:bodyclose // read and closed by Get
+		if err != nil {
+			return nil, c.explain(err, "list the "+collection, c.identity.Endpoint)
+		}
+		items, next, err := readPage[T](page, collection)
+		if err != nil {
+			return nil, fmt.Errorf("list the %s at %s: %w", collection, c.URL(), err)
+		}
+		all = append(all, items...)
+		if next == "" {
+			return all, nil
+		}
+		if query = next; asked[query] {
+			break
+		}
+	}
+	return nil, fmt.Errorf("list the %s at %s: its pages (links.next) have no end", collection, c.URL())
+}
+
+// readPage gives the items of a page, and the query of the next, empty for the
+// last. Of links.next no more than the query is taken: a token is not sent to
+// where an answer says.
+func readPage[T any](page map[string]json.RawMessage, collection string) (items []T, next string, err error) {
+	var truncated bool
+	var links struct {
+		Next *string `json:"next"`
+	}
+	if _, ok := page[collection]; !ok {
+		return nil, "", fmt.Errorf("its answer has no %q", collection)
+	}
+	for key, into := range map[string]any{collection: &items, "truncated": &truncated, "links": &links} {
+		if text, ok := page[key]; ok {
+			if err := json.Unmarshal(text, into); err != nil {
+				return nil, "", fmt.Errorf("its answer cannot be read: %w", err)
+			}
+		}
+	}
+	if truncated {
+		return nil, "", fmt.Errorf("Keystone gives %d and leaves the others out (\"truncated\"), and half a catalog is none to plan on; raise list_limit in [catalog] of keystone.conf, or remove it", len(items))
+	}
+	if links.Next == nil || *links.Next == "" {
+		return items, "", nil
+	}
+	at, err := url.Parse(*links.Next)
+	if err != nil || at.RawQuery == "" {
+		return nil, "", fmt.Errorf("it has a next page (links.next) without a query: %q", *links.Next)
+	}
+	return items, at.RawQuery, nil
 }
 
 // name gives the endpoints the name and type of their services.
@@ -241,6 +290,19 @@ func (s *State) name() {
 		e := &s.Endpoints[i]
 		e.ServiceName, e.ServiceType = byID[e.ServiceID].Name, byID[e.ServiceID].Type
 	}
+}
+
+// apiService is a service as the Identity API v3 has it.
+type apiService struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Type    string `json:"type"`
+	Enabled *bool  `json:"enabled"` // absent is true
+}
+
+// apiRegion is a region likewise.
+type apiRegion struct {
+	ID string `json:"id"`
 }
 
 // apiEndpoint is an endpoint as the Identity API v3 has it.
@@ -265,18 +327,16 @@ func (e apiEndpoint) record() Record {
 // endpoints lists the endpoints, of one service if serviceID is not empty. It
 // lists rather than gets: Keystone caches what it gets.
 func (c *Client) endpoints(ctx context.Context, serviceID string) ([]Record, error) {
-	what := "endpoints"
+	query := ""
 	if serviceID != "" {
-		what += "?service_id=" + url.QueryEscape(serviceID)
+		query = url.Values{"service_id": {serviceID}}.Encode()
 	}
-	var answer struct {
-		Endpoints []apiEndpoint `json:"endpoints"`
-	}
-	if err := c.list(ctx, what, &answer); err != nil {
+	all, err := list[apiEndpoint](ctx, c, "endpoints", query)
+	if err != nil {
 		return nil, err
 	}
-	records := make([]Record, 0, len(answer.Endpoints))
-	for _, e := range answer.Endpoints {
+	records := make([]Record, 0, len(all))
+	for _, e := range all {
 		records = append(records, e.record())
 	}
 	return records, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -51,6 +52,9 @@ type Keystone struct {
 	Passwords map[string]string
 	// Lag is how many tokens after a change have the catalog of before it.
 	Lag int
+	// Page is the size of the pages that listings have; 0 is all in one. Limit is
+	// where they are cut off instead, as by list_limit.
+	Page, Limit int
 
 	mu      sync.Mutex // guards following
 	catalog Catalog
@@ -117,7 +121,7 @@ func (f *Keystone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for _, name := range f.catalog.Regions {
 			all = append(all, map[string]any{"id": name, "description": ""})
 		}
-		reply(w, http.StatusOK, map[string]any{"regions": all})
+		f.replyList(w, r, "regions", all)
 	default:
 		http.Error(w, "<!doctype html><title>404 Not Found</title>", http.StatusNotFound)
 	}
@@ -136,6 +140,31 @@ func reply(w http.ResponseWriter, code int, body any) {
 	if body != nil {
 		_ = json.NewEncoder(w).Encode(body) // the client hung up
 	}
+}
+
+// replyList replies with a listing, or a part of it.
+func (f *Keystone) replyList(w http.ResponseWriter, r *http.Request, collection string, all []any) {
+	next := any(nil)
+	body := map[string]any{}
+	if f.Page > 0 {
+		from, _ := strconv.Atoi(r.URL.Query().Get("marker")) // 0 for none
+		from = min(from, len(all))
+		to := min(from+f.Page, len(all))
+		if to < len(all) {
+			query := r.URL.Query()
+			query.Set("marker", strconv.Itoa(to))
+			next = "http://elsewhere.example.org:5000/v3/" + collection + "?" + query.Encode()
+		}
+		all = all[from:to]
+	}
+	if f.Limit > 0 && len(all) > f.Limit {
+		all, body["truncated"] = all[:f.Limit], true
+	}
+	if all == nil {
+		all = []any{}
+	}
+	body[collection], body["links"] = all, map[string]any{"next": next, "previous": nil}
+	reply(w, http.StatusOK, body)
 }
 
 func refuse(w http.ResponseWriter, code int, message string) {
@@ -245,7 +274,7 @@ func (f *Keystone) endpoints(w http.ResponseWriter, r *http.Request, id string) 
 				all = append(all, endpointJSON(e))
 			}
 		}
-		reply(w, http.StatusOK, map[string]any{"endpoints": all})
+		f.replyList(w, r, "endpoints", all)
 		return
 	case http.MethodDelete:
 		f.remember()
@@ -319,7 +348,7 @@ func (f *Keystone) services(w http.ResponseWriter, r *http.Request, id string) {
 		for _, s := range f.catalog.Services {
 			all = append(all, map[string]any{"id": s.ID, "name": s.Name, "type": s.Type, "enabled": s.Enabled})
 		}
-		reply(w, http.StatusOK, map[string]any{"services": all})
+		f.replyList(w, r, "services", all)
 	case http.MethodDelete:
 		f.catalog.Services = slices.DeleteFunc(f.catalog.Services, func(s Service) bool { return s.ID == id })
 		f.catalog.Endpoints = slices.DeleteFunc(f.catalog.Endpoints, func(e Endpoint) bool { return e.ServiceID == id })
