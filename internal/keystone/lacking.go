@@ -20,7 +20,7 @@ func (p *planner) makeOne(i int, iface string, members []*Row) bool {
 		return false // one more would make several
 	}
 	var keep Row
-	if spare := enableable(svc, members); spare != nil {
+	if spare := p.enableable(svc, members); spare != nil {
 		after := spare.Record
 		after.URL, after.Enabled = spare.Target, true
 		spare.Verdict = Moves
@@ -36,7 +36,7 @@ func (p *planner) makeOne(i int, iface string, members []*Row) bool {
 }
 
 // enableable gives the disabled definition that is best put to use.
-func enableable(svc spec.Service, members []*Row) *Row {
+func (p *planner) enableable(svc spec.Service, members []*Row) *Row {
 	var spare []*Row
 	for _, r := range members {
 		if !r.Enabled && r.Target != "" {
@@ -48,7 +48,7 @@ func enableable(svc spec.Service, members []*Row) *Row {
 	}
 	return slices.MinFunc(spare, func(a, b *Row) int {
 		return cmp.Or(cmp.Compare(slices.Index(svc.Types, strings.ToLower(a.ServiceType)), slices.Index(svc.Types, strings.ToLower(b.ServiceType))),
-			compareWorth(svc, a, b))
+			p.compareWorth(svc, a, b))
 	})
 }
 
@@ -76,7 +76,7 @@ func (p *planner) creates(svc spec.Service) bool {
 }
 
 // home gives the service in Keystone that endpoints of service i belong under:
-// one that has endpoints of it, else one of the type that comes first in the
+// one that has endpoints of it, by the spec's name before others, else one of the type that comes first in the
 // spec, by its name if there are several.
 func (p *planner) home(i int) (ServiceRecord, bool) {
 	svc := p.spec.Services[i]
@@ -101,7 +101,9 @@ func (p *planner) home(i int) (ServiceRecord, bool) {
 		return ServiceRecord{}, false
 	}
 	return slices.MinFunc(fit, func(a, b ServiceRecord) int {
-		return cmp.Or(-cmp.Compare(uses(a), uses(b)),
+		inUse := func(s ServiceRecord) int { return truth(uses(s) > 0) }
+		spoken := func(s ServiceRecord) int { return inUse(s) * truth(p.named(s.Name, svc)) }
+		return cmp.Or(-cmp.Compare(spoken(a), spoken(b)), -cmp.Compare(uses(a), uses(b)),
 			cmp.Compare(slices.Index(svc.Types, strings.ToLower(a.Type)), slices.Index(svc.Types, strings.ToLower(b.Type))),
 			-cmp.Compare(truth(p.named(a.Name, svc)), truth(p.named(b.Name, svc))),
 			strings.Compare(a.ID, b.ID))

@@ -293,7 +293,7 @@ func (p *planner) planDefinitions(svc spec.Service, rows []*Row) bool {
 	if len(good) == 0 {
 		return false
 	}
-	keep := slices.MinFunc(good, func(a, b *Row) int { return compareWorth(svc, a, b) })
+	keep := slices.MinFunc(good, func(a, b *Row) int { return p.compareWorth(svc, a, b) })
 	if len(enabled) > 1 {
 		p.sayDuplicates(enabled, keep)
 	}
@@ -311,11 +311,11 @@ func (p *planner) planDefinitions(svc spec.Service, rows []*Row) bool {
 }
 
 // compareWorth orders definitions of the same thing, the one to keep first: one
-// that is right already, then one with the usual path, then the one with the
-// lowest id.
-func compareWorth(svc spec.Service, a, b *Row) int {
+// of a service that has in Keystone the name that the spec has, then one that is
+// right already, then one with the usual path, then the one with the lowest id.
+func (p *planner) compareWorth(svc spec.Service, a, b *Row) int {
 	rank := func(r *Row) int {
-		n := 0
+		n := 4 * (1 - truth(p.named(r.ServiceName, svc)))
 		if r.Verdict != Fits {
 			n += 2
 		}
