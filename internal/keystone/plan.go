@@ -151,6 +151,9 @@ func (p *planner) assign() {
 	for _, e := range p.state.Endpoints {
 		if e.Region != p.spec.Region {
 			p.outside++
+			if e.Region == "" {
+				p.sayNoRegion(e)
+			}
 			continue
 		}
 		row := &Row{Record: e}

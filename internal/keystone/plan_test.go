@@ -64,7 +64,11 @@ func stateOf(t testing.TB, text string) State {
 		case f[0] == "region":
 			region(f[1])
 		case len(f) >= 6:
-			region(f[1])
+			if f[1] == "-" { // in no region
+				f[1] = ""
+			} else {
+				region(f[1])
+			}
 			s.Endpoints = append(s.Endpoints, Record{
 				ID: f[0], Region: f[1], ServiceID: service(f[2], f[3]), ServiceName: f[2], ServiceType: f[3],
 				Interface: f[4], URL: f[5], Enabled: len(f) == 6,

@@ -38,6 +38,18 @@ func (p *planner) checkRegion() bool {
 	return false
 }
 
+// sayNoRegion tells of an endpoint of the spec's services that is in no region:
+// who asks for a region, and most clients do, does not find it.
+func (p *planner) sayNoRegion(e Record) {
+	b := p.belongs(e)
+	if b.service < 0 || !e.Enabled {
+		return
+	}
+	p.about(e, status.Warning, "no-region",
+		fmt.Sprintf("%s is in no region, so clients that name one do not find it; it is not touched", e.URL),
+		fmt.Sprintf("if it is of this cloud: openstack endpoint set --region %s %s", p.spec.Region, e.ID))
+}
+
 // sayNoVIP says once for each interface that no VIP serves it.
 func (p *planner) sayNoVIP(r *Row, svc spec.Service) {
 	if slices.ContainsFunc(p.spec.VIPs, func(v spec.VIP) bool { return slices.Contains(v.Endpoints, r.Interface) }) {
