@@ -292,7 +292,7 @@ func (r *run) inFreshToken(ctx context.Context, c Change, id string) error {
 
 // sameBeginning compares URLs up to the first template that want still has.
 func sameBeginning(want, found string) error {
-	if i := strings.IndexAny(want, "$%"); i >= 0 && strings.HasPrefix(found, want[:i]) {
+	if i := templateAt(want); i >= 0 && strings.HasPrefix(found, want[:i]) {
 		return nil
 	}
 	return fmt.Errorf("the catalog of a fresh token has %s, want %s", found, want)

@@ -137,8 +137,15 @@ func splitPort(authority string) (host, port string) {
 }
 
 // isTemplate reports whether s has a substitution of Keystone's in it.
-func isTemplate(s string) bool {
-	return strings.Contains(s, "$(") || strings.Contains(s, "%(")
+func isTemplate(s string) bool { return templateAt(s) >= 0 }
+
+// templateAt gives where the first substitution in s begins; -1 for none.
+func templateAt(s string) int {
+	dollar, percent := strings.Index(s, "$("), strings.Index(s, "%(")
+	if dollar < 0 || percent >= 0 && percent < dollar {
+		return percent
+	}
+	return dollar
 }
 
 // standard gives l as host:port, the port always said.

@@ -48,7 +48,7 @@ const (
 	Disabled  Verdict = "disabled"    // clients do not see it
 	WrongType Verdict = "wrong-type"  // its URL is another service's
 	NoVIP     Verdict = "no-vip"      // no VIP serves its interface
-	BadURL    Verdict = "bad-url"     // its URL makes no sense
+	BadURL    Verdict = "bad-url"     // its URL makes no sense, or Keystone cannot fill in its templates
 	Ambiguous Verdict = "ambiguous"   // several services of the spec could be meant
 	NotInSpec Verdict = "not-in-spec" // its service is not in the spec
 )
@@ -206,6 +206,8 @@ func (p *planner) setTarget(row *Row, svc spec.Service, wrong string) {
 	switch {
 	case err != nil:
 		row.Verdict = BadURL
+	case Fault(row.URL) != "":
+		row.Verdict, err = BadURL, faultError(row.URL)
 	case wrong != "":
 		row.Verdict = WrongType
 	case url == row.URL:
@@ -221,7 +223,7 @@ func (p *planner) setTarget(row *Row, svc spec.Service, wrong string) {
 	//exhaustive:ignore
 	switch row.Verdict {
 	case BadURL:
-		p.about(row.Record, status.Warning, "bad-url", err.Error(),
+		p.about(row.Record, status.Warning, badURLCode(err), err.Error(),
 			fmt.Sprintf("correct it by hand: openstack endpoint set --url URL %s", row.ID))
 	case WrongType:
 		p.about(row.Record, status.Warning, "wrong-type",
@@ -297,8 +299,9 @@ func (p *planner) planDefinitions(svc spec.Service, rows []*Row) bool {
 		return false
 	}
 	keep := slices.MinFunc(good, func(a, b *Row) int { return p.compareWorth(svc, a, b) })
-	if len(enabled) > 1 {
-		p.sayDuplicates(enabled, keep)
+	visible := slices.DeleteFunc(slices.Clone(enabled), func(r *Row) bool { return Fault(r.URL) != "" })
+	if len(visible) > 1 {
+		p.sayDuplicates(visible, keep)
 	}
 	// What stays is put right before anything else goes.
 	slices.SortStableFunc(enabled, func(a, b *Row) int { return -cmp.Compare(truth(a == keep), truth(b == keep)) })

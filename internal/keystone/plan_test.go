@@ -294,6 +294,7 @@ func TestProbePath(t *testing.T) {
 		{"http://a:1/swift/v1/AUTH_$(tenant_id)s", "/swift/v1/", "/swift/"},
 		{"http://a:1/dynamicproxy-api/v1/$(tenant_id)s", "/dynamicproxy-api/v1/", "/dynamicproxy-api/"},
 		{"http://a:1/a%20b?c=d", "/a%20b", "/a%20b"},
+		{"http://a:1/a%%20b/v1/$(tenant_id)s", "/a%20b/v1/", "/a%20b/"},
 	} {
 		probe := probePath(tailOf(tt.url))
 		if probe != tt.probe || discoveryPath(probe) != tt.discovery {
@@ -313,6 +314,10 @@ func TestFill(t *testing.T) {
 		{"http://a:1/v3/$(tenant_id)s/$(user_id)s", "p", "http://a:1/v3/p/u", true},
 		{"http://a:1/v3/%(project_id)s", "", "http://a:1/v3/", false},
 		{"http://a:1/v3/%(other)s", "p", "http://a:1/v3/%(other)s", false},
+		{"http://a:1/100%%/%(project_id)s", "p", "http://a:1/100%/p", true},
+		{"http://a:1/%%(project_id)s", "p", "http://a:1/%(project_id)s", true},
+		{"http://%(public_endpoint)s/%(user_id)s", "p", "http://%(public_endpoint)s/u", false},
+		{"http://a:1/100%", "p", "http://a:1/100%", false},
 	} {
 		if got, known := Fill(tt.url, tt.project, "u"); got != tt.want || known != tt.known {
 			t.Errorf("%s for project %q: got %q, %v", tt.url, tt.project, got, known)

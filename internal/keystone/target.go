@@ -62,9 +62,10 @@ func probePath(tail string) string {
 	if i := strings.IndexAny(tail, "?#"); i >= 0 {
 		tail = tail[:i]
 	}
-	if i := strings.IndexAny(tail, "$%"); i >= 0 && isTemplate(tail) {
+	if i := templateAt(tail); i >= 0 {
 		tail = tail[:strings.LastIndexByte(tail[:i], '/')+1]
 	}
+	tail = strings.ReplaceAll(tail, "%%", "%") // as clients see it
 	if tail == "" {
 		return "/"
 	}
@@ -85,15 +86,4 @@ func discoveryPath(path string) string {
 // isVersion reports whether s is like "v3" or "v2.1".
 func isVersion(s string) bool {
 	return len(s) > 1 && s[0] == 'v' && strings.Trim(s[1:], "0123456789.") == ""
-}
-
-// Fill gives url as Keystone puts it into the catalog of a token of project and
-// user. The second result is false when something in it is not known here.
-func Fill(url, project, user string) (string, bool) {
-	known := strings.NewReplacer(
-		"$(tenant_id)s", project, "%(tenant_id)s", project,
-		"$(project_id)s", project, "%(project_id)s", project,
-		"$(user_id)s", user, "%(user_id)s", user)
-	filled := known.Replace(url)
-	return filled, !isTemplate(filled) && (project != "" || filled == url)
 }

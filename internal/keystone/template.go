@@ -1,0 +1,149 @@
+package keystone
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// keystoneKeys are what Keystone fills into URLs (keystone.common.utils,
+// WHITELISTED_PROPERTIES). Those beside project and user are of its
+// configuration, and not known here.
+func keystoneKeys() []string {
+	return []string{
+		"tenant_id", "project_id", "user_id", "public_bind_host", "admin_bind_host", "compute_host",
+		"admin_port", "public_port", "public_endpoint", "admin_endpoint",
+	}
+}
+
+// A filled is a URL as Keystone puts it into the catalog of a token.
+type filled struct {
+	// url has the templates that are not known here still in it, as %(key)s.
+	url string
+	// partly says that there are any of these.
+	partly bool
+	// project says that it takes a project, which the token has not: Keystone
+	// leaves such an endpoint out.
+	project bool
+	// fault says why Keystone can fill it for no token at all, and leaves the
+	// endpoint out of every catalog; empty if it can.
+	fault string
+}
+
+// fill gives url as Keystone's format_url does, which is Python's % with a
+// mapping, after "$(" was made "%(".
+func fill(url, project, user string) filled {
+	var out filled
+	var b strings.Builder
+	rest := strings.ReplaceAll(url, "$(", "%(")
+	for {
+		before, after, found := strings.Cut(rest, "%")
+		b.WriteString(before)
+		if !found {
+			break
+		}
+		d, length, fault := readDirective(after)
+		if fault != "" {
+			return filled{url: url, fault: fault}
+		}
+		text := after[:length]
+		rest = after[length:]
+		switch text {
+		case "(tenant_id)s", "(project_id)s":
+			out.project = out.project || project == ""
+			b.WriteString(project)
+		case "(user_id)s":
+			b.WriteString(user)
+		default:
+			if d.key == "%" {
+				b.WriteString("%")
+				continue
+			}
+			out.partly = true
+			b.WriteString("%" + text)
+		}
+	}
+	out.url = b.String()
+	return out
+}
+
+// A directive is what follows a "%" in a URL.
+type directive struct {
+	key string // what goes in its place; "%" for the sign itself
+}
+
+// readDirective reads one directive of Python's % with its length, or says why
+// Keystone cannot fill it.
+func readDirective(s string) (d directive, length int, fault string) {
+	if strings.HasPrefix(s, "%") {
+		return directive{"%"}, 1, ""
+	}
+	rest := s
+	if after, named := strings.CutPrefix(rest, "("); named {
+		key, after, closed := strings.Cut(after, ")")
+		if !closed {
+			return d, 0, `a "(" after "%" or "$" is not closed`
+		}
+		d.key, rest = key, after
+	}
+	rest = strings.TrimLeft(rest, "#0- +")
+	rest = strings.TrimLeft(rest, "0123456789")
+	if after, precise := strings.CutPrefix(rest, "."); precise {
+		rest = strings.TrimLeft(after, "0123456789")
+	}
+	rest = strings.TrimLeft(rest, "hlL")
+	if rest == "" {
+		if d.key != "" {
+			return d, 0, fmt.Sprintf(`there is no "s" after (%s)`, d.key)
+		}
+		return d, 0, `a "%" stands alone; for the sign itself write "%%"`
+	}
+	kind, length := rest[:1], len(s)-len(rest)+1
+	switch {
+	case d.key == "":
+		return d, 0, fmt.Sprintf(`"%%%s" is no template; for the sign itself write "%%%%"`, s[:length])
+	case !slices.Contains(keystoneKeys(), d.key):
+		return d, 0, fmt.Sprintf("Keystone knows no %q to fill in", d.key)
+	case !strings.Contains("sra", kind) && (!strings.HasSuffix(d.key, "_port") || !strings.Contains("diu", kind)):
+		return d, 0, fmt.Sprintf(`%s is followed by %q, and takes an "s"`, d.key, kind)
+	}
+	return d, length, ""
+}
+
+// Fault says why url is in no token's catalog, whatever the token: Keystone
+// cannot fill in its templates, says so in its own log only, and leaves the
+// endpoint out. It refuses such a URL in a new endpoint, and takes it for one
+// that is there. Empty for a URL that is in order.
+func Fault(url string) string { return fill(url, "p", "u").fault }
+
+// Fill gives url as Keystone puts it into the catalog of a token of project and
+// user. The second result is false when something in it is not known here, or
+// Keystone leaves the endpoint out.
+func Fill(url, project, user string) (string, bool) {
+	f := fill(url, project, user)
+	return f.url, !f.partly && !f.project && f.fault == ""
+}
+
+// A notFillable is a URL with a Fault.
+type notFillable struct{ url, why string }
+
+func (e *notFillable) Error() string {
+	return fmt.Sprintf("%s is in the catalog of no token: %s", e.url, e.why)
+}
+
+// faultError gives the Fault of url as an error, nil for none.
+func faultError(url string) error {
+	if why := Fault(url); why != "" {
+		return &notFillable{url, why}
+	}
+	return nil
+}
+
+// badURLCode gives the code of the finding for an URL that is wrong for err.
+func badURLCode(err error) string {
+	if _, ok := errors.AsType[*notFillable](err); ok {
+		return "not-fillable"
+	}
+	return "bad-url"
+}
