@@ -29,6 +29,7 @@ one controller after the other, before a host that was named until now goes away
 type applyFlags struct {
 	yes, autoRollback bool
 	plan              string
+	wait              time.Duration
 }
 
 func (a *app) endpointsApplyCommand() *cobra.Command {
@@ -41,7 +42,8 @@ func (a *app) endpointsApplyCommand() *cobra.Command {
 with its own API and that the Keystone there is this one, asks, and then makes one
 change at a time, Keystone's own endpoint last. Before each it writes a journal; after
 each it verifies that a fresh token has the change and that the URL answers. When
-something fails it stops, and offers the way back.
+something fails it stops, and offers the way back. At the end it waits until one fresh
+token after the other has all changes: each process of Keystone may have a cache.
 
 It refuses when the catalog is not any more as the plan found it.`,
 		Example: `  holdfast endpoints plan
@@ -55,6 +57,7 @@ It refuses when the catalog is not any more as the plan found it.`,
 	r.addStateDir(cmd)
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&f.autoRollback, "auto-rollback", false, "when something fails, take back what was done, without asking")
+	cmd.Flags().DurationVar(&f.wait, "wait", keystone.DefaultWait, "how long fresh tokens may have the catalog of before, from Keystone's caches")
 	cmd.Flags().StringVar(&f.plan, "plan", "", "apply the plan with this `ID`, as \"holdfast endpoints plan\" shows it, or nothing")
 	return cmd
 }
@@ -64,10 +67,15 @@ type applyAnswer struct {
 	Plan    string            `json:"plan"`
 	Applied bool              `json:"applied"`
 	Changes []keystone.Change `json:"changes"`
-	Done    int               `json:"done"` // changes made and verified
-	Proofs  []keystone.Proof  `json:"proofs"`
-	Journal string            `json:"journal,omitempty"` // path
-	Error   string            `json:"error,omitempty"`
+	Done    int               `json:"done"` // changes made
+	// Unseen are those of them that no token of these credentials shows, each
+	// with the reason; the others were seen in a fresh token.
+	Unseen []string `json:"unseen"`
+	// Behind says that some tokens had the old catalog still, at the end of the wait.
+	Behind  string           `json:"behind,omitempty"`
+	Proofs  []keystone.Proof `json:"proofs"`
+	Journal string           `json:"journal,omitempty"` // path
+	Error   string           `json:"error,omitempty"`
 	// RolledBack is there when the way back was taken.
 	RolledBack *keystone.RollbackResult `json:"rolled_back,omitempty"`
 }
@@ -80,7 +88,7 @@ func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
 		return err
 	}
 	plan := r.plan()
-	answer := applyAnswer{Plan: plan.ID, Changes: plan.Changes, Proofs: []keystone.Proof{}}
+	answer := applyAnswer{Plan: plan.ID, Changes: plan.Changes, Proofs: []keystone.Proof{}, Unseen: []string{}}
 	if err := planFault(plan); err != nil {
 		return err
 	}
@@ -158,23 +166,26 @@ func proofsText(proofs []keystone.Proof) string {
 
 // makeChanges applies plan and, if that fails, sees to the way back.
 func (r *endpointsRun) makeChanges(ctx context.Context, plan keystone.Plan, f applyFlags, answer applyAnswer) error {
-	name, err := r.applier().Apply(ctx, plan, r.opt)
-	if name != "" {
-		answer.Journal = filepath.Join(r.journals().Dir, name)
+	applier := r.applier()
+	applier.Wait = f.wait
+	result, err := applier.Apply(ctx, plan, r.opt)
+	if result.Journal != "" {
+		answer.Journal = filepath.Join(r.journals().Dir, result.Journal)
 	}
+	answer.Unseen, answer.Behind = append([]string{}, result.Unseen...), result.Behind
 	stopped, isStopped := errors.AsType[*keystone.StoppedError](err)
 	switch {
 	case err == nil:
 		answer.Applied, answer.Done = true, len(plan.Changes)
-		return r.answer(answer, fmt.Sprintf("%s made and verified\njournal %s; to take it back: holdfast endpoints rollback%s\n\n%s\n",
-			count(len(plan.Changes), "change"), answer.Journal, r.flagsAgain(), afterApply))
+		return r.answer(answer, printableLines(madeText(answer))+fmt.Sprintf("journal %s; to take it back: holdfast endpoints rollback%s\n\n%s\n",
+			answer.Journal, r.flagsAgain(), afterApply))
 	case !isStopped:
 		return err
 	}
 	answer.Done = stopped.Done
 	answer.Error = err.Error()
 	r.logf("%v", err)
-	back, wayErr := r.wayBack(ctx, f, name)
+	back, wayErr := r.wayBack(ctx, f, result.Journal)
 	answer.RolledBack = back
 	if r.asJSON() {
 		if err := r.printJSON(answer); err != nil {
@@ -188,6 +199,21 @@ func (r *endpointsRun) makeChanges(ctx context.Context, plan keystone.Plan, f ap
 		return fmt.Errorf("stopped after %s; to take back what was done: holdfast endpoints rollback%s", count(stopped.Done, "change"), r.flagsAgain())
 	}
 	return fmt.Errorf("stopped, and %s taken back: the catalog is as it was", count(back.Undone, "change"))
+}
+
+// madeText tells what was made, and what of it is not verified or not everywhere.
+func madeText(answer applyAnswer) string {
+	text := count(len(answer.Changes), "change") + " made and verified\n"
+	if n := len(answer.Unseen); n > 0 {
+		text = fmt.Sprintf("%s made, %d of them verified; not seen in a token:\n", count(len(answer.Changes), "change"), len(answer.Changes)-n)
+		for _, line := range answer.Unseen {
+			text += "  " + line + "\n"
+		}
+	}
+	if answer.Behind != "" {
+		text += answer.Behind + "\n"
+	}
+	return text
 }
 
 // wayBack takes back what the journal called name says, if that is wanted; nil

@@ -11,16 +11,23 @@ import (
 
 	"holdfast/internal/catalog"
 	"holdfast/internal/spec"
+	"holdfast/internal/status"
 )
 
 // ErrChanged says that the catalog is not any more as the plan found it.
 var ErrChanged = errors.New("the catalog has changed since the plan was made; look at a new one: holdfast endpoints plan")
 
 const (
-	// verifyFor is how long a change may take to show in fresh tokens: several
-	// Keystones with caches of their own need a while to agree.
-	verifyFor   = 15 * time.Second
+	// DefaultWait is how long a change may take to show in fresh tokens. Keystone
+	// keeps the catalog for 10 minutes (expiration_time of [cache]), and every
+	// process of it for itself, where the cache is not one for all.
+	DefaultWait = 11 * time.Minute
 	verifyPause = 500 * time.Millisecond
+	// settleTokens is how many fresh tokens in a row have to have all changes, and
+	// settleAfterOld how many when one had not: with as many processes that have
+	// the old catalog as the new, one in 2^20 runs takes chance for agreement.
+	settleTokens   = 8
+	settleAfterOld = 20
 )
 
 // An Applier changes a catalog, and changes it back.
@@ -34,9 +41,23 @@ type Applier struct {
 	Now func() time.Time
 	// Tell is told what is being done, a line at a time.
 	Tell func(line string)
+	// Wait bounds how long a change may take to show in fresh tokens. 0 is
+	// DefaultWait.
+	Wait time.Duration
 
-	wrap      func(journalWriter) journalWriter // for tests: the journal that they break
-	verifyFor time.Duration                     // for tests; 0 is the usual
+	wrap  func(journalWriter) journalWriter // for tests: the journal that they break
+	pause time.Duration                     // for tests: between two tokens; 0 is verifyPause
+}
+
+// An ApplyResult says what an apply did.
+type ApplyResult struct {
+	Journal string // its name; empty when none was begun
+	// Unseen are the changes that Keystone has made, and that no token of these
+	// credentials shows: each with the reason.
+	Unseen []string
+	// Behind says that fresh tokens had the old catalog still, at the end of the
+	// wait; empty when they had not.
+	Behind string
 }
 
 // A StoppedError says that an apply or a rollback did not come to its end.
@@ -51,29 +72,30 @@ func (e *StoppedError) Error() string { return e.Err.Error() }
 func (e *StoppedError) Unwrap() error { return e.Err }
 
 // Apply makes the changes of plan, which was made with opt, one at a time. It
-// gives the name of the journal. It makes no change when the catalog is not as
-// the plan found it. An error after the first change is a *StoppedError.
-func (a *Applier) Apply(ctx context.Context, plan Plan, opt PlanOptions) (journal string, err error) {
+// makes no change when the catalog is not as the plan found it. An error after
+// the first change is a *StoppedError.
+func (a *Applier) Apply(ctx context.Context, plan Plan, opt PlanOptions) (out ApplyResult, err error) {
 	release, err := a.Journals.Lock()
 	if err != nil {
-		return "", err
+		return out, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
 	state, err := a.Client.State(ctx)
 	if err != nil {
-		return "", err
+		return out, err
 	}
 	if now := MakePlan(state, a.Spec, a.Catalog, opt); now.ID != plan.ID {
-		return "", ErrChanged
+		return out, ErrChanged
 	}
 	broken, err := a.Journals.unfinished()
 	if err != nil {
-		return "", err
+		return out, err
 	}
 	file, name, err := a.Journals.create(a.Now)
 	if err != nil {
-		return "", err
+		return out, err
 	}
+	out.Journal = name
 	w := a.wrapped(file)
 	defer func() { err = errors.Join(err, w.close()) }()
 	err = w.write(Entry{
@@ -81,12 +103,12 @@ func (a *Applier) Apply(ctx context.Context, plan Plan, opt PlanOptions) (journa
 		AuthURL: a.Client.URL(), Total: len(plan.Changes), Continues: broken,
 	})
 	if err != nil {
-		return name, err
+		return out, err
 	}
 	if broken != "" {
 		a.Tell("an apply was broken off; this one goes on with what it left, and a rollback undoes both: " + broken)
 	}
-	return name, a.applyAll(ctx, plan, state, w, name)
+	return out, a.applyAll(ctx, plan, state, w, &out)
 }
 
 func (a *Applier) wrapped(w journalWriter) journalWriter {
@@ -97,28 +119,41 @@ func (a *Applier) wrapped(w journalWriter) journalWriter {
 }
 
 // applyAll makes the changes of plan. State is what it was made on.
-func (a *Applier) applyAll(ctx context.Context, plan Plan, state State, w journalWriter, name string) error {
-	run := &run{Applier: a, w: w, state: state, visible: visibleIDs(a.Client.token), newServices: map[string]string{}}
+func (a *Applier) applyAll(ctx context.Context, plan Plan, state State, w journalWriter, out *ApplyResult) error {
+	run := &run{Applier: a, w: w, out: out, state: state, visible: visibleIDs(a.Client.token), newServices: map[string]string{}}
 	for i, c := range plan.Changes {
 		a.Tell(fmt.Sprintf("%d/%d %s", i+1, len(plan.Changes), c))
 		if err := run.change(ctx, c); err != nil {
 			err = fmt.Errorf("change %d of %d, %s: %w", i+1, len(plan.Changes), c, err)
 			// If this cannot be written, the journal ends here, which says the same.
 			err = errors.Join(err, w.write(Entry{Kind: Stopped, Error: a.Client.auth.scrub(err.Error())}))
-			return &StoppedError{Journal: name, Done: i, Err: err}
+			return &StoppedError{Journal: out.Journal, Done: i, Err: err}
 		}
 	}
-	return w.write(Entry{Kind: Applied})
+	if err := w.write(Entry{Kind: Applied}); err != nil {
+		return err
+	}
+	out.Behind = run.settle(ctx)
+	return nil
 }
 
 // run is one apply under way.
 type run struct {
 	*Applier
 	w       journalWriter
+	out     *ApplyResult
+	seen    []made          // changes that a fresh token has had
+	told    bool            // that tokens are of caches
 	state   State           // as at the beginning
 	visible map[string]bool // ids of the endpoints that a token had at the beginning
 	// newServices has the ids of services that this run created, by type.
 	newServices map[string]string
+}
+
+// made is a change that was made, and the id of its endpoint.
+type made struct {
+	Change
+	id string
 }
 
 // visibleIDs gives the ids of all endpoints in the catalog of token.
@@ -157,7 +192,13 @@ func (r *run) change(ctx context.Context, c Change) error {
 	if err := r.w.write(Entry{Kind: Changed, N: c.N, ID: id}); err != nil {
 		return err
 	}
-	if err := r.verify(ctx, c, id); err != nil {
+	err = r.verify(ctx, c, id)
+	if unseen, isUnseen := errors.AsType[*unseenError](err); isUnseen {
+		r.out.Unseen = append(r.out.Unseen, fmt.Sprintf("%s: %v", c.After, unseen))
+		r.Tell(fmt.Sprintf("made, and not verified: %v", unseen))
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	return r.w.write(Entry{Kind: Verified, N: c.N})
@@ -211,7 +252,8 @@ func (r *run) request(ctx context.Context, c Change) (string, error) {
 }
 
 // verify proves that c has come about: a fresh token has it, its URL answers,
-// and where that is Keystone's own, gives tokens.
+// and where that is Keystone's own, gives tokens. An *unseenError says that all
+// else is so, and no token of ours can show it.
 func (r *run) verify(ctx context.Context, c Change, id string) error {
 	if c.Op == CreateService {
 		return nil // a catalog has no service without endpoints
@@ -219,11 +261,16 @@ func (r *run) verify(ctx context.Context, c Change, id string) error {
 	if id == "" {
 		id = c.Before.ID
 	}
-	if err := r.awaitToken(ctx, c, id); err != nil {
-		return fmt.Errorf("the change was made, but %w", err)
+	seen := r.awaitToken(ctx, c, id)
+	_, isUnseen := errors.AsType[*unseenError](seen)
+	if seen != nil && !isUnseen {
+		return fmt.Errorf("the change was made, but %w", seen)
+	}
+	if seen == nil {
+		r.seen = append(r.seen, made{c, id})
 	}
 	if c.Op == Disable {
-		return nil
+		return seen
 	}
 	if why := r.Prober.unanswered(ctx, probeURL(c.After.URL)); why != "" {
 		return fmt.Errorf("the change was made, but %s does not answer: %s", c.After.URL, why)
@@ -233,37 +280,62 @@ func (r *run) verify(ctx context.Context, c Change, id string) error {
 			return fmt.Errorf("the change was made, but Keystone does not work there: %w", err)
 		}
 	}
-	return nil
+	return seen
 }
 
+// An unseenError says why no token of these credentials has an endpoint.
+type unseenError struct{ why string }
+
+func (e *unseenError) Error() string { return e.why + "; Keystone lists it as it is to be" }
+
 // awaitToken waits until a fresh token has c, for as long as Keystones with
-// caches may take to agree.
+// caches may take.
 func (r *run) awaitToken(ctx context.Context, c Change, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.verifyFor, verifyFor))
+	limit, cancel := context.WithTimeout(ctx, r.wait())
 	defer cancel()
 	var last error
 	for {
-		err := r.inFreshToken(ctx, c, id)
+		token, err := r.Client.Refresh(limit)
 		if err == nil {
-			return nil
+			err = r.inToken(limit, token, c, id)
 		}
-		if last == nil || ctx.Err() == nil {
+		if _, unseen := errors.AsType[*unseenError](err); err == nil || unseen {
+			return err
+		}
+		if last == nil || limit.Err() == nil {
 			last = err
 		}
-		select {
-		case <-ctx.Done():
-			return last
-		case <-time.After(verifyPause):
+		if _, old := errors.AsType[*oldCatalogError](err); old {
+			r.tellOfCaches(err)
 		}
+		if r.sleep(limit); limit.Err() == nil {
+			continue
+		}
+		if _, old := errors.AsType[*oldCatalogError](last); old && ctx.Err() == nil {
+			return fmt.Errorf("after %s %w; do the Keystones have caches of their own, for longer than that? see cache_time and expiration_time in keystone.conf", status.Brief(r.wait()), last)
+		}
+		return last
 	}
 }
 
-// inFreshToken gets a new token, and says why its catalog is not as c wants it.
-func (r *run) inFreshToken(ctx context.Context, c Change, id string) error {
-	token, err := r.Client.Refresh(ctx)
-	if err != nil {
-		return err
+func (r *run) wait() time.Duration { return cmp.Or(r.Wait, DefaultWait) }
+
+// tellOfCaches says once what is waited for.
+func (r *run) tellOfCaches(why error) {
+	if r.told {
+		return
 	}
+	r.told = true
+	r.Tell(fmt.Sprintf("%v: Keystone keeps catalogs in a cache (for 10m, unless its configuration says otherwise), each process for itself where the cache is not one for all; waiting up to %s for it", why, status.Brief(r.wait())))
+}
+
+// An oldCatalogError says that a fresh token has a catalog of before a change.
+type oldCatalogError struct{ text string }
+
+func (e *oldCatalogError) Error() string { return e.text }
+
+// inToken says why the catalog of token, a fresh one, is not as c wants it.
+func (r *run) inToken(ctx context.Context, token Token, c Change, id string) error {
 	found := ""
 	for _, entry := range token.Catalog {
 		for _, e := range entry.Endpoints {
@@ -272,22 +344,36 @@ func (r *run) inFreshToken(ctx context.Context, c Change, id string) error {
 			}
 		}
 	}
-	want, known := Fill(c.After.URL, token.ProjectID, token.UserID)
+	want := fill(c.After.URL, token.ProjectID, token.UserID)
 	switch {
-	case c.Op == Disable && found == "", found == want && known:
+	case c.Op == Disable && found == "":
 		return nil
 	case c.Op == Disable:
-		return fmt.Errorf("the catalog of a fresh token still has it; do the Keystones have caches of their own?")
-	case found != "" && !known:
-		return sameBeginning(want, found)
-	case found == "" && (!known || c.Before != nil && c.Before.Enabled && !r.visible[id]):
-		// This token never sees it, for it has no project, or the service is
-		// disabled, or the endpoint is for other projects only.
-		return r.inListing(ctx, c, id)
+		return &oldCatalogError{"the catalog of a fresh token still has it"}
+	case want.fault != "":
+		return faultError(c.After.URL)
+	case found == "" && want.project:
+		return r.inListing(ctx, c, id, "its URL has a project in it, and these credentials are for none")
+	case found == "" && r.isHidden(c, id):
+		return r.inListing(ctx, c, id, "no token of these credentials has it: its service is disabled, or it is for other projects only")
 	case found == "":
-		return errors.New("the catalog of a fresh token has it not; do the Keystones have caches of their own?")
+		return &oldCatalogError{"the catalog of a fresh token has it not"}
+	case want.partly:
+		return sameBeginning(want.url, found)
+	case found != want.url:
+		return &oldCatalogError{fmt.Sprintf("the catalog of a fresh token has %s, not yet %s", found, want.url)}
 	}
-	return fmt.Errorf("the catalog of a fresh token has %s, want %s; do the Keystones have caches of their own?", found, want)
+	return nil
+}
+
+// isHidden reports whether no token shows the endpoint id that c changes: that
+// was so before, though it was enabled, or its service is disabled.
+func (r *run) isHidden(c Change, id string) bool {
+	if c.Before != nil && c.Before.Enabled {
+		return !r.visible[id]
+	}
+	i := slices.IndexFunc(r.state.Services, func(s ServiceRecord) bool { return s.ID == c.After.ServiceID })
+	return i >= 0 && !r.state.Services[i].Enabled
 }
 
 // sameBeginning compares URLs up to the first template that want still has.
@@ -295,11 +381,12 @@ func sameBeginning(want, found string) error {
 	if i := templateAt(want); i >= 0 && strings.HasPrefix(found, want[:i]) {
 		return nil
 	}
-	return fmt.Errorf("the catalog of a fresh token has %s, want %s", found, want)
+	return &oldCatalogError{fmt.Sprintf("the catalog of a fresh token has %s, not yet %s", found, want)}
 }
 
-// inListing is inFreshToken for what no token of this user has.
-func (r *run) inListing(ctx context.Context, c Change, id string) error {
+// inListing looks whether Keystone lists c as it is to be. It gives an
+// *unseenError with why, or what is wrong.
+func (r *run) inListing(ctx context.Context, c Change, id, why string) error {
 	now, err := r.Client.endpoints(ctx, c.After.ServiceID)
 	if err != nil {
 		return err
@@ -307,6 +394,60 @@ func (r *run) inListing(ctx context.Context, c Change, id string) error {
 	i := slices.IndexFunc(now, func(e Record) bool { return e.ID == id })
 	if i < 0 || now[i].URL != c.After.URL || now[i].Enabled != c.After.Enabled {
 		return errors.New("Keystone does not list it so")
+	}
+	return &unseenError{why}
+}
+
+// settle waits until one fresh token after the other has all changes. Each was
+// in one already; another process of Keystone may have its old catalog for a
+// while. It says so where that does not end in time.
+func (r *run) settle(ctx context.Context) string {
+	limit, cancel := context.WithTimeout(ctx, r.wait())
+	defer cancel()
+	need, asked, old := settleTokens, 0, 0
+	for inRow := 0; inRow < need && len(r.seen) > 0; {
+		err := r.inNewToken(limit)
+		_, isOld := errors.AsType[*oldCatalogError](err)
+		switch {
+		case ctx.Err() != nil:
+			return "the wait for Keystone's caches was broken off; some fresh tokens may have the catalog of before, until these end"
+		case limit.Err() != nil && old > 0:
+			return fmt.Sprintf("after %s, %d of %d fresh tokens have had the catalog of before: some clients get that, until Keystone's caches end", status.Brief(r.wait()), old, asked)
+		case limit.Err() != nil:
+			return fmt.Sprintf("whether every fresh token has the changes is not known: %v", err)
+		case err == nil:
+			asked, inRow = asked+1, inRow+1
+		case isOld:
+			asked, old, inRow, need = asked+1, old+1, 0, settleAfterOld
+			r.tellOfCaches(err)
+		default:
+			inRow = 0
+		}
+		if err != nil || old > 0 {
+			r.sleep(limit)
+		}
+	}
+	return ""
+}
+
+// sleep waits before the next token, at most as long as ctx lasts.
+func (r *run) sleep(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(cmp.Or(r.pause, verifyPause)):
+	}
+}
+
+// inNewToken gets a token, and says which of the changes it has not.
+func (r *run) inNewToken(ctx context.Context) error {
+	token, err := r.Client.Refresh(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range r.seen {
+		if err := r.inToken(ctx, token, c.Change, c.id); err != nil {
+			return fmt.Errorf("%s: %w", c.After, err)
+		}
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func TestApplyAndRollback(t *testing.T) {
 			t.Errorf("%s: %s: %s", p.Service, p.Request, p.Problem)
 		}
 	}
-	journal, err := a.Apply(t.Context(), plan, everyOption())
+	out, err := a.Apply(t.Context(), plan, everyOption())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestApplyAndRollback(t *testing.T) {
 		}
 	}
 	journals, err := a.Journals.Latest()
-	if err != nil || len(journals) != 1 || journals[0].Name != journal || journals[0].End != Applied {
+	if err != nil || len(journals) != 1 || journals[0].Name != out.Journal || journals[0].End != Applied {
 		t.Fatalf("journals %+v, %v", journals, err)
 	}
 	result, err := s.applier().Rollback(t.Context(), journals, false)
@@ -181,7 +181,7 @@ func TestApplyStops(t *testing.T) {
 			first := s.state()
 			a := s.applier()
 			if tt.want == "caches of their own" {
-				a.verifyFor = time.Second
+				a.Wait = time.Second
 			}
 			plan := s.plan(a, PlanOptions{})
 			tt.breaks(s)
@@ -211,14 +211,130 @@ func TestApplyWaitsForCaches(t *testing.T) {
 	}
 }
 
-// TestApplyWithoutProject has tokens that do not see URLs with a project in them.
+// TestApplyWaitsForEveryCache has two processes of Keystone, each with a cache of
+// its own: the second has the old catalog after the first has the new. The apply
+// waits for that to end, and says so; or says that it has not ended.
+func TestApplyWaitsForEveryCache(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		ends  int // after how many tokens the caches end
+		wait  time.Duration
+		ended bool
+	}{
+		{"that ends", 100, time.Minute, true},
+		{"that does not end", 0, time.Second, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, "")
+			s.keystone.Processes, s.keystone.CacheTokens = 2, c.ends
+			a := s.applier()
+			a.Wait = c.wait
+			var told strings.Builder
+			a.Tell = func(line string) { told.WriteString(line + "\n") }
+			for range 2 { // as clients do, so that both caches have the catalog of before
+				if _, err := a.Client.Refresh(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{})
+			if err != nil || (out.Behind == "") != c.ended {
+				t.Fatalf("%+v, %v", out, err)
+			}
+			if !strings.Contains(told.String(), "each process for itself") || !c.ended && !strings.Contains(out.Behind, "fresh tokens have had the catalog of before") {
+				t.Errorf("told %q, behind %q", told.String(), out.Behind)
+			}
+			journals, err := a.Journals.Latest()
+			if err != nil || len(journals) != 1 || journals[0].End != Applied {
+				t.Errorf("journals %+v, %v", journals, err)
+			}
+			for range 4 {
+				token, err := a.Client.Refresh(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if old := oldURLs(token); c.ended && old != nil {
+					t.Errorf("a token has %q after the wait", old)
+				}
+			}
+		})
+	}
+}
+
+// oldURLs gives the URLs of a token's catalog that name the controller still.
+func oldURLs(token Token) []string {
+	var old []string
+	for _, entry := range token.Catalog {
+		for _, e := range entry.Endpoints {
+			if strings.Contains(e.URL, ctlAddr) && e.Region == "RegionOne" {
+				old = append(old, e.URL)
+			}
+		}
+	}
+	return old
+}
+
+// TestApplyWithoutProject has tokens that do not see URLs with a project in
+// them: such a change is made, and not called verified.
 func TestApplyWithoutProject(t *testing.T) {
 	s := newSite(t, "")
 	s.keystone.Project = ""
 	a := s.applier()
-	if _, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{}); err != nil {
-		t.Error(err)
+	out, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
+	if len(out.Unseen) != 1 || !strings.Contains(out.Unseen[0], "public endpoint of proxy: its URL has a project in it") {
+		t.Errorf("unseen: %q", out.Unseen)
+	}
+	journals, err := a.Journals.Latest()
+	if err != nil || len(journals) != 1 {
+		t.Fatalf("%d journals, %v", len(journals), err)
+	}
+	for _, c := range journals[0].Changes {
+		if c.IsVerified == (c.After.ServiceType == "proxy") {
+			t.Errorf("%s: verified %v", c.After, c.IsVerified)
+		}
+	}
+}
+
+// TestApplyLeavesWhatKeystoneCannotFill: an endpoint that is in no token's
+// catalog is a finding, and is not moved, which nothing could verify.
+func TestApplyLeavesWhatKeystoneCannotFill(t *testing.T) {
+	s := newSite(t, "")
+	s.edit("e5", func(e *keystonetest.Endpoint) { e.URL += "x" }) // $(tenant_id)sx is in order,
+	a := s.applier()
+	if plan := s.plan(a, PlanOptions{}); !changes(plan, "e5") || finding(plan, "not-fillable") != "" {
+		t.Errorf("a letter after the template:\n%s", plan.Diff())
+	}
+	s.edit("e5", func(e *keystonetest.Endpoint) { e.URL = strings.Replace(e.URL, "tenant_id)sx", "tenant_idx)s", 1) }) // and this is not
+	plan := s.plan(a, PlanOptions{})
+	if changes(plan, "e5") || !strings.Contains(finding(plan, "not-fillable"), `is in the catalog of no token: Keystone knows no "tenant_idx" to fill in`) {
+		t.Errorf("%s%v", plan.Diff(), plan.Findings)
+	}
+	if out, err := a.Apply(t.Context(), plan, PlanOptions{}); err != nil || out.Unseen != nil {
+		t.Errorf("%+v, %v", out, err)
+	}
+	// And where such a change is made all the same, it is not called verified.
+	run := &run{Applier: a, out: &ApplyResult{}}
+	change := Change{Op: Update, Before: &Record{ID: "e5", Enabled: true}, After: Record{ID: "e5", URL: "http://localhost/$(tenant_idx)s", Enabled: true}}
+	if err := run.inToken(t.Context(), a.Client.token, change, "e5"); err == nil || !strings.Contains(err.Error(), "in the catalog of no token") {
+		t.Errorf("verified: %v", err)
+	}
+}
+
+// changes reports whether plan changes the endpoint id.
+func changes(plan Plan, id string) bool {
+	return slices.ContainsFunc(plan.Changes, func(c Change) bool { return c.Before != nil && c.Before.ID == id })
+}
+
+// finding gives the text of the first finding with a code.
+func finding(plan Plan, code string) string {
+	for _, f := range plan.Findings {
+		if f.Code == code {
+			return f.Text
+		}
+	}
+	return ""
 }
 
 // TestListingsInPages: all pages count, wherever an answer says that the next is;
@@ -324,7 +440,7 @@ func TestNoSecretIsWritten(t *testing.T) {
 	a := s.applier()
 	var said strings.Builder
 	a.Tell = func(line string) { said.WriteString(line + "\n") }
-	a.verifyFor = time.Millisecond
+	a.Wait = time.Millisecond
 	plan := s.plan(a, everyOption())
 	s.vip["keystone"].set(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// What a debugging proxy might do.

@@ -52,6 +52,12 @@ type Keystone struct {
 	Passwords map[string]string
 	// Lag is how many tokens after a change have the catalog of before it.
 	Lag int
+	// Processes is how many of them answer in turn, each with a cache of its own for
+	// the catalogs of tokens: a change empties that of the one that makes it. 0 is
+	// one, without a cache.
+	Processes int
+	// CacheTokens is after how many tokens all caches end; 0 is never.
+	CacheTokens int
 	// Page is the size of the pages that listings have; 0 is all in one. Limit is
 	// where they are cut off instead, as by list_limit.
 	Page, Limit int
@@ -62,6 +68,9 @@ type Keystone struct {
 	tokens  map[string]bool
 	stale   int
 	before  []Endpoint
+	turn    int // requests so far
+	issued  int // tokens since the last change
+	caches  map[int][]Endpoint
 }
 
 // New makes a Keystone with that catalog, and the user admin, whose password is
@@ -95,6 +104,7 @@ func (f *Keystone) Edit(edit func(*Catalog)) {
 func (f *Keystone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.turn++
 	path := strings.TrimSuffix(r.URL.Path, "/")
 	kind, id, _ := strings.Cut(strings.TrimPrefix(path, "/v3/"), "/")
 	switch {
@@ -220,7 +230,7 @@ func (f *Keystone) issue(w http.ResponseWriter, r *http.Request) {
 
 // entries is the catalog of a token.
 func (f *Keystone) entries() []any {
-	list := f.catalog.Endpoints
+	list := f.cached()
 	if f.stale > 0 {
 		f.stale--
 		list = f.before
@@ -232,16 +242,44 @@ func (f *Keystone) entries() []any {
 			if e.ServiceID != s.ID || !e.Enabled || !s.Enabled {
 				continue
 			}
-			url := strings.ReplaceAll(e.URL, "$(", "%(")
-			if f.Project == "" && strings.Contains(url, "%(") {
+			url, ok := f.filled(e.URL)
+			if !ok {
 				continue
 			}
-			url = strings.NewReplacer("%(tenant_id)s", f.Project, "%(project_id)s", f.Project, "%(user_id)s", "u5aae94d").Replace(url)
 			endpoints = append(endpoints, map[string]any{"id": e.ID, "interface": e.Interface, "region": e.Region, "region_id": e.Region, "url": url})
 		}
 		entries = append(entries, map[string]any{"id": s.ID, "type": s.Type, "name": s.Name, "endpoints": endpoints})
 	}
 	return entries
+}
+
+// filled gives url with its templates filled in, and whether that was possible.
+func (f *Keystone) filled(url string) (string, bool) {
+	const sign = "\x00" // stands for "%" itself meanwhile
+	url = strings.ReplaceAll(strings.ReplaceAll(url, "$(", "%("), "%%", sign)
+	if f.Project == "" && (strings.Contains(url, "%(tenant_id)s") || strings.Contains(url, "%(project_id)s")) {
+		return "", false
+	}
+	url = strings.NewReplacer("%(tenant_id)s", f.Project, "%(project_id)s", f.Project, "%(user_id)s", "u5aae94d").Replace(url)
+	return strings.ReplaceAll(url, sign, "%"), !strings.Contains(url, "%")
+}
+
+// cached gives the endpoints as the process has them whose turn it is.
+func (f *Keystone) cached() []Endpoint {
+	if f.Processes == 0 {
+		return f.catalog.Endpoints
+	}
+	if f.issued++; f.CacheTokens > 0 && f.issued > f.CacheTokens {
+		f.caches = nil
+	}
+	if f.caches == nil {
+		f.caches = map[int][]Endpoint{}
+	}
+	process := f.turn % f.Processes
+	if _, ok := f.caches[process]; !ok {
+		f.caches[process] = slices.Clone(f.catalog.Endpoints)
+	}
+	return f.caches[process]
 }
 
 func (f *Keystone) validate(w http.ResponseWriter, r *http.Request) {
@@ -313,6 +351,10 @@ func (f *Keystone) endpoints(w http.ResponseWriter, r *http.Request, id string) 
 
 // remember keeps the catalog of now for tokens that are to be stale.
 func (f *Keystone) remember() {
+	f.issued = 0
+	if f.Processes > 0 {
+		delete(f.caches, f.turn%f.Processes)
+	}
 	f.before, f.stale = slices.Clone(f.catalog.Endpoints), f.Lag
 }
 
