@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,6 +33,9 @@ type keeper struct {
 	controller string
 	log        *slog.Logger
 	now        func() time.Time
+	// roots are the authorities that this system trusts; nil where it says nothing of
+	// them. They are read once.
+	roots func() *x509.CertPool
 
 	// work is held by who reads files and changes what is kept: one at a time.
 	work sync.Mutex
@@ -62,7 +66,14 @@ type held struct {
 type digest [sha256.Size]byte
 
 func newKeeper(stateDir, controller string, log *slog.Logger) *keeper {
-	return &keeper{stateDir: stateDir, controller: controller, log: log, now: time.Now, held: map[string]*held{}}
+	return &keeper{stateDir: stateDir, controller: controller, log: log, now: time.Now, held: map[string]*held{}, roots: sync.OnceValue(func() *x509.CertPool {
+		roots, err := x509.SystemCertPool()
+		if err != nil {
+			log.Info("the authorities that this system trusts cannot be read: of a chain it is not known whether clients can do without its end", "error", err)
+			return nil
+		}
+		return roots
+	})}
 }
 
 // A judged is what the files of a certificate hold, and what is to be said of it.
@@ -78,7 +89,7 @@ func (j judged) good() bool {
 
 // judge reads and checks the certificate of v.
 func (k *keeper) judge(v spec.VIP) judged {
-	src := certificate.Source{File: v.TLS.Certificate, KeyFile: v.TLS.Key}
+	src := certificate.Source{File: v.TLS.Certificate, KeyFile: v.TLS.Key, Roots: k.roots()}
 	var err, keyErr error
 	src.Data, err = readSmall(src.File)
 	if src.KeyFile != "" {

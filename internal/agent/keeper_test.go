@@ -1,7 +1,11 @@
 package agent
 
 import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"log/slog"
+	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +13,7 @@ import (
 
 	"holdfast/internal/haproxy"
 	"holdfast/internal/spec"
+	"holdfast/internal/status"
 )
 
 // A keeperBench is a keeper with a clock and files of its own.
@@ -79,6 +84,37 @@ func TestBadContentIsSaidOnceItSettles(t *testing.T) {
 	b.want(0, 1)
 	if f := b.findings(); len(f) != 0 || b.describe("api").Refused {
 		t.Errorf("found %v of the file as it was", f)
+	}
+}
+
+// A renewal whose chain ends in what has expired, and what clients do without, is
+// taken, and it is said in the findings from then on.
+func TestRenewalWithAnExpiredCrossSignedCertificate(t *testing.T) {
+	newer := newAuthority(t)
+	older := &authority{t: t, cert: &x509.Certificate{Subject: pkix.Name{CommonName: "Older CA"}}, key: ecKey(t)}
+	b := newKeeperBench(t, newer.issue(1))
+	middleKey := ecKey(t)
+	middle := newer.sign(&x509.Certificate{
+		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "Middle CA"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: b.clock.Add(-time.Hour), NotAfter: b.clock.AddDate(1, 0, 0),
+	}, middleKey)
+	cross := older.sign(&x509.Certificate{
+		SerialNumber: big.NewInt(8), Subject: newer.cert.Subject, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: b.clock.AddDate(-1, 0, 0), NotAfter: b.clock.Add(-time.Hour),
+	}, newer.key)
+	renewed := (&authority{t: t, cert: middle, key: middleKey}).issue(2)
+	chain := renewed.cert
+	for _, c := range []*x509.Certificate{middle, cross} {
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	put(t, b.vip.TLS.Key, renewed.key)
+	put(t, b.vip.TLS.Certificate, chain)
+	b.want(0, 2)
+	if f := b.findings(); len(f) != 1 || f[0].Code != "certificate-superfluous" || f[0].Severity != status.Warning {
+		t.Errorf("found %v", f)
+	}
+	if end := b.describe("api").NotAfter; !end.After(b.clock) {
+		t.Errorf("it is said to have ended on %v", end)
 	}
 }
 

@@ -18,9 +18,6 @@ import (
 	"holdfast/internal/status"
 )
 
-// Soon is how long before its end the end of a certificate is warned of.
-const Soon = 30 * 24 * time.Hour
-
 // A Source is what the files of a certificate hold.
 type Source struct {
 	File string // of the certificate and its chain; for findings
@@ -28,6 +25,10 @@ type Source struct {
 	// KeyFile and Key are the file of the key. Empty: the key is in File.
 	KeyFile string
 	Key     []byte
+	// Roots are the authorities that clients are taken to trust, beside those that
+	// are in the file; nil: nothing is known of them. No certificate is refused
+	// because it leads to none of them.
+	Roots *x509.CertPool
 }
 
 // keyPlace gives the file that the key is expected in, and its content.
@@ -45,22 +46,14 @@ type Bundle struct {
 	// PEM is all of it in the form that HAProxy wants: the certificate, the
 	// chain, the key, and no empty line.
 	PEM []byte
+
+	roots  *x509.CertPool
+	broken int // place of the first that the one behind it did not sign; -1: none
 }
 
 // Fingerprint gives the SHA-1 of the certificate in upper case hex digits, the
 // name that HAProxy's "show ssl cert" has for it.
 func (b *Bundle) Fingerprint() string { return fmt.Sprintf("%X", sha1.Sum(b.Leaf.Raw)) } //nolint:gosec // no secret hangs on it
-
-// End gives when the first certificate of b ends.
-func (b *Bundle) End() time.Time {
-	end := b.Leaf.NotAfter
-	for _, c := range b.Chain {
-		if c.NotAfter.Before(end) {
-			end = c.NotAfter
-		}
-	}
-	return end
-}
 
 // Check reads src and says all that is wrong with it at time now for clients
 // that come to hostname. An error among the findings is a reason not to use it.
@@ -79,12 +72,12 @@ func Check(src Source, hostname string, now time.Time) (*Bundle, []status.Findin
 	if !r.strong(src, certs) {
 		return nil, r.findings
 	}
-	b, err := bundle(certs, key)
+	b, err := bundle(src, certs, key)
 	if err != nil {
 		r.fail("certificate-key", src.File, err.Error(), "make a new key and certificate")
 		return nil, r.findings
 	}
-	r.chain(src, certs)
+	r.chain(src, b, now)
 	r.name(src, b.Leaf, hostname)
 	r.usage(src, b.Leaf)
 	r.findings = append(r.findings, Validity(src.File, b, now)...)
@@ -92,42 +85,21 @@ func Check(src Source, hostname string, now time.Time) (*Bundle, []status.Findin
 }
 
 // bundle puts certs and their key together.
-func bundle(certs []*x509.Certificate, key crypto.PrivateKey) (*Bundle, error) {
+func bundle(src Source, certs []*x509.Certificate, key crypto.PrivateKey) (*Bundle, error) {
 	var out bytes.Buffer
 	for _, c := range certs {
 		if err := pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}); err != nil {
 			return nil, fmt.Errorf("encode the certificate: %w", err)
 		}
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	der, err := marshalPKCS8(key)
 	if err != nil {
 		return nil, fmt.Errorf("encode the key: %w", err)
 	}
 	if err := pem.Encode(&out, &pem.Block{Type: "PRIVATE KEY", Bytes: der}); err != nil {
 		return nil, fmt.Errorf("encode the key: %w", err)
 	}
-	return &Bundle{Leaf: certs[0], Chain: certs[1:], PEM: out.Bytes()}, nil
-}
-
-// Validity says whether b, of file, is valid at now, and from Soon before its
-// end when that is.
-func Validity(file string, b *Bundle, now time.Time) []status.Finding {
-	r := &report{}
-	for i, c := range append([]*x509.Certificate{b.Leaf}, b.Chain...) {
-		what := "the certificate"
-		if i > 0 {
-			what = fmt.Sprintf("certificate %d of the chain (%s)", i+1, c.Subject)
-		}
-		switch left := c.NotAfter.Sub(now); {
-		case now.Before(c.NotBefore):
-			r.fail("certificate-not-yet-valid", file, fmt.Sprintf("%s is valid from %s on", what, day(c.NotBefore)), "wait until then, or set the clock of this host, which has "+day(now))
-		case left < 0:
-			r.fail("certificate-expired", file, fmt.Sprintf("%s expired on %s", what, day(c.NotAfter)), "renew it")
-		case left < Soon:
-			r.add(status.Warning, "certificate-expires", file, fmt.Sprintf("%s expires on %s, in %s", what, day(c.NotAfter), span(left)), "renew it, or see why it was not renewed by itself")
-		}
-	}
-	return r.findings
+	return &Bundle{Leaf: certs[0], Chain: certs[1:], PEM: out.Bytes(), roots: src.Roots, broken: firstBreak(certs)}, nil
 }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"holdfast/internal/status"
 )
@@ -69,19 +70,16 @@ func (r *report) strong(src Source, certs []*x509.Certificate) bool {
 
 func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, c.RawSubject) }
 
-// chain says whether each of certs signed the one before it, and what may be
-// missing at the end.
-func (r *report) chain(src Source, certs []*x509.Certificate) {
-	for i, c := range certs[:len(certs)-1] {
-		next := certs[i+1]
-		if !bytes.Equal(c.RawIssuer, next.RawSubject) {
-			r.outOfOrder(src, certs, i)
-			return
+// chain says whether each of b's certificates signed the one before it, and what may be
+// missing at the end. What is behind a chain that verifies without it at now is
+// no error: Validity tells of it.
+func (r *report) chain(src Source, b *Bundle, now time.Time) {
+	certs := b.all()
+	if i := b.broken; i >= 0 {
+		if needed := path(certs, src.Roots, now); needed == nil || i < 1 && len(needed) > 1 {
+			r.broken(src, certs, i)
 		}
-		if err := c.CheckSignatureFrom(next); err != nil {
-			r.fail("certificate-chain", src.File, fmt.Sprintf("certificate %d (%s) has the name of who signed number %d, and did not sign it: %v", i+2, next.Subject, i+1, err), "get the chain anew from where the certificate was issued")
-			return
-		}
+		return
 	}
 	switch last := certs[len(certs)-1]; {
 	case len(certs) == 1 && selfIssued(last):
@@ -89,6 +87,16 @@ func (r *report) chain(src Source, certs []*x509.Certificate) {
 	case len(certs) == 1:
 		r.add(status.Info, "certificate-alone", src.File, "no intermediate certificate is with it", fmt.Sprintf("clients have to trust %s itself; if that is an intermediate, append its certificate", last.Issuer))
 	}
+}
+
+// broken says what is wrong after the i-th of certs.
+func (r *report) broken(src Source, certs []*x509.Certificate, i int) {
+	c, next := certs[i], certs[i+1]
+	if err := signed(c, next); err != nil && bytes.Equal(c.RawIssuer, next.RawSubject) {
+		r.fail("certificate-chain", src.File, fmt.Sprintf("certificate %d (%s) has the name of who signed number %d, and did not sign it: %v", i+2, next.Subject, i+1, err), "get the chain anew from where the certificate was issued")
+		return
+	}
+	r.outOfOrder(src, certs, i)
 }
 
 // outOfOrder says what is wrong after the i-th of certs.

@@ -41,12 +41,16 @@ func blocks(data []byte) []*pem.Block {
 
 // certificates reads the certificates of src; none when one cannot be read.
 func (r *report) certificates(src Source) []*x509.Certificate {
+	if problem, remedy := form(src.Data); problem != "" {
+		r.fail("certificate-format", src.File, problem, remedy)
+		return nil
+	}
 	var certs []*x509.Certificate
 	for _, block := range blocks(src.Data) {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
-		c, err := x509.ParseCertificate(block.Bytes)
+		c, err := parseCertificate(block.Bytes)
 		if err != nil {
 			r.fail("certificate-format", src.File, fmt.Sprintf("certificate %d cannot be read: %v", len(certs)+1, err), "get the file anew from where it was issued")
 			return nil
@@ -90,6 +94,12 @@ func noCertificate(src Source) (text, remedy string) {
 // key reads the one key of src.
 func (r *report) key(src Source) crypto.PrivateKey {
 	file, data := src.keyPlace()
+	if problem, remedy := form(data); problem != "" {
+		if src.KeyFile != "" { // else it is said already
+			r.fail("certificate-key", file, problem, remedy)
+		}
+		return nil
+	}
 	var keys []crypto.PrivateKey
 	for _, block := range blocks(data) {
 		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
@@ -125,7 +135,7 @@ func parseKey(block *pem.Block) (key crypto.PrivateKey, problem, remedy string) 
 	case block.Type == "EC PRIVATE KEY":
 		key, err = x509.ParseECPrivateKey(block.Bytes)
 	case block.Type == "PRIVATE KEY":
-		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+		key, err = parsePKCS8(block.Bytes)
 	default:
 		return nil, "the key has the form " + block.Type, "convert it: openssl pkey -in FILE -out NEW"
 	}
