@@ -9,6 +9,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"holdfast/internal/catalog"
 )
 
 // A Secret is never printed: whatever is asked for its text gets "(hidden)".
@@ -318,15 +320,26 @@ func makeAuth(req AuthRequest, c cloud, source string) (Auth, error) {
 		}
 		a.System = true
 	}
-	if err := a.setMethod(c.get("auth_type")); err != nil {
+	if err := a.setMethod(c.get("auth_type"), req.openstack()); err != nil {
 		return Auth{}, err
 	}
 	a.fillDomains(cmp.Or(c.get("default_domain"), "default"))
 	return a, a.check()
 }
 
-// setMethod chooses the method by its name in OpenStack, or by what is there.
-func (a *Auth) setMethod(name string) error {
+// openstack gives the openstack client's command line for who asks.
+func (req AuthRequest) openstack() string {
+	if req.Cloud != "" && req.Cloud != envCloud {
+		return "openstack --os-cloud " + req.Cloud
+	}
+	return "openstack"
+}
+
+// setMethod chooses the method by its name in OpenStack, or by what is there. The
+// other ones that OpenStack has, and there may be more by plugins, want a browser, a
+// code from a telephone or an identity provider: who has got a token so by client,
+// the command line of the openstack client, can give that.
+func (a *Auth) setMethod(name, client string) error {
 	switch name {
 	case "password", "v3password":
 		a.Method = ByPassword
@@ -344,9 +357,42 @@ func (a *Auth) setMethod(name string) error {
 			a.Method = ByPassword
 		}
 	default:
-		return fmt.Errorf("%s: auth_type %q is not known here; use password, token or v3applicationcredential", a.Source, name)
+		if a.Token.text != "" {
+			a.Method = ByToken
+			return nil
+		}
+		own := []string{"password", "token", "v3password", "v3token", "v3applicationcredential"}
+		if near, ok := catalog.Nearest(name, own); ok && foreign(name) == "" {
+			return fmt.Errorf("%s: auth_type %q is not known; did you mean %q?", a.Source, name, near)
+		}
+		return fmt.Errorf("%s: auth_type %q %s, and is not done here; get a token with the openstack client, and give it as OS_TOKEN: export OS_TOKEN=$(%s token issue -f value -c id); or use password, token or v3applicationcredential",
+			a.Source, name, cmp.Or(foreign(name), "is of a plugin"), client)
 	}
 	return nil
+}
+
+// foreign says what an auth_type of OpenStack's own that is not done here needs;
+// "" for one that is not known. The names are those of keystoneauth1 and its extras.
+func foreign(name string) string {
+	kinds := []struct{ prefix, needs string }{
+		{"v3oidc", "asks an OpenID Connect provider"},
+		{"v3websso", "asks in a browser"},
+		{"v3totp", "asks for a passcode"},
+		{"v3multifactor", "asks for more than one thing, as a passcode"},
+		{"v3saml", "asks a SAML provider"},
+		{"v3adfs", "asks a SAML provider"},
+		{"v3kerberos", "asks Kerberos"},
+		{"v3fedkerb", "asks Kerberos"},
+		{"v3oauth", "asks by OAuth"},
+		{"v3tokenlessauth", "asks by a certificate"},
+		{"v2", "is of Identity API v2, which is gone"},
+	}
+	for _, k := range kinds {
+		if strings.HasPrefix(name, k.prefix) {
+			return k.needs
+		}
+	}
+	return ""
 }
 
 // fillDomains gives names the default domain where they need one.

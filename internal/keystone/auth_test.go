@@ -50,6 +50,33 @@ clouds:
     auth: {username: op, system_scope: all}
 `
 
+// otherWays are clouds to which holdfast cannot authenticate by itself.
+const otherWays = `
+clouds:
+  oidc:
+    auth_type: v3oidcclientcredentials
+    auth: {auth_url: 'http://a:5000', project_name: p, identity_provider: idp, protocol: openid, client_id: c, client_secret: hunter22, discovery_endpoint: 'https://idp/x'}
+  sso:
+    auth_type: v3websso
+    auth: {auth_url: 'http://a:5000', project_name: p, identity_provider: idp, protocol: openid}
+  mfa:
+    auth_type: v3multifactor
+    auth_methods: [v3password, v3totp]
+    auth: {auth_url: 'http://a:5000', username: u, password: hunter22}
+  totp:
+    auth_type: v3totp
+    auth: {auth_url: 'http://a:5000', username: u}
+  totp-off:
+    auth_type: v3password
+    auth: {auth_url: 'http://a:5000', username: u, password: pw}
+  plugin:
+    auth_type: acme_badge
+    auth: {auth_url: 'http://a:5000', username: u, password: hunter22}
+  slip:
+    auth_type: v3pasword
+    auth: {auth_url: 'http://a:5000', username: u, password: hunter22}
+`
+
 func TestResolveAuth(t *testing.T) {
 	etc := map[string]string{"/etc/openstack/clouds.yaml": twoClouds}
 	with := func(more map[string]string) map[string]string {
@@ -107,6 +134,14 @@ func TestResolveAuth(t *testing.T) {
 			"/srv/my.yaml":     "clouds: {c: {auth: {auth_url: 'http://srv:5000', username: u}}}",
 			"/srv/secure.yaml": "clouds: {c: {auth: {password: 'srv-pw'}}}",
 		}), "user u of domain default|http://srv:5000||false||srv-pw"},
+		{"OpenID Connect, with a token", "oidc", map[string]string{"OS_TOKEN": "gAAAA-token"}, map[string]string{"clouds.yaml": otherWays}, "the token given, for project p|http://a:5000||false||gAAAA-token"},
+		{"websso, with a token", "sso", map[string]string{"OS_TOKEN": "gAAAA-token"}, map[string]string{"clouds.yaml": otherWays}, "the token given, for project p|http://a:5000||false||gAAAA-token"},
+		{"TOTP, with a token, and the password", "totp", map[string]string{"OS_TOKEN": "gAAAA-token", "OS_PASSWORD": "pw"}, map[string]string{"clouds.yaml": otherWays}, "the token given|http://a:5000||false||pwgAAAA-token"},
+		{"a plugin's, with a token", "plugin", map[string]string{"OS_TOKEN": "gAAAA-token"}, map[string]string{"clouds.yaml": otherWays}, "the token given|http://a:5000||false||hunter22gAAAA-token"},
+		{"the variables, OpenID Connect, with a token", "", map[string]string{
+			"OS_AUTH_URL": "http://a:5000", "OS_AUTH_TYPE": "v3oidcdeviceauthz", "OS_TOKEN": "gAAAA-token", "OS_PROJECT_ID": "p1",
+		}, nil, "the token given, for project p1|http://a:5000||false||gAAAA-token"},
+		{"a password, whatever token there is", "totp-off", map[string]string{"OS_TOKEN": "gAAAA-token"}, map[string]string{"clouds.yaml": otherWays}, "user u of domain default|http://a:5000||false||pwgAAAA-token"},
 		{"anchors and merge keys", "b", nil, map[string]string{
 			"clouds.yaml": "clouds:\n  a: &a {auth: &auth {auth_url: 'http://a:5000', username: u, password: pw-a}}\n  b: {auth: {<<: *auth, username: v}}\n",
 		}, "user v of domain default|http://a:5000||false||pw-a"},
@@ -144,7 +179,13 @@ func TestResolveAuthSaysWhatIsWrong(t *testing.T) {
 		{"no password", "", map[string]string{"OS_AUTH_URL": "http://a:5000", "OS_USERNAME": "u"}, nil, []string{"the OS_* variables", "missing: password (OS_PASSWORD)"}},
 		{"no user and no URL", "c", nil, file("clouds: {c: {auth: {password: hunter22}}}"), []string{"cloud c of /etc/openstack/clouds.yaml", "auth_url (OS_AUTH_URL), username"}},
 		{"no secret", "", map[string]string{"OS_AUTH_URL": "http://a:5000", "OS_APPLICATION_CREDENTIAL_NAME": "n"}, nil, []string{"application_credential_secret", "with a user"}},
-		{"another method", "", map[string]string{"OS_AUTH_URL": "http://a:5000", "OS_AUTH_TYPE": "v3oidcpassword"}, nil, []string{`auth_type "v3oidcpassword"`, "use password"}},
+		{"another method", "", map[string]string{"OS_AUTH_URL": "http://a:5000", "OS_AUTH_TYPE": "v3oidcpassword"}, nil, []string{`auth_type "v3oidcpassword" asks an OpenID Connect provider`, "use password", "OS_TOKEN=$(openstack token issue -f value -c id)"}},
+		{"OpenID Connect", "oidc", nil, file(otherWays), []string{"cloud oidc of", `auth_type "v3oidcclientcredentials" asks an OpenID Connect provider`, "export OS_TOKEN=$(openstack --os-cloud oidc token issue -f value -c id)"}},
+		{"websso", "sso", nil, file(otherWays), []string{`auth_type "v3websso" asks in a browser`, "openstack --os-cloud sso token issue"}},
+		{"more than one factor", "mfa", nil, file(otherWays), []string{`auth_type "v3multifactor"`, "passcode", "openstack --os-cloud mfa token issue"}},
+		{"TOTP", "", map[string]string{"OS_CLOUD": "totp", "OS_PASSWORD": "hunter22"}, file(otherWays), []string{`auth_type "v3totp" asks for a passcode`, "openstack token issue"}},
+		{"a plugin's", "plugin", nil, file(otherWays), []string{`auth_type "acme_badge" is of a plugin`, "OS_TOKEN"}},
+		{"a slip", "slip", nil, file(otherWays), []string{`auth_type "v3pasword" is not known; did you mean "v3password"?`}},
 		{"a URL with a password", "", map[string]string{"OS_AUTH_URL": "http://u:hunter22@a:5000", "OS_USERNAME": "u", "OS_PASSWORD": "hunter22"}, nil, []string{"auth_url is no plain URL"}},
 		{"a URL without a scheme", "", map[string]string{"OS_AUTH_URL": "a:5000", "OS_USERNAME": "u", "OS_PASSWORD": "hunter22"}, nil, []string{"http://"}},
 		{"a scope that is none", "", map[string]string{"OS_AUTH_URL": "http://a:5000", "OS_SYSTEM_SCOPE": "some"}, nil, []string{"system_scope"}},
