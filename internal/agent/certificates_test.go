@@ -338,7 +338,9 @@ func TestBadCertificateIsRefused(t *testing.T) {
 	if s := d.Snapshot(); !hasFinding(s, "certificate-unreadable", status.Warning) || len(s.Config.Rejected) != 0 {
 		t.Errorf("a start with the copy says %v", s.Findings)
 	}
-	last := ca.issue(204, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(20 * 24 * time.Hour) })
+	last := ca.issue(204, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().AddDate(0, 0, -70), time.Now().AddDate(0, 0, 20)
+	})
 	put(t, file, last.both())
 	h.await("the good one is served", func() bool { return ca.serial() == 204 })
 	kept, err := os.ReadFile(haproxy.CertificateFile(h.opt.StateDir, "api"))
