@@ -296,6 +296,7 @@ func (s *supervisor) reload(ctx context.Context, p *proc) error {
 	}
 	if err == nil {
 		s.closingAgain(ctx)
+		s.boundOldWorkers(ctx)
 	}
 	return err
 }
