@@ -199,7 +199,11 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
-	for _, part := range []func(context.Context){a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchScarcity, a.watchSockets, a.watchProgram, a.watchDrains, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.notify} {
+	parts := []func(context.Context){
+		a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchRefused, a.watchScarcity, a.watchSockets,
+		a.watchProgram, a.watchDrains, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.notify,
+	}
+	for _, part := range parts {
 		group.Go(func() error { part(ctx); return nil })
 	}
 	group.Go(func() error { a.configure(ctx, first); return nil })

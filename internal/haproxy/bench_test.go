@@ -46,6 +46,8 @@ type bench struct {
 	a, b  byte // of 127.A.B.0/24, so that tests do not meet
 	spec  *spec.Spec
 	hosts map[string]*standIn
+	edit  func(cfg []byte) []byte // of the configuration, before HAProxy has it; nil: none
+	pem   []byte                  // the VIP's certificate; nil: one is made
 }
 
 // newBench makes a bench with service "api" on hosts of these names.
@@ -93,12 +95,20 @@ func (b *bench) start(vip int) *balancer {
 	write(b.t, filepath.Join(x.run, haproxy.StateFile), []byte(haproxy.EmptyState))
 	write(b.t, filepath.Join(x.run, haproxy.ClosingList), nil)
 	cfg := filepath.Join(x.run, "haproxy.cfg")
-	write(b.t, cfg, haproxy.Render(&s, haproxy.Local{RunDir: x.run, StateDir: x.run, MaxConn: 500}))
+	text := haproxy.Render(&s, haproxy.Local{RunDir: x.run, StateDir: x.run, MaxConn: 500})
+	if b.edit != nil {
+		text = b.edit(text)
+	}
+	write(b.t, cfg, text)
 	if s.VIPs[0].TLS != nil {
 		if err := os.Mkdir(filepath.Join(x.run, "tls"), 0o700); err != nil {
 			b.t.Fatal(err)
 		}
-		write(b.t, haproxy.CertificateFile(x.run, s.VIPs[0].Name), selfSigned(b.t))
+		data := b.pem
+		if data == nil {
+			data = selfSigned(b.t)
+		}
+		write(b.t, haproxy.CertificateFile(x.run, s.VIPs[0].Name), data)
 	}
 	cmd := exec.Command("haproxy", "-db", "-f", cfg)
 	var said bytes.Buffer
@@ -249,6 +259,7 @@ type standIn struct {
 	hang     chan struct{} // not nil: answer nothing until it is closed
 	takes    time.Duration // before it answers
 	resets   bool          // the connection, in the middle of a request's body
+	reads    bool          // all of a request before it answers
 }
 
 // zeros is a body without an end.
@@ -299,10 +310,14 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.requests = append(s.requests, r)
 	}
 	code, crash, hang, takes, header, resets := s.code, s.crash, s.hang, s.takes, s.header, s.resets
+	reads := s.reads && !check
 	if check {
 		code, takes = s.health, 0
 	}
 	s.mu.Unlock()
+	if reads {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
 	time.Sleep(takes)
 	switch {
 	case hang != nil:

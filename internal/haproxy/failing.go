@@ -50,12 +50,12 @@ func Failing(before, after []Server) []Server {
 			}
 			key := [2]string{service, hostOfServer(r.Name)}
 			if strings.HasSuffix(r.Proxy, evenSuffix) {
-				alone[key] += since(was.Responses[5]+was.RespErr, r.Responses[5]+r.RespErr)
+				alone[key] += more(was.Responses[5]+was.RespErr, r.Responses[5]+r.RespErr)
 			}
 			own[key] = own[key].plus(a)
 			all[service] = all[service].plus(a)
 		case r.Kind == KindBackend && !strings.HasSuffix(r.Proxy, onceSuffix):
-			lost[serviceOf(r)] += since(was.Responses[5], r.Responses[5])
+			lost[serviceOf(r)] += more(was.Responses[5], r.Responses[5])
 		}
 	}
 	var failing []Server
@@ -65,7 +65,7 @@ func Failing(before, after []Server) []Server {
 		}
 		key := [2]string{r.Proxy, r.Name}
 		mine := own[key]
-		elsewhere := since(alone[key], lost[r.Proxy])
+		elsewhere := more(alone[key], lost[r.Proxy])
 		servedElsewhere := all[r.Proxy].good > 0 && float64(elsewhere) <= lostShare*float64(mine.again)
 		if mine.good == 0 && mine.again >= failingAnswers && servedElsewhere {
 			failing = append(failing, r)
@@ -84,8 +84,8 @@ type answers struct{ good, again uint64 }
 
 func (a answers) plus(b answers) answers { return answers{a.good + b.good, a.again + b.again} }
 
-// since gives by how much a count rose; none when it began anew.
-func since(was, is uint64) uint64 { return is - min(was, is) }
+// more gives by how much a count is above another; nothing when it is not.
+func more(was, is uint64) uint64 { return is - min(was, is) }
 
 // answersSince counts the answers of a server between two of its rows. Of a row
 // of a new process nothing is known.

@@ -134,14 +134,17 @@ func (w *writer) global(s *spec.Spec, l Local) {
 	w.line("maxconn", itoa(maxconn))
 	w.log(s.Log)
 	w.comment("After a reload the old worker finishes what it has: an image's upload or a console may",
-		"take hours. It is cut after a day, or 25 reloads, so that old workers cannot pile up.")
+		"take hours. It is cut after a day, and the agent ends the oldest of more than 25, so that old workers",
+		"cannot pile up. HAProxy's own bound counts reloads that failed, too, and cuts what served all the while.")
 	w.line("hard-stop-after 24h")
-	w.line("mworker-max-reloads 25")
+	w.line("mworker-max-reloads", itoa(noMaxReloads))
 	w.comment("The states of the servers outlive a reload or a crash: a host that was down gets no",
 		"request before a check finds it up.")
 	w.line("server-state-file", word(path.Join(l.RunDir, StateFile)))
 	w.comment("Checks of many services of one host do not fall together.")
 	w.line("spread-checks 5")
+	w.headerLimit(s)
+	w.uploads(s)
 	w.tlsDefaults(s)
 }
 
@@ -167,6 +170,65 @@ func (w *writer) log(l spec.Log) {
 
 func logLevel(l spec.Log) string { return cmp.Or(l.Level, spec.DefaultLogLevel) }
 
+// noMaxReloads is more reloads than there are: later versions of HAProxy have a
+// bound of 50 where nothing is said.
+const noMaxReloads = 1_000_000
+
+const (
+	// bufferSize is HAProxy's own size of a buffer, in octets (tune.bufsize), and
+	// maxRewrite what it keeps of it for headers that are added (tune.maxrewrite).
+	bufferSize, maxRewrite = 16 << 10, 1 << 10
+	// headerRoom is what headers take in a buffer beside themselves: some octets each.
+	headerRoom = 1 << 10
+)
+
+// HeaderLimit gives the most octets of headers that a request may have; about
+// so: each header takes some octets more.
+func HeaderLimit(s *spec.Spec) int {
+	if s.HeaderLimit > 0 {
+		return s.HeaderLimit
+	}
+	return bufferSize - maxRewrite
+}
+
+// headerLimit makes room for larger headers than HAProxy has room for by itself.
+func (w *writer) headerLimit(s *spec.Spec) {
+	if s.HeaderLimit == 0 {
+		return
+	}
+	w.comment("Headers of a request, and of an answer, may have " + itoa(s.HeaderLimit>>10) + " KiB. Each request under way takes two such buffers.")
+	w.line("tune.bufsize", itoa(s.HeaderLimit+maxRewrite+headerRoom))
+}
+
+// h2Window is how much a client may upload by HTTP/2, in octets, before it has to
+// hear that it was read: what is under way at 1 Gbit/s and 50 ms of round trip.
+const h2Window = 6 << 20
+
+// uploads has uploads by HTTP/2 go as fast as others over a distance: by itself
+// HAProxy lets 64 KiB of each be under way, 1.3 MB/s at 50 ms.
+func (w *writer) uploads(s *spec.Spec) {
+	if !hasTLS(s) || !hasMode(s, spec.HTTP) {
+		return
+	}
+	w.comment("An upload by HTTP/2 may have as much under way as one by HTTP/1.1.")
+	w.line(".if version_before(3.1)")
+	w.line("tune.h2.initial-window-size", itoa(h2Window))
+	w.line(".endif")
+	w.line(".if version_atleast(3.1)")
+	w.line("tune.h2.fe.rxbuf", itoa(h2Window))
+	w.line(".endif")
+}
+
+// writtenOut writes what some version of HAProxy does by itself and another does
+// not, so that all do the same.
+func (w *writer) writtenOut(mode spec.Mode) {
+	w.comment("Said, since versions of HAProxy differ in what they do where nothing is said (3.3: balance, abortonclose).")
+	w.line("balance roundrobin")
+	if mode == spec.HTTP {
+		w.line("no option abortonclose")
+	}
+}
+
 // defaults writes the defaults section of all proxies of mode.
 func (w *writer) defaults(s *spec.Spec, mode spec.Mode) {
 	w.section("defaults")
@@ -187,6 +249,7 @@ func (w *writer) defaults(s *spec.Spec, mode spec.Mode) {
 	} else {
 		w.tcpTimeouts()
 	}
+	w.writtenOut(mode)
 	w.retries(mode)
 	w.checkTiming(s, mode)
 }

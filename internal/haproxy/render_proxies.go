@@ -33,6 +33,9 @@ func (w *writer) proxies(s *spec.Spec, mode spec.Mode, l Local) {
 			w.backend(s, svc, l)
 		}
 	}
+	if mode == spec.HTTP {
+		w.challenges(s)
+	}
 }
 
 func (w *writer) frontendBanner(mode spec.Mode) {

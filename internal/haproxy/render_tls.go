@@ -18,16 +18,28 @@ const (
 		"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 	tlsSuites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256" // of TLS 1.3
 	tlsCurves = "X25519:prime256v1:secp384r1"
+	// hybridCurve is a key exchange that what is recorded today and deciphered one day by a
+	// quantum computer does not break (draft-ietf-tls-ecdhe-mlkem). OpenSSL has it from hybridOpenSSL on.
+	hybridCurve, hybridOpenSSL = "X25519MLKEM768", "3.5.0"
 )
 
 // tlsDefaults writes the settings of all TLS, towards clients and hosts.
 func (w *writer) tlsDefaults(s *spec.Spec) {
 	if hasTLS(s) {
-		w.comment("Mozilla's intermediate profile without finite-field Diffie-Hellman. No tickets: they would",
-			"need keys shared between controllers.")
+		w.comment("Mozilla's intermediate profile without finite-field Diffie-Hellman. No tickets with a session in them:",
+			"they would need keys shared between controllers. Those that OpenSSL sends by TLS 1.3 all the same only name",
+			"a session that this process remembers; with any other a client makes a new one.")
 		w.line("ssl-default-bind-options prefer-client-ciphers ssl-min-ver TLSv1.2 no-tls-tickets")
 		w.line("ssl-default-bind-ciphers", tlsCiphers)
 		w.line("ssl-default-bind-ciphersuites", tlsSuites)
+		w.line("ssl-default-bind-curves", tlsCurves)
+		w.comment("Where OpenSSL has a key exchange that quantum computers do not break, that first. HAProxy 2.4 cannot",
+			"be asked for OpenSSL's version.")
+		w.line(".if version_atleast(2.5)")
+		w.line(".if openssl_version_atleast(" + hybridOpenSSL + ")")
+		w.line("ssl-default-bind-curves", hybridCurve+":"+tlsCurves)
+		w.line(".endif")
+		w.line(".endif")
 	}
 	if hasHostTLS(s) {
 		w.comment("The same towards hosts that speak TLS.")
@@ -40,7 +52,7 @@ func (w *writer) tlsDefaults(s *spec.Spec) {
 // bindTLS gives the words of a bind line for TLS on v. The certificate is the
 // agent's copy of the one that the spec names: one that was checked.
 func bindTLS(v spec.VIP, svc spec.Service, stateDir string) []string {
-	words := []string{"ssl crt", word(CertificateFile(stateDir, v.Name)), "curves", tlsCurves}
+	words := []string{"ssl crt", word(CertificateFile(stateDir, v.Name))}
 	if v.TLS.MinVersion == "1.3" {
 		words = append(words, "ssl-min-ver TLSv1.3")
 	}
@@ -74,9 +86,40 @@ func (w *writer) redirects(s *spec.Spec, l Local) {
 			// No service has a ":" in its name.
 			w.section("frontend", strings.TrimSuffix(FrontendName(v, i, spec.Service{}), "-")+":redirect")
 			w.line("bind", at.String(), "transparent")
-			w.line("http-request redirect prefix", word("https://"+v.Hostname), "code 301")
+			unless := ""
+			if v.TLS.ACME.IsValid() {
+				unless = " unless " + isChallenge
+			}
+			w.line("http-request redirect prefix", word("https://"+v.Hostname), "code 301"+unless)
 			w.closing(l)
+			if v.TLS.ACME.IsValid() {
+				w.line("use_backend", acmeName(v), "if", isChallenge)
+			}
 		}
+	}
+}
+
+// isChallenge tells the requests by which an authority of ACME sees that who asks
+// for a certificate has the name (RFC 8555 section 8.3).
+const isChallenge = "{ path_beg /.well-known/acme-challenge/ }"
+
+// acmeName gives the name of the backend for the challenges that come to v. No
+// service has a ":" in its name.
+func acmeName(v spec.VIP) string { return proxyName(v.Name) + ":acme" }
+
+// challenges writes the backends for the challenges of ACME. Whichever controller
+// holds the VIP, they come to the one place where the certificate is asked for. It
+// answers while that goes on only, so it is not checked.
+func (w *writer) challenges(s *spec.Spec) {
+	for _, v := range s.VIPs {
+		if v.TLS == nil || v.TLS.Redirect == 0 || !v.TLS.ACME.IsValid() {
+			continue
+		}
+		w.section("backend", acmeName(v))
+		w.line("# A client of ACME answers here while it asks for a certificate, and nobody at other times.")
+		at := v.TLS.ACME
+		w.httpError(503, "Service Unavailable", "no client of ACME accepted the request at "+at.String())
+		w.line("server acme", netip.AddrPortFrom(at.Addr().Unmap(), at.Port()).String(), "id 1 no-check")
 	}
 }
 

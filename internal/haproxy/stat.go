@@ -62,6 +62,12 @@ type Server struct {
 	CheckFail uint64        // checks that failed while it was up
 	Downs     uint64        // times it went down
 	Downtime  time.Duration // in all
+
+	// Of a frontend only.
+	Refused   uint64 // requests that HAProxy refused by itself, or that did not come whole
+	H2Headers uint64 // by HTTP/2: HEADERS frames that came,
+	H2Streams uint64 // streams that were made of them,
+	H2Resets  uint64 // and RST_STREAM frames that were sent
 }
 
 // ParseStat reads the reply to "show stat". Columns are found by their names,
@@ -167,6 +173,10 @@ func (r row) server() Server {
 		ClientErr: r.count("cli_abrt"), ServerErr: r.count("srv_abrt"),
 		BytesIn: r.count("bin"), BytesOut: r.count("bout"),
 		CheckFail: r.count("chkfail"), Downs: r.count("chkdown"), Downtime: r.seconds("downtime"),
+	}
+	if s.Kind == KindFrontend {
+		s.Refused = r.count("ereq")
+		s.H2Headers, s.H2Streams, s.H2Resets = r.count("h2_headers_rcvd"), r.count("h2_backend_total_streams")+r.count("h2_total_streams"), r.count("h2_rst_stream_resp")
 	}
 	for i, name := range []string{"hrsp_other", "hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx"} {
 		s.Responses[i] = r.count(name)

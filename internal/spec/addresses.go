@@ -25,6 +25,27 @@ func (d *decoder) address(v value) item[netip.Addr] {
 	return good(v, a)
 }
 
+// addressPort reads an address with a port: "10.64.20.13:8402", "[2001:db8::13]:8402".
+func (d *decoder) addressPort(v value) item[netip.AddrPort] {
+	t := d.text(v)
+	if !t.ok {
+		return bad[netip.AddrPort](v)
+	}
+	at, err := netip.ParseAddrPort(t.v)
+	if err == nil && at.Port() != 0 {
+		if _, ok := d.parseAddr(v.node, v.path, at.Addr().String()); !ok {
+			return bad[netip.AddrPort](v)
+		}
+		return good(v, at)
+	}
+	remedy := v.hint.String()
+	if a, err := netip.ParseAddr(t.v); err == nil {
+		remedy = "write " + netip.AddrPortFrom(a, 8402).String() + ", with the port that is listened on"
+	}
+	d.fail("bad-address", v.node, fmt.Sprintf("%s %s is not an address with a port", v.path, quote(t.v)), remedy)
+	return bad[netip.AddrPort](v)
+}
+
 // vip reads a VIP: an address with the prefix length of its network.
 func (d *decoder) vip(v value) item[netip.Prefix] {
 	t := d.text(v)

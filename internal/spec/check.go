@@ -167,7 +167,7 @@ func (c *checker) build() *Spec {
 	release, _ := c.catalog.Release(r.release.or(""))
 	s := &Spec{
 		Region:  r.region.or("RegionOne"),
-		Release: release,
+		Release: release, HeaderLimit: r.headerLimit.v,
 		Agent: Agent{
 			Port: r.agent.port.or(defaultPort), CheckPort: r.agent.checkPort.or(defaultCheckPort),
 			HandoverLimit: r.agent.handoverLimit.or(defaultHandoverLimit),

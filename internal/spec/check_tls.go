@@ -24,6 +24,7 @@ func (c *checker) checkTLS() {
 			}
 		}
 		c.checkRedirect(v, ports)
+		c.checkACME(v)
 	}
 }
 
@@ -60,5 +61,18 @@ func (c *checker) checkRedirect(v rawVIP, ports map[int]rawService) {
 	}
 	if s, is := ports[securePort]; !is || c.modeOf(s) != HTTP {
 		c.fail("redirect-target", r.node, fmt.Sprintf("%s.tls.redirect leads to https on port %d, and no http service has that", v.at.path, securePort), fmt.Sprintf(`give the service that it is for "port: %d", or remove redirect`, securePort))
+	}
+}
+
+// checkACME finds challenges that would never come: authorities ask on port 80, in
+// plain HTTP.
+func (c *checker) checkACME(v rawVIP) {
+	a, r := v.tls.acme, v.tls.redirect
+	switch {
+	case !a.ok || r.given() && !r.ok:
+	case r.v == 0:
+		c.fail("acme-redirect", a.node, v.at.path+".tls.acme is for the port of redirect, and there is none", `write "redirect: true" beside it, or remove acme`)
+	case r.v != plainPort:
+		c.warn("acme-redirect", a.node, fmt.Sprintf("authorities come to port %d, and %s.tls.redirect is on port %d", plainPort, v.at.path, r.v), `write "redirect: true", unless something leads there from port 80`)
 	}
 }

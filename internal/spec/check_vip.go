@@ -227,6 +227,7 @@ func (v rawVIP) build() VIP {
 			MinVersion:  v.tls.minVersion.or("1.2"),
 			HSTS:        v.tls.hsts.v,
 			Redirect:    v.tls.redirect.v,
+			ACME:        v.tls.acme.v,
 		}
 	}
 	return vip

@@ -190,10 +190,15 @@ func span(t time.Duration) string {
 }
 
 func topValues(s *Spec) []pair {
+	headerLimit := none
+	if s.HeaderLimit > 0 {
+		headerLimit = strconv.Itoa(s.HeaderLimit>>10) + "k"
+	}
 	return []pair{
 		{"cloud", s.Cloud},
 		{"region", s.Region},
 		{"release", orNone(s.Release)},
+		{"header_limit", headerLimit},
 		{"agent.port", strconv.Itoa(s.Agent.Port)},
 		{"agent.check_port", strconv.Itoa(s.Agent.CheckPort)},
 		{"agent.handover_limit", span(s.Agent.HandoverLimit)},
@@ -235,7 +240,10 @@ func tlsValues(t *TLS) []pair {
 	if t == nil {
 		t = &TLS{}
 	}
-	redirect := none
+	redirect, acme := none, none
+	if t.ACME.IsValid() {
+		acme = t.ACME.String()
+	}
 	if t.Redirect != 0 {
 		redirect = strconv.Itoa(t.Redirect)
 	}
@@ -245,6 +253,7 @@ func tlsValues(t *TLS) []pair {
 		{"tls.min_version", orNone(t.MinVersion)},
 		{"tls.hsts", span(t.HSTS)},
 		{"tls.redirect", redirect},
+		{"tls.acme", acme},
 	}
 }
 

@@ -103,7 +103,7 @@ func TestDiffSeesEveryValue(t *testing.T) {
 // leaves calls f for each value in v that is no struct, pointer or list.
 func leaves(v reflect.Value, path string, f func(string, reflect.Value)) {
 	switch {
-	case v.Type() == reflect.TypeFor[netip.Addr](), v.Type() == reflect.TypeFor[netip.Prefix]():
+	case v.Type() == reflect.TypeFor[netip.Addr](), v.Type() == reflect.TypeFor[netip.Prefix](), v.Type() == reflect.TypeFor[netip.AddrPort]():
 		f(path, v)
 	case v.Kind() == reflect.Pointer:
 		if !v.IsNil() {
@@ -129,6 +129,8 @@ func alter(t *testing.T, v reflect.Value) {
 		*x = netip.MustParseAddr("192.0.2.99")
 	case *netip.Prefix:
 		*x = netip.MustParsePrefix("192.0.2.99/24")
+	case *netip.AddrPort:
+		*x = netip.MustParseAddrPort("192.0.2.99:80")
 	case *time.Duration:
 		*x += time.Second
 	case *int:

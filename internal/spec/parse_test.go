@@ -58,7 +58,7 @@ func TestDesignExample(t *testing.T) {
 		VRRP:      spec.VRRP{RouterID: 51, Interval: 100 * time.Millisecond, Peers: spec.Unicast, Checksum: spec.ChecksumRFC},
 		TLS:       &spec.TLS{Certificate: "/etc/holdfast/tls/api.pem", MinVersion: "1.2"},
 	}}
-	if diff := cmp.Diff(wantVIPs, s.VIPs, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(wantVIPs, s.VIPs, cmpopts.EquateComparable(netip.Prefix{}, netip.AddrPort{})); diff != "" {
 		t.Errorf("vips: %s", diff)
 	}
 	var names []string

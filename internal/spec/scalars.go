@@ -121,6 +121,21 @@ func (d *decoder) integer(v value, high int, code string) item[int] {
 	return bad[int](v)
 }
 
+// size reads a number of octets from low to high KiB, as in "64k".
+func (d *decoder) size(v value, low, high int) item[int] {
+	t, ok := d.scalar(v)
+	if !ok {
+		return bad[int](v)
+	}
+	digits, isKiB := strings.CutSuffix(t, "k")
+	n, err := strconv.Atoi(digits)
+	if err != nil || !isKiB || n < low || n > high {
+		d.fail("bad-size", v.node, fmt.Sprintf("%s %s is not a size from %dk to %dk", v.path, quote(t), low, high), fmt.Sprintf("write a number of KiB with a k, from %dk to %dk", low, high))
+		return bad[int](v)
+	}
+	return good(v, n<<10)
+}
+
 func (d *decoder) port(v value) item[int] { return d.integer(v, 65535, "bad-port") }
 
 // maxTimeout is what HAProxy can count: 2^31-1 milliseconds, 24 days.

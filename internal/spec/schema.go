@@ -15,6 +15,7 @@ type (
 		cloud       item[string]
 		region      item[string]
 		release     item[string]
+		headerLimit item[int]
 		vips        rawList[rawVIP]
 		controllers rawList[rawHost]
 		services    rawList[rawService]
@@ -44,6 +45,7 @@ type (
 		minVersion       item[string]
 		hsts             item[time.Duration]
 		redirect         item[int]
+		acme             item[netip.AddrPort]
 	}
 	rawVRRP struct {
 		routerID        item[int]
@@ -120,6 +122,10 @@ func specFields() []field[rawSpec] {
 		{
 			"release", false, "the OpenStack release of the services", "zed",
 			func(d *decoder, v value, s *rawSpec) { s.release = d.text(v) },
+		},
+		{
+			"header_limit", false, "how large the headers of a request may be, 4k to 256k", "64k",
+			func(d *decoder, v value, s *rawSpec) { s.headerLimit = d.size(v, 4, 256) },
 		},
 		{
 			"vips", true, "a list of VIPs", "[{name: api, addresses: [10.64.20.10/24], ...}]",
@@ -296,6 +302,10 @@ func tlsFields() []field[rawTLS] {
 		{
 			"redirect", false, "true, for port 80, or another port whose plain HTTP leads to https", "true",
 			func(d *decoder, v value, r *rawTLS) { r.redirect = d.redirect(v) },
+		},
+		{
+			"acme", false, "where the client of ACME answers the challenges of http-01", "10.64.20.13:8402",
+			func(d *decoder, v value, r *rawTLS) { r.acme = d.addressPort(v) },
 		},
 	}
 }

@@ -9,8 +9,11 @@ import (
 // A Spec is what the file of design section 3 says, with every default filled
 // in: what a reader of it needs, it has. Parse makes it; nobody changes it.
 type Spec struct {
-	Cloud       string
-	Region      string // Keystone region of the endpoints
+	Cloud  string
+	Region string // Keystone region of the endpoints
+	// HeaderLimit is how many octets of headers a request or an answer may have, a
+	// multiple of 1024; 0: what HAProxy has room for by itself.
+	HeaderLimit int
 	Release     string // OpenStack release that the checks are for; empty: the newest
 	VIPs        []VIP
 	Controllers []Controller // in order of preference
@@ -107,6 +110,9 @@ type TLS struct {
 	HSTS time.Duration
 	// Redirect is the port whose plain HTTP leads to https on port 443; 0: none.
 	Redirect int
+	// ACME is where the challenges of ACME's http-01 (RFC 8555 section 8.3) go that
+	// come to the port of Redirect; the zero value: they are led to https as all else is.
+	ACME netip.AddrPort
 }
 
 // Reencryption says how HAProxy speaks to the hosts of a service.
