@@ -177,7 +177,7 @@ func TestTakenPortKeepsTheVIPAwayAndNamesTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.awaitActive()
-	h.await("the finding is gone", func() bool { return len(d.Snapshot().Findings) == 0 })
+	h.await("the finding is gone", func() bool { return len(d.wrong()) == 0 })
 }
 
 func TestRestartedAgentFindsItsLeaseAndKeepsIt(t *testing.T) {

@@ -272,8 +272,8 @@ func TestNewCertificateIsLiveWithoutAReload(t *testing.T) {
 		t.Errorf("HAProxy was reloaded: worker %d, was %d, %d reloads", d.worker(), worker, s.HAProxy.Reloads)
 	}
 	h.await("the changes are in the journal", func() bool { return events(d, "certificate-changed") >= 3 })
-	if c := s.VIPs[0].Certificate; c == nil || c.Refused || !slices.Equal(c.Names, []string{"api.example.org"}) || len(s.Findings) != 0 {
-		t.Errorf("the snapshot has %+v, and %v", s.VIPs[0].Certificate, s.Findings)
+	if c := s.VIPs[0].Certificate; c == nil || c.Refused || !slices.Equal(c.Names, []string{"api.example.org"}) || len(d.wrong()) != 0 {
+		t.Errorf("the snapshot has %+v, and %v", s.VIPs[0].Certificate, d.wrong())
 	}
 	if n := events(d, "certificate-refused"); n != 0 {
 		t.Errorf("%d good certificates were refused", n)
@@ -347,7 +347,7 @@ func TestBadCertificateIsRefused(t *testing.T) {
 	if err != nil || !bytes.HasPrefix(kept, last.cert) {
 		t.Errorf("the copy is not the newest good one: %v", err)
 	}
-	if s := d.Snapshot(); len(s.Findings) != 1 || !hasFinding(s, "certificate-expires", status.Warning) {
+	if s := d.Snapshot(); len(d.wrong()) != 1 || !hasFinding(s, "certificate-expires", status.Warning) {
 		t.Errorf("a certificate for 20 days more: %v", s.Findings)
 	}
 }
@@ -392,8 +392,8 @@ func TestStartWithABadCertificateAndNoOther(t *testing.T) {
 	h.await("it is found", func() bool { return hasFinding(d.Snapshot(), "certificate-name", status.Error) })
 	put(t, file, ca.issue(402).both())
 	h.await("the good one is served", func() bool { return ca.serial() == 402 })
-	if s := d.Snapshot(); len(s.Findings) != 0 {
-		t.Errorf("all is well, and the snapshot has %v", s.Findings)
+	if f := d.wrong(); len(f) != 0 {
+		t.Errorf("all is well, and the snapshot has %v", f)
 	}
 }
 

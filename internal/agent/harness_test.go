@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -297,4 +298,9 @@ func (h *host) killHAProxy() {
 		_ = syscall.Kill(n, syscall.SIGTERM) // it may have ended
 		h.await("HAProxy has ended", func() bool { return syscall.Kill(n, 0) != nil })
 	}
+}
+
+// wrong gives what d finds wrong, but that it alone runs here of all controllers.
+func (d *running) wrong() []status.Finding {
+	return slices.DeleteFunc(d.Snapshot().Findings, func(f status.Finding) bool { return f.Code == status.CodeIsolated })
 }

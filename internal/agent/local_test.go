@@ -49,7 +49,7 @@ func TestNoUserForHAProxy(t *testing.T) {
 	h.opt.HAProxyUser = "holdfast-no-such-user"
 	d := h.start()
 	h.await("it is said", func() bool {
-		f := d.Snapshot().Findings
+		f := d.wrong()
 		return len(f) == 1 && f[0].Code == notInForce && strings.Contains(f[0].Text, "would run as root") && strings.Contains(f[0].Text, "--haproxy-user")
 	})
 	if s := d.Snapshot(); s.HAProxy.PID != 0 || s.VIPs[0].State == status.Active {

@@ -61,12 +61,12 @@ func TestReplacedHAProxyIsTakenIntoUse(t *testing.T) {
 			t.Errorf("the upgrade gave %+v", s.HAProxy)
 		}
 		d.awaitActive()
-		h.await("there is no finding", func() bool { return len(d.Snapshot().Findings) == 0 })
+		h.await("there is no finding", func() bool { return len(d.wrong()) == 0 })
 	}
 
 	h.installHAProxy(h.opt.HAProxy, "72")
 	h.await("the new version is told of", func() bool {
-		f := d.Snapshot().Findings
+		f := d.wrong()
 		return len(f) == 1 && f[0].Code == codeHAProxyReplaced && f[0].Severity == status.Info &&
 			strings.Contains(f[0].Text, "71 runs, and 2.") && strings.Contains(f[0].Text, "72 is installed") && strings.Contains(f[0].Remedy, "systemctl reload")
 	})
@@ -178,7 +178,7 @@ func TestReplacedLibraryIsTakenIntoUse(t *testing.T) {
 	path := installLibrary(t, pid, dir)
 	told := func() bool { return hasFinding(d.Snapshot(), codeLibraryReplaced, status.Info) }
 	h.await("it is told of", told)
-	if f := d.Snapshot().Findings[0]; !strings.Contains(f.Text, path) || !strings.Contains(f.Remedy, "systemctl reload") {
+	if f := d.wrong()[0]; !strings.Contains(f.Text, path) || !strings.Contains(f.Remedy, "systemctl reload") {
 		t.Errorf("the finding is %+v", f)
 	}
 	hangups <- syscall.SIGHUP
