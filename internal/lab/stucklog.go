@@ -49,10 +49,16 @@ func (g *gate) close() error {
 	return errors.Join(errs...)
 }
 
-// stopPipe has nobody read from r any more, and fills it.
+// stopPipe has nobody read from r any more, and fills it; and again, since a read
+// that had begun may still take some of that.
 func stopPipe(r *os.File) error {
-	return errors.Join(r.SetReadDeadline(time.Unix(1, 0)), fillPipe(r))
+	err := errors.Join(r.SetReadDeadline(time.Unix(1, 0)), fillPipe(r))
+	time.Sleep(readTime)
+	return errors.Join(err, fillPipe(r))
 }
+
+// readTime is for how long a read of what is there may go on at the most.
+const readTime = 50 * time.Millisecond
 
 // open lets those go on who wait.
 func (g *gate) open() {
