@@ -130,6 +130,15 @@ func inWords(names []string) string {
 	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }
 
+// fewInWords does it for the first few of many.
+func fewInWords(names []string) string {
+	const most = 6
+	if more := len(names) - most; more > 1 {
+		names = append(slices.Clone(names[:most]), "others")
+	}
+	return inWords(names)
+}
+
 // servicesOn gives the names of the services with a host at the address of c.
 func servicesOn(s *spec.Spec, c spec.Controller) []string {
 	names := []string{}

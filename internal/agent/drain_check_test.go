@@ -166,3 +166,14 @@ func TestDrainNames(t *testing.T) {
 		}
 	}
 }
+
+func TestFewInWords(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "a": "a", "a b": "a and b", "a b c": "a, b and c",
+		"a b c d e f g": "a, b, c, d, e, f and g", "a b c d e f g h": "a, b, c, d, e, f and others",
+	} {
+		if got := fewInWords(strings.Fields(in)); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}

@@ -131,7 +131,7 @@ func lostBy(own, to reach.View) error {
 		return nil
 	}
 	return &peerError{controller: to.Controller, refusal: fmt.Sprintf(
-		"its HAProxy reaches no host of %s, and that of %s does; with --force it takes the vip all the same", reach.Words(lost), own.Controller)}
+		"its HAProxy reaches no host of %s, and that of %s does; with --force it takes the vip all the same", fewInWords(lost), own.Controller)}
 }
 
 // reachWatch is what watchReach remembers.
@@ -218,7 +218,7 @@ func (w *reachWatch) judge(ctx context.Context, o *owner, own reach.View, others
 	}
 	_, err := w.give(ctx, o, web.HandoverRequest{
 		VIP: name, To: m.To, Unasked: true,
-		Cause: fmt.Sprintf("HAProxy of %s reaches no host of %s, and that of %s does", w.opt.Controller, reach.Words(m.Services), m.To),
+		Cause: fmt.Sprintf("HAProxy of %s reaches no host of %s, and that of %s does", w.opt.Controller, fewInWords(m.Services), m.To),
 	})
 	if err != nil {
 		j.Failed(time.Now())

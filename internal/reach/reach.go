@@ -11,7 +11,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"holdfast/internal/status"
@@ -98,16 +97,4 @@ func Best(own View, names []string, views map[string]View) []string {
 		)
 	})
 	return sorted
-}
-
-// Words lists names as a sentence does, the first few of many.
-func Words(names []string) string {
-	const most = 6
-	if more := len(names) - most; more > 1 {
-		names = append(slices.Clone(names[:most]), "others")
-	}
-	if len(names) < 2 {
-		return strings.Join(names, "")
-	}
-	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }

@@ -118,7 +118,7 @@ func (p *play) run(seconds int) {
 		}
 		m := p.judge.Step(p.now, p.holds, p.came, view("ctl1", p.own, p.now), others)
 		if m.To != "" {
-			p.moves = append(p.moves, m.To+" for "+Words(m.Services)+" at "+p.now.Sub(p.begun).String())
+			p.moves = append(p.moves, m.To+" for "+strings.Join(m.Services, " and ")+" at "+p.now.Sub(p.begun).String())
 			p.judge.Moved(p.now)
 		}
 	}
@@ -268,16 +268,5 @@ func TestFailedMove(t *testing.T) {
 	}
 	if tries != 4 { // after 7, 37, 67 and 97 s
 		t.Errorf("%d tries in 100 s, want 4", tries)
-	}
-}
-
-func TestWords(t *testing.T) {
-	for in, want := range map[string]string{
-		"": "", "a": "a", "a b": "a and b", "a b c": "a, b and c",
-		"a b c d e f g": "a, b, c, d, e, f and g", "a b c d e f g h": "a, b, c, d, e, f and others",
-	} {
-		if got := Words(strings.Fields(in)); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
 	}
 }
