@@ -319,7 +319,7 @@ func TestFill(t *testing.T) {
 		{"http://%(public_endpoint)s/%(user_id)s", "p", "http://%(public_endpoint)s/u", false},
 		{"http://a:1/100%", "p", "http://a:1/100%", false},
 	} {
-		if got, known := Fill(tt.url, tt.project, "u"); got != tt.want || known != tt.known {
+		if got, known := knownFill(tt.url, tt.project, "u"); got != tt.want || known != tt.known {
 			t.Errorf("%s for project %q: got %q, %v", tt.url, tt.project, got, known)
 		}
 	}

@@ -43,7 +43,7 @@ func fill(url, project, user string) filled {
 		if !found {
 			break
 		}
-		d, length, fault := readDirective(after)
+		key, length, fault := readDirective(after)
 		if fault != "" {
 			return filled{url: url, fault: fault}
 		}
@@ -56,7 +56,7 @@ func fill(url, project, user string) filled {
 		case "(user_id)s":
 			b.WriteString(user)
 		default:
-			if d.key == "%" {
+			if key == "%" {
 				b.WriteString("%")
 				continue
 			}
@@ -68,24 +68,19 @@ func fill(url, project, user string) filled {
 	return out
 }
 
-// A directive is what follows a "%" in a URL.
-type directive struct {
-	key string // what goes in its place; "%" for the sign itself
-}
-
-// readDirective reads one directive of Python's % with its length, or says why
-// Keystone cannot fill it.
-func readDirective(s string) (d directive, length int, fault string) {
+// readDirective reads what follows a "%" in a URL, one directive of Python's %: the
+// key of what goes in its place, "%" for the sign itself, and its length; or it says
+// why Keystone cannot fill it.
+func readDirective(s string) (key string, length int, fault string) {
 	if strings.HasPrefix(s, "%") {
-		return directive{"%"}, 1, ""
+		return "%", 1, ""
 	}
 	rest := s
 	if after, named := strings.CutPrefix(rest, "("); named {
-		key, after, closed := strings.Cut(after, ")")
-		if !closed {
-			return d, 0, `a "(" after "%" or "$" is not closed`
+		var closed bool
+		if key, rest, closed = strings.Cut(after, ")"); !closed {
+			return "", 0, `a "(" after "%" or "$" is not closed`
 		}
-		d.key, rest = key, after
 	}
 	rest = strings.TrimLeft(rest, "#0- +")
 	rest = strings.TrimLeft(rest, "0123456789")
@@ -94,21 +89,21 @@ func readDirective(s string) (d directive, length int, fault string) {
 	}
 	rest = strings.TrimLeft(rest, "hlL")
 	if rest == "" {
-		if d.key != "" {
-			return d, 0, fmt.Sprintf(`there is no "s" after (%s)`, d.key)
+		if key != "" {
+			return "", 0, fmt.Sprintf(`there is no "s" after (%s)`, key)
 		}
-		return d, 0, `a "%" stands alone; for the sign itself write "%%"`
+		return "", 0, `a "%" stands alone; for the sign itself write "%%"`
 	}
 	kind, length := rest[:1], len(s)-len(rest)+1
 	switch {
-	case d.key == "":
-		return d, 0, fmt.Sprintf(`"%%%s" is no template; for the sign itself write "%%%%"`, s[:length])
-	case !slices.Contains(keystoneKeys(), d.key):
-		return d, 0, fmt.Sprintf("Keystone knows no %q to fill in", d.key)
-	case !strings.Contains("sra", kind) && (!strings.HasSuffix(d.key, "_port") || !strings.Contains("diu", kind)):
-		return d, 0, fmt.Sprintf(`%s is followed by %q, and takes an "s"`, d.key, kind)
+	case key == "":
+		return "", 0, fmt.Sprintf(`"%%%s" is no template; for the sign itself write "%%%%"`, s[:length])
+	case !slices.Contains(keystoneKeys(), key):
+		return "", 0, fmt.Sprintf("Keystone knows no %q to fill in", key)
+	case !strings.Contains("sra", kind) && (!strings.HasSuffix(key, "_port") || !strings.Contains("diu", kind)):
+		return "", 0, fmt.Sprintf(`%s is followed by %q, and takes an "s"`, key, kind)
 	}
-	return d, length, ""
+	return key, length, ""
 }
 
 // Fault says why url is in no token's catalog, whatever the token: Keystone
@@ -116,14 +111,6 @@ func readDirective(s string) (d directive, length int, fault string) {
 // endpoint out. It refuses such a URL in a new endpoint, and takes it for one
 // that is there. Empty for a URL that is in order.
 func Fault(url string) string { return fill(url, "p", "u").fault }
-
-// Fill gives url as Keystone puts it into the catalog of a token of project and
-// user. The second result is false when something in it is not known here, or
-// Keystone leaves the endpoint out.
-func Fill(url, project, user string) (string, bool) {
-	f := fill(url, project, user)
-	return f.url, !f.partly && !f.project && f.fault == ""
-}
 
 // A notFillable is a URL with a Fault.
 type notFillable struct{ url, why string }
