@@ -75,8 +75,7 @@ func (c *Copy) Keep(ctx context.Context, limit time.Duration) error {
 		err = fmt.Errorf("%s is not a time above 0 up to %s", limit, MaxKeep)
 	}
 	if err == nil {
-		seconds := uint32((limit + time.Second - 1) / time.Second)
-		err = c.onKernel(func(k *kernel) error { return c.keep(ctx, k, seconds) })
+		err = c.onKernel(func(k *kernel) error { return c.keep(ctx, k, limit) })
 	}
 	if err != nil {
 		return fmt.Errorf("keep the connections of vip %s: %w", c.options.Name, err)
@@ -84,7 +83,9 @@ func (c *Copy) Keep(ctx context.Context, limit time.Duration) error {
 	return nil
 }
 
-func (c *Copy) keep(ctx context.Context, k *kernel, seconds uint32) error {
+// keep does it for limit, in whole seconds, rounded up.
+func (c *Copy) keep(ctx context.Context, k *kernel, limit time.Duration) error {
+	seconds := uint32((limit + time.Second - 1) / time.Second)
 	below, err := k.linkByName(c.options.Interface)
 	if err != nil {
 		return k.explain("find", c.options.Interface, err)

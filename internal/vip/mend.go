@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +24,7 @@ func (c *Copy) Mend(ctx context.Context, limit time.Duration) (missing string, e
 		if err != nil || missing == "" {
 			return err
 		}
-		return c.keep(ctx, k, uint32((limit+time.Second-1)/time.Second))
+		return c.keep(ctx, k, limit)
 	})
 	if err != nil {
 		return missing, fmt.Errorf("put back what keeps the connections of vip %s: %w", c.options.Name, err)
@@ -99,11 +100,8 @@ func (d *Detour) Whole(context.Context) error {
 	}
 	for _, addresses := range byFamily(d.options.Addresses) {
 		t := tableOf(tableName(d.options.Name), addresses[0])
-		chains := []string{entryName, exitName, forwardName, unknownName}
-		for _, name := range chains {
-			unknown := unknownChain(t)
-			unknown.Name = name
-			rules, err := c.GetRules(t, unknown)
+		for _, name := range []string{entryName, exitName, forwardName, unknownName} {
+			rules, err := c.GetRules(t, &nftables.Chain{Name: name, Table: t})
 			if err != nil && !errors.Is(err, unix.ENOENT) {
 				return fmt.Errorf("look for the detour of vip %s: %w", d.options.Name, explainNFT(err))
 			}

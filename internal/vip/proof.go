@@ -171,22 +171,9 @@ func (p probe) segment(nonce uint64) []byte {
 	b[12], b[13] = tcpHeader/4<<4, tcpRST
 	b = append(b, probeMark...)
 	b = binary.BigEndian.AppendUint64(b, nonce)
-	pseudo := append(p.client.AsSlice(), p.vip.AsSlice()...)
-	pseudo = append(binary.BigEndian.AppendUint32(pseudo, uint32(len(b))), 0, 0, 0, unix.IPPROTO_TCP)
-	binary.BigEndian.PutUint16(b[16:], internetChecksum(append(pseudo, b...)))
+	pseudo := uint32(len(b)) + unix.IPPROTO_TCP
+	binary.BigEndian.PutUint16(b[16:], internetChecksum(pseudo, p.client.AsSlice(), p.vip.AsSlice(), b))
 	return b
-}
-
-// internetChecksum is that of RFC 1071, of an even number of bytes.
-func internetChecksum(b []byte) uint16 {
-	var sum uint32
-	for ; len(b) >= 2; b = b[2:] {
-		sum += uint32(binary.BigEndian.Uint16(b))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
 }
 
 // A Witness sees, on the giver, which probes arrive: before any filter of this

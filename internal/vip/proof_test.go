@@ -118,7 +118,7 @@ func TestProbePacket(t *testing.T) {
 		p := probe{client: client, vip: vip}
 		segment := p.segment(7)
 		pseudo := append(append(client.AsSlice(), vip.AsSlice()...), 0, 0, 0, byte(len(segment)), 0, 0, 0, 6)
-		if sum := internetChecksum(append(pseudo, segment...)); sum != 0 {
+		if sum := internetChecksum(0, append(pseudo, segment...)); sum != 0 {
 			t.Errorf("%s: the checksum is off by %#x", addresses, sum)
 		}
 		packet := p.packet(7)
