@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"holdfast/internal/haproxy"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
 )
@@ -81,11 +80,7 @@ func tooFull() error {
 func (a *Agent) clientLoad(ctx context.Context) (conns, rate int) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	reply, err := a.haproxy.Runtime(ctx, "show info")
-	if err != nil {
-		return 0, 0
-	}
-	info, err := haproxy.ParseInfo([]byte(reply))
+	info, err := a.haproxy.Info(ctx)
 	if err != nil {
 		return 0, 0
 	}

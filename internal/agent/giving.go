@@ -267,9 +267,7 @@ func (a *Agent) closing() []netip.Addr {
 		if g := a.moves.giving[v.Name]; g == nil || !g.closing {
 			continue
 		}
-		for _, p := range v.Addresses {
-			closing = append(closing, p.Addr())
-		}
+		closing = append(closing, v.Addrs()...)
 	}
 	return closing
 }

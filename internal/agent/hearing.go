@@ -118,23 +118,16 @@ func (a *Agent) greetedBy(controller string, knows bool) {
 // watchHearing asks the others, again and again, whether they hear this
 // controller, and tells of those who do not, or are not heard here.
 func (a *Agent) watchHearing(ctx context.Context) {
-	tick := time.NewTicker(hearInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	ticker := time.NewTicker(hearInterval)
+	defer ticker.Stop()
+	for ticked(ctx, ticker) {
 		s := a.currentSpec()
 		if s == nil {
 			continue
 		}
 		var asked sync.WaitGroup
-		for _, c := range s.Controllers {
-			if c.Name != a.opt.Controller {
-				asked.Go(func() { a.askHears(ctx, c) })
-			}
+		for _, c := range a.otherControllers(s) {
+			asked.Go(func() { a.askHears(ctx, c) })
 		}
 		asked.Wait()
 		a.forgetHearing(s)

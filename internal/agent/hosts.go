@@ -298,9 +298,15 @@ func hostSubject(service, host string) string { return "service " + service + " 
 func (a *Agent) rows(ctx context.Context) ([]haproxy.Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	reply, err := a.haproxy.Runtime(ctx, "show stat -1 6 -1")
+	return a.stat(ctx, 2|4, "servers")
+}
+
+// stat gives the rows of "show stat" of these kinds, a sum of 1 for frontends, 2
+// and 4; what is what they are called in an error.
+func (a *Agent) stat(ctx context.Context, kinds int, what string) ([]haproxy.Server, error) {
+	reply, err := a.haproxy.Runtime(ctx, fmt.Sprintf("show stat -1 %d -1", kinds))
 	if err != nil {
-		return nil, fmt.Errorf("ask HAProxy for its servers: %w", err)
+		return nil, fmt.Errorf("ask HAProxy for its %s: %w", what, err)
 	}
 	return haproxy.ParseStat([]byte(reply))
 }

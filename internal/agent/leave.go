@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"holdfast/internal/spec"
@@ -75,7 +74,7 @@ func (a *Agent) lastOfAll(ctx context.Context, why error) error {
 			Text: fmt.Sprintf("the agent was told to end, and nobody takes vip %s: it stays here until somebody does, for %v at most", v.Name, a.opt.KeepAddress),
 		})
 	}
-	m := manager{path: os.Getenv("NOTIFY_SOCKET")}
+	m := serviceManager()
 	defer m.close()
 	ticker := time.NewTicker(keepInterval)
 	defer ticker.Stop()
@@ -119,8 +118,8 @@ func (a *Agent) sayLast(why error) {
 	for _, v := range a.held() {
 		names = append(names, v.Name)
 		var addresses []string
-		for _, p := range v.Addresses {
-			addresses = append(addresses, p.Addr().String())
+		for _, at := range v.Addrs() {
+			addresses = append(addresses, at.String())
 		}
 		are := "is"
 		if len(addresses) > 1 {
@@ -132,7 +131,7 @@ func (a *Agent) sayLast(why error) {
 				v.Name, inWords(addresses), are),
 		})
 	}
-	m := manager{path: os.Getenv("NOTIFY_SOCKET")}
+	m := serviceManager()
 	defer m.close()
 	a.tell(&m, fmt.Sprintf("STATUS=ended as the last: nobody has vip %s now (%v)", inWords(names), why))
 }

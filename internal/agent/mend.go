@@ -198,11 +198,7 @@ func (a *Agent) proof(ctx context.Context, v spec.VIP, to string, clients []neti
 	if req.Givers, err = vip.GiverAddresses(s.Interface(v, self), self.Address, v.Addresses); err != nil {
 		return nil, err
 	}
-	var addresses []netip.Addr
-	for _, p := range v.Addresses {
-		addresses = append(addresses, p.Addr())
-	}
-	w, err := vip.NewWitness(req.Nonce, addresses)
+	w, err := vip.NewWitness(req.Nonce, v.Addrs())
 	if err != nil {
 		return nil, err
 	}

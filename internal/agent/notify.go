@@ -57,7 +57,7 @@ func (a *Agent) notify(ctx context.Context) {
 		return
 	case <-a.tried:
 	}
-	m := manager{path: os.Getenv("NOTIFY_SOCKET")}
+	m := serviceManager()
 	defer m.close()
 	a.tell(&m, daemon.SdNotifyReady)
 	defer a.tell(&m, daemon.SdNotifyStopping)
@@ -102,6 +102,9 @@ type manager struct {
 	path string // empty: nobody is to be told
 	conn net.Conn
 }
+
+// serviceManager gives the one that systemd has named.
+func serviceManager() manager { return manager{path: os.Getenv("NOTIFY_SOCKET")} }
 
 func (m *manager) tell(state string) error {
 	if m.path == "" {

@@ -51,14 +51,12 @@ func (p pinger) ping(ctx context.Context) (process.Sign, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", p.at.String())
+	conn, stop, err := dialUntil(ctx, p.at)
 	if err != nil {
 		return process.SignOfDial(err), fmt.Errorf("ping HAProxy: %w", err)
 	}
-	w := &witness{Conn: conn}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
+	w := &witness{Conn: conn}
 	err = errors.Join(p.ask(ctx, w), conn.Close())
 	if w.heard {
 		return process.Answered, nil
@@ -69,9 +67,7 @@ func (p pinger) ping(ctx context.Context) (process.Sign, error) {
 // ask does the ping on conn.
 func (p pinger) ask(ctx context.Context, conn net.Conn) error {
 	if p.tls {
-		// It is our own process on our own address, and nothing secret is
-		// sent: an expired certificate is not a hang.
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // see above
+		conn = tlsToOurselves(conn, "")
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.at.String()+haproxy.PingPath, nil)
 	if err != nil {
@@ -87,6 +83,23 @@ func (p pinger) ask(ctx context.Context, conn net.Conn) error {
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 4096))
 	return errors.Join(err, response.Body.Close())
+}
+
+// dialUntil connects to HAProxy at an address of a VIP. What is read and written
+// ends with ctx, unless stop is called before.
+func dialUntil(ctx context.Context, at netip.AddrPort) (conn net.Conn, stop func() bool, err error) {
+	var d net.Dialer
+	if conn, err = d.DialContext(ctx, "tcp", at.String()); err != nil {
+		return nil, nil, err
+	}
+	return conn, context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }), nil
+}
+
+// tlsToOurselves speaks TLS on conn, and asks for the name host, "" for none. It
+// is our own process on our own address, and nothing secret is sent: whether
+// the certificate is good is judged elsewhere.
+func tlsToOurselves(conn net.Conn, host string) net.Conn {
+	return tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: host}) //nolint:gosec // see above
 }
 
 // A witness is a connection that remembers whether anything came from its other

@@ -59,11 +59,7 @@ func (a *Agent) watchRefused(ctx context.Context) {
 func (a *Agent) askRefused(ctx context.Context, s *spec.Spec, counter *haproxy.RefusalCounter) ([]haproxy.Refusal, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	reply, err := a.haproxy.Runtime(ctx, "show stat -1 1 -1")
-	if err != nil {
-		return nil, fmt.Errorf("ask HAProxy for its frontends: %w", err)
-	}
-	rows, err := haproxy.ParseStat([]byte(reply))
+	rows, err := a.stat(ctx, 1, "frontends")
 	if err != nil {
 		return nil, err
 	}

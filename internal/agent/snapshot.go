@@ -114,11 +114,7 @@ func (a *Agent) askServers(ctx context.Context) ([]haproxy.Server, int, error) {
 		return nil, 0, err
 	}
 	a.markDrained(ctx, servers)
-	reply, err := a.haproxy.Runtime(ctx, "show info")
-	if err != nil {
-		return servers, 0, err
-	}
-	info, err := haproxy.ParseInfo([]byte(reply))
+	info, err := a.haproxy.Info(ctx)
 	return servers, info.Conns, err
 }
 

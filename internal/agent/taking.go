@@ -95,11 +95,10 @@ func (a *Agent) canTake(o *owner, from string, force bool) error {
 // detourTo gives the rule that sends segments of v on to a giver.
 func (a *Agent) detourTo(s *spec.Spec, v spec.VIP, givers []netip.Addr) (*vip.Detour, error) {
 	self, _ := s.Controller(a.opt.Controller)
-	o := vip.DetourOptions{Name: v.Name, Givers: givers, Interface: s.Interface(v, self), Settings: a.moves.settings, Log: a.log.With("component", "vip")}
-	for _, p := range v.Addresses {
-		o.Addresses = append(o.Addresses, p.Addr())
-	}
-	return vip.NewDetour(o)
+	return vip.NewDetour(vip.DetourOptions{
+		Name: v.Name, Addresses: v.Addrs(), Givers: givers, Interface: s.Interface(v, self),
+		Settings: a.moves.settings, Log: a.log.With("component", "vip"),
+	})
 }
 
 // moved is the command of the giver: nothing needs the rule any more.

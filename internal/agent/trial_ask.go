@@ -3,7 +3,6 @@ package agent
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -47,13 +46,10 @@ type way struct {
 // controller holds. HAProxy listens on the others too, and nothing leads there.
 func (a *Agent) waysTo(s *spec.Spec, names []string) map[string][]way {
 	held := map[string]bool{}
-	for _, o := range a.owners() {
-		if o.holds() {
-			held[o.view.Load().vip.Name] = true
-		}
+	for _, v := range a.held() {
+		held[v.Name] = true
 	}
 	ways := map[string][]way{}
-	binds := haproxy.Binds(haproxy.Render(s, haproxy.Local{RunDir: a.opt.RunDir, StateDir: a.opt.StateDir}))
 	for _, svc := range s.Services {
 		if !slices.Contains(names, svc.Name) {
 			continue
@@ -62,14 +58,13 @@ func (a *Agent) waysTo(s *spec.Spec, names []string) map[string][]way {
 		if request == nil {
 			request = fmt.Appendf(nil, "GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: holdfast\r\nConnection: close\r\n\r\n", haproxy.CheckHost(s))
 		}
+		isHTTP := svc.Mode == spec.HTTP
 		for _, v := range s.VIPs {
-			for _, p := range v.Addresses {
-				at := netip.AddrPortFrom(p.Addr(), uint16(svc.Port))
-				listens := slices.ContainsFunc(binds, func(b haproxy.Bind) bool { return b.Address == at })
-				if held[v.Name] && listens {
-					isHTTP := svc.Mode == spec.HTTP
-					ways[svc.Name] = append(ways[svc.Name], way{at, isHTTP && v.TLS != nil, v.Hostname, isHTTP, request})
-				}
+			if !held[v.Name] || !svc.On(v) {
+				continue
+			}
+			for _, at := range v.Addrs() {
+				ways[svc.Name] = append(ways[svc.Name], way{netip.AddrPortFrom(at, uint16(svc.Port)), isHTTP && v.TLS != nil, v.Hostname, isHTTP, request})
 			}
 		}
 	}
@@ -123,9 +118,7 @@ func (a *Agent) askThrough(ctx context.Context, s *spec.Spec, names []string, fo
 
 // holdsAddress reports whether this controller holds the VIP with that address.
 func (a *Agent) holdsAddress(at netip.Addr) bool {
-	return slices.ContainsFunc(a.owners(), func(o *owner) bool {
-		return o.holds() && slices.ContainsFunc(o.view.Load().vip.Addresses, func(p netip.Prefix) bool { return p.Addr() == at })
-	})
+	return slices.ContainsFunc(a.held(), func(v spec.VIP) bool { return slices.Contains(v.Addrs(), at) })
 }
 
 // askOften gives what was wrong with all of a row of requests; nil when one of
@@ -152,10 +145,8 @@ func (w way) askOften(ctx context.Context) error {
 func (w way) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", w.at.String())
+	conn, stop, err := dialUntil(ctx, w.at)
 	if err == nil {
-		stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 		defer stop()
 		err = errors.Join(w.talk(conn), conn.Close())
 	}
@@ -171,9 +162,7 @@ func (w way) talk(conn net.Conn) error {
 		return staysOpen(conn)
 	}
 	if w.tls {
-		// It is our own process on our own address; whether the certificate is
-		// good is judged elsewhere.
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: w.host}) //nolint:gosec // see above
+		conn = tlsToOurselves(conn, w.host)
 	}
 	if _, err := conn.Write(w.request); err != nil {
 		return err

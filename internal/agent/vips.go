@@ -111,10 +111,6 @@ func (a *Agent) routerOptions(s *spec.Spec, v spec.VIP, self spec.Controller) li
 			peers[c.Address] = c.Name
 		}
 	}
-	var addresses []netip.Addr
-	for _, p := range v.Addresses {
-		addresses = append(addresses, p.Addr())
-	}
 	checksum := vrrp.MessageOnly
 	if v.VRRP.Checksum == spec.ChecksumKeepalived {
 		checksum = vrrp.PseudoHeader
@@ -130,7 +126,7 @@ func (a *Agent) routerOptions(s *spec.Spec, v spec.VIP, self spec.Controller) li
 		Source:       self.Address,
 		Peers:        peers,
 		Multicast:    v.VRRP.Peers == spec.Multicast,
-		Addresses:    addresses,
+		Addresses:    v.Addrs(),
 		Checksum:     checksum,
 		Log:          a.log.With("component", "vrrp"),
 		OnTransition: a.journalTransition,

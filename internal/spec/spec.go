@@ -229,6 +229,15 @@ const DefaultWeight = 16
 // On reports whether s listens on v.
 func (s Service) On(v VIP) bool { return len(s.VIPs) == 0 || slices.Contains(s.VIPs, v.Name) }
 
+// Addrs gives the addresses of v without their prefix lengths.
+func (v VIP) Addrs() []netip.Addr {
+	all := make([]netip.Addr, len(v.Addresses))
+	for i, p := range v.Addresses {
+		all[i] = p.Addr()
+	}
+	return all
+}
+
 // Interface gives the interface on which c activates v.
 func (s *Spec) Interface(v VIP, c Controller) string {
 	if c.Interface != "" {

@@ -147,7 +147,7 @@ func (p *prober) try(limit time.Duration) asked {
 		return found
 	}
 	p.infoAt = time.Now()
-	info, err := p.info(ctx)
+	info, err := p.Info(ctx)
 	<-through
 	found.runtime, found.full = signOf(err), full(info)
 	p.toldBy = found.runtime

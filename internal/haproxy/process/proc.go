@@ -182,8 +182,8 @@ func (m *Manager) processes(ctx context.Context) (haproxy.Processes, error) {
 	return haproxy.ParseProc([]byte(reply))
 }
 
-// info asks the current worker how it is.
-func (m *Manager) info(ctx context.Context) (haproxy.Info, error) {
+// Info asks the current worker how it is.
+func (m *Manager) Info(ctx context.Context) (haproxy.Info, error) {
 	reply, err := m.Runtime(ctx, "show info")
 	if err != nil {
 		return haproxy.Info{}, err

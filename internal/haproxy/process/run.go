@@ -289,7 +289,7 @@ func (s *supervisor) adoptable(masters []found, peer int) (*proc, int, error) {
 	default:
 		ctx, cancel := context.WithTimeout(s.ctx, masterTimeout)
 		defer cancel()
-		if info, err := s.info(ctx); err == nil {
+		if info, err := s.Info(ctx); err == nil {
 			s.note(info)
 		}
 		return &proc{master: w, adopted: true, started: time.Now()}, procs.Workers[0].PID, nil

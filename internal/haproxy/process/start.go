@@ -242,7 +242,7 @@ func (s *supervisor) serves(ctx context.Context, master int) (int, bool) {
 	if err != nil || procs.Master.PID != master || len(procs.Workers) == 0 {
 		return 0, false
 	}
-	info, err := s.info(ctx)
+	info, err := s.Info(ctx)
 	if err != nil || info.PID != procs.Workers[0].PID {
 		return 0, false
 	}
