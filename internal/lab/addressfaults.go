@@ -105,20 +105,15 @@ func conntrackFull(_ context.Context, n *node, _ Fault) (string, error) {
 		return "", err
 	}
 	end := func() error {
-		b, err := n.boxOn()
-		if err != nil {
-			return nil //nolint:nilerr // its kernel has forgotten all
+		if n.needOn() != nil {
+			return nil // its kernel has forgotten all
 		}
-		return enter(b.pidfd, unix.CLONE_NEWNET, func() error { return errors.Join(untrack(), netlink.ConntrackTableFlush(netlink.ConntrackTable)) })
+		return errors.Join(n.withNFT(untrack), n.inNetwork(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) }))
 	}
 	filled := 0
-	err = enter(b.pidfd, unix.CLONE_NEWNET, func() error {
-		if err := track(); err != nil {
-			return fmt.Errorf("track the connections of %s: %w", n.plan.name, err)
-		}
-		filled, err = fillTracked()
-		return err
-	})
+	if err = n.withNFT(track); err == nil { // without the node's lock: it takes a while
+		err = enter(b.pidfd, unix.CLONE_NEWNET, func() error { filled, err = fillTracked(); return err })
+	}
 	if err != nil {
 		return "", errors.Join(err, end())
 	}
@@ -127,11 +122,7 @@ func conntrackFull(_ context.Context, n *node, _ Fault) (string, error) {
 }
 
 // track has the kernel track all connections that come and go.
-func track() error {
-	conn, err := nftables.New()
-	if err != nil {
-		return err
-	}
+func track(conn *nftables.Conn) {
 	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: trackTable})
 	chain := conn.AddChain(&nftables.Chain{
 		Name: "input", Table: table, Type: nftables.ChainTypeFilter,
@@ -141,18 +132,12 @@ func track() error {
 		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
 		&expr.Counter{},
 	}})
-	return conn.Flush()
 }
 
-func untrack() error {
-	conn, err := nftables.New()
-	if err != nil {
-		return err
-	}
+func untrack(conn *nftables.Conn) {
 	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: trackTable}
 	conn.AddTable(table) // so that there is one to remove
 	conn.DelTable(table)
-	return conn.Flush()
 }
 
 // fillTracked adds connections of nobody until no more fits, and gives their number.

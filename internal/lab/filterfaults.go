@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -54,11 +55,7 @@ func advertsBlocked(_ context.Context, n *node, f Fault) (string, error) {
 			Name: side, Table: table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter,
 		})
 		const vrrp = 112
-		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
-			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{vrrp}},
-			&expr.Verdict{Kind: expr.VerdictDrop},
-		}})
+		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(isProtocol(vrrp), &expr.Verdict{Kind: expr.VerdictDrop})})
 	})
 	if err != nil {
 		return "", err
@@ -106,9 +103,7 @@ func (s *server) sourceGuard(f *Fault) (string, error) {
 		}
 	}
 	for _, v := range s.plan.spec.VIPs {
-		for _, p := range v.Addresses {
-			allowed = append(allowed, p.Addr())
-		}
+		allowed = append(allowed, v.Addrs()...)
 	}
 	return fmt.Sprintf("the switch drops what %s sends from other addresses than its own and the VIPs", n.plan.name), s.wire.guard(n, allowed)
 }
@@ -142,17 +137,13 @@ func (w *lossyWire) guardRules() [][]expr.Any {
 // guardRule gives the verdict on a packet of the family that came in at the port,
 // and whose source begins with source.
 func guardRule(port string, six bool, source []byte, kind expr.VerdictKind) []expr.Any {
-	etherType, offset := []byte{0x08, 0x00}, uint32(12)
+	offset := uint32(12)
 	if six {
-		etherType, offset = []byte{0x86, 0xdd}, 8
+		offset = 8
 	}
-	rule := append(match(expr.MetaKeyIIFNAME, port),
-		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: etherType})
+	rule := slices.Concat(match(expr.MetaKeyIIFNAME, port), isIP(six))
 	if len(source) > 0 {
-		rule = append(rule,
-			&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(len(source)), DestRegister: 1},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: source})
+		rule = append(rule, has(expr.PayloadBaseNetworkHeader, offset, source)...)
 	}
 	return append(rule, &expr.Verdict{Kind: kind})
 }

@@ -46,13 +46,14 @@ func diskFull(_ context.Context, n *node, _ Fault) (string, error) {
 // mountDisk mounts a tmpfs over the state directory, as the node sees it, with
 // what was there.
 func (n *node) mountDisk() (*os.Root, error) {
-	n.mu.Lock()
-	b := n.box
-	n.mu.Unlock()
+	b, err := n.boxOn()
+	if err != nil {
+		return nil, err
+	}
 	state := n.dir.stateDir(n.plan.name)
 	was := os.DirFS(state)
 	var disk *os.Root
-	err := enter(b.pidfd, unix.CLONE_NEWNS, func() error {
+	err = enter(b.pidfd, unix.CLONE_NEWNS, func() error {
 		if err := unix.Mount("tmpfs", state, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("size=%d,mode=0755", diskSize)); err != nil {
 			return fmt.Errorf("mount a tmpfs: %w", err)
 		}
@@ -74,9 +75,10 @@ func readOnly(_ context.Context, n *node, _ Fault) (string, error) {
 	if err := n.endSlow("read-only"); err != nil {
 		return "", err
 	}
-	n.mu.Lock()
-	b := n.box
-	n.mu.Unlock()
+	b, err := n.boxOn()
+	if err != nil {
+		return "", err
+	}
 	state := n.dir.stateDir(n.plan.name)
 	if err := enter(b.pidfd, unix.CLONE_NEWNS, func() error { return mountReadOnly(state) }); err != nil {
 		return "", fmt.Errorf("make the disk of %s read-only: %w", n.plan.name, err)

@@ -203,10 +203,6 @@ func flap(ctx context.Context, n *node, f Fault) (string, error) {
 }
 
 func (n *node) needOn() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.box == nil {
-		return n.offError()
-	}
-	return nil
+	_, err := n.boxOn()
+	return err
 }

@@ -131,21 +131,42 @@ func dropSome(percent float64) []expr.Any {
 
 // dropTo drops what goes to one TCP port of one address.
 func dropTo(to netip.AddrPort) []expr.Any {
-	protocol, offset := uint16(unix.ETH_P_IP), uint32(16) // of the destination, in the IP header
+	offset := uint32(16) // of the destination, in the IP header
 	if to.Addr().Is6() {
-		protocol, offset = unix.ETH_P_IPV6, 24
+		offset = 24
 	}
-	address := to.Addr().AsSlice()
+	return slices.Concat(isIP(to.Addr().Is6()),
+		has(expr.PayloadBaseNetworkHeader, offset, to.Addr().AsSlice()),
+		isProtocol(unix.IPPROTO_TCP),
+		has(expr.PayloadBaseTransportHeader, 2, binary.BigEndian.AppendUint16(nil, to.Port())),
+		[]expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}})
+}
+
+// isIP matches packets of IPv6, or else of IPv4.
+func isIP(six bool) []expr.Any {
+	etherType := uint16(unix.ETH_P_IP)
+	if six {
+		etherType = unix.ETH_P_IPV6
+	}
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, protocol)},
-		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(len(address)), DestRegister: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: address},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, etherType)},
+	}
+}
+
+// isProtocol matches packets of a protocol of IP.
+func isProtocol(number byte) []expr.Any {
+	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
-		&expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2, DestRegister: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, to.Port())},
-		&expr.Verdict{Kind: expr.VerdictDrop},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}},
+	}
+}
+
+// has matches packets that have data at an offset of a header.
+func has(base expr.PayloadBase, offset uint32, data []byte) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{Base: base, Offset: offset, Len: uint32(len(data)), DestRegister: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: data},
 	}
 }
 
