@@ -7,12 +7,31 @@ import (
 	"testing"
 )
 
-// macChanges are ways in which the MAC address of the device of a VIP changes.
-// A bond's with fail_over_mac=active does so as the veth's.
-var macChanges = []struct {
+// A macChange is done to iface by commands, in a world that other commands prepared.
+type macChange struct {
 	name, iface    string
 	before, change []string
-}{
+}
+
+// claim prepares the world, and claims a VIP on the interface.
+func (c macChange) claim(w *world) (*Address, *syncBuffer) {
+	w.runAll(c.before)
+	o := both()
+	o.Interface = c.iface
+	a, log := w.address(o)
+	w.claim(a)
+	return a, log
+}
+
+func (w *world) runAll(commands []string) {
+	for _, command := range commands {
+		w.run(command)
+	}
+}
+
+// macChanges are ways in which the MAC address of the device of a VIP changes.
+// A bond's with fail_over_mac=active does so as the veth's.
+var macChanges = []macChange{
 	{name: "veth", iface: "eth0", change: []string{"ip link set eth0 address 02:00:00:00:00:77"}},
 	{
 		name: "bridge that follows its lowest port", iface: "br0",
@@ -46,17 +65,9 @@ func TestAnnouncesTheMACAddressOfTheMoment(t *testing.T) {
 	for _, tt := range macChanges {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			for _, command := range tt.before {
-				w.run(command)
-			}
-			o := both()
-			o.Interface = tt.iface
-			a, _ := w.address(o)
-			w.claim(a)
+			a, _ := tt.claim(w)
 			was := w.mac(tt.iface)
-			for _, command := range tt.change {
-				w.run(command)
-			}
+			w.runAll(tt.change)
 			is := w.mac(tt.iface)
 			if is == was {
 				t.Fatalf("the MAC address of %s is still %s", tt.iface, is)
@@ -82,22 +93,14 @@ func TestHoldAnnouncesAnotherMACAddress(t *testing.T) {
 	for _, tt := range macChanges {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			for _, command := range tt.before {
-				w.run(command)
-			}
-			o := both()
-			o.Interface = tt.iface
-			a, log := w.address(o)
-			w.claim(a)
+			a, log := tt.claim(w)
 			was := w.mac(tt.iface).String()
 			w.over(func() {
 				w.run("ip neigh replace 10.0.0.10 lladdr " + was + " nud reachable dev peer")
 				w.run("ip neigh replace fd00::10 lladdr " + was + " nud reachable dev peer")
 				w.run("sysctl -qw net.ipv4.neigh.peer.locktime=0")
 			})
-			for _, command := range tt.change {
-				w.run(command)
-			}
+			w.runAll(tt.change)
 			for range 2 { // the second time there is nothing to say
 				if err := a.Hold(t.Context()); err != nil {
 					t.Fatal(err)

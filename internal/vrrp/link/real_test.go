@@ -21,10 +21,7 @@ func TestFailover(t *testing.T) {
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		l := newLAN(t)
 		one, two := l.plug(), l.plug()
-		a := one.loop(m.options(one, one, two))
-		a.await(vrrp.Active)
-		b := two.loop(m.options(two, one, two))
-		b.hears(10)
+		a, b := m.activeAndBackup(one, two, 10)
 		b.await(vrrp.Backup)
 		if !one.has(m.virtual()) || two.has(m.virtual()) {
 			t.Error("the address is not on the first machine alone")
@@ -128,16 +125,22 @@ func TestStrangers(t *testing.T) {
 	})
 }
 
+// activeAndBackup has one take the address, and two join and hear so many adverts of it.
+func (m mode) activeAndBackup(one, two *machine, adverts uint64) (a, b *running) {
+	a = one.loop(m.options(one, one, two))
+	a.await(vrrp.Active)
+	b = two.loop(m.options(two, one, two))
+	b.hears(adverts)
+	return a, b
+}
+
 // TestCable pulls the cable of the Active machine, plugs it in again, deletes
 // its interface and makes it anew.
 func TestCable(t *testing.T) {
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		l := newLAN(t)
 		one, two := l.plug(), l.plug()
-		a := one.loop(m.options(one, one, two))
-		a.await(vrrp.Active)
-		b := two.loop(m.options(two, one, two))
-		b.hears(3)
+		a, b := m.activeAndBackup(one, two, 3)
 		l.run("ip link set p1 down")
 		a.await(vrrp.Initialize)
 		if got, want := a.Stats().Reason, "interface eth0 has no carrier"; got != want {
@@ -172,10 +175,7 @@ func TestOwnAddressGoes(t *testing.T) {
 	l := newLAN(t)
 	one, two := l.plug(), l.plug()
 	m := modes[0]
-	a := one.loop(m.options(one, one, two))
-	a.await(vrrp.Active)
-	b := two.loop(m.options(two, one, two))
-	b.hears(3)
+	a, b := m.activeAndBackup(one, two, 3)
 	one.run("ip address del 10.77.0.1/24 dev eth0")
 	a.await(vrrp.Initialize)
 	if got, want := a.Stats().Reason, "this host does not have the controller's address 10.77.0.1"; got != want {
@@ -228,10 +228,7 @@ func TestPartition(t *testing.T) {
 	l := newLAN(t)
 	one, two := l.plug(), l.plug()
 	m := modes[0]
-	a := one.loop(m.options(one, one, two))
-	a.await(vrrp.Active)
-	b := two.loop(m.options(two, one, two))
-	b.hears(3)
+	a, b := m.activeAndBackup(one, two, 3)
 	b.hears(3)
 	l.run("bridge link set dev p1 isolated on")
 	l.run("bridge link set dev p2 isolated on")
@@ -260,10 +257,7 @@ func TestPartitionWithoutNeighbours(t *testing.T) {
 			x.write("/proc/sys/net/ipv4/neigh/eth0/retrans_time_ms", "60000")
 			x.write("/proc/sys/net/ipv6/neigh/eth0/retrans_time_ms", "60000")
 		}
-		a := one.loop(m.options(one, one, two))
-		a.await(vrrp.Active)
-		b := two.loop(m.options(two, one, two))
-		b.hears(3)
+		a, b := m.activeAndBackup(one, two, 3)
 		l.run("bridge link set dev p1 isolated on")
 		l.run("bridge link set dev p2 isolated on")
 		one.run(fmt.Sprintf("ip neigh del %v dev eth0", m.addr(two)))
@@ -315,10 +309,7 @@ func TestMACAddressChanges(t *testing.T) {
 	eachMode(t, unicast, func(t *testing.T, m mode) {
 		l := newLAN(t)
 		one, two := l.plug(), l.plug()
-		a := one.loop(m.options(one, one, two))
-		a.await(vrrp.Active)
-		b := two.loop(m.options(two, one, two))
-		b.hears(10)
+		_, b := m.activeAndBackup(one, two, 10)
 		b.await(vrrp.Backup)
 		was := b.Stats().Transitions
 		two.run("ip link set eth0 address 02:00:00:00:00:77")
@@ -336,10 +327,7 @@ func TestMadeAnewAtOnce(t *testing.T) {
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		l := newLAN(t)
 		one, two := l.plug(), l.plug()
-		a := one.loop(m.options(one, one, two))
-		a.await(vrrp.Active)
-		b := two.loop(m.options(two, one, two))
-		b.hears(3)
+		a, b := m.activeAndBackup(one, two, 3)
 		b.await(vrrp.Backup)
 		l.run("ip link delete p2")
 		two.connect()
