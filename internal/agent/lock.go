@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/haproxy/process"
 )
 
 // A lock keeps a second agent away: one from the same run directory, and one
@@ -42,7 +44,7 @@ func (l *lock) release() error {
 func lockFile(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the lock of the run directory: %w", err)
+		return nil, fmt.Errorf("open the lock of the run directory: %w; run it as root, or name another with --run-dir", err)
 	}
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(lockedBy(path, err), file.Close())
@@ -88,24 +90,8 @@ func lockName(ctx context.Context, controller string) (net.Listener, error) {
 // ownerOf names the process that listens on the abstract socket called name:
 // ": process 123", or nothing when the kernel doesn't tell.
 func ownerOf(ctx context.Context, name string) string {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", name)
-	if err != nil {
-		return ""
+	if cred := process.Listener(ctx, name); cred != nil {
+		return fmt.Sprintf(": process %d", cred.Pid)
 	}
-	defer conn.Close() //nolint:errcheck // nothing was written
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return ""
-	}
-	owner := ""
-	err = raw.Control(func(fd uintptr) {
-		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			owner = fmt.Sprintf(": process %d", cred.Pid)
-		}
-	})
-	if err != nil {
-		return ""
-	}
-	return owner
+	return ""
 }

@@ -170,29 +170,33 @@ func lookAt(dir string) (found, bool) {
 }
 
 // peerOf gives the process that listens on the socket, as the kernel knows it: the
-// one that called listen(2). 0 where nobody does, or it cannot be told.
+// one that called listen(2). 0 where nobody of our user does, or it cannot be told.
 func peerOf(socket string) int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // it does not wait
 	defer cancel()
+	if cred := Listener(ctx, socket); cred != nil && int(cred.Uid) == os.Getuid() {
+		return int(cred.Pid)
+	}
+	return 0
+}
+
+// Listener gives who listens on a unix socket, by its path or, with "@" before it, its
+// abstract name; nil where nobody does, or the kernel does not tell.
+func Listener(ctx context.Context, socket string) *unix.Ucred {
 	conn, err := dialUnix(ctx, socket)
 	if err != nil {
-		return 0
+		return nil
 	}
 	defer conn.Close() //nolint:errcheck // nothing was written
 	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err != nil {
-		return 0
+		return nil
 	}
-	pid := 0
-	err = raw.Control(func(fd uintptr) {
-		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil && int(cred.Uid) == os.Getuid() {
-			pid = int(cred.Pid)
-		}
-	})
-	if err != nil {
-		return 0
+	var cred *unix.Ucred
+	if raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }) != nil || err != nil {
+		return nil
 	}
-	return pid
+	return cred
 }
 
 // masters gives those of all that are masters: they have the socket, or lead a
