@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -47,7 +48,7 @@ has it wait for the set-up that is to follow.`,
 	flags.StringVar(&opt.HAProxy, "haproxy", "haproxy", "the HAProxy to run, version 2.4 or later")
 	flags.DurationVar(&opt.KeepAddress, "keep-address", 0, "how long an agent that is told to end goes on holding a virtual IP that nobody takes, until another agent or another VRRP router does")
 	flags.StringVar(&opt.HAProxyUser, "haproxy-user", "haproxy", `the user that HAProxy's workers become; "root" has them stay root`)
-	flags.TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	flags.Var(&logLevel{&level}, "log-level", "debug, info, warn or error")
 	return a.withRunDir(cmd)
 }
 
@@ -80,6 +81,27 @@ func (a *app) runAgent(ctx context.Context, opt agent.Options, level slog.Level)
 	}
 	return err
 }
+
+// logLevel is the value of --log-level.
+type logLevel struct{ *slog.Level }
+
+func (l *logLevel) String() string {
+	if l.Level == nil {
+		return ""
+	}
+	return strings.ToLower(l.Level.String())
+}
+
+// Set takes one of the levels.
+func (l *logLevel) Set(text string) error {
+	if l.UnmarshalText([]byte(text)) != nil {
+		return errors.New("write debug, info, warn or error")
+	}
+	return nil
+}
+
+// Type is what help calls the value.
+func (l *logLevel) Type() string { return "level" }
 
 // managedPause is how long a start with a bad spec takes under a service
 // manager, which starts a dead agent again within 100 ms: the log must not be

@@ -77,6 +77,9 @@ func (m *Manager) check(ctx context.Context, cfg []byte) error {
 	if bad := haproxy.Complaints(haproxy.ParseMessages(said)); len(bad) > 0 {
 		return newCheckError(bad, cfg)
 	}
+	if err != nil && said == "" { // it was not started
+		return fmt.Errorf("haproxy -c: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("haproxy -c: %w: %s", err, oneLine(said))
 	}
