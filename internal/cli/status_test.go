@@ -251,3 +251,32 @@ func TestWatchAppends(t *testing.T) {
 		}
 	})
 }
+
+// The version of a build between two tags is as wide as half a terminal; its
+// commit says as much.
+func TestShortVersion(t *testing.T) {
+	for v, want := range map[string]string{
+		"0.3.1": "0.3.1", "v0.3.1": "v0.3.1", "v1.0.0-rc.1": "v1.0.0-rc.1", "(unknown)": "(unknown)",
+		"v0.0.0-20261130105049-87b6d165f2a4":         "87b6d165f2a4",
+		"v0.3.2-0.20261130105049-87b6d165f2a4+dirty": "87b6d165f2a4+dirty",
+	} {
+		if got := shortVersion(v); got != want {
+			t.Errorf("%s: %s, want %s", v, got, want)
+		}
+	}
+}
+
+// A build between two tags and a HAProxy of a distribution have long versions: a
+// terminal of 80 by 24 has room for every service all the same.
+func TestFrameHasRoomForServices(t *testing.T) {
+	answers := cloudAnswers(3)
+	for _, a := range answers {
+		a.Snapshot.Version, a.Snapshot.HAProxy.Version = "v0.0.0-20261130105049-87b6d165f2a4", "2.6.12-1+deb12u3"
+	}
+	got := frame(merged(answers), viewport{width: 80, height: 24})
+	for _, want := range []string{"87b6d165f2a4 ", "running 2.6.12 ", "keystone"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("there is no %q in\n%s", want, got)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,8 @@ type viewport struct {
 	// brief says that there is no room for all: findings come first, tables
 	// lose what does not fit, and services that are well are only counted.
 	brief bool
+	// narrow says that tables lose the columns that do not fit.
+	narrow bool
 }
 
 // statusText is "holdfast status" for people: the VIPs, the controllers, every
@@ -57,7 +60,7 @@ func (s *statusWriter) line(text string) { s.out.WriteString(strings.TrimRight(t
 
 // table writes t, after an empty line.
 func (s *statusWriter) table(t *table) {
-	if s.v.brief {
+	if s.v.narrow || s.v.brief {
 		t.narrow(s.v.width)
 	}
 	for i, line := range t.lines(s.v.colour) {
@@ -125,10 +128,30 @@ func (s *statusWriter) controllers() {
 			t.add(plain(c.Name), plain(address), cell{text: printable("NO ANSWER: " + c.Error), tone: bad, spans: true})
 			continue
 		}
-		t.add(plain(c.Name), plain(address), plain(snap.Version+" "+status.Age(s.c.Time, snap.Started)), s.haproxy(snap.HAProxy),
+		t.add(plain(c.Name), plain(address), plain(shortVersion(snap.Version)+" "+status.Age(s.c.Time, snap.Started)), s.haproxy(snap.HAProxy),
 			plain(strconv.Itoa(snap.HAProxy.Connections)), vipStates(snap), specCell(snap.Config))
 	}
 	s.table(t)
+}
+
+// pseudoVersion is the version of a build between two tags, as Go writes it
+// (go.dev/ref/mod): base, time and commit.
+var pseudoVersion = regexp.MustCompile(`^v.*[-.][0-9]{14}-([0-9a-f]{12})(\+dirty)?$`) //nolint:gochecknoglobals // a pattern, never changed
+
+// shortVersion gives what tells one version from others: of a build between two
+// tags the commit.
+func shortVersion(v string) string {
+	if m := pseudoVersion.FindStringSubmatch(v); m != nil {
+		return m[1] + m[2]
+	}
+	return v
+}
+
+// upstream gives HAProxy's version without what a distribution adds, as in
+// "2.6.12-1+deb12u3".
+func upstream(v string) string {
+	v, _, _ = strings.Cut(v, "-")
+	return v
 }
 
 func (s *statusWriter) haproxy(h status.HAProxy) cell {
@@ -136,7 +159,7 @@ func (s *statusWriter) haproxy(h status.HAProxy) cell {
 	if h.State != status.HAProxyRunning {
 		c = marked(strings.ToUpper(string(h.State)), bad)
 	}
-	return marked(strings.Join(strings.Fields(c.text+" "+h.Version+" "+status.Age(s.c.Time, h.Since)), " "), c.tone)
+	return marked(strings.Join(strings.Fields(c.text+" "+upstream(h.Version)+" "+status.Age(s.c.Time, h.Since)), " "), c.tone)
 }
 
 // vipStates gives the VRRP state of each VIP, with its name when there are

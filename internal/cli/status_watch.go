@@ -108,9 +108,14 @@ func everySecond(ctx context.Context, look look, show func(status.Cloud) error, 
 }
 
 // frame gives what to write to a terminal so that it shows c and nothing else.
-// What is well is left out when there is no room for all.
+// Columns that do not fit are left out when there is no room for lines that are
+// folded, and what is well when there is still none for all.
 func frame(c status.Cloud, v viewport) string {
 	lines := folded(c, v)
+	if len(lines) > v.height {
+		v.narrow = true
+		lines = folded(c, v)
+	}
 	if len(lines) > v.height {
 		v.brief = true
 		lines = folded(c, v)
