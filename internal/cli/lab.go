@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,14 +63,31 @@ func (a *app) labDownCommand() *cobra.Command {
 		Short: "End a lab and leave nothing of it",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := lab.Find(cmd.Context(), name)
-			if err != nil {
-				return err
-			}
-			return lab.Down(cmd.Context(), dir)
+			return a.labDown(cmd.Context(), name)
 		},
 	}
 	return withLabName(cmd, &name)
+}
+
+// labDown ends a lab, or removes what one has left that was killed.
+func (a *app) labDown(ctx context.Context, name string) error {
+	dir, err := lab.Find(ctx, name)
+	if errors.Is(err, lab.ErrNoLab) {
+		swept, sweepErr := lab.Sweep(name)
+		if len(swept) == 0 {
+			return errors.Join(err, sweepErr)
+		}
+		a.logf("%s had been killed; removed the files that were left", strings.Join(swept, " and "))
+		return sweepErr
+	}
+	if err != nil {
+		return err
+	}
+	if err := lab.Down(ctx, dir); err != nil {
+		return err
+	}
+	a.logf("lab %q has ended", dir.Name())
+	return nil
 }
 
 func plural(word string, n int) string {

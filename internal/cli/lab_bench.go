@@ -128,6 +128,8 @@ func (a *app) bench(ctx context.Context, f benchFlags) error {
 	begin := time.Now()
 	f.opt.Logs = f.logs
 	f.opt.Progress = func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) }
+	ctx, stop := untilHangup(ctx)
+	defer stop()
 	report, err := bench.Run(ctx, f.opt)
 	if report == nil {
 		return labError(err)

@@ -60,6 +60,8 @@ It needs packages of Debian 12, and names those that are missing.`,
 func (a *app) benchKeystone(ctx context.Context, opt tokens.Options) error {
 	begin := time.Now()
 	opt.Progress = func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) }
+	ctx, stop := untilHangup(ctx)
+	defer stop()
 	report, err := tokens.Run(ctx, opt)
 	if report == nil {
 		return labError(err)

@@ -225,7 +225,9 @@ func (a *app) labDemoCommand() *cobra.Command {
 		Hidden: true,
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return demo.Run(cmd.Context(), demo.Options{Out: a.stdio.Out, Err: a.stdio.Err})
+			ctx, stop := untilHangup(cmd.Context())
+			defer stop()
+			return demo.Run(ctx, demo.Options{Out: a.stdio.Out, Err: a.stdio.Err})
 		},
 	}
 }

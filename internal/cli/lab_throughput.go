@@ -63,6 +63,8 @@ func renderForThroughput(s *spec.Spec, dir string, maxconn int) []byte {
 
 func (a *app) throughput(ctx context.Context, opt throughput.Options) error {
 	opt.Progress = func(text string) { a.logf("%s", text) }
+	ctx, stop := untilHangup(ctx)
+	defer stop()
 	report, err := throughput.Run(ctx, opt)
 	switch {
 	case errors.Is(err, throughput.ErrOptions):

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,8 +26,9 @@ func (a *app) labUpCommand() *cobra.Command {
 		Short: "Build the cloud of a spec and wait until every service answers",
 		Long: `up builds the cloud of the spec with 1 to 9 controllers, starts everything and
 waits until every service answers through the virtual IP. It then stays until
-Ctrl-C, SIGTERM or "holdfast lab down", and leaves nothing behind, not even when
-it is killed. With --detach it returns, and the lab stays until "lab down".
+Ctrl-C, SIGTERM, the end of the terminal or "holdfast lab down", and leaves nothing
+behind. One that is killed leaves some files, which "lab down" or the next one
+removes. With --detach it returns, and the lab stays until "lab down".
 
 Without -f, and without ` + defaultFile + `, it builds a sample: three
 controllers with keystone, glance, neutron and nova, designate and a service of
@@ -71,6 +75,8 @@ func (a *app) labSpec(cmd *cobra.Command, opt *lab.UpOptions) error {
 }
 
 func (a *app) labUp(ctx context.Context, opt lab.UpOptions) error {
+	ctx, stop := untilHangup(ctx)
+	defer stop()
 	begin := time.Now()
 	opt.Progress = func(text string) { a.logf("%5.1f s  %s", time.Since(begin).Seconds(), text) }
 	l, err := lab.Up(ctx, opt)
@@ -120,15 +126,16 @@ func (a *app) sayLabUp(s *lab.Status, opt lab.UpOptions, took time.Duration) err
 		{"fault" + name + " back NODE", "and give it back"},
 		{"fault --list", "what else can be broken"},
 	}
+	holdfast := ownName()
 	width := 0
 	for _, line := range lines {
 		width = max(width, len(line[0]))
 	}
 	for _, line := range lines {
-		fmt.Fprintf(&b, "  holdfast lab %-*s  # %s\n", width, line[0], line[1])
+		fmt.Fprintf(&b, "  %s lab %-*s  # %s\n", holdfast, width, line[0], line[1])
 	}
 	if opt.Detach {
-		fmt.Fprintf(&b, "\nIt runs until: holdfast lab down%s\n", name)
+		fmt.Fprintf(&b, "\nIt runs until: %s lab down%s\n", holdfast, name)
 	} else {
 		fmt.Fprintf(&b, "\nCtrl-C ends it and leaves nothing behind.\n")
 	}
@@ -153,4 +160,21 @@ func countNodes(s *lab.Status) string {
 		text += fmt.Sprintf(", %d other %s", n, plural("host", n))
 	}
 	return text + ", a client"
+}
+
+// ownName is what to type for holdfast: a build that is not installed has its path.
+func ownName() string {
+	if _, err := exec.LookPath("holdfast"); err == nil {
+		return "holdfast"
+	}
+	return os.Args[0]
+}
+
+// untilHangup gives ctx with an end when the terminal goes, as with an ssh that
+// drops, unless whoever started the command wants it to outlive that (nohup).
+func untilHangup(ctx context.Context) (context.Context, context.CancelFunc) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return context.WithCancel(ctx)
+	}
+	return signal.NotifyContext(ctx, syscall.SIGHUP)
 }

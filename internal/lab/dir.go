@@ -190,6 +190,48 @@ func list(ctx context.Context, base string) ([]Dir, error) {
 	return running, nil
 }
 
+// ErrNoLab says that no lab runs, or none of that name.
+var ErrNoLab = errors.New("no lab runs")
+
+type noSuchLabError struct {
+	name    string
+	running []string
+}
+
+func (e *noSuchLabError) Error() string {
+	return fmt.Sprintf("no lab called %q runs; running: %s", e.name, strings.Join(e.running, ", "))
+}
+
+func (e *noSuchLabError) Is(target error) bool { return target == ErrNoLab }
+
+// Sweep removes the files of labs that were killed, of the one called name or, with
+// no name, of all, and gives their names. What runs stays.
+func Sweep(name string) (swept []string, err error) { return sweep(baseDir(), name) }
+
+func sweep(base, name string) (swept []string, err error) {
+	entries, err := os.ReadDir(base)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for labs: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		d := Dir(filepath.Join(base, e.Name()))
+		if !e.IsDir() || name != "" && d.Name() != name {
+			continue
+		}
+		lock, err := d.takeLock()
+		if err != nil {
+			continue // it runs
+		}
+		swept = append(swept, d.Name())
+		errs = append(errs, d.remove(), lock.Close())
+	}
+	return swept, errors.Join(errs...)
+}
+
 // Find gives the running lab called name; with no name, the only one.
 func Find(ctx context.Context, name string) (Dir, error) { return find(ctx, baseDir(), name) }
 
@@ -206,9 +248,9 @@ func find(ctx context.Context, base, name string) (Dir, error) {
 	case name != "" && slices.Contains(names, name):
 		return running[slices.Index(names, name)], nil
 	case len(running) == 0:
-		return "", errors.New("no lab runs; start one with \"holdfast lab up\"")
+		return "", fmt.Errorf("%w; start one with \"holdfast lab up\"", ErrNoLab)
 	case name != "":
-		return "", fmt.Errorf("no lab called %q runs; running: %s", name, strings.Join(names, ", "))
+		return "", &noSuchLabError{name, names}
 	case len(running) > 1:
 		return "", fmt.Errorf("%d labs run; say which with --name: %s", len(running), strings.Join(names, ", "))
 	}

@@ -166,3 +166,39 @@ func waitFor(t *testing.T, what string, is func() bool) {
 	}
 	t.Fatalf("waited half a minute for: %s", what)
 }
+
+// TestSweep removes what a lab has left that was killed, and nothing of one that
+// runs, or is only called otherwise.
+func TestSweep(t *testing.T) {
+	base := t.TempDir()
+	killed, other, runs := Dir(filepath.Join(base, "killed")), Dir(filepath.Join(base, "other")), Dir(filepath.Join(base, "runs"))
+	for _, d := range []Dir{killed, other, runs} {
+		if err := d.remake(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock, err := runs.takeLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	for _, step := range []struct{ name, want, left string }{
+		{"nobody", "", "killed other runs runs.lock"},
+		{"killed", "killed", "other runs runs.lock"},
+		{"", "other", "runs runs.lock"},
+		{"", "", "runs runs.lock"},
+	} {
+		swept, err := sweep(base, step.name)
+		if err != nil || strings.Join(swept, " ") != step.want {
+			t.Errorf("sweep %q: %v, %v; want %q", step.name, swept, err, step.want)
+		}
+		entries, err := os.ReadDir(base)
+		var left []string
+		for _, e := range entries {
+			left = append(left, e.Name())
+		}
+		if err != nil || strings.Join(left, " ") != step.left {
+			t.Errorf("after sweep %q there is %v, %v; want %q", step.name, left, err, step.left)
+		}
+	}
+}
