@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -67,10 +68,12 @@ func (k *kernel) steer(lo int, a netip.Addr) error {
 	return k.deleteAddress(lo, hostPrefix(a))
 }
 
-// unsteer is done also when there is nothing to undo.
+// unsteer is done also when there is nothing to undo. It goes backwards: without
+// the rule for what this host sends, the one after it would take that in here,
+// where nobody has the address any more, and reset what the new holder serves.
 func (k *kernel) unsteer(lo int, a netip.Addr) error {
 	var errs []error
-	for _, r := range steering(a) {
+	for _, r := range slices.Backward(steering(a)) {
 		errs = append(errs, k.rule(unix.RTM_DELRULE, r))
 	}
 	return errors.Join(append(errs, k.localRoute(unix.RTM_DELROUTE, lo, a, steerTable))...)
