@@ -16,7 +16,7 @@ TOOL     := $(GO) tool -modfile=tools.mod
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-openstack check race demo lab bench lint fuzz install deps clean
+.PHONY: help build test test-openstack check race demo lab bench lint fmt cover fuzz install deps clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,14 @@ check:
 	@unformatted=$$(gofmt -l cmd internal packaging *.go) && [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
+
+fmt: ## Format the Go code
+	gofmt -w cmd internal packaging *.go
+
+cover: deps build ## Say how much of each package its tests reach; cover.html has the lines
+	$(TEST) -short -p 1 -coverpkg=./... -coverprofile=cover.out ./...
+	$(GO) tool cover -html=cover.out -o cover.html
+	@$(GO) tool cover -func=cover.out | tail -1
 
 race: deps build ## Run every test under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout=30m -exec=$(abspath $(ROOT)) -run='$(RUN)' ./...
@@ -84,4 +92,4 @@ deps: ## Install what tests and the lab need, through apt, where it is missing
 	@$(DEPS)
 
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin cover.out cover.html

@@ -37,7 +37,6 @@ var mayImport = map[string][]string{
 	"internal/haproxy/process": {"internal/haproxy", "internal/status"},
 	"internal/vip":             {"internal/status"},
 	"internal/web":             {"internal/status", "internal/connlimit"},
-	"internal/doctor":          {"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/dns", "internal/keystone"},
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process",
 		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",

@@ -1,5 +1,5 @@
 // Package cli is the command line: one file per command, the printers for
-// people and for programs, and the exit codes of design section 4. The
+// people and for programs, and the exit codes that README lists. The
 // commands' work is done in the packages below; here it is asked for and told.
 //
 // Rules for all that is printed: the answer goes to stdout, all else to stderr
