@@ -63,7 +63,10 @@
 // the taker, Withdraw; at the end End, and Remove.
 //
 // Which connections the taker knows is conntrack's to say, which the rules
-// switch on. It does not know what was there before; Install reads that from
+// switch on, for the whole host. Where nothing else has it on, rules before it keep
+// all TCP, UDP and VRRP out of it that is not from or to a VIP with a Detour, so the
+// VIP's connections alone fill its table. That ends at once when rules of others come
+// that may need it (KeepNarrow), and by itself without an agent. It does not know what was there before; Install reads that from
 // the kernel's sockets. What it knows too much, connections that have ended,
 // Install removes: their ports may be those of connections to the giver by now.
 // It takes some segments for invalid that are not, and it can be flushed, so a
