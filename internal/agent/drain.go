@@ -46,7 +46,8 @@ type drains struct {
 	now        func() time.Time
 	store      func(path string, data []byte) error
 	// handOver gives every VIP that this controller holds to another one.
-	handOver func(ctx context.Context, cause string) error
+	// With now those do, too, that have moved often.
+	handOver func(ctx context.Context, cause string, now bool) error
 
 	// commands is held while a drain or undrain is carried out.
 	commands sync.Mutex
@@ -81,7 +82,7 @@ type drainsFile struct {
 func newDrains(path, controller string) *drains {
 	return &drains{
 		path: path, controller: controller, now: time.Now, store: writeAtomically, ended: map[string]time.Time{},
-		handOver: func(context.Context, string) error { return nil },
+		handOver: func(context.Context, string, bool) error { return nil },
 	}
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -103,8 +104,9 @@ func (a *Agent) holdsAny() bool {
 }
 
 // stepDown hands over the VIPs that this controller holds, and has it be the
-// last to take one from then on. It gives what the operator ought to know.
-func (a *Agent) stepDown(ctx context.Context, reason string) []string {
+// last to take one from then on. One that rests goes later, unless now is set. It
+// gives what the operator ought to know.
+func (a *Agent) stepDown(ctx context.Context, reason string, now bool) []string {
 	cause := a.opt.Controller + " is drained"
 	if reason != "" {
 		cause += ": " + reason
@@ -112,26 +114,46 @@ func (a *Agent) stepDown(ctx context.Context, reason string) []string {
 	// The drain stands, whether the one who asked for it still listens or not.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepDownTime)
 	defer cancel()
-	err := a.drains.handOver(ctx, cause)
+	err := a.drains.handOver(ctx, cause, now)
 	a.drains.step()
 	a.settlePriorities()
-	if err != nil {
-		return []string{err.Error()}
+	var notes []string
+	for _, e := range each(err) {
+		if rests, ok := errors.AsType[*restError](e); ok {
+			notes = append(notes, rests.later())
+		} else {
+			notes = append(notes, e.Error())
+		}
 	}
-	return nil
+	return notes
+}
+
+// each gives the errors that err has joined, none for nil.
+func each(err error) []error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		return many.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 // offerVIPs hands over the VIPs that this drained controller has had to hold,
 // if there is another one now that looks fit; it reports whether that was in vain.
+// It is not where all that is left rests.
 func (a *Agent) offerVIPs(ctx context.Context) bool {
 	if !a.otherFit(ctx) {
 		return false
 	}
-	if err := a.drains.handOver(ctx, a.opt.Controller+" is drained"); err != nil {
-		a.log.Info("a drained controller goes on holding a vip", "error", err)
-		return true
+	inVain := slices.DeleteFunc(each(a.drains.handOver(ctx, a.opt.Controller+" is drained", false)), func(err error) bool {
+		_, rests := errors.AsType[*restError](err)
+		return rests
+	})
+	if len(inVain) > 0 {
+		a.log.Info("a drained controller goes on holding a vip", "error", errors.Join(inVain...))
 	}
-	return false
+	return len(inVain) > 0
 }
 
 // otherFit reports whether there is another controller that looks fit to take a VIP.

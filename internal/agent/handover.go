@@ -104,9 +104,10 @@ func (a *Agent) handoverHere(ctx context.Context, from string, req web.HandoverR
 	return result, nil
 }
 
-// handOverAll gives away every VIP that this controller holds.
-func (a *Agent) handOverAll(ctx context.Context, cause string) error {
-	return a.giveAll(ctx, web.HandoverRequest{Cause: cause})
+// handOverAll gives away every VIP that this controller holds: now, if it has to be,
+// also those that rest.
+func (a *Agent) handOverAll(ctx context.Context, cause string, now bool) error {
+	return a.giveAll(ctx, web.HandoverRequest{Cause: cause, Now: now})
 }
 
 func (a *Agent) giveAll(ctx context.Context, req web.HandoverRequest) error {
@@ -126,6 +127,9 @@ func (a *Agent) giveAll(ctx context.Context, req web.HandoverRequest) error {
 // come last: they may be ones that run keepalived, to which plain adverts speak.
 func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (web.Handover, error) {
 	name := o.view.Load().vip.Name
+	if err := a.mayMove(name, req); err != nil {
+		return web.Handover{}, err
+	}
 	done, err := a.moves.begin(name)
 	if err != nil {
 		return web.Handover{}, err

@@ -6,11 +6,14 @@ import (
 	"time"
 
 	"holdfast/internal/status"
+	"holdfast/internal/web"
 )
 
 // A fabric with EVPN takes an address that moves five times in 180 s for one that
 // two hosts have, and freezes it where it is, for good (RFC 7432 section 15.1). So
-// four moves are said, and what is not pressing waits.
+// four moves are said, and planned work waits: what moves by itself does so later, a
+// command is refused. Neither holds for a failover, nor for an agent that ends, which
+// nobody may have to wait for.
 const (
 	codeMovesOften = "vip-moves-often"
 	paceTime       = 180 * time.Second
@@ -60,18 +63,54 @@ func (a *Agent) watchPace(now time.Time) {
 		if wait > 0 && o.holds() {
 			f = &status.Finding{
 				Severity: status.Info, Code: codeMovesOften, Subject: "vip " + name,
-				Text:   fmt.Sprintf("vip %s moved %d times in the last %v", name, n, paceTime),
-				Remedy: fmt.Sprintf("let it rest for %v: a fabric with EVPN freezes an address that moves five times in that time; holdfast events says why it moved", wait.Round(time.Second)),
+				Text:   fmt.Sprintf("vip %s moved %d times in the last %s", name, n, status.Brief(paceTime)),
+				Remedy: fmt.Sprintf("let it rest for %v: a fabric with EVPN freezes an address that moves five times in that time; planned work waits, and holdfast events says why it moved", upToSeconds(wait)),
 			}
 		}
 		a.setFinding(codeMovesOften+" "+name, f)
 	}
 }
 
-// rests reports whether the VIP moved so often that what is not pressing waits.
-func (a *Agent) rests(name string, now time.Time) bool {
+// rest gives for how long planned work on the VIP waits still, since it has moved
+// often; 0 for not at all.
+func (a *Agent) rest(name string, now time.Time) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p := a.paces[name]
-	return p != nil && p.wait(now) > 0
+	if p == nil {
+		return 0
+	}
+	return p.wait(now)
 }
+
+// A restError refuses to move a VIP that has moved often, for as long as wait.
+type restError struct {
+	vip, controller string
+	wait            time.Duration
+}
+
+// Error is for whoever has asked.
+func (e *restError) Error() string {
+	return fmt.Sprintf("vip %s stays on %s: %s; ask again in %v, or insist with --now", e.vip, e.controller, movedOften(), upToSeconds(e.wait))
+}
+
+// later is for whoever has asked for what will have it move by itself.
+func (e *restError) later() string {
+	return fmt.Sprintf("vip %s stays on %s for another %v: %s; then it moves by itself, or now with holdfast handover --now", e.vip, e.controller, upToSeconds(e.wait), movedOften())
+}
+
+func movedOften() string {
+	return fmt.Sprintf("it has moved %d times within %s, and a fabric with EVPN freezes an address for good that does so once more", paceMoves, status.Brief(paceTime))
+}
+
+// mayMove refuses a move that can wait, while it must.
+func (a *Agent) mayMove(name string, req web.HandoverRequest) error {
+	wait := a.rest(name, time.Now())
+	if wait == 0 || req.Now || req.Force {
+		return nil
+	}
+	return &restError{name, a.opt.Controller, wait}
+}
+
+// upToSeconds rounds up.
+func upToSeconds(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }

@@ -78,7 +78,7 @@ func (a *Agent) preempt(ctx context.Context, o *owner, p *preemption, now time.T
 	if p.well.IsZero() {
 		p.well = now
 	}
-	if now.Sub(p.well) < preemptDelay || now.Before(p.next) || a.rests(name, now) {
+	if now.Sub(p.well) < preemptDelay || now.Before(p.next) || a.rest(name, now) > 0 {
 		return
 	}
 	if lost := a.lostByReturn(ctx, s.Holder); lost != nil {

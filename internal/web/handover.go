@@ -17,6 +17,8 @@ type HandoverRequest struct {
 	// at a third controller, or To is drained, or reaches no host of a service
 	// that the holder reaches.
 	Force bool `json:"force,omitempty"`
+	// Now does it although the VIP has moved often lately; Force does, too.
+	Now bool `json:"now,omitempty"`
 	// Unasked says that no person asked for it, nor the end or the drain of the
 	// holder: the holder itself, which reaches less than To. Only the agent sets it.
 	Unasked bool `json:"-"`
