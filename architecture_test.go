@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/health":          {"internal/status"},
 	"internal/health/probe":    {"internal/health"},
 	"internal/reach":           {"internal/status"},
+	"internal/reach/handshake": {},
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
 	"internal/spec":            {"internal/status", "internal/catalog"},
