@@ -40,7 +40,8 @@ const badLinkTime = 4 * time.Minute
 // link of a controller that does not hold it, and services that hang, are no reason.
 func TestBadLink(t *testing.T) {
 	c := newCloud(t, "badlink", withHosts)
-	c.awaitHolder("ctl1")
+	c.await("holdfast to call the lab well", c.well)
+	c.held("ctl1") // whoever came up first has it
 	c.linkFault("loss", "30", "ctl3")
 	c.fault("service-hang", "dns1")
 	c.fault("service-hang", "dns2")
