@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/health":          {"internal/status"},
 	"internal/health/probe":    {"internal/health"},
 	"internal/reach":           {"internal/status"},
+	"internal/reach/handshake": {},
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
 	"internal/spec":            {"internal/status", "internal/catalog"},
@@ -40,7 +41,7 @@ var mayImport = map[string][]string{
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process",
 		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
-		"internal/health", "internal/health/probe", "internal/reach", "internal/asynclog", "internal/connlimit",
+		"internal/health", "internal/health/probe", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/connlimit",
 	},
 	"internal/asynclog":  {},
 	"internal/connlimit": {},

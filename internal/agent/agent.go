@@ -69,6 +69,7 @@ type Agent struct {
 	keeping     sync.Mutex
 	moves       *moves
 	arrivals    arrivals
+	paths       paths
 	hearing     hearing
 	blocked     blocked
 	ending      atomic.Bool  // SIGTERM came
@@ -201,7 +202,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	group.Go(func() error { return a.haproxy.Run(ctx) })
 	parts := []func(context.Context){
 		a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchRefused, a.watchScarcity, a.watchSockets,
-		a.watchProgram, a.watchDrains, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.notify,
+		a.watchProgram, a.watchDrains, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.watchPaths, a.notify,
 	}
 	for _, part := range parts {
 		group.Go(func() error { part(ctx); return nil })

@@ -138,7 +138,7 @@ func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (we
 	var errs []error
 	silent := map[string]bool{} // the agents that did not answer
 	own := a.ownReach()
-	views, _ := a.askReach(ctx, a.candidates(req))
+	views, _ := a.askReach(ctx, a.candidates(req), reachTimeout)
 	for _, to := range a.takers(req, own, views) {
 		if to.plain != silent[to.Name] {
 			continue
