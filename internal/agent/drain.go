@@ -45,9 +45,9 @@ type drains struct {
 	controller string
 	now        func() time.Time
 	store      func(path string, data []byte) error
-	// handOver gives every VIP that this controller holds to another one.
-	// With now those do, too, that have moved often.
-	handOver func(ctx context.Context, cause string, now bool) error
+	// handOver gives every VIP that this controller holds to another one, those that
+	// have moved often later if it can wait.
+	handOver func(ctx context.Context, cause string, waits bool) error
 
 	// commands is held while a drain or undrain is carried out.
 	commands sync.Mutex

@@ -191,7 +191,7 @@ func (a *Agent) drainHere(ctx context.Context, req web.DrainRequest, by string) 
 	}
 	result.Notes = append(result.Notes, a.reportDrains()...)
 	if len(req.Services) == 0 {
-		result.Notes = append(result.Notes, a.stepDown(ctx, req.Reason, req.Now)...)
+		result.Notes = append(result.Notes, a.stepDown(ctx, req.Reason)...)
 	}
 	result.Drains = d.inForce()
 	return result, nil

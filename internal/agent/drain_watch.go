@@ -104,9 +104,8 @@ func (a *Agent) holdsAny() bool {
 }
 
 // stepDown hands over the VIPs that this controller holds, and has it be the
-// last to take one from then on. One that rests goes later, unless now is set. It
-// gives what the operator ought to know.
-func (a *Agent) stepDown(ctx context.Context, reason string, now bool) []string {
+// last to take one from then on. It gives what the operator ought to know.
+func (a *Agent) stepDown(ctx context.Context, reason string) []string {
 	cause := a.opt.Controller + " is drained"
 	if reason != "" {
 		cause += ": " + reason
@@ -114,15 +113,22 @@ func (a *Agent) stepDown(ctx context.Context, reason string, now bool) []string 
 	// The drain stands, whether the one who asked for it still listens or not.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepDownTime)
 	defer cancel()
-	err := a.drains.handOver(ctx, cause, now)
+	notes := a.restlessHere()
+	err := a.drains.handOver(ctx, cause, false)
 	a.drains.step()
 	a.settlePriorities()
+	if err != nil {
+		notes = append(notes, err.Error())
+	}
+	return notes
+}
+
+// restlessHere gives what to say of VIPs that are held here, before they move.
+func (a *Agent) restlessHere() []string {
 	var notes []string
-	for _, e := range each(err) {
-		if rests, ok := errors.AsType[*restError](e); ok {
-			notes = append(notes, rests.later())
-		} else {
-			notes = append(notes, e.Error())
+	for _, o := range a.owners() {
+		if note := a.restless(o.view.Load().vip.Name); note != "" && o.holds() {
+			notes = append(notes, note)
 		}
 	}
 	return notes
@@ -146,7 +152,7 @@ func (a *Agent) offerVIPs(ctx context.Context) bool {
 	if !a.otherFit(ctx) {
 		return false
 	}
-	inVain := slices.DeleteFunc(each(a.drains.handOver(ctx, a.opt.Controller+" is drained", false)), func(err error) bool {
+	inVain := slices.DeleteFunc(each(a.drains.handOver(ctx, a.opt.Controller+" is drained", true)), func(err error) bool {
 		_, rests := errors.AsType[*restError](err)
 		return rests
 	})

@@ -104,10 +104,10 @@ func (a *Agent) handoverHere(ctx context.Context, from string, req web.HandoverR
 	return result, nil
 }
 
-// handOverAll gives away every VIP that this controller holds: now, if it has to be,
-// also those that rest.
-func (a *Agent) handOverAll(ctx context.Context, cause string, now bool) error {
-	return a.giveAll(ctx, web.HandoverRequest{Cause: cause, Now: now})
+// handOverAll gives away every VIP that this controller holds, those that have moved
+// often later if it can wait.
+func (a *Agent) handOverAll(ctx context.Context, cause string, waits bool) error {
+	return a.giveAll(ctx, web.HandoverRequest{Cause: cause, Waits: waits})
 }
 
 func (a *Agent) giveAll(ctx context.Context, req web.HandoverRequest) error {
@@ -135,6 +135,7 @@ func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (we
 		return web.Handover{}, err
 	}
 	defer done()
+	warning := a.restless(name)
 	var errs []error
 	silent := map[string]bool{} // the agents that did not answer
 	own := a.ownReach()
@@ -148,6 +149,7 @@ func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (we
 			h, err = a.giveTo(ctx, o, to.Controller, to.request, to.plain)
 		}
 		if err == nil {
+			h.Warning = warning
 			return h, nil
 		}
 		if silent[to.Name] = unanswered(err); !silent[to.Name] {

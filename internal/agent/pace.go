@@ -11,9 +11,9 @@ import (
 
 // A fabric with EVPN takes an address that moves five times in 180 s for one that
 // two hosts have, and freezes it where it is, for good (RFC 7432 section 15.1). So
-// four moves are said, and planned work waits: what moves by itself does so later, a
-// command is refused. Neither holds for a failover, nor for an agent that ends, which
-// nobody may have to wait for.
+// four moves are said, and planned work that nobody waits for comes later. What a
+// person orders is done, with a warning: who moves a VIP for the fifth time in three
+// minutes has a reason, and most networks freeze nothing. Failovers wait for nothing.
 const (
 	codeMovesOften = "vip-moves-often"
 	paceTime       = 180 * time.Second
@@ -64,7 +64,7 @@ func (a *Agent) watchPace(now time.Time) {
 			f = &status.Finding{
 				Severity: status.Info, Code: codeMovesOften, Subject: "vip " + name,
 				Text:   fmt.Sprintf("vip %s moved %d times in the last %s", name, n, status.Brief(paceTime)),
-				Remedy: fmt.Sprintf("let it rest for %v: a fabric with EVPN freezes an address that moves five times in that time; planned work waits, and holdfast events says why it moved", upToSeconds(wait)),
+				Remedy: fmt.Sprintf("let it rest for %v: a fabric with EVPN freezes an address that moves five times in that time; planned work that can wait does, and holdfast events says why it moved", upToSeconds(wait)),
 			}
 		}
 		a.setFinding(codeMovesOften+" "+name, f)
@@ -83,33 +83,34 @@ func (a *Agent) rest(name string, now time.Time) time.Duration {
 	return p.wait(now)
 }
 
-// A restError refuses to move a VIP that has moved often, for as long as wait.
+// A restError puts a move off that can wait: the VIP has moved often.
 type restError struct {
 	vip, controller string
 	wait            time.Duration
 }
 
-// Error is for whoever has asked.
+// Error is for a log.
 func (e *restError) Error() string {
-	return fmt.Sprintf("vip %s stays on %s: %s; ask again in %v, or insist with --now", e.vip, e.controller, movedOften(), upToSeconds(e.wait))
+	return fmt.Sprintf("vip %s stays on %s for another %v: it has moved %d times within %s", e.vip, e.controller, upToSeconds(e.wait), paceMoves, status.Brief(paceTime))
 }
 
-// later is for whoever has asked for what will have it move by itself.
-func (e *restError) later() string {
-	return fmt.Sprintf("vip %s stays on %s for another %v: %s; then it moves by itself, or now with holdfast handover --now", e.vip, e.controller, upToSeconds(e.wait), movedOften())
-}
-
-func movedOften() string {
-	return fmt.Sprintf("it has moved %d times within %s, and a fabric with EVPN freezes an address for good that does so once more", paceMoves, status.Brief(paceTime))
-}
-
-// mayMove refuses a move that can wait, while it must.
+// mayMove refuses a move that can wait, while it should.
 func (a *Agent) mayMove(name string, req web.HandoverRequest) error {
-	wait := a.rest(name, time.Now())
-	if wait == 0 || req.Now || req.Force {
-		return nil
+	if wait := a.rest(name, time.Now()); req.Waits && wait > 0 {
+		return &restError{name, a.opt.Controller, wait}
 	}
-	return &restError{name, a.opt.Controller, wait}
+	return nil
+}
+
+// restless gives what to say of a VIP that is about to move more often than is
+// good; empty for nothing.
+func (a *Agent) restless(name string) string {
+	wait := a.rest(name, time.Now())
+	if wait == 0 {
+		return ""
+	}
+	return fmt.Sprintf("vip %s has moved more than %d times within %s, and a fabric with EVPN freezes such an address for good; on one, let it rest for %v",
+		name, paceMoves, status.Brief(paceTime), upToSeconds(wait))
 }
 
 // upToSeconds rounds up.

@@ -3,8 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -47,9 +47,9 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// restless gives an agent without others, and a VIP of it that has just moved four
-// times, 30 s apart.
-func restless(t *testing.T) (*Agent, *owner) {
+// restlessVIP gives an agent without others, and a VIP of it that has just moved
+// four times, 30 s apart.
+func restlessVIP(t *testing.T) (*Agent, *owner) {
 	t.Helper()
 	s := mustParse(t, strings.Replace(testSpec, "  - {name: ctl2, address: 192.0.2.2}\n", "", 1))
 	a := New(Options{Controller: "ctl1", RunDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
@@ -66,57 +66,58 @@ func restless(t *testing.T) (*Agent, *owner) {
 	return a, o
 }
 
-// TestPlannedWorkWaits has a VIP that has moved often: a command is refused, for how
-// long is said, and a drain's move comes later; who insists, or an agent that ends,
-// does not wait.
+// TestPlannedWorkWaits has a VIP that has moved often: what can wait does, until the
+// VIP has rested; what a person orders is done, and he is warned.
 func TestPlannedWorkWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, o := restless(t)
-		rests := func(req web.HandoverRequest) *restError {
-			_, err := a.give(t.Context(), o, req)
+		a, o := restlessVIP(t)
+		putOff := func(waits bool) *restError {
+			_, err := a.give(t.Context(), o, web.HandoverRequest{Waits: waits})
 			if err == nil {
 				t.Fatal("handed over to nobody")
 			}
-			rests, _ := errors.AsType[*restError](err)
-			return rests
+			e, _ := errors.AsType[*restError](err)
+			return e
 		}
-		e := rests(web.HandoverRequest{})
-		const often = "it has moved 4 times within 3m, and a fabric with EVPN freezes an address for good that does so once more"
-		if want := "vip api stays on ctl1: " + often + "; ask again in 1m30s, or insist with --now"; e == nil || e.Error() != want {
-			t.Fatalf("refused with %v, want %s", e, want)
+		if e := putOff(true); e == nil || e.Error() != "vip api stays on ctl1 for another 1m30s: it has moved 4 times within 3m" {
+			t.Fatalf("put off with %v", e)
 		}
-		if want := "vip api stays on ctl1 for another 1m30s: " + often + "; then it moves by itself, or now with holdfast handover --now"; e.later() != want {
-			t.Errorf("a drain says %q, want %s", e.later(), want)
+		if e := putOff(false); e != nil {
+			t.Errorf("what a person orders is put off: %v", e)
 		}
-		for _, req := range []web.HandoverRequest{{Now: true}, {Force: true}} {
-			if e := rests(req); e != nil {
-				t.Errorf("%+v: %v", req, e)
-			}
+		if got := a.restless("api"); !strings.Contains(got, "EVPN") || !strings.Contains(got, "1m30s") {
+			t.Errorf("the warning is %q", got)
 		}
 		time.Sleep(90*time.Second - 1)
-		if rests(web.HandoverRequest{}) == nil {
+		if putOff(true) == nil {
 			t.Error("it moves too early")
 		}
 		time.Sleep(time.Nanosecond)
-		if e := rests(web.HandoverRequest{}); e != nil {
+		if e := putOff(true); e != nil {
 			t.Errorf("it moves too late: %v", e)
+		}
+		if got := a.restless("api"); got != "" {
+			t.Errorf("a warning of a VIP that has rested: %s", got)
 		}
 	})
 }
 
-// TestDrainedVIPMovesLater drains the holder of a VIP that rests: that is said, and
-// the VIP is offered again and again until it may move.
+// TestDrainedVIPMovesLater has a drained controller hold a VIP that has moved often,
+// as after a failover: it is offered again until it may move, and a drain by hand
+// moves it at once.
 func TestDrainedVIPMovesLater(t *testing.T) {
 	a, _ := drainPair(t)
-	rest, now := &restError{"api", "ctl1", 90 * time.Second}, false
-	var err error = rest
-	a.drains.handOver = func(_ context.Context, _ string, insist bool) error {
-		now = insist
-		return errors.Join(err)
+	var err error = &restError{"api", "ctl1", 90 * time.Second}
+	var waited []bool
+	a.drains.handOver = func(_ context.Context, _ string, waits bool) error {
+		waited = append(waited, waits)
+		if waits {
+			return errors.Join(err)
+		}
+		return nil
 	}
-	got, failed := a.Drain(t.Context(), web.DrainRequest{Controller: "ctl1"})
-	if want := fmt.Sprint([]string{rest.later()}); failed != nil || now || fmt.Sprint(got.Notes) != want {
-		t.Errorf("drained with notes %q, %v; want %s", got.Notes, failed, want)
+	if got, failed := a.Drain(t.Context(), web.DrainRequest{Controller: "ctl1"}); failed != nil || len(got.Notes) > 0 {
+		t.Errorf("drained with notes %q, %v", got.Notes, failed)
 	}
 	if a.offerVIPs(t.Context()) {
 		t.Error("a VIP that rests is offered at longer and longer intervals")
@@ -125,7 +126,7 @@ func TestDrainedVIPMovesLater(t *testing.T) {
 	if !a.offerVIPs(t.Context()) {
 		t.Error("a VIP that nobody takes is offered as often as one that rests")
 	}
-	if _, failed := a.Drain(t.Context(), web.DrainRequest{Controller: "ctl1", Now: true}); failed != nil || !now {
-		t.Errorf("drained now: %v, %v", now, failed)
+	if want := []bool{false, true, true}; !slices.Equal(waited, want) {
+		t.Errorf("handed over with waits %v, want %v", waited, want)
 	}
 }

@@ -224,7 +224,7 @@ func (w *reachWatch) judge(ctx context.Context, o *owner, own reach.View, others
 		own.At = time.Time{}
 	}
 	m := j.Step(time.Now(), o.holds(), w.arrivals.of(name), own, others)
-	if m.To == "" || w.rest(name, time.Now()) > 0 { // watchPace says that it rests
+	if m.To == "" {
 		return
 	}
 	_, err := w.give(ctx, o, web.HandoverRequest{

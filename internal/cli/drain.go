@@ -38,9 +38,7 @@ It stays so over restarts of the agent, of HAProxy and of the host, until
 "holdfast undrain" or, with --for, for that long. To drain again changes the end
 and the reason.
 
-It is refused when a service would be left without a host; --force insists. A virtual
-IP that has moved four times within three minutes stays until it may move again, which
-is said: a network fabric with EVPN freezes one that moves a fifth time; --now moves it.
+It is refused when a service would be left without a host; --force insists.
 
 The exit code is 0 when it is drained, with --wait when nothing runs there any
 more; 1 when it was refused or could not be done, and 2 for wrong names.`,
@@ -58,7 +56,6 @@ more; 1 when it was refused or could not be done, and 2 for wrong names.`,
 	drainFlags(cmd, &req, &wait)
 	cmd.Flags().DurationVar(&req.For, "for", 0, "end it by itself after this time: 30m, 2h")
 	cmd.Flags().BoolVar(&req.Force, "force", false, "drain although a service is left without a host")
-	cmd.Flags().BoolVar(&req.Now, "now", false, "also move a virtual IP that has moved often within the last minutes")
 	return a.withRunDir(cmd)
 }
 

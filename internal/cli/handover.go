@@ -25,11 +25,7 @@ It can be asked of any controller's agent. Without --to the one takes it whose H
 reaches the most services; of several, the first in the order of the spec. One that
 reaches no host of a service which the holder reaches is refused, unless --force says
 so: then it keeps the address, whatever it reaches. Where that has no agent that answers, as one that
-runs keepalived, the move is done by VRRP alone, and open connections are reset.
-
-A virtual IP that has moved four times within three minutes stays, and for how long
-is said: a network fabric with EVPN freezes an address for good that moves a fifth
-time. --now moves it all the same, as --force does.`,
+runs keepalived, the move is done by VRRP alone, and open connections are reset.`,
 		Example: `  holdfast handover
   holdfast handover --to cloudcontrol1004`,
 		Args: noArgs,
@@ -39,7 +35,6 @@ time. --now moves it all the same, as --force does.`,
 	flags.StringVar(&req.To, "to", "", "the controller that is to have it")
 	flags.StringVar(&req.VIP, "vip", "", "only this virtual IP of several")
 	flags.BoolVar(&req.Force, "force", false, "also when it cuts what an earlier handover left open, to a drained controller, or to one that reaches less")
-	flags.BoolVar(&req.Now, "now", false, "also when it has moved often within the last minutes")
 	return a.withRunDir(cmd)
 }
 
@@ -59,6 +54,9 @@ func (a *app) handover(ctx context.Context, req web.HandoverRequest) error {
 		}
 		if err := a.print(line + "\n"); err != nil {
 			return err
+		}
+		if h.Warning != "" {
+			a.logf("%s", h.Warning)
 		}
 	}
 	return nil

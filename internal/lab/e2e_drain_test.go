@@ -198,7 +198,7 @@ func (c *drainCloud) drainUnderLoad(node string) {
 	slow := c.slowly(node, 4)
 	l := c.begin(14 * time.Second)
 	time.Sleep(time.Second) // of how it was before
-	c.must(0, asker, "drain", "--now", node, "--wait", "--reason", "a test")
+	c.must(0, asker, "drain", node, "--wait", "--reason", "a test")
 	drained := time.Now()
 	select {
 	case got := <-slow:
@@ -264,7 +264,7 @@ func TestDrainStays(t *testing.T) {
 	c := newDrainCloud(t, "drainstays")
 	node := c.others(c.holder())[0]
 	other := c.others(node)[0]
-	c.must(0, node, "drain", "--now", node, "--wait")
+	c.must(0, node, "drain", node, "--wait")
 	for _, kind := range []string{"agent-kill", "haproxy-kill", "agent-reload", "power-off"} {
 		c.fault(kind, node)
 		if kind == "power-off" {
@@ -320,7 +320,7 @@ func TestDrainRefused(t *testing.T) {
 	answers := make(chan answer, 2)
 	for _, node := range []string{"ctl1", "ctl2"} {
 		go func() {
-			out, code := c.run(node, "holdfast", "drain", "--now", node)
+			out, code := c.run(node, "holdfast", "drain", node)
 			answers <- answer{out, code}
 		}()
 	}

@@ -40,7 +40,7 @@ func TestAdvertsBlocked(t *testing.T) {
 	c.says(holder, "adverts-blocked", "adverts of "+mute+" for vip", true)
 	c.says(third, "adverts-blocked", "adverts of "+mute+" for vip", true)
 	c.during(plannedLoad(4*time.Second), func() {
-		out, code := c.run(holder, "holdfast", "handover", "--now", "--to", mute)
+		out, code := c.run(holder, "holdfast", "handover", "--to", mute)
 		if code != 1 || !strings.Contains(out, "its adverts do not arrive here") {
 			t.Errorf("handover to one that is not heard: exit code %d: %s", code, out)
 		}
@@ -49,7 +49,7 @@ func TestAdvertsBlocked(t *testing.T) {
 		t.Errorf("%s has the VIP, want %s to have kept it", now, holder)
 	}
 	c.during(plannedLoad(4*time.Second), func() {
-		if out, code := c.run(holder, "holdfast", "handover", "--now"); code != 0 || !strings.Contains(out, third) {
+		if out, code := c.run(holder, "holdfast", "handover"); code != 0 || !strings.Contains(out, third) {
 			t.Errorf("handover to whoever can take it: exit code %d: %s", code, out)
 		}
 	})
@@ -152,7 +152,7 @@ func TestSourceGuard(t *testing.T) {
 	c.fault("source-guard", taker)
 	done := c.download(seconds)
 	time.Sleep(time.Second)
-	out, code := c.run(giver, "holdfast", "handover", "--now", "--to", taker)
+	out, code := c.run(giver, "holdfast", "handover", "--to", taker)
 	if code != 0 || !strings.Contains(out, "reset") || !strings.Contains(out, "does not arrive") {
 		t.Errorf("handover through the guard: exit code %d: %s", code, out)
 	}

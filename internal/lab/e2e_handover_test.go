@@ -79,7 +79,7 @@ func (c *cloud) noneFailed(records []load.Record) {
 // handOver has the VIP handed over to a controller, asked of any of them.
 func (c *cloud) handOver(asked, to string) {
 	c.Helper()
-	out, code := c.run(asked, "holdfast", "handover", "--now", "--to", to)
+	out, code := c.run(asked, "holdfast", "handover", "--to", to)
 	if code != 0 || !strings.Contains(out, "open connection") || strings.Contains(out, "reset") {
 		c.Errorf("handover to %s: exit code %d: %s", to, code, out)
 	}
@@ -203,7 +203,7 @@ func TestHandoverInterrupted(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			c.run(holder, "holdfast", "handover", "--now", "--to", to) // it may fail
+			c.run(holder, "holdfast", "handover", "--to", to) // it may fail
 		}()
 		time.Sleep(time.Duration(i) * 4 * time.Millisecond)
 		c.run(victim, "kill", "-KILL", fmt.Sprint(pid))
@@ -228,7 +228,7 @@ func TestHandoverRefused(t *testing.T) {
 		{"--vip none", 1, `no vip is called "none"`},
 		{"--to " + holder, 0, "is held by " + holder + " already"},
 	} {
-		out, code := c.run(other, append([]string{"holdfast", "handover", "--now"}, strings.Fields(tt.args)...)...)
+		out, code := c.run(other, append([]string{"holdfast", "handover"}, strings.Fields(tt.args)...)...)
 		if code != tt.code || !strings.Contains(out, tt.want) {
 			t.Errorf("handover %s: exit code %d, %s; want %d, %q", tt.args, code, out, tt.code, tt.want)
 		}
@@ -240,7 +240,7 @@ func TestHandoverRefused(t *testing.T) {
 		}
 		return nil
 	})
-	out, code := c.run(holder, "holdfast", "handover", "--now", "--to", other)
+	out, code := c.run(holder, "holdfast", "handover", "--to", other)
 	if code != 1 || !strings.Contains(out, "it cannot hold vip") {
 		t.Errorf("handover to one with a HAProxy that hangs: exit code %d: %s", code, out)
 	}
@@ -340,7 +340,7 @@ func TestHandoverOfEveryKind(t *testing.T) {
 	time.Sleep(time.Second) // all have begun
 	for _, to := range []string{"ctl2", "ctl1"} {
 		for _, name := range []string{"api", "inside"} {
-			out, code := c.run("ctl1", "holdfast", "handover", "--now", "--vip", name, "--to", to)
+			out, code := c.run("ctl1", "holdfast", "handover", "--vip", name, "--to", to)
 			if code != 0 || strings.Contains(out, "reset") {
 				t.Errorf("handover of %s to %s: exit code %d: %s", name, to, code, out)
 			}
@@ -377,7 +377,7 @@ func TestHandoverToKeepalived(t *testing.T) {
 	}
 	c.fault("agent-stop", "ctl2") // its HAProxy goes on
 	c.awaitHolder("ctl1")
-	out, code := c.run("ctl1", "holdfast", "handover", "--now", "--to", "ctl2")
+	out, code := c.run("ctl1", "holdfast", "handover", "--to", "ctl2")
 	if code != 1 || !strings.Contains(out, "vip api stays on ctl1") || !strings.Contains(out, "did not take over") {
 		t.Errorf("handover to nobody: exit code %d: %s", code, out)
 	}
@@ -415,7 +415,7 @@ vrrp_instance api {
 		t.Fatalf("keepalived: exit code %d: %s", code, out)
 	}
 	c.await("keepalived to take the VIP", func() error {
-		out, code := c.run("ctl1", "holdfast", "handover", "--now", "--to", "ctl2")
+		out, code := c.run("ctl1", "holdfast", "handover", "--to", "ctl2")
 		if code != 0 || !strings.Contains(out, "open connections were reset: the agent of ctl2 does not answer") {
 			return fmt.Errorf("exit code %d: %s", code, out)
 		}

@@ -21,9 +21,6 @@ type DrainRequest struct {
 	Reason string        `json:"reason,omitempty"` // in the operator's words
 	// Force drains although a service is left without a host.
 	Force bool `json:"force,omitempty"`
-	// Now moves the VIPs of the controller at once, although they have moved often
-	// lately: without it, those wait. Not of undrain.
-	Now bool `json:"now,omitempty"`
 }
 
 // A DrainResult tells what has become of a DrainRequest.

@@ -101,7 +101,7 @@ func planned() []Fault {
 		{
 			ID: "handover", Name: "handover", Watch: 3 * second, Slow: 4 * second,
 			Work: map[System][]Step{
-				Holdfast: {{Args: []string{"holdfast", "handover", "--now", "--to", "$NEXT"}}},
+				Holdfast: {{Args: []string{"holdfast", "handover", "--to", "$NEXT"}}},
 				Kolla:    keepalivedAway(time.Second), Tuned: keepalivedAway(time.Second),
 			},
 		},
@@ -111,7 +111,7 @@ func planned() []Fault {
 			ID: "drain", Name: "drain, undrain", Watch: 5 * second, Slow: 6 * second,
 			Work: map[System][]Step{
 				Holdfast: {
-					{Args: []string{"holdfast", "drain", "--now", "$HOLDER"}},
+					{Args: []string{"holdfast", "drain", "$HOLDER"}},
 					{Pause: drained},
 					{Args: []string{"holdfast", "undrain", "$HOLDER"}},
 				},

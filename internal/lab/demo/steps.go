@@ -91,7 +91,7 @@ func (d *demo) steps() []step {
 func (d *demo) handOver(ctx context.Context) (lab.Fault, error) {
 	f := lab.Fault{Kind: "handover", Time: time.Now()}
 	var said bytes.Buffer
-	c := lab.Command{Node: lab.Holder, Args: []string{"holdfast", "handover", "--now"}, Stdout: &said, Stderr: &said}
+	c := lab.Command{Node: lab.Holder, Args: []string{"holdfast", "handover"}, Stdout: &said, Stderr: &said}
 	code, err := c.Run(ctx, d.lab.Dir)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
