@@ -60,7 +60,7 @@ func (a *app) labSpec(cmd *cobra.Command, opt *lab.UpOptions) error {
 		opt.File, opt.Data, err = "built-in sample", lab.Sample(), nil
 	}
 	if err != nil {
-		return usagef("read the spec: %w", err)
+		return specError(a.file, err)
 	}
 	parsed, findings := spec.Parse(opt.File, opt.Data)
 	for _, f := range findings {
@@ -81,7 +81,7 @@ func (a *app) labUp(ctx context.Context, opt lab.UpOptions) error {
 	opt.Progress = func(text string) { a.logf("%5.1f s  %s", time.Since(begin).Seconds(), text) }
 	l, err := lab.Up(ctx, opt)
 	if err != nil {
-		return labError(err)
+		return err
 	}
 	s, err := lab.GetStatus(ctx, l.Dir)
 	if err != nil {

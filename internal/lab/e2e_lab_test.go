@@ -67,6 +67,8 @@ func TestExec(t *testing.T) {
 		{"own processes only", "dns1", []string{"sh", "-c", "ls /proc | grep -c '^[0-9]*$'"}, "5\n", 0}, // init, designate, sh, ls, grep
 		{"the lab's binary", "ctl1", []string{"holdfast", "version"}, "holdfast ", 0},
 		{"the controller's spec", "ctl2", []string{"holdfast", "validate"}, "", 0},
+		{"a controller that there is not", "ctl1", []string{"sh", "-c", "holdfast handover --to nope 2>&1"}, "holdfast: no controller is called", 2},
+		{"a VIP that there is not", "ctl1", []string{"sh", "-c", "holdfast handover --vip nope 2>&1"}, "holdfast: no vip is called", 2},
 		{"address of a node", "client", []string{"getent", "ahostsv4", "ctl3"}, "10.64.20.15 ", 0},
 	}
 	for _, tt := range tests {
