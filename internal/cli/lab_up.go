@@ -127,12 +127,8 @@ func (a *app) sayLabUp(s *lab.Status, opt lab.UpOptions, took time.Duration) err
 		{"fault --list", "what else can be broken"},
 	}
 	holdfast := ownName()
-	width := 0
 	for _, line := range lines {
-		width = max(width, len(line[0]))
-	}
-	for _, line := range lines {
-		fmt.Fprintf(&b, "  %s lab %-*s  # %s\n", holdfast, width, line[0], line[1])
+		fmt.Fprintf(&b, "  # %s\n  %s lab %s\n", line[1], holdfast, line[0])
 	}
 	if opt.Detach {
 		fmt.Fprintf(&b, "\nIt runs until: %s lab down%s\n", holdfast, name)

@@ -171,17 +171,34 @@ on each controller. "holdfast lab up" tries it all on this one machine.`,
 	}
 	root.AddCommand(a.commands()...)
 	root.SetHelpCommand(helpCommand())
+	root.SetHelpFunc(a.help)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages", fmt.Sprintf("FlagUsagesWrapped %d", helpWidth)))
+	addCompletion(root)
+	return root
+}
+
+// addCompletion adds cobra's "holdfast completion", with the exit codes and the width of
+// all else.
+func addCompletion(root *cobra.Command) {
+	into := map[string]string{
+		"bash":       "holdfast completion bash > /etc/bash_completion.d/holdfast",
+		"zsh":        `holdfast completion zsh > "${fpath[1]}/_holdfast"`,
+		"fish":       "holdfast completion fish > ~/.config/fish/completions/holdfast.fish",
+		"powershell": "holdfast completion powershell | Out-String | Invoke-Expression",
+	}
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
-		if c.Name() == "completion" {
-			c.Args = noSuchSubcommand
-			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-			for _, shell := range c.Commands() {
-				shell.Args = noArgs
-			}
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Args = noSuchSubcommand
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		for _, shell := range c.Commands() {
+			shell.Args = noArgs
+			shell.Long = fmt.Sprintf("Prints the completions of holdfast for %s, which a new shell takes from where its own are.", shell.Name())
+			shell.Example = "  " + into[shell.Name()]
 		}
 	}
-	return root
 }
 
 // helpCommand is "holdfast help", which refuses words that are no command.

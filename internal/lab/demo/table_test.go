@@ -92,6 +92,11 @@ func TestJudge(t *testing.T) {
 			records := loadOf(tt.change)
 			seen := load.Summarize(records, start, start.Add(time.Second))
 			row := judge(step{name: "x", promise: tt.promise}, lab.Fault{}, seen, records, tt.take).String()
+			for line := range strings.Lines(tableHead() + "\n" + row) {
+				if len(strings.TrimSuffix(line, "\n")) > 80 {
+					t.Errorf("wider than 80 columns: %s", line)
+				}
+			}
 			kept := !strings.Contains(row, "NOT KEPT")
 			if kept != (tt.broken == "") || !strings.Contains(row, tt.broken) {
 				t.Errorf("row:\n%s\nwant in it: %q", row, tt.broken)
