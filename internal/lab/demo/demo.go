@@ -141,13 +141,13 @@ func (d *demo) importList(ctx context.Context) (string, error) {
 	return file, nil
 }
 
-// narrow gives the rows of a table as openstack prints it without its frame, and without
-// the types, so that they fit a terminal.
+// narrow gives the rows of a table as openstack prints it, without its frame, its head and
+// the types, so that they fit a terminal of 80 columns.
 func narrow(table string) string {
 	var b strings.Builder
 	for line := range strings.Lines(table) {
-		if cells := strings.Split(line, "|"); len(cells) > 3 {
-			fmt.Fprintf(&b, "%-12s %s\n", strings.TrimSpace(cells[1]), strings.TrimSpace(cells[3]))
+		if cells := strings.Split(line, "|"); len(cells) > 3 && !strings.Contains(line, "Service Name") {
+			fmt.Fprintf(&b, "%-9s %s\n", strings.TrimSpace(cells[1]), strings.TrimSpace(cells[3]))
 		}
 	}
 	return b.String()

@@ -105,6 +105,19 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestNarrow has the proposal's list fit a terminal, with every name and URL whole.
+func TestNarrow(t *testing.T) {
+	got := narrow(endpointList)
+	for line := range strings.Lines(got) {
+		if len(strings.TrimSuffix(line, "\n")) > 80 {
+			t.Errorf("wider than 80 columns: %s", line)
+		}
+	}
+	if n := strings.Count(got, "\n"); n != 6 || !strings.HasSuffix(got, "/dynamicproxy-api/v1/$(tenant_id)s\n") {
+		t.Errorf("%d services:\n%s", n, got)
+	}
+}
+
 func TestAddress(t *testing.T) {
 	tests := []struct {
 		take lab.Takeover
