@@ -149,8 +149,9 @@ func TestBadFileFromTheStartIsRefused(t *testing.T) {
 		t.Errorf("got %v, want the file's findings", err)
 	}
 	h.opt.File = filepath.Join(h.run, "missing.yaml")
-	if err := New(h.opt).Run(t.Context()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v, want the missing file named", err)
+	err = New(h.opt).Run(t.Context())
+	if _, ok := errors.AsType[*UsageError](err); !ok || !strings.Contains(err.Error(), "there is no spec "+h.opt.File) {
+		t.Errorf("got %v, want the missing file named, as wrong use", err)
 	}
 }
 

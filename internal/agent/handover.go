@@ -75,7 +75,10 @@ func (a *Agent) handOver(ctx context.Context, o *owner, req web.HandoverRequest)
 	req.VIP = name
 	var result web.HandoverResult
 	if err := a.askPeer(ctx, holder, "handover", req, &result); err != nil {
-		return web.Handover{}, fmt.Errorf("vip %s is held by %w", name, err)
+		if e, ok := errors.AsType[*peerError](err); ok && e.refusal != "" {
+			return web.Handover{}, errors.New(e.refusal) // which names the VIP and its holder
+		}
+		return web.Handover{}, fmt.Errorf("vip %s is held by %s: %w", name, holder, err)
 	}
 	if len(result.Handovers) != 1 {
 		return web.Handover{}, fmt.Errorf("%s has no vip %s; are the specs of both the same?", holder, name)
@@ -152,7 +155,7 @@ func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (we
 			h.Warning = warning
 			return h, nil
 		}
-		if silent[to.Name] = unanswered(err); !silent[to.Name] {
+		if silent[to.Name] = unanswered(err); !silent[to.Name] && !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == err.Error() }) {
 			errs = append(errs, err)
 		}
 	}

@@ -183,15 +183,15 @@ func (h *host) write(spec string) {
 
 // keystone starts a Keystone that answers everything with 200, and says where
 // each connection came from only by being there.
-func (h *host) keystone() {
+func (h *host) keystone() *http.Server {
 	h.t.Helper()
-	h.listen("192.0.2.1:5000", func(w http.ResponseWriter, _ *http.Request) {
+	return h.listen("192.0.2.1:5000", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "keystone\n") // the client says what it misses
 	})
 }
 
 // listen answers HTTP at address.
-func (h *host) listen(address string, answer http.HandlerFunc) {
+func (h *host) listen(address string, answer http.HandlerFunc) *http.Server {
 	h.t.Helper()
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -200,6 +200,7 @@ func (h *host) listen(address string, answer http.HandlerFunc) {
 	server := &http.Server{Handler: answer}
 	go server.Serve(listener) //nolint:errcheck // it ends with the test
 	h.t.Cleanup(func() { _ = server.Close() })
+	return server
 }
 
 // A running is an agent that runs.

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
@@ -242,7 +243,7 @@ func (a *Agent) watchHAProxy(ctx context.Context) {
 		for _, o := range a.owners() {
 			o.setEligible(is)
 		}
-		if is.State != was.State {
+		if is.State != was.State && is.Reason != process.NotStarted { // a start is no change
 			if was.State == status.HAProxyRunning {
 				down = is.Since
 			}

@@ -43,6 +43,10 @@ it: with --cleanup the command takes that away and ends, while no agent runs.`,
 			if opt.Controller == "" {
 				return usagef("which controller is this? write --controller NAME, one of those in %s", a.file)
 			}
+			if a.file == "-" {
+				return usagef("the agent reads its spec again at each reload, so it takes a file, not stdin; name one with -f")
+			}
+			opt.HAProxyNamed = cmd.Flags().Changed("haproxy")
 			opt.File, opt.RunDir = a.file, a.runDir
 			if cleanup {
 				return a.cleanUp(cmd.Context(), opt, level)
@@ -85,6 +89,11 @@ func (a *app) runAgent(ctx context.Context, opt agent.Options, level slog.Level)
 		for _, f := range bad.Findings() {
 			a.logf("%s", f)
 		}
+		pauseForManager(ctx)
+		return silent(exitUsage)
+	}
+	if err != nil && wrongUse(err) {
+		a.logf("%v", err)
 		pauseForManager(ctx)
 		return silent(exitUsage)
 	}

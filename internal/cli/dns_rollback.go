@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -102,6 +103,9 @@ func (r *dnsRun) toUndo(args []string) ([]dns.Journal, error) {
 		return r.journals().Latest()
 	}
 	one, err := r.journals().Load(args[0])
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, noSuchJournal(r.journals().Dir, args[0], "holdfast dns rollback --list")
+	}
 	if err != nil || !one.Undoable() {
 		return nil, err
 	}

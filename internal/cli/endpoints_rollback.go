@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -81,6 +82,9 @@ func (r *endpointsRun) toUndo(args []string) ([]keystone.Journal, error) {
 		return r.journals().Latest()
 	}
 	one, err := r.journals().Load(args[0])
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, noSuchJournal(r.journals().Dir, args[0], "holdfast endpoints rollback --list")
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,15 @@ func (f *rollbackFlags) add(cmd *cobra.Command) {
 		}
 		return nil
 	}
+}
+
+// noSuchJournal says that the journal name, one in dir or a path, is not there; list is
+// the command that has those that are.
+func noSuchJournal(dir, name, list string) error {
+	if !strings.ContainsRune(name, filepath.Separator) {
+		name = filepath.Join(dir, name)
+	}
+	return usagef("there is no journal %s; %q has those that there are", name, list)
 }
 
 // canAsk refuses a rollback that would have to ask where nobody answers.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/internal/lab"
 	"holdfast/internal/lab/bench"
 )
 
@@ -59,6 +58,12 @@ come back by itself, or if memory or descriptors have grown.`,
   holdfast lab bench --chaos 30m --seed 7`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if why := noFile(f.html); why != "" {
+				return usagef("--html: %s; name a file", why)
+			}
+			if cmd.Flags().Changed("chaos") && f.last == 0 {
+				return usagef("--chaos is 0s; for how long? 30m")
+			}
 			if f.last > 0 {
 				return a.chaos(cmd.Context(), f)
 			}
@@ -94,7 +99,7 @@ func (a *app) chaos(ctx context.Context, f benchFlags) error {
 		Progress: func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) },
 	})
 	if report == nil {
-		return labError(err)
+		return err
 	}
 	if a.asJSON() {
 		err = errors.Join(err, a.printJSON(report))
@@ -132,19 +137,11 @@ func (a *app) bench(ctx context.Context, f benchFlags) error {
 	defer stop()
 	report, err := bench.Run(ctx, f.opt)
 	if report == nil {
-		return labError(err)
+		return err
 	}
 	err = errors.Join(err, a.writeBench(report, f))
 	if err == nil && report.Interrupted != "" {
 		return silent(exitFailed)
-	}
-	return err
-}
-
-// labError gives wrong options the exit code of wrong usage.
-func labError(err error) error {
-	if wrong, ok := errors.AsType[*lab.OptionsError](err); ok {
-		return &exitError{exitUsage, wrong}
 	}
 	return err
 }

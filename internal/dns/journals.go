@@ -133,9 +133,6 @@ func (j Journals) path(name string) string {
 // Load reads the journal called name, one in the folder or a path.
 func (j Journals) Load(name string) (Journal, error) {
 	file, err := os.Open(j.path(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return Journal{}, fmt.Errorf("there is no journal %s", j.path(name))
-	}
 	if err != nil {
 		return Journal{}, fmt.Errorf("read the journal: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -358,7 +359,7 @@ func (n *node) service(name string) (*standin, error) {
 	if len(names) == 0 {
 		return nil, fmt.Errorf("no service runs on %s", n.plan.name)
 	}
-	return nil, fmt.Errorf("no service %q runs on %s; there are %v", name, n.plan.name, names)
+	return nil, wrongf("no service %q runs on %s; there are %s", name, n.plan.name, strings.Join(names, ", "))
 }
 
 func (n *node) runDir() string { return n.dir.runDir(n.index, n.plan.name) }

@@ -33,6 +33,15 @@ const (
 // Systems gives all of them, in the order of the table.
 func Systems() []System { return []System{Holdfast, Kolla, Tuned} }
 
+// Named gives the names of systems, in one line.
+func Named(systems []System) string {
+	var names []string
+	for _, s := range systems {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
+
 // Peer gives s as a lab knows it: the kind of its peers, empty for agents.
 func (s System) Peer() string {
 	if s == Holdfast {
