@@ -66,7 +66,7 @@ func FaultKinds() []FaultKind {
 	}, slowFaultKinds(), addressFaultKinds(), filterFaultKinds(), []FaultKind{
 		{Name: "back", Args: ofNode, Text: "undo whatever was done to the node", onNode: back},
 		{Name: "partition", Args: "SET SET...", Text: "no frame passes between the sets (nodes joined by commas); a node in none reaches all", onLab: (*server).partition},
-		{Name: "heal", Args: "", Text: "make every wire whole: end partitions, loss, delay, one-way, blind, source-guard and flap of all", onLab: (*server).heal},
+		{Name: "heal", Args: "", Text: "make every wire whole: end partitions, loss, delay, one-way, blind, source-guard and flap of all; and give each agent the right clock", onLab: (*server).heal},
 	})
 }
 

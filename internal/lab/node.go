@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,8 @@ type node struct {
 	slow    slowFaults
 	gate    gate     // of its log
 	disk    *os.Root // of its own, since it was full
+	// clock is how far off the agent's wall clock is, in nanoseconds.
+	clock atomic.Int64
 
 	mu        sync.Mutex // guards following
 	box       *box       // nil: powered off
@@ -154,7 +157,7 @@ func (n *node) launch(ctx context.Context) error {
 
 func (n *node) newAgent() *unit {
 	name := n.plan.name
-	u := newUnit("agent of "+name, n.box.startUnit, n.unitArgs(), n.env(os.Environ()), n.dir.agentLog(name), n.dir.notify(name), n.log)
+	u := newUnit("agent of "+name, n.startAgent, n.unitArgs(), n.env(os.Environ()), n.dir.agentLog(name), n.dir.notify(name), n.log)
 	u.openLog = n.gate.pipe
 	return u
 }

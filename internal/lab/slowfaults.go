@@ -25,6 +25,7 @@ func slowFaultKinds() []FaultKind {
 		{Name: "read-only", Args: ofNode, Text: "the disk that has the agent's state is read-only", onNode: readOnly},
 		{Name: "no-run-dir", Args: ofNode, Text: "remove the agent's run directory, with every socket in it; the agent makes it anew", onNode: noRunDir},
 		{Name: "log-stuck", Args: ofNode, Text: "nobody takes the log of the agent and of HAProxy, as with a journald that stands still", onNode: logStuck},
+		{Name: "clock", Args: "NODE OFFSET", Text: "start the agent again, with a wall clock that is OFFSET off, such as +3h; back and heal give it the right one", onNode: wrongClock},
 		{Name: "no-files", Args: ofNode, Text: "the agent can open no file and no socket beside those that it has", onNode: agentNoFiles},
 		{Name: "haproxy-no-files", Args: ofNode, Text: "HAProxy can open no file and no socket beside those that it has", onNode: haproxyNoFiles},
 	}
@@ -146,7 +147,7 @@ func (s *server) blind(f *Fault) (string, error) {
 func (s *server) healWire() error {
 	errs := []error{s.wire.mend(nil)}
 	for _, n := range s.nodes {
-		errs = append(errs, n.endAllSlow("delay", "flap"))
+		errs = append(errs, n.endAllSlow("delay", "flap", "clock"))
 	}
 	return errors.Join(errs...)
 }

@@ -80,6 +80,7 @@ type testbed struct {
 	rebuilt  int    // so often
 
 	interval time.Duration // of VRRP, where it is not the spec's
+	settled  bool          // it is not whole while connections of a planned move go on
 }
 
 func newTestbed(system System, binary string) (*testbed, error) {
@@ -189,15 +190,33 @@ func (t *testbed) askHoldfast(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	if code == 0 {
-		return nil
-	}
 	var cloud status.Cloud
 	if err := json.Unmarshal(out.Bytes(), &cloud); err != nil {
 		return fmt.Errorf("holdfast status on %s: exit code %d: %s", node, code, strings.TrimSpace(said.String()))
+	}
+	if code == 0 {
+		return t.moving(cloud)
 	}
 	for _, f := range cloud.Findings {
 		return fmt.Errorf("holdfast says: %s", f)
 	}
 	return errors.New("holdfast says that something is degraded")
+}
+
+// moving says which planned move goes on, where that is to be waited for.
+func (t *testbed) moving(cloud status.Cloud) error {
+	for _, c := range cloud.Controllers {
+		switch {
+		case !t.settled:
+		case c.Snapshot == nil:
+			return fmt.Errorf("holdfast says nothing of %s", c.Name)
+		default:
+			for _, v := range c.Snapshot.VIPs {
+				if v.Giving != nil || v.Taking != nil {
+					return fmt.Errorf("connections of a planned move go on at %s", c.Name)
+				}
+			}
+		}
+	}
+	return nil
 }
