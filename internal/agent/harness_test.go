@@ -305,3 +305,29 @@ func (h *host) killHAProxy() {
 func (d *running) wrong() []status.Finding {
 	return slices.DeleteFunc(d.Snapshot().Findings, func(f status.Finding) bool { return f.Code == status.CodeIsolated })
 }
+
+// otherHost has the other controller's Keystone answer, on this host's loopback.
+func (h *host) otherHost(answer http.HandlerFunc) {
+	h.t.Helper()
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	other, err := netlink.ParseAddr("192.0.2.2/32")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := netlink.AddrAdd(lo, other); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = netlink.AddrDel(lo, other) }) // the namespace goes anyway
+	h.listen("192.0.2.2:5000", answer)
+}
+
+func (h *host) awaitBothUp(d *running) {
+	h.t.Helper()
+	h.await("both hosts are up", func() bool {
+		s := d.Snapshot().Services
+		return len(s) == 1 && s[0].State == status.Up && s[0].Hosts[0].State == status.Up && s[0].Hosts[1].State == status.Up
+	})
+}
