@@ -210,9 +210,12 @@ func medianOf(all []Measure) Measure {
 		to   *int
 		from func(Measure) int
 	}{
-		{&m.Sessions, func(x Measure) int { return x.Sessions }}, {&m.Failed, func(x Measure) int { return x.Failed }},
-		{&m.Sent, func(x Measure) int { return x.Sent }}, {&m.Seen, func(x Measure) int { return x.Seen }},
-		{&m.Down, func(x Measure) int { return x.Down }}, {&m.None, func(x Measure) int { return x.None }},
+		{&m.Sessions, func(x Measure) int { return x.Sessions }},
+		{&m.Failed, func(x Measure) int { return x.Failed }},
+		{&m.Sent, func(x Measure) int { return x.Sent }},
+		{&m.Seen, func(x Measure) int { return x.Seen }},
+		{&m.Down, func(x Measure) int { return x.Down }},
+		{&m.None, func(x Measure) int { return x.None }},
 		{&m.Retries, func(x Measure) int { return x.Retries }},
 	} {
 		*f.to = int(of(func(x Measure) float64 { return float64(f.from(x)) }))
@@ -221,8 +224,10 @@ func medianOf(all []Measure) Measure {
 		to   *time.Duration
 		from func(Measure) time.Duration
 	}{
-		{&m.P50, func(x Measure) time.Duration { return x.P50 }}, {&m.P99, func(x Measure) time.Duration { return x.P99 }},
-		{&m.Slowest, func(x Measure) time.Duration { return x.Slowest }}, {&m.Late, func(x Measure) time.Duration { return x.Late }},
+		{&m.P50, func(x Measure) time.Duration { return x.P50 }},
+		{&m.P99, func(x Measure) time.Duration { return x.P99 }},
+		{&m.Slowest, func(x Measure) time.Duration { return x.Slowest }},
+		{&m.Late, func(x Measure) time.Duration { return x.Late }},
 	} {
 		*f.to = time.Duration(of(func(x Measure) float64 { return float64(f.from(x)) }))
 	}
