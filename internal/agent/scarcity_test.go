@@ -145,8 +145,13 @@ func TestLackOfTracking(t *testing.T) {
 		known      bool
 		want       bool
 	}{
-		{0, 0, false, false}, {79, 100, false, false}, {80, 100, false, true}, {100, 100, false, true},
-		{79, 100, true, true}, {69, 100, true, false}, {0, 0, true, false},
+		{0, 0, false, false},
+		{79, 100, false, false},
+		{80, 100, false, true},
+		{100, 100, false, true},
+		{79, 100, true, true},
+		{69, 100, true, false},
+		{0, 0, true, false},
 	} {
 		u := vip.ConntrackUse{Count: tt.count, Max: tt.max}
 		if got := lackOfTracking(u, tt.known) != nil; got != tt.want {

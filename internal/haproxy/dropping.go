@@ -144,7 +144,7 @@ func ParseClients(reply []byte) Clients {
 	all := Clients{}
 	for line := range strings.Lines(string(reply)) {
 		values := map[string]string{}
-		for _, word := range strings.Fields(line) {
+		for word := range strings.FieldsSeq(line) {
 			key, value, _ := strings.Cut(word, "=")
 			values[key] = value
 		}

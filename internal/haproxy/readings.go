@@ -44,8 +44,11 @@ func Readings(s *spec.Spec, rows []Server) []health.Reading {
 func serversOfHost(svc spec.Service, h spec.Host) [][2]string {
 	name, last := ServerName(h), LastName(h)
 	return [][2]string{
-		{BackendName(svc), name}, {OnceName(svc), name}, {EvenName(svc), name},
-		{BackendName(svc), last}, {OnceName(svc), last},
+		{BackendName(svc), name},
+		{OnceName(svc), name},
+		{EvenName(svc), name},
+		{BackendName(svc), last},
+		{OnceName(svc), last},
 	}
 }
 

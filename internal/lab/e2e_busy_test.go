@@ -65,8 +65,12 @@ func TestBusyFaults(t *testing.T) {
 		name string
 		do   func(*cloud)
 	}{
-		{"late", (*cloud).late}, {"busy", (*cloud).busy}, {"stall", (*cloud).stall}, {"graceful restart", (*cloud).gracefulRestart},
-		{"push back", (*cloud).pushBack}, {"refused", (*cloud).refused},
+		{"late", (*cloud).late},
+		{"busy", (*cloud).busy},
+		{"stall", (*cloud).stall},
+		{"graceful restart", (*cloud).gracefulRestart},
+		{"push back", (*cloud).pushBack},
+		{"refused", (*cloud).refused},
 	} {
 		t.Run(one.name, func(t *testing.T) {
 			c := &cloud{t, c.dir, c.binary}

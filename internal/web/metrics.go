@@ -3,6 +3,7 @@ package web
 import (
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -89,7 +90,7 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 		serviceState:      d("service_state", "1 for the state that the service is in as this HAProxy sees it, 0 for the others.", "service", "state"),
 		serviceHosts:      d("service_hosts", "Hosts of the service in each state as this HAProxy sees them.", "service", "state"),
 		serviceLastResort: d("service_last_resort", "1 while no host passes its check and those that accept a connection serve all the same.", "service"),
-		hostCondition:     d("service_host_condition", "1 for what the evidence says of the host, 0 for the others; all 0 where nothing is known.", append(host[:len(host):len(host)], "condition")...),
+		hostCondition:     d("service_host_condition", "1 for what the evidence says of the host, 0 for the others; all 0 where nothing is known.", append(slices.Clip(host), "condition")...),
 
 		hostUp:       d("service_host_up", "1 when the host's health check passes and it is not drained.", host...),
 		hostDrained:  d("service_host_drained", "1 when the host is taken out on purpose.", host...),

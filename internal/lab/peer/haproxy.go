@@ -15,7 +15,7 @@ const (
 	portAlive  = 1985 // answers GET / with 200 by itself
 )
 
-// MaxConn, of every HAProxy, is what 20,000 open files allow; kolla-ansible's 40,000 would need
+// MaxConn of every HAProxy is what 20,000 open files allow; kolla-ansible's 40,000 would need
 // four times as many, and HAProxy would not start.
 const MaxConn = 9000
 

@@ -67,8 +67,10 @@ func (l Load) Run(ctx context.Context) error {
 	defer running.Wait()
 	// The i-th one from address n goes to URL n, so that each loop has one of both.
 	begin := func(due time.Time, n int) {
-		s := session{Session: Session{Due: due, Client: l.Clients[n%len(l.Clients)].String()},
-			to: to[n%len(to)], from: l.Clients[n%len(l.Clients)]}
+		s := session{
+			Session: Session{Due: due, Client: l.Clients[n%len(l.Clients)].String()},
+			to:      to[n%len(to)], from: l.Clients[n%len(l.Clients)],
+		}
 		l.Record(s.run(ctx, l.Patience, begun.Add(1)%validated == 0))
 	}
 	start := time.Now()

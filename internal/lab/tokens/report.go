@@ -217,9 +217,12 @@ func medianOf(all []Measure) Measure {
 		to   *int
 		from func(Measure) int
 	}{
-		{&m.Sessions, func(x Measure) int { return x.Sessions }}, {&m.Failed, func(x Measure) int { return x.Failed }},
-		{&m.Sent, func(x Measure) int { return x.Sent }}, {&m.Seen, func(x Measure) int { return x.Seen }},
-		{&m.Down, func(x Measure) int { return x.Down }}, {&m.None, func(x Measure) int { return x.None }},
+		{&m.Sessions, func(x Measure) int { return x.Sessions }},
+		{&m.Failed, func(x Measure) int { return x.Failed }},
+		{&m.Sent, func(x Measure) int { return x.Sent }},
+		{&m.Seen, func(x Measure) int { return x.Seen }},
+		{&m.Down, func(x Measure) int { return x.Down }},
+		{&m.None, func(x Measure) int { return x.None }},
 		{&m.Retries, func(x Measure) int { return x.Retries }},
 	} {
 		*f.to = int(of(func(x Measure) float64 { return float64(f.from(x)) }))
