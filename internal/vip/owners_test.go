@@ -21,6 +21,7 @@ func TestDestroySilentLeavesOtherProcessesAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer listener.Close() //nolint:errcheck // the test ends
 	to := netip.MustParseAddrPort(listener.Addr().String())
 
 	other := exec.Command("sleep", "60")

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -92,7 +94,7 @@ func (t Talk) with(s diagSocket) Talk {
 // if the other end has not accepted them yet: nothing was sent on those. It gives
 // the number of those destroyed by remote address. See DestroySockets.
 func DestroySilent(ctx context.Context, pids []int, silence map[netip.AddrPort]time.Duration) (map[netip.AddrPort]int, error) {
-	return destroyOf(ctx, pids, func(s diagSocket) bool {
+	return destroyOf(ctx, pids, slices.Collect(maps.Keys(silence)), func(s diagSocket) bool {
 		limit, ok := silence[s.remote]
 		return ok && (s.state == tcpSynSent || s.silence() >= limit)
 	})

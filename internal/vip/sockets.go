@@ -57,10 +57,10 @@ func DestroySockets(ctx context.Context, m Match) (n int, err error) {
 	return n, errors.Join(err, k.close())
 }
 
-// destroyOf destroys those of the TCP connections of the processes pids that
-// are chosen, in the way of DestroySockets. It gives the number of those
+// destroyOf destroys those of the TCP connections of the processes pids to one of
+// remotes that are chosen, in the way of DestroySockets. It gives the number of those
 // destroyed by remote address.
-func destroyOf(ctx context.Context, pids []int, chosen func(diagSocket) bool) (map[netip.AddrPort]int, error) {
+func destroyOf(ctx context.Context, pids []int, remotes []netip.AddrPort, chosen func(diagSocket) bool) (map[netip.AddrPort]int, error) {
 	inodes, err := socketsOf(pids)
 	if err != nil || len(inodes) == 0 {
 		return nil, err
@@ -77,9 +77,8 @@ func destroyOf(ctx context.Context, pids []int, chosen func(diagSocket) bool) (m
 		return true
 	}
 	k := kernel{family: unix.NETLINK_SOCK_DIAG}
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		if _, err = k.destroyAll(ctx, family, Match{}, whose); err != nil {
-			err = fmt.Errorf("destroy sockets: %w", explainDiag(err))
+	for _, r := range remotes {
+		if _, err = k.destroy(ctx, Match{Remote: r}, whose); err != nil {
 			break
 		}
 	}
@@ -131,15 +130,21 @@ func (k *kernel) destroy(ctx context.Context, m Match, whose func(diagSocket) bo
 	return n, nil
 }
 
-// destroyAll goes on until none is found: one that changes its place in the
-// kernel's table while that is read can be missed.
+// destroyAll goes on until none is found twice: one that changes its place in the
+// kernel's table while that is read can be missed, also the only one.
 func (k *kernel) destroyAll(ctx context.Context, family uint8, m Match, whose func(diagSocket) bool) (n int, err error) {
-	const rounds = 4
+	const rounds = 5
+	none := 0
 	for range rounds {
 		found, err := k.sockets(family, m)
 		found = slices.DeleteFunc(found, func(s diagSocket) bool { return !whose(s) })
-		if err != nil || len(found) == 0 {
+		if err != nil {
 			return n, err
+		}
+		if len(found) > 0 {
+			none = 0
+		} else if none++; none == 2 {
+			return n, nil
 		}
 		for _, s := range found {
 			if err := ctx.Err(); err != nil {
