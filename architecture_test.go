@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"internal/spec":            {"internal/status", "internal/catalog"},
 	"internal/haproxy":         {"internal/spec", "internal/catalog", "internal/status", "internal/health"},
 	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status"},
+	"internal/importer":        {"internal/keystone", "internal/spec", "internal/catalog", "internal/status"},
 	"internal/dns":             {"internal/spec", "internal/catalog", "internal/status"},
 	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
 	"internal/haproxy/process": {"internal/haproxy", "internal/status"},
@@ -64,7 +65,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone", "internal/dns", "internal/certificate", "internal/health", "internal/reach"}
+var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone", "internal/importer", "internal/dns", "internal/certificate", "internal/health", "internal/reach"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

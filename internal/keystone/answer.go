@@ -228,13 +228,13 @@ func marked(types []string) bool {
 // one does when a service does not know that TLS ends before it, or has one
 // host's URL in its configuration. Empty when there is none.
 func (a Answer) strayLink(origin string) string {
-	want, err := locate(origin)
+	want, err := Locate(origin)
 	if err != nil {
 		return ""
 	}
 	for _, v := range a.versions() {
-		at, err := locate(v.self())
-		if err == nil && at.origin() != want.origin() {
+		at, err := Locate(v.self())
+		if err == nil && at.Origin() != want.Origin() {
 			return v.self()
 		}
 	}

@@ -428,9 +428,9 @@ func (a Auth) check() error {
 	if len(missing) > 0 {
 		return fmt.Errorf("%s: to authenticate by %s there is missing: %s", a.Source, a.Method, strings.Join(missing, ", "))
 	}
-	if at, err := locate(a.URL); err != nil {
+	if at, err := Locate(a.URL); err != nil {
 		return fmt.Errorf("%s: auth_url: %w", a.Source, err)
-	} else if at.dropped != "" || at.host == "" || at.port == 0 {
+	} else if at.Dropped != "" || at.Host == "" || at.Port == 0 {
 		return fmt.Errorf("%s: auth_url is no plain URL; write it as http://keystone.example.org:5000/v3", a.Source)
 	}
 	return nil

@@ -37,9 +37,9 @@ func (m matcher) belongs(e Record) belonging {
 			found = append(found, i)
 		}
 	}
-	at, err := locate(e.URL)
+	at, err := Locate(e.URL)
 	if err != nil {
-		at = location{}
+		at = Location{}
 	}
 	switch len(found) {
 	case 0:
@@ -55,14 +55,14 @@ func (m matcher) belongs(e Record) belonging {
 
 // tellApart chooses among services of one type, as swift and rgw: by the name
 // in Keystone, else by the port. -1 when neither says.
-func (m matcher) tellApart(found []int, e Record, at location) int {
+func (m matcher) tellApart(found []int, e Record, at Location) int {
 	for _, i := range found {
 		if m.named(e.ServiceName, m.spec.Services[i]) {
 			return i
 		}
 	}
 	for _, i := range found {
-		if m.spec.Services[i].Port == at.port {
+		if m.spec.Services[i].Port == at.Port {
 			return i
 		}
 	}
@@ -71,17 +71,17 @@ func (m matcher) tellApart(found []int, e Record, at location) int {
 
 // named reports whether name, of a service in Keystone, means svc.
 func (m matcher) named(name string, svc spec.Service) bool {
-	if strings.EqualFold(name, svc.Name) || slug(name) == svc.Name {
+	if strings.EqualFold(name, svc.Name) || Slug(name) == svc.Name {
 		return true
 	}
-	known, ok := m.cat.Lookup(slug(name))
+	known, ok := m.cat.Lookup(Slug(name))
 	return ok && known.Name == svc.Name
 }
 
 // byNameAndPort gives the service that e names and whose port its URL has.
-func (m matcher) byNameAndPort(e Record, at location) string {
+func (m matcher) byNameAndPort(e Record, at Location) string {
 	for _, svc := range m.spec.Services {
-		if at.port == svc.Port && len(svc.Types) > 0 && m.named(e.ServiceName, svc) {
+		if at.Port == svc.Port && len(svc.Types) > 0 && m.named(e.ServiceName, svc) {
 			return svc.Name
 		}
 	}
@@ -91,21 +91,21 @@ func (m matcher) byNameAndPort(e Record, at location) string {
 // wrong names the service that at is a URL of, when that is not service i: one
 // of the spec has that port, or one that the built-in catalog knows has that
 // port and that path.
-func (m matcher) wrong(i int, at location) string {
+func (m matcher) wrong(i int, at Location) string {
 	own := m.spec.Services[i]
-	if at.port == 0 || at.port == own.Port || at.implicit {
+	if at.Port == 0 || at.Port == own.Port || at.Implicit {
 		return ""
 	}
 	for j, other := range m.spec.Services {
-		if j != i && other.Port == at.port && other.Mode == spec.HTTP {
+		if j != i && other.Port == at.Port && other.Mode == spec.HTTP {
 			return other.Name
 		}
 	}
-	for _, other := range m.cat.ByPort(at.port) {
+	for _, other := range m.cat.ByPort(at.Port) {
 		if other.Name == own.Name || slices.ContainsFunc(other.Types, func(t string) bool { return slices.Contains(own.Types, t) }) {
 			continue
 		}
-		if other.Path != "" && samePath(other.Path, at.path) && !samePath(own.Path, at.path) {
+		if other.Path != "" && samePath(other.Path, at.Path) && !samePath(own.Path, at.Path) {
 			return other.Name
 		}
 	}
@@ -120,9 +120,25 @@ func samePath(a, b string) bool { return plainPath(a) == plainPath(b) }
 func plainPath(path string) string {
 	segments := strings.Split(strings.TrimRight(path, "/"), "/")
 	for i, s := range segments {
-		if isTemplate(s) {
+		if IsTemplate(s) {
 			segments[i] = "*"
 		}
 	}
 	return strings.Join(segments, "/")
+}
+
+// Slug brings a name into the form that the spec wants: lower case letters,
+// digits and single hyphens, at most 63 of them.
+func Slug(name string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(name) {
+		switch {
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' || r == '.':
+			b.WriteRune(r)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	s := b.String()
+	return strings.Trim(s[:min(len(s), 63)], "-_.")
 }

@@ -125,6 +125,9 @@ const identityType = "identity"
 // interfaces in the order in which they are planned.
 func interfaceNames() []string { return []string{"public", "internal", "admin"} }
 
+// InterfaceRank gives where name is among them, -1 for one that is not.
+func InterfaceRank(name string) int { return slices.Index(interfaceNames(), name) }
+
 // slot is one interface of one service of the spec.
 type slot struct {
 	service int
@@ -244,7 +247,7 @@ func (p *planner) compareRows(a, b *Row) int {
 		return i
 	}
 	return cmp.Or(cmp.Compare(index(a), index(b)), strings.Compare(a.ServiceType, b.ServiceType),
-		strings.Compare(a.ServiceName, b.ServiceName), cmp.Compare(interfaceRank(a.Interface), interfaceRank(b.Interface)),
+		strings.Compare(a.ServiceName, b.ServiceName), cmp.Compare(InterfaceRank(a.Interface), InterfaceRank(b.Interface)),
 		strings.Compare(a.ID, b.ID))
 }
 

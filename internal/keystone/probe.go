@@ -326,7 +326,7 @@ func codeProblem(code int, got Recognized, url string, before *answered) string 
 		return ""
 	case before != nil && !got.Document:
 		return fmt.Sprintf("HTTP status %d, where the URL of now answers %d", code, before.code)
-	case code == http.StatusNotFound && !isTemplate(tailOf(url)): // with one, a part of the path was asked for
+	case code == http.StatusNotFound && !IsTemplate(tailOf(url)): // with one, a part of the path was asked for
 		return "HTTP status 404: there is nothing at this path"
 	}
 	return ""

@@ -195,11 +195,11 @@ func ConnectFor(ctx context.Context, auth Auth, journals []Journal, tell func(st
 func otherURLs(auth Auth, journals []Journal) []string {
 	var urls []string
 	add := func(url string) {
-		at, err := locate(url)
-		if err != nil || isTemplate(url) || at.dropped != "" {
+		at, err := Locate(url)
+		if err != nil || IsTemplate(url) || at.Dropped != "" {
 			return
 		}
-		if strings.HasPrefix(auth.URL, "https:") && at.scheme != "https" {
+		if strings.HasPrefix(auth.URL, "https:") && at.Scheme != "https" {
 			return
 		}
 		base := strings.TrimRight(identityURL(url), "/")

@@ -33,12 +33,12 @@ func origin(v spec.VIP, svc spec.Service, scheme string) string {
 // target gives the URL that an endpoint of svc behind v is to have instead of
 // current. All that follows the authority stays as it is, to the letter.
 func target(v spec.VIP, svc spec.Service, current string) (string, error) {
-	at, err := locate(current)
+	at, err := Locate(current)
 	if err != nil {
 		return "", err
 	}
-	want := origin(v, svc, at.scheme)
-	if at.host != "" && want == at.origin() {
+	want := origin(v, svc, at.Scheme)
+	if at.Host != "" && want == at.Origin() {
 		return current, nil // the same in other words: a port left out, capitals
 	}
 	return want + tailOf(current), nil

@@ -1,9 +1,10 @@
-package keystone
+package importer
 
 import (
 	"fmt"
 	"strings"
 
+	"holdfast/internal/keystone"
 	"holdfast/internal/status"
 )
 
@@ -89,7 +90,7 @@ type values map[column]string
 
 // endpoint adds the row that begins on line as an Endpoint, or says why not.
 func (l *listing) endpoint(line int, shown string, v values) {
-	e := Endpoint{
+	e := keystone.Endpoint{
 		ID: absent(v[colID]), Region: absent(v[colRegion]),
 		ServiceName: absent(v[colName]), ServiceType: absent(v[colType]),
 		URL: absent(v[colURL]), Row: line, Text: shown,

@@ -1,4 +1,4 @@
-package keystone
+package importer
 
 import (
 	"fmt"
@@ -35,17 +35,17 @@ func (d *draft) settlePorts() {
 // ones there are.
 func (d *draft) choosePort(s *service) {
 	for _, r := range s.rows {
-		if r.at.port == 0 {
+		if r.at.Port == 0 {
 			continue
 		}
 		if s.port == 0 {
-			s.port = r.at.port
+			s.port = r.at.Port
 			d.sayPath(s)
 			continue
 		}
-		if r.at.port != s.port {
+		if r.at.Port != s.port {
 			d.say(status.Warning, r.Endpoint, "other-port",
-				fmt.Sprintf("the %s has port %d, but %d elsewhere", r.label(), r.at.port, s.port),
+				fmt.Sprintf("the %s has port %d, but %d elsewhere", r.Label(), r.at.Port, s.port),
 				fmt.Sprintf("a service has one port; the spec has %d", s.port))
 		}
 	}
@@ -57,15 +57,15 @@ func (d *draft) choosePort(s *service) {
 		s.port = s.entry.Port
 		remedy = fmt.Sprintf("the usual one is taken, %d", s.port)
 	}
-	d.say(status.Warning, s.main().Endpoint, "template-port", "the port of the "+s.main().label()+" is a template", remedy)
+	d.say(status.Warning, s.main().Endpoint, "template-port", "the port of the "+s.main().Label()+" is a template", remedy)
 }
 
 // sayPath says which endpoints of s, of the main one's type, have another path.
 func (d *draft) sayPath(s *service) {
 	for _, r := range s.rows[1:] {
-		if r.at.path != s.main().at.path && r.ServiceType == s.main().ServiceType {
+		if r.at.Path != s.main().at.Path && r.ServiceType == s.main().ServiceType {
 			d.say(status.Info, r.Endpoint, "other-path",
-				fmt.Sprintf("the %s has the path %q, not %q", r.label(), r.at.path, s.main().at.path), "each endpoint keeps its path")
+				fmt.Sprintf("the %s has the path %q, not %q", r.Label(), r.at.Path, s.main().at.Path), "each endpoint keeps its path")
 		}
 	}
 }
@@ -108,7 +108,7 @@ func (d *draft) standardPort(s *service) {
 func (d *draft) collide(s, other *service, hosts []string) {
 	if slices.ContainsFunc(s.hostNames(), func(h string) bool { return slices.Contains(hosts, h) }) {
 		other.rows = append(other.rows, s.rows...)
-		other.carries = append(other.carries, strings.TrimSpace(s.name+" "+s.main().at.path))
+		other.carries = append(other.carries, strings.TrimSpace(s.name+" "+s.main().at.Path))
 		d.say(status.Warning, s.main().Endpoint, "same-port",
 			fmt.Sprintf("%s has port %d of the same host as %s", s.name, s.port, other.name), other.name+" carries both")
 		return

@@ -1,4 +1,4 @@
-package keystone
+package importer
 
 import (
 	"encoding/binary"
@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf16"
 
+	"holdfast/internal/keystone"
 	"holdfast/internal/status"
 )
 
@@ -28,7 +29,7 @@ const (
 //
 // A row that cannot be read is a warning with its line, and the rest is read.
 // When there is no endpoint to give, one of the findings is an error.
-func ParseListing(name string, data []byte) ([]Endpoint, []status.Finding) {
+func ParseListing(name string, data []byte) ([]keystone.Endpoint, []status.Finding) {
 	l := &listing{name: name}
 	if len(data) > MaxListing {
 		l.fail(0, "too-large", fmt.Sprintf("%d bytes are more than a listing has", len(data)),
@@ -48,7 +49,7 @@ const listCommand = "openstack endpoint list"
 type listing struct {
 	name       string
 	lines      []string
-	endpoints  []Endpoint
+	endpoints  []keystone.Endpoint
 	findings   []status.Finding
 	unreadable int
 	said       map[string]bool // by text: what is said once for the whole listing

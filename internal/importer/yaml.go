@@ -1,4 +1,4 @@
-package keystone
+package importer
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"holdfast/internal/keystone"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -196,7 +197,7 @@ func (d *draft) sayHTTPS(secure, plain int) {
 	}
 	for _, s := range d.services {
 		for _, r := range s.rows {
-			if r.at.scheme == "https" {
+			if r.at.Scheme == "https" {
 				d.say(severity, r.Endpoint, "https", text, "remove tls from the spec where http is wanted")
 				return
 			}
@@ -208,7 +209,7 @@ func (d *draft) sayHTTPS(secure, plain int) {
 func (d *draft) schemes() (secure, plain int) {
 	for _, s := range d.services {
 		for _, r := range s.rows {
-			if r.at.scheme == "https" {
+			if r.at.Scheme == "https" {
 				secure++
 			} else {
 				plain++
@@ -304,7 +305,7 @@ func (d *draft) writeService(w *writer, i int, s *service) {
 		if f.what != "" {
 			if f.refused {
 				d.say(status.Warning, s.main().Endpoint, "odd-value",
-					fmt.Sprintf("a spec cannot have the %s of the %s", f.key, s.main().label()), "write what is meant into the spec")
+					fmt.Sprintf("a spec cannot have the %s of the %s", f.key, s.main().Label()), "write what is meant into the spec")
 			}
 			w.line("    "+f.key+": "+w.mark(path+"."+f.key, f.what), f.what)
 			continue
@@ -359,12 +360,12 @@ func (d *draft) fields(s *service) []field {
 		out = append(out, field{key: "port", value: strconv.Itoa(s.port)})
 	}
 	// A URL without a path is the same as one with "/" (RFC 3986 section 6.2.3).
-	if path := cmp.Or(m.at.path, "/"); path != cmp.Or(s.entry.Path, "/") {
+	if path := cmp.Or(m.at.Path, "/"); path != cmp.Or(s.entry.Path, "/") {
 		out = append(out, listed("path", path, whatPath))
 	}
 	if !s.known {
 		out = append(out, field{
-			key: "check", value: fmt.Sprintf(`{path: %s, expect: "200-499"}`, scalar(basePath(m.at.path))),
+			key: "check", value: fmt.Sprintf(`{path: %s, expect: "200-499"}`, scalar(basePath(m.at.Path))),
 			comment: "any answer but a 5xx; better: a path that needs no token, and its code",
 		})
 	}
@@ -387,7 +388,7 @@ func accepted(key, value string) bool {
 	if strings.Contains(value, Mark) {
 		return false
 	}
-	if key == "type" && slug(value) == value {
+	if key == "type" && keystone.Slug(value) == value {
 		return true
 	}
 	usual := strings.NewReplacer("$(tenant_id)s", "", "%(tenant_id)s", "", "$(project_id)s", "", "%(project_id)s", "").Replace(value)
@@ -415,7 +416,7 @@ services: {x: {type: %s, port: 1, path: %s}}
 func basePath(path string) string {
 	var parts []string
 	for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
-		if part == "" || isTemplate(part) || isAPIVersion(part) {
+		if part == "" || keystone.IsTemplate(part) || isAPIVersion(part) {
 			break
 		}
 		parts = append(parts, part)

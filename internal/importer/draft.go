@@ -1,4 +1,4 @@
-package keystone
+package importer
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/keystone"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -61,7 +62,7 @@ func (e *OptionError) Error() string { return fmt.Sprintf("--%s: %s", e.Option, 
 // service. What had to be left out, merged or guessed is a warning with its
 // row; an error among the findings means that there is no spec. The error
 // returned is an *OptionError.
-func Draft(endpoints []Endpoint, opt Options, cat catalog.Catalog) (Drafted, error) {
+func Draft(endpoints []keystone.Endpoint, opt Options, cat catalog.Catalog) (Drafted, error) {
 	d := &draft{opt: opt, cat: cat}
 	rows, err := d.inRegion(d.enabled(endpoints))
 	if err != nil {
@@ -103,12 +104,12 @@ type draft struct {
 
 // row is an endpoint with its URL taken apart.
 type row struct {
-	Endpoint
-	at location
+	keystone.Endpoint
+	at keystone.Location
 }
 
 // say adds a finding about a row.
-func (d *draft) say(severity status.Severity, e Endpoint, code, text, remedy string) {
+func (d *draft) say(severity status.Severity, e keystone.Endpoint, code, text, remedy string) {
 	d.findings = append(d.findings, status.Finding{
 		Severity: severity, Code: code, Text: text, Remedy: remedy, Line: e.Text,
 		Where: status.Position{File: d.opt.Source, Line: e.Row},
@@ -116,20 +117,20 @@ func (d *draft) say(severity status.Severity, e Endpoint, code, text, remedy str
 }
 
 // enabled gives the endpoints that are enabled and have a URL that makes sense.
-func (d *draft) enabled(endpoints []Endpoint) []row {
+func (d *draft) enabled(endpoints []keystone.Endpoint) []row {
 	var rows []row
 	for _, e := range endpoints {
 		if !e.Enabled {
-			d.say(status.Warning, e, "disabled-endpoint", "the "+e.label()+" is disabled", "it is left out")
+			d.say(status.Warning, e, "disabled-endpoint", "the "+e.Label()+" is disabled", "it is left out")
 			continue
 		}
-		at, err := locate(e.URL)
+		at, err := keystone.Locate(e.URL)
 		if err != nil {
-			d.say(status.Warning, e, "bad-url", "the "+e.label()+" has no URL of use: "+err.Error(), "it is left out; write it by hand")
+			d.say(status.Warning, e, "bad-url", "the "+e.Label()+" has no URL of use: "+err.Error(), "it is left out; write it by hand")
 			continue
 		}
-		if at.dropped != "" {
-			d.say(status.Warning, e, "url-cut", "the URL of the "+e.label()+" has more than a spec can say", at.dropped+" is left out")
+		if at.Dropped != "" {
+			d.say(status.Warning, e, "url-cut", "the URL of the "+e.Label()+" has more than a spec can say", at.Dropped+" is left out")
 		}
 		rows = append(rows, row{e, at})
 	}
@@ -206,7 +207,7 @@ func countRegions(rows []row) []regionCount {
 			regions = append(regions, regionCount{name: r.Region, first: r})
 		}
 		regions[i].endpoints++
-		if !r.at.loopback() {
+		if !r.at.Loopback() {
 			regions[i].real++
 		}
 	}
@@ -219,24 +220,24 @@ func countRegions(rows []row) []regionCount {
 func (d *draft) distinct(rows []row) []row {
 	type key struct{ name, typ, iface string }
 	first := map[key]row{}
-	same := map[Endpoint]bool{}
+	same := map[keystone.Endpoint]bool{}
 	var out []row
 	for _, r := range rows {
 		k := key{r.ServiceName, r.ServiceType, r.Interface}
 		before, again := first[k]
-		bare := Endpoint{ServiceName: r.ServiceName, ServiceType: r.ServiceType, Interface: r.Interface, URL: r.URL}
+		bare := keystone.Endpoint{ServiceName: r.ServiceName, ServiceType: r.ServiceType, Interface: r.Interface, URL: r.URL}
 		switch {
 		case !again:
 			first[k] = r
 		case same[bare]:
 			if r.Interface != "" {
 				d.say(status.Warning, r.Endpoint, "duplicate-endpoint",
-					fmt.Sprintf("the %s is listed twice, first in line %d", r.label(), before.Row), "one is left out")
+					fmt.Sprintf("the %s is listed twice, first in line %d", r.Label(), before.Row), "one is left out")
 			}
 			continue
 		case r.Interface != "":
 			d.say(status.Warning, r.Endpoint, "two-endpoints",
-				fmt.Sprintf("it is a second %s, the first is in line %d: %s", r.label(), before.Row, before.URL),
+				fmt.Sprintf("it is a second %s, the first is in line %d: %s", r.Label(), before.Row, before.URL),
 				"clients get either; the first one's port and path are taken")
 		}
 		same[bare] = true

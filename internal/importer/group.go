@@ -1,4 +1,4 @@
-package keystone
+package importer
 
 import (
 	"cmp"
@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/keystone"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -32,8 +33,8 @@ func (s *service) main() row { return s.rows[0] }
 func (s *service) hostNames() []string {
 	var names []string
 	for _, r := range s.rows {
-		if r.at.host != "" && !slices.Contains(names, r.at.host) {
-			names = append(names, r.at.host)
+		if r.at.Host != "" && !slices.Contains(names, r.at.Host) {
+			names = append(names, r.at.Host)
 		}
 	}
 	return names
@@ -43,10 +44,10 @@ func (s *service) hostNames() []string {
 func (s *service) origins() []string {
 	var origins []string
 	for _, r := range s.rows {
-		if r.at.host == "" || r.at.port == 0 {
+		if r.at.Host == "" || r.at.Port == 0 {
 			continue
 		}
-		if o := r.at.origin(); !slices.Contains(origins, o) {
+		if o := r.at.Origin(); !slices.Contains(origins, o) {
 			origins = append(origins, o)
 		}
 	}
@@ -94,7 +95,7 @@ func (d *draft) identify(r row) (catalog.Service, bool) {
 	if len(typed) == 0 {
 		return named, isNamed
 	}
-	hasPort := func(s catalog.Service) bool { return s.Port == r.at.port }
+	hasPort := func(s catalog.Service) bool { return s.Port == r.at.Port }
 	isType := func(s catalog.Service) bool { return s.Name == named.Name }
 	switch {
 	case isNamed && slices.ContainsFunc(typed, isType):
@@ -114,12 +115,12 @@ func (d *draft) identify(r row) (catalog.Service, bool) {
 // lookupName finds the built-in service that r's name means: the whole of it,
 // or its first word when the port agrees ("Keystone Identity Service").
 func (d *draft) lookupName(r row) (catalog.Service, bool) {
-	name := slug(r.ServiceName)
+	name := keystone.Slug(r.ServiceName)
 	if s, ok := d.cat.Lookup(name); ok {
 		return s, true
 	}
 	first, _, _ := strings.Cut(name, "-")
-	if s, ok := d.cat.Lookup(first); ok && s.Port == r.at.port {
+	if s, ok := d.cat.Lookup(first); ok && s.Port == r.at.Port {
 		return s, true
 	}
 	return catalog.Service{}, false
@@ -131,7 +132,7 @@ func (s *service) sortRows() {
 	slices.SortStableFunc(s.rows, func(a, b row) int {
 		return cmp.Or(
 			cmp.Compare(s.typeRank(a.ServiceType), s.typeRank(b.ServiceType)),
-			cmp.Compare(interfaceRank(a.Interface), interfaceRank(b.Interface)),
+			cmp.Compare(keystone.InterfaceRank(a.Interface), keystone.InterfaceRank(b.Interface)),
 			cmp.Compare(a.Row, b.Row))
 	})
 }
@@ -143,10 +144,6 @@ func (s *service) typeRank(typ string) int {
 		return i
 	}
 	return len(s.entry.Types)
-}
-
-func interfaceRank(name string) int {
-	return slices.Index([]string{"public", "internal", "admin"}, name)
 }
 
 // joinAliases joins what is listed under several names and is one service: on
@@ -166,7 +163,7 @@ func (d *draft) joinAliases() {
 				first[s.name] = s
 			}
 			out = append(out, s)
-		case s.main().at.port == f.main().at.port:
+		case s.main().at.Port == f.main().at.Port:
 			f.rows = append(f.rows, s.rows...)
 			f.sortRows()
 		default:
@@ -184,7 +181,7 @@ func (d *draft) joinAliases() {
 
 // offPort is 0 for a service on its usual port, so that it sorts first.
 func (s *service) offPort() int {
-	if s.known && s.main().at.port != s.entry.Port {
+	if s.known && s.main().at.Port != s.entry.Port {
 		return 1
 	}
 	return 0
@@ -195,11 +192,11 @@ func (d *draft) sayCarried(s *service) {
 	said := []string{strings.ToLower(s.main().ServiceType)}
 	for _, r := range s.rows {
 		typ := strings.ToLower(r.ServiceType)
-		if slices.Contains(said, typ) || r.at.port != s.main().at.port {
+		if slices.Contains(said, typ) || r.at.Port != s.main().at.Port {
 			continue
 		}
 		said = append(said, typ)
-		s.carries = append(s.carries, strings.TrimSpace(r.ServiceType+" "+r.at.path))
+		s.carries = append(s.carries, strings.TrimSpace(r.ServiceType+" "+r.at.Path))
 		d.say(status.Info, r.Endpoint, "same-service",
 			fmt.Sprintf("%s is %s on the same port as %s", r.ServiceType, s.name, s.main().ServiceType),
 			"one service carries both; each endpoint keeps its path")
@@ -232,7 +229,7 @@ func (d *draft) uniqueNames() {
 			taken[name] = true // else the spec would take it for the built-in one
 		}
 		if taken[name] {
-			name = slug(s.name + "-" + s.main().ServiceType)
+			name = keystone.Slug(s.name + "-" + s.main().ServiceType)
 		}
 		for n := 2; taken[name]; n++ {
 			name = fmt.Sprintf("%s-%d", s.name, n)
@@ -243,28 +240,12 @@ func (d *draft) uniqueNames() {
 }
 
 // serviceName makes a name for a service that the built-in catalog does not know.
-func serviceName(e Endpoint) string {
-	if name := slug(e.ServiceName); name != "" {
+func serviceName(e keystone.Endpoint) string {
+	if name := keystone.Slug(e.ServiceName); name != "" {
 		return name
 	}
-	if name := slug(e.ServiceType); name != "" {
+	if name := keystone.Slug(e.ServiceType); name != "" {
 		return name
 	}
 	return "service"
-}
-
-// slug brings a name into the form that the spec wants: lower case letters,
-// digits and single hyphens, at most 63 of them.
-func slug(name string) string {
-	var b strings.Builder
-	for _, r := range strings.ToLower(name) {
-		switch {
-		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' || r == '.':
-			b.WriteRune(r)
-		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
-			b.WriteByte('-')
-		}
-	}
-	s := b.String()
-	return strings.Trim(s[:min(len(s), 63)], "-_.")
 }

@@ -1,4 +1,4 @@
-package keystone
+package importer
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
+	"holdfast/internal/keystone"
 	"holdfast/internal/status"
 )
 
@@ -51,7 +52,7 @@ func golden(t *testing.T, dir string, f func(t *testing.T, a *txtar.Archive) str
 }
 
 // dump shows what was read, one endpoint and one finding a line.
-func dump(endpoints []Endpoint, findings []status.Finding) string {
+func dump(endpoints []keystone.Endpoint, findings []status.Finding) string {
 	var b strings.Builder
 	for _, e := range endpoints {
 		state := "enabled"

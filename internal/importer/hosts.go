@@ -1,4 +1,4 @@
-package keystone
+package importer
 
 import (
 	"cmp"
@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/keystone"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -52,7 +53,7 @@ func (d *draft) guessControllers() []string {
 // isController reports whether host, of a URL, is one of the controllers or
 // stands for all of them. What is on a loopback address is on each.
 func (d *draft) isController(host string) bool {
-	return location{host: host}.loopback() || host == strings.ToLower(d.opt.Hostname) || slices.Contains(d.controllerHosts, host) || d.isGiven(host)
+	return keystone.Location{Host: host}.Loopback() || host == strings.ToLower(d.opt.Hostname) || slices.Contains(d.controllerHosts, host) || d.isGiven(host)
 }
 
 // isGiven reports whether host is one of the controllers that the operator named.
@@ -75,7 +76,7 @@ func (d *draft) sayHosts(s *service, names []string) {
 	if len(names) < 2 {
 		return
 	}
-	i := slices.IndexFunc(s.rows, func(r row) bool { return r.at.host == names[1] })
+	i := slices.IndexFunc(s.rows, func(r row) bool { return r.at.Host == names[1] })
 	severity, remedy := status.Warning, "the spec sends all of its endpoints to the same hosts"
 	if !slices.ContainsFunc(names, func(h string) bool { return !d.isController(h) }) {
 		severity, remedy = status.Info, "all of them are taken for controllers"
@@ -95,7 +96,7 @@ func (d *draft) sayStrangers() {
 			continue
 		}
 		for _, s := range d.services {
-			i := slices.IndexFunc(s.rows, func(r row) bool { return r.at.host == h })
+			i := slices.IndexFunc(s.rows, func(r row) bool { return r.at.Host == h })
 			if i < 0 || s.elsewhere {
 				continue
 			}
@@ -157,18 +158,18 @@ func (d *draft) noService(name string) error {
 func listedHosts(names []string) []spec.Host {
 	var hosts []spec.Host
 	for _, name := range names {
-		at := location{host: name}
-		if at.loopback() {
+		at := keystone.Location{Host: name}
+		if at.Loopback() {
 			continue
 		}
-		h := spec.Host{Name: at.shortHost()}
+		h := spec.Host{Name: at.ShortHost()}
 		if slices.ContainsFunc(hosts, func(o spec.Host) bool { return o.Name == h.Name && h.Name != "" }) {
 			h.Name = name // the same host name in two domains
 		}
-		if slug(h.Name) != h.Name || strings.Contains(strings.ToUpper(h.Name), Mark) {
+		if keystone.Slug(h.Name) != h.Name || strings.Contains(strings.ToUpper(h.Name), Mark) {
 			h.Name = ""
 		}
-		if addr, ok := at.addr(); ok && addr.IsGlobalUnicast() && !addr.Is4In6() && addr.Zone() == "" {
+		if addr, ok := at.Addr(); ok && addr.IsGlobalUnicast() && !addr.Is4In6() && addr.Zone() == "" {
 			h.Address = addr
 		}
 		hosts = append(hosts, h)
