@@ -31,9 +31,9 @@ var mayImport = map[string][]string{
 	"internal/certificate":     {"internal/status"},
 	"internal/spec":            {"internal/status", "internal/catalog"},
 	"internal/haproxy":         {"internal/spec", "internal/catalog", "internal/status", "internal/health"},
-	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status"},
+	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status", "internal/changelog"},
 	"internal/importer":        {"internal/keystone", "internal/spec", "internal/catalog", "internal/status"},
-	"internal/dns":             {"internal/spec", "internal/catalog", "internal/status"},
+	"internal/dns":             {"internal/spec", "internal/catalog", "internal/status", "internal/changelog"},
 	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
 	"internal/haproxy/process": {"internal/haproxy", "internal/status"},
 	"internal/vip":             {"internal/status"},
@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 		"internal/health", "internal/health/probe", "internal/reach", "internal/asynclog", "internal/connlimit",
 	},
 	"internal/asynclog":  {},
+	"internal/changelog": {},
 	"internal/connlimit": {},
 	// The lab runs the shipped binary: it must not reach into the agent.
 	"internal/lab":            {"internal/spec", "internal/status", "internal/lab/busy", "internal/lab/load", "internal/lab/openstack"},
@@ -82,8 +83,8 @@ var notPure = map[string]string{
 // edgeOf names the pure packages that have an edge in the same folder: the
 // files whose imports are not held to notPure.
 var edgeOf = map[string][]string{
-	"internal/dns":      {"apply.go", "designate.go", "exchange.go", "journals.go", "look.go", "rollback.go", "update.go"},
-	"internal/keystone": {"apply.go", "client.go", "journals.go", "probe.go", "rollback.go"},
+	"internal/dns":      {"apply.go", "designate.go", "exchange.go", "look.go", "rollback.go", "update.go"},
+	"internal/keystone": {"apply.go", "client.go", "probe.go", "rollback.go"},
 }
 
 type goPackage struct {

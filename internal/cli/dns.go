@@ -332,7 +332,7 @@ asked, by an update that cannot be carried out, whether it would make the change
 	return cmd
 }
 
-func (r *dnsRun) journals() dns.Journals { return dns.Journals{Dir: filepath.Join(r.stateDir, "dns")} }
+func (r *dnsRun) journals() dns.Journals { return dns.JournalsIn(r.stateDir) }
 
 // applier gives what changes DNS and changes it back.
 func (r *dnsRun) applier() (*dns.Applier, error) {

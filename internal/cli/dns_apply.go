@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/changelog"
 	"holdfast/internal/dns"
 	"holdfast/internal/status"
 )
@@ -129,7 +130,7 @@ func (r *dnsRun) makeChanges(ctx context.Context, plan dns.Plan) error {
 		return err
 	}
 	result, failed := applier.Apply(ctx, plan)
-	if _, begun := errors.AsType[*dns.StoppedError](failed); failed != nil && !begun {
+	if _, begun := errors.AsType[*changelog.StoppedError](failed); failed != nil && !begun {
 		return failed
 	}
 	answer := dnsApplyAnswer{Plan: plan.ID, Applied: failed == nil, ApplyResult: result, Names: plan.Names, Findings: []status.Finding{}}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/changelog"
 	"holdfast/internal/dns"
 )
 
@@ -55,12 +56,12 @@ func (r *dnsRun) rollback(ctx context.Context, args []string, f rollbackFlags) e
 	if err := r.readFlags(); err != nil {
 		return err
 	}
-	journals, err := r.toUndo(args)
+	journals, err := toUndo(r.journals(), args)
 	if err != nil {
 		return err
 	}
 	if len(journals) == 0 {
-		return r.answerRollback(dns.RollbackResult{Journals: []string{}, Left: []string{}, Behind: []string{}}, "nothing to roll back\n")
+		return r.answerRollback(dns.RollbackResult{RollbackResult: changelog.RollbackResult{Journals: []string{}, Left: []string{}}, Behind: []string{}}, "nothing to roll back\n")
 	}
 	if err := r.openLike(ctx, journals); err != nil {
 		return err
@@ -95,22 +96,9 @@ func (r *dnsRun) undo(ctx context.Context, journals []dns.Journal, force bool) e
 	return r.answerRollback(result, text)
 }
 
-// toUndo gives the journal named, or the newest with something to undo and what
-// it goes on with.
-func (r *dnsRun) toUndo(args []string) ([]dns.Journal, error) {
-	if len(args) == 0 {
-		return r.journals().Latest()
-	}
-	one, err := r.journals().Load(args[0])
-	if err != nil || !one.Undoable() {
-		return nil, err
-	}
-	return []dns.Journal{one}, nil
-}
-
 // openLike gets hold of what changes the zone, as the apply of journals did it.
 func (r *dnsRun) openLike(ctx context.Context, journals []dns.Journal) error {
-	begin := journals[0].Begin
+	begin := journals[0].Begin.Detail
 	if begin.By == dns.ByAPI {
 		r.designate = true
 		r.designateURL = cmp.Or(r.designateURL, begin.URL)
@@ -123,7 +111,7 @@ func (r *dnsRun) openLike(ctx context.Context, journals []dns.Journal) error {
 	if r.looker.Primary.IsValid() {
 		for _, j := range journals {
 			for i := range j.Changes {
-				j.Changes[i].Server = r.looker.Primary
+				j.Changes[i].Detail.Server = r.looker.Primary
 			}
 		}
 	}
@@ -137,7 +125,7 @@ func dnsUndoText(journals []dns.Journal) string {
 		fmt.Fprintf(&b, "journal %s, %d of %s begun\n", j.Name, len(j.Changes), count(j.Begin.Total, "change"))
 		for _, c := range j.Changes {
 			if !c.Undone {
-				fmt.Fprintf(&b, "  %s\n", c)
+				fmt.Fprintf(&b, "  %s\n", c.Detail)
 			}
 		}
 	}
@@ -170,7 +158,7 @@ func (r *dnsRun) listJournals() error {
 		if err != nil {
 			return err
 		}
-		one := dnsJournalAnswer{name, j.Begin.Time, j.Begin.By, len(j.Changes), j.Begin.Total, j.State()}
+		one := dnsJournalAnswer{name, j.Begin.Time, j.Begin.Detail.By, len(j.Changes), j.Begin.Total, j.State()}
 		all = append(all, one)
 		t.add(plain(name), plain(one.By), plain(fmt.Sprintf("%d of %d", one.Changes, one.Total)), plain(one.State))
 	}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -139,13 +138,11 @@ func (r *endpointsRun) addStateDir(cmd *cobra.Command) {
 func (r *endpointsRun) applier() *keystone.Applier {
 	return &keystone.Applier{
 		Client: r.client, Prober: r.prober, Journals: r.journals(), Spec: r.spec, Catalog: r.known,
-		Now: time.Now, Tell: func(line string) { r.logf("%s", printable(line)) },
+		Tell: func(line string) { r.logf("%s", printable(line)) },
 	}
 }
 
-func (r *endpointsRun) journals() keystone.Journals {
-	return keystone.Journals{Dir: filepath.Join(r.stateDir, "endpoints")}
-}
+func (r *endpointsRun) journals() keystone.Journals { return keystone.JournalsIn(r.stateDir) }
 
 func (a *app) endpointsListCommand() *cobra.Command {
 	r := &endpointsRun{app: a}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/changelog"
 	"holdfast/internal/keystone"
 )
 
@@ -77,7 +78,7 @@ type applyAnswer struct {
 	Journal string           `json:"journal,omitempty"` // path
 	Error   string           `json:"error,omitempty"`
 	// RolledBack is there when the way back was taken.
-	RolledBack *keystone.RollbackResult `json:"rolled_back,omitempty"`
+	RolledBack *changelog.RollbackResult `json:"rolled_back,omitempty"`
 }
 
 func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
@@ -173,7 +174,7 @@ func (r *endpointsRun) makeChanges(ctx context.Context, plan keystone.Plan, f ap
 		answer.Journal = filepath.Join(r.journals().Dir, result.Journal)
 	}
 	answer.Unseen, answer.Behind = append([]string{}, result.Unseen...), result.Behind
-	stopped, isStopped := errors.AsType[*keystone.StoppedError](err)
+	stopped, isStopped := errors.AsType[*changelog.StoppedError](err)
 	switch {
 	case err == nil:
 		answer.Applied, answer.Done = true, len(plan.Changes)
@@ -218,7 +219,7 @@ func madeText(answer applyAnswer) string {
 
 // wayBack takes back what the journal called name says, if that is wanted; nil
 // if not.
-func (r *endpointsRun) wayBack(ctx context.Context, f applyFlags, name string) (*keystone.RollbackResult, error) {
+func (r *endpointsRun) wayBack(ctx context.Context, f applyFlags, name string) (*changelog.RollbackResult, error) {
 	if !f.autoRollback {
 		if f.yes || !isTerminal(r.stdio.In) || ctx.Err() != nil {
 			return nil, nil
@@ -241,7 +242,7 @@ func (r *endpointsRun) wayBack(ctx context.Context, f applyFlags, name string) (
 	return &result, err
 }
 
-func leftError(result keystone.RollbackResult) error {
+func leftError(result changelog.RollbackResult) error {
 	return fmt.Errorf("%s could not be taken back, see above", count(len(result.Left), "change"))
 }
 

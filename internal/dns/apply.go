@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"holdfast/internal/changelog"
 )
 
 const (
@@ -16,6 +19,17 @@ const (
 	DefaultWait = time.Minute
 	verifyPause = 500 * time.Millisecond
 )
+
+// Journals has the journals of all applies.
+type Journals = changelog.Folder[Entry]
+
+// A Journal is that of one apply.
+type Journal = changelog.Journal[Entry]
+
+// JournalsIn gives those of the state directory dir.
+func JournalsIn(dir string) Journals {
+	return Journals{Dir: filepath.Join(dir, "dns"), Command: "holdfast dns"}
+}
 
 // An Applier changes the records of hostnames, and changes them back.
 type Applier struct {
@@ -28,7 +42,7 @@ type Applier struct {
 	// Wait bounds how long all name servers may take to have a change. 0 is
 	// DefaultWait.
 	Wait time.Duration
-	// Now gives the time for the journal.
+	// Now gives the time, for until when caches may be stale.
 	Now func() time.Time
 	// Tell is told what is being done, a line at a time.
 	Tell func(line string)
@@ -49,16 +63,6 @@ type ApplyResult struct {
 	Notes []string `json:"notes"`
 }
 
-// A StoppedError says that an apply or a rollback did not come to its end.
-type StoppedError struct {
-	Journal string // its name
-	Err     error
-}
-
-func (e *StoppedError) Error() string { return e.Err.Error() }
-
-func (e *StoppedError) Unwrap() error { return e.Err }
-
 // at is called at every step.
 func (a *Applier) at(step string) {
 	if a.step != nil {
@@ -68,46 +72,40 @@ func (a *Applier) at(step string) {
 
 // Apply makes the changes of plan, one hostname at a time. It changes nothing
 // when the records are not as the plan found them. An error after the journal
-// was begun is a *StoppedError.
+// was begun is a *changelog.StoppedError.
 func (a *Applier) Apply(ctx context.Context, plan Plan) (out ApplyResult, err error) {
 	out = ApplyResult{Notes: []string{}}
-	release, err := a.Journals.lock()
+	held, err := a.Journals.Lock()
 	if err != nil {
 		return out, err
 	}
-	defer func() { err = errors.Join(err, release()) }()
+	defer func() { err = errors.Join(err, held.Release()) }()
 	changes := plan.Changes()
 	for _, n := range changes {
 		if err := a.unchanged(ctx, n); err != nil {
 			return out, err
 		}
 	}
-	continues, err := a.Journals.unfinished()
+	w, err := held.Create()
 	if err != nil {
 		return out, err
 	}
-	w, name, err := a.Journals.create(a.Now)
-	if err != nil {
-		return out, err
-	}
-	out.Journal = name
-	defer func() { err = errors.Join(err, w.close()) }()
+	out.Journal = w.Name
+	defer func() { err = errors.Join(err, w.Close()) }()
 	a.at("created")
-	if err := w.write(a.begin(plan, continues)); err != nil {
+	if err := w.Begin(plan.ID, a.Cloud, len(changes), a.begin()); err != nil {
 		return out, err
 	}
 	a.at("begun")
-	if continues != "" {
-		a.Tell("an apply was broken off; this one goes on with what it left, and a rollback undoes both: " + continues)
+	if w.Continues != "" {
+		a.Tell("an apply was broken off; this one goes on with what it left, and a rollback undoes both: " + w.Continues)
 	}
 	return out, a.applyAll(ctx, changes, w, &out)
 }
 
-func (a *Applier) begin(plan Plan, continues string) Entry {
-	e := Entry{
-		Kind: Begin, Version: jVersion, Plan: plan.ID, Cloud: a.Cloud, By: a.Editor.By(),
-		KeyFile: a.KeyFile, URL: a.URL, Total: len(plan.Changes()), Continues: continues,
-	}
+// begin gives what a rollback has to know.
+func (a *Applier) begin() Entry {
+	e := Entry{By: a.Editor.By(), KeyFile: a.KeyFile, URL: a.URL}
 	if a.Looker.Key != nil {
 		e.Key = a.Looker.Key.Name
 	}
@@ -131,16 +129,15 @@ func (n NamePlan) place() Place {
 }
 
 // applyAll makes changes.
-func (a *Applier) applyAll(ctx context.Context, changes []NamePlan, w *journalFile, out *ApplyResult) error {
+func (a *Applier) applyAll(ctx context.Context, changes []NamePlan, w *changelog.Writer[Entry], out *ApplyResult) error {
 	for i, n := range changes {
 		a.Tell(fmt.Sprintf("%d/%d %s: %s", i+1, len(changes), n.Hostname, n.summary()))
 		if err := a.change(ctx, i+1, n, w, out); err != nil {
 			err = fmt.Errorf("%s: %w", n.Hostname, err)
-			// If this cannot be written the journal ends here, which says the same.
-			return &StoppedError{out.Journal, errors.Join(err, w.write(Entry{Kind: Stopped, Error: err.Error()}))}
+			return w.Stop(i, err, err.Error())
 		}
 	}
-	err := w.write(Entry{Kind: Applied})
+	err := w.Applied()
 	a.at("applied")
 	return err
 }
@@ -151,9 +148,9 @@ func (n NamePlan) summary() string {
 }
 
 // change makes one change: the journal first, then the change, then the proof.
-func (a *Applier) change(ctx context.Context, number int, n NamePlan, w *journalFile, out *ApplyResult) error {
+func (a *Applier) change(ctx context.Context, number int, n NamePlan, w *changelog.Writer[Entry], out *ApplyResult) error {
 	at := n.place()
-	if err := w.write(Entry{Kind: Intend, N: number, Place: at, Before: n.Before, After: n.After}); err != nil {
+	if err := w.Intend(number, Entry{Place: at, Before: n.Before, After: n.After}); err != nil {
 		return err
 	}
 	a.at("intended")
@@ -172,7 +169,7 @@ func (a *Applier) change(ctx context.Context, number int, n NamePlan, w *journal
 	if !now.sameValues(n.After) {
 		return fmt.Errorf("the change was accepted, but it has other records now: %s", strings.Join(now.lines(n.Hostname), "; "))
 	}
-	if err := w.write(Entry{Kind: Changed, N: number, Records: now}); err != nil {
+	if err := w.Made(number, Entry{Records: now}); err != nil {
 		return err
 	}
 	a.at("changed")
@@ -184,7 +181,7 @@ func (a *Applier) change(ctx context.Context, number int, n NamePlan, w *journal
 	}
 	a.at("verified")
 	out.Verified++
-	return w.write(Entry{Kind: Verified, N: number})
+	return w.Verified(number)
 }
 
 // verify waits until every name server of at has want.

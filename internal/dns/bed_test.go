@@ -3,7 +3,6 @@ package dns
 import (
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -89,7 +88,7 @@ func (b *bed) looker() Looker {
 
 func (b *bed) applier() *Applier {
 	return &Applier{
-		Looker: b.looker(), Editor: Updater{b.looker()}, Journals: Journals{filepath.Join(b.state, "dns")},
+		Looker: b.looker(), Editor: Updater{b.looker()}, Journals: JournalsIn(b.state),
 		Cloud: "test", KeyFile: b.net.KeyFile, Wait: 20 * time.Second, Now: time.Now, Tell: func(string) {},
 		pause: 20 * time.Millisecond,
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
+	"holdfast/internal/changelog"
 	"holdfast/internal/dns/dnstest"
 )
 
@@ -149,7 +149,7 @@ func TestApplyAtASecondary(t *testing.T) {
 	l.Key = nil // the secondary does not know it
 	a.Looker, a.Editor = l, Updater{l}
 	out, err := a.Apply(t.Context(), planFor(t, l, PlanOptions{}))
-	stopped, ok := errors.AsType[*StoppedError](err)
+	stopped, ok := errors.AsType[*changelog.StoppedError](err)
 	if !ok || stopped.Journal != out.Journal || out.Changed != 0 || !strings.Contains(err.Error(), "it refuses the update (REFUSED)") {
 		t.Errorf("apply: %+v, %v", out, err)
 	}
@@ -176,7 +176,7 @@ func TestApplyWaitsForSecondaries(t *testing.T) {
 		t.Errorf("apply: %+v, %v, want %q", out, err, want)
 	}
 	left := b.latest()
-	if len(left) != 1 || left[0].End != Stopped || !strings.Contains(left[0].Error, "still has") || len(left[0].Changes) != 1 {
+	if len(left) != 1 || left[0].End != changelog.Stopped || !strings.Contains(left[0].Error, "still has") || len(left[0].Changes) != 1 {
 		t.Fatalf("journals: %+v", left)
 	}
 	// The next apply goes on with the rest, and both are one to take back.
@@ -264,8 +264,8 @@ func TestTTLOnly(t *testing.T) {
 
 // TestOneAtATime: a second apply or rollback on this machine waits for nobody.
 func TestOneAtATime(t *testing.T) {
-	j := Journals{filepath.Join(t.TempDir(), "dns")}
-	release, err := j.lock()
+	j := JournalsIn(t.TempDir())
+	held, err := j.Lock()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestOneAtATime(t *testing.T) {
 	if _, err := a.Rollback(t.Context(), nil, false); err == nil || !strings.Contains(err.Error(), "is at work") {
 		t.Errorf("rollback: %v", err)
 	}
-	if err := release(); err != nil {
+	if err := held.Release(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.Rollback(t.Context(), nil, false); err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -445,7 +444,7 @@ func TestNobodyServesIt(t *testing.T) {
 	}
 	l := Looker{Now: time.Now}
 	plan := planFor(t, l, PlanOptions{Sources: map[string]Source{"int.example.org": source}}, "int.example.org")
-	a := &Applier{Looker: l, Editor: fake.editor(), Journals: Journals{filepath.Join(t.TempDir(), "dns")}, Now: time.Now, Tell: func(string) {}}
+	a := &Applier{Looker: l, Editor: fake.editor(), Journals: JournalsIn(t.TempDir()), Now: time.Now, Tell: func(string) {}}
 	out, err := a.Apply(t.Context(), plan)
 	if err == nil || out.Changed != 1 || !strings.Contains(err.Error(), "the change was made, but no name server of the zone example.org could be asked") {
 		t.Errorf("apply: %+v, %v", out, err)

@@ -188,3 +188,34 @@ func TestApplyAfterACrash(t *testing.T) {
 	}
 	b.rollback(first)
 }
+
+// TestRollbackOfOlderJournals undoes what holdfast wrote before journals were
+// package changelog's: of an apply that was killed within a line, and of the one
+// that went on with it.
+func TestRollbackOfOlderJournals(t *testing.T) {
+	b := newBed(t, cloudZone)
+	first := b.transfer(b.primary)
+	b.kill("apply", 0)
+	dir := b.applier().Journals.Dir
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS("testdata/journals")); err != nil {
+		t.Fatal(err)
+	}
+	fill := strings.NewReplacer("PRIMARY", b.primary.String(), "KEYFILE", b.net.KeyFile)
+	for _, name := range []string{"20261130T135138Z.jsonl", "20261130T135138Z-2.jsonl"} {
+		path := filepath.Join(dir, name)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(fill.Replace(string(text))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all := b.latest(); len(all) != 2 || !all[1].Torn || all[0].Begin.Detail.KeyFile != b.net.KeyFile {
+		t.Errorf("journals: %+v", all)
+	}
+	b.rollback(first)
+}

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/changelog"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -30,6 +32,17 @@ const (
 	settleAfterOld = 20
 )
 
+// Journals has the journals of all applies.
+type Journals = changelog.Folder[Entry]
+
+// A Journal is that of one apply.
+type Journal = changelog.Journal[Entry]
+
+// JournalsIn gives those of the state directory dir.
+func JournalsIn(dir string) Journals {
+	return Journals{Dir: filepath.Join(dir, "endpoints"), Command: "holdfast endpoints"}
+}
+
 // An Applier changes a catalog, and changes it back.
 type Applier struct {
 	Client   *Client
@@ -37,16 +50,13 @@ type Applier struct {
 	Journals Journals
 	Spec     *spec.Spec
 	Catalog  catalog.Catalog
-	// Now gives the time for the journal.
-	Now func() time.Time
 	// Tell is told what is being done, a line at a time.
 	Tell func(line string)
 	// Wait bounds how long a change may take to show in fresh tokens. 0 is
 	// DefaultWait.
 	Wait time.Duration
 
-	wrap  func(journalWriter) journalWriter // for tests: the journal that they break
-	pause time.Duration                     // for tests: between two tokens; 0 is verifyPause
+	pause time.Duration // for tests: between two tokens; 0 is verifyPause
 }
 
 // An ApplyResult says what an apply did.
@@ -60,26 +70,15 @@ type ApplyResult struct {
 	Behind string
 }
 
-// A StoppedError says that an apply or a rollback did not come to its end.
-type StoppedError struct {
-	Journal string // its name
-	Done    int    // changes made and verified, or undone
-	Err     error
-}
-
-func (e *StoppedError) Error() string { return e.Err.Error() }
-
-func (e *StoppedError) Unwrap() error { return e.Err }
-
 // Apply makes the changes of plan, which was made with opt, one at a time. It
 // makes no change when the catalog is not as the plan found it. An error after
-// the first change is a *StoppedError.
+// the first change is a *changelog.StoppedError.
 func (a *Applier) Apply(ctx context.Context, plan Plan, opt PlanOptions) (out ApplyResult, err error) {
-	release, err := a.Journals.Lock()
+	held, err := a.Journals.Lock()
 	if err != nil {
 		return out, err
 	}
-	defer func() { err = errors.Join(err, release()) }()
+	defer func() { err = errors.Join(err, held.Release()) }()
 	state, err := a.Client.State(ctx)
 	if err != nil {
 		return out, err
@@ -87,50 +86,32 @@ func (a *Applier) Apply(ctx context.Context, plan Plan, opt PlanOptions) (out Ap
 	if now := MakePlan(state, a.Spec, a.Catalog, opt); now.ID != plan.ID {
 		return out, ErrChanged
 	}
-	broken, err := a.Journals.unfinished()
+	w, err := held.Create()
 	if err != nil {
 		return out, err
 	}
-	file, name, err := a.Journals.create(a.Now)
-	if err != nil {
+	out.Journal = w.Name
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := w.Begin(plan.ID, a.Spec.Cloud, len(plan.Changes), Entry{Region: plan.Region, AuthURL: a.Client.URL()}); err != nil {
 		return out, err
 	}
-	out.Journal = name
-	w := a.wrapped(file)
-	defer func() { err = errors.Join(err, w.close()) }()
-	err = w.write(Entry{
-		Kind: Begin, Version: JournalVersion, Plan: plan.ID, Cloud: a.Spec.Cloud, Region: plan.Region,
-		AuthURL: a.Client.URL(), Total: len(plan.Changes), Continues: broken,
-	})
-	if err != nil {
-		return out, err
-	}
-	if broken != "" {
-		a.Tell("an apply was broken off; this one goes on with what it left, and a rollback undoes both: " + broken)
+	if w.Continues != "" {
+		a.Tell("an apply was broken off; this one goes on with what it left, and a rollback undoes both: " + w.Continues)
 	}
 	return out, a.applyAll(ctx, plan, state, w, &out)
 }
 
-func (a *Applier) wrapped(w journalWriter) journalWriter {
-	if a.wrap != nil {
-		return a.wrap(w)
-	}
-	return w
-}
-
 // applyAll makes the changes of plan. State is what it was made on.
-func (a *Applier) applyAll(ctx context.Context, plan Plan, state State, w journalWriter, out *ApplyResult) error {
+func (a *Applier) applyAll(ctx context.Context, plan Plan, state State, w *changelog.Writer[Entry], out *ApplyResult) error {
 	run := &run{Applier: a, w: w, out: out, state: state, visible: visibleIDs(a.Client.token), newServices: map[string]string{}}
 	for i, c := range plan.Changes {
 		a.Tell(fmt.Sprintf("%d/%d %s", i+1, len(plan.Changes), c))
 		if err := run.change(ctx, c); err != nil {
 			err = fmt.Errorf("change %d of %d, %s: %w", i+1, len(plan.Changes), c, err)
-			// If this cannot be written, the journal ends here, which says the same.
-			err = errors.Join(err, w.write(Entry{Kind: Stopped, Error: a.Client.auth.scrub(err.Error())}))
-			return &StoppedError{Journal: out.Journal, Done: i, Err: err}
+			return w.Stop(i, err, a.Client.auth.scrub(err.Error()))
 		}
 	}
-	if err := w.write(Entry{Kind: Applied}); err != nil {
+	if err := w.Applied(); err != nil {
 		return err
 	}
 	out.Behind = run.settle(ctx)
@@ -140,7 +121,7 @@ func (a *Applier) applyAll(ctx context.Context, plan Plan, state State, w journa
 // run is one apply under way.
 type run struct {
 	*Applier
-	w       journalWriter
+	w       *changelog.Writer[Entry]
 	out     *ApplyResult
 	seen    []made          // changes that a fresh token has had
 	told    bool            // that tokens are of caches
@@ -181,7 +162,7 @@ func (r *run) change(ctx context.Context, c Change) error {
 	if err != nil {
 		return err
 	}
-	err = r.w.write(Entry{Kind: Intend, N: c.N, Op: c.Op, Before: c.Before, After: &c.After, Existing: existing})
+	err = r.w.Intend(c.N, Entry{Op: c.Op, Before: c.Before, After: &c.After, Existing: existing})
 	if err != nil {
 		return err
 	}
@@ -189,7 +170,7 @@ func (r *run) change(ctx context.Context, c Change) error {
 	if err != nil {
 		return err
 	}
-	if err := r.w.write(Entry{Kind: Changed, N: c.N, ID: id}); err != nil {
+	if err := r.w.Made(c.N, Entry{ID: id}); err != nil {
 		return err
 	}
 	err = r.verify(ctx, c, id)
@@ -201,7 +182,7 @@ func (r *run) change(ctx context.Context, c Change) error {
 	if err != nil {
 		return err
 	}
-	return r.w.write(Entry{Kind: Verified, N: c.N})
+	return r.w.Verified(c.N)
 }
 
 // unchanged makes sure that nobody has changed what c is about since the plan

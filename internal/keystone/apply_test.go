@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast/internal/changelog"
 	"holdfast/internal/keystone/keystonetest"
 )
 
@@ -62,7 +63,7 @@ func TestApplyAndRollback(t *testing.T) {
 		}
 	}
 	journals, err := a.Journals.Latest()
-	if err != nil || len(journals) != 1 || journals[0].Name != out.Journal || journals[0].End != Applied {
+	if err != nil || len(journals) != 1 || journals[0].Name != out.Journal || journals[0].End != changelog.Applied {
 		t.Fatalf("journals %+v, %v", journals, err)
 	}
 	result, err := s.applier().Rollback(t.Context(), journals, false)
@@ -128,7 +129,7 @@ func TestApplyRefusesMeanwhile(t *testing.T) {
 		s.edit(last.Before.ID, func(e *keystonetest.Endpoint) { e.URL = "http://somebody.example.org:5000/v3" })
 	}
 	_, err := a.Apply(t.Context(), plan, PlanOptions{})
-	stopped, ok := errors.AsType[*StoppedError](err)
+	stopped, ok := errors.AsType[*changelog.StoppedError](err)
 	if !ok || !errors.Is(err, ErrChanged) || stopped.Done != len(plan.Changes)-1 {
 		t.Fatalf("got %v", err)
 	}
@@ -144,14 +145,14 @@ func TestApplyLocks(t *testing.T) {
 	s := newSite(t, "")
 	a := s.applier()
 	plan := s.plan(a, PlanOptions{})
-	release, err := a.Journals.Lock()
+	held, err := a.Journals.Lock()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.Apply(t.Context(), plan, PlanOptions{}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
 		t.Errorf("got %v, want the process that has the lock", err)
 	}
-	if err := release(); err != nil {
+	if err := held.Release(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.Apply(t.Context(), plan, PlanOptions{}); err != nil {
@@ -186,12 +187,12 @@ func TestApplyStops(t *testing.T) {
 			plan := s.plan(a, PlanOptions{})
 			tt.breaks(s)
 			_, err := a.Apply(t.Context(), plan, PlanOptions{})
-			stopped, ok := errors.AsType[*StoppedError](err)
+			stopped, ok := errors.AsType[*changelog.StoppedError](err)
 			if !ok || !strings.Contains(err.Error(), tt.want) || stopped.Done != tt.done {
 				t.Fatalf("got %v after %+v, want %q after %d changes", err, stopped, tt.want, tt.done)
 			}
 			journal, err := a.Journals.Load(stopped.Journal)
-			if err != nil || journal.End != Stopped || journal.Error == "" {
+			if err != nil || journal.End != changelog.Stopped || journal.Error == "" {
 				t.Errorf("the journal ends with %q, %q, %v", journal.End, journal.Error, err)
 			}
 			rollBack(t, s)
@@ -244,7 +245,7 @@ func TestApplyWaitsForEveryCache(t *testing.T) {
 				t.Errorf("told %q, behind %q", told.String(), out.Behind)
 			}
 			journals, err := a.Journals.Latest()
-			if err != nil || len(journals) != 1 || journals[0].End != Applied {
+			if err != nil || len(journals) != 1 || journals[0].End != changelog.Applied {
 				t.Errorf("journals %+v, %v", journals, err)
 			}
 			for range 4 {
@@ -291,8 +292,8 @@ func TestApplyWithoutProject(t *testing.T) {
 		t.Fatalf("%d journals, %v", len(journals), err)
 	}
 	for _, c := range journals[0].Changes {
-		if c.IsVerified == (c.After.ServiceType == "proxy") {
-			t.Errorf("%s: verified %v", c.After, c.IsVerified)
+		if c.IsVerified == (c.Detail.After.ServiceType == "proxy") {
+			t.Errorf("%s: verified %v", c.Detail.After, c.IsVerified)
 		}
 	}
 }

@@ -3,6 +3,6 @@
 //
 // All but the last two are pure: bytes and values in, bytes and findings out. The
 // edge, which opens files and talks to Keystone, is in client.go, probe.go,
-// journals.go, apply.go and rollback.go. It decides nothing that the pure part
+// apply.go and rollback.go. It decides nothing that the pure part
 // can decide, and prints nothing.
 package keystone

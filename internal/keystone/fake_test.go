@@ -182,8 +182,8 @@ func (s *site) applier() *Applier {
 	}
 	client.identity.HTTPClient.Timeout = time.Minute
 	return &Applier{
-		Client: client, Prober: s.prober(), Journals: Journals{s.dir}, Spec: s.spec, Catalog: mustCatalog(s.t),
-		Now: time.Now, Tell: func(line string) { s.t.Log(line) }, Wait: time.Minute, pause: time.Millisecond,
+		Client: client, Prober: s.prober(), Journals: Journals{Dir: s.dir}, Spec: s.spec, Catalog: mustCatalog(s.t),
+		Tell: func(line string) { s.t.Log(line) }, Wait: time.Minute, pause: time.Millisecond,
 	}
 }
 

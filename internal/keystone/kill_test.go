@@ -3,8 +3,10 @@ package keystone
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -67,23 +69,21 @@ func (k killedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // killedJournal writes lines as long as the killer lets it.
 type killedJournal struct {
 	*killer
-	*journalFile
+	io.Writer
 }
 
-func (k killedJournal) write(e Entry) error {
+func (k killedJournal) Write(line []byte) (int, error) {
 	switch k.step("line") {
 	case 0:
-		return errKilled
+		return 0, errKilled
 	case 1:
-		line, err := e.Encode()
-		if err == nil {
-			_, err = k.file.Write(line[:len(line)/2])
-		}
-		return errors.Join(errKilled, err)
+		n, err := k.Writer.Write(line[:len(line)/2])
+		return n, errors.Join(errKilled, err)
 	case 2:
-		return errors.Join(errKilled, k.journalFile.write(e))
+		n, err := k.Writer.Write(line)
+		return n, errors.Join(errKilled, err)
 	}
-	return k.journalFile.write(e)
+	return k.Writer.Write(line)
 }
 
 // under puts a under k, and gives the context in which a lives.
@@ -93,7 +93,7 @@ func (k *killer) under(t *testing.T, a *Applier) context.Context {
 	k.die = cancel
 	client := &a.Client.identity.HTTPClient
 	client.Transport = killedTransport{k, client.Transport}
-	a.wrap = func(w journalWriter) journalWriter { return killedJournal{k, w.(*journalFile)} }
+	a.Journals.Through = func(w io.Writer) io.Writer { return killedJournal{k, w} }
 	return ctx
 }
 
@@ -195,4 +195,42 @@ func TestRollbackKilledAtEveryStep(t *testing.T) {
 	}
 	kill(0, 0)
 	everyMoment(slices.Clone(kinds), kill)
+}
+
+// TestRollbackOfOlderJournals undoes what holdfast wrote before journals were
+// package changelog's: of an apply that was killed when Keystone had created an
+// endpoint and nobody heard its answer, and of the one that went on with it.
+func TestRollbackOfOlderJournals(t *testing.T) {
+	s := newSite(t, everything)
+	withoutProxy(s)
+	first := s.state()
+	killApply(t, s, 25, 2) // the same kill: what was created, nobody heard of
+	killApply(t, s, 0, 0)
+	if err := os.RemoveAll(s.dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(s.dir, os.DirFS("testdata/journals")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"20261130T135958Z.jsonl", "20261130T135958Z-2.jsonl"} {
+		path := filepath.Join(s.dir, name)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(s.fill(string(text))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := s.applier().Journals.Latest()
+	if err != nil || len(all) != 2 || len(all[1].Changes) != 4 || !slices.Equal(all[1].Changes[3].Detail.Existing, []string{"e3", "e4", "e9", "f1"}) {
+		t.Errorf("journals: %+v, %v", all, err)
+	}
+	rollBack(t, s)
+	if diff := cmp.Diff(first, s.state()); diff != "" {
+		t.Errorf("-first +after rollback:\n%s", diff)
+	}
+	if journals, err := s.applier().Journals.Latest(); err != nil || len(journals) > 0 {
+		t.Errorf("there is still something to roll back: %+v, %v", journals, err)
+	}
 }

@@ -6,65 +6,31 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-)
 
-// RollbackResult says what a rollback did.
-type RollbackResult struct {
-	Journals []string `json:"journals"` // newest first
-	Undone   int      `json:"undone"`   // changes taken back
-	AsWere   int      `json:"as_were"`  // changes that there was nothing to take back of
-	// Left says what could not be put back, each with what to do about it.
-	Left []string `json:"left"`
-}
+	"holdfast/internal/changelog"
+)
 
 // Rollback undoes all that journals say, newest first, from the last change to
 // the first. It can be cut short at any point and called again. With force it
 // puts back also what somebody else has changed since.
-func (a *Applier) Rollback(ctx context.Context, journals []Journal, force bool) (result RollbackResult, err error) {
-	release, err := a.Journals.Lock()
+func (a *Applier) Rollback(ctx context.Context, journals []Journal, force bool) (out changelog.RollbackResult, err error) {
+	held, err := a.Journals.Lock()
 	if err != nil {
-		return RollbackResult{}, err
+		return out, err
 	}
-	defer func() { err = errors.Join(err, release()) }()
-	result = RollbackResult{Journals: []string{}, Left: []string{}}
-	for _, j := range journals {
-		result.Journals = append(result.Journals, j.Name)
-		if err := a.rollbackOne(ctx, j, force, &result); err != nil {
-			return result, err
-		}
-		if len(result.Left) > 0 {
-			break // what the older ones say builds on this one
-		}
-	}
-	return result, nil
-}
-
-// rollbackOne undoes one journal.
-func (a *Applier) rollbackOne(ctx context.Context, j Journal, force bool, result *RollbackResult) (err error) {
-	file, err := a.Journals.reopen(j.Name, a.Now)
-	if err != nil {
-		return err
-	}
-	w := a.wrapped(file)
-	defer func() { err = errors.Join(err, w.close()) }()
-	done, left := 0, len(result.Left)
-	for _, c := range slices.Backward(j.Changes) {
-		if c.Undone {
-			continue
-		}
+	defer func() { err = errors.Join(err, held.Release()) }()
+	done := 0
+	return held.Rollback(journals, func(c changelog.Change[Entry], u changelog.Undoing[Entry]) error {
 		err := a.refreshAfter(ctx, done)
 		if err == nil {
-			err = a.undo(ctx, c, w, force, result)
+			err = a.undo(ctx, c.Detail, u, force)
 		}
 		if err != nil {
-			return &StoppedError{Journal: j.Name, Done: done, Err: fmt.Errorf("undo change %d: %w", c.N, err)}
+			return fmt.Errorf("undo change %d: %w", c.N, err)
 		}
 		done++
-	}
-	if len(result.Left) > left {
 		return nil
-	}
-	return w.write(Entry{Kind: Back})
+	})
 }
 
 // refreshAfter gets a new token once in a while, before the old one expires.
@@ -77,7 +43,7 @@ func (a *Applier) refreshAfter(ctx context.Context, done int) error {
 }
 
 // undo takes back c, if that has come about.
-func (a *Applier) undo(ctx context.Context, c JournalChange, w journalWriter, force bool, result *RollbackResult) error {
+func (a *Applier) undo(ctx context.Context, c Entry, u changelog.Undoing[Entry], force bool) error {
 	now, err := a.look(ctx, c)
 	if err != nil {
 		return err
@@ -91,12 +57,12 @@ func (a *Applier) undo(ctx context.Context, c JournalChange, w journalWriter, fo
 	}
 	switch step {
 	case StepConflict, StepGone:
-		result.Left = append(result.Left, c.leftText(step, id, now))
-		a.Tell(result.Left[len(result.Left)-1])
+		left := leftText(c, step, id, now)
+		u.Leave(left)
+		a.Tell(left)
 		return nil
 	case StepNone:
-		result.AsWere++
-		return w.write(Entry{Kind: Restored, N: c.N})
+		return u.Restored(false)
 	case StepPut:
 		a.Tell(fmt.Sprintf("%s: back to %s", c.Before, c.Before.URL))
 		err = a.Client.put(ctx, id, c.Before.URL, c.Before.Enabled)
@@ -114,12 +80,11 @@ func (a *Applier) undo(ctx context.Context, c JournalChange, w journalWriter, fo
 	if err := a.isUndone(ctx, c, id); err != nil {
 		return err
 	}
-	result.Undone++
-	return w.write(Entry{Kind: Restored, N: c.N})
+	return u.Restored(true)
 }
 
 // look reads as much of Keystone's state as UndoStep needs for c.
-func (a *Applier) look(ctx context.Context, c JournalChange) (State, error) {
+func (a *Applier) look(ctx context.Context, c Entry) (State, error) {
 	if c.Op == CreateService || c.After.ServiceID == "" {
 		return a.Client.State(ctx)
 	}
@@ -128,12 +93,12 @@ func (a *Applier) look(ctx context.Context, c JournalChange) (State, error) {
 }
 
 // isUndone looks whether Keystone has c as it was.
-func (a *Applier) isUndone(ctx context.Context, c JournalChange, id string) error {
+func (a *Applier) isUndone(ctx context.Context, c Entry, id string) error {
 	now, err := a.look(ctx, c)
 	if err != nil {
 		return err
 	}
-	c.CreatedID = id
+	c.ID = id
 	if step, _, err := c.UndoStep(now); err != nil || step != StepNone {
 		return errors.Join(err, fmt.Errorf("Keystone took the request, and has it not as it was; run the rollback again"))
 	}
@@ -141,7 +106,7 @@ func (a *Applier) isUndone(ctx context.Context, c JournalChange, id string) erro
 }
 
 // leftText says what of c could not be put back.
-func (c JournalChange) leftText(step Step, id string, now State) string {
+func leftText(c Entry, step Step, id string, now State) string {
 	switch {
 	case step == StepGone:
 		return fmt.Sprintf("%s: somebody has deleted it, and Keystone gives no id twice; to have one like it: openstack endpoint create --region %s %s %s '%s'",
@@ -208,11 +173,11 @@ func otherURLs(auth Auth, journals []Journal) []string {
 		}
 	}
 	for _, j := range journals {
-		add(j.Begin.AuthURL)
+		add(j.Begin.Detail.AuthURL)
 	}
 	for _, j := range journals {
 		for _, c := range j.Changes {
-			for _, r := range []*Record{c.Before, c.After} {
+			for _, r := range []*Record{c.Detail.Before, c.Detail.After} {
 				if r != nil && strings.EqualFold(r.ServiceType, identityType) {
 					add(r.URL)
 				}

@@ -5,19 +5,23 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/internal/changelog"
 	"holdfast/internal/dns"
 )
 
-func entry(kind dns.Kind, n int) dns.Entry {
-	e := dns.Entry{Kind: kind, N: n, Time: lookedAt}
+// line is one of a journal of DNS changes.
+type line = changelog.Line[dns.Entry]
+
+func entry(kind changelog.Kind, n int) line {
+	e := line{Kind: kind, N: n, Time: lookedAt}
 	switch kind {
-	case dns.Begin:
-		e.Version, e.By, e.Total = 1, dns.RFC2136, 2
-	case dns.Intend:
-		e.Place = dns.Place{Hostname: "api.example.org", Zone: "example.org", Server: netip.MustParseAddrPort("192.0.2.1:53")}
-		e.Before, e.After = aRecord("10.0.0.13", 600), aRecord("10.0.0.10", 600)
-	case dns.Changed:
-		e.Records = aRecord("10.0.0.10", 300)
+	case changelog.Begin:
+		e.Version, e.Detail.By, e.Total = 1, dns.RFC2136, 2
+	case changelog.Intend:
+		e.Detail.Place = dns.Place{Hostname: "api.example.org", Zone: "example.org", Server: netip.MustParseAddrPort("192.0.2.1:53")}
+		e.Detail.Before, e.Detail.After = aRecord("10.0.0.13", 600), aRecord("10.0.0.10", 600)
+	case changelog.Changed:
+		e.Detail.Records = aRecord("10.0.0.10", 300)
 	default:
 	}
 	return e
@@ -27,7 +31,7 @@ func aRecord(value string, ttl uint32) dns.Records {
 	return dns.Records{{Type: "A", TTL: ttl, Values: []string{value}}}
 }
 
-func encode(t testing.TB, entries ...dns.Entry) string {
+func encode(t testing.TB, entries ...line) string {
 	t.Helper()
 	var b strings.Builder
 	for _, e := range entries {
@@ -41,49 +45,49 @@ func encode(t testing.TB, entries ...dns.Entry) string {
 }
 
 func TestParseJournal(t *testing.T) {
-	text := encode(t, entry(dns.Begin, 0), entry(dns.Intend, 1), entry(dns.Changed, 1), entry(dns.Verified, 1))
-	j, err := dns.ParseJournal("j", []byte(text+`{"kind":"chan`))
+	text := encode(t, entry(changelog.Begin, 0), entry(changelog.Intend, 1), entry(changelog.Changed, 1), entry(changelog.Verified, 1))
+	j, err := changelog.Parse[dns.Entry]("j", []byte(text+`{"kind":"chan`))
 	if err != nil || !j.Torn || len(j.Changes) != 1 || !j.Unfinished() || !j.Undoable() {
 		t.Fatalf("cut short: %+v, %v", j, err)
 	}
 	c := j.Changes[0]
-	if !c.Made || !c.IsVerified || c.Undone || c.After[0].TTL != 300 {
+	if !c.Made || !c.IsVerified || c.Undone || c.Detail.After[0].TTL != 300 {
 		t.Errorf("the change: %+v", c)
 	}
-	j, err = dns.ParseJournal("j", []byte(text+encode(t, entry(dns.Applied, 0))))
+	j, err = changelog.Parse[dns.Entry]("j", []byte(text+encode(t, entry(changelog.Applied, 0))))
 	if err != nil || j.Torn || j.Unfinished() || !j.Undoable() {
 		t.Errorf("applied: %+v, %v", j, err)
 	}
-	j, err = dns.ParseJournal("j", []byte(text+encode(t, entry(dns.Restored, 1), entry(dns.Back, 0))))
+	j, err = changelog.Parse[dns.Entry]("j", []byte(text+encode(t, entry(changelog.Restored, 1), entry(changelog.Back, 0))))
 	if err != nil || j.Undoable() || !j.RolledBack || !j.Changes[0].Undone {
 		t.Errorf("rolled back: %+v, %v", j, err)
 	}
 	for _, nothing := range []string{"", `{"kind":"beg`} {
-		if j, err := dns.ParseJournal("j", []byte(nothing)); err != nil || j.Undoable() || j.Unfinished() {
+		if j, err := changelog.Parse[dns.Entry]("j", []byte(nothing)); err != nil || j.Undoable() || j.Unfinished() {
 			t.Errorf("%q: %+v, %v", nothing, j, err)
 		}
 	}
 }
 
 func TestParseJournalRefuses(t *testing.T) {
-	begin := encode(t, entry(dns.Begin, 0))
+	begin := encode(t, entry(changelog.Begin, 0))
 	change := func(spoil func(*dns.Entry)) string {
-		e := entry(dns.Intend, 1)
-		spoil(&e)
+		e := entry(changelog.Intend, 1)
+		spoil(&e.Detail)
 		return begin + encode(t, e)
 	}
-	newer := entry(dns.Begin, 0)
+	newer := entry(changelog.Begin, 0)
 	newer.Version = 2
-	unknown := entry(dns.Begin, 0)
-	unknown.By = "magic"
+	unknown := entry(changelog.Begin, 0)
+	unknown.Detail.By = "magic"
 	for want, text := range map[string]string{
 		"j:1: not a journal of DNS changes":             "hello\n",
-		`j:1: not a journal of DNS changes: a line of`:  encode(t, entry(dns.Intend, 1)),
+		`j:1: not a journal of DNS changes: a line of`:  encode(t, entry(changelog.Intend, 1)),
 		"its version is 2":                              encode(t, newer),
 		`made by "magic"`:                               encode(t, unknown),
 		`j:2: not a journal of DNS changes: a line of`:  begin + begin,
-		"change 1 was never intended":                   begin + encode(t, entry(dns.Changed, 1)),
-		"change 1 is there twice":                       begin + encode(t, entry(dns.Intend, 1), entry(dns.Intend, 1)),
+		"change 1 was never intended":                   begin + encode(t, entry(changelog.Changed, 1)),
+		"change 1 is there twice":                       begin + encode(t, entry(changelog.Intend, 1), entry(changelog.Intend, 1)),
 		`unknown kind "x"`:                              begin + encode(t, entry("x", 1)),
 		`"" is no name`:                                 change(func(e *dns.Entry) { e.Zone = "" }),
 		"api.example.org is not in the zone example.ne": change(func(e *dns.Entry) { e.Zone = "example.net" }),
@@ -94,7 +98,7 @@ func TestParseJournalRefuses(t *testing.T) {
 		"there are two A record sets":                   change(func(e *dns.Entry) { e.After = append(e.After, e.After[0]) }),
 		"there is a CNAME record beside others":         change(func(e *dns.Entry) { e.After = append(e.After, dns.RRset{Type: "CNAME", Values: []string{"x.org"}}) }),
 	} {
-		if _, err := dns.ParseJournal("j", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := changelog.Parse[dns.Entry]("j", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 	}
@@ -120,40 +124,39 @@ func TestUndoStep(t *testing.T) {
 		{"the TTL only, not made", aRecord("10.0.0.1", 9), aRecord("10.0.0.1", 5), aRecord("10.0.0.1", 9), dns.StepNone},
 		{"the TTL only, made", aRecord("10.0.0.1", 9), aRecord("10.0.0.1", 5), aRecord("10.0.0.1", 5), dns.StepPut},
 	} {
-		e := entry(dns.Intend, 1)
-		e.Before, e.After = c.before, c.after
-		if got, err := (dns.JournalChange{Entry: e}).UndoStep(c.now); err != nil || got != c.want {
+		e := entry(changelog.Intend, 1)
+		e.Detail.Before, e.Detail.After = c.before, c.after
+		if got, err := e.Detail.UndoStep(c.now, false); err != nil || got != c.want {
 			t.Errorf("%s: %v, %v, want %v", c.name, got, err, c.want)
 		}
 	}
-	confirmed := dns.JournalChange{Entry: entry(dns.Intend, 1), Made: true}
-	if got, err := confirmed.UndoStep(aRecord("10.0.0.10", 61)); err != nil || got != dns.StepConflict {
+	if got, err := entry(changelog.Intend, 1).Detail.UndoStep(aRecord("10.0.0.10", 61), true); err != nil || got != dns.StepConflict {
 		t.Errorf("another TTL than was confirmed: %v, %v", got, err)
 	}
-	if _, err := (dns.JournalChange{}).UndoStep(nil); err == nil {
+	if _, err := (dns.Entry{}).UndoStep(nil, false); err == nil {
 		t.Error("no change: no error")
 	}
 }
 
 func FuzzParseJournal(f *testing.F) {
-	f.Add([]byte(encode(f, entry(dns.Begin, 0), entry(dns.Intend, 1), entry(dns.Changed, 1), entry(dns.Verified, 1), entry(dns.Applied, 0))))
-	f.Add([]byte(encode(f, entry(dns.Begin, 0), entry(dns.Intend, 1), entry(dns.Stopped, 1), entry(dns.Restored, 1), entry(dns.Back, 0)) + "{"))
+	f.Add([]byte(encode(f, entry(changelog.Begin, 0), entry(changelog.Intend, 1), entry(changelog.Changed, 1), entry(changelog.Verified, 1), entry(changelog.Applied, 0))))
+	f.Add([]byte(encode(f, entry(changelog.Begin, 0), entry(changelog.Intend, 1), entry(changelog.Stopped, 1), entry(changelog.Restored, 1), entry(changelog.Back, 0)) + "{"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		j, err := dns.ParseJournal("j", data)
+		j, err := changelog.Parse[dns.Entry]("j", data)
 		if err != nil {
 			return
 		}
 		for _, c := range j.Changes {
-			if _, err := c.UndoStep(c.Before); err != nil {
+			if _, err := c.Detail.UndoStep(c.Detail.Before, c.Made); err != nil {
 				t.Error(err)
 			}
-			if step, err := c.UndoStep(c.Before); err != nil || step != dns.StepNone {
+			if step, err := c.Detail.UndoStep(c.Detail.Before, c.Made); err != nil || step != dns.StepNone {
 				t.Errorf("as it was before: %v, %v", step, err)
 			}
 		}
 		if len(j.Changes) > 0 {
-			entries := []dns.Entry{j.Begin, j.Changes[0].Entry}
-			if again, err := dns.ParseJournal("j", []byte(encode(t, entries...))); err != nil || len(again.Changes) != 1 {
+			entries := []line{j.Begin, j.Changes[0].Line}
+			if again, err := changelog.Parse[dns.Entry]("j", []byte(encode(t, entries...))); err != nil || len(again.Changes) != 1 {
 				t.Errorf("does not survive being written again: %+v, %v", again, err)
 			}
 		}
