@@ -31,7 +31,8 @@ var mayImport = map[string][]string{
 	"internal/certificate":     {"internal/status"},
 	"internal/spec":            {"internal/status", "internal/catalog"},
 	"internal/haproxy":         {"internal/spec", "internal/catalog", "internal/status", "internal/health"},
-	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status", "internal/changelog"},
+	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status"},
+	"internal/keystone/admin":  {"internal/keystone", "internal/changelog", "internal/spec", "internal/catalog", "internal/status"},
 	"internal/importer":        {"internal/keystone", "internal/spec", "internal/catalog", "internal/status"},
 	"internal/dns":             {"internal/spec", "internal/catalog", "internal/status", "internal/changelog"},
 	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
@@ -83,8 +84,7 @@ var notPure = map[string]string{
 // edgeOf names the pure packages that have an edge in the same folder: the
 // files whose imports are not held to notPure.
 var edgeOf = map[string][]string{
-	"internal/dns":      {"apply.go", "designate.go", "exchange.go", "look.go", "rollback.go", "update.go"},
-	"internal/keystone": {"apply.go", "client.go", "probe.go", "rollback.go"},
+	"internal/dns": {"apply.go", "designate.go", "exchange.go", "look.go", "rollback.go", "update.go"},
 }
 
 type goPackage struct {

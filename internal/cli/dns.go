@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/dns"
-	"holdfast/internal/keystone"
+	"holdfast/internal/keystone/admin"
 	"holdfast/internal/spec"
 )
 
@@ -147,7 +147,7 @@ func (r *dnsRun) openDesignate(ctx context.Context, region string) error {
 	if err != nil {
 		return err
 	}
-	client, err := keystone.Connect(ctx, auth)
+	client, err := admin.Connect(ctx, auth)
 	if err != nil {
 		return err
 	}

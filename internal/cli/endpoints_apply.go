@@ -13,6 +13,7 @@ import (
 
 	"holdfast/internal/changelog"
 	"holdfast/internal/keystone"
+	"holdfast/internal/keystone/admin"
 )
 
 // wayBackTimeout bounds a rollback that an apply does by itself, also when it
@@ -58,7 +59,7 @@ It refuses when the catalog is not any more as the plan found it.`,
 	r.addStateDir(cmd)
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&f.autoRollback, "auto-rollback", false, "when something fails, take back what was done, without asking")
-	cmd.Flags().DurationVar(&f.wait, "wait", keystone.DefaultWait, "how long fresh tokens may have the catalog of before, from Keystone's caches")
+	cmd.Flags().DurationVar(&f.wait, "wait", admin.DefaultWait, "how long fresh tokens may have the catalog of before, from Keystone's caches")
 	cmd.Flags().StringVar(&f.plan, "plan", "", "apply the plan with this `ID`, as \"holdfast endpoints plan\" shows it, or nothing")
 	return cmd
 }
@@ -73,10 +74,10 @@ type applyAnswer struct {
 	// with the reason; the others were seen in a fresh token.
 	Unseen []string `json:"unseen"`
 	// Behind says that some tokens had the old catalog still, at the end of the wait.
-	Behind  string           `json:"behind,omitempty"`
-	Proofs  []keystone.Proof `json:"proofs"`
-	Journal string           `json:"journal,omitempty"` // path
-	Error   string           `json:"error,omitempty"`
+	Behind  string        `json:"behind,omitempty"`
+	Proofs  []admin.Proof `json:"proofs"`
+	Journal string        `json:"journal,omitempty"` // path
+	Error   string        `json:"error,omitempty"`
 	// RolledBack is there when the way back was taken.
 	RolledBack *changelog.RollbackResult `json:"rolled_back,omitempty"`
 }
@@ -89,7 +90,7 @@ func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
 		return err
 	}
 	plan := r.plan()
-	answer := applyAnswer{Plan: plan.ID, Changes: plan.Changes, Proofs: []keystone.Proof{}, Unseen: []string{}}
+	answer := applyAnswer{Plan: plan.ID, Changes: plan.Changes, Proofs: []admin.Proof{}, Unseen: []string{}}
 	if err := planFault(plan); err != nil {
 		return err
 	}
@@ -139,7 +140,7 @@ func (r *endpointsRun) tellPlan(ctx context.Context, plan keystone.Plan, answer 
 
 // proofsText shows what was asked through the VIP, a line each, and what is
 // wrong below it.
-func proofsText(proofs []keystone.Proof) string {
+func proofsText(proofs []admin.Proof) string {
 	var b strings.Builder
 	for _, p := range proofs {
 		word := "ok"
@@ -235,7 +236,7 @@ func (r *endpointsRun) wayBack(ctx context.Context, f applyFlags, name string) (
 	if err != nil {
 		return nil, err
 	}
-	result, err := r.applier().Rollback(ctx, []keystone.Journal{journal}, false)
+	result, err := r.applier().Rollback(ctx, []admin.Journal{journal}, false)
 	if err == nil && len(result.Left) > 0 {
 		err = leftError(result)
 	}

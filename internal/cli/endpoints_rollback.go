@@ -11,6 +11,7 @@ import (
 
 	"holdfast/internal/changelog"
 	"holdfast/internal/keystone"
+	"holdfast/internal/keystone/admin"
 )
 
 func (a *app) endpointsRollbackCommand() *cobra.Command {
@@ -57,7 +58,7 @@ func (r *endpointsRun) rollback(ctx context.Context, args []string, f rollbackFl
 	if r.auth, err = r.os.auth(); err != nil {
 		return err
 	}
-	r.client, err = keystone.ConnectFor(ctx, r.auth, journals, func(line string) { r.logf("%s", printable(line)) })
+	r.client, err = admin.ConnectFor(ctx, r.auth, journals, func(line string) { r.logf("%s", printable(line)) })
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (r *endpointsRun) rollback(ctx context.Context, args []string, f rollbackFl
 }
 
 // undoText says what a rollback of journals would take back.
-func undoText(journals []keystone.Journal) string {
+func undoText(journals []admin.Journal) string {
 	var b strings.Builder
 	for _, j := range journals {
 		fmt.Fprintf(&b, "journal %s, region %s, %s of %d begun\n", j.Name, j.Begin.Detail.Region, count(len(j.Changes), "change"), j.Begin.Total)

@@ -137,10 +137,10 @@ func splitPort(authority string) (host, port string) {
 }
 
 // IsTemplate reports whether s has a substitution of Keystone's in it.
-func IsTemplate(s string) bool { return templateAt(s) >= 0 }
+func IsTemplate(s string) bool { return TemplateAt(s) >= 0 }
 
-// templateAt gives where the first substitution in s begins; -1 for none.
-func templateAt(s string) int {
+// TemplateAt gives where the first substitution in s begins; -1 for none.
+func TemplateAt(s string) int {
 	dollar, percent := strings.Index(s, "$("), strings.Index(s, "%(")
 	if dollar < 0 || percent >= 0 && percent < dollar {
 		return percent

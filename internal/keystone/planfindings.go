@@ -134,7 +134,7 @@ func (p *planner) isVIP(at Location, v spec.VIP) bool {
 // reason says in short why r is to change.
 func (p *planner) reason(r *Row, svc spec.Service) string {
 	at, err := Locate(r.URL)
-	vip, _ := vipFor(p.spec, svc, r.Interface)
+	vip, _ := VIPFor(p.spec, svc, r.Interface)
 	if err != nil {
 		return err.Error()
 	}

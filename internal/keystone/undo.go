@@ -93,9 +93,9 @@ func (c Entry) UndoStep(now State) (Step, string, error) {
 	}
 	current := now.Endpoints[i]
 	switch {
-	case current.same(*c.Before):
+	case current.Same(*c.Before):
 		return StepNone, current.ID, nil
-	case current.same(*c.After):
+	case current.Same(*c.After):
 		return StepPut, current.ID, nil
 	}
 	return StepConflict, current.ID, nil

@@ -61,7 +61,7 @@ func TestOwnAPI(t *testing.T) {
 		{"a page as before", []string{"proxy"}, "<html>", at("<p>"), true},
 		{"keystone in place of proxy", []string{"proxy"}, keystoneV3, nil, false},
 	} {
-		if ok, why := ownAPI(tt.types, read(tt.got), tt.before); ok != tt.ok || ok == (why != "") {
+		if ok, why := OwnAPI(tt.types, read(tt.got), tt.before); ok != tt.ok || ok == (why != "") {
 			t.Errorf("%s: got %v, %q", tt.name, ok, why)
 		}
 	}
@@ -74,11 +74,11 @@ func TestStrayLink(t *testing.T) {
 		"https://127.0.0.11:9292/v2": "http://127.0.0.11:9292/v2/",
 		"http://name:9292":           "http://127.0.0.11:9292/v2/",
 	} {
-		if got := a.strayLink(origin); got != want {
+		if got := a.StrayLink(origin); got != want {
 			t.Errorf("at %s: got %q, want %q", origin, got, want)
 		}
 	}
-	if got := (Answer{Body: []byte(placeRoot)}).strayLink("http://a:8778"); got != "" {
+	if got := (Answer{Body: []byte(placeRoot)}).StrayLink("http://a:8778"); got != "" {
 		t.Errorf("an empty link is none: %q", got)
 	}
 }
@@ -92,6 +92,6 @@ func FuzzRecognize(f *testing.F) {
 		if r := Recognize(a); r.Text == "" || r.Types != nil && !r.Document {
 			t.Errorf("%+v", r)
 		}
-		a.strayLink("http://a:1")
+		a.StrayLink("http://a:1")
 	})
 }

@@ -1,4 +1,4 @@
-package keystone
+package admin
 
 import (
 	"cmp"
@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/keystone"
 )
 
 // A Secret is never printed: whatever is asked for its text gets "(hidden)".
@@ -428,7 +429,7 @@ func (a Auth) check() error {
 	if len(missing) > 0 {
 		return fmt.Errorf("%s: to authenticate by %s there is missing: %s", a.Source, a.Method, strings.Join(missing, ", "))
 	}
-	if at, err := Locate(a.URL); err != nil {
+	if at, err := keystone.Locate(a.URL); err != nil {
 		return fmt.Errorf("%s: auth_url: %w", a.Source, err)
 	} else if at.Dropped != "" || at.Host == "" || at.Port == 0 {
 		return fmt.Errorf("%s: auth_url is no plain URL; write it as http://keystone.example.org:5000/v3", a.Source)

@@ -1,4 +1,4 @@
-package keystone
+package admin
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
+
+	"holdfast/internal/keystone"
 )
 
 // ServiceClient gives a client for another service, with the token of c: at url,
@@ -23,10 +25,10 @@ func (c *Client) ServiceClient(types []string, region, url string) (*gophercloud
 
 // endpointOf looks for a service in the catalog of c's token.
 func (c *Client) endpointOf(types []string, region string) (string, error) {
-	found, best := "", len(interfaceNames())
+	found, best := "", len(keystone.InterfaceNames())
 	for _, entry := range c.token.Catalog {
 		for _, e := range entry.Endpoints {
-			rank := slices.Index(interfaceNames(), e.Interface)
+			rank := slices.Index(keystone.InterfaceNames(), e.Interface)
 			if slices.Contains(types, entry.Type) && (region == "" || e.RegionID == region) && rank >= 0 && rank < best {
 				found, best = e.URL, rank
 			}

@@ -1,4 +1,4 @@
-package keystone
+package admin
 
 import (
 	"cmp"
@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/keystone"
 	"holdfast/internal/spec"
 )
 
@@ -55,31 +56,31 @@ func NewProber(auth Auth) (*Prober, error) {
 }
 
 // ask sends one request without a body or a token.
-func (p *Prober) ask(ctx context.Context, method, url string) (Answer, error) {
+func (p *Prober) ask(ctx context.Context, method, url string) (keystone.Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
 	if err != nil {
-		return Answer{}, fmt.Errorf("ask %s: %w", url, err)
+		return keystone.Answer{}, fmt.Errorf("ask %s: %w", url, err)
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "holdfast")
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return Answer{}, errors.New(reachText(err))
+		return keystone.Answer{}, errors.New(reachText(err))
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return Answer{}, errors.New(reachText(err))
+		return keystone.Answer{}, errors.New(reachText(err))
 	}
-	return Answer{Code: resp.StatusCode, Body: body}, nil
+	return keystone.Answer{Code: resp.StatusCode, Body: body}, nil
 }
 
 // Unanswered asks the URLs of all enabled ones of records, and gives by their
 // ids why those that do not answer do not.
-func (p *Prober) Unanswered(ctx context.Context, records []Record) map[string]string {
+func (p *Prober) Unanswered(ctx context.Context, records []keystone.Record) map[string]string {
 	asked := map[string]string{} // by URL, why not
 	for _, r := range records {
 		if r.Enabled {
-			asked[probeURL(r.URL)] = ""
+			asked[keystone.ProbeURL(r.URL)] = ""
 		}
 	}
 	var mu sync.Mutex // guards asked
@@ -98,7 +99,7 @@ func (p *Prober) Unanswered(ctx context.Context, records []Record) map[string]st
 	wg.Wait()
 	out := map[string]string{}
 	for _, r := range records {
-		if why := asked[probeURL(r.URL)]; r.Enabled && why != "" {
+		if why := asked[keystone.ProbeURL(r.URL)]; r.Enabled && why != "" {
 			out[r.ID] = why
 		}
 	}
@@ -125,12 +126,6 @@ func (p *Prober) unanswered(ctx context.Context, url string) string {
 	return ""
 }
 
-// probeURL gives the URL to ask for what has the URL url in the catalog.
-func probeURL(url string) string {
-	tail := tailOf(url)
-	return strings.TrimSuffix(url, tail) + probePath(tail)
-}
-
 // A Proof says what a service answered through the VIP, by its name.
 type Proof struct {
 	Service string `json:"spec_service"`
@@ -145,7 +140,7 @@ type Proof struct {
 // Preflight proves that all services that plan points at a VIP answer there, by
 // the VIP's name, with their own APIs, and that the Keystone there is the one of
 // client. Proofs with a Problem are reasons not to apply.
-func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, plan Plan) ([]Proof, error) {
+func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, plan keystone.Plan) ([]Proof, error) {
 	var proofs []Proof
 	proved := map[string]bool{}
 	once := func(key string, prove func() Proof) bool {
@@ -158,7 +153,7 @@ func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, pl
 		return proved[key]
 	}
 	for _, c := range plan.Changes {
-		if c.Op != Update && c.Op != Create {
+		if c.Op != keystone.Update && c.Op != keystone.Create {
 			continue
 		}
 		svc, vip, ok := placeOf(s, c)
@@ -169,11 +164,11 @@ func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, pl
 			continue
 		}
 		if svc.Mode == spec.HTTP && svc.Check.Layer == 7 {
-			at := origin(vip, svc, "") + svc.Check.Path
+			at := keystone.Origin(vip, svc, "") + svc.Check.Path
 			once("check "+at, func() Proof { return p.proveHealth(ctx, svc, at) })
 		}
-		once("api "+probeURL(c.After.URL)+" "+c.After.ServiceType, func() Proof { return p.proveAPI(ctx, svc, c) })
-		if slices.Contains(svc.Types, identityType) {
+		once("api "+keystone.ProbeURL(c.After.URL)+" "+c.After.ServiceType, func() Proof { return p.proveAPI(ctx, svc, c) })
+		if slices.Contains(svc.Types, keystone.IdentityType) {
 			base := identityURL(c.After.URL)
 			once("token "+base, func() Proof { return proveToken(ctx, client, svc, base) })
 		}
@@ -182,12 +177,12 @@ func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, pl
 }
 
 // placeOf gives the service and the VIP that c is about.
-func placeOf(s *spec.Spec, c Change) (spec.Service, spec.VIP, bool) {
+func placeOf(s *spec.Spec, c keystone.Change) (spec.Service, spec.VIP, bool) {
 	i := slices.IndexFunc(s.Services, func(svc spec.Service) bool { return svc.Name == c.Service })
 	if i < 0 {
 		return spec.Service{}, spec.VIP{}, false
 	}
-	vip, ok := vipFor(s, s.Services[i], c.After.Interface)
+	vip, ok := keystone.VIPFor(s, s.Services[i], c.After.Interface)
 	return s.Services[i], vip, ok
 }
 
@@ -246,8 +241,8 @@ func expectText(ranges []spec.CodeRange) string {
 }
 
 // proveAPI proves that the URL that c is to set answers with the API of svc.
-func (p *Prober) proveAPI(ctx context.Context, svc spec.Service, c Change) Proof {
-	url := probeURL(c.After.URL)
+func (p *Prober) proveAPI(ctx context.Context, svc spec.Service, c keystone.Change) Proof {
+	url := keystone.ProbeURL(c.After.URL)
 	proof := Proof{Service: svc.Name, Request: "GET " + url}
 	a, err := p.ask(ctx, http.MethodGet, url)
 	proof.Code = a.Code
@@ -262,11 +257,11 @@ func (p *Prober) proveAPI(ctx context.Context, svc spec.Service, c Change) Proof
 	got, document := p.recognize(ctx, c.After.URL, a)
 	before := p.now(ctx, c)
 	proof.Says = got.Text
-	var recognizedBefore *Recognized
+	var recognizedBefore *keystone.Recognized
 	if before != nil {
 		recognizedBefore = &before.Recognized
 	}
-	if ok, why := ownAPI(svc.Types, got, recognizedBefore); !ok {
+	if ok, why := keystone.OwnAPI(svc.Types, got, recognizedBefore); !ok {
 		proof.Problem, proof.Remedy = why, "is the port that of this service on every host of it?"
 		return proof
 	}
@@ -274,7 +269,7 @@ func (p *Prober) proveAPI(ctx context.Context, svc spec.Service, c Change) Proof
 		proof.Problem, proof.Remedy = why, "the path of the URL has to be one that the service answers behind the VIP"
 		return proof
 	}
-	if stray := document.strayLink(c.After.URL); stray != "" {
+	if stray := document.StrayLink(c.After.URL); stray != "" {
 		proof.Warning = fmt.Sprintf("it names %s as its own place, where some clients go on; see public_endpoint and enable_proxy_headers_parsing in its configuration", stray)
 	}
 	return proof
@@ -282,18 +277,17 @@ func (p *Prober) proveAPI(ctx context.Context, svc spec.Service, c Change) Proof
 
 // recognize tells whose API answered a at the catalog's url: by a, or by what
 // lists its versions, where a is not that. It gives the answer that it used.
-func (p *Prober) recognize(ctx context.Context, url string, a Answer) (Recognized, Answer) {
-	got := Recognize(a)
-	tail := tailOf(url)
-	root := discoveryPath(probePath(tail))
-	if got.Document || root == probePath(tail) {
+func (p *Prober) recognize(ctx context.Context, url string, a keystone.Answer) (keystone.Recognized, keystone.Answer) {
+	got := keystone.Recognize(a)
+	root := keystone.DiscoveryURL(url)
+	if got.Document || root == keystone.ProbeURL(url) {
 		return got, a
 	}
-	list, err := p.ask(ctx, http.MethodGet, strings.TrimSuffix(url, tail)+root)
+	list, err := p.ask(ctx, http.MethodGet, root)
 	if err != nil {
 		return got, a // what url itself answered has to do
 	}
-	if atRoot := Recognize(list); atRoot.Document {
+	if atRoot := keystone.Recognize(list); atRoot.Document {
 		return atRoot, list
 	}
 	return got, a
@@ -301,16 +295,16 @@ func (p *Prober) recognize(ctx context.Context, url string, a Answer) (Recognize
 
 // answered is what a URL of the catalog answers now.
 type answered struct {
-	Recognized
+	keystone.Recognized
 	code int
 }
 
 // now asks the URL that c takes the place of; nil when that does not answer.
-func (p *Prober) now(ctx context.Context, c Change) *answered {
+func (p *Prober) now(ctx context.Context, c keystone.Change) *answered {
 	if c.Before == nil || c.Before.URL == c.After.URL {
 		return nil
 	}
-	a, err := p.ask(ctx, http.MethodGet, probeURL(c.Before.URL))
+	a, err := p.ask(ctx, http.MethodGet, keystone.ProbeURL(c.Before.URL))
 	if err != nil || a.Code >= 500 {
 		return nil
 	}
@@ -320,13 +314,13 @@ func (p *Prober) now(ctx context.Context, c Change) *answered {
 
 // codeProblem says why code is not that of an API at url; empty when it may be.
 // Before is what the URL of now answers, nil for nothing.
-func codeProblem(code int, got Recognized, url string, before *answered) string {
+func codeProblem(code int, got keystone.Recognized, url string, before *answered) string {
 	switch {
 	case got.Document && code != http.StatusNotFound, before != nil && code == before.code:
 		return ""
 	case before != nil && !got.Document:
 		return fmt.Sprintf("HTTP status %d, where the URL of now answers %d", code, before.code)
-	case code == http.StatusNotFound && !IsTemplate(tailOf(url)): // with one, a part of the path was asked for
+	case code == http.StatusNotFound && !keystone.IsTemplate(keystone.TailOf(url)): // with one, a part of the path was asked for
 		return "HTTP status 404: there is nothing at this path"
 	}
 	return ""

@@ -1,4 +1,4 @@
-package keystone
+package admin
 
 import (
 	"fmt"
@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/catalog"
+	"holdfast/internal/keystone"
 	"holdfast/internal/keystone/keystonetest"
 	"holdfast/internal/spec"
 )
@@ -83,7 +85,7 @@ func serve(t *testing.T, l net.Listener, h http.Handler) *swapServer {
 }
 
 // newSite starts keystone, glance and proxy behind VIP and controller.
-// Extra are more lines of the state, as stateOf reads them, in which PORT-name
+// Extra are more lines of the state, as keystonetest.Read does, in which PORT-name
 // stands for a service's port.
 func newSite(t *testing.T, extra string) *site {
 	t.Helper()
@@ -93,7 +95,7 @@ func newSite(t *testing.T, extra string) *site {
 		onVIP, onCtl, port := listenPair(t)
 		s.ports[name], s.vip[name], s.ctl[name] = port, serve(t, onVIP, h), serve(t, onCtl, h)
 	}
-	s.spec = mustParse(t, s.fill(`
+	s.spec, _ = spec.Parse("holdfast.yaml", []byte(s.fill(`
 cloud: test
 region: RegionOne
 vips:
@@ -112,20 +114,35 @@ services:
     type: proxy
     port: PORT-proxy
     check: {path: /dynamicproxy-api/, expect: "200-499"}
-`))
+`)))
+	if s.spec == nil {
+		t.Fatal("the spec of the test is bad")
+	}
 	// Which no spec may have, but what the name resolves to here.
 	s.spec.VIPs[0].Addresses = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("::1/128")}
-	s.keystone.Edit(func(c *keystonetest.Catalog) {
-		*c = catalogOf(stateOf(t, s.fill(`
+	first, err := keystonetest.Read(s.fill(`
 e1 RegionOne keystone identity public http://127.0.0.2:PORT-keystone/v3
 e2 RegionOne keystone identity internal http://127.0.0.2:PORT-keystone/v3
 e3 RegionOne glance image public http://127.0.0.2:PORT-glance
 e4 RegionOne glance image internal http://127.0.0.2:PORT-glance/
 e5 RegionOne proxy proxy public http://127.0.0.2:PORT-proxy/dynamicproxy-api/v1/$(tenant_id)s
 e9 Other glance image public http://127.0.0.2:PORT-glance
-`+extra)))
-	})
+` + extra))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.keystone.Edit(func(c *keystonetest.Catalog) { *c = first })
 	return s
+}
+
+// known gives the built-in catalog.
+func known(t testing.TB) catalog.Catalog {
+	t.Helper()
+	all, err := catalog.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 func (s *site) fill(text string) string {
@@ -135,34 +152,20 @@ func (s *site) fill(text string) string {
 	return text
 }
 
-// catalogOf gives state to the fake.
-func catalogOf(state State) keystonetest.Catalog {
-	c := keystonetest.Catalog{Regions: state.Regions}
-	for _, s := range state.Services {
-		c.Services = append(c.Services, keystonetest.Service(s))
-	}
-	for _, e := range state.Endpoints {
-		c.Endpoints = append(c.Endpoints, keystonetest.Endpoint{
-			ID: e.ID, Interface: e.Interface, Region: e.Region, ServiceID: e.ServiceID, URL: e.URL, Enabled: e.Enabled,
-		})
-	}
-	return c
-}
-
 // state gives what Keystone has now, in the order of the ids.
-func (s *site) state() State {
+func (s *site) state() keystone.State {
 	c := s.keystone.Catalog()
-	state := State{Regions: c.Regions}
+	state := keystone.State{Regions: c.Regions}
 	for _, svc := range c.Services {
-		state.Services = append(state.Services, ServiceRecord(svc))
+		state.Services = append(state.Services, keystone.ServiceRecord(svc))
 	}
 	for _, e := range c.Endpoints {
-		state.Endpoints = append(state.Endpoints, Record{
+		state.Endpoints = append(state.Endpoints, keystone.Record{
 			ID: e.ID, Interface: e.Interface, Region: e.Region, ServiceID: e.ServiceID, URL: e.URL, Enabled: e.Enabled,
 		})
 	}
-	state.name()
-	return state.sorted()
+	state.NameEndpoints()
+	return state.Sorted()
 }
 
 // auth gives what the environment would.
@@ -182,7 +185,7 @@ func (s *site) applier() *Applier {
 	}
 	client.identity.HTTPClient.Timeout = time.Minute
 	return &Applier{
-		Client: client, Prober: s.prober(), Journals: Journals{Dir: s.dir}, Spec: s.spec, Catalog: mustCatalog(s.t),
+		Client: client, Prober: s.prober(), Journals: Journals{Dir: s.dir}, Spec: s.spec, Catalog: known(s.t),
 		Tell: func(line string) { s.t.Log(line) }, Wait: time.Minute, pause: time.Millisecond,
 	}
 }
@@ -199,13 +202,13 @@ func (s *site) prober() *Prober {
 }
 
 // plan plans on the state of now.
-func (s *site) plan(a *Applier, opt PlanOptions) Plan {
+func (s *site) plan(a *Applier, opt keystone.PlanOptions) keystone.Plan {
 	s.t.Helper()
 	state, err := a.Client.State(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return MakePlan(state, s.spec, a.Catalog, opt)
+	return keystone.MakePlan(state, s.spec, a.Catalog, opt)
 }
 
 // edit changes one endpoint, as somebody else would.

@@ -1,4 +1,4 @@
-package keystone
+package admin
 
 import (
 	"errors"
@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/keystone"
 	"holdfast/internal/keystone/keystonetest"
 )
 
@@ -23,7 +24,7 @@ const everything = `
 f1 RegionOne glance image public http://127.0.0.2:PORT-glance/v2
 `
 
-func everyOption() PlanOptions { return PlanOptions{Create: true, Prune: true} }
+func everyOption() keystone.PlanOptions { return keystone.PlanOptions{Create: true, Prune: true} }
 
 // withoutProxy makes the plan create a service.
 func withoutProxy(s *site) {
@@ -58,7 +59,7 @@ func TestApplyAndRollback(t *testing.T) {
 		if e.Enabled && strings.Contains(e.URL, ctlAddr) && e.Region == "RegionOne" {
 			t.Errorf("%s names the controller still: %s", e, e.URL)
 		}
-		if e.ID == "e9" && e != first.Endpoints[slices.IndexFunc(first.Endpoints, func(e Record) bool { return e.ID == "e9" })] {
+		if e.ID == "e9" && e != first.Endpoints[slices.IndexFunc(first.Endpoints, func(e keystone.Record) bool { return e.ID == "e9" })] {
 			t.Errorf("another region was changed: %+v", e)
 		}
 	}
@@ -104,10 +105,10 @@ func TestApplyAfterKill(t *testing.T) {
 func TestApplyRefusesAnotherState(t *testing.T) {
 	s := newSite(t, "")
 	a := s.applier()
-	plan := s.plan(a, PlanOptions{})
+	plan := s.plan(a, keystone.PlanOptions{})
 	s.keystone.Edit(func(c *keystonetest.Catalog) { c.Endpoints[0].URL += "/" })
 	first := s.state()
-	if _, err := a.Apply(t.Context(), plan, PlanOptions{}); !errors.Is(err, ErrChanged) {
+	if _, err := a.Apply(t.Context(), plan, keystone.PlanOptions{}); !errors.Is(err, ErrChanged) {
 		t.Errorf("got %v, want %v", err, ErrChanged)
 	}
 	if diff := cmp.Diff(first, s.state()); diff != "" {
@@ -123,12 +124,12 @@ func TestApplyRefusesAnotherState(t *testing.T) {
 func TestApplyRefusesMeanwhile(t *testing.T) {
 	s := newSite(t, "")
 	a := s.applier()
-	plan := s.plan(a, PlanOptions{})
+	plan := s.plan(a, keystone.PlanOptions{})
 	last := plan.Changes[len(plan.Changes)-1]
 	a.Tell = func(string) {
 		s.edit(last.Before.ID, func(e *keystonetest.Endpoint) { e.URL = "http://somebody.example.org:5000/v3" })
 	}
-	_, err := a.Apply(t.Context(), plan, PlanOptions{})
+	_, err := a.Apply(t.Context(), plan, keystone.PlanOptions{})
 	stopped, ok := errors.AsType[*changelog.StoppedError](err)
 	if !ok || !errors.Is(err, ErrChanged) || stopped.Done != len(plan.Changes)-1 {
 		t.Fatalf("got %v", err)
@@ -136,7 +137,7 @@ func TestApplyRefusesMeanwhile(t *testing.T) {
 	a.Tell = func(string) {}
 	rollBack(t, s)
 	now := s.state().Endpoints
-	if i := slices.IndexFunc(now, func(e Record) bool { return e.ID == last.Before.ID }); now[i].URL != "http://somebody.example.org:5000/v3" {
+	if i := slices.IndexFunc(now, func(e keystone.Record) bool { return e.ID == last.Before.ID }); now[i].URL != "http://somebody.example.org:5000/v3" {
 		t.Errorf("what somebody else did was undone: %+v", now[i])
 	}
 }
@@ -144,18 +145,18 @@ func TestApplyRefusesMeanwhile(t *testing.T) {
 func TestApplyLocks(t *testing.T) {
 	s := newSite(t, "")
 	a := s.applier()
-	plan := s.plan(a, PlanOptions{})
+	plan := s.plan(a, keystone.PlanOptions{})
 	held, err := a.Journals.Lock()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Apply(t.Context(), plan, PlanOptions{}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+	if _, err := a.Apply(t.Context(), plan, keystone.PlanOptions{}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
 		t.Errorf("got %v, want the process that has the lock", err)
 	}
 	if err := held.Release(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Apply(t.Context(), plan, PlanOptions{}); err != nil {
+	if _, err := a.Apply(t.Context(), plan, keystone.PlanOptions{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -184,9 +185,9 @@ func TestApplyStops(t *testing.T) {
 			if tt.want == "caches of their own" {
 				a.Wait = time.Second
 			}
-			plan := s.plan(a, PlanOptions{})
+			plan := s.plan(a, keystone.PlanOptions{})
 			tt.breaks(s)
-			_, err := a.Apply(t.Context(), plan, PlanOptions{})
+			_, err := a.Apply(t.Context(), plan, keystone.PlanOptions{})
 			stopped, ok := errors.AsType[*changelog.StoppedError](err)
 			if !ok || !strings.Contains(err.Error(), tt.want) || stopped.Done != tt.done {
 				t.Fatalf("got %v after %+v, want %q after %d changes", err, stopped, tt.want, tt.done)
@@ -207,7 +208,7 @@ func TestApplyWaitsForCaches(t *testing.T) {
 	s := newSite(t, "")
 	s.keystone.Lag = 1 // one token after each change is stale
 	a := s.applier()
-	if _, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{}); err != nil {
+	if _, err := a.Apply(t.Context(), s.plan(a, keystone.PlanOptions{}), keystone.PlanOptions{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -237,7 +238,7 @@ func TestApplyWaitsForEveryCache(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			out, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{})
+			out, err := a.Apply(t.Context(), s.plan(a, keystone.PlanOptions{}), keystone.PlanOptions{})
 			if err != nil || (out.Behind == "") != c.ended {
 				t.Fatalf("%+v, %v", out, err)
 			}
@@ -280,7 +281,7 @@ func TestApplyWithoutProject(t *testing.T) {
 	s := newSite(t, "")
 	s.keystone.Project = ""
 	a := s.applier()
-	out, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{})
+	out, err := a.Apply(t.Context(), s.plan(a, keystone.PlanOptions{}), keystone.PlanOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,32 +305,32 @@ func TestApplyLeavesWhatKeystoneCannotFill(t *testing.T) {
 	s := newSite(t, "")
 	s.edit("e5", func(e *keystonetest.Endpoint) { e.URL += "x" }) // $(tenant_id)sx is in order,
 	a := s.applier()
-	if plan := s.plan(a, PlanOptions{}); !changes(plan, "e5") || finding(plan, "not-fillable") != "" {
+	if plan := s.plan(a, keystone.PlanOptions{}); !changes(plan, "e5") || finding(plan, "not-fillable") != "" {
 		t.Errorf("a letter after the template:\n%s", plan.Diff())
 	}
 	s.edit("e5", func(e *keystonetest.Endpoint) { e.URL = strings.Replace(e.URL, "tenant_id)sx", "tenant_idx)s", 1) }) // and this is not
-	plan := s.plan(a, PlanOptions{})
+	plan := s.plan(a, keystone.PlanOptions{})
 	if changes(plan, "e5") || !strings.Contains(finding(plan, "not-fillable"), `is in the catalog of no token: Keystone knows no "tenant_idx" to fill in`) {
 		t.Errorf("%s%v", plan.Diff(), plan.Findings)
 	}
-	if out, err := a.Apply(t.Context(), plan, PlanOptions{}); err != nil || out.Unseen != nil {
+	if out, err := a.Apply(t.Context(), plan, keystone.PlanOptions{}); err != nil || out.Unseen != nil {
 		t.Errorf("%+v, %v", out, err)
 	}
 	// And where such a change is made all the same, it is not called verified.
 	run := &run{Applier: a, out: &ApplyResult{}}
-	change := Change{Op: Update, Before: &Record{ID: "e5", Enabled: true}, After: Record{ID: "e5", URL: "http://localhost/$(tenant_idx)s", Enabled: true}}
+	change := keystone.Change{Op: keystone.Update, Before: &keystone.Record{ID: "e5", Enabled: true}, After: keystone.Record{ID: "e5", URL: "http://localhost/$(tenant_idx)s", Enabled: true}}
 	if err := run.inToken(t.Context(), a.Client.token, change, "e5"); err == nil || !strings.Contains(err.Error(), "in the catalog of no token") {
 		t.Errorf("verified: %v", err)
 	}
 }
 
 // changes reports whether plan changes the endpoint id.
-func changes(plan Plan, id string) bool {
-	return slices.ContainsFunc(plan.Changes, func(c Change) bool { return c.Before != nil && c.Before.ID == id })
+func changes(plan keystone.Plan, id string) bool {
+	return slices.ContainsFunc(plan.Changes, func(c keystone.Change) bool { return c.Before != nil && c.Before.ID == id })
 }
 
 // finding gives the text of the first finding with a code.
-func finding(plan Plan, code string) string {
+func finding(plan keystone.Plan, code string) string {
 	for _, f := range plan.Findings {
 		if f.Code == code {
 			return f.Text
@@ -355,7 +356,7 @@ func TestListingsInPages(t *testing.T) {
 	if diff := cmp.Diff(whole, paged); diff != "" {
 		t.Errorf("in pages, -whole +paged:\n%s", diff)
 	}
-	if _, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{}); err != nil {
+	if _, err := a.Apply(t.Context(), s.plan(a, keystone.PlanOptions{}), keystone.PlanOptions{}); err != nil {
 		t.Errorf("apply: %v", err)
 	}
 	s.keystone.Page, s.keystone.Limit = 0, 2
@@ -403,7 +404,7 @@ func TestRollbackWithKeystoneBroken(t *testing.T) {
 	s := newSite(t, "")
 	first := s.state()
 	a := s.applier()
-	if _, err := a.Apply(t.Context(), s.plan(a, PlanOptions{}), PlanOptions{}); err != nil {
+	if _, err := a.Apply(t.Context(), s.plan(a, keystone.PlanOptions{}), keystone.PlanOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	s.vip["keystone"].Close()

@@ -1,4 +1,4 @@
-package keystone
+package admin
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/keystone"
 )
 
 // Rollback undoes all that journals say, newest first, from the last change to
@@ -20,7 +21,7 @@ func (a *Applier) Rollback(ctx context.Context, journals []Journal, force bool) 
 	}
 	defer func() { err = errors.Join(err, held.Release()) }()
 	done := 0
-	return held.Rollback(journals, func(c changelog.Change[Entry], u changelog.Undoing[Entry]) error {
+	return held.Rollback(journals, func(c changelog.Change[keystone.Entry], u changelog.Undoing[keystone.Entry]) error {
 		err := a.refreshAfter(ctx, done)
 		if err == nil {
 			err = a.undo(ctx, c.Detail, u, force)
@@ -43,7 +44,7 @@ func (a *Applier) refreshAfter(ctx context.Context, done int) error {
 }
 
 // undo takes back c, if that has come about.
-func (a *Applier) undo(ctx context.Context, c Entry, u changelog.Undoing[Entry], force bool) error {
+func (a *Applier) undo(ctx context.Context, c keystone.Entry, u changelog.Undoing[keystone.Entry], force bool) error {
 	now, err := a.look(ctx, c)
 	if err != nil {
 		return err
@@ -52,26 +53,26 @@ func (a *Applier) undo(ctx context.Context, c Entry, u changelog.Undoing[Entry],
 	if err != nil {
 		return err
 	}
-	if step == StepConflict && force && c.Before != nil {
-		step = StepPut
+	if step == keystone.StepConflict && force && c.Before != nil {
+		step = keystone.StepPut
 	}
 	switch step {
-	case StepConflict, StepGone:
+	case keystone.StepConflict, keystone.StepGone:
 		left := leftText(c, step, id, now)
 		u.Leave(left)
 		a.Tell(left)
 		return nil
-	case StepNone:
+	case keystone.StepNone:
 		return u.Restored(false)
-	case StepPut:
+	case keystone.StepPut:
 		a.Tell(fmt.Sprintf("%s: back to %s", c.Before, c.Before.URL))
 		err = a.Client.put(ctx, id, c.Before.URL, c.Before.Enabled)
-	case StepDelete:
+	case keystone.StepDelete:
 		kind := "endpoints"
-		if c.Op == CreateService {
+		if c.Op == keystone.CreateService {
 			kind = "services"
 		}
-		a.Tell(fmt.Sprintf("delete what was created: %s", Change{Op: c.Op, After: *c.After}))
+		a.Tell(fmt.Sprintf("delete what was created: %s", keystone.Change{Op: c.Op, After: *c.After}))
 		err = a.Client.remove(ctx, kind, id)
 	}
 	if err != nil {
@@ -84,46 +85,46 @@ func (a *Applier) undo(ctx context.Context, c Entry, u changelog.Undoing[Entry],
 }
 
 // look reads as much of Keystone's state as UndoStep needs for c.
-func (a *Applier) look(ctx context.Context, c Entry) (State, error) {
-	if c.Op == CreateService || c.After.ServiceID == "" {
+func (a *Applier) look(ctx context.Context, c keystone.Entry) (keystone.State, error) {
+	if c.Op == keystone.CreateService || c.After.ServiceID == "" {
 		return a.Client.State(ctx)
 	}
 	endpoints, err := a.Client.endpoints(ctx, c.After.ServiceID)
-	return State{Endpoints: endpoints}, err
+	return keystone.State{Endpoints: endpoints}, err
 }
 
 // isUndone looks whether Keystone has c as it was.
-func (a *Applier) isUndone(ctx context.Context, c Entry, id string) error {
+func (a *Applier) isUndone(ctx context.Context, c keystone.Entry, id string) error {
 	now, err := a.look(ctx, c)
 	if err != nil {
 		return err
 	}
 	c.ID = id
-	if step, _, err := c.UndoStep(now); err != nil || step != StepNone {
+	if step, _, err := c.UndoStep(now); err != nil || step != keystone.StepNone {
 		return errors.Join(err, fmt.Errorf("Keystone took the request, and has it not as it was; run the rollback again"))
 	}
 	return nil
 }
 
 // leftText says what of c could not be put back.
-func leftText(c Entry, step Step, id string, now State) string {
+func leftText(c keystone.Entry, step keystone.Step, id string, now keystone.State) string {
 	switch {
-	case step == StepGone:
+	case step == keystone.StepGone:
 		return fmt.Sprintf("%s: somebody has deleted it, and Keystone gives no id twice; to have one like it: openstack endpoint create --region %s %s %s '%s'",
 			c.Before, c.Before.Region, c.Before.ServiceID, c.Before.Interface, c.Before.URL)
-	case c.Op == CreateService:
+	case c.Op == keystone.CreateService:
 		return fmt.Sprintf("service %s (%s), which was created, has endpoints of somebody else's now; it stays: openstack endpoint list --service %s", c.After.ServiceName, c.After.ServiceType, id)
-	case c.Op == Create:
+	case c.Op == keystone.Create:
 		return fmt.Sprintf("%s, which was created, has been changed by somebody else since; it stays: openstack endpoint show %s", c.After, id)
 	}
 	what := ""
-	if i := slices.IndexFunc(now.Endpoints, func(e Record) bool { return e.ID == id }); i >= 0 {
+	if i := slices.IndexFunc(now.Endpoints, func(e keystone.Record) bool { return e.ID == id }); i >= 0 {
 		what = ", to " + describeFlags(now.Endpoints[i])
 	}
 	return fmt.Sprintf("%s %s: somebody else has changed it since%s; it was %s; --force puts that back", c.Before, id, what, describeFlags(*c.Before))
 }
 
-func describeFlags(r Record) string {
+func describeFlags(r keystone.Record) string {
 	if r.Enabled {
 		return r.URL
 	}
@@ -160,8 +161,8 @@ func ConnectFor(ctx context.Context, auth Auth, journals []Journal, tell func(st
 func otherURLs(auth Auth, journals []Journal) []string {
 	var urls []string
 	add := func(url string) {
-		at, err := Locate(url)
-		if err != nil || IsTemplate(url) || at.Dropped != "" {
+		at, err := keystone.Locate(url)
+		if err != nil || keystone.IsTemplate(url) || at.Dropped != "" {
 			return
 		}
 		if strings.HasPrefix(auth.URL, "https:") && at.Scheme != "https" {
@@ -177,8 +178,8 @@ func otherURLs(auth Auth, journals []Journal) []string {
 	}
 	for _, j := range journals {
 		for _, c := range j.Changes {
-			for _, r := range []*Record{c.Detail.Before, c.Detail.After} {
-				if r != nil && strings.EqualFold(r.ServiceType, identityType) {
+			for _, r := range []*keystone.Record{c.Detail.Before, c.Detail.After} {
+				if r != nil && strings.EqualFold(r.ServiceType, keystone.IdentityType) {
 					add(r.URL)
 				}
 			}

@@ -1,4 +1,4 @@
-package keystone
+package admin
 
 import (
 	"cmp"
@@ -12,6 +12,7 @@ import (
 
 	"holdfast/internal/catalog"
 	"holdfast/internal/changelog"
+	"holdfast/internal/keystone"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -33,10 +34,10 @@ const (
 )
 
 // Journals has the journals of all applies.
-type Journals = changelog.Folder[Entry]
+type Journals = changelog.Folder[keystone.Entry]
 
 // A Journal is that of one apply.
-type Journal = changelog.Journal[Entry]
+type Journal = changelog.Journal[keystone.Entry]
 
 // JournalsIn gives those of the state directory dir.
 func JournalsIn(dir string) Journals {
@@ -73,7 +74,7 @@ type ApplyResult struct {
 // Apply makes the changes of plan, which was made with opt, one at a time. It
 // makes no change when the catalog is not as the plan found it. An error after
 // the first change is a *changelog.StoppedError.
-func (a *Applier) Apply(ctx context.Context, plan Plan, opt PlanOptions) (out ApplyResult, err error) {
+func (a *Applier) Apply(ctx context.Context, plan keystone.Plan, opt keystone.PlanOptions) (out ApplyResult, err error) {
 	held, err := a.Journals.Lock()
 	if err != nil {
 		return out, err
@@ -83,7 +84,7 @@ func (a *Applier) Apply(ctx context.Context, plan Plan, opt PlanOptions) (out Ap
 	if err != nil {
 		return out, err
 	}
-	if now := MakePlan(state, a.Spec, a.Catalog, opt); now.ID != plan.ID {
+	if now := keystone.MakePlan(state, a.Spec, a.Catalog, opt); now.ID != plan.ID {
 		return out, ErrChanged
 	}
 	w, err := held.Create()
@@ -92,7 +93,7 @@ func (a *Applier) Apply(ctx context.Context, plan Plan, opt PlanOptions) (out Ap
 	}
 	out.Journal = w.Name
 	defer func() { err = errors.Join(err, w.Close()) }()
-	if err := w.Begin(plan.ID, a.Spec.Cloud, len(plan.Changes), Entry{Region: plan.Region, AuthURL: a.Client.URL()}); err != nil {
+	if err := w.Begin(plan.ID, a.Spec.Cloud, len(plan.Changes), keystone.Entry{Region: plan.Region, AuthURL: a.Client.URL()}); err != nil {
 		return out, err
 	}
 	if w.Continues != "" {
@@ -102,7 +103,7 @@ func (a *Applier) Apply(ctx context.Context, plan Plan, opt PlanOptions) (out Ap
 }
 
 // applyAll makes the changes of plan. State is what it was made on.
-func (a *Applier) applyAll(ctx context.Context, plan Plan, state State, w *changelog.Writer[Entry], out *ApplyResult) error {
+func (a *Applier) applyAll(ctx context.Context, plan keystone.Plan, state keystone.State, w *changelog.Writer[keystone.Entry], out *ApplyResult) error {
 	run := &run{Applier: a, w: w, out: out, state: state, visible: visibleIDs(a.Client.token), newServices: map[string]string{}}
 	for i, c := range plan.Changes {
 		a.Tell(fmt.Sprintf("%d/%d %s", i+1, len(plan.Changes), c))
@@ -121,11 +122,11 @@ func (a *Applier) applyAll(ctx context.Context, plan Plan, state State, w *chang
 // run is one apply under way.
 type run struct {
 	*Applier
-	w       *changelog.Writer[Entry]
+	w       *changelog.Writer[keystone.Entry]
 	out     *ApplyResult
 	seen    []made          // changes that a fresh token has had
 	told    bool            // that tokens are of caches
-	state   State           // as at the beginning
+	state   keystone.State  // as at the beginning
 	visible map[string]bool // ids of the endpoints that a token had at the beginning
 	// newServices has the ids of services that this run created, by type.
 	newServices map[string]string
@@ -133,7 +134,7 @@ type run struct {
 
 // made is a change that was made, and the id of its endpoint.
 type made struct {
-	Change
+	keystone.Change
 	id string
 }
 
@@ -149,12 +150,12 @@ func visibleIDs(token Token) map[string]bool {
 }
 
 // change makes one change: it looks, writes down, changes, and looks again.
-func (r *run) change(ctx context.Context, c Change) error {
-	if c.Op == Create && c.After.ServiceID == "" {
+func (r *run) change(ctx context.Context, c keystone.Change) error {
+	if c.Op == keystone.Create && c.After.ServiceID == "" {
 		c.After.ServiceID = r.newServices[c.After.ServiceType]
 	}
-	if c.Op == Update || c.Op == Create {
-		if why := r.Prober.unanswered(ctx, probeURL(c.After.URL)); why != "" {
+	if c.Op == keystone.Update || c.Op == keystone.Create {
+		if why := r.Prober.unanswered(ctx, keystone.ProbeURL(c.After.URL)); why != "" {
 			return fmt.Errorf("%s does not answer, so nothing was changed: %s", c.After.URL, why)
 		}
 	}
@@ -162,7 +163,7 @@ func (r *run) change(ctx context.Context, c Change) error {
 	if err != nil {
 		return err
 	}
-	err = r.w.Intend(c.N, Entry{Op: c.Op, Before: c.Before, After: &c.After, Existing: existing})
+	err = r.w.Intend(c.N, keystone.Entry{Op: c.Op, Before: c.Before, After: &c.After, Existing: existing})
 	if err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ func (r *run) change(ctx context.Context, c Change) error {
 	if err != nil {
 		return err
 	}
-	if err := r.w.Made(c.N, Entry{ID: id}); err != nil {
+	if err := r.w.Made(c.N, keystone.Entry{ID: id}); err != nil {
 		return err
 	}
 	err = r.verify(ctx, c, id)
@@ -188,15 +189,15 @@ func (r *run) change(ctx context.Context, c Change) error {
 // unchanged makes sure that nobody has changed what c is about since the plan
 // was made. It gives the ids of what is there and could be mistaken for what c
 // creates.
-func (r *run) unchanged(ctx context.Context, c Change) ([]string, error) {
-	if c.Op == CreateService {
+func (r *run) unchanged(ctx context.Context, c keystone.Change) ([]string, error) {
+	if c.Op == keystone.CreateService {
 		var existing []string
 		for _, s := range r.state.Services {
 			existing = append(existing, s.ID)
 		}
 		return existing, nil
 	}
-	if c.Op == Create && c.After.ServiceID == "" {
+	if c.Op == keystone.Create && c.After.ServiceID == "" {
 		return nil, fmt.Errorf("Keystone has no service of the type %s", c.After.ServiceType)
 	}
 	now, err := r.Client.endpoints(ctx, c.After.ServiceID)
@@ -204,8 +205,8 @@ func (r *run) unchanged(ctx context.Context, c Change) ([]string, error) {
 		return nil, err
 	}
 	if c.Before != nil {
-		i := slices.IndexFunc(now, func(e Record) bool { return e.ID == c.Before.ID })
-		if i < 0 || !now[i].same(*c.Before) {
+		i := slices.IndexFunc(now, func(e keystone.Record) bool { return e.ID == c.Before.ID })
+		if i < 0 || !now[i].Same(*c.Before) {
 			return nil, fmt.Errorf("somebody has changed it meanwhile: %w", ErrChanged)
 		}
 		return nil, nil
@@ -218,15 +219,15 @@ func (r *run) unchanged(ctx context.Context, c Change) ([]string, error) {
 }
 
 // request asks Keystone to make c, and gives the id of what was created.
-func (r *run) request(ctx context.Context, c Change) (string, error) {
+func (r *run) request(ctx context.Context, c keystone.Change) (string, error) {
 	// The others need nothing here.
 	//exhaustive:ignore
 	switch c.Op {
-	case CreateService:
+	case keystone.CreateService:
 		id, err := r.Client.createService(ctx, c.After.ServiceName, c.After.ServiceType)
 		r.newServices[c.After.ServiceType] = id
 		return id, err
-	case Create:
+	case keystone.Create:
 		return r.Client.create(ctx, c.After)
 	}
 	return "", r.Client.put(ctx, c.Before.ID, c.After.URL, c.After.Enabled)
@@ -235,8 +236,8 @@ func (r *run) request(ctx context.Context, c Change) (string, error) {
 // verify proves that c has come about: a fresh token has it, its URL answers,
 // and where that is Keystone's own, gives tokens. An *unseenError says that all
 // else is so, and no token of ours can show it.
-func (r *run) verify(ctx context.Context, c Change, id string) error {
-	if c.Op == CreateService {
+func (r *run) verify(ctx context.Context, c keystone.Change, id string) error {
+	if c.Op == keystone.CreateService {
 		return nil // a catalog has no service without endpoints
 	}
 	if id == "" {
@@ -250,13 +251,13 @@ func (r *run) verify(ctx context.Context, c Change, id string) error {
 	if seen == nil {
 		r.seen = append(r.seen, made{c, id})
 	}
-	if c.Op == Disable {
+	if c.Op == keystone.Disable {
 		return seen
 	}
-	if why := r.Prober.unanswered(ctx, probeURL(c.After.URL)); why != "" {
+	if why := r.Prober.unanswered(ctx, keystone.ProbeURL(c.After.URL)); why != "" {
 		return fmt.Errorf("the change was made, but %s does not answer: %s", c.After.URL, why)
 	}
-	if strings.EqualFold(c.After.ServiceType, identityType) {
+	if strings.EqualFold(c.After.ServiceType, keystone.IdentityType) {
 		if err := r.Client.ValidFrom(ctx, identityURL(c.After.URL)); err != nil {
 			return fmt.Errorf("the change was made, but Keystone does not work there: %w", err)
 		}
@@ -271,7 +272,7 @@ func (e *unseenError) Error() string { return e.why + "; Keystone lists it as it
 
 // awaitToken waits until a fresh token has c, for as long as Keystones with
 // caches may take.
-func (r *run) awaitToken(ctx context.Context, c Change, id string) error {
+func (r *run) awaitToken(ctx context.Context, c keystone.Change, id string) error {
 	limit, cancel := context.WithTimeout(ctx, r.wait())
 	defer cancel()
 	var last error
@@ -316,7 +317,7 @@ type oldCatalogError struct{ text string }
 func (e *oldCatalogError) Error() string { return e.text }
 
 // inToken says why the catalog of token, a fresh one, is not as c wants it.
-func (r *run) inToken(ctx context.Context, token Token, c Change, id string) error {
+func (r *run) inToken(ctx context.Context, token Token, c keystone.Change, id string) error {
 	found := ""
 	for _, entry := range token.Catalog {
 		for _, e := range entry.Endpoints {
@@ -325,41 +326,41 @@ func (r *run) inToken(ctx context.Context, token Token, c Change, id string) err
 			}
 		}
 	}
-	want := fill(c.After.URL, token.ProjectID, token.UserID)
+	want := keystone.Fill(c.After.URL, token.ProjectID, token.UserID)
 	switch {
-	case c.Op == Disable && found == "":
+	case c.Op == keystone.Disable && found == "":
 		return nil
-	case c.Op == Disable:
+	case c.Op == keystone.Disable:
 		return &oldCatalogError{"the catalog of a fresh token still has it"}
-	case want.fault != "":
-		return faultError(c.After.URL)
-	case found == "" && want.project:
+	case want.Fault != "":
+		return keystone.FaultError(c.After.URL)
+	case found == "" && want.Project:
 		return r.inListing(ctx, c, id, "its URL has a project in it, and these credentials are for none")
 	case found == "" && r.isHidden(c, id):
 		return r.inListing(ctx, c, id, "no token of these credentials has it: its service is disabled, or it is for other projects only")
 	case found == "":
 		return &oldCatalogError{"the catalog of a fresh token has it not"}
-	case want.partly:
-		return sameBeginning(want.url, found)
-	case found != want.url:
-		return &oldCatalogError{fmt.Sprintf("the catalog of a fresh token has %s, not yet %s", found, want.url)}
+	case want.Partly:
+		return sameBeginning(want.URL, found)
+	case found != want.URL:
+		return &oldCatalogError{fmt.Sprintf("the catalog of a fresh token has %s, not yet %s", found, want.URL)}
 	}
 	return nil
 }
 
 // isHidden reports whether no token shows the endpoint id that c changes: that
 // was so before, though it was enabled, or its service is disabled.
-func (r *run) isHidden(c Change, id string) bool {
+func (r *run) isHidden(c keystone.Change, id string) bool {
 	if c.Before != nil && c.Before.Enabled {
 		return !r.visible[id]
 	}
-	i := slices.IndexFunc(r.state.Services, func(s ServiceRecord) bool { return s.ID == c.After.ServiceID })
+	i := slices.IndexFunc(r.state.Services, func(s keystone.ServiceRecord) bool { return s.ID == c.After.ServiceID })
 	return i >= 0 && !r.state.Services[i].Enabled
 }
 
 // sameBeginning compares URLs up to the first template that want still has.
 func sameBeginning(want, found string) error {
-	if i := templateAt(want); i >= 0 && strings.HasPrefix(found, want[:i]) {
+	if i := keystone.TemplateAt(want); i >= 0 && strings.HasPrefix(found, want[:i]) {
 		return nil
 	}
 	return &oldCatalogError{fmt.Sprintf("the catalog of a fresh token has %s, not yet %s", found, want)}
@@ -367,12 +368,12 @@ func sameBeginning(want, found string) error {
 
 // inListing looks whether Keystone lists c as it is to be. It gives an
 // *unseenError with why, or what is wrong.
-func (r *run) inListing(ctx context.Context, c Change, id, why string) error {
+func (r *run) inListing(ctx context.Context, c keystone.Change, id, why string) error {
 	now, err := r.Client.endpoints(ctx, c.After.ServiceID)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(now, func(e Record) bool { return e.ID == id })
+	i := slices.IndexFunc(now, func(e keystone.Record) bool { return e.ID == id })
 	if i < 0 || now[i].URL != c.After.URL || now[i].Enabled != c.After.Enabled {
 		return errors.New("Keystone does not list it so")
 	}

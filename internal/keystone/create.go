@@ -55,7 +55,7 @@ func (p *planner) enableable(svc spec.Service, members []*Row) *Row {
 // create plans a new endpoint, and a service in Keystone when there is none.
 func (p *planner) create(i int, iface string) Record {
 	svc := p.spec.Services[i]
-	vip, _ := vipFor(p.spec, svc, iface) // the caller has one
+	vip, _ := VIPFor(p.spec, svc, iface) // the caller has one
 	home, found := p.home(i)
 	if !found && !p.creates(svc) {
 		p.change(CreateService, svc, nil, Record{ServiceName: svc.Name, ServiceType: svc.Types[0], Enabled: true},
@@ -64,7 +64,7 @@ func (p *planner) create(i int, iface string) Record {
 	after := Record{
 		Region: p.spec.Region, Interface: iface, Enabled: true,
 		ServiceID: home.ID, ServiceName: cmp.Or(home.Name, svc.Name), ServiceType: cmp.Or(home.Type, svc.Types[0]),
-		URL: origin(vip, svc, "") + p.usualTail(i, home.Type),
+		URL: Origin(vip, svc, "") + p.usualTail(i, home.Type),
 	}
 	p.change(Create, svc, nil, after, "there is none")
 	return after
@@ -82,7 +82,7 @@ func (p *planner) home(i int) (ServiceRecord, bool) {
 	svc := p.spec.Services[i]
 	uses := func(s ServiceRecord) int {
 		n := 0
-		for _, iface := range interfaceNames() {
+		for _, iface := range InterfaceNames() {
 			for _, r := range p.members[slot{i, iface}] {
 				if r.ServiceID == s.ID {
 					n++
@@ -131,10 +131,10 @@ func truth(b bool) int {
 // usualTail gives the path for a new endpoint: that of its siblings of the same
 // type, else that of the spec.
 func (p *planner) usualTail(i int, typ string) string {
-	for _, iface := range interfaceNames() {
+	for _, iface := range InterfaceNames() {
 		for _, r := range p.members[slot{i, iface}] {
 			if (r.Verdict == Fits || r.Verdict == Moves) && strings.EqualFold(r.ServiceType, typ) {
-				return tailOf(r.URL)
+				return TailOf(r.URL)
 			}
 		}
 	}
@@ -148,8 +148,8 @@ func (p *planner) sayLacking(i int, lacking []string) {
 		return
 	}
 	severity, served := status.Info, 0
-	for _, iface := range interfaceNames() {
-		if _, ok := vipFor(p.spec, svc, iface); ok {
+	for _, iface := range InterfaceNames() {
+		if _, ok := VIPFor(p.spec, svc, iface); ok {
 			served++
 		}
 	}

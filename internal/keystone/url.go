@@ -8,8 +8,8 @@ import (
 	"holdfast/internal/spec"
 )
 
-// vipFor gives the VIP on which svc serves the catalog interface iface.
-func vipFor(s *spec.Spec, svc spec.Service, iface string) (spec.VIP, bool) {
+// VIPFor gives the VIP on which svc serves the catalog interface iface.
+func VIPFor(s *spec.Spec, svc spec.Service, iface string) (spec.VIP, bool) {
 	i := slices.IndexFunc(s.VIPs, func(v spec.VIP) bool { return slices.Contains(v.Endpoints, iface) && svc.On(v) })
 	if i < 0 {
 		return spec.VIP{}, false
@@ -17,9 +17,9 @@ func vipFor(s *spec.Spec, svc spec.Service, iface string) (spec.VIP, bool) {
 	return s.VIPs[i], true
 }
 
-// origin gives scheme, host and port of svc behind v, as clients are to see
+// Origin gives scheme, host and port of svc behind v, as clients are to see
 // them. What is not HTTP keeps the scheme that it has.
-func origin(v spec.VIP, svc spec.Service, scheme string) string {
+func Origin(v spec.VIP, svc spec.Service, scheme string) string {
 	switch {
 	case svc.Mode == spec.TCP && scheme != "":
 	case v.TLS != nil:
@@ -37,15 +37,15 @@ func target(v spec.VIP, svc spec.Service, current string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	want := origin(v, svc, at.Scheme)
+	want := Origin(v, svc, at.Scheme)
 	if at.Host != "" && want == at.Origin() {
 		return current, nil // the same in other words: a port left out, capitals
 	}
-	return want + tailOf(current), nil
+	return want + TailOf(current), nil
 }
 
-// tailOf gives what follows the authority of url: path, templates, query.
-func tailOf(url string) string {
+// TailOf gives what follows the authority of url: path, templates, query.
+func TailOf(url string) string {
 	_, rest, ok := strings.Cut(url, "://")
 	if !ok {
 		return ""
@@ -56,13 +56,26 @@ func tailOf(url string) string {
 	return ""
 }
 
+// ProbeURL gives the URL to ask for what has the URL url in the catalog.
+func ProbeURL(url string) string {
+	tail := TailOf(url)
+	return strings.TrimSuffix(url, tail) + probePath(tail)
+}
+
+// DiscoveryURL gives the URL at which the API of what has the URL url in the
+// catalog lists its versions.
+func DiscoveryURL(url string) string {
+	tail := TailOf(url)
+	return strings.TrimSuffix(url, tail) + discoveryPath(probePath(tail))
+}
+
 // probePath gives the part of tail that can be asked for without knowing a
 // project: all before the segment of the first template, and no query.
 func probePath(tail string) string {
 	if i := strings.IndexAny(tail, "?#"); i >= 0 {
 		tail = tail[:i]
 	}
-	if i := templateAt(tail); i >= 0 {
+	if i := TemplateAt(tail); i >= 0 {
 		tail = tail[:strings.LastIndexByte(tail[:i], '/')+1]
 	}
 	tail = strings.ReplaceAll(tail, "%%", "%") // as clients see it

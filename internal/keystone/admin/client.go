@@ -1,4 +1,4 @@
-package keystone
+package admin
 
 import (
 	"bytes"
@@ -19,6 +19,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/keystone"
 )
 
 // requestTimeout bounds one request to Keystone, with its answer.
@@ -192,26 +194,26 @@ func (c *Client) ValidFrom(ctx context.Context, base string) error {
 }
 
 // State reads all services, endpoints and regions.
-func (c *Client) State(ctx context.Context) (State, error) {
-	var state State
+func (c *Client) State(ctx context.Context) (keystone.State, error) {
+	var state keystone.State
 	services, err := list[apiService](ctx, c, "services", "")
 	if err != nil {
-		return State{}, err
+		return keystone.State{}, err
 	}
 	for _, s := range services {
-		state.Services = append(state.Services, ServiceRecord{s.ID, s.Name, s.Type, s.Enabled == nil || *s.Enabled})
+		state.Services = append(state.Services, keystone.ServiceRecord{ID: s.ID, Name: s.Name, Type: s.Type, Enabled: s.Enabled == nil || *s.Enabled})
 	}
 	regions, err := list[apiRegion](ctx, c, "regions", "")
 	if err != nil {
-		return State{}, err
+		return keystone.State{}, err
 	}
 	for _, r := range regions {
 		state.Regions = append(state.Regions, r.ID)
 	}
 	if state.Endpoints, err = c.endpoints(ctx, ""); err != nil {
-		return State{}, err
+		return keystone.State{}, err
 	}
-	state.name()
+	state.NameEndpoints()
 	return state, nil
 }
 
@@ -280,18 +282,6 @@ func readPage[T any](page map[string]json.RawMessage, collection string) (items 
 	return items, at.RawQuery, nil
 }
 
-// name gives the endpoints the name and type of their services.
-func (s *State) name() {
-	byID := map[string]ServiceRecord{}
-	for _, svc := range s.Services {
-		byID[svc.ID] = svc
-	}
-	for i := range s.Endpoints {
-		e := &s.Endpoints[i]
-		e.ServiceName, e.ServiceType = byID[e.ServiceID].Name, byID[e.ServiceID].Type
-	}
-}
-
 // apiService is a service as the Identity API v3 has it.
 type apiService struct {
 	ID      string `json:"id"`
@@ -317,8 +307,8 @@ type apiEndpoint struct {
 	Description string `json:"description"`
 }
 
-func (e apiEndpoint) record() Record {
-	return Record{
+func (e apiEndpoint) record() keystone.Record {
+	return keystone.Record{
 		ID: e.ID, Region: e.RegionID, ServiceID: e.ServiceID, Interface: e.Interface, URL: e.URL,
 		Enabled: e.Enabled == nil || *e.Enabled, Name: e.Name, Description: e.Description,
 	}
@@ -326,7 +316,7 @@ func (e apiEndpoint) record() Record {
 
 // endpoints lists the endpoints, of one service if serviceID is not empty. It
 // lists rather than gets: Keystone caches what it gets.
-func (c *Client) endpoints(ctx context.Context, serviceID string) ([]Record, error) {
+func (c *Client) endpoints(ctx context.Context, serviceID string) ([]keystone.Record, error) {
 	query := ""
 	if serviceID != "" {
 		query = url.Values{"service_id": {serviceID}}.Encode()
@@ -335,7 +325,7 @@ func (c *Client) endpoints(ctx context.Context, serviceID string) ([]Record, err
 	if err != nil {
 		return nil, err
 	}
-	records := make([]Record, 0, len(all))
+	records := make([]keystone.Record, 0, len(all))
 	for _, e := range all {
 		records = append(records, e.record())
 	}
@@ -351,7 +341,7 @@ func (c *Client) put(ctx context.Context, id, url string, enabled bool) error {
 
 // create makes an endpoint, and gives the id that Keystone chose. The region
 // has to exist: given as region_id, Keystone makes none.
-func (c *Client) create(ctx context.Context, r Record) (string, error) {
+func (c *Client) create(ctx context.Context, r keystone.Record) (string, error) {
 	body := map[string]any{"endpoint": map[string]any{
 		"interface": r.Interface, "region_id": r.Region, "service_id": r.ServiceID, "url": r.URL, "enabled": r.Enabled,
 	}}
@@ -493,7 +483,7 @@ func reachText(err error) string {
 
 // Fetch gives the endpoints of the Keystone of auth as a listing has them, in
 // the order of their ids.
-func Fetch(ctx context.Context, auth Auth) ([]Endpoint, error) {
+func Fetch(ctx context.Context, auth Auth) ([]keystone.Endpoint, error) {
 	c, err := Connect(ctx, auth)
 	if err != nil {
 		return nil, err
@@ -502,8 +492,8 @@ func Fetch(ctx context.Context, auth Auth) ([]Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	var endpoints []Endpoint
-	for i, r := range state.sorted().Endpoints {
+	var endpoints []keystone.Endpoint
+	for i, r := range state.Sorted().Endpoints {
 		e := r.Endpoint()
 		e.Row = i + 1
 		endpoints = append(endpoints, e)

@@ -114,7 +114,7 @@ func marks() []mark {
 		return func(v version) bool { return v.hasMedia(part) }
 	}
 	return []mark{
-		{"Identity", []string{identityType}, media("openstack.identity-")},
+		{"Identity", []string{IdentityType}, media("openstack.identity-")},
 		{"Compute", []string{"compute", "compute_legacy", "computev21"}, func(v version) bool {
 			return v.hasMedia("openstack.compute+") || strings.HasSuffix(v.selfPath(), "/v2.1")
 		}},
@@ -187,10 +187,10 @@ func numbers(id string) []int {
 	return all
 }
 
-// ownAPI reports whether an answer recognized as got can be that of a service
+// OwnAPI reports whether an answer recognized as got can be that of a service
 // of types, when before is what its URL in the catalog answers now; nil when
 // that does not answer. Why says what is wrong when it cannot.
-func ownAPI(types []string, got Recognized, before *Recognized) (ok bool, why string) {
+func OwnAPI(types []string, got Recognized, before *Recognized) (ok bool, why string) {
 	if got.Types != nil {
 		if slices.ContainsFunc(types, func(t string) bool { return slices.Contains(got.Types, t) }) {
 			return true, ""
@@ -224,10 +224,10 @@ func marked(types []string) bool {
 	return false
 }
 
-// strayLink gives a link of a's versions that leads elsewhere than origin, as
+// StrayLink gives a link of a's versions that leads elsewhere than origin, as
 // one does when a service does not know that TLS ends before it, or has one
 // host's URL in its configuration. Empty when there is none.
-func (a Answer) strayLink(origin string) string {
+func (a Answer) StrayLink(origin string) string {
 	want, err := Locate(origin)
 	if err != nil {
 		return ""

@@ -1,4 +1,4 @@
-package keystone
+package admin
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/internal/keystone"
 	"holdfast/internal/keystone/keystonetest"
 	"holdfast/internal/spec"
 )
@@ -31,6 +32,9 @@ func healthyBut(h http.Handler) http.Handler {
 		h.ServeHTTP(w, r)
 	})
 }
+
+// glanceAtCtl1 is a version document with the links of one controller.
+const glanceAtCtl1 = `{"versions": [{"id": "v2.15", "status": "CURRENT", "links": [{"rel": "self", "href": "http://ctl1:9292/v2/"}]}, {"id": "v2.9", "status": "SUPPORTED", "links": [{"rel": "self", "href": "http://ctl1:9292/v2/"}]}]}`
 
 // TestPreflight breaks what is behind the VIP, and looks for the reason given.
 func TestPreflight(t *testing.T) {
@@ -62,14 +66,14 @@ func TestPreflight(t *testing.T) {
 			s.vip["keystone"].set(other)
 		}, "keystone", "Keystone refuses user admin", ""},
 		{"links that lead back", func(s *site) {
-			s.vip["glance"].set(healthyBut(answer(300, strings.ReplaceAll(glanceRoot, "127.0.0.11", "ctl1"))))
+			s.vip["glance"].set(healthyBut(answer(300, glanceAtCtl1)))
 		}, "", "", "it names http://ctl1:9292/v2/ as its own place"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSite(t, "")
 			a := s.applier()
 			tt.breaks(s)
-			proofs, err := a.Prober.Preflight(t.Context(), a.Client, s.spec, s.plan(a, PlanOptions{}))
+			proofs, err := a.Prober.Preflight(t.Context(), a.Client, s.spec, s.plan(a, keystone.PlanOptions{}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,10 +114,15 @@ func TestPreflightTLS(t *testing.T) {
 	addr := netip.MustParseAddrPort(server.Listener.Addr().String())
 	s := &spec.Spec{
 		Region:   "r",
-		VIPs:     []spec.VIP{{Name: "api", Hostname: "127.0.0.1", Addresses: []netip.Prefix{netip.PrefixFrom(addr.Addr(), 8)}, Endpoints: interfaceNames(), TLS: &spec.TLS{}}},
+		VIPs:     []spec.VIP{{Name: "api", Hostname: "127.0.0.1", Addresses: []netip.Prefix{netip.PrefixFrom(addr.Addr(), 8)}, Endpoints: keystone.InterfaceNames(), TLS: &spec.TLS{}}},
 		Services: []spec.Service{{Name: "glance", Types: []string{"image"}, Mode: spec.HTTP, Port: int(addr.Port())}},
 	}
-	plan := MakePlan(stateOf(t, "e1 r glance image public http://127.0.0.2:1"), s, mustCatalog(t), PlanOptions{})
+	state := keystone.State{
+		Regions: []string{"r"}, Services: []keystone.ServiceRecord{{ID: "svc", Name: "glance", Type: "image", Enabled: true}},
+		Endpoints: []keystone.Record{{ID: "e1", Region: "r", ServiceID: "svc", Interface: "public", URL: "http://127.0.0.2:1", Enabled: true}},
+	}
+	state.NameEndpoints()
+	plan := keystone.MakePlan(state, s, known(t), keystone.PlanOptions{})
 	for insecure, want := range map[bool]string{true: "", false: "signed by nobody known here"} {
 		p, err := NewProber(Auth{Insecure: insecure})
 		if err != nil {
@@ -133,10 +142,10 @@ func TestUnanswered(t *testing.T) {
 	s := newSite(t, "")
 	s.vip["glance"].Close()
 	s.vip["proxy"].set(answer(502, ""))
-	at := func(id, service, path string, enabled bool) Record {
-		return Record{ID: id, URL: fmt.Sprintf("http://localhost:%d%s", s.ports[service], path), Enabled: enabled}
+	at := func(id, service, path string, enabled bool) keystone.Record {
+		return keystone.Record{ID: id, URL: fmt.Sprintf("http://localhost:%d%s", s.ports[service], path), Enabled: enabled}
 	}
-	got := s.prober().Unanswered(t.Context(), []Record{
+	got := s.prober().Unanswered(t.Context(), []keystone.Record{
 		at("a", "keystone", "/v3", true), at("b", "glance", "", true), at("c", "proxy", "/x/%(project_id)s", true),
 		at("d", "glance", "/v2", false), at("e", "keystone", "/nowhere", true),
 	})
@@ -200,7 +209,7 @@ func TestFetch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(got, func(e Endpoint) bool { return e.ID == "e5" })
+	i := slices.IndexFunc(got, func(e keystone.Endpoint) bool { return e.ID == "e5" })
 	if len(got) != 6 || i < 0 || got[i].ServiceName != "proxy" || got[i].ServiceType != "proxy" || got[i].Row != i+1 || !got[i].Enabled ||
 		!strings.HasSuffix(got[i].URL, "/dynamicproxy-api/v1/$(tenant_id)s") {
 		t.Errorf("got %+v", got)
