@@ -12,6 +12,7 @@ import (
 
 	"holdfast/internal/changelog"
 	"holdfast/internal/dns"
+	"holdfast/internal/dns/zone"
 )
 
 func (a *app) dnsRollbackCommand() *cobra.Command {
@@ -42,7 +43,7 @@ override them. It needs no spec.`,
 
 // dnsRollbackAnswer is the answer of "holdfast dns rollback -o json".
 type dnsRollbackAnswer struct {
-	dns.RollbackResult
+	zone.RollbackResult
 	RolledBack bool `json:"rolled_back"`
 }
 
@@ -61,7 +62,7 @@ func (r *dnsRun) rollback(ctx context.Context, args []string, f rollbackFlags) e
 		return err
 	}
 	if len(journals) == 0 {
-		return r.answerRollback(dns.RollbackResult{RollbackResult: changelog.RollbackResult{Journals: []string{}, Left: []string{}}, Behind: []string{}}, "nothing to roll back\n")
+		return r.answerRollback(zone.RollbackResult{RollbackResult: changelog.RollbackResult{Journals: []string{}, Left: []string{}}, Behind: []string{}}, "nothing to roll back\n")
 	}
 	if err := r.openLike(ctx, journals); err != nil {
 		return err
@@ -74,7 +75,7 @@ func (r *dnsRun) rollback(ctx context.Context, args []string, f rollbackFlags) e
 }
 
 // undo takes journals back, and tells.
-func (r *dnsRun) undo(ctx context.Context, journals []dns.Journal, force bool) error {
+func (r *dnsRun) undo(ctx context.Context, journals []zone.Journal, force bool) error {
 	applier, err := r.applier()
 	if err != nil {
 		return err
@@ -97,7 +98,7 @@ func (r *dnsRun) undo(ctx context.Context, journals []dns.Journal, force bool) e
 }
 
 // openLike gets hold of what changes the zone, as the apply of journals did it.
-func (r *dnsRun) openLike(ctx context.Context, journals []dns.Journal) error {
+func (r *dnsRun) openLike(ctx context.Context, journals []zone.Journal) error {
 	begin := journals[0].Begin.Detail
 	if begin.By == dns.ByAPI {
 		r.designate = true
@@ -119,7 +120,7 @@ func (r *dnsRun) openLike(ctx context.Context, journals []dns.Journal) error {
 }
 
 // dnsUndoText says what a rollback of journals would put back.
-func dnsUndoText(journals []dns.Journal) string {
+func dnsUndoText(journals []zone.Journal) string {
 	var b strings.Builder
 	for _, j := range journals {
 		fmt.Fprintf(&b, "journal %s, %d of %s begun\n", j.Name, len(j.Changes), count(j.Begin.Total, "change"))
@@ -132,7 +133,7 @@ func dnsUndoText(journals []dns.Journal) string {
 	return b.String()
 }
 
-func (r *dnsRun) answerRollback(result dns.RollbackResult, text string) error {
+func (r *dnsRun) answerRollback(result zone.RollbackResult, text string) error {
 	return r.answer(dnsRollbackAnswer{result, len(result.Left) == 0}, text)
 }
 

@@ -57,15 +57,15 @@ func (c Entry) CheckBegin() error {
 // CheckChange refuses what nothing could be undone by.
 func (c Entry) CheckChange() error {
 	for _, name := range []string{c.Hostname, c.Zone} {
-		if _, ok := dns.IsDomainName(name); !ok || name == "" || name != canonical(name) {
+		if _, ok := dns.IsDomainName(name); !ok || name == "" || name != Canonical(name) {
 			return fmt.Errorf("%q is no name", name)
 		}
 	}
-	if !isBelow(c.Hostname, c.Zone) {
+	if !IsBelow(c.Hostname, c.Zone) {
 		return fmt.Errorf("%s is not in the zone %s", c.Hostname, c.Zone)
 	}
 	for _, r := range []Records{c.Before, c.After} {
-		if err := r.check(); err != nil {
+		if err := r.Check(); err != nil {
 			return err
 		}
 	}
@@ -75,7 +75,7 @@ func (c Entry) CheckChange() error {
 // Made gives c as it was made: with the records that are there since.
 func (c Entry) Made(how Entry) (Entry, error) {
 	c.After = how.Records
-	return c, how.Records.check()
+	return c, how.Records.Check()
 }
 
 // SameWay reports whether the same Editor takes back both.
@@ -83,7 +83,7 @@ func (c Entry) SameWay(other Entry) bool { return c.By == other.By }
 
 // String says c in one line: "api.example.org: A 10.0.0.13 (TTL 60) -> ...".
 func (c Entry) String() string {
-	return fmt.Sprintf("%s: %s -> %s", c.Hostname, shownRecords(c.Before), shownRecords(c.After))
+	return fmt.Sprintf("%s: %s -> %s", c.Hostname, ShownRecords(c.Before), ShownRecords(c.After))
 }
 
 // A Step is what undoes one change.
@@ -107,11 +107,11 @@ func (c Entry) UndoStep(now Records, made bool) (Step, error) {
 		return "", errNoChange
 	}
 	step := StepNone
-	for _, typ := range knownTypes() {
-		is, was, to := now.of(typ), c.Before.of(typ), c.After.of(typ)
+	for _, typ := range KnownTypes() {
+		is, was, to := now.Of(typ), c.Before.Of(typ), c.After.Of(typ)
 		switch {
-		case is.same(was):
-		case is.same(to):
+		case is.Same(was):
+		case is.Same(to):
 			step = StepPut
 		case !made && slices.Equal(is.Values, to.Values) && !slices.Equal(is.Values, was.Values):
 			step = StepPut // a server with a bound on TTLs, and nobody lived to write it down

@@ -1,4 +1,4 @@
-package dns_test
+package zone_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"holdfast/internal/dns"
+	"holdfast/internal/dns/zone"
 )
 
 // serve runs a DNS server by UDP and TCP at addr until the test ends.
@@ -129,7 +130,7 @@ func zoneServer(zone string, records ...string) mdns.HandlerFunc {
 
 const soa = "example.org. 900 IN SOA ns1.example.org. hostmaster.example.org. 7 3600 600 86400 60"
 
-func look(t *testing.T, l dns.Looker, hostname string) dns.View {
+func look(t *testing.T, l zone.Looker, hostname string) dns.View {
 	t.Helper()
 	if l.Timeout == 0 {
 		l.Timeout = 5 * time.Second // the machine may be busy
@@ -142,17 +143,17 @@ func look(t *testing.T, l dns.Looker, hostname string) dns.View {
 // every server directly: one good, one without the zone, one that is not there.
 func TestLookFindsTheServers(t *testing.T) {
 	at := freeAddrs(t, 4)
-	zone := []string{
+	records := []string{
 		soa, "example.org. 900 IN NS ns1.example.org.", "example.org. 900 IN NS ns2.example.org.",
 		"example.org. 900 IN NS ns3.example.org.", "example.org. 900 IN NS ns4.example.org.",
 		"ns1.example.org. 900 IN A 127.0.0.1", "ns2.example.org. 900 IN A 127.0.0.2", "ns3.example.org. 900 IN A 127.0.0.3",
 		"api.cloud.example.org. 600 IN A 10.0.0.13", "api.cloud.example.org. 300 IN AAAA 2001:db8::13",
 		"cloud.example.org. 900 IN TXT empty",
 	}
-	serve(t, at[0], zoneServer("example.org", zone...))
+	serve(t, at[0], zoneServer("example.org", records...))
 	serve(t, at[1], zoneServer("example.net", soa))
-	serve(t, at[3], zoneServer("example.org", zone...)) // as a resolver
-	v := look(t, dns.Looker{Resolvers: at[3:], Port: at[0].Port()}, "api.cloud.example.org")
+	serve(t, at[3], zoneServer("example.org", records...)) // as a resolver
+	v := look(t, zone.Looker{Resolvers: at[3:], Port: at[0].Port()}, "api.cloud.example.org")
 	if v.Zone != "example.org" || len(v.Servers) != 4 || len(v.Resolvers) != 1 {
 		t.Fatalf("view: %+v", v)
 	}
@@ -178,22 +179,22 @@ func TestLookFindsTheServers(t *testing.T) {
 // TestLookHiddenPrimary: the SOA record names a server that no NS record names.
 func TestLookHiddenPrimary(t *testing.T) {
 	at := freeAddrs(t, 3)
-	zone := []string{
+	records := []string{
 		strings.Replace(soa, "ns1", "hidden", 1), "example.org. 900 IN NS ns1.example.org.",
 		"ns1.example.org. 900 IN A 127.0.0.1", "hidden.example.org. 900 IN A 127.0.0.2",
 	}
 	for _, a := range at {
-		serve(t, a, zoneServer("example.org", zone...))
+		serve(t, a, zoneServer("example.org", records...))
 	}
-	v := look(t, dns.Looker{Resolvers: at[2:], Port: at[0].Port()}, "api.example.org")
+	v := look(t, zone.Looker{Resolvers: at[2:], Port: at[0].Port()}, "api.example.org")
 	if len(v.Servers) != 2 || v.Servers[0].Primary || v.Servers[0].Hidden || !v.Servers[1].Primary || !v.Servers[1].Hidden {
 		t.Errorf("by the SOA record: %+v", v.Servers)
 	}
-	v = look(t, dns.Looker{Resolvers: at[2:], Port: at[0].Port(), Primary: at[2]}, "api.example.org")
+	v = look(t, zone.Looker{Resolvers: at[2:], Port: at[0].Port(), Primary: at[2]}, "api.example.org")
 	if len(v.Servers) != 2 || v.Servers[0].Primary || v.Servers[1].Address != at[2] || !v.Servers[1].Primary || !v.Servers[1].Hidden {
 		t.Errorf("by the flag: %+v", v.Servers)
 	}
-	v = look(t, dns.Looker{Resolvers: at[2:], Servers: at[:2], Primary: at[1]}, "api.example.org")
+	v = look(t, zone.Looker{Resolvers: at[2:], Servers: at[:2], Primary: at[1]}, "api.example.org")
 	if len(v.Servers) != 2 || v.Servers[0].Primary || !v.Servers[1].Primary || v.Servers[1].Hidden {
 		t.Errorf("one of those named: %+v", v.Servers)
 	}
@@ -202,17 +203,17 @@ func TestLookHiddenPrimary(t *testing.T) {
 func TestLookZoneNotFound(t *testing.T) {
 	at := freeAddrs(t, 1)
 	serve(t, at[0], zoneServer("", ". 900 IN SOA a.root. hostmaster.root. 7 1 1 1 60"))
-	v := look(t, dns.Looker{Resolvers: at}, "api.example.org")
+	v := look(t, zone.Looker{Resolvers: at}, "api.example.org")
 	if v.Zone != "" || !strings.Contains(v.ZoneError, "not even the top-level domain of api.example.org exists") {
 		t.Errorf("only the root: %+v", v)
 	}
-	v = look(t, dns.Looker{}, "api.example.org")
+	v = look(t, zone.Looker{}, "api.example.org")
 	if v.Zone != "" || v.ZoneError != "there is no resolver to ask" {
 		t.Errorf("without resolvers: %+v", v)
 	}
 	at = freeAddrs(t, 1)
 	serve(t, at[0], zoneServer("example.net", soa))
-	v = look(t, dns.Looker{Servers: at}, "api.example.org")
+	v = look(t, zone.Looker{Servers: at}, "api.example.org")
 	if v.Zone != "" || !strings.Contains(v.ZoneError, "answers REFUSED when asked for the zone of api.example.org") {
 		t.Errorf("a server of another zone: %+v", v)
 	}
@@ -241,7 +242,7 @@ func TestLookAliasInZone(t *testing.T) {
 		}
 		_ = w.WriteMsg(m)
 	})
-	v := look(t, dns.Looker{Servers: at}, "api.example.org")
+	v := look(t, zone.Looker{Servers: at}, "api.example.org")
 	if v.Zone != "example.org" || len(v.Servers) != 1 || v.Servers[0].A.Alias != "vip.example.net" {
 		t.Errorf("view: %+v", v)
 	}
@@ -314,7 +315,7 @@ func TestLookOddServers(t *testing.T) {
 			clear(seen)
 			at := freeAddrs(t, 1)
 			serve(t, at[0], handle)
-			v := look(t, dns.Looker{Servers: at}, "api.example.org")
+			v := look(t, zone.Looker{Servers: at}, "api.example.org")
 			if len(v.Servers) != 1 || v.Servers[0].Condition() != dns.Good || v.Servers[0].A.Addresses[0].String() != "10.0.0.13" {
 				t.Errorf("view: %+v", v)
 			}
@@ -326,13 +327,13 @@ func TestLookOddServers(t *testing.T) {
 func TestLookSilentServer(t *testing.T) {
 	at := freeAddrs(t, 2)
 	serve(t, at[0], func(mdns.ResponseWriter, *mdns.Msg) {})
-	v := look(t, dns.Looker{Servers: at[:1], Timeout: 50 * time.Millisecond}, "api.example.org")
+	v := look(t, zone.Looker{Servers: at[:1], Timeout: 50 * time.Millisecond}, "api.example.org")
 	if v.Zone != "" || !strings.Contains(v.ZoneError, "nothing came within 50ms, tried 2 times") {
 		t.Errorf("view: %+v", v)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if v := (dns.Looker{Servers: at[:1], Now: time.Now}).Look(ctx, "api.example.org"); v.Zone != "" {
+	if v := (zone.Looker{Servers: at[:1], Now: time.Now}).Look(ctx, "api.example.org"); v.Zone != "" {
 		t.Errorf("cancelled: %+v", v)
 	}
 }
@@ -346,7 +347,7 @@ func TestReadResolvers(t *testing.T) {
 		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		all, err := dns.ReadResolvers(file)
+		all, err := zone.ReadResolvers(file)
 		var got []string
 		for _, a := range all {
 			got = append(got, a.String())
@@ -355,7 +356,7 @@ func TestReadResolvers(t *testing.T) {
 			t.Errorf("%q: %v, %v", c.text, got, err)
 		}
 	}
-	if all, err := dns.ReadResolvers(file + ".not"); err != nil || len(all) != 1 || all[0].String() != "127.0.0.1:53" {
+	if all, err := zone.ReadResolvers(file + ".not"); err != nil || len(all) != 1 || all[0].String() != "127.0.0.1:53" {
 		t.Errorf("without the file: %v, %v", all, err)
 	}
 }
@@ -365,13 +366,13 @@ func TestReadResolvers(t *testing.T) {
 func TestUnsignedReply(t *testing.T) {
 	at := freeAddrs(t, 1)
 	serve(t, at[0], zoneServer("example.org", soa, "api.example.org. 600 IN A 10.0.0.13"))
-	keys, err := dns.ParseKeys("f", []byte("key k { algorithm hmac-sha256; secret "+secret+"; };"))
+	keys, err := dns.ParseKeys("f", []byte("key k { algorithm hmac-sha256; secret c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0IQ==; };"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := dns.Looker{Servers: at, Key: &keys[0], Timeout: 5 * time.Second, Now: time.Now}
+	l := zone.Looker{Servers: at, Key: &keys[0], Timeout: 5 * time.Second, Now: time.Now}
 	place := dns.Place{Hostname: "api.example.org", Zone: "example.org", Server: at[0]}
-	err = dns.Updater{Looker: l}.Replace(t.Context(), place, nil, aRecord("10.0.0.10", 60))
+	err = zone.Updater{Looker: l}.Replace(t.Context(), place, nil, dns.Records{{Type: "A", TTL: 60, Values: []string{"10.0.0.10"}}})
 	if want := "its reply is not signed with the key k (hmac-sha256)"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("update: %v, want %q", err, want)
 	}

@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"cmp"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/dns"
 )
 
 const (
@@ -21,10 +22,10 @@ const (
 )
 
 // Journals has the journals of all applies.
-type Journals = changelog.Folder[Entry]
+type Journals = changelog.Folder[dns.Entry]
 
 // A Journal is that of one apply.
-type Journal = changelog.Journal[Entry]
+type Journal = changelog.Journal[dns.Entry]
 
 // JournalsIn gives those of the state directory dir.
 func JournalsIn(dir string) Journals {
@@ -73,7 +74,7 @@ func (a *Applier) at(step string) {
 // Apply makes the changes of plan, one hostname at a time. It changes nothing
 // when the records are not as the plan found them. An error after the journal
 // was begun is a *changelog.StoppedError.
-func (a *Applier) Apply(ctx context.Context, plan Plan) (out ApplyResult, err error) {
+func (a *Applier) Apply(ctx context.Context, plan dns.Plan) (out ApplyResult, err error) {
 	out = ApplyResult{Notes: []string{}}
 	held, err := a.Journals.Lock()
 	if err != nil {
@@ -104,8 +105,8 @@ func (a *Applier) Apply(ctx context.Context, plan Plan) (out ApplyResult, err er
 }
 
 // begin gives what a rollback has to know.
-func (a *Applier) begin() Entry {
-	e := Entry{By: a.Editor.By(), KeyFile: a.KeyFile, URL: a.URL}
+func (a *Applier) begin() dns.Entry {
+	e := dns.Entry{By: a.Editor.By(), KeyFile: a.KeyFile, URL: a.URL}
 	if a.Looker.Key != nil {
 		e.Key = a.Looker.Key.Name
 	}
@@ -113,10 +114,10 @@ func (a *Applier) begin() Entry {
 }
 
 // unchanged refuses to change what is not as the plan found it.
-func (a *Applier) unchanged(ctx context.Context, n NamePlan) error {
-	now, err := a.Editor.Read(ctx, n.place())
-	if err == nil && !now.same(n.Before) {
-		err = ErrChanged
+func (a *Applier) unchanged(ctx context.Context, n dns.NamePlan) error {
+	now, err := a.Editor.Read(ctx, n.Place())
+	if err == nil && !now.Same(n.Before) {
+		err = dns.ErrChanged
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", n.Hostname, err)
@@ -124,14 +125,10 @@ func (a *Applier) unchanged(ctx context.Context, n NamePlan) error {
 	return nil
 }
 
-func (n NamePlan) place() Place {
-	return Place{Hostname: n.Hostname, Zone: n.Zone, Server: n.Primary, Servers: n.View.good()}
-}
-
 // applyAll makes changes.
-func (a *Applier) applyAll(ctx context.Context, changes []NamePlan, w *changelog.Writer[Entry], out *ApplyResult) error {
+func (a *Applier) applyAll(ctx context.Context, changes []dns.NamePlan, w *changelog.Writer[dns.Entry], out *ApplyResult) error {
 	for i, n := range changes {
-		a.Tell(fmt.Sprintf("%d/%d %s: %s", i+1, len(changes), n.Hostname, n.summary()))
+		a.Tell(fmt.Sprintf("%d/%d %s: %s", i+1, len(changes), n.Hostname, summary(n)))
 		if err := a.change(ctx, i+1, n, w, out); err != nil {
 			err = fmt.Errorf("%s: %w", n.Hostname, err)
 			return w.Stop(i, err, err.Error())
@@ -143,14 +140,14 @@ func (a *Applier) applyAll(ctx context.Context, changes []NamePlan, w *changelog
 }
 
 // summary says in one line what n changes.
-func (n NamePlan) summary() string {
-	return shownRecords(n.Before) + " -> " + shownRecords(n.After)
+func summary(n dns.NamePlan) string {
+	return dns.ShownRecords(n.Before) + " -> " + dns.ShownRecords(n.After)
 }
 
 // change makes one change: the journal first, then the change, then the proof.
-func (a *Applier) change(ctx context.Context, number int, n NamePlan, w *changelog.Writer[Entry], out *ApplyResult) error {
-	at := n.place()
-	if err := w.Intend(number, Entry{Place: at, Before: n.Before, After: n.After}); err != nil {
+func (a *Applier) change(ctx context.Context, number int, n dns.NamePlan, w *changelog.Writer[dns.Entry], out *ApplyResult) error {
+	at := n.Place()
+	if err := w.Intend(number, dns.Entry{Place: at, Before: n.Before, After: n.After}); err != nil {
 		return err
 	}
 	a.at("intended")
@@ -166,15 +163,15 @@ func (a *Applier) change(ctx context.Context, number int, n NamePlan, w *changel
 	if err != nil {
 		return fmt.Errorf("the change was made, but: %w", err)
 	}
-	if !now.sameValues(n.After) {
-		return fmt.Errorf("the change was accepted, but it has other records now: %s", strings.Join(now.lines(n.Hostname), "; "))
+	if !now.SameValues(n.After) {
+		return fmt.Errorf("the change was accepted, but it has other records now: %s", strings.Join(now.Lines(n.Hostname), "; "))
 	}
-	if err := w.Made(number, Entry{Records: now}); err != nil {
+	if err := w.Made(number, dns.Entry{Records: now}); err != nil {
 		return err
 	}
 	a.at("changed")
-	if !now.same(n.After) {
-		out.Notes = append(out.Notes, n.Hostname+": the server has chosen another TTL: "+strings.Join(now.lines(n.Hostname), "; "))
+	if !now.Same(n.After) {
+		out.Notes = append(out.Notes, n.Hostname+": the server has chosen another TTL: "+strings.Join(now.Lines(n.Hostname), "; "))
 	}
 	if err := a.verify(ctx, at, now); err != nil {
 		return fmt.Errorf("the change was made, but %w", err)
@@ -185,7 +182,7 @@ func (a *Applier) change(ctx context.Context, number int, n NamePlan, w *changel
 }
 
 // verify waits until every name server of at has want.
-func (a *Applier) verify(ctx context.Context, at Place, want Records) error {
+func (a *Applier) verify(ctx context.Context, at dns.Place, want dns.Records) error {
 	if len(at.Servers) == 0 {
 		return fmt.Errorf("no name server of the zone %s could be asked; once they serve it: holdfast dns plan", at.Zone)
 	}
@@ -212,7 +209,7 @@ func (a *Applier) verify(ctx context.Context, at Place, want Records) error {
 }
 
 // behind gives what the servers say that have not yet want.
-func (a *Applier) behind(ctx context.Context, at Place, want Records) []string {
+func (a *Applier) behind(ctx context.Context, at dns.Place, want dns.Records) []string {
 	said := make([]string, len(at.Servers))
 	var wg sync.WaitGroup
 	for i, addr := range at.Servers {
@@ -229,23 +226,23 @@ func (a *Applier) behind(ctx context.Context, at Place, want Records) []string {
 }
 
 // isBehind says what the server at addr has instead of want, "" if it has want.
-func (a *Applier) isBehind(ctx context.Context, addr netip.AddrPort, at Place, want Records) string {
-	s := Server{Address: addr, Primary: addr == at.Server}
+func (a *Applier) isBehind(ctx context.Context, addr netip.AddrPort, at dns.Place, want dns.Records) string {
+	s := dns.Server{Address: addr, Primary: addr == at.Server}
 	a.Looker.askServer(ctx, &s, at.Zone, at.Hostname)
 	switch {
-	case s.Condition() != Good:
-		return fmt.Sprintf("%s %s", s, s.trouble())
-	case s.Records().same(effective(want)):
+	case s.Condition() != dns.Good:
+		return fmt.Sprintf("%s %s", s, s.Trouble())
+	case s.Records().Same(effective(want)):
 		return ""
-	case s.Records().sameValues(want):
-		return fmt.Sprintf("%s has another TTL (serial %s)", s, shownSerial(s))
+	case s.Records().SameValues(want):
+		return fmt.Sprintf("%s has another TTL (serial %s)", s, dns.ShownSerial(s))
 	}
-	return fmt.Sprintf("%s still has %s (serial %s)", s, shownAnswers(s.A, s.AAAA), shownSerial(s))
+	return fmt.Sprintf("%s still has %s (serial %s)", s, dns.ShownAnswers(s.A, s.AAAA), dns.ShownSerial(s))
 }
 
 // effective gives r as a name server has it, which knows no TTL of the zone.
-func effective(r Records) Records {
-	out := make(Records, len(r))
+func effective(r dns.Records) dns.Records {
+	out := make(dns.Records, len(r))
 	copy(out, r)
 	for i := range out {
 		out[i].ZoneTTL = false

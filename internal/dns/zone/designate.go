@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"context"
@@ -13,7 +13,9 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/dns/v2/recordsets"
 	"github.com/gophercloud/gophercloud/v2/openstack/dns/v2/zones"
-	"github.com/miekg/dns"
+	mdns "github.com/miekg/dns"
+
+	"holdfast/internal/dns"
 )
 
 const (
@@ -45,24 +47,24 @@ func DesignateURL(endpoint string) string {
 }
 
 // By gives ByAPI.
-func (*Designate) By() string { return ByAPI }
+func (*Designate) By() string { return dns.ByAPI }
 
 // Source finds the zone of hostname in Designate and gives what it has there.
-func (d *Designate) Source(ctx context.Context, hostname string) (Source, error) {
+func (d *Designate) Source(ctx context.Context, hostname string) (dns.Source, error) {
 	zone, err := d.findZone(ctx, hostname)
 	if err != nil {
-		return Source{}, err
+		return dns.Source{}, err
 	}
 	sets, err := d.sets(ctx, zone, hostname)
 	if err != nil {
-		return Source{}, err
+		return dns.Source{}, err
 	}
-	return Source{Zone: canonical(zone.Name), Records: recordsOf(sets, zone)}, nil
+	return dns.Source{Zone: dns.Canonical(zone.Name), Records: recordsOf(sets, zone)}, nil
 }
 
 // findZone walks up from hostname to the first zone that the project has.
 func (d *Designate) findZone(ctx context.Context, hostname string) (zones.Zone, error) {
-	for name := hostname; name != ""; name = parent(name) {
+	for name := hostname; name != ""; name = dns.Parent(name) {
 		zone, err := d.zone(ctx, name)
 		if err != nil || zone.ID != "" {
 			return zone, err
@@ -73,7 +75,7 @@ func (d *Designate) findZone(ctx context.Context, hostname string) (zones.Zone, 
 
 // zone gives the zone called name, one without an id if there is none.
 func (d *Designate) zone(ctx context.Context, name string) (zones.Zone, error) {
-	pages, err := zones.List(d.client, zones.ListOpts{Name: dns.Fqdn(name)}).AllPages(ctx)
+	pages, err := zones.List(d.client, zones.ListOpts{Name: mdns.Fqdn(name)}).AllPages(ctx)
 	if err != nil {
 		return zones.Zone{}, d.explain(err, "look for the zone "+name)
 	}
@@ -82,7 +84,7 @@ func (d *Designate) zone(ctx context.Context, name string) (zones.Zone, error) {
 		return zones.Zone{}, fmt.Errorf("read Designate's list of zones: %w", err)
 	}
 	for _, z := range all {
-		if canonical(z.Name) == name && z.Action != "DELETE" {
+		if dns.Canonical(z.Name) == name && z.Action != "DELETE" {
 			if strings.EqualFold(z.Type, "SECONDARY") {
 				return zones.Zone{}, fmt.Errorf("the zone %s is a secondary one in Designate; change it at its primary, by --key-file or --print", name)
 			}
@@ -95,7 +97,7 @@ func (d *Designate) zone(ctx context.Context, name string) (zones.Zone, error) {
 // sets gives the record sets of hostname that could be changed here, without
 // those that are being deleted.
 func (d *Designate) sets(ctx context.Context, zone zones.Zone, hostname string) ([]recordsets.RecordSet, error) {
-	pages, err := recordsets.ListByZone(d.client, zone.ID, recordsets.ListOpts{Name: dns.Fqdn(hostname)}).AllPages(ctx)
+	pages, err := recordsets.ListByZone(d.client, zone.ID, recordsets.ListOpts{Name: mdns.Fqdn(hostname)}).AllPages(ctx)
 	if err != nil {
 		return nil, d.explain(err, "list the record sets of "+hostname)
 	}
@@ -104,15 +106,15 @@ func (d *Designate) sets(ctx context.Context, zone zones.Zone, hostname string) 
 		return nil, fmt.Errorf("read Designate's list of record sets: %w", err)
 	}
 	return slices.DeleteFunc(all, func(r recordsets.RecordSet) bool {
-		return canonical(r.Name) != hostname || !slices.Contains(knownTypes(), r.Type) || r.Action == "DELETE"
+		return dns.Canonical(r.Name) != hostname || !slices.Contains(dns.KnownTypes(), r.Type) || r.Action == "DELETE"
 	}), nil
 }
 
 // recordsOf gives record sets in the form of this package.
-func recordsOf(sets []recordsets.RecordSet, zone zones.Zone) Records {
-	var out []RRset
+func recordsOf(sets []recordsets.RecordSet, zone zones.Zone) dns.Records {
+	var out []dns.RRset
 	for _, r := range sets {
-		set := RRset{Type: r.Type, TTL: ttlSeconds(r.TTL), Description: r.Description}
+		set := dns.RRset{Type: r.Type, TTL: ttlSeconds(r.TTL), Description: r.Description}
 		if r.TTL == 0 { // gophercloud's way to say null
 			set.TTL, set.ZoneTTL = ttlSeconds(zone.TTL), true
 		}
@@ -120,35 +122,35 @@ func recordsOf(sets []recordsets.RecordSet, zone zones.Zone) Records {
 			set.Values = append(set.Values, designateValue(r.Type, v))
 		}
 		slices.Sort(set.Values)
-		if r.Type != typeCNAME {
-			set.Values = addressRRset(r.Type, 0, Records{set}.addresses()).Values
+		if r.Type != dns.TypeCNAME {
+			set.Values = dns.AddressRRset(r.Type, 0, dns.Records{set}.Addresses()).Values
 		}
 		out = append(out, set)
 	}
-	return makeRecords(out...)
+	return dns.MakeRecords(out...)
 }
 
 func ttlSeconds(n int) uint32 {
-	if n < 0 || n > maxTTL {
+	if n < 0 || n > dns.MaxTTL {
 		return 0
 	}
 	return uint32(n)
 }
 
 func designateValue(typ, v string) string {
-	if typ == typeCNAME {
-		return canonical(v)
+	if typ == dns.TypeCNAME {
+		return dns.Canonical(v)
 	}
 	return v
 }
 
 // Read gives what Designate has; the name servers may have it a little later.
-func (d *Designate) Read(ctx context.Context, at Place) (Records, error) {
+func (d *Designate) Read(ctx context.Context, at dns.Place) (dns.Records, error) {
 	zone, sets, err := d.lookup(ctx, at)
 	return recordsOf(sets, zone), err
 }
 
-func (d *Designate) lookup(ctx context.Context, at Place) (zones.Zone, []recordsets.RecordSet, error) {
+func (d *Designate) lookup(ctx context.Context, at dns.Place) (zones.Zone, []recordsets.RecordSet, error) {
 	zone, err := d.zone(ctx, at.Zone)
 	if err != nil {
 		return zone, nil, err
@@ -163,22 +165,22 @@ func (d *Designate) lookup(ctx context.Context, at Place) (zones.Zone, []records
 // Replace changes one record set after the other. Where an alias goes or comes,
 // what is in its way goes first; else what is superfluous goes last, so that the
 // name always has an address.
-func (d *Designate) Replace(ctx context.Context, at Place, before, after Records) error {
+func (d *Designate) Replace(ctx context.Context, at dns.Place, before, after dns.Records) error {
 	zone, sets, err := d.lookup(ctx, at)
 	if err != nil {
 		return err
 	}
-	if !recordsOf(sets, zone).same(before) {
-		return ErrChanged
+	if !recordsOf(sets, zone).Same(before) {
+		return dns.ErrChanged
 	}
-	alias := len(before.of(typeCNAME).Values)+len(after.of(typeCNAME).Values) > 0
+	alias := len(before.Of(dns.TypeCNAME).Values)+len(after.Of(dns.TypeCNAME).Values) > 0
 	if alias {
 		if err := d.deleteSets(ctx, sets, after); err != nil {
 			return err
 		}
 	}
 	for _, set := range after {
-		if set.same(before.of(set.Type)) {
+		if set.Same(before.Of(set.Type)) {
 			continue
 		}
 		if err := d.put(ctx, at, zone, sets, set); err != nil {
@@ -192,24 +194,24 @@ func (d *Designate) Replace(ctx context.Context, at Place, before, after Records
 }
 
 // deleteSets deletes those of sets whose type is not in after.
-func (d *Designate) deleteSets(ctx context.Context, sets []recordsets.RecordSet, after Records) error {
+func (d *Designate) deleteSets(ctx context.Context, sets []recordsets.RecordSet, after dns.Records) error {
 	for _, r := range sets {
-		if len(after.of(r.Type).Values) > 0 {
+		if len(after.Of(r.Type).Values) > 0 {
 			continue
 		}
 		err := recordsets.Delete(ctx, d.client, r.ZoneID, r.ID).ExtractErr()
 		if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
-			return d.explain(err, fmt.Sprintf("delete the %s record set of %s", r.Type, canonical(r.Name)))
+			return d.explain(err, fmt.Sprintf("delete the %s record set of %s", r.Type, dns.Canonical(r.Name)))
 		}
 	}
 	return nil
 }
 
 // put changes the record set of set's type among sets, or creates it.
-func (d *Designate) put(ctx context.Context, at Place, zone zones.Zone, sets []recordsets.RecordSet, set RRset) error {
+func (d *Designate) put(ctx context.Context, at dns.Place, zone zones.Zone, sets []recordsets.RecordSet, set dns.RRset) error {
 	values := set.Values
-	if set.Type == typeCNAME {
-		values = []string{dns.Fqdn(set.Values[0])}
+	if set.Type == dns.TypeCNAME {
+		values = []string{mdns.Fqdn(set.Values[0])}
 	}
 	ttl := int(set.TTL)
 	if set.ZoneTTL {
@@ -218,7 +220,7 @@ func (d *Designate) put(ctx context.Context, at Place, zone zones.Zone, sets []r
 	i := slices.IndexFunc(sets, func(r recordsets.RecordSet) bool { return r.Type == set.Type })
 	if i < 0 {
 		return d.create(ctx, zone, recordsets.CreateOpts{
-			Name: dns.Fqdn(at.Hostname), Type: set.Type, Records: values, TTL: ttl, Description: set.Description,
+			Name: mdns.Fqdn(at.Hostname), Type: set.Type, Records: values, TTL: ttl, Description: set.Description,
 		})
 	}
 	_, err := recordsets.Update(ctx, d.client, zone.ID, sets[i].ID, recordsets.UpdateOpts{Records: values, TTL: &ttl}).Extract()
@@ -232,11 +234,11 @@ func (d *Designate) create(ctx context.Context, zone zones.Zone, opts recordsets
 	for {
 		_, err := recordsets.Create(ctx, d.client, zone.ID, opts).Extract()
 		if err == nil || !inTheWay(err) {
-			return d.explain(err, fmt.Sprintf("create the %s record set of %s", opts.Type, canonical(opts.Name)))
+			return d.explain(err, fmt.Sprintf("create the %s record set of %s", opts.Type, dns.Canonical(opts.Name)))
 		}
 		select {
 		case <-limit.Done():
-			return d.explain(err, fmt.Sprintf("create the %s record set of %s", opts.Type, canonical(opts.Name)))
+			return d.explain(err, fmt.Sprintf("create the %s record set of %s", opts.Type, dns.Canonical(opts.Name)))
 		case <-time.After(d.pause):
 		}
 	}

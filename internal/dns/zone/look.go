@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"context"
@@ -10,7 +10,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
+	mdns "github.com/miekg/dns"
+
+	"holdfast/internal/dns"
+	"holdfast/internal/dns/wire"
 )
 
 // dnsPort is the usual port of DNS servers.
@@ -30,7 +33,7 @@ type Looker struct {
 	Port uint16
 	// Key signs what is asked of the primary, so that it answers as it does to
 	// the updates, if it has views. Nil signs nothing.
-	Key *Key
+	Key *dns.Key
 	// Timeout bounds one try; a server has two of them. 0 is 2 seconds.
 	Timeout time.Duration
 	// Now gives the time; never nil.
@@ -41,7 +44,7 @@ type Looker struct {
 // the one on this machine, as in the C library.
 func ReadResolvers(file string) ([]netip.AddrPort, error) {
 	local := []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), dnsPort)}
-	config, err := dns.ClientConfigFromFile(file)
+	config, err := mdns.ClientConfigFromFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return local, nil
 	}
@@ -63,8 +66,8 @@ func ReadResolvers(file string) ([]netip.AddrPort, error) {
 func (l Looker) asker() asker { return asker{l.Timeout, l.Now} }
 
 // LookAll looks for all hostnames at once; the views are in their order.
-func (l Looker) LookAll(ctx context.Context, hostnames []string) []View {
-	views := make([]View, len(hostnames))
+func (l Looker) LookAll(ctx context.Context, hostnames []string) []dns.View {
+	views := make([]dns.View, len(hostnames))
 	var wg sync.WaitGroup
 	for i, name := range hostnames {
 		wg.Go(func() { views[i] = l.Look(ctx, name) })
@@ -75,8 +78,8 @@ func (l Looker) LookAll(ctx context.Context, hostnames []string) []View {
 
 // Look finds the zone of hostname and its name servers, and asks each of these
 // and each resolver. What fails is in the View.
-func (l Looker) Look(ctx context.Context, hostname string) View {
-	v := View{Hostname: hostname, Time: l.Now(), Servers: []Server{}, Resolvers: make([]Resolver, len(l.Resolvers)), named: len(l.Servers) > 0}
+func (l Looker) Look(ctx context.Context, hostname string) dns.View {
+	v := dns.View{Hostname: hostname, Time: l.Now(), Servers: []dns.Server{}, Resolvers: make([]dns.Resolver, len(l.Resolvers)), Named: len(l.Servers) > 0}
 	var wg sync.WaitGroup
 	for i, addr := range l.Resolvers {
 		wg.Go(func() { v.Resolvers[i] = l.askResolver(ctx, addr, hostname) })
@@ -92,24 +95,24 @@ func (l Looker) Look(ctx context.Context, hostname string) View {
 	return v
 }
 
-func (l Looker) askResolver(ctx context.Context, addr netip.AddrPort, hostname string) Resolver {
-	r := Resolver{Address: addr}
+func (l Looker) askResolver(ctx context.Context, addr netip.AddrPort, hostname string) dns.Resolver {
+	r := dns.Resolver{Address: addr}
 	var wg sync.WaitGroup
-	wg.Go(func() { r.A = l.answer(ctx, addr, nil, hostname, dns.TypeA, true) })
-	wg.Go(func() { r.AAAA = l.answer(ctx, addr, nil, hostname, dns.TypeAAAA, true) })
+	wg.Go(func() { r.A = l.answer(ctx, addr, nil, hostname, mdns.TypeA, true) })
+	wg.Go(func() { r.AAAA = l.answer(ctx, addr, nil, hostname, mdns.TypeAAAA, true) })
 	wg.Wait()
 	return r
 }
 
 // answer asks for the addresses of one family of name.
-func (l Looker) answer(ctx context.Context, addr netip.AddrPort, key *Key, name string, qtype uint16, recursive bool) Answer {
-	r, err := l.asker().ask(ctx, addr, key, func(edns bool) *dns.Msg { return query(name, qtype, recursive, edns) })
+func (l Looker) answer(ctx context.Context, addr netip.AddrPort, key *dns.Key, name string, qtype uint16, recursive bool) dns.Answer {
+	r, err := l.asker().ask(ctx, addr, key, func(edns bool) *mdns.Msg { return wire.Query(name, qtype, recursive, edns) })
 	if err != nil {
 		_, noRoute := errors.AsType[*routeError](err)
-		_, noKey := errors.AsType[*keyError](err)
-		return Answer{Error: err.Error(), NoRoute: noRoute, KeyRefused: noKey, Addresses: []netip.Addr{}}
+		_, noKey := errors.AsType[*wire.KeyError](err)
+		return dns.Answer{Error: err.Error(), NoRoute: noRoute, KeyRefused: noKey, Addresses: []netip.Addr{}}
 	}
-	return readAnswer(r, name, qtype)
+	return wire.ReadAnswer(r, name, qtype)
 }
 
 // findZone finds the zone that hostname is in, and the primary that its SOA
@@ -120,15 +123,15 @@ func (l Looker) findZone(ctx context.Context, hostname string) (zone, mname stri
 		ask, recursive = l.Servers, false
 	}
 	err = errNoResolver
-	var soa *dns.SOA
+	var soa *mdns.SOA
 	for _, addr := range ask {
 		if soa, err = l.findSOA(ctx, addr, hostname, recursive); err == nil {
-			return canonical(soa.Hdr.Name), canonical(soa.Ns), nil
+			return dns.Canonical(soa.Hdr.Name), dns.Canonical(soa.Ns), nil
 		}
 	}
 	if l.Primary.IsValid() {
 		if soa, failed := l.findSOA(ctx, l.Primary, hostname, false); failed == nil {
-			return canonical(soa.Hdr.Name), canonical(soa.Ns), nil
+			return dns.Canonical(soa.Hdr.Name), dns.Canonical(soa.Ns), nil
 		}
 	}
 	return "", "", err
@@ -138,36 +141,36 @@ func (l Looker) findZone(ctx context.Context, hostname string) (zone, mname stri
 var errNoResolver = errors.New("there is no resolver to ask")
 
 // findSOA walks up from hostname until addr has a SOA record.
-func (l Looker) findSOA(ctx context.Context, addr netip.AddrPort, hostname string, recursive bool) (*dns.SOA, error) {
-	for name := hostname; name != ""; name = parent(name) {
-		build := func(edns bool) *dns.Msg { return query(name, dns.TypeSOA, recursive, edns) }
+func (l Looker) findSOA(ctx context.Context, addr netip.AddrPort, hostname string, recursive bool) (*mdns.SOA, error) {
+	for name := hostname; name != ""; name = dns.Parent(name) {
+		build := func(edns bool) *mdns.Msg { return wire.Query(name, mdns.TypeSOA, recursive, edns) }
 		r, err := l.asker().ask(ctx, addr, l.keyFor(addr, !recursive), build)
-		if _, noKey := errors.AsType[*keyError](err); noKey {
+		if _, noKey := errors.AsType[*wire.KeyError](err); noKey {
 			// The zone is the same for all; what becomes of the key is said with the server.
 			r, err = l.asker().ask(ctx, addr, nil, build)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", shownAddr(addr), err)
+			return nil, fmt.Errorf("%s: %w", dns.ShownAddr(addr), err)
 		}
-		if r.Rcode != dns.RcodeSuccess && r.Rcode != dns.RcodeNameError {
-			return nil, fmt.Errorf("%s answers %s when asked for the zone of %s", shownAddr(addr), rcodeName(r.Rcode), name)
+		if r.Rcode != mdns.RcodeSuccess && r.Rcode != mdns.RcodeNameError {
+			return nil, fmt.Errorf("%s answers %s when asked for the zone of %s", dns.ShownAddr(addr), wire.RcodeName(r.Rcode), name)
 		}
-		soa := soaFor(r.Answer, name)
+		soa := wire.SOAFor(r.Answer, name)
 		if soa == nil {
-			soa = soaFor(r.Ns, name)
+			soa = wire.SOAFor(r.Ns, name)
 		}
-		if soa != nil && canonical(soa.Hdr.Name) == "" {
-			return nil, fmt.Errorf("%s says that not even the top-level domain of %s exists", shownAddr(addr), hostname)
+		if soa != nil && dns.Canonical(soa.Hdr.Name) == "" {
+			return nil, fmt.Errorf("%s says that not even the top-level domain of %s exists", dns.ShownAddr(addr), hostname)
 		}
 		if soa != nil {
 			return soa, nil
 		}
 	}
-	return nil, fmt.Errorf("%s has no SOA record for it or anything above it", shownAddr(addr))
+	return nil, fmt.Errorf("%s has no SOA record for it or anything above it", dns.ShownAddr(addr))
 }
 
 // keyFor gives the key to sign with what is asked of addr.
-func (l Looker) keyFor(addr netip.AddrPort, authoritative bool) *Key {
+func (l Looker) keyFor(addr netip.AddrPort, authoritative bool) *dns.Key {
 	if !authoritative {
 		return nil
 	}
@@ -178,11 +181,11 @@ func (l Looker) keyFor(addr netip.AddrPort, authoritative bool) *Key {
 }
 
 // serversOf gives the servers of zone, not yet asked.
-func (l Looker) serversOf(ctx context.Context, zone, mname string) []Server {
-	var all []Server
+func (l Looker) serversOf(ctx context.Context, zone, mname string) []dns.Server {
+	var all []dns.Server
 	if len(l.Servers) > 0 {
 		for i, addr := range l.Servers {
-			all = append(all, Server{Address: addr, Primary: i == 0 && !l.Primary.IsValid()})
+			all = append(all, dns.Server{Address: addr, Primary: i == 0 && !l.Primary.IsValid()})
 		}
 	} else {
 		all = l.nameServers(ctx, zone, mname)
@@ -193,18 +196,18 @@ func (l Looker) serversOf(ctx context.Context, zone, mname string) []Server {
 	for i := range all {
 		all[i].Primary = all[i].Address == l.Primary
 	}
-	if !slices.ContainsFunc(all, func(s Server) bool { return s.Primary }) {
-		all = append(all, Server{Address: l.Primary, Primary: true, Hidden: true})
+	if !slices.ContainsFunc(all, func(s dns.Server) bool { return s.Primary }) {
+		all = append(all, dns.Server{Address: l.Primary, Primary: true, Hidden: true})
 	}
 	return all
 }
 
 // nameServers looks for the NS records of zone and their addresses. A primary
 // that is not among them is there as a hidden one.
-func (l Looker) nameServers(ctx context.Context, zone, mname string) []Server {
+func (l Looker) nameServers(ctx context.Context, zone, mname string) []dns.Server {
 	names := []string{}
-	if r, err := l.fromResolvers(ctx, zone, dns.TypeNS); err == nil {
-		names = readNames(r, zone)
+	if r, err := l.fromResolvers(ctx, zone, mdns.TypeNS); err == nil {
+		names = wire.ReadNames(r, zone)
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -218,10 +221,10 @@ func (l Looker) nameServers(ctx context.Context, zone, mname string) []Server {
 		wg.Go(func() { found[i] = l.addressesOf(ctx, name) })
 	}
 	wg.Wait()
-	var all []Server
+	var all []dns.Server
 	for i, name := range names {
 		for _, addr := range found[i] {
-			all = append(all, Server{Name: name, Address: netip.AddrPortFrom(addr, l.port()), Primary: name == mname, Hidden: i >= listed})
+			all = append(all, dns.Server{Name: name, Address: netip.AddrPortFrom(addr, l.port()), Primary: name == mname, Hidden: i >= listed})
 		}
 		if len(found[i]) == 0 && i < listed {
 			all = append(all, unnamed(name))
@@ -231,9 +234,9 @@ func (l Looker) nameServers(ctx context.Context, zone, mname string) []Server {
 }
 
 // unnamed is a name server whose name has no address.
-func unnamed(name string) Server {
-	why := Answer{Error: "its name has no address", Addresses: []netip.Addr{}}
-	return Server{Name: name, A: why, AAAA: why}
+func unnamed(name string) dns.Server {
+	why := dns.Answer{Error: "its name has no address", Addresses: []netip.Addr{}}
+	return dns.Server{Name: name, A: why, AAAA: why}
 }
 
 func (l Looker) port() uint16 {
@@ -247,20 +250,20 @@ func (l Looker) port() uint16 {
 func (l Looker) addressesOf(ctx context.Context, name string) []netip.Addr {
 	const most = 8
 	var all []netip.Addr
-	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+	for _, qtype := range []uint16{mdns.TypeA, mdns.TypeAAAA} {
 		if r, err := l.fromResolvers(ctx, name, qtype); err == nil {
-			all = append(all, readAnswer(r, name, qtype).Addresses...)
+			all = append(all, wire.ReadAnswer(r, name, qtype).Addresses...)
 		}
 	}
 	return all[:min(len(all), most)]
 }
 
 // fromResolvers gives the reply of the first resolver that has one.
-func (l Looker) fromResolvers(ctx context.Context, name string, qtype uint16) (*dns.Msg, error) {
+func (l Looker) fromResolvers(ctx context.Context, name string, qtype uint16) (*mdns.Msg, error) {
 	err := errNoResolver
-	var r *dns.Msg
+	var r *mdns.Msg
 	for _, addr := range l.Resolvers {
-		if r, err = l.asker().ask(ctx, addr, nil, func(edns bool) *dns.Msg { return query(name, qtype, true, edns) }); err == nil {
+		if r, err = l.asker().ask(ctx, addr, nil, func(edns bool) *mdns.Msg { return wire.Query(name, qtype, true, edns) }); err == nil {
 			return r, nil
 		}
 	}
@@ -268,7 +271,7 @@ func (l Looker) fromResolvers(ctx context.Context, name string, qtype uint16) (*
 }
 
 // askServers asks all servers at once.
-func (l Looker) askServers(ctx context.Context, servers []Server, zone, hostname string) []Server {
+func (l Looker) askServers(ctx context.Context, servers []dns.Server, zone, hostname string) []dns.Server {
 	out := slices.Clone(servers)
 	var wg sync.WaitGroup
 	for i := range out {
@@ -278,31 +281,31 @@ func (l Looker) askServers(ctx context.Context, servers []Server, zone, hostname
 	}
 	wg.Wait()
 	if out == nil {
-		return []Server{}
+		return []dns.Server{}
 	}
 	return out
 }
 
 // askServer fills in what the server s says.
-func (l Looker) askServer(ctx context.Context, s *Server, zone, hostname string) {
-	var key *Key
+func (l Looker) askServer(ctx context.Context, s *dns.Server, zone, hostname string) {
+	var key *dns.Key
 	if s.Primary {
 		key = l.Key
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { s.A = l.answer(ctx, s.Address, key, hostname, dns.TypeA, false) })
-	wg.Go(func() { s.AAAA = l.answer(ctx, s.Address, key, hostname, dns.TypeAAAA, false) })
+	wg.Go(func() { s.A = l.answer(ctx, s.Address, key, hostname, mdns.TypeA, false) })
+	wg.Go(func() { s.AAAA = l.answer(ctx, s.Address, key, hostname, mdns.TypeAAAA, false) })
 	wg.Go(func() {
-		r, err := l.asker().ask(ctx, s.Address, key, func(edns bool) *dns.Msg { return query(zone, dns.TypeSOA, false, edns) })
+		r, err := l.asker().ask(ctx, s.Address, key, func(edns bool) *mdns.Msg { return wire.Query(zone, mdns.TypeSOA, false, edns) })
 		if err != nil {
 			return // the other two say what there is to say
 		}
-		if soa := soaFor(r.Answer, zone); soa != nil && canonical(soa.Hdr.Name) == zone {
-			s.Serial, s.NegativeTTL = &soa.Serial, negativeTTL(soa)
+		if soa := wire.SOAFor(r.Answer, zone); soa != nil && dns.Canonical(soa.Hdr.Name) == zone {
+			s.Serial, s.NegativeTTL = &soa.Serial, wire.NegativeTTL(soa)
 		}
 	})
 	wg.Wait()
-	if s.Condition() == Good {
+	if s.Condition() == dns.Good {
 		s.Wildcard = l.wildcard(ctx, *s, key, zone, hostname)
 	}
 }
@@ -310,20 +313,20 @@ func (l Looker) askServer(ctx context.Context, s *Server, zone, hostname string)
 // wildcard gives the wildcard that answers for hostname at s. A name that exists
 // hides every wildcard above from the names below it (RFC 4592 section 3.3.1):
 // so if one below it gets the same answer, the hostname does not exist.
-func (l Looker) wildcard(ctx context.Context, s Server, key *Key, zone, hostname string) string {
-	qtype, has := dns.TypeA, s.A
+func (l Looker) wildcard(ctx context.Context, s dns.Server, key *dns.Key, zone, hostname string) string {
+	qtype, has := mdns.TypeA, s.A
 	if len(has.Addresses) == 0 && has.Alias == "" {
-		qtype, has = dns.TypeAAAA, s.AAAA
+		qtype, has = mdns.TypeAAAA, s.AAAA
 	}
 	if len(has.Addresses) == 0 && has.Alias == "" {
 		return ""
 	}
 	below := l.answer(ctx, s.Address, key, "holdfast-no-such-name."+hostname, qtype, false)
-	if !below.same(has) {
+	if !below.Same(has) {
 		return ""
 	}
-	for above := parent(hostname); above != "" && isBelow(above, zone); above = parent(above) {
-		if star := l.answer(ctx, s.Address, key, "*."+above, qtype, false); star.same(has) {
+	for above := dns.Parent(hostname); above != "" && dns.IsBelow(above, zone); above = dns.Parent(above) {
+		if star := l.answer(ctx, s.Address, key, "*."+above, qtype, false); star.Same(has) {
 			return "*." + above
 		}
 	}

@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"cmp"
@@ -9,9 +9,11 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/miekg/dns"
+	mdns "github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/dns"
+	"holdfast/internal/dns/wire"
 	"holdfast/internal/status"
 )
 
@@ -19,9 +21,6 @@ const (
 	// defaultTimeout is that of one try; a server has tries of them.
 	defaultTimeout = 2 * time.Second
 	tries          = 2
-	// fudge is by how many seconds the clocks of both sides may differ (RFC 8945
-	// section 10).
-	fudge = 300
 )
 
 // An asker sends messages to DNS servers.
@@ -32,7 +31,7 @@ type asker struct {
 
 // ask sends what build makes to the server at addr, by UDP, and by TCP where
 // the reply does not fit into a datagram. With a key, question and reply are signed.
-func (a asker) ask(ctx context.Context, addr netip.AddrPort, key *Key, build func(edns bool) *dns.Msg) (*dns.Msg, error) {
+func (a asker) ask(ctx context.Context, addr netip.AddrPort, key *dns.Key, build func(edns bool) *mdns.Msg) (*mdns.Msg, error) {
 	edns := true
 	var last error
 	for range tries {
@@ -59,45 +58,45 @@ func (a asker) ask(ctx context.Context, addr netip.AddrPort, key *Key, build fun
 }
 
 func badEDNS(rcode int) bool {
-	return rcode == dns.RcodeFormatError || rcode == dns.RcodeNotImplemented || rcode == dns.RcodeBadVers
+	return rcode == mdns.RcodeFormatError || rcode == mdns.RcodeNotImplemented || rcode == mdns.RcodeBadVers
 }
 
 // once sends m and waits for its reply. With a key, a reply that has a signature
 // has the right one; one without is an error of the server.
-func (a asker) once(ctx context.Context, network string, addr netip.AddrPort, key *Key, m *dns.Msg) (*dns.Msg, error) {
+func (a asker) once(ctx context.Context, network string, addr netip.AddrPort, key *dns.Key, m *mdns.Msg) (*mdns.Msg, error) {
 	timeout := cmp.Or(a.timeout, defaultTimeout)
 	limit, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	question := m.Copy()
 	r, err := a.exchange(limit, network, addr, key, m)
-	refused, isKey := errors.AsType[*keyError](err)
+	refused, isKey := errors.AsType[*wire.KeyError](err)
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case isKey:
-		refused.make = a.makeOf(ctx, addr)
+		refused.Make = a.makeOf(ctx, addr)
 		return nil, err
 	case err != nil:
 		return nil, explain(err, timeout)
 	}
-	return r, checkReply(question, r)
+	return r, wire.CheckReply(question, r)
 }
 
 // exchange sends m, signed with key if there is one, and reads the reply to it.
-func (a asker) exchange(ctx context.Context, network string, addr netip.AddrPort, key *Key, m *dns.Msg) (*dns.Msg, error) {
-	wire, mac, err := packed(m, key, a.now())
+func (a asker) exchange(ctx context.Context, network string, addr netip.AddrPort, key *dns.Key, m *mdns.Msg) (*mdns.Msg, error) {
+	packed, mac, err := wire.Packed(m, key, a.now())
 	if err != nil {
 		return nil, fmt.Errorf("pack the question: %w", err)
 	}
-	conn, err := (&dns.Client{Net: network}).DialContext(ctx, addr.String())
+	conn, err := (&mdns.Client{Net: network}).DialContext(ctx, addr.String())
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close() //nolint:errcheck // all that matters has come
-	conn.UDPSize = udpSize
+	conn.UDPSize = wire.UDPSize
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) }) // ends the wait below
 	defer stop()
-	if _, err := conn.Write(wire); err != nil {
+	if _, err := conn.Write(packed); err != nil {
 		return nil, err
 	}
 	for {
@@ -105,7 +104,7 @@ func (a asker) exchange(ctx context.Context, network string, addr netip.AddrPort
 		if err != nil {
 			return nil, errors.Join(err, ctx.Err())
 		}
-		r := new(dns.Msg)
+		r := new(mdns.Msg)
 		err = r.Unpack(data)
 		if network == "udp" && r.Id != m.Id {
 			continue // to a question of before, or forged
@@ -114,7 +113,7 @@ func (a asker) exchange(ctx context.Context, network string, addr netip.AddrPort
 			return nil, err
 		}
 		if key != nil {
-			err = checkSigned(data, r, *key, mac, m.Opcode)
+			err = wire.CheckSigned(data, r, *key, mac, m.Opcode)
 		}
 		return r, err
 	}
@@ -122,14 +121,14 @@ func (a asker) exchange(ctx context.Context, network string, addr netip.AddrPort
 
 // makeOf gives the make of the server at addr, as far as it says. It asks by TCP:
 // BIND answers three such questions a second by UDP, and no more.
-func (a asker) makeOf(ctx context.Context, addr netip.AddrPort) serverMake {
+func (a asker) makeOf(ctx context.Context, addr netip.AddrPort) wire.ServerMake {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.timeout, defaultTimeout))
 	defer cancel()
-	r, err := a.exchange(ctx, "tcp", addr, nil, versionQuery())
+	r, err := a.exchange(ctx, "tcp", addr, nil, wire.VersionQuery())
 	if err != nil {
-		return unknownMake
+		return wire.UnknownMake
 	}
-	return readMake(r)
+	return wire.ReadMake(r)
 }
 
 // A routeError says that there is no way to a server from here.
@@ -144,7 +143,7 @@ func (e *timeoutError) Error() string { return "nothing came within " + status.B
 
 // isFinal reports whether another try would end the same.
 func isFinal(err error) bool {
-	_, key := errors.AsType[*keyError](err)
+	_, key := errors.AsType[*wire.KeyError](err)
 	_, route := errors.AsType[*routeError](err)
 	return key || route
 }

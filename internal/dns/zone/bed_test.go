@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"net/netip"
@@ -8,8 +8,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/miekg/dns"
+	mdns "github.com/miekg/dns"
 
+	"holdfast/internal/dns"
 	"holdfast/internal/dns/dnstest"
 	"holdfast/internal/spec"
 )
@@ -69,13 +70,13 @@ func newBedOn(t testing.TB, n *dnstest.Net, primary netip.AddrPort, zone string,
 	return b
 }
 
-func (b *bed) key() *Key {
+func (b *bed) key() *dns.Key {
 	b.t.Helper()
 	data, err := os.ReadFile(b.net.KeyFile)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	keys, err := ParseKeys(b.net.KeyFile, data)
+	keys, err := dns.ParseKeys(b.net.KeyFile, data)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -94,37 +95,37 @@ func (b *bed) applier() *Applier {
 	}
 }
 
-func (b *bed) plan(opt PlanOptions, hosts ...string) Plan {
+func (b *bed) plan(opt dns.PlanOptions, hosts ...string) dns.Plan {
 	b.t.Helper()
 	return planFor(b.t, b.looker(), opt, hosts...)
 }
 
 // planFor looks and plans for the cloud above; for those of hosts only, if any.
-func planFor(t testing.TB, l Looker, opt PlanOptions, hosts ...string) Plan {
+func planFor(t testing.TB, l Looker, opt dns.PlanOptions, hosts ...string) dns.Plan {
 	t.Helper()
 	s, findings := spec.Parse("spec", []byte(cloudSpec))
 	if s == nil {
 		t.Fatal(findings)
 	}
-	wants, err := Wants(s, nil)
+	wants, err := dns.Wants(s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wants = slices.DeleteFunc(wants, func(w Want) bool { return len(hosts) > 0 && !slices.Contains(hosts, w.Hostname) })
+	wants = slices.DeleteFunc(wants, func(w dns.Want) bool { return len(hosts) > 0 && !slices.Contains(hosts, w.Hostname) })
 	var names []string
 	for _, w := range wants {
 		names = append(names, w.Hostname)
 	}
-	return MakePlan(s, wants, l.LookAll(t.Context(), names), opt)
+	return dns.MakePlan(s, wants, l.LookAll(t.Context(), names), opt)
 }
 
 // transfer gives the whole zone as the server at addr has it, sorted, without
 // its serial number.
 func (b *bed) transfer(addr netip.AddrPort) []string {
 	b.t.Helper()
-	m := new(dns.Msg)
+	m := new(mdns.Msg)
 	m.SetAxfr("example.org.")
-	records, err := new(dns.Transfer).In(m, addr.String())
+	records, err := new(mdns.Transfer).In(m, addr.String())
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -134,7 +135,7 @@ func (b *bed) transfer(addr netip.AddrPort) []string {
 			b.t.Fatal(envelope.Error)
 		}
 		for _, rr := range envelope.RR {
-			if soa, ok := rr.(*dns.SOA); ok {
+			if soa, ok := rr.(*mdns.SOA); ok {
 				soa.Serial = 0
 			}
 			all = append(all, rr.String())
@@ -165,20 +166,20 @@ func (b *bed) latest() []Journal {
 // update makes somebody else's change: delete what name has of typ, add these.
 func (b *bed) update(name string, qtype uint16, records ...string) {
 	b.t.Helper()
-	m := new(dns.Msg)
+	m := new(mdns.Msg)
 	m.SetUpdate("example.org.")
-	m.RemoveRRset([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: dns.Fqdn(name), Rrtype: qtype}}})
+	m.RemoveRRset([]mdns.RR{&mdns.ANY{Hdr: mdns.RR_Header{Name: mdns.Fqdn(name), Rrtype: qtype}}})
 	for _, text := range records {
-		rr, err := dns.NewRR(text)
+		rr, err := mdns.NewRR(text)
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		m.Insert([]dns.RR{rr})
+		m.Insert([]mdns.RR{rr})
 	}
-	m.SetTsig(dns.Fqdn(b.net.KeyName), dns.HmacSHA256, 300, time.Now().Unix())
-	client := &dns.Client{Net: "tcp", Timeout: 10 * time.Second, TsigSecret: map[string]string{dns.Fqdn(b.net.KeyName): b.net.Secret}}
+	m.SetTsig(mdns.Fqdn(b.net.KeyName), mdns.HmacSHA256, 300, time.Now().Unix())
+	client := &mdns.Client{Net: "tcp", Timeout: 10 * time.Second, TsigSecret: map[string]string{mdns.Fqdn(b.net.KeyName): b.net.Secret}}
 	r, _, err := client.Exchange(m, b.primary.String())
-	if err != nil || r.Rcode != dns.RcodeSuccess {
+	if err != nil || r.Rcode != mdns.RcodeSuccess {
 		b.t.Fatalf("update: %v, %v", err, r)
 	}
 }

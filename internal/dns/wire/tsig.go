@@ -1,4 +1,4 @@
-package dns
+package wire
 
 import (
 	"crypto/hmac"
@@ -13,46 +13,52 @@ import (
 	"slices"
 	"time"
 
-	"github.com/miekg/dns"
+	mdns "github.com/miekg/dns"
+
+	"holdfast/internal/dns"
 )
 
-// packed gives m as it goes over the wire, and its MAC in hex if it is signed.
-func packed(m *dns.Msg, key *Key, now time.Time) (wire []byte, mac string, err error) {
+// fudge is by how many seconds the clocks of both sides may differ (RFC 8945
+// section 10).
+const fudge = 300
+
+// Packed gives m as it goes over the wire, and its MAC in hex if it is signed.
+func Packed(m *mdns.Msg, key *dns.Key, now time.Time) (wire []byte, mac string, err error) {
 	if key == nil {
 		wire, err = m.Pack()
 		return wire, "", err
 	}
-	m.SetTsig(dns.Fqdn(key.Name), dns.Fqdn(key.Algorithm), fudge, now.Unix())
-	return dns.TsigGenerate(m, key.secret, "", false)
+	m.SetTsig(mdns.Fqdn(key.Name), mdns.Fqdn(key.Algorithm), fudge, now.Unix())
+	return mdns.TsigGenerate(m, key.Secret, "", false)
 }
 
-// checkSigned says why the reply r, of which data is the wire form, to a message
+// CheckSigned says why the reply r, of which data is the wire form, to a message
 // of opcode with the MAC requestMAC is not to be believed, or what it says of
 // the key. The error is a *keyError.
-func checkSigned(data []byte, r *dns.Msg, key Key, requestMAC string, opcode int) error {
+func CheckSigned(data []byte, r *mdns.Msg, key dns.Key, requestMAC string, opcode int) error {
 	fail := func(reason keyReason) error {
-		return &keyError{key: key.String(), reason: reason, code: rcodeName(r.Rcode), update: opcode == dns.OpcodeUpdate}
+		return &KeyError{key: key.String(), reason: reason, code: RcodeName(r.Rcode), update: opcode == mdns.OpcodeUpdate}
 	}
 	t := r.IsTsig()
 	switch {
-	case t == nil && r.Rcode == dns.RcodeSuccess, t == nil && r.Rcode == dns.RcodeNameError:
+	case t == nil && r.Rcode == mdns.RcodeSuccess, t == nil && r.Rcode == mdns.RcodeNameError:
 		return fail(keyUnsigned)
-	case t == nil && r.Rcode == dns.RcodeNotAuth && opcode == dns.OpcodeQuery:
+	case t == nil && r.Rcode == mdns.RcodeNotAuth && opcode == mdns.OpcodeQuery:
 		return fail(keyRejected) // RFC 8945 section 5.2 has a TSIG record in it; not all obey
 	case t == nil:
 		return nil // errors of servers that know no TSIG; nobody gains by forging them
-	case t.Error == dns.RcodeBadKey:
+	case t.Error == mdns.RcodeBadKey:
 		return fail(keyUnknown) // not signed: with what key?
-	case t.Error == dns.RcodeBadSig:
+	case t.Error == mdns.RcodeBadSig:
 		return fail(keyOtherSecret) // likewise
 	}
 	err := verify(data, r, key, requestMAC)
 	switch {
-	case t.Error == dns.RcodeBadTime && (err == nil || errors.Is(err, dns.ErrTime) || t.MACSize == 0): // NSD does not sign it
+	case t.Error == mdns.RcodeBadTime && (err == nil || errors.Is(err, mdns.ErrTime) || t.MACSize == 0): // NSD does not sign it
 		return fail(keyClock)
 	case err != nil:
 		return fail(keyForged)
-	case t.Error != dns.RcodeSuccess:
+	case t.Error != mdns.RcodeSuccess:
 		return fail(keyRejected)
 	}
 	return nil
@@ -61,17 +67,17 @@ func checkSigned(data []byte, r *dns.Msg, key Key, requestMAC string, opcode int
 // verify checks the signature of a reply, that of NOTAUTH too: the library refuses
 // these before it looks at their signature. It is shown NOERROR in its place, and
 // the true code goes back into what the MAC is of.
-func verify(data []byte, r *dns.Msg, key Key, requestMAC string) error {
+func verify(data []byte, r *mdns.Msg, key dns.Key, requestMAC string) error {
 	shown := slices.Clone(data)
 	if len(shown) < headerSize {
-		return dns.ErrShortRead
+		return mdns.ErrShortRead
 	}
 	shown[rcodeAt] &^= rcodeBits
-	provider := tsigProvider{key.secret, 2 + len(requestMAC)/2 + rcodeAt, byte(r.Rcode) & rcodeBits}
+	provider := tsigProvider{key.Secret, 2 + len(requestMAC)/2 + rcodeAt, byte(r.Rcode) & rcodeBits}
 	if len(requestMAC) == 0 {
-		return dns.ErrSig
+		return mdns.ErrSig
 	}
-	return dns.TsigVerifyWithProvider(shown, provider, requestMAC, false)
+	return mdns.TsigVerifyWithProvider(shown, provider, requestMAC, false)
 }
 
 const (
@@ -88,17 +94,17 @@ type tsigProvider struct {
 	code   byte
 }
 
-func (p tsigProvider) Generate(msg []byte, t *dns.TSIG) ([]byte, error) {
+func (p tsigProvider) Generate(msg []byte, t *mdns.TSIG) ([]byte, error) {
 	secret, err := base64.StdEncoding.DecodeString(p.secret)
 	if err != nil {
 		return nil, err
 	}
-	sum, ok := hashes()[canonical(t.Algorithm)]
+	sum, ok := hashes()[dns.Canonical(t.Algorithm)]
 	if !ok {
-		return nil, dns.ErrKeyAlg
+		return nil, mdns.ErrKeyAlg
 	}
 	if p.at >= len(msg) {
-		return nil, dns.ErrSig
+		return nil, mdns.ErrSig
 	}
 	whole := slices.Clone(msg)
 	whole[p.at] |= p.code
@@ -107,14 +113,14 @@ func (p tsigProvider) Generate(msg []byte, t *dns.TSIG) ([]byte, error) {
 	return h.Sum(nil), nil
 }
 
-func (p tsigProvider) Verify(msg []byte, t *dns.TSIG) error {
+func (p tsigProvider) Verify(msg []byte, t *mdns.TSIG) error {
 	want, err := p.Generate(msg, t)
 	if err != nil {
 		return err
 	}
 	got, err := hex.DecodeString(t.MAC)
 	if err != nil || !hmac.Equal(want, got) {
-		return dns.ErrSig
+		return mdns.ErrSig
 	}
 	return nil
 }
@@ -139,16 +145,16 @@ const (
 	keyRejected                     // refused, and not said why
 )
 
-// A keyError says that server and key do not go together; trying again is of no use.
-type keyError struct {
+// A KeyError says that server and key do not go together; trying again is of no use.
+type KeyError struct {
 	key    string // its name and algorithm
 	reason keyReason
 	code   string // response code by its name
 	update bool   // it was said to an update
-	make   serverMake
+	Make   ServerMake
 }
 
-func (e *keyError) Error() string {
+func (e *KeyError) Error() string {
 	switch e.reason {
 	case keyUnsigned:
 		return fmt.Sprintf("its reply is not signed with the key %s", e.key)
@@ -166,12 +172,12 @@ func (e *keyError) Error() string {
 
 // unknown says what BADKEY means. Knot looks for a rule first, and has this one
 // answer for "no rule" and "no key".
-func (e *keyError) unknown() string {
+func (e *KeyError) unknown() string {
 	may := "query or update the zone"
 	if e.update {
 		may = "update this name"
 	}
-	switch e.make {
+	switch e.Make {
 	case makeBIND, makeNSD:
 		return fmt.Sprintf("it does not know the key %s, by this name and algorithm (BADKEY)", e.key)
 	case makeKnot:

@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"errors"
@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/miekg/dns"
+	mdns "github.com/miekg/dns"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/dns"
 	"holdfast/internal/dns/dnstest"
 )
 
@@ -26,7 +27,7 @@ func TestApplyAndRollback(t *testing.T) {
 	first := b.transfer(primary)
 	l := b.looker()
 	l.Resolvers = []netip.AddrPort{resolver}
-	plan := planFor(t, l, PlanOptions{}) // the resolver has the old answers in its cache from here on
+	plan := planFor(t, l, dns.PlanOptions{}) // the resolver has the old answers in its cache from here on
 	if len(plan.Changes()) != 2 || plan.Blocked() {
 		t.Fatalf("plan:\n%s", plan.Diff())
 	}
@@ -48,7 +49,7 @@ func TestApplyAndRollback(t *testing.T) {
 			t.Errorf("%s has old records:\n%s", at, got)
 		}
 	}
-	after := planFor(t, l, PlanOptions{})
+	after := planFor(t, l, dns.PlanOptions{})
 	if !after.Empty() || after.Blocked() {
 		t.Errorf("the plan after the apply is not empty:\n%s", after.Diff())
 	}
@@ -67,7 +68,7 @@ func TestApplyAndRollback(t *testing.T) {
 }
 
 // checkStale looks for the finding that a resolver has an old answer, with its end.
-func checkStale(t *testing.T, plan Plan, host string) {
+func checkStale(t *testing.T, plan dns.Plan, host string) {
 	t.Helper()
 	for _, f := range plan.Findings {
 		if f.Code == "resolver-stale" && f.Subject == host && strings.Contains(f.Text, "10.0.0.13 (controller ctl1)") && strings.Contains(f.Text, "until 20") {
@@ -81,30 +82,30 @@ func checkStale(t *testing.T, plan Plan, host string) {
 // the very moment, by the prerequisites of the update.
 func TestApplyRefusesWhatHasChanged(t *testing.T) {
 	b := newBed(t, cloudZone)
-	plan := b.plan(PlanOptions{})
-	b.update("int.example.org", dns.TypeA, "int.example.org. 1234 IN A 10.0.0.99", "int.example.org. 1234 IN A 10.0.0.14")
+	plan := b.plan(dns.PlanOptions{})
+	b.update("int.example.org", mdns.TypeA, "int.example.org. 1234 IN A 10.0.0.99", "int.example.org. 1234 IN A 10.0.0.14")
 	now := b.transfer(b.primary)
-	if _, err := b.applier().Apply(t.Context(), plan); !errors.Is(err, ErrChanged) {
+	if _, err := b.applier().Apply(t.Context(), plan); !errors.Is(err, dns.ErrChanged) {
 		t.Errorf("another address: %v", err)
 	}
 	b.same(now)
 	stale := plan.Changes()[1]
-	err := Updater{b.looker()}.Replace(t.Context(), stale.place(), stale.Before, stale.After)
-	if !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), "NXRRSET") {
+	err := Updater{b.looker()}.Replace(t.Context(), stale.Place(), stale.Before, stale.After)
+	if !errors.Is(err, dns.ErrChanged) || !strings.Contains(err.Error(), "NXRRSET") {
 		t.Errorf("the prerequisites: %v", err)
 	}
 	b.same(now)
-	b.update("int.example.org", dns.TypeA, "int.example.org. 5 IN A 10.0.0.13", "int.example.org. 5 IN A 10.0.0.14")
-	if _, err := b.applier().Apply(t.Context(), plan); !errors.Is(err, ErrChanged) {
+	b.update("int.example.org", mdns.TypeA, "int.example.org. 5 IN A 10.0.0.13", "int.example.org. 5 IN A 10.0.0.14")
+	if _, err := b.applier().Apply(t.Context(), plan); !errors.Is(err, dns.ErrChanged) {
 		t.Errorf("another TTL: %v", err)
 	}
 	if names, err := b.applier().Journals.Names(); err != nil || len(names) != 0 {
 		t.Errorf("journals of nothing: %v, %v", names, err)
 	}
 	// What comes to be where nothing was.
-	absent := Place{Hostname: "new.example.org", Zone: "example.org", Server: b.primary}
-	b.update("new.example.org", dns.TypeAAAA, "new.example.org. 5 IN AAAA 2001:db8::1")
-	if err := (Updater{b.looker()}).Replace(t.Context(), absent, nil, stale.After); !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), "YXRRSET") {
+	absent := dns.Place{Hostname: "new.example.org", Zone: "example.org", Server: b.primary}
+	b.update("new.example.org", mdns.TypeAAAA, "new.example.org. 5 IN AAAA 2001:db8::1")
+	if err := (Updater{b.looker()}).Replace(t.Context(), absent, nil, stale.After); !errors.Is(err, dns.ErrChanged) || !strings.Contains(err.Error(), "YXRRSET") {
 		t.Errorf("a record that came to be: %v", err)
 	}
 }
@@ -115,22 +116,22 @@ func TestApplyWithAWrongKey(t *testing.T) {
 	good := b.key()
 	other := strings.Repeat("QUJD", 10)
 	zone := b.transfer(b.primary)
-	plan := b.plan(PlanOptions{})
+	plan := b.plan(dns.PlanOptions{})
 	for want, spoil := range map[string]func(*Looker){
-		"it does not know the key stranger (hmac-sha256), by this name and algorithm (BADKEY)": func(l *Looker) { l.Key = &Key{"stranger", "hmac-sha256", good.secret} },
-		"it has another secret for the key holdfast-test (hmac-sha256) (BADSIG)":               func(l *Looker) { l.Key = &Key{good.Name, "hmac-sha256", other} },
+		"it does not know the key stranger (hmac-sha256), by this name and algorithm (BADKEY)": func(l *Looker) { l.Key = &dns.Key{Name: "stranger", Algorithm: "hmac-sha256", Secret: good.Secret} },
+		"it has another secret for the key holdfast-test (hmac-sha256) (BADSIG)":               func(l *Looker) { l.Key = &dns.Key{Name: good.Name, Algorithm: "hmac-sha256", Secret: other} },
 		"differ by more than 5 minutes (BADTIME)":                                              func(l *Looker) { l.Now = func() time.Time { return time.Now().Add(-time.Hour) } },
 	} {
 		l := b.looker()
 		spoil(&l)
 		n := plan.Changes()[0]
-		err := Updater{l}.Replace(t.Context(), n.place(), n.Before, n.After)
+		err := Updater{l}.Replace(t.Context(), n.Place(), n.Before, n.After)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("update: %v, want %q", err, want)
 		}
 		a := b.applier()
 		a.Looker, a.Editor = l, Updater{l}
-		if _, err := a.Apply(t.Context(), plan); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), good.secret) || strings.Contains(err.Error(), other) {
+		if _, err := a.Apply(t.Context(), plan); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), good.Secret) || strings.Contains(err.Error(), other) {
 			t.Errorf("apply: %v, want %q", err, want)
 		}
 	}
@@ -148,7 +149,7 @@ func TestApplyAtASecondary(t *testing.T) {
 	l := b.looker()
 	l.Key = nil // the secondary does not know it
 	a.Looker, a.Editor = l, Updater{l}
-	out, err := a.Apply(t.Context(), planFor(t, l, PlanOptions{}))
+	out, err := a.Apply(t.Context(), planFor(t, l, dns.PlanOptions{}))
 	stopped, ok := errors.AsType[*changelog.StoppedError](err)
 	if !ok || stopped.Journal != out.Journal || out.Changed != 0 || !strings.Contains(err.Error(), "it refuses the update (REFUSED)") {
 		t.Errorf("apply: %+v, %v", out, err)
@@ -170,7 +171,7 @@ func TestApplyWaitsForSecondaries(t *testing.T) {
 	b.others = []netip.AddrPort{secondary}
 	a := b.applier()
 	a.Wait = time.Second
-	out, err := a.Apply(t.Context(), b.plan(PlanOptions{}))
+	out, err := a.Apply(t.Context(), b.plan(dns.PlanOptions{}))
 	want := fmt.Sprintf("api.example.org: the change was made, but after 1s, %s still has an alias of ctl1.example.org, 10.0.0.13 (serial 10)", secondary)
 	if err == nil || err.Error() != want || out.Changed != 1 || out.Verified != 0 {
 		t.Errorf("apply: %+v, %v, want %q", out, err, want)
@@ -181,7 +182,7 @@ func TestApplyWaitsForSecondaries(t *testing.T) {
 	}
 	// The next apply goes on with the rest, and both are one to take back.
 	b.others = nil
-	rest := b.plan(PlanOptions{})
+	rest := b.plan(dns.PlanOptions{})
 	if len(rest.Changes()) != 1 {
 		t.Errorf("the rest:\n%s", rest.Diff())
 	}
@@ -199,10 +200,10 @@ func TestApplyWaitsForSecondaries(t *testing.T) {
 func TestRollbackLeavesWhatOthersChanged(t *testing.T) {
 	b := newBed(t, cloudZone)
 	first := b.transfer(b.primary)
-	if _, err := b.applier().Apply(t.Context(), b.plan(PlanOptions{})); err != nil {
+	if _, err := b.applier().Apply(t.Context(), b.plan(dns.PlanOptions{})); err != nil {
 		t.Fatal(err)
 	}
-	b.update("int.example.org", dns.TypeA, "int.example.org. 10 IN A 10.0.0.77")
+	b.update("int.example.org", mdns.TypeA, "int.example.org. 10 IN A 10.0.0.77")
 	back, err := b.applier().Rollback(t.Context(), b.latest(), false)
 	if err != nil || back.Undone != 1 || len(back.Left) != 1 || !strings.Contains(back.Left[0], "somebody else has changed it since, to A 10.0.0.77 (TTL 10)") {
 		t.Errorf("rollback: %+v, %v", back, err)
@@ -222,7 +223,7 @@ func TestRollbackLeavesWhatOthersChanged(t *testing.T) {
 func TestWildcard(t *testing.T) {
 	b := newBed(t, "* 300 IN A 10.0.0.99\n* 300 IN AAAA 2001:db8::99\nint 300 IN A 10.0.0.10\n")
 	first := b.transfer(b.primary)
-	plan := b.plan(PlanOptions{})
+	plan := b.plan(dns.PlanOptions{})
 	if w := plan.Names[0].View.Servers[0].Wildcard; w != "*.example.org" || len(plan.Names[0].Before) != 0 {
 		t.Errorf("wildcard %q, before %v", w, plan.Names[0].Before)
 	}
@@ -232,7 +233,7 @@ func TestWildcard(t *testing.T) {
 	if out, err := b.applier().Apply(t.Context(), plan); err != nil || out.Verified != 1 {
 		t.Fatalf("apply: %+v, %v", out, err)
 	}
-	if after := b.plan(PlanOptions{}); !after.Empty() {
+	if after := b.plan(dns.PlanOptions{}); !after.Empty() {
 		t.Errorf("the plan after the apply:\n%s", after.Diff())
 	}
 	if back, err := b.applier().Rollback(t.Context(), b.latest(), false); err != nil || back.Undone != 1 {
@@ -246,7 +247,7 @@ func TestTTLOnly(t *testing.T) {
 	b := newBed(t, cloudZone)
 	first := b.transfer(b.primary)
 	ttl := uint32(60)
-	plan := b.plan(PlanOptions{TTL: &ttl, TTLOnly: true})
+	plan := b.plan(dns.PlanOptions{TTL: &ttl, TTLOnly: true})
 	if out, err := b.applier().Apply(t.Context(), plan); err != nil || out.Verified != 2 {
 		t.Fatalf("apply: %+v, %v", out, err)
 	}
@@ -270,7 +271,7 @@ func TestOneAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := &Applier{Journals: j, Now: time.Now}
-	if _, err := a.Apply(t.Context(), Plan{}); err == nil || !strings.Contains(err.Error(), "another \"holdfast dns\" is at work") {
+	if _, err := a.Apply(t.Context(), dns.Plan{}); err == nil || !strings.Contains(err.Error(), "another \"holdfast dns\" is at work") {
 		t.Errorf("apply: %v", err)
 	}
 	if _, err := a.Rollback(t.Context(), nil, false); err == nil || !strings.Contains(err.Error(), "is at work") {
@@ -291,8 +292,8 @@ func TestViews(t *testing.T) {
 	b := &bed{t: t, net: n, primary: n.Addr(), state: t.TempDir()}
 	text := dnstest.Text("example.org", map[string]netip.AddrPort{"ns1.example.org": b.primary}, "ns1.example.org")
 	n.Views(b.primary, dnstest.Zone{Name: "example.org", Text: text + "int 60 IN A 10.0.0.13\n"}, dnstest.Zone{Name: "example.org", Text: text + "int 60 IN A 192.0.2.66\n"})
-	plan := b.plan(PlanOptions{}, "int.example.org")
-	if got := shownRecords(plan.Names[0].Before); got != "A 10.0.0.13 (TTL 60)" {
+	plan := b.plan(dns.PlanOptions{}, "int.example.org")
+	if got := dns.ShownRecords(plan.Names[0].Before); got != "A 10.0.0.13 (TTL 60)" {
 		t.Fatalf("before: %s", got)
 	}
 	if out, err := b.applier().Apply(t.Context(), plan); err != nil || out.Verified != 1 {
@@ -300,7 +301,7 @@ func TestViews(t *testing.T) {
 	}
 	unsigned := b.looker()
 	unsigned.Key = nil
-	if plan := planFor(t, unsigned, PlanOptions{}, "int.example.org"); shownRecords(plan.Names[0].Before) != "A 192.0.2.66 (TTL 60)" {
+	if plan := planFor(t, unsigned, dns.PlanOptions{}, "int.example.org"); dns.ShownRecords(plan.Names[0].Before) != "A 192.0.2.66 (TTL 60)" {
 		t.Errorf("the other view: %v", plan.Names[0].Before)
 	}
 }
@@ -314,7 +315,7 @@ func TestServerChoosesTheTTL(t *testing.T) {
 	n.Primary(b.primary, dnstest.Zone{Name: "example.org", Text: text + "int 600 IN A 10.0.0.13\n", Options: " max-zone-ttl 3600;"})
 	first := b.transfer(b.primary)
 	ttl := uint32(7200)
-	out, err := b.applier().Apply(t.Context(), b.plan(PlanOptions{TTL: &ttl}, "int.example.org"))
+	out, err := b.applier().Apply(t.Context(), b.plan(dns.PlanOptions{TTL: &ttl}, "int.example.org"))
 	if err != nil || out.Verified != 1 || len(out.Notes) != 1 || !strings.Contains(out.Notes[0], "the server has chosen another TTL") {
 		t.Errorf("apply: %+v, %v", out, err)
 	}
@@ -329,11 +330,11 @@ func TestUpdatePolicy(t *testing.T) {
 	policy := fmt.Sprintf("update-policy { grant %s name api.example.org A AAAA CNAME; };", n.KeyName)
 	n.Primary(b.primary, dnstest.Zone{Name: "example.org", Text: text + cloudZone, Update: policy})
 	first := b.transfer(b.primary)
-	if out, err := b.applier().Apply(t.Context(), b.plan(PlanOptions{}, "api.example.org")); err != nil || out.Verified != 1 {
+	if out, err := b.applier().Apply(t.Context(), b.plan(dns.PlanOptions{}, "api.example.org")); err != nil || out.Verified != 1 {
 		t.Errorf("apply: %+v, %v", out, err)
 	}
 	b.rollback(first)
-	if _, err := b.applier().Apply(t.Context(), b.plan(PlanOptions{}, "int.example.org")); err == nil || !strings.Contains(err.Error(), "allow-update or update-policy of the zone example.org") {
+	if _, err := b.applier().Apply(t.Context(), b.plan(dns.PlanOptions{}, "int.example.org")); err == nil || !strings.Contains(err.Error(), "allow-update or update-policy of the zone example.org") {
 		t.Errorf("another name: %v", err)
 	}
 	b.rollback(first)

@@ -1,12 +1,12 @@
-package dns
+package zone
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/dns"
 )
 
 // A RollbackResult says what a rollback did; its changes are hostnames.
@@ -26,7 +26,7 @@ func (a *Applier) Rollback(ctx context.Context, journals []Journal, force bool) 
 	}
 	defer func() { err = errors.Join(err, held.Release()) }()
 	out.Behind = []string{}
-	out.RollbackResult, err = held.Rollback(journals, func(c changelog.Change[Entry], u changelog.Undoing[Entry]) error {
+	out.RollbackResult, err = held.Rollback(journals, func(c changelog.Change[dns.Entry], u changelog.Undoing[dns.Entry]) error {
 		behind, err := a.undo(ctx, c, u, force)
 		if behind != "" {
 			out.Behind = append(out.Behind, behind)
@@ -44,7 +44,7 @@ func (a *Applier) Rollback(ctx context.Context, journals []Journal, force bool) 
 
 // undo takes back change, as far as it has come about. It says which name
 // servers have not taken that up.
-func (a *Applier) undo(ctx context.Context, change changelog.Change[Entry], u changelog.Undoing[Entry], force bool) (behind string, err error) {
+func (a *Applier) undo(ctx context.Context, change changelog.Change[dns.Entry], u changelog.Undoing[dns.Entry], force bool) (behind string, err error) {
 	c := change.Detail
 	now, err := a.Editor.Read(ctx, c.Place)
 	if err != nil {
@@ -54,19 +54,19 @@ func (a *Applier) undo(ctx context.Context, change changelog.Change[Entry], u ch
 	if err != nil {
 		return "", err
 	}
-	if step == StepConflict && !force {
+	if step == dns.StepConflict && !force {
 		u.Leave(fmt.Sprintf("%s: somebody else has changed it since, to %s; it was %s; --force puts that back",
-			c.Hostname, shownRecords(now), shownRecords(c.Before)))
+			c.Hostname, dns.ShownRecords(now), dns.ShownRecords(c.Before)))
 		return "", nil
 	}
-	if step != StepNone {
-		a.Tell(fmt.Sprintf("%s: %s -> %s", c.Hostname, shownRecords(now), shownRecords(c.Before)))
+	if step != dns.StepNone {
+		a.Tell(fmt.Sprintf("%s: %s -> %s", c.Hostname, dns.ShownRecords(now), dns.ShownRecords(c.Before)))
 		if err := a.putBack(ctx, c, now); err != nil {
 			return "", err
 		}
 	}
 	a.at("undone")
-	if err := u.Restored(step != StepNone); err != nil {
+	if err := u.Restored(step != dns.StepNone); err != nil {
 		return "", err
 	}
 	a.at("restored")
@@ -80,7 +80,7 @@ func (a *Applier) undo(ctx context.Context, change changelog.Change[Entry], u ch
 }
 
 // putBack turns now into what was before c, and looks whether it is there.
-func (a *Applier) putBack(ctx context.Context, c Entry, now Records) error {
+func (a *Applier) putBack(ctx context.Context, c dns.Entry, now dns.Records) error {
 	a.at("undoing")
 	if err := a.Editor.Replace(ctx, c.Place, now, c.Before); err != nil {
 		return err
@@ -90,20 +90,8 @@ func (a *Applier) putBack(ctx context.Context, c Entry, now Records) error {
 	if err != nil {
 		return err
 	}
-	if !is.same(c.Before) {
-		return fmt.Errorf("the change was accepted, but it has %s now; run the rollback again", shownRecords(is))
+	if !is.Same(c.Before) {
+		return fmt.Errorf("the change was accepted, but it has %s now; run the rollback again", dns.ShownRecords(is))
 	}
 	return nil
-}
-
-// shownRecords gives r in a few words.
-func shownRecords(r Records) string {
-	var parts []string
-	for _, set := range r {
-		parts = append(parts, fmt.Sprintf("%s %s (TTL %d)", set.Type, strings.Join(set.Values, " "), set.TTL))
-	}
-	if parts == nil {
-		return "nothing"
-	}
-	return strings.Join(parts, ", ")
 }

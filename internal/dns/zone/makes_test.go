@@ -1,14 +1,12 @@
-package dns
+package zone
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-
+	"holdfast/internal/dns"
 	"holdfast/internal/dns/dnstest"
 )
 
@@ -34,9 +32,9 @@ func bedAt(t testing.TB, n *dnstest.Net, at netip.AddrPort) *bed {
 }
 
 // tried gives the plan with what the primary says of it.
-func (b *bed) tried() Plan {
+func (b *bed) tried() dns.Plan {
 	b.t.Helper()
-	return Updater{b.looker()}.Try(b.t.Context(), b.plan(PlanOptions{}))
+	return Updater{b.looker()}.Try(b.t.Context(), b.plan(dns.PlanOptions{}))
 }
 
 // TestOtherMakes: plan, apply and rollback at Knot and PowerDNS; what was there
@@ -65,11 +63,11 @@ func TestOtherMakes(t *testing.T) {
 			if again := b.tried(); !again.Empty() || again.Blocked() {
 				t.Errorf("the plan after the apply is not empty:\n%s", again.Diff())
 			}
-			if _, err := b.applier().Apply(t.Context(), plan); err == nil || !strings.Contains(err.Error(), ErrChanged.Error()) {
+			if _, err := b.applier().Apply(t.Context(), plan); err == nil || !strings.Contains(err.Error(), dns.ErrChanged.Error()) {
 				t.Errorf("the same once more: %v", err)
 			}
 			stale := plan.Changes()[1]
-			if err := (Updater{b.looker()}).Replace(t.Context(), stale.place(), stale.Before, stale.After); err == nil || !strings.Contains(err.Error(), ErrChanged.Error()) {
+			if err := (Updater{b.looker()}).Replace(t.Context(), stale.Place(), stale.Before, stale.After); err == nil || !strings.Contains(err.Error(), dns.ErrChanged.Error()) {
 				t.Errorf("the prerequisites: %v", err)
 			}
 			back, err := b.applier().Rollback(t.Context(), b.latest(), false)
@@ -89,8 +87,10 @@ type wrongKey struct {
 
 func wrongKeys() []wrongKey {
 	return []wrongKey{
-		{"name", func(l *Looker) { l.Key = &Key{"stranger", "hmac-sha256", l.Key.secret} }},
-		{"secret", func(l *Looker) { l.Key = &Key{l.Key.Name, "hmac-sha256", strings.Repeat("QUJD", 10)} }},
+		{"name", func(l *Looker) { l.Key = &dns.Key{Name: "stranger", Algorithm: "hmac-sha256", Secret: l.Key.Secret} }},
+		{"secret", func(l *Looker) {
+			l.Key = &dns.Key{Name: l.Key.Name, Algorithm: "hmac-sha256", Secret: strings.Repeat("QUJD", 10)}
+		}},
 		{"clock", func(l *Looker) { l.Now = func() time.Time { return time.Now().Add(-time.Hour) } }},
 	}
 }
@@ -130,7 +130,7 @@ func TestKeyRefused(t *testing.T) {
 			for _, wrong := range wrongKeys() {
 				l := b.looker()
 				wrong.spoil(&l)
-				plan := planFor(t, l, PlanOptions{})
+				plan := planFor(t, l, dns.PlanOptions{})
 				if !plan.Blocked() || len(plan.Changes()) != 0 || plan.Names[0].Zone != "example.org" {
 					t.Errorf("wrong %s:\n%s", wrong.name, plan.Diff())
 				}
@@ -144,7 +144,7 @@ func TestKeyRefused(t *testing.T) {
 }
 
 // says gives the texts of the findings with a code.
-func says(plan Plan, code string) string {
+func says(plan dns.Plan, code string) string {
 	var all []string
 	for _, f := range plan.Findings {
 		if f.Code == code {
@@ -218,71 +218,8 @@ func TestTryNeedsOnlyWhatChanges(t *testing.T) {
 	at := n.Addr()
 	b := bedAt(t, n, at)
 	n.Primary(at, dnstest.Zone{Name: "example.org", Text: zoneAt(at, cloudZone), Update: "update-policy { grant holdfast-test name int.example.org A AAAA; };"})
-	plan := Updater{b.looker()}.Try(t.Context(), b.plan(PlanOptions{}, "int.example.org"))
+	plan := Updater{b.looker()}.Try(t.Context(), b.plan(dns.PlanOptions{}, "int.example.org"))
 	if plan.Blocked() || len(plan.Changes()) != 1 {
 		t.Errorf("%s%v", plan.Diff(), plan.Findings)
-	}
-}
-
-// TestTryMessage: its prerequisites cannot both hold, and what it asks for is
-// what is there.
-func TestTryMessage(t *testing.T) {
-	before := Records{{Type: "A", TTL: 600, Values: []string{"10.0.0.13"}}, {Type: "AAAA", TTL: 60, Values: []string{"2001:db8::13"}}}
-	after := Records{{Type: "A", TTL: 600, Values: []string{"10.0.0.10"}}}
-	m, err := tryMessage("example.org", "api.example.org", before, after)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := shown(m.Answer); !slices.Equal(got, []string{"0 CLASS255 A", "0 NONE A"}) {
-		t.Errorf("prerequisites: %q", got)
-	}
-	if got := shown(m.Ns); !slices.Equal(got, []string{"600 IN A 10.0.0.13", "60 IN AAAA 2001:db8::13"}) {
-		t.Errorf("updates: %q", got)
-	}
-	if m, err = tryMessage("example.org", "api.example.org", after, before); err != nil {
-		t.Fatal(err)
-	}
-	if got := shown(m.Ns); !slices.Equal(got, []string{"600 IN A 10.0.0.10", "0 CLASS255 AAAA"}) {
-		t.Errorf("updates: %q", got)
-	}
-}
-
-// TestNotAuthSignature: a NOTAUTH that is signed has to be signed right, and what
-// it says of the clock or the zone is not believed otherwise.
-func TestNotAuthSignature(t *testing.T) {
-	key := Key{Name: "k", Algorithm: "hmac-sha256", secret: strings.Repeat("QUJD", 10)}
-	for _, c := range []struct {
-		name   string
-		secret string
-		fault  uint16
-		want   string // "" is for good
-	}{
-		{"right", key.secret, 0, ""},
-		{"right, and the clock", key.secret, dns.RcodeBadTime, "BADTIME"},
-		{"another secret", strings.Repeat("REVG", 10), 0, "the signature of its reply is not that of the key k (hmac-sha256)"},
-		{"another secret, and the clock", strings.Repeat("REVG", 10), dns.RcodeBadTime, "the signature of its reply is not that"},
-	} {
-		q := query("example.org", dns.TypeSOA, false, true)
-		_, mac, err := packed(q, &key, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := new(dns.Msg)
-		r.SetRcode(q, dns.RcodeNotAuth)
-		r.Extra = nil
-		r.SetTsig("k.", dns.HmacSHA256, fudge, time.Now().Unix())
-		r.IsTsig().Error = c.fault
-		wire, _, err := dns.TsigGenerate(r, c.secret, mac, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := new(dns.Msg)
-		if err := got.Unpack(wire); err != nil {
-			t.Fatal(err)
-		}
-		err = checkSigned(wire, got, key, mac, dns.OpcodeQuery)
-		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %q", c.name, err, c.want)
-		}
 	}
 }

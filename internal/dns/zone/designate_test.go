@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"encoding/json"
@@ -14,7 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/gophercloud/gophercloud/v2"
-	"github.com/miekg/dns"
+	mdns "github.com/miekg/dns"
+
+	"holdfast/internal/dns"
 )
 
 // fakeSet is a record set as Designate's API has it.
@@ -140,7 +142,7 @@ func (f *fakeDesignate) listZones(w http.ResponseWriter, r *http.Request) {
 		{"id": "gone", "name": "old.example.org.", "ttl": 3600, "type": "PRIMARY", "status": "PENDING", "action": "DELETE"},
 		{"id": "copy", "name": "copy.example", "ttl": 3600, "type": "SECONDARY", "status": "ACTIVE", "action": "NONE"},
 	} {
-		if r.URL.Query().Get("name") == dns.Fqdn(z["name"].(string)) {
+		if r.URL.Query().Get("name") == mdns.Fqdn(z["name"].(string)) {
 			zones = append(zones, z)
 		}
 	}
@@ -250,10 +252,10 @@ func bringer(t testing.TB, b *bed) func([]fakeSet) {
 		} else {
 			last = now
 		}
-		m := new(dns.Msg)
+		m := new(mdns.Msg)
 		m.SetUpdate("example.org.")
 		for _, name := range []string{"api.example.org.", "int.example.org."} {
-			m.RemoveName([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: name}}})
+			m.RemoveName([]mdns.RR{&mdns.ANY{Hdr: mdns.RR_Header{Name: name}}})
 		}
 		for _, s := range sets {
 			ttl := 3600
@@ -261,11 +263,11 @@ func bringer(t testing.TB, b *bed) func([]fakeSet) {
 				ttl = *s.TTL
 			}
 			for _, v := range s.Records {
-				rr, err := dns.NewRR(fmt.Sprintf("%s %d IN %s %s", s.Name, ttl, s.Type, v))
+				rr, err := mdns.NewRR(fmt.Sprintf("%s %d IN %s %s", s.Name, ttl, s.Type, v))
 				if err != nil {
 					t.Errorf("a record set that is none: %v", err)
 				} else if s.Action != "DELETE" {
-					m.Insert([]dns.RR{rr})
+					m.Insert([]mdns.RR{rr})
 				}
 			}
 		}
@@ -273,11 +275,11 @@ func bringer(t testing.TB, b *bed) func([]fakeSet) {
 	}
 }
 
-func send(t testing.TB, b *bed, m *dns.Msg) {
-	m.SetTsig(dns.Fqdn(b.net.KeyName), dns.HmacSHA256, 300, time.Now().Unix())
-	client := &dns.Client{Net: "tcp", Timeout: 10 * time.Second, TsigSecret: map[string]string{dns.Fqdn(b.net.KeyName): b.net.Secret}}
+func send(t testing.TB, b *bed, m *mdns.Msg) {
+	m.SetTsig(mdns.Fqdn(b.net.KeyName), mdns.HmacSHA256, 300, time.Now().Unix())
+	client := &mdns.Client{Net: "tcp", Timeout: 10 * time.Second, TsigSecret: map[string]string{mdns.Fqdn(b.net.KeyName): b.net.Secret}}
 	r, _, err := client.Exchange(m, b.primary.String())
-	if err != nil || r.Rcode != dns.RcodeSuccess {
+	if err != nil || r.Rcode != mdns.RcodeSuccess {
 		t.Errorf("bring it to the name server: %v, %v", err, r)
 	}
 }
@@ -288,9 +290,9 @@ func (b *designateBed) applier() *Applier {
 	return a
 }
 
-func (b *designateBed) plan() Plan {
+func (b *designateBed) plan() dns.Plan {
 	b.t.Helper()
-	sources := map[string]Source{}
+	sources := map[string]dns.Source{}
 	for _, host := range []string{"api.example.org", "int.example.org"} {
 		source, err := b.fake.editor().Source(b.t.Context(), host)
 		if err != nil {
@@ -298,7 +300,7 @@ func (b *designateBed) plan() Plan {
 		}
 		sources[host] = source
 	}
-	return b.bed.plan(PlanOptions{Sources: sources})
+	return b.bed.plan(dns.PlanOptions{Sources: sources})
 }
 
 func TestDesignate(t *testing.T) {
@@ -392,11 +394,11 @@ func TestDesignateRefusesWhatHasChanged(t *testing.T) {
 	b.fake.sets[1].Records = []string{"10.0.0.77"}
 	b.fake.mu.Unlock()
 	now := b.fake.lines()
-	if _, err := b.applier().Apply(t.Context(), plan); !errors.Is(err, ErrChanged) {
+	if _, err := b.applier().Apply(t.Context(), plan); !errors.Is(err, dns.ErrChanged) {
 		t.Errorf("apply: %v", err)
 	}
 	n := plan.Changes()[1]
-	if err := b.fake.editor().Replace(t.Context(), n.place(), n.Before, n.After); !errors.Is(err, ErrChanged) {
+	if err := b.fake.editor().Replace(t.Context(), n.Place(), n.Before, n.After); !errors.Is(err, dns.ErrChanged) {
 		t.Errorf("replace: %v", err)
 	}
 	if diff := cmp.Diff(now, b.fake.lines()); diff != "" {
@@ -443,7 +445,7 @@ func TestNobodyServesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := Looker{Now: time.Now}
-	plan := planFor(t, l, PlanOptions{Sources: map[string]Source{"int.example.org": source}}, "int.example.org")
+	plan := planFor(t, l, dns.PlanOptions{Sources: map[string]dns.Source{"int.example.org": source}}, "int.example.org")
 	a := &Applier{Looker: l, Editor: fake.editor(), Journals: JournalsIn(t.TempDir()), Now: time.Now, Tell: func(string) {}}
 	out, err := a.Apply(t.Context(), plan)
 	if err == nil || out.Changed != 1 || !strings.Contains(err.Error(), "the change was made, but no name server of the zone example.org could be asked") {

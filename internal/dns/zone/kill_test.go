@@ -1,4 +1,4 @@
-package dns
+package zone
 
 import (
 	"bufio"
@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"holdfast/internal/dns"
 	"holdfast/internal/dns/dnstest"
 )
 
@@ -54,7 +55,7 @@ func victim(order []string) error {
 		}
 	}
 	if order[0] == "apply" {
-		_, err = a.Apply(context.Background(), b.plan(PlanOptions{}))
+		_, err = a.Apply(context.Background(), b.plan(dns.PlanOptions{}))
 	} else {
 		_, err = a.Rollback(context.Background(), b.latest(), false)
 	}
