@@ -16,7 +16,7 @@ TOOL     := $(GO) tool -modfile=tools.mod
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-openstack check race demo lab bench lint fuzz install deps clean
+.PHONY: help build test test-openstack check race demo lab bench lint fmt cover fuzz install deps clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ test: deps build check ## Run every test, as root where one needs it
 	$(TEST) -p 1 $(ALONE) || failed=1; \
 	exit $$failed
 
-test-openstack: ## Run the tests against real Keystone and Glance (Debian 12), installed when missing
+test-openstack: ## Run the tests against real Keystone, on Debian 12
 	test/openstack/run.sh
 
 check:
@@ -42,16 +42,24 @@ check:
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 
-race: deps build ## Run every test under the race detector (needs a C compiler)
+fmt: ## Format the Go code
+	gofmt -w cmd internal packaging *.go
+
+cover: deps build ## Say what tests reach; cover.html has the lines
+	$(TEST) -short -p 1 -coverpkg=./... -coverprofile=cover.out ./...
+	$(GO) tool cover -html=cover.out -o cover.html
+	@$(GO) tool cover -func=cover.out | tail -1
+
+race: deps build ## Run every test under the race detector
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout=30m -exec=$(abspath $(ROOT)) -run='$(RUN)' ./...
 
-demo: deps build ## Break one thing after the other in a cloud of three controllers, and show what clients see
+demo: deps build ## Break the proposal's cloud, and show what clients see
 	bin/holdfast lab demo
 
-lab: deps build ## The same cloud, left up to play with
+lab: deps build ## A sample cloud, up until Ctrl-C, to play with
 	bin/holdfast lab up
 
-bench: deps build ## Measure every fault and all planned work, beside HAProxy with keepalived, into docs/benchmarks (25 minutes)
+bench: deps build ## Measure all, beside keepalived (25 minutes)
 	bin/holdfast lab bench --save docs/benchmarks
 
 lint: check ## golangci-lint, known vulnerabilities, go.mod
@@ -68,7 +76,7 @@ fuzz: ## Fuzz every parser for FUZZTIME (30s) each
 		done; \
 	done
 
-install: build ## Install the binary, the unit, man pages and completions (PREFIX, DESTDIR)
+install: build ## Install binary, unit, man pages and completions
 	install -D -m 755 bin/holdfast $(DESTDIR)$(PREFIX)/bin/holdfast
 	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)/etc/holdfast/tls
 	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' packaging/systemd/holdfast.service > $(DESTDIR)$(UNITDIR)/holdfast.service
@@ -80,8 +88,8 @@ install: build ## Install the binary, the unit, man pages and completions (PREFI
 	bin/holdfast completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_holdfast
 	bin/holdfast completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/holdfast.fish
 
-deps: ## Install what tests and the lab need, through apt, where it is missing
+deps: ## Install what tests and the lab need, through apt
 	@$(DEPS)
 
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin cover.out cover.html

@@ -5,35 +5,142 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestFaultsAreTested holds docs/faults.md to the truth: each test that it names is
-// there.
-func TestFaultsAreTested(t *testing.T) {
-	table, err := os.ReadFile("docs/faults.md")
+// read gives a file of the repository.
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var sources strings.Builder
-	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
-			return err
+	return string(data)
+}
+
+// filesOf gives the repository's files whose name ends in one of endings.
+func filesOf(t *testing.T, endings ...string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." {
+			return filepath.SkipDir
 		}
-		source, err := os.ReadFile(path)
-		sources.Write(source)
+		if err == nil && !d.IsDir() && slices.ContainsFunc(endings, func(e string) bool { return strings.HasSuffix(path, e) }) {
+			all = append(all, path)
+		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllSubmatch(table, -1)
+	return all
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^()\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ +(.+)$`)
+	fenced  = regexp.MustCompile("(?ms)^```.*?^```")
+)
+
+// anchors gives what GitHub lets a link in text end with: a heading's words in
+// small letters, blanks as hyphens, and nothing else but hyphens and underscores.
+func anchors(text string) map[string]bool {
+	all := map[string]bool{}
+	for _, h := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+		words := link.ReplaceAllString(h[1], "")
+		words = strings.ToLower(strings.TrimSpace(words))
+		slug := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(words, "")
+		all[strings.ReplaceAll(slug, " ", "-")] = true
+	}
+	return all
+}
+
+// TestLinksLeadSomewhere follows each link from one document to another.
+func TestLinksLeadSomewhere(t *testing.T) {
+	followed := 0
+	for _, path := range filesOf(t, ".md") {
+		for _, l := range link.FindAllStringSubmatch(fenced.ReplaceAllString(read(t, path), ""), -1) {
+			if strings.Contains(l[1], "://") || strings.HasPrefix(l[1], "mailto:") {
+				continue
+			}
+			followed++
+			file, anchor, _ := strings.Cut(l[1], "#")
+			target := path
+			if file != "" {
+				target = filepath.Join(filepath.Dir(path), file)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s links to %s, which there is not", path, l[1])
+			} else if anchor != "" && strings.HasSuffix(target, ".md") && !anchors(read(t, target))[anchor] {
+				t.Errorf("%s links to %s: %s has no such heading", path, l[1], target)
+			}
+		}
+	}
+	if followed < 50 {
+		t.Errorf("found %d links only", followed)
+	}
+}
+
+// TestDecisionsAreListed holds the index of decisions to the folder.
+func TestDecisionsAreListed(t *testing.T) {
+	index := read(t, "docs/adr/README.md")
+	for _, path := range filesOf(t, ".md") {
+		name := filepath.Base(path)
+		if filepath.Dir(path) == "docs/adr" && name != "README.md" && !strings.Contains(index, "]("+name+")") {
+			t.Errorf("docs/adr/README.md does not list %s", name)
+		}
+	}
+}
+
+// TestTablesOfPackages holds the table of docs/architecture.md, and that of
+// allowed imports, to packages that there are; and each package of ours, the
+// lab's own rooms and tests' aside, to a row.
+func TestTablesOfPackages(t *testing.T) {
+	there := map[string]bool{}
+	for _, p := range packages(t) {
+		there[p.short()] = true
+	}
+	for name := range mayImport {
+		if !there[name] {
+			t.Errorf("the table of imports has %s, which there is not", name)
+		}
+	}
+	_, after, found := strings.Cut(read(t, "docs/architecture.md"), "\n## Packages\n")
+	table, _, _ := strings.Cut(after, "\n## ")
+	if !found {
+		t.Fatal("docs/architecture.md has no table of packages")
+	}
+	rows := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z/]+)` \\|").FindAllStringSubmatch(table, -1) {
+		rows["internal/"+row[1]] = true
+		if !there["internal/"+row[1]] {
+			t.Errorf("docs/architecture.md has the package %s, which there is not", row[1])
+		}
+	}
+	for name := range there {
+		room, ours := strings.CutPrefix(name, "internal/")
+		if ours && !rows[name] && !strings.HasPrefix(room, "lab/") && !strings.HasSuffix(room, "test") {
+			t.Errorf("docs/architecture.md does not say what %s is", room)
+		}
+	}
+}
+
+// TestFaultsAreTested holds docs/faults.md to the truth: each test that it names is
+// there.
+func TestFaultsAreTested(t *testing.T) {
+	var sources strings.Builder
+	for _, path := range filesOf(t, "_test.go") {
+		sources.WriteString(read(t, path))
+	}
+	names := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(read(t, "docs/faults.md"), -1)
 	if len(names) < 50 {
 		t.Errorf("the table names %d tests only", len(names))
 	}
 	for _, n := range names {
-		if !strings.Contains(sources.String(), "func "+string(n[1])+"(") {
+		if !strings.Contains(sources.String(), "func "+n[1]+"(") {
 			t.Errorf("docs/faults.md names %s, which there is not", n[1])
 		}
 	}

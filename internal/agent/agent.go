@@ -41,8 +41,11 @@ type Options struct {
 	// HAProxyUser is what HAProxy's workers become, where the agent is root; default
 	// "haproxy". With "root" they stay root, which is a finding.
 	HAProxyUser string
-	Version     string
-	Log         *slog.Logger
+	// HAProxyNamed says that somebody has chosen HAProxy: an agent does not begin with
+	// one that is not there, unless one runs that it can adopt.
+	HAProxyNamed bool
+	Version      string
+	Log          *slog.Logger
 	// Reload asks, with each value, for the file to be read again.
 	Reload <-chan os.Signal
 }
@@ -69,6 +72,7 @@ type Agent struct {
 	keeping     sync.Mutex
 	moves       *moves
 	arrivals    arrivals
+	paths       paths
 	hearing     hearing
 	blocked     blocked
 	ending      atomic.Bool  // SIGTERM came
@@ -179,6 +183,9 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.haproxy.Startable(); err != nil && a.opt.HAProxyNamed {
+		return usagef("--haproxy: %w; name HAProxy 2.4 or later, or leave it out for the one in PATH", err)
+	}
 	if err := checkCapabilities(); err != nil {
 		return err
 	}
@@ -194,14 +201,14 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
+	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.reconcileVIPs(ctx, owners)
 	a.cleanUp(ctx)
-	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.serve(ctx, group, socket)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
 	parts := []func(context.Context){
 		a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchRefused, a.watchScarcity, a.watchSockets,
-		a.watchProgram, a.watchDrains, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.notify,
+		a.watchProgram, a.watchDrains, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.watchPaths, a.notify,
 	}
 	for _, part := range parts {
 		group.Go(func() error { part(ctx); return nil })

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/vishvananda/netlink"
-
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
 )
@@ -149,8 +147,9 @@ func TestBadFileFromTheStartIsRefused(t *testing.T) {
 		t.Errorf("got %v, want the file's findings", err)
 	}
 	h.opt.File = filepath.Join(h.run, "missing.yaml")
-	if err := New(h.opt).Run(t.Context()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v, want the missing file named", err)
+	err = New(h.opt).Run(t.Context())
+	if _, ok := errors.AsType[*UsageError](err); !ok || !strings.Contains(err.Error(), "there is no spec "+h.opt.File) {
+		t.Errorf("got %v, want the missing file named, as wrong use", err)
 	}
 }
 
@@ -205,20 +204,7 @@ func TestRestartedAgentFindsItsLeaseAndKeepsIt(t *testing.T) {
 func TestHostThatPassesItsCheckAndFailsItsClientsIsTakenOut(t *testing.T) {
 	h := newHost(t)
 	h.keystone()
-	// The other controller's Keystone, on this host's loopback.
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := netlink.ParseAddr("192.0.2.2/32")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := netlink.AddrAdd(lo, other); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = netlink.AddrDel(lo, other) }) // the namespace goes anyway
-	h.listen("192.0.2.2:5000", func(w http.ResponseWriter, r *http.Request) {
+	h.otherHost(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/healthcheck" {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
@@ -226,10 +212,7 @@ func TestHostThatPassesItsCheckAndFailsItsClientsIsTakenOut(t *testing.T) {
 	h.write(strings.Replace(testSpec, "keystone: {}", "keystone: {affinity: none}", 1))
 	d := h.start()
 	d.awaitActive()
-	h.await("both hosts are up", func() bool {
-		s := d.Snapshot().Services
-		return len(s) == 1 && s[0].State == status.Up && s[0].Hosts[0].State == status.Up && s[0].Hosts[1].State == status.Up
-	})
+	h.awaitBothUp(d)
 	h.await("the failing host is taken out", func() bool {
 		if got, err := get("http://192.0.2.10:5000/v3"); err != nil || !strings.HasPrefix(got, "200") {
 			t.Errorf("a client got %q, %v", got, err)

@@ -59,7 +59,7 @@ func (a *Agent) setSpec(c candidate) {
 	a.config = status.Config{File: a.opt.File, Digest: c.spec.Digest, Loaded: time.Now(), Rejected: c.rejected}
 }
 
-// force brings c into force in the order of design section 3: it was parsed;
+// force brings c into force in the order that docs/architecture.md has: it was parsed;
 // it is rendered and checked by HAProxy, and only then is anything live touched.
 // What could fail for the VIPs has been made before that.
 func (a *Agent) force(ctx context.Context, c candidate) (process.Result, error) {

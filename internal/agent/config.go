@@ -37,6 +37,17 @@ func (e *rejectedError) Error() string {
 // Findings gives what is wrong with the file.
 func (e *rejectedError) Findings() []status.Finding { return e.findings }
 
+// A UsageError says that an agent cannot begin with what it was told on its command line.
+type UsageError struct{ err error }
+
+func (e *UsageError) Error() string { return e.err.Error() }
+
+func (e *UsageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &UsageError{fmt.Errorf(format, args...)}
+}
+
 // readSpec reads and parses the spec in file, for controller. Its bytes come
 // with it, since what is kept as last good is what was read, and the warnings.
 func readSpec(file, controller string) (*spec.Spec, []byte, []status.Finding, error) {
@@ -62,15 +73,18 @@ func readSpec(file, controller string) (*spec.Spec, []byte, []status.Finding, er
 
 func readBounded(file string) ([]byte, error) {
 	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usagef("there is no spec %s; name it with -f, or make one with \"holdfast import\"", file)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read the spec: %w", err)
+		return nil, usagef("read the spec: %w", err)
 	}
 	if info.Size() > maxSpec {
 		return nil, fmt.Errorf("read the spec: %s has %d bytes, more than the %d that are read", file, info.Size(), maxSpec)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read the spec: %w", err)
+		return nil, usagef("read the spec: %w", err)
 	}
 	return data, nil
 }

@@ -17,7 +17,7 @@ const (
 	// trackedAfterEnd is for how many seconds the kernel tracks a TCP connection
 	// that has ended (nf_conntrack_tcp_timeout_time_wait).
 	trackedAfterEnd = 120
-	// trackedTwice: HAProxy has a connection to a host for one of a client.
+	// trackedTwice: HAProxy has a connection to a host for one of a client, where all are tracked.
 	trackedTwice = 2
 )
 
@@ -52,14 +52,18 @@ func (a *Agent) watchTracking() {
 }
 
 // noRoomFor says why this host cannot track the connections of a VIP that it is
-// to take, "" if it can. A Detour switches conntrack on, for the whole host,
-// where nothing else has, which before tells: then a table that was of no
-// account fills up. Conns and rate are those of the giver, open and new in a second.
-func noRoomFor(before, now vip.ConntrackUse, conns, rate int) string {
-	if before.Count > 0 || now.Max == 0 { // it was on, or is not known
+// to take, "" if it can. A Detour switches conntrack on where nothing else has, and
+// then, narrow, for the VIP's alone; or for the whole host, of which before tells: a
+// table that was of no account fills up. Conns and rate are those of the giver, open
+// and new in a second.
+func noRoomFor(before, now vip.ConntrackUse, narrow bool, conns, rate int) string {
+	if now.Max == 0 || !narrow && before.Count > 0 { // it is not known, or was on
 		return ""
 	}
-	need := trackedTwice * (conns + rate*trackedAfterEnd)
+	need := conns + rate*trackedAfterEnd
+	if !narrow {
+		need *= trackedTwice
+	}
 	if room := int(conntrackHigh*float64(now.Max)) - now.Count; need > room {
 		return fmt.Sprintf("to send connections on it would have to track about %d, and net.netfilter.nf_conntrack_max is %d there; raise it", need, now.Max)
 	}

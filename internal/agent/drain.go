@@ -45,8 +45,9 @@ type drains struct {
 	controller string
 	now        func() time.Time
 	store      func(path string, data []byte) error
-	// handOver gives every VIP that this controller holds to another one.
-	handOver func(ctx context.Context, cause string) error
+	// handOver gives every VIP that this controller holds to another one, those that
+	// have moved often later if it can wait.
+	handOver func(ctx context.Context, cause string, waits bool) error
 
 	// commands is held while a drain or undrain is carried out.
 	commands sync.Mutex
@@ -81,7 +82,7 @@ type drainsFile struct {
 func newDrains(path, controller string) *drains {
 	return &drains{
 		path: path, controller: controller, now: time.Now, store: writeAtomically, ended: map[string]time.Time{},
-		handOver: func(context.Context, string) error { return nil },
+		handOver: func(context.Context, string, bool) error { return nil },
 	}
 }
 

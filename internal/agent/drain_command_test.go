@@ -48,7 +48,7 @@ func drainPair(t *testing.T) (*Agent, *neighbour) {
 	t.Cleanup(func() { _ = server.Close() }) // nothing to be done about it
 	dir := t.TempDir()
 	a := New(Options{Controller: "ctl1", StateDir: dir, RunDir: dir, Log: slog.New(slog.DiscardHandler)})
-	a.drains.handOver = func(context.Context, string) error { return nil }
+	a.drains.handOver = func(context.Context, string, bool) error { return nil }
 	a.journal = testJournal(t, filepath.Join(dir, "events.jsonl"))
 	a.spec = mustParse(t, fmt.Sprintf(`cloud: test
 agent: {port: %d}
@@ -95,7 +95,7 @@ func TestDrainIntention(t *testing.T) {
 func TestDrainHere(t *testing.T) {
 	a, _ := drainPair(t)
 	offered := ""
-	a.drains.handOver = func(_ context.Context, cause string) error {
+	a.drains.handOver = func(_ context.Context, cause string, _ bool) error {
 		offered = cause
 		if a.checkAnswer("", "keystone") != answerDrain || a.drains.last() {
 			t.Error("the VIPs are offered before the drain, or with a lowered priority")

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -112,26 +113,53 @@ func (a *Agent) stepDown(ctx context.Context, reason string) []string {
 	// The drain stands, whether the one who asked for it still listens or not.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepDownTime)
 	defer cancel()
-	err := a.drains.handOver(ctx, cause)
+	notes := a.restlessHere()
+	err := a.drains.handOver(ctx, cause, false)
 	a.drains.step()
 	a.settlePriorities()
 	if err != nil {
-		return []string{err.Error()}
+		notes = append(notes, err.Error())
 	}
-	return nil
+	return notes
+}
+
+// restlessHere gives what to say of VIPs that are held here, before they move.
+func (a *Agent) restlessHere() []string {
+	var notes []string
+	for _, o := range a.owners() {
+		if note := a.restless(o.view.Load().vip.Name); note != "" && o.holds() {
+			notes = append(notes, note)
+		}
+	}
+	return notes
+}
+
+// each gives the errors that err has joined, none for nil.
+func each(err error) []error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		return many.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 // offerVIPs hands over the VIPs that this drained controller has had to hold,
 // if there is another one now that looks fit; it reports whether that was in vain.
+// It is not where all that is left rests.
 func (a *Agent) offerVIPs(ctx context.Context) bool {
 	if !a.otherFit(ctx) {
 		return false
 	}
-	if err := a.drains.handOver(ctx, a.opt.Controller+" is drained"); err != nil {
-		a.log.Info("a drained controller goes on holding a vip", "error", err)
-		return true
+	inVain := slices.DeleteFunc(each(a.drains.handOver(ctx, a.opt.Controller+" is drained", true)), func(err error) bool {
+		_, rests := errors.AsType[*restError](err)
+		return rests
+	})
+	if len(inVain) > 0 {
+		a.log.Info("a drained controller goes on holding a vip", "error", errors.Join(inVain...))
 	}
-	return false
+	return len(inVain) > 0
 }
 
 // otherFit reports whether there is another controller that looks fit to take a VIP.

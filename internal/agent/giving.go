@@ -69,6 +69,9 @@ func (a *Agent) giveTo(ctx context.Context, o *owner, to spec.Controller, req we
 	err := o.loop.Yield(ctx, to.Address, link.YieldOptions{Keep: h.Kept})
 	if err != nil && (o.holds() || o.loop.Stats().Holder != to.Name) {
 		a.takeBack(ctx, o, to.Name, g, plain)
+		if e, ok := errors.AsType[*link.NotYieldedError](err); ok {
+			err = fmt.Errorf("%s: %w", e.To, e.Why) // who asked says which VIP stays where
+		}
 		return h, err
 	}
 	if err != nil { // it is gone all the same, and its connections go on

@@ -75,7 +75,10 @@ func (a *Agent) handOver(ctx context.Context, o *owner, req web.HandoverRequest)
 	req.VIP = name
 	var result web.HandoverResult
 	if err := a.askPeer(ctx, holder, "handover", req, &result); err != nil {
-		return web.Handover{}, fmt.Errorf("vip %s is held by %w", name, err)
+		if e, ok := errors.AsType[*peerError](err); ok && e.refusal != "" {
+			return web.Handover{}, errors.New(e.refusal) // which names the VIP and its holder
+		}
+		return web.Handover{}, fmt.Errorf("vip %s is held by %s: %w", name, holder, err)
 	}
 	if len(result.Handovers) != 1 {
 		return web.Handover{}, fmt.Errorf("%s has no vip %s; are the specs of both the same?", holder, name)
@@ -104,9 +107,10 @@ func (a *Agent) handoverHere(ctx context.Context, from string, req web.HandoverR
 	return result, nil
 }
 
-// handOverAll gives away every VIP that this controller holds.
-func (a *Agent) handOverAll(ctx context.Context, cause string) error {
-	return a.giveAll(ctx, web.HandoverRequest{Cause: cause})
+// handOverAll gives away every VIP that this controller holds, those that have moved
+// often later if it can wait.
+func (a *Agent) handOverAll(ctx context.Context, cause string, waits bool) error {
+	return a.giveAll(ctx, web.HandoverRequest{Cause: cause, Waits: waits})
 }
 
 func (a *Agent) giveAll(ctx context.Context, req web.HandoverRequest) error {
@@ -126,15 +130,19 @@ func (a *Agent) giveAll(ctx context.Context, req web.HandoverRequest) error {
 // come last: they may be ones that run keepalived, to which plain adverts speak.
 func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (web.Handover, error) {
 	name := o.view.Load().vip.Name
+	if err := a.mayMove(name, req); err != nil {
+		return web.Handover{}, err
+	}
 	done, err := a.moves.begin(name)
 	if err != nil {
 		return web.Handover{}, err
 	}
 	defer done()
+	warning := a.restless(name)
 	var errs []error
 	silent := map[string]bool{} // the agents that did not answer
 	own := a.ownReach()
-	views, _ := a.askReach(ctx, a.candidates(req))
+	views, _ := a.askReach(ctx, a.candidates(req), reachTimeout)
 	for _, to := range a.takers(req, own, views) {
 		if to.plain != silent[to.Name] {
 			continue
@@ -144,9 +152,10 @@ func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (we
 			h, err = a.giveTo(ctx, o, to.Controller, to.request, to.plain)
 		}
 		if err == nil {
+			h.Warning = warning
 			return h, nil
 		}
-		if silent[to.Name] = unanswered(err); !silent[to.Name] {
+		if silent[to.Name] = unanswered(err); !silent[to.Name] && !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == err.Error() }) {
 			errs = append(errs, err)
 		}
 	}

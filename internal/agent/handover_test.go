@@ -272,7 +272,7 @@ func TestMovesAreKept(t *testing.T) {
 	}
 	// The next agent puts them back when the last move is over.
 	next := &moves{file: m.file, nudge: make(chan struct{}, 1), giving: kept.Giving, taking: kept.Taking}
-	next.settings = vip.NewSettings(kept.Settings, next.write)
+	next.settings, next.devices = vip.NewSettings(kept.Settings, next.write), vip.NewSettings(nil, nil)
 	value := func() string {
 		text, err := os.ReadFile(path)
 		if err != nil {

@@ -183,15 +183,15 @@ func (h *host) write(spec string) {
 
 // keystone starts a Keystone that answers everything with 200, and says where
 // each connection came from only by being there.
-func (h *host) keystone() {
+func (h *host) keystone() *http.Server {
 	h.t.Helper()
-	h.listen("192.0.2.1:5000", func(w http.ResponseWriter, _ *http.Request) {
+	return h.listen("192.0.2.1:5000", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "keystone\n") // the client says what it misses
 	})
 }
 
 // listen answers HTTP at address.
-func (h *host) listen(address string, answer http.HandlerFunc) {
+func (h *host) listen(address string, answer http.HandlerFunc) *http.Server {
 	h.t.Helper()
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -200,6 +200,7 @@ func (h *host) listen(address string, answer http.HandlerFunc) {
 	server := &http.Server{Handler: answer}
 	go server.Serve(listener) //nolint:errcheck // it ends with the test
 	h.t.Cleanup(func() { _ = server.Close() })
+	return server
 }
 
 // A running is an agent that runs.
@@ -303,4 +304,30 @@ func (h *host) killHAProxy() {
 // wrong gives what d finds wrong, but that it alone runs here of all controllers.
 func (d *running) wrong() []status.Finding {
 	return slices.DeleteFunc(d.Snapshot().Findings, func(f status.Finding) bool { return f.Code == status.CodeIsolated })
+}
+
+// otherHost has the other controller's Keystone answer, on this host's loopback.
+func (h *host) otherHost(answer http.HandlerFunc) {
+	h.t.Helper()
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	other, err := netlink.ParseAddr("192.0.2.2/32")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := netlink.AddrAdd(lo, other); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = netlink.AddrDel(lo, other) }) // the namespace goes anyway
+	h.listen("192.0.2.2:5000", answer)
+}
+
+func (h *host) awaitBothUp(d *running) {
+	h.t.Helper()
+	h.await("both hosts are up", func() bool {
+		s := d.Snapshot().Services
+		return len(s) == 1 && s[0].State == status.Up && s[0].Hosts[0].State == status.Up && s[0].Hosts[1].State == status.Up
+	})
 }

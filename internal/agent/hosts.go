@@ -44,6 +44,7 @@ type hostWatch struct {
 	judge  *health.Judge
 	prober *probe.Prober
 	before [][]haproxy.Server // the rows of the readings before, oldest first
+	drops  dropWatch
 	look   []health.Key
 	late   map[health.Key]bool // as the journal says
 	spec   *spec.Spec          // that places are of
@@ -64,7 +65,7 @@ func (a *Agent) watchHosts(ctx context.Context) {
 		}
 		rows, err := a.rows(ctx)
 		if err != nil { // HAProxy is away, which others tell of
-			w.before, w.look = nil, nil
+			w.before, w.look, w.drops = nil, nil, dropWatch{}
 			continue
 		}
 		last = time.Now()
@@ -148,6 +149,7 @@ func (w *hostWatch) readings(ctx context.Context, rows []haproxy.Server) []healt
 	if w.before = append(w.before, rows); len(w.before) > failingWindow {
 		w.before = slices.Delete(w.before, 0, 1)
 	}
+	dropping := w.drops.find(ctx, w.Agent, w.spec, rows)
 	talks := w.talks(ctx)
 	for i := range readings {
 		r := &readings[i]
@@ -160,6 +162,9 @@ func (w *hostWatch) readings(ctx context.Context, rows []haproxy.Server) []healt
 			return f.Proxy == haproxy.BackendName(p.service) && f.Name == haproxy.ServerName(p.host)
 		}) {
 			r.Fails = "it failed all that its clients asked, while other hosts served the same requests well"
+		}
+		if n := dropping[r.Key]; n > 0 {
+			r.Fails = fmt.Sprintf("it ended all requests without an answer, of %d clients at least, while no other host ended one so", n)
 		}
 	}
 	return readings

@@ -138,21 +138,25 @@ func (a *Agent) mendDetours(ctx context.Context) {
 	_, taken := a.moves.names()
 	for _, name := range taken {
 		if t := a.moves.takes(name); t != nil {
-			a.mendDetour(ctx, name, t)
+			a.mendDetour(ctx, name, t, false)
 		}
 	}
 }
 
 // mendDetour puts the rules of t back where somebody has flushed them, as a
 // restart of a firewall does, unless the VIP was taken anew meanwhile. Without
-// them the kernel resets what belongs to the giver: nothing stands still.
-func (a *Agent) mendDetour(ctx context.Context, name string, t *taking) {
+// them the kernel resets what belongs to the giver: nothing stands still. Where they
+// are, it has the VIP's connections alone tracked, for as long again if renew is set.
+func (a *Agent) mendDetour(ctx context.Context, name string, t *taking, renew bool) {
 	a.moves.kernel.Lock()
 	defer a.moves.kernel.Unlock()
 	if a.moves.takes(name) != t {
 		return
 	}
 	err := t.detour.Whole(ctx)
+	if err == nil {
+		a.trackLess(ctx, name, t, renew)
+	}
 	if !errors.Is(err, vip.ErrNoDetour) {
 		return
 	}
@@ -163,6 +167,17 @@ func (a *Agent) mendDetour(ctx context.Context, name string, t *taking) {
 	}
 	if t.unmended++; t.unmended == 1 {
 		a.log.Warn("somebody has removed the rules that send connections on to the giver, and they cannot be put back; they are reset", "vip", name, "from", t.From, "error", err)
+	}
+}
+
+// trackLess has the VIP's connections alone tracked while nobody else needs others.
+func (a *Agent) trackLess(ctx context.Context, name string, t *taking, renew bool) {
+	by, err := t.detour.KeepNarrow(ctx, renew)
+	switch {
+	case err != nil:
+		a.log.Warn("every connection of this host is tracked from now on, not only the vip's", "vip", name, "error", err)
+	case by != "":
+		a.log.Info("every connection of this host is tracked from now on, not only the vip's: others need it", "vip", name, "by", by)
 	}
 }
 

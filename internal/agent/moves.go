@@ -29,6 +29,8 @@ type moves struct {
 	nudge chan struct{} // has room for one
 	// settings are what the moves have changed in the kernel.
 	settings *vip.Settings
+	// devices are what the macvlan devices of VIPs have changed below them.
+	devices *vip.Settings
 	// flushed has room for one, too: somebody has changed nftables.
 	flushed chan struct{}
 	proofs  sync.WaitGroup // those under way
@@ -114,7 +116,7 @@ func newMoves(runDir string) *moves {
 		file:  filepath.Join(runDir, "moves.json"),
 		nudge: make(chan struct{}, 1), flushed: make(chan struct{}, 1), giving: map[string]*giving{}, taking: map[string]*taking{},
 	}
-	m.settings = vip.NewSettings(nil, m.write)
+	m.settings, m.devices = vip.NewSettings(nil, m.write), vip.NewSettings(nil, nil)
 	return m
 }
 
@@ -198,7 +200,7 @@ func (m *moves) write() error {
 		return fmt.Errorf("keep the handovers: %w", err)
 	}
 	now := time.Now()
-	kept := keptMoves{Giving: map[string]*giving{}, Taking: map[string]*taking{}, Settings: m.settings.Changed()}
+	kept := keptMoves{Giving: map[string]*giving{}, Taking: map[string]*taking{}, Settings: m.settings.Changed(), Devices: m.devices.Changed()}
 	m.mu.Lock()
 	for name, g := range m.giving {
 		kept.Giving[name] = &giving{To: g.To, span: g.noted(now, boot)}
@@ -219,6 +221,7 @@ type keptMoves struct {
 	Giving   map[string]*giving `json:"giving"`
 	Taking   map[string]*taking `json:"taking"`
 	Settings []vip.Setting      `json:"settings,omitempty"`
+	Devices  []vip.Setting      `json:"devices,omitempty"`
 }
 
 // read gives what is in the file; nothing where there is none.
@@ -283,7 +286,7 @@ func (a *Agent) resumeMoves(ctx context.Context, s *spec.Spec) {
 	if err != nil {
 		a.log.Warn("the handovers before this start are not known", "error", err)
 	}
-	a.moves.settings = vip.NewSettings(kept.Settings, a.moves.write)
+	a.moves.settings, a.moves.devices = vip.NewSettings(kept.Settings, a.moves.write), vip.NewSettings(kept.Devices, nil)
 	installed, err := vip.Detours(ctx)
 	if err != nil {
 		a.log.Warn("the rules of earlier handovers are not known", "error", err)

@@ -6,11 +6,14 @@ import (
 	"time"
 
 	"holdfast/internal/status"
+	"holdfast/internal/web"
 )
 
 // A fabric with EVPN takes an address that moves five times in 180 s for one that
 // two hosts have, and freezes it where it is, for good (RFC 7432 section 15.1). So
-// four moves are said, and what is not pressing waits.
+// four moves are said, and planned work that nobody waits for comes later. What a
+// person orders is done, with a warning: who moves a VIP for the fifth time in three
+// minutes has a reason, and most networks freeze nothing. Failovers wait for nothing.
 const (
 	codeMovesOften = "vip-moves-often"
 	paceTime       = 180 * time.Second
@@ -60,18 +63,55 @@ func (a *Agent) watchPace(now time.Time) {
 		if wait > 0 && o.holds() {
 			f = &status.Finding{
 				Severity: status.Info, Code: codeMovesOften, Subject: "vip " + name,
-				Text:   fmt.Sprintf("vip %s moved %d times in the last %v", name, n, paceTime),
-				Remedy: fmt.Sprintf("let it rest for %v: a fabric with EVPN freezes an address that moves five times in that time; holdfast events says why it moved", wait.Round(time.Second)),
+				Text:   fmt.Sprintf("vip %s moved %d times in the last %s", name, n, status.Brief(paceTime)),
+				Remedy: fmt.Sprintf("let it rest for %v: a fabric with EVPN freezes an address that moves five times in that time; planned work that can wait does, and holdfast events says why it moved", upToSeconds(wait)),
 			}
 		}
 		a.setFinding(codeMovesOften+" "+name, f)
 	}
 }
 
-// rests reports whether the VIP moved so often that what is not pressing waits.
-func (a *Agent) rests(name string, now time.Time) bool {
+// rest gives for how long planned work on the VIP waits still, since it has moved
+// often; 0 for not at all.
+func (a *Agent) rest(name string, now time.Time) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p := a.paces[name]
-	return p != nil && p.wait(now) > 0
+	if p == nil {
+		return 0
+	}
+	return p.wait(now)
 }
+
+// A restError puts a move off that can wait: the VIP has moved often.
+type restError struct {
+	vip, controller string
+	wait            time.Duration
+}
+
+// Error is for a log.
+func (e *restError) Error() string {
+	return fmt.Sprintf("vip %s stays on %s for another %v: it has moved %d times within %s", e.vip, e.controller, upToSeconds(e.wait), paceMoves, status.Brief(paceTime))
+}
+
+// mayMove refuses a move that can wait, while it should.
+func (a *Agent) mayMove(name string, req web.HandoverRequest) error {
+	if wait := a.rest(name, time.Now()); req.Waits && wait > 0 {
+		return &restError{name, a.opt.Controller, wait}
+	}
+	return nil
+}
+
+// restless gives what to say of a VIP that is about to move more often than is
+// good; empty for nothing.
+func (a *Agent) restless(name string) string {
+	wait := a.rest(name, time.Now())
+	if wait == 0 {
+		return ""
+	}
+	return fmt.Sprintf("vip %s has moved more than %d times within %s, and a fabric with EVPN freezes such an address for good; on one, let it rest for %v",
+		name, paceMoves, status.Brief(paceTime), upToSeconds(wait))
+}
+
+// upToSeconds rounds up.
+func upToSeconds(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }

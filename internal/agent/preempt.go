@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"holdfast/internal/reach"
-	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vrrp"
 	"holdfast/internal/web"
@@ -78,7 +80,7 @@ func (a *Agent) preempt(ctx context.Context, o *owner, p *preemption, now time.T
 	if p.well.IsZero() {
 		p.well = now
 	}
-	if now.Sub(p.well) < preemptDelay || now.Before(p.next) || a.rests(name, now) {
+	if now.Sub(p.well) < preemptDelay || now.Before(p.next) || a.rest(name, now) > 0 {
 		return
 	}
 	if lost := a.lostByReturn(ctx, s.Holder); lost != nil {
@@ -107,11 +109,15 @@ func (a *Agent) preempt(ctx context.Context, o *owner, p *preemption, now time.T
 }
 
 // lostByReturn says what clients would lose if this controller took a VIP back
-// from holder, which would refuse that each time; nil for nothing.
+// from holder, which would refuse that each time, or give it back for this one's
+// bad link; nil for nothing.
 func (a *Agent) lostByReturn(ctx context.Context, holder string) error {
-	c, _ := a.currentSpec().Controller(holder)
-	views, _ := a.askReach(ctx, []spec.Controller{c})
-	return lostBy(views[holder], a.ownReach())
+	views, _ := a.askReach(ctx, a.otherControllers(a.currentSpec()), reachTimeout)
+	own := a.ownReach()
+	if lag := reach.FindLag(own, slices.Collect(maps.Values(views))); slices.Contains(lag.By, holder) {
+		return errors.New(lag.String())
+	}
+	return lostBy(views[holder], own)
 }
 
 // preferredTo reports whether the spec has this controller before the one called holder.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,9 @@ const (
 	restInterval = 3 * time.Second
 	// reachTimeout is how long a controller may take to say what it reaches.
 	reachTimeout = time.Second
+	// patientTimeout is the same for a holder that looks whether it is worse than
+	// others: over a link that loses or delays, an answer takes longer.
+	patientTimeout = 2 * time.Second
 	// isolatedAfter is how many times in a row no other controller may answer
 	// before this one says that it is cut off.
 	isolatedAfter = 2
@@ -58,15 +62,20 @@ type reachReply struct {
 	Unfit    string          `json:"unfit,omitempty"`
 	Spec     string          `json:"spec"`
 	Services map[string]bool `json:"services"`
+	// Paths and Needs an older agent does not tell.
+	Paths []status.Path       `json:"paths,omitempty"`
+	Needs map[string][]string `json:"needs,omitempty"`
 }
 
 // ownReach gives what this controller's HAProxy reaches.
 func (a *Agent) ownReach() reach.View {
 	v := reach.View{Controller: a.opt.Controller}
 	a.mu.Lock()
-	v.At, v.Spec, v.Services = a.polled, a.config.Digest, reach.Services(a.services)
+	services := a.services
+	v.At, v.Spec, v.Services = a.polled, a.config.Digest, reach.Services(services)
 	trial := !a.config.TrialUntil.IsZero()
 	a.mu.Unlock()
+	v.Paths, v.Needs = a.paths.list(), a.paths.needs(services)
 	switch h := a.haproxy.State(); {
 	case h.State != status.HAProxyRunning:
 		v.Unfit = "HAProxy is " + string(h.State)
@@ -86,13 +95,13 @@ func (a *Agent) tellReach(context.Context, string, struct{}) (any, error) {
 	if v.At.IsZero() {
 		return nil, errors.New("HAProxy has not told yet how the services are")
 	}
-	return reachReply{Age: time.Since(v.At), Unfit: v.Unfit, Spec: v.Spec, Services: v.Services}, nil
+	return reachReply{Age: time.Since(v.At), Unfit: v.Unfit, Spec: v.Spec, Services: v.Services, Paths: v.Paths, Needs: v.Needs}, nil
 }
 
-// askReach asks controllers what they reach, all at once. It gives the Views of
-// those that say so, and how many answer anything.
-func (a *Agent) askReach(ctx context.Context, controllers []spec.Controller) (views map[string]reach.View, answered int) {
-	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+// askReach asks controllers what they reach, all at once, and waits no longer than
+// timeout. It gives the Views of those that say so, and how many answer anything.
+func (a *Agent) askReach(ctx context.Context, controllers []spec.Controller, timeout time.Duration) (views map[string]reach.View, answered int) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	views = map[string]reach.View{}
 	var mu sync.Mutex // guards views and answered
@@ -110,6 +119,7 @@ func (a *Agent) askReach(ctx context.Context, controllers []spec.Controller) (vi
 			if err == nil {
 				views[c.Name] = reach.View{
 					Controller: c.Name, At: asked.Add(-max(0, reply.Age)), Unfit: reply.Unfit, Spec: reply.Spec, Services: reply.Services,
+					Paths: reply.Paths, Needs: reply.Needs,
 				}
 			}
 		})
@@ -138,6 +148,7 @@ func lostBy(own, to reach.View) error {
 type reachWatch struct {
 	*Agent
 	judges map[string]*reach.Judge // by VIP
+	views  map[string]reach.View   // the last word of each other controller, which may be old
 	asked  time.Time
 	silent int // times in a row that nobody answered
 }
@@ -145,7 +156,7 @@ type reachWatch struct {
 // watchReach has the holder of a VIP give it to a controller that reaches clearly
 // more, and says when this one reaches no other.
 func (a *Agent) watchReach(ctx context.Context) {
-	w := &reachWatch{Agent: a, judges: map[string]*reach.Judge{}}
+	w := &reachWatch{Agent: a, judges: map[string]*reach.Judge{}, views: map[string]reach.View{}}
 	ticker := time.NewTicker(reachInterval)
 	defer ticker.Stop()
 	for ticked(ctx, ticker) {
@@ -158,16 +169,15 @@ func (a *Agent) watchReach(ctx context.Context) {
 // look asks the others if there is reason to, and acts on what they say.
 func (w *reachWatch) look(ctx context.Context, s *spec.Spec) {
 	others, own := w.otherControllers(s), w.ownReach()
-	views := map[string]reach.View{}
 	if w.shouldAsk(others, own) {
-		var answered int
-		views, answered = w.askReach(ctx, others)
+		views, answered := w.askReach(ctx, others, patientTimeout)
+		maps.Copy(w.views, views)
 		w.asked = time.Now()
 		w.noteAnswers(s, others, answered)
 	}
 	var inOrder []reach.View
 	for _, c := range others {
-		if v, ok := views[c.Name]; ok {
+		if v, ok := w.views[c.Name]; ok {
 			inOrder = append(inOrder, v)
 		}
 	}
@@ -177,8 +187,8 @@ func (w *reachWatch) look(ctx context.Context, s *spec.Spec) {
 }
 
 // shouldAsk reports whether others are to be asked now: at once, if this
-// controller holds a VIP and misses a service, or may be cut off; seldom if it
-// is well; never while it hears adverts, and so is not.
+// controller holds a VIP and misses a service or has a path that may be bad, or
+// may be cut off; seldom if it is well; never while it hears adverts, and so is not.
 func (w *reachWatch) shouldAsk(others []spec.Controller, own reach.View) bool {
 	holds, hears, misses := false, false, false
 	for _, o := range w.owners() {
@@ -189,6 +199,7 @@ func (w *reachWatch) shouldAsk(others []spec.Controller, own reach.View) bool {
 	for _, has := range own.Services {
 		misses = misses || !has
 	}
+	misses = misses || slices.ContainsFunc(own.Paths, status.Path.Suspect)
 	switch {
 	case len(others) == 0:
 		return false
@@ -218,15 +229,23 @@ func (w *reachWatch) judge(ctx context.Context, o *owner, own reach.View, others
 	}
 	_, err := w.give(ctx, o, web.HandoverRequest{
 		VIP: name, To: m.To, Unasked: true,
-		Cause: fmt.Sprintf("HAProxy of %s reaches no host of %s, and that of %s does", w.opt.Controller, fewInWords(m.Services), m.To),
+		Cause: whyMove(w.opt.Controller, m),
 	})
 	if err != nil {
 		j.Failed(time.Now())
-		w.log.Warn("the vip stays, though another controller reaches more", "vip", name, "to", m.To, "services", m.Services, "error", err)
+		w.log.Warn("the vip stays, though another controller reaches more", "vip", name, "to", m.To, "cause", whyMove(w.opt.Controller, m), "error", err)
 		return
 	}
 	j.Moved(time.Now())
 	w.arrivals.note(name, reach.Arrival{At: time.Now(), Unasked: true})
+}
+
+// whyMove says why self does m.
+func whyMove(self string, m reach.Move) string {
+	if len(m.Services) == 0 {
+		return m.Lag.String()
+	}
+	return fmt.Sprintf("HAProxy of %s reaches no host of %s, and that of %s does", self, fewInWords(m.Services), m.To)
 }
 
 // noteHeard notes that this controller is not cut off.
@@ -235,9 +254,17 @@ func (w *reachWatch) noteHeard() {
 	w.report(status.CodeIsolated, nil)
 }
 
+// meets reports whether the host of another controller has answered a handshake
+// of late: over a link that loses a third an agent's answers may all be missing.
+func (w *reachWatch) meets(others []spec.Controller) bool {
+	return slices.ContainsFunc(w.paths.list(), func(p status.Path) bool {
+		return p.Sent > 0 && p.Silent < isolatedAfter && slices.ContainsFunc(others, func(c spec.Controller) bool { return c.Name == p.Host })
+	})
+}
+
 // noteAnswers notes how many of the others have answered anything.
 func (w *reachWatch) noteAnswers(s *spec.Spec, others []spec.Controller, answered int) {
-	if answered > 0 {
+	if answered > 0 || w.meets(others) {
 		w.noteHeard()
 		return
 	}

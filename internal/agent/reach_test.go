@@ -9,9 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
+	"holdfast/internal/reach"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -35,14 +37,15 @@ func reaching(words string) []status.Service {
 type peers struct {
 	mu       sync.Mutex
 	prepared []string // who was asked to take one, in order; "!" by force
+	agents   map[string]*Agent
 }
 
 // newPeers starts them at their addresses.
-func newPeers(t *testing.T, reach map[string]string) *peers {
+func newPeers(t *testing.T, reached map[string]string) *peers {
 	t.Helper()
 	newHost(t) // its interfaces
-	p := &peers{}
-	for name, words := range reach {
+	p := &peers{agents: map[string]*Agent{}}
+	for name, words := range reached {
 		address := "192.0.2." + strings.TrimPrefix(name, "ctl")
 		link, err := netlink.LinkByName("eno1")
 		if err != nil {
@@ -52,6 +55,7 @@ func newPeers(t *testing.T, reach map[string]string) *peers {
 			t.Fatal(address, err)
 		}
 		peer := threeControllers(t)
+		p.agents[name] = peer
 		peer.services, peer.polled, peer.config.Digest = reaching(words), peer.started, "one"
 		server := &checkServer{log: peer.log, command: func(ctx context.Context, from netip.Addr, req peerRequest) (any, error) {
 			if req.Command != "prepare" {
@@ -121,12 +125,67 @@ func TestHandoverTakesTheBest(t *testing.T) {
 	}
 }
 
+// setPaths has a controller know of 20 handshakes with each other one, of which
+// every second got lost with those named.
+func (a *Agent) setPaths(self string, lossy ...string) {
+	targets := pathTargets(a.spec, self)
+	a.paths.mu.Lock()
+	defer a.paths.mu.Unlock()
+	a.paths.targets, a.paths.windows = targets, map[netip.AddrPort]*reach.Window{}
+	for _, t := range targets {
+		w := &reach.Window{}
+		for i := range status.PathWindow {
+			w.Add(time.Now(), i%2 == 0 || !slices.Contains(lossy, t.host), time.Millisecond)
+		}
+		a.paths.windows[t.at] = w
+	}
+}
+
+// TestNoReturnToABadLink proves that a preferred controller does not take the VIP
+// back over a link that would have it give that away again, and that the one with
+// a good link is asked first to take it.
+func TestNoReturnToABadLink(t *testing.T) {
+	p := newPeers(t, map[string]string{"ctl2": "keystone", "ctl3": "keystone"})
+	a := threeControllers(t)
+	a.services, a.polled = reaching("keystone"), a.started
+	o, err := a.newOwner(a.spec, a.spec.VIPs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := func() string {
+		t.Helper()
+		p.prepared = nil
+		if _, err := a.give(t.Context(), o, web.HandoverRequest{}); err == nil {
+			t.Error("somebody took it, want nobody to")
+		}
+		return strings.Join(p.prepared, " ")
+	}
+	a.setPaths("ctl1", "ctl2", "ctl3")
+	p.agents["ctl2"].setPaths("ctl2", "ctl1")
+	p.agents["ctl3"].setPaths("ctl3", "ctl1")
+	if err := a.lostByReturn(t.Context(), "ctl2"); err == nil || !strings.Contains(err.Error(), "connections from ctl1 to ctl2, ctl3 get no answer at first") {
+		t.Errorf("over a link that loses half: %v", err)
+	}
+	if got := order(); got != "ctl2 ctl3" {
+		t.Errorf("asked %q, want both in the order of the spec", got)
+	}
+	a.setPaths("ctl1", "ctl2")
+	p.agents["ctl2"].setPaths("ctl2", "ctl1", "ctl3")
+	p.agents["ctl3"].setPaths("ctl3", "ctl2")
+	if err := a.lostByReturn(t.Context(), "ctl2"); err != nil {
+		t.Errorf("from one with a bad link: %v", err)
+	}
+	if got := order(); got != "ctl3 ctl2" {
+		t.Errorf("asked %q, want ctl2 last, whose link is bad", got)
+	}
+}
+
 // TestAskReach proves that what others say comes with its age, and that one who
 // does not answer is not counted.
 func TestAskReach(t *testing.T) {
 	newPeers(t, map[string]string{"ctl2": "keystone !nova"})
 	a := threeControllers(t)
-	views, answered := a.askReach(t.Context(), a.otherControllers(a.spec))
+	views, answered := a.askReach(t.Context(), a.otherControllers(a.spec), reachTimeout)
 	v, ok := views["ctl2"]
 	if len(views) != 1 || !ok || answered != 1 {
 		t.Fatalf("%d answered: %v", answered, views)
@@ -156,5 +215,20 @@ func TestIsolated(t *testing.T) {
 	w.noteAnswers(a.spec, others, 1)
 	if has() {
 		t.Error("isolated though one answers")
+	}
+	a.setPaths("ctl1", "ctl2", "ctl3")
+	for range 2 * isolatedAfter {
+		w.noteAnswers(a.spec, others, 0)
+	}
+	if has() {
+		t.Error("isolated though the last handshake but one was answered")
+	}
+	for _, window := range a.paths.windows {
+		window.Add(time.Now(), false, 0)
+	}
+	w.noteAnswers(a.spec, others, 0)
+	w.noteAnswers(a.spec, others, 0)
+	if !has() {
+		t.Error("not isolated though no handshake is answered")
 	}
 }

@@ -25,7 +25,7 @@ func (a *Agent) Snapshot() status.Snapshot {
 		Schema: 1, Time: time.Now(), Version: a.opt.Version, Controller: a.opt.Controller,
 		PID: os.Getpid(), Started: a.started, HAProxy: a.haproxy.State(),
 		VIPs: []status.VIP{}, Services: []status.Service{}, Findings: []status.Finding{},
-		Drains: a.drains.list(),
+		Drains: a.drains.list(), Paths: a.paths.list(),
 	}
 	a.mu.Lock()
 	snap.Config = a.config
@@ -138,13 +138,19 @@ func (a *Agent) markDrained(ctx context.Context, rows []haproxy.Server) {
 // A hostKey names one host of one service.
 type hostKey struct{ service, host string }
 
+// out reports whether the agent's judgement c is one that takes a host out. HAProxy's
+// check may be ahead of it.
+func out(c status.Condition) bool {
+	return c == status.Dead || c == status.Hung || c == status.Failing
+}
+
 // cause says why h has come into its state: what its check found, unless
 // somebody has drained it.
 func cause(h status.Host) string {
 	switch {
 	case h.State == status.Drain:
 		return ""
-	case h.State == status.Down && h.Evidence != "":
+	case h.State == status.Down && out(h.Condition) && h.Evidence != "":
 		return string(h.Condition) + ": " + h.Evidence
 	}
 	return h.Check

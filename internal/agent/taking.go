@@ -60,7 +60,11 @@ func installWithRoom(ctx context.Context, d *vip.Detour, req prepareRequest) err
 	if err != nil {
 		return nil //nolint:nilerr // what is not known is no reason
 	}
-	if why := noRoomFor(before, now, req.Connections, req.Rate); why != "" {
+	narrow, err := d.Narrow(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // it is said elsewhere, if it matters
+	}
+	if why := noRoomFor(before, now, narrow, req.Connections, req.Rate); why != "" {
 		return errors.Join(errors.New(why), d.Remove(ctx))
 	}
 	return nil
@@ -140,7 +144,7 @@ func (a *Agent) watchTaking(ctx context.Context, name string) {
 		return
 	}
 	t.asked = now
-	a.mendDetour(ctx, name, t)
+	a.mendDetour(ctx, name, t, true)
 	a.countForwarded(ctx, name, t)
 	a.askGiver(ctx, name, t)
 }

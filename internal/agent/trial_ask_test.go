@@ -15,8 +15,30 @@ import (
 	"holdfast/internal/status"
 )
 
+// A service that did not answer before is not asked whether it does after.
+func TestServiceThatDidNotAnswerIsNotAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, t.TempDir(), twoServices, "keystone", "glance")
+		defer b.ended()
+		b.c.answers = func(_ context.Context, _ *spec.Spec, names []string) []string {
+			if !slices.Equal(names, []string{"keystone"}) {
+				t.Errorf("asked before: %v, want the one that changes", names)
+			}
+			return nil
+		}
+		b.c.asks = func(_ context.Context, _ *spec.Spec, names []string, _ chan<- broken) {
+			if len(names) > 0 {
+				t.Errorf("asked after: %v, want none", names)
+			}
+		}
+		if err := b.change(with("/v3")); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // A service whose hosts pass their checks, and that no request reaches through
-// HAProxy any more, has the spec taken back; one that did not answer before is not asked.
+// HAProxy any more, has the spec taken back.
 func TestSpecThatRequestsDoNotPassIsTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, t.TempDir(), twoServices, "keystone", "glance")

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
@@ -70,9 +71,26 @@ func (a *Agent) reconcileVIPs(ctx context.Context, made []*owner) {
 	a.mu.Lock()
 	a.vips = next
 	a.mu.Unlock()
+	a.noteSettings(next)
 	a.settlePriorities() // a drain may have begun or ended meanwhile
 	for _, o := range fresh {
 		a.start(ctx, o)
+	}
+}
+
+// noteSettings writes down what the VIPs of owners may change in the kernel for longer
+// than they are held, and puts back what none of them needs.
+func (a *Agent) noteSettings(owners []*owner) {
+	var addresses []*vip.Address
+	for _, o := range owners {
+		addresses = append(addresses, o.address)
+	}
+	changed, err := a.moves.devices.Note(addresses...)
+	if changed {
+		err = errors.Join(err, a.moves.write())
+	}
+	if err != nil {
+		a.log.Warn("what macvlan devices change below them is not put back, or not written down", "error", err)
 	}
 }
 
@@ -201,6 +219,7 @@ func (a *Agent) endVIPs() {
 	for _, o := range a.owners() {
 		<-o.ended
 	}
+	a.noteSettings(nil)
 }
 
 func (a *Agent) owners() []*owner {
@@ -224,7 +243,7 @@ func (a *Agent) watchHAProxy(ctx context.Context) {
 		for _, o := range a.owners() {
 			o.setEligible(is)
 		}
-		if is.State != was.State {
+		if is.State != was.State && is.Reason != process.NotStarted { // a start is no change
 			if was.State == status.HAProxyRunning {
 				down = is.Since
 			}

@@ -72,6 +72,24 @@ func issue(t testing.TB, name string, by *issued, key crypto.Signer, change func
 	return &issued{cert, key}
 }
 
+// unknownKind makes a certificate whose key looks like one of RSA, and says that it is of a
+// kind that nobody knows.
+func unknownKind(t *testing.T, by *issued) *issued {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := issue(t, host, by, key, nil)
+	rsaEncryption := []byte{0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01}
+	der := bytes.Replace(i.cert.Raw, rsaEncryption, append(rsaEncryption[:10:10], 0x63), 1)
+	cert, err := x509.ParseCertificate(der)
+	if err != nil || cert.PublicKey != nil {
+		t.Fatalf("%v, %T", err, cert.PublicKey)
+	}
+	return &issued{cert, key}
+}
+
 func certs(all ...*issued) []byte {
 	var b bytes.Buffer
 	for _, i := range all {
@@ -121,6 +139,8 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	weak := issue(t, host, mid, weakKey, nil)
+	unknown := unknownKind(t, mid)
+	renamed := issue(t, "Another CA", root, mid.key, nil)
 	self := issue(t, host, nil, newKey(t), nil)
 	// The newer root has a certificate of an older one, too, which has ended; both did.
 	ended := func(c *x509.Certificate) { c.NotAfter = now().Add(-time.Hour) }
@@ -174,6 +194,7 @@ func TestCheck(t *testing.T) {
 		"other name":     {data: join(certs(other, mid), keyOf(t, other)), want: "certificate-name", says: "www.example.org, example.org", usable: true},
 		"no name":        {data: join(certs(nameless, mid), keyOf(t, nameless)), want: "certificate-name", says: "for no name", usable: true},
 		"for clients":    {data: join(certs(client, mid), keyOf(t, client)), want: "certificate-usage", usable: true},
+		"unknown kind":   {data: join(certs(unknown, mid), keyOf(t, unknown)), want: "certificate-key"},
 		"weak":           {data: join(certs(weak, mid), keyOf(t, weak)), want: "certificate-weak", says: "1024 bits"},
 		"chain first":    {data: join(certs(mid, leaf), keyOf(t, leaf)), want: "certificate-chain", says: "number 2"},
 		"chain swapped":  {data: join(certs(leaf, root, mid), keyOf(t, leaf)), want: "certificate-chain", says: "move certificate 3 behind number 1", usable: true},
@@ -193,12 +214,18 @@ func TestCheck(t *testing.T) {
 		"stranger":                {data: join(certs(leaf, mid, self), keyOf(t, leaf)), want: "certificate-chain", usable: true},
 		"swapped, known root":     {data: join(certs(leaf, root, mid), keyOf(t, leaf)), roots: root, want: "certificate-chain", says: "move certificate 3", usable: true},
 
+		"renamed":                   {data: join(certs(leaf, renamed), keyOf(t, leaf)), want: "certificate-chain", says: "write the certificate of CN=Middle CA", usable: true},
+		"impostor, then expired":    {data: join(certs(leaf, fake, cross), keyOf(t, leaf)), want: "certificate-chain certificate-expired", usable: true},
+		"expired and cross":         {data: join(certs(expired, mid, cross), keyOf(t, expired)), want: "certificate-expired certificate-expired", usable: true},
+		"two ways, the first alone": {data: join(certs(underRoot, self, stillCross, oldRoot), keyOf(t, underRoot)), roots: root, want: "certificate-superfluous certificate-superfluous certificate-superfluous", usable: true},
+
 		"6 days":           {data: join(certs(short, mid), keyOf(t, short)), usable: true},
 		"6 days, 1 left":   {data: join(certs(late6, mid), keyOf(t, late6)), want: "certificate-expires", usable: true},
 		"47 days, 16 left": {data: join(certs(later, mid), keyOf(t, later)), usable: true},
 		"47 days, 15 left": {data: join(certs(late47, mid), keyOf(t, late47)), want: "certificate-expires", says: "in 15 days", usable: true},
 
 		"joined":             {data: join(noLineEnd, certs(mid), keyOf(t, leaf)), want: "certificate-format", says: lineOf(noLineEnd) + " has two blocks joined without a line end"},
+		"joined with blanks": {data: join(noLineEnd, []byte(" \t"), certs(mid), keyOf(t, leaf)), want: "certificate-format", says: lineOf(noLineEnd) + " has two blocks joined without a line end"},
 		"joined with a key":  {data: join(certs(leaf), bytes.TrimSuffix(certs(mid), []byte("\n")), keyOf(t, leaf)), want: "certificate-format", says: "joined without a line end"},
 		"key file joined":    {data: certs(leaf, mid), key: join(bytes.TrimSuffix(keyOf(t, leaf), []byte("\n")), certs(leaf)), want: "certificate-key", says: "/k.pem: line"},
 		"byte order mark":    {data: join(bom, certs(leaf, mid), keyOf(t, leaf)), want: "certificate-format", says: "begins with a byte order mark (line 1)"},
@@ -313,6 +340,12 @@ func TestRSAPSS(t *testing.T) {
 	if !bytes.Equal(b.PEM, data) {
 		t.Errorf("it comes out as something else: the key must go on saying that it is for RSA-PSS\n%s", b.PEM)
 	}
+	block, rest := pem.Decode(data)
+	block.Bytes[len(block.Bytes)-1] ^= 1 // of the signature
+	_, findings = certificate.Check(certificate.Source{File: "/c.pem", Data: append(pem.EncodeToMemory(block), rest...)}, host, at)
+	if len(findings) != 1 || findings[0].Code != "certificate-chain" {
+		t.Errorf("with a signature that is none: %v", findings)
+	}
 	_, findings = certificate.Check(certificate.Source{File: "/c.pem", Data: data, KeyFile: "/k.pem", Key: keyOf(t, issue(t, host, nil, newKey(t), nil))}, host, at)
 	if len(findings) != 1 || findings[0].Code != "certificate-key" {
 		t.Errorf("with the key of another: %v", findings)
@@ -323,7 +356,9 @@ func TestRSAPSS(t *testing.T) {
 func TestEnd(t *testing.T) {
 	root := issue(t, "Root CA", nil, newKey(t), nil)
 	mid := issue(t, "Middle CA", root, newKey(t), func(c *x509.Certificate) { c.NotAfter = now().AddDate(0, 2, 0) })
-	cross := issue(t, "Root CA", issue(t, "Older CA", nil, newKey(t), nil), root.key, func(c *x509.Certificate) { c.NotAfter = now().AddDate(0, 0, 5) })
+	cross := issue(t, "Root CA", issue(t, "Older CA", nil, newKey(t), nil), root.key, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = now().AddDate(-1, 0, 0), now().AddDate(0, 0, 5)
+	})
 	leaf := issue(t, host, mid, newKey(t), nil)
 	b, findings := certificate.Check(certificate.Source{File: "/c.pem", Data: slices.Concat(certs(leaf, mid, cross), keyOf(t, leaf))}, host, now())
 	if len(findings) > 0 {
@@ -331,5 +366,10 @@ func TestEnd(t *testing.T) {
 	}
 	if b == nil || !b.End().Equal(mid.cert.NotAfter) {
 		t.Errorf("it ends %v, want the end of the intermediate, %v", b.End(), mid.cert.NotAfter)
+	}
+	first := issue(t, host, mid, newKey(t), func(c *x509.Certificate) { c.NotAfter = now().AddDate(0, 1, 0) })
+	b, _ = certificate.Check(certificate.Source{File: "/c.pem", Data: slices.Concat(certs(first, mid, cross), keyOf(t, first))}, host, now())
+	if b == nil || !b.End().Equal(first.cert.NotAfter) {
+		t.Errorf("it ends %v, want its own end, %v", b.End(), first.cert.NotAfter)
 	}
 }

@@ -158,9 +158,6 @@ func (f Folder[D]) path(name string) string {
 // Load reads the journal called name, one in the folder or a path.
 func (f Folder[D]) Load(name string) (Journal[D], error) {
 	file, err := os.Open(f.path(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return Journal[D]{}, fmt.Errorf("there is no journal %s", f.path(name))
-	}
 	if err != nil {
 		return Journal[D]{}, fmt.Errorf("read the journal: %w", err)
 	}

@@ -23,6 +23,7 @@ import (
 func (a *app) agentCommand() *cobra.Command {
 	opt := agent.Options{Version: Version()}
 	var level slog.Level
+	cleanup := false
 	cmd := &cobra.Command{
 		Use:   "agent --controller NAME",
 		Short: "Run the daemon of this controller",
@@ -32,13 +33,24 @@ virtual IPs together with the agents of the other controllers.
 SIGHUP reads the spec again; what is wrong with it is said, and changes nothing.
 SIGTERM hands the virtual IPs over and leaves HAProxy running. The last agent of
 all ends with nobody to take them, and the service with it, unless --keep-address
-has it wait for the set-up that is to follow.`,
+has it wait for the set-up that is to follow.
+
+What an agent has changed in the kernel it puts back when it ends. One that was
+killed, or ended with connections of a planned move still open, may leave some of
+it: with --cleanup the command takes that away and ends, while no agent runs.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opt.Controller == "" {
 				return usagef("which controller is this? write --controller NAME, one of those in %s", a.file)
 			}
+			if a.file == "-" {
+				return usagef("the agent reads its spec again at each reload, so it takes a file, not stdin; name one with -f")
+			}
+			opt.HAProxyNamed = cmd.Flags().Changed("haproxy")
 			opt.File, opt.RunDir = a.file, a.runDir
+			if cleanup {
+				return a.cleanUp(cmd.Context(), opt, level)
+			}
 			return a.runAgent(cmd.Context(), opt, level)
 		},
 	}
@@ -48,6 +60,7 @@ has it wait for the set-up that is to follow.`,
 	flags.StringVar(&opt.HAProxy, "haproxy", "haproxy", "the HAProxy to run, version 2.4 or later")
 	flags.DurationVar(&opt.KeepAddress, "keep-address", 0, "how long an agent that is told to end goes on holding a virtual IP that nobody takes, until another agent or another VRRP router does")
 	flags.StringVar(&opt.HAProxyUser, "haproxy-user", "haproxy", `the user that HAProxy's workers become; "root" has them stay root`)
+	flags.BoolVar(&cleanup, "cleanup", false, "run no daemon: take away what one that has ended left in the kernel, and put its settings back")
 	flags.Var(&logLevel{&level}, "log-level", "debug, info, warn or error")
 	return a.withRunDir(cmd)
 }
@@ -79,7 +92,28 @@ func (a *app) runAgent(ctx context.Context, opt agent.Options, level slog.Level)
 		pauseForManager(ctx)
 		return silent(exitUsage)
 	}
+	if err != nil && wrongUse(err) {
+		a.logf("%v", err)
+		pauseForManager(ctx)
+		return silent(exitUsage)
+	}
 	return err
+}
+
+// cleanUp takes away what an agent has left.
+func (a *app) cleanUp(ctx context.Context, opt agent.Options, level slog.Level) error {
+	opt.Log = a.logger(a.stdio.Err, level)
+	result, err := agent.New(opt).CleanUp(ctx)
+	if err != nil {
+		return err
+	}
+	if a.asJSON() {
+		return a.printJSON(result)
+	}
+	if len(result.Changes) == 0 {
+		return a.print("nothing is left of an agent here\n")
+	}
+	return a.print(strings.Join(result.Changes, "\n") + "\n")
 }
 
 // logLevel is the value of --log-level.

@@ -31,7 +31,7 @@ func (a *app) dnsCommand() *cobra.Command {
 		Long: `dns looks at what the name servers and the resolver of this machine say of the
 hostname of each VIP, plans what to change so that its A and AAAA records are the
 VIP's addresses and nothing else, makes the changes, and takes them back.`,
-		Args: noSuchCommand,
+		Args: noSuchSubcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.dnsPlanCommand(), a.dnsApplyCommand(), a.dnsRollbackCommand())
@@ -166,20 +166,24 @@ func (r *dnsRun) openDesignate(ctx context.Context, region string) error {
 func (r *dnsRun) readKey() (dns.Key, error) {
 	info, err := os.Stat(r.keyFile)
 	if err != nil {
-		return dns.Key{}, fmt.Errorf("read the key file: %w", err)
+		return dns.Key{}, readError("key file", r.keyFile, err)
 	}
 	if info.Mode().Perm()&0o004 != 0 {
 		r.logf("everybody on this machine can read %s; chmod o-r", r.keyFile)
 	}
 	data, err := os.ReadFile(r.keyFile)
 	if err != nil {
-		return dns.Key{}, fmt.Errorf("read the key file: %w", err)
+		return dns.Key{}, readError("key file", r.keyFile, err)
 	}
 	keys, err := dns.ParseKeys(r.keyFile, data)
 	if err != nil {
-		return dns.Key{}, err
+		return dns.Key{}, usagef("%w", err)
 	}
-	return dns.ChooseKey(r.keyFile, keys, r.key)
+	key, err := dns.ChooseKey(r.keyFile, keys, r.key)
+	if err != nil {
+		return key, usagef("%w", err)
+	}
+	return key, nil
 }
 
 // readFlags reads the flags that are addresses and times.

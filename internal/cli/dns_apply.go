@@ -37,7 +37,8 @@ Before each change it writes a journal; after each it waits until every name ser
 has it, and at the end it says until when caches may give the old answer. It refuses
 when the records are not any more as the plan found them.`,
 		Example: `  holdfast dns apply --key-file /etc/holdfast/tsig.key
-  holdfast dns apply --designate --os-cloud admin --designate-url http://10.64.20.23:9001
+  holdfast dns apply --designate --os-cloud admin \
+    --designate-url http://10.64.20.23:9001
   holdfast dns apply --print
 
   holdfast dns apply --key-file /etc/holdfast/tsig.key --ttl 60 --ttl-only`,

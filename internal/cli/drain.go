@@ -47,7 +47,10 @@ more; 1 when it was refused or could not be done, and 2 for wrong names.`,
 		Args: oneController,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Controller = args[0]
-			if cmd.Flags().Changed("for") && req.For <= 0 {
+			if err := a.knows(cmd, req.Controller); err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("for") && req.For == 0 {
 				return usagef("--for is %s; for how long? 30m, 2h", req.For)
 			}
 			return a.drain(cmd.Context(), req, wait)
@@ -75,6 +78,9 @@ IPs stay where they are.`,
 		Args: oneController,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Controller = args[0]
+			if err := a.knows(cmd, req.Controller); err != nil {
+				return err
+			}
 			return a.undrain(cmd.Context(), req, wait)
 		},
 	}
@@ -161,11 +167,8 @@ func (a *app) notes(notes []string) {
 	}
 }
 
-// drainError gives wrong names and values the exit code of wrong usage.
+// drainError says what an agent is that does not know the command.
 func drainError(err error) error {
-	if e, ok := errors.AsType[*web.ControlError](err); ok && e.Status == http.StatusBadRequest {
-		return &exitError{exitUsage, err}
-	}
 	if e, ok := errors.AsType[*web.ControlError](err); ok && e.Status == http.StatusNotFound {
 		return fmt.Errorf("%w; the agent that runs is older than this command: restart it", err)
 	}

@@ -28,7 +28,7 @@ of the spec's services names the VIP, makes the changes, and takes them back.
 It authenticates as the openstack client does: --os-cloud or OS_CLOUD names a cloud
 of clouds.yaml; without it the OS_* variables count. It asks the Keystone of
 auth_url, never the one that the catalog names, so it works when that is broken.`,
-		Args: noSuchCommand,
+		Args: noSuchSubcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.endpointsListCommand(), a.endpointsPlanCommand(), a.endpointsApplyCommand(), a.endpointsRollbackCommand())
@@ -51,10 +51,28 @@ func (f *osFlags) add(cmd *cobra.Command) {
 
 // auth finds the credentials.
 func (f *osFlags) auth() (admin.Auth, error) {
-	return admin.ResolveAuth(admin.AuthRequest{
+	auth, err := admin.ResolveAuth(admin.AuthRequest{
 		Cloud: f.cloud, URL: f.authURL, CACert: f.cacert, Insecure: f.insecure,
 		Dirs: cloudsDirs(), Env: os.Getenv, ReadFile: os.ReadFile,
 	})
+	if err != nil {
+		return auth, usagef("%w", err)
+	}
+	for _, file := range []string{auth.CACert, auth.Cert, auth.Key} {
+		if err := readable(file); err != nil {
+			return auth, readError("certificate or key", file, err)
+		}
+	}
+	return auth, nil
+}
+
+// readable says why the file at path cannot be read; nil for no path.
+func readable(path string) error {
+	if path == "" {
+		return nil
+	}
+	_, err := os.ReadFile(path)
+	return err
 }
 
 // inEnvironment reports whether the environment names a Keystone.

@@ -224,7 +224,7 @@ func TestEndpointsApplyFails(t *testing.T) {
 
 func TestEndpointsSayWhatIsWrong(t *testing.T) {
 	c := newCloud(t)
-	c.expect(1, []string{`no cloud "prod"`, "it has test"}, "endpoints", "list", "--os-cloud", "prod")
+	c.expect(2, []string{`no cloud "prod"`, "it has test"}, "endpoints", "list", "--os-cloud", "prod")
 	c.expect(1, []string{"connection refused", "cloud test of"}, "endpoints", "plan", "--os-auth-url", "http://127.0.0.1:1")
 	c.expect(2, []string{"unknown command"}, "endpoints", "remove")
 	c.expect(2, []string{"takes no argument"}, "endpoints", "plan", "now")
@@ -236,7 +236,7 @@ func TestEndpointsSayWhatIsWrong(t *testing.T) {
 	t.Setenv("OS_CLIENT_CONFIG_FILE", "")
 	t.Setenv("HOME", c.dir)
 	t.Setenv("XDG_CONFIG_HOME", "")
-	c.expect(1, []string{"no credentials for Keystone", c.dir + "/.config/openstack", "source an openrc file"}, "endpoints", "list")
+	c.expect(2, []string{"no credentials for Keystone", c.dir + "/.config/openstack", "source an openrc file"}, "endpoints", "list")
 	c.write("holdfast.yaml", "cloud: 3\n")
 	c.expect(2, []string{"holdfast.yaml:"}, "endpoints", "list")
 }

@@ -28,6 +28,9 @@ With -o json it prints one event a line when it follows, and one object otherwis
 			if n < 0 {
 				return usagef("-n is %d; how many of the newest events are wanted?", n)
 			}
+			if _, err := a.namedSpec(cmd); err != nil {
+				return err
+			}
 			if follow {
 				return a.followEvents(cmd.Context(), n)
 			}

@@ -29,7 +29,12 @@ runs keepalived, the move is done by VRRP alone, and open connections are reset.
 		Example: `  holdfast handover
   holdfast handover --to cloudcontrol1004`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.handover(cmd.Context(), req) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.knows(cmd, req.To); err != nil {
+				return err
+			}
+			return a.handover(cmd.Context(), req)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&req.To, "to", "", "the controller that is to have it")
@@ -54,6 +59,9 @@ func (a *app) handover(ctx context.Context, req web.HandoverRequest) error {
 		}
 		if err := a.print(line + "\n"); err != nil {
 			return err
+		}
+		if h.Warning != "" {
+			a.logf("%s", h.Warning)
 		}
 	}
 	return nil

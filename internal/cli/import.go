@@ -175,7 +175,7 @@ func (a *app) listingFrom(args []string) endpointSource {
 		if len(args) > 0 && args[0] != "-" {
 			f, err := os.Open(args[0])
 			if err != nil {
-				return "", nil, nil, fmt.Errorf("read the endpoint list: %w", err)
+				return "", nil, nil, readError("endpoint list", args[0], err)
 			}
 			defer f.Close() //nolint:errcheck // it was only read
 			name, in = args[0], f
@@ -184,7 +184,7 @@ func (a *app) listingFrom(args []string) endpointSource {
 		}
 		data, err := io.ReadAll(io.LimitReader(in, importer.MaxListing+1))
 		if err != nil {
-			return "", nil, nil, fmt.Errorf("read the endpoint list: %w", err)
+			return "", nil, nil, readError("endpoint list", name, err)
 		}
 		endpoints, findings := importer.ParseListing(name, data)
 		return name, endpoints, findings, nil

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,6 +37,15 @@ func (f *rollbackFlags) add(cmd *cobra.Command) {
 		}
 		return nil
 	}
+}
+
+// noSuchJournal says that the journal name, one in dir or a path, is not there; list is
+// the command that has those that are.
+func noSuchJournal(dir, name, list string) error {
+	if !strings.ContainsRune(name, filepath.Separator) {
+		name = filepath.Join(dir, name)
+	}
+	return usagef("there is no journal %s; %q has those that there are", name, list)
 }
 
 // canAsk refuses a rollback that would have to ask where nobody answers.
@@ -108,6 +119,9 @@ func toUndo[D changelog.Detail[D]](journals changelog.Folder[D], args []string) 
 		return journals.Latest()
 	}
 	one, err := journals.Load(args[0])
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, noSuchJournal(journals.Dir, args[0], journals.Command+" rollback --list")
+	}
 	if err != nil || !one.Undoable() {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/internal/lab"
 	"holdfast/internal/lab/bench"
 )
 
@@ -28,7 +27,7 @@ type benchFlags struct {
 func (a *app) labBenchCommand() *cobra.Command {
 	var f benchFlags
 	cmd := &cobra.Command{
-		Use:   "bench [--runs N] [--faults FAULT,... | --sweep] [--only SYSTEM,...] | --chaos DURATION",
+		Use:   "bench [--runs N] [--faults FAULT,... | --sweep] [--only SYSTEM,...] | --chaos DURATION [--faults FAULT,...]",
 		Short: "Measure what each fault and planned work costs clients, beside HAProxy with keepalived",
 		Long: `bench does one fault after the other to a cloud of three controllers under load,
 and measures what clients see: of holdfast, and on the same machine in the same
@@ -49,7 +48,8 @@ That something was not as promised is told, and is no failure of the command.
 Ctrl-C ends it early: it prints what it has, and leaves nothing behind.
 
 With --chaos it does random faults to holdfast alone for so long, one at a time,
-on a random controller, and fails if any request was lost that need not have been,
+on a random controller, some with a planned move in their midst, and fails if any
+request was lost that need not have been,
 if two controllers had the address for longer than its lease, if the cloud did not
 come back by itself, or if memory or descriptors have grown.`,
 		Example: `  holdfast lab bench --html bench.html
@@ -59,6 +59,12 @@ come back by itself, or if memory or descriptors have grown.`,
   holdfast lab bench --chaos 30m --seed 7`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if why := noFile(f.html); why != "" {
+				return usagef("--html: %s; name a file", why)
+			}
+			if cmd.Flags().Changed("chaos") && f.last == 0 {
+				return usagef("--chaos is 0s; for how long? 30m")
+			}
 			if f.last > 0 {
 				return a.chaos(cmd.Context(), f)
 			}
@@ -73,7 +79,7 @@ come back by itself, or if memory or descriptors have grown.`,
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&f.opt.Runs, "runs", bench.DefaultRuns, "of each fault; the table has medians. The peers have fewer; one of a sweep")
-	flags.StringSliceVar(&f.opt.Faults, "faults", nil, "only these: "+bench.Choices())
+	flags.StringSliceVar(&f.opt.Faults, "faults", nil, "only these: "+bench.Choices()+"; of chaos, those of \"holdfast lab fault --list\"")
 	flags.BoolVar(&f.sweep, "sweep", false, "only the sweep of load from 50 % to 200 % of what the hosts can do")
 	flags.StringSliceVar(&f.only, "only", nil, "only these systems: holdfast, kolla, tuned")
 	flags.Float64Var(&f.opt.Rate, "rate", 200, "requests a second, of faults and of chaos")
@@ -90,11 +96,11 @@ come back by itself, or if memory or descriptors have grown.`,
 func (a *app) chaos(ctx context.Context, f benchFlags) error {
 	begin := time.Now()
 	report, err := bench.Chaos(ctx, bench.ChaosOptions{
-		Duration: f.last, Seed: f.opt.Seed, Rate: f.opt.Rate, Logs: f.logs,
+		Duration: f.last, Seed: f.opt.Seed, Rate: f.opt.Rate, Logs: f.logs, Faults: f.opt.Faults,
 		Progress: func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) },
 	})
 	if report == nil {
-		return labError(err)
+		return err
 	}
 	if a.asJSON() {
 		err = errors.Join(err, a.printJSON(report))
@@ -132,19 +138,11 @@ func (a *app) bench(ctx context.Context, f benchFlags) error {
 	defer stop()
 	report, err := bench.Run(ctx, f.opt)
 	if report == nil {
-		return labError(err)
+		return err
 	}
 	err = errors.Join(err, a.writeBench(report, f))
 	if err == nil && report.Interrupted != "" {
 		return silent(exitFailed)
-	}
-	return err
-}
-
-// labError gives wrong options the exit code of wrong usage.
-func labError(err error) error {
-	if wrong, ok := errors.AsType[*lab.OptionsError](err); ok {
-		return &exitError{exitUsage, wrong}
 	}
 	return err
 }

@@ -64,7 +64,7 @@ func (a *app) benchKeystone(ctx context.Context, opt tokens.Options) error {
 	defer stop()
 	report, err := tokens.Run(ctx, opt)
 	if report == nil {
-		return labError(err)
+		return err
 	}
 	if a.asJSON() {
 		err = errors.Join(err, a.printJSON(report))

@@ -52,11 +52,25 @@ func (a *app) listFaults() error {
 		return a.printJSON(lab.FaultKinds())
 	}
 	for _, k := range lab.FaultKinds() {
-		if _, err := fmt.Fprintf(a.stdio.Out, "%-38s %s\n", k.Name+" "+k.Args, k.Text); err != nil {
+		if err := a.print(faultLines(k)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// faultColumn is where it says what a fault does, below its name where that is long.
+const faultColumn = 33
+
+// faultLines tells of a fault: its name with what it takes, and what it does.
+func faultLines(k lab.FaultKind) string {
+	name, column := k.Name+" "+k.Args, strings.Repeat(" ", faultColumn)
+	line := fmt.Sprintf("%-*s%s", faultColumn, name, k.Text)
+	text := ""
+	if len(name) >= faultColumn {
+		text, line = name+"\n", column+k.Text
+	}
+	return text + strings.Join(foldAt(line, helpWidth, faultColumn), "\n") + "\n"
 }
 
 // parseFault reads the words of "lab fault".

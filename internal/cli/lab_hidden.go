@@ -227,7 +227,7 @@ func (a *app) labDemoCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := untilHangup(cmd.Context())
 			defer stop()
-			return demo.Run(ctx, demo.Options{Out: a.stdio.Out, Err: a.stdio.Err})
+			return demo.Run(ctx, demo.Options{Out: &foldingWriter{out: a.stdio.Out}, Err: a.stdio.Err})
 		},
 	}
 }

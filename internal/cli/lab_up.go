@@ -60,7 +60,7 @@ func (a *app) labSpec(cmd *cobra.Command, opt *lab.UpOptions) error {
 		opt.File, opt.Data, err = "built-in sample", lab.Sample(), nil
 	}
 	if err != nil {
-		return usagef("read the spec: %w", err)
+		return specError(a.file, err)
 	}
 	parsed, findings := spec.Parse(opt.File, opt.Data)
 	for _, f := range findings {
@@ -81,7 +81,7 @@ func (a *app) labUp(ctx context.Context, opt lab.UpOptions) error {
 	opt.Progress = func(text string) { a.logf("%5.1f s  %s", time.Since(begin).Seconds(), text) }
 	l, err := lab.Up(ctx, opt)
 	if err != nil {
-		return labError(err)
+		return err
 	}
 	s, err := lab.GetStatus(ctx, l.Dir)
 	if err != nil {
@@ -127,12 +127,8 @@ func (a *app) sayLabUp(s *lab.Status, opt lab.UpOptions, took time.Duration) err
 		{"fault --list", "what else can be broken"},
 	}
 	holdfast := ownName()
-	width := 0
 	for _, line := range lines {
-		width = max(width, len(line[0]))
-	}
-	for _, line := range lines {
-		fmt.Fprintf(&b, "  %s lab %-*s  # %s\n", holdfast, width, line[0], line[1])
+		fmt.Fprintf(&b, "  # %s\n  %s lab %s\n", line[1], holdfast, line[0])
 	}
 	if opt.Detach {
 		fmt.Fprintf(&b, "\nIt runs until: %s lab down%s\n", holdfast, name)

@@ -1,5 +1,5 @@
 // Package cli is the command line: one file per command, the printers for
-// people and for programs, and the exit codes of design section 4. The
+// people and for programs, and the exit codes that README lists. The
 // commands' work is done in the packages below; here it is asked for and told.
 //
 // Rules for all that is printed: the answer goes to stdout, all else to stderr
@@ -13,12 +13,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"holdfast/internal/agent"
+	"holdfast/internal/lab"
+	"holdfast/internal/web"
 )
 
 // The exit codes of every command.
@@ -74,6 +81,15 @@ func usagef(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
 
+// readError makes an error that ends the command with exit code 2, of what was named to
+// be read and cannot be; what is what it is called.
+func readError(what, name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return usagef("there is no %s %s", what, name)
+	}
+	return usagef("read the %s: %w", what, err)
+}
+
 // silent ends the command with code; what there was to say has been said.
 func silent(code int) error { return &exitError{code, nil} }
 
@@ -101,8 +117,24 @@ func (a *app) exitCode(err error) int {
 		}
 		code = e.code
 	}
+	if wrongUse(err) {
+		code = exitUsage
+	}
 	fmt.Fprintf(a.stdio.Err, "holdfast: %v\n", err)
 	return code
+}
+
+// wrongUse reports whether err is one of what was asked for, found where it is known
+// which names and values there are: by the agent, or by a lab.
+func wrongUse(err error) bool {
+	if e, ok := errors.AsType[*web.ControlError](err); ok && e.Status == http.StatusBadRequest {
+		return true
+	}
+	if _, ok := errors.AsType[*agent.UsageError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*lab.OptionsError](err)
+	return ok
 }
 
 // rootCommand builds the tree of commands.
@@ -124,20 +156,65 @@ on each controller. "holdfast lab up" tries it all on this one machine.`,
 	root.SetIn(a.stdio.In)
 	root.SetOut(a.stdio.Out)
 	root.SetErr(a.stdio.Err)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w; see %q", err, cmd.CommandPath()+" --help")
-	})
+	root.SetFlagErrorFunc(flagError)
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.file, "file", "f", envOr(envFile, defaultFile), "spec file")
 	flags.StringVarP(&a.output, "output", "o", "", `"json" for programs; default is for people`)
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkFlags(cmd); err != nil {
+			return err
+		}
 		if a.output != "" && a.output != "json" && a.output != "text" {
 			return usagef("unknown output %q; write -o json, or leave it out", a.output)
 		}
 		return nil
 	}
 	root.AddCommand(a.commands()...)
+	root.SetHelpCommand(helpCommand())
+	root.SetHelpFunc(a.help)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages", fmt.Sprintf("FlagUsagesWrapped %d", helpWidth)))
+	addCompletion(root)
 	return root
+}
+
+// addCompletion adds cobra's "holdfast completion", with the exit codes and the width of
+// all else.
+func addCompletion(root *cobra.Command) {
+	into := map[string]string{
+		"bash":       "holdfast completion bash > /etc/bash_completion.d/holdfast",
+		"zsh":        `holdfast completion zsh > "${fpath[1]}/_holdfast"`,
+		"fish":       "holdfast completion fish > ~/.config/fish/completions/holdfast.fish",
+		"powershell": "holdfast completion powershell | Out-String | Invoke-Expression",
+	}
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Args = noSuchSubcommand
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		for _, shell := range c.Commands() {
+			shell.Args = noArgs
+			shell.Long = fmt.Sprintf("Prints the completions of holdfast for %s, which a new shell takes from where its own are.", shell.Name())
+			shell.Example = "  " + into[shell.Name()]
+		}
+	}
+}
+
+// helpCommand is "holdfast help", which refuses words that are no command.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND...]",
+		Short: "Say what a command does",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if about == nil || err != nil || len(rest) > 0 {
+				return usagef("there is no command %q; see %q", strings.Join(args, " "), "holdfast --help")
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }
 
 // noSuchCommand refuses words after "holdfast" that are no command.

@@ -17,6 +17,9 @@ func (a *app) manCommand() *cobra.Command {
 		Hidden: true,
 		Args:   exactly(1, "the directory to write into"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if why := noDirectory(args[0]); why != "" {
+				return usagef("%s; name a directory", why)
+			}
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("write the man pages: %w", err)
 			}

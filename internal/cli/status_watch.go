@@ -137,13 +137,17 @@ func folded(c status.Cloud, v viewport) []string {
 // foldIndent is where the text of a finding begins.
 const foldIndent = 9
 
-// fold breaks a line at spaces so that no part is wider than width.
-func fold(line string, width int) []string {
+// fold breaks a line of the status at spaces so that no part is wider than width.
+func fold(line string, width int) []string { return foldAt(line, width, foldIndent) }
+
+// foldAt breaks a line at spaces so that no part is wider than width; all parts but the
+// first are indented.
+func foldAt(line string, width, indent int) []string {
 	var parts []string
-	for visible(line) > width && width > 2*foldIndent {
+	for visible(line) > width && width > 2*indent {
 		at := breakAt(line, width)
 		parts = append(parts, strings.TrimRight(line[:at], " "))
-		line = strings.Repeat(" ", foldIndent) + strings.TrimLeft(line[at:], " ")
+		line = strings.Repeat(" ", indent) + strings.TrimLeft(line[at:], " ")
 	}
 	return append(parts, line)
 }

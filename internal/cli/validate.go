@@ -106,11 +106,8 @@ func (a *app) readSpec() ([]byte, error) {
 	in := a.stdio.In
 	if a.file != "-" {
 		f, err := os.Open(a.file)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, usagef("there is no spec %s; name it with -f, or make one with \"holdfast import\"", a.file)
-		}
 		if err != nil {
-			return nil, usagef("read the spec: %w", err)
+			return nil, specError(a.file, err)
 		}
 		defer f.Close() //nolint:errcheck // it was only read
 		in = f
@@ -120,6 +117,36 @@ func (a *app) readSpec() ([]byte, error) {
 		return nil, usagef("read the spec: %w", err)
 	}
 	return data, nil
+}
+
+// specError says that the spec file called name cannot be read, and what to do.
+func specError(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return usagef("there is no spec %s; name it with -f, or make one with \"holdfast import\"", name)
+	}
+	return usagef("read the spec: %w", err)
+}
+
+// namedSpec gives the spec that -f names, which must be a good one; nil where -f was not
+// said. It is for commands that only ask the local agent, which has a spec of its own.
+func (a *app) namedSpec(cmd *cobra.Command) (*spec.Spec, error) {
+	if !cmd.Flags().Changed("file") {
+		return nil, nil
+	}
+	return a.loadSpec()
+}
+
+// knows says that no controller of the spec that -f names is called controller, if one is
+// named; empty is no name.
+func (a *app) knows(cmd *cobra.Command, controller string) error {
+	s, err := a.namedSpec(cmd)
+	if err != nil || s == nil || controller == "" {
+		return err
+	}
+	if _, ok := s.Controller(controller); !ok {
+		return unknownController(s, controller)
+	}
+	return nil
 }
 
 // printFindings prints each finding on a line of its own, with the line of the

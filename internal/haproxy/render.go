@@ -129,6 +129,7 @@ func (w *writer) global(s *spec.Spec, l Local) {
 	if l.Group != "" {
 		w.line("group", word(l.Group))
 	}
+	w.noChroot()
 	w.comment("What fits the limit of open files: two for each connection, one for each listener",
 		"and check. HAProxy does not start when it does not fit.")
 	w.line("maxconn", itoa(maxconn))
@@ -146,6 +147,16 @@ func (w *writer) global(s *spec.Spec, l Local) {
 	w.headerLimit(s)
 	w.uploads(s)
 	w.tlsDefaults(s)
+}
+
+// noChroot says that workers stay where they are. Before 3.4 that is so where nothing
+// is said, and the line would need a HAProxy that starts as root.
+func (w *writer) noChroot() {
+	w.comment("Workers see all files, as their user may: HAProxy looks for the log's socket anew for each line, and",
+		"finds none in an empty directory. Said, since 3.4 warns of it and a later version may chroot by itself.")
+	w.line(".if version_atleast(3.4)")
+	w.line("chroot /")
+	w.line(".endif")
 }
 
 // log says where the log goes. Where the level leaves requests out, those that failed

@@ -210,6 +210,8 @@ func (w *writer) lastResort(svc spec.Service, ids map[string]int, l Local) {
 func (w *writer) acceptsBackend(svc spec.Service, ids map[string]int, agent func(spec.Host) string) {
 	w.section("backend", AcceptsName(svc))
 	w.line("default-server inter", duration(acceptInterval), "rise 1 observe layer4")
+	w.comment("What is sent once, and its answers, by clients: a host's resets count when they are of several.")
+	w.line("stick-table type ipv6 size 10k expire", itoa(unansweredFor)+"s store gpc0,gpc1")
 	for _, h := range svc.Hosts {
 		words := []string{"server", ServerName(h), netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(ids[h.Name])}
 		if a := agent(h); a != "" {
@@ -251,6 +253,9 @@ func (w *writer) repeats(backend string, svc spec.Service) {
 func (w *writer) sendsOnce(backend string, svc spec.Service) {
 	w.line("option http-server-close")
 	w.line("http-reuse never")
+	w.line("http-request track-sc1 src table", AcceptsName(svc))
+	w.line("http-request sc-inc-gpc0(1)")
+	w.line("http-response sc-inc-gpc1(1)")
 	w.backendRules(svc)
 	w.retryBudget(backend, svc)
 }

@@ -37,7 +37,7 @@ func busyFaultKinds() []FaultKind {
 func behaves(set func(*busy.Behaviour, string) (done string, err error)) func(context.Context, *node, Fault) (string, error) {
 	return func(_ context.Context, n *node, f Fault) (string, error) {
 		if _, err := set(&busy.Behaviour{}, f.Value); err != nil {
-			return "", err
+			return "", &OptionsError{err}
 		}
 		chosen, err := n.chosenServices(f.Service)
 		if err != nil {
@@ -123,7 +123,7 @@ func (s *standin) behave(b busy.Behaviour) error {
 func parseStall(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 || d > time.Hour {
-		return 0, fmt.Errorf("%q is no time up to an hour, such as 3s", text)
+		return 0, wrongf("%q is no time up to an hour; write one such as 3s", text)
 	}
 	return d, nil
 }
@@ -157,7 +157,7 @@ func (s *server) stall(f *Fault) (string, error) {
 		}
 	}
 	if hosts == 0 {
-		return "", fmt.Errorf("no service %q runs in this lab", f.Service)
+		return "", wrongf("no service %q runs in this lab", f.Service)
 	}
 	what := f.Service
 	if what == "" {

@@ -180,7 +180,7 @@ func (c Command) exec(ctx context.Context, d Dir, files []*os.File, tty bool, in
 	case err != nil:
 		return 0, fmt.Errorf("the lab went away: %w", err)
 	case answer.Error != "":
-		return exitNotFound, errors.New(answer.Error)
+		return exitNotFound, answer.refusal()
 	case answer.Exit == nil:
 		return 0, errors.New("the lab did not say how the command ended")
 	}

@@ -63,7 +63,7 @@ func makeBase() (string, error) {
 // as any process has it open.
 func claim(name string) (Dir, *os.File, error) {
 	if !validName.MatchString(name) {
-		return "", nil, &OptionsError{fmt.Errorf("a lab cannot be called %q; use up to 32 of a-z, 0-9, dot and dash", name)}
+		return "", nil, badName(name)
 	}
 	base, err := makeBase()
 	if err != nil {
@@ -81,6 +81,10 @@ func claim(name string) (Dir, *os.File, error) {
 		return "", nil, errors.Join(err, lock.Close())
 	}
 	return dir, lock, nil
+}
+
+func badName(name string) error {
+	return wrongf("a lab cannot be called %q; use up to 32 of a-z, 0-9, dot and dash", name)
 }
 
 // takeLock locks the lab's lock file: the one that is there when it has the
@@ -245,14 +249,16 @@ func find(ctx context.Context, base, name string) (Dir, error) {
 		names = append(names, d.Name())
 	}
 	switch {
+	case name != "" && !validName.MatchString(name):
+		return "", badName(name)
 	case name != "" && slices.Contains(names, name):
 		return running[slices.Index(names, name)], nil
 	case len(running) == 0:
 		return "", fmt.Errorf("%w; start one with \"holdfast lab up\"", ErrNoLab)
 	case name != "":
-		return "", &noSuchLabError{name, names}
+		return "", &OptionsError{&noSuchLabError{name, names}}
 	case len(running) > 1:
-		return "", fmt.Errorf("%d labs run; say which with --name: %s", len(running), strings.Join(names, ", "))
+		return "", wrongf("%d labs run; say which with --name: %s", len(running), strings.Join(names, ", "))
 	}
 	return running[0], nil
 }

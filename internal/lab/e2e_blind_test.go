@@ -35,8 +35,9 @@ func TestBlindHolder(t *testing.T) {
 	c.held(first)
 	done := c.fault("blind", first)
 	c.awaitHolder(names[1:]...)
-	c.await("every service through the VIP", c.allAnswer)
 	t.Logf("the address moved %v after the fault", time.Since(done.Time))
+	c.await("every service through the VIP", c.allAnswer)
+	t.Logf("every service answered %v after the fault", time.Since(done.Time))
 	taker := c.holder()
 	if out, _ := c.run(first, "holdfast", "events"); !strings.Contains(out, "vip api was handed over from "+first+" to "+taker) ||
 		!strings.Contains(out, "HAProxy of "+first+" reaches no host of designate and proxy, and that of "+taker+" does") {

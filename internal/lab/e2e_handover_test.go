@@ -224,8 +224,8 @@ func TestHandoverRefused(t *testing.T) {
 		code int
 		want string
 	}{
-		{"--to nobody", 1, `no controller is called "nobody"; name one of `},
-		{"--vip none", 1, `no vip is called "none"`},
+		{"--to nobody", 2, `no controller is called "nobody"; name one of `},
+		{"--vip none", 2, `no vip is called "none"`},
 		{"--to " + holder, 0, "is held by " + holder + " already"},
 	} {
 		out, code := c.run(other, append([]string{"holdfast", "handover"}, strings.Fields(tt.args)...)...)
@@ -240,9 +240,14 @@ func TestHandoverRefused(t *testing.T) {
 		}
 		return nil
 	})
-	out, code := c.run(holder, "holdfast", "handover", "--to", other)
-	if code != 1 || !strings.Contains(out, "it cannot hold vip") {
-		t.Errorf("handover to one with a HAProxy that hangs: exit code %d: %s", code, out)
+	for _, asked := range []string{holder, c.others(holder)[1]} {
+		out, code := c.run(asked, "holdfast", "handover", "--to", other)
+		if want := "stays on " + holder + ": " + other + ": it cannot hold vip"; code != 1 || !strings.Contains(out, want) {
+			t.Errorf("handover, asked of %s, to one with a HAProxy that hangs: exit code %d: %s; want %q", asked, code, out, want)
+		}
+		if strings.Count(out, holder) != 1 || strings.Count(out, other) != 1 {
+			t.Errorf("the refusal, asked of %s, says something twice: %s", asked, out)
+		}
 	}
 	if now := c.holder(); now != holder {
 		t.Errorf("%s has the VIP, want %s", now, holder)
@@ -378,7 +383,7 @@ func TestHandoverToKeepalived(t *testing.T) {
 	c.fault("agent-stop", "ctl2") // its HAProxy goes on
 	c.awaitHolder("ctl1")
 	out, code := c.run("ctl1", "holdfast", "handover", "--to", "ctl2")
-	if code != 1 || !strings.Contains(out, "vip api stays on ctl1") || !strings.Contains(out, "did not take over") {
+	if code != 1 || !strings.HasPrefix(out, "holdfast: vip api stays on ctl1: ctl2: it did not take over within ") {
 		t.Errorf("handover to nobody: exit code %d: %s", code, out)
 	}
 	c.awaitHolder("ctl1")

@@ -52,6 +52,31 @@ func TestTwoLabs(t *testing.T) {
 	a.await("the controller's return", a.allAnswer)
 }
 
+// TestLogOfANode finds what HAProxy logs of a request in the lab's own file, also on a
+// machine that has no /dev/log, and no word of a log that would be lost.
+func TestLogOfANode(t *testing.T) {
+	c := sharedCloud(t)
+	c.run("client", "curl", "-s", "http://openstack.eqiad1.wikimediacloud.org:5000/v3?marked")
+	c.await("the request in the log of a controller", func() error {
+		for _, name := range []string{"ctl1", "ctl2", "ctl3"} {
+			log, err := os.ReadFile(filepath.Join(string(c.dir), "nodes", name, "syslog.log"))
+			if err == nil && strings.Contains(string(log), "/v3?marked") {
+				return nil
+			}
+		}
+		return errors.New("no node's syslog.log has it")
+	})
+	for _, name := range []string{"ctl1", "ctl2", "ctl3"} {
+		log, err := os.ReadFile(filepath.Join(string(c.dir), "nodes", name, "agent.log"))
+		if err != nil || strings.Contains(string(log), "log is lost") {
+			t.Errorf("the agent of %s says that HAProxy's log is lost: %v", name, err)
+		}
+	}
+	if out, code := c.run("client", "sh", "-c", "test -c /dev/null && test -d /dev/pts && test -S /dev/log && echo x > /dev/null"); code != 0 {
+		t.Errorf("the /dev of a node lacks something: %s", out)
+	}
+}
+
 // TestExec runs commands as a person at a shell would.
 func TestExec(t *testing.T) {
 	c := sharedCloud(t)

@@ -177,13 +177,19 @@ func newCloudOf(t *testing.T, name, yaml string, opt lab.UpOptions) *cloud {
 // await waits until check finds nothing wrong.
 func (c *cloud) await(what string, check func() error) {
 	c.Helper()
+	c.awaitFor(awaitTimeout, what, check)
+}
+
+// awaitFor is await with a time of its own.
+func (c *cloud) awaitFor(timeout time.Duration, what string, check func() error) {
+	c.Helper()
 	var err error
-	for end := time.Now().Add(awaitTimeout); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}
 	}
-	c.Fatalf("waited %v for %s: %v", awaitTimeout, what, err)
+	c.Fatalf("waited %v for %s: %v", timeout, what, err)
 }
 
 // logs shows the end of each agent's log when a test has failed.

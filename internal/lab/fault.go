@@ -66,7 +66,7 @@ func FaultKinds() []FaultKind {
 	}, slowFaultKinds(), addressFaultKinds(), filterFaultKinds(), []FaultKind{
 		{Name: "back", Args: ofNode, Text: "undo whatever was done to the node", onNode: back},
 		{Name: "partition", Args: "SET SET...", Text: "no frame passes between the sets (nodes joined by commas); a node in none reaches all", onLab: (*server).partition},
-		{Name: "heal", Args: "", Text: "make every wire whole: end partitions, loss, delay, one-way, blind, source-guard and flap of all", onLab: (*server).heal},
+		{Name: "heal", Args: "", Text: "make every wire whole: end partitions, loss, delay, one-way, blind, source-guard and flap of all; and give each agent the right clock", onLab: (*server).heal},
 	})
 }
 
@@ -78,7 +78,7 @@ func (s *server) inject(ctx context.Context, f Fault) (Fault, error) {
 	kinds := FaultKinds()
 	i := slices.IndexFunc(kinds, func(k FaultKind) bool { return k.Name == f.Kind })
 	if i < 0 {
-		return f, fmt.Errorf("unknown fault %q; \"holdfast lab fault --list\" has them", f.Kind)
+		return f, wrongf("unknown fault %q; \"holdfast lab fault --list\" has them", f.Kind)
 	}
 	var n *node
 	if kinds[i].onNode != nil {
@@ -213,7 +213,7 @@ func agentBack(ctx context.Context, n *node, _ Fault) (string, error) {
 func (n *node) needAgent() (*unit, error) {
 	u, err := n.agentUnit()
 	if err == nil && u == nil {
-		err = fmt.Errorf("no agent runs on %s: it is not a controller", n.plan.name)
+		err = wrongf("no agent runs on %s: it is not a controller", n.plan.name)
 	}
 	return u, err
 }
@@ -234,7 +234,7 @@ func back(ctx context.Context, n *node, _ Fault) (string, error) {
 // partition cuts the wire between the sets of f, whose nodes it checks.
 func (s *server) partition(f *Fault) (string, error) {
 	if len(f.Sets) < 2 {
-		return "", errors.New(`a partition needs two sets of nodes or more: "lab fault partition A,B C"`)
+		return "", wrongf(`a partition needs two sets of nodes or more: "lab fault partition A,B C"`)
 	}
 	seen := map[string]bool{}
 	var ports [][]string
@@ -246,7 +246,7 @@ func (s *server) partition(f *Fault) (string, error) {
 				return "", err
 			}
 			if seen[n.plan.name] {
-				return "", fmt.Errorf("node %s stands twice in the partition", n.plan.name)
+				return "", wrongf("node %s stands twice in the partition", n.plan.name)
 			}
 			seen[n.plan.name] = true
 			f.Sets[i][j] = n.plan.name

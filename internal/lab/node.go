@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +32,8 @@ type node struct {
 	slow    slowFaults
 	gate    gate     // of its log
 	disk    *os.Root // of its own, since it was full
+	// clock is how far off the agent's wall clock is, in nanoseconds.
+	clock atomic.Int64
 
 	mu        sync.Mutex // guards following
 	box       *box       // nil: powered off
@@ -153,7 +157,7 @@ func (n *node) launch(ctx context.Context) error {
 
 func (n *node) newAgent() *unit {
 	name := n.plan.name
-	u := newUnit("agent of "+name, n.box.startUnit, n.unitArgs(), n.env(os.Environ()), n.dir.agentLog(name), n.dir.notify(name), n.log)
+	u := newUnit("agent of "+name, n.startAgent, n.unitArgs(), n.env(os.Environ()), n.dir.agentLog(name), n.dir.notify(name), n.log)
 	u.openLog = n.gate.pipe
 	return u
 }
@@ -358,7 +362,7 @@ func (n *node) service(name string) (*standin, error) {
 	if len(names) == 0 {
 		return nil, fmt.Errorf("no service runs on %s", n.plan.name)
 	}
-	return nil, fmt.Errorf("no service %q runs on %s; there are %v", name, n.plan.name, names)
+	return nil, wrongf("no service %q runs on %s; there are %s", name, n.plan.name, strings.Join(names, ", "))
 }
 
 func (n *node) runDir() string { return n.dir.runDir(n.index, n.plan.name) }

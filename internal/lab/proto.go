@@ -48,7 +48,9 @@ type execRequest struct {
 
 // A reply is what the server answers.
 type reply struct {
-	Error  string  `json:"error,omitempty"`
+	Error string `json:"error,omitempty"`
+	// Wrong says that Error is one of the request, an OptionsError.
+	Wrong  bool    `json:"wrong,omitempty"`
 	Status *Status `json:"status,omitempty"`
 	Fault  *Fault  `json:"fault,omitempty"` // as it was done
 	// Exit is how the command ended, 128 more than a signal's number.
@@ -188,9 +190,23 @@ func call(ctx context.Context, d Dir, req request) (reply, error) {
 	}
 	err = errors.Join(err, w.close())
 	if err == nil && answer.Error != "" {
-		err = errors.New(answer.Error)
+		err = answer.refusal()
 	}
 	return answer, err
+}
+
+// refuse makes the reply that says err.
+func refuse(err error) reply {
+	_, wrong := errors.AsType[*OptionsError](err)
+	return reply{Error: err.Error(), Wrong: wrong}
+}
+
+// refusal is the error that r says.
+func (r reply) refusal() error {
+	if r.Wrong {
+		return &OptionsError{errors.New(r.Error)}
+	}
+	return errors.New(r.Error)
 }
 
 // alive reports whether a server answers for d.

@@ -203,14 +203,14 @@ func (s *server) nodeNames() []string {
 // node gives the node called name, or the holder of the first VIP.
 func (s *server) node(name string) (*node, error) {
 	if name == "" {
-		return nil, fmt.Errorf("name a node; there are %s", strings.Join(s.nodeNames(), ", "))
+		return nil, wrongf("name a node; there are %s", strings.Join(s.nodeNames(), ", "))
 	}
 	if name == Holder && !slices.Contains(s.nodeNames(), Holder) {
 		return s.holderNode()
 	}
 	i := slices.Index(s.nodeNames(), name)
 	if i < 0 {
-		return nil, fmt.Errorf("no node is called %q; there are %s", name, strings.Join(s.nodeNames(), ", "))
+		return nil, wrongf("no node is called %q; there are %s", name, strings.Join(s.nodeNames(), ", "))
 	}
 	return s.nodes[i], nil
 }
@@ -291,12 +291,12 @@ func (s *server) handle(ctx context.Context, req request, w *wire) reply {
 		}
 		f, err := s.inject(ctx, *req.Fault)
 		if err != nil {
-			return reply{Error: err.Error()}
+			return refuse(err)
 		}
 		return reply{Fault: &f}
 	case "switch":
 		if err := s.switchTo(ctx, req.Peer); err != nil {
-			return reply{Error: err.Error()}
+			return refuse(err)
 		}
 		return reply{}
 	case "exec":
@@ -305,7 +305,9 @@ func (s *server) handle(ctx context.Context, req request, w *wire) reply {
 		}
 		code, err := s.exec(*req.Exec, w)
 		if err != nil {
-			return reply{Error: err.Error(), Exit: &code}
+			answer := refuse(err)
+			answer.Exit = &code
+			return answer
 		}
 		return reply{Exit: &code}
 	}

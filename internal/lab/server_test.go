@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -38,24 +39,38 @@ func TestRefusals(t *testing.T) {
 		name string
 		req  request
 		want string
+		// wrong says that the request is to blame, and not how the lab is.
+		wrong bool
 	}{
-		{"unknown op", request{Op: "dance"}, "another version of holdfast"},
-		{"fault of nothing", request{Op: "fault"}, "without one"},
-		{"unknown fault", request{Op: "fault", Fault: &Fault{Kind: "meteor"}}, "lab fault --list"},
-		{"no node", request{Op: "fault", Fault: &Fault{Kind: "power-off"}}, "name a node; there are cloudcontrol1003, "},
-		{"unknown node", request{Op: "fault", Fault: &Fault{Kind: "power-off", Node: "ctl9"}}, `no node is called "ctl9"; there are cloudcontrol1003, `},
-		{"no holder", request{Op: "fault", Fault: &Fault{Kind: "haproxy-kill", Node: Holder}}, "nobody holds 10.64.20.10"},
-		{"node that is off", request{Op: "fault", Fault: &Fault{Kind: "agent-kill", Node: "cloudcontrol1003"}}, "lab fault back cloudcontrol1003"},
-		{"one set", request{Op: "fault", Fault: &Fault{Kind: "partition", Sets: [][]string{{"client"}}}}, "two sets of nodes or more"},
-		{"node in two sets", request{Op: "fault", Fault: &Fault{Kind: "partition", Sets: [][]string{{"client"}, {"client"}}}}, "stands twice"},
-		{"command of nothing", request{Op: "exec"}, "without one"},
-		{"command without streams", request{Op: "exec", Exec: &execRequest{Node: "client", Args: []string{"true"}}}, "without the command or its streams"},
+		{"unknown op", request{Op: "dance"}, "another version of holdfast", false},
+		{"fault of nothing", request{Op: "fault"}, "without one", false},
+		{"unknown fault", request{Op: "fault", Fault: &Fault{Kind: "meteor"}}, "lab fault --list", true},
+		{"no node", request{Op: "fault", Fault: &Fault{Kind: "power-off"}}, "name a node; there are cloudcontrol1003, ", true},
+		{"unknown node", request{Op: "fault", Fault: &Fault{Kind: "power-off", Node: "ctl9"}}, `no node is called "ctl9"; there are cloudcontrol1003, `, true},
+		{"no holder", request{Op: "fault", Fault: &Fault{Kind: "haproxy-kill", Node: Holder}}, "nobody holds 10.64.20.10", false},
+		{"node that is off", request{Op: "fault", Fault: &Fault{Kind: "agent-kill", Node: "cloudcontrol1003"}}, "lab fault back cloudcontrol1003", false},
+		{"one set", request{Op: "fault", Fault: &Fault{Kind: "partition", Sets: [][]string{{"client"}}}}, "two sets of nodes or more", true},
+		{"node in two sets", request{Op: "fault", Fault: &Fault{Kind: "partition", Sets: [][]string{{"client"}, {"client"}}}}, "stands twice", true},
+		{"no percentage", request{Op: "fault", Fault: &Fault{Kind: "loss", Node: "client", Value: "300"}}, "no percentage", true},
+		{"no delay", request{Op: "fault", Fault: &Fault{Kind: "delay", Node: "client", Value: "5"}}, "write one such as 200ms", true},
+		{"no period", request{Op: "fault", Fault: &Fault{Kind: "flap", Node: "client", Value: "x"}}, "write one such as 2s", true},
+		{"not late", request{Op: "fault", Fault: &Fault{Kind: "late", Node: "client", Value: "5"}}, "write one such as 300ms", true},
+		{"not busy", request{Op: "fault", Fault: &Fault{Kind: "busy", Node: "client", Value: "8"}}, "write 8x100ms", true},
+		{"no rate", request{Op: "fault", Fault: &Fault{Kind: "push-back", Node: "client", Value: "x"}}, "no rate", true},
+		{"no stall", request{Op: "fault", Fault: &Fault{Kind: "stall", Value: "5"}}, "write one such as 3s", true},
+		{"no service to stall", request{Op: "fault", Fault: &Fault{Kind: "stall", Value: "5s", Service: "nope"}}, `no service "nope"`, true},
+		{"no side", request{Op: "fault", Fault: &Fault{Kind: "adverts-blocked", Node: "cloudcontrol1003", Value: "up"}}, "say out or in", true},
+		{"command of nothing", request{Op: "exec"}, "without one", false},
+		{"command without streams", request{Op: "exec", Exec: &execRequest{Node: "client", Args: []string{"true"}}}, "without the command or its streams", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := s.handle(t.Context(), tt.req, &wire{})
 			if !strings.Contains(got.Error, tt.want) {
 				t.Errorf("answered %q, want %q in it", got.Error, tt.want)
+			}
+			if _, wrong := errors.AsType[*OptionsError](got.refusal()); wrong != tt.wrong {
+				t.Errorf("answered %q: wrong use is %t, want %t", got.Error, wrong, tt.wrong)
 			}
 		})
 	}

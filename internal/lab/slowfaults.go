@@ -25,6 +25,7 @@ func slowFaultKinds() []FaultKind {
 		{Name: "read-only", Args: ofNode, Text: "the disk that has the agent's state is read-only", onNode: readOnly},
 		{Name: "no-run-dir", Args: ofNode, Text: "remove the agent's run directory, with every socket in it; the agent makes it anew", onNode: noRunDir},
 		{Name: "log-stuck", Args: ofNode, Text: "nobody takes the log of the agent and of HAProxy, as with a journald that stands still", onNode: logStuck},
+		{Name: "clock", Args: "NODE OFFSET", Text: "start the agent again, with a wall clock that is OFFSET off, such as +3h; back and heal give it the right one", onNode: wrongClock},
 		{Name: "no-files", Args: ofNode, Text: "the agent can open no file and no socket beside those that it has", onNode: agentNoFiles},
 		{Name: "haproxy-no-files", Args: ofNode, Text: "HAProxy can open no file and no socket beside those that it has", onNode: haproxyNoFiles},
 	}
@@ -96,7 +97,7 @@ func (s *server) lose(f *Fault) (string, error) {
 	f.Node = n.plan.name
 	percent, err := strconv.ParseFloat(strings.TrimSuffix(f.Value, "%"), 64)
 	if err != nil || !(percent >= 0 && percent <= 100) {
-		return "", fmt.Errorf("%q is no percentage of 0 to 100", f.Value)
+		return "", wrongf("%q is no percentage of 0 to 100", f.Value)
 	}
 	return fmt.Sprintf("%g %% of the frames of %s are lost", percent, n.plan.name), s.wire.setLoss(n, percent)
 }
@@ -112,7 +113,7 @@ func (s *server) oneWay(f *Fault) (string, error) {
 		return "", err
 	}
 	if from == to {
-		return "", fmt.Errorf("%s would be both ends; name two nodes", from.plan.name)
+		return "", wrongf("%s would be both ends; name two nodes", from.plan.name)
 	}
 	f.Node, f.To = from.plan.name, to.plan.name
 	return fmt.Sprintf("nothing passes from %s to %s", f.Node, f.To), s.wire.addOneWay(from, to)
@@ -125,7 +126,7 @@ func (s *server) blind(f *Fault) (string, error) {
 		return "", err
 	}
 	if n.plan.role != roleController {
-		return "", fmt.Errorf("no HAProxy runs on %s: it is not a controller", n.plan.name)
+		return "", wrongf("no HAProxy runs on %s: it is not a controller", n.plan.name)
 	}
 	f.Node = n.plan.name
 	var others []netip.AddrPort
@@ -146,7 +147,7 @@ func (s *server) blind(f *Fault) (string, error) {
 func (s *server) healWire() error {
 	errs := []error{s.wire.mend(nil)}
 	for _, n := range s.nodes {
-		errs = append(errs, n.endAllSlow("delay", "flap"))
+		errs = append(errs, n.endAllSlow("delay", "flap", "clock"))
 	}
 	return errors.Join(errs...)
 }
@@ -154,7 +155,7 @@ func (s *server) healWire() error {
 func delay(_ context.Context, n *node, f Fault) (string, error) {
 	d, err := time.ParseDuration(f.Value)
 	if err != nil || d < 0 || d > maxDelay {
-		return "", fmt.Errorf("%q is no delay of 0 to %v, such as 200ms", f.Value, maxDelay)
+		return "", wrongf("%q is no delay of 0 to %v; write one such as 200ms", f.Value, maxDelay)
 	}
 	if err := n.needOn(); err != nil {
 		return "", err
@@ -186,7 +187,7 @@ func flap(ctx context.Context, n *node, f Fault) (string, error) {
 	const least = 20 * time.Millisecond
 	period, err := time.ParseDuration(cmp.Or(f.Value, "2s"))
 	if err != nil || period < least || period > time.Hour {
-		return "", fmt.Errorf("%q is no period of %v to an hour", f.Value, least)
+		return "", wrongf("%q is no period of %v to an hour; write one such as 2s", f.Value, least)
 	}
 	if err := errors.Join(n.needOn(), n.endSlow("flap")); err != nil {
 		return "", err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 
@@ -65,14 +66,67 @@ func copyLog(ctx context.Context, conn *net.UnixConn, file *os.File, g *gate) er
 	}
 }
 
-// takeDevLog puts socket in the place of /dev/log for this process's mounts,
-// where there is one.
+// takeDevLog puts socket in the place of /dev/log for this process's mounts. Where this
+// machine has none, it gets a /dev that has.
 func takeDevLog(socket string) error {
 	if _, err := os.Stat("/dev/log"); err != nil {
-		return nil // nothing logs there on this machine, so nothing is taken away
+		if err := ownDev("log"); err != nil {
+			return fmt.Errorf("keep the node's log, which goes to a /dev/log that there is not: %w", err)
+		}
 	}
 	if err := unix.Mount(socket, "/dev/log", "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("keep the node's log from this machine's: %w", err)
+	}
+	return nil
+}
+
+// ownDev puts another /dev in the place of this machine's, for this process's mounts: all
+// that is in that, and the empty file extra.
+func ownDev(extra string) error {
+	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("keep the mounts apart: %w", err)
+	}
+	entries, err := os.ReadDir("/dev")
+	if err != nil {
+		return err
+	}
+	// What is covered can be reached from a descriptor still.
+	fd, err := unix.Open("/dev", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open /dev: %w", err)
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	covered := fmt.Sprintf("/proc/self/fd/%d", fd)
+	if err := unix.Mount("tmpfs", "/dev", "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755"); err != nil {
+		return fmt.Errorf("mount a /dev: %w", err)
+	}
+	errs := []error{os.WriteFile("/dev/"+extra, nil, 0o666)}
+	for _, e := range entries {
+		errs = append(errs, moveIn(covered+"/"+e.Name(), "/dev/"+e.Name(), e.Type()))
+	}
+	return errors.Join(errs...)
+}
+
+// moveIn makes the file at from, of that type, one at to as well.
+func moveIn(from, to string, kind fs.FileMode) error {
+	switch kind {
+	case fs.ModeSymlink:
+		target, err := os.Readlink(from)
+		if err != nil {
+			return err
+		}
+		return os.Symlink(target, to)
+	case fs.ModeDir:
+		if err := os.Mkdir(to, 0o755); err != nil {
+			return err
+		}
+	default:
+		if err := os.WriteFile(to, nil, 0o600); err != nil {
+			return err
+		}
+	}
+	if err := unix.Mount(from, to, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("keep %s: %w", to, err)
 	}
 	return nil
 }

@@ -54,6 +54,11 @@ func (e *OptionsError) Error() string { return e.Err.Error() }
 
 func (e *OptionsError) Unwrap() error { return e.Err }
 
+// wrongf makes an OptionsError of what was asked for in a way that it cannot be done.
+func wrongf(format string, args ...any) error {
+	return &OptionsError{fmt.Errorf(format, args...)}
+}
+
 // A Lab is one that this process started.
 type Lab struct {
 	Dir  Dir

@@ -1,6 +1,11 @@
 package reach
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"holdfast/internal/status"
+)
 
 const (
 	// Pause is between two unasked moves of a VIP, wherever the first one went
@@ -12,6 +17,9 @@ const (
 	// up to three seconds before the next one (the interval of checks), and is
 	// told a second or two later; the same when it comes back.
 	worseFor = 6 * time.Second
+	// silentHead is how much less it takes where it is cut off: by then each
+	// handshake with every host of a service has gone without an answer for longer.
+	silentHead = 3 * time.Second
 	// fresh is how old the word of a controller may be.
 	fresh = 4 * time.Second
 	// arrivalTime is within which time of what the giver said the VIP comes, if
@@ -43,8 +51,12 @@ type Arrival struct {
 // A Move is what ought to be done; the zero Move is nothing.
 type Move struct {
 	To string
-	// Services are those that To has a host of and this controller has not.
+	// Services are those that To has a host of and this controller has not; none
+	// where it is for Lag.
 	Services []string
+	// Lag is what the paths of this controller have in common that are worse; the
+	// zero Lag where they are not.
+	Lag status.Lag
 }
 
 // Step says what is to be done at now by a controller that holds the VIP, or
@@ -60,11 +72,13 @@ func (j *Judge) Step(now time.Time, holds bool, came Arrival, own View, others [
 		j.held = true
 		j.arrived(now, came)
 	}
-	best := j.compare(now, own, others)
+	others = slices.DeleteFunc(slices.Clone(others), func(o View) bool { return now.Sub(o.At) > fresh })
+	lag := FindLag(own, others)
+	best := j.compare(now, own, others, lag)
 	if best.Controller == "" || j.insisted || now.Before(j.next) {
 		return Move{}
 	}
-	return Move{To: best.Controller, Services: Lost(best, own)}
+	return Move{To: best.Controller, Services: gain(best, own), Lag: lag}
 }
 
 // arrived notes how the VIP came. What was long ago is of another time.
@@ -80,18 +94,25 @@ func (j *Judge) arrived(now time.Time, came Arrival) {
 
 // compare notes who is better, and gives the best of those that were so for
 // long enough; the first of several.
-func (j *Judge) compare(now time.Time, own View, others []View) View {
+func (j *Judge) compare(now time.Time, own View, others []View, lag status.Lag) View {
 	var best View
+	lags := lagging(append(slices.Clone(others), own))
+	better := func(a, b View) bool {
+		return a.count() > b.count() || a.count() == b.count() && lags[a.Controller] < lags[b.Controller]
+	}
 	seen := map[string]bool{}
 	for _, o := range others {
-		if o.Unfit != "" || o.Spec != own.Spec || now.Sub(o.At) > fresh || now.Sub(own.At) > fresh || !clearlyBetter(o, own) {
+		if o.Unfit != "" || o.Spec != own.Spec || now.Sub(own.At) > fresh || !clearlyBetter(o, own, lag) {
 			continue
 		}
 		seen[o.Controller] = true
 		if j.better[o.Controller].IsZero() {
 			j.better[o.Controller] = now
+			if len(cutOff(own, o)) > 0 {
+				j.better[o.Controller] = now.Add(-silentHead)
+			}
 		}
-		if now.Sub(j.better[o.Controller]) >= worseFor && (best.Controller == "" || o.count() > best.count()) {
+		if now.Sub(j.better[o.Controller]) >= worseFor && (best.Controller == "" || better(o, best)) {
 			best = o
 		}
 	}

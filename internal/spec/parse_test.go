@@ -41,7 +41,7 @@ services:
   ` + strings.ReplaceAll(strings.TrimSpace(services), "\n", "\n  ") + "\n"
 }
 
-// The example of the design, and what every default of it is.
+// An example with every key, and what every default of it is.
 func TestDesignExample(t *testing.T) {
 	text := read(t, "testdata/design.yaml")
 	s, findings := spec.Parse("holdfast.yaml", []byte(text))

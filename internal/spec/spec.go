@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Spec is what the file of design section 3 says, with every default filled
+// A Spec is what the file of docs/spec.md says, with every default filled
 // in: what a reader of it needs, it has. Parse makes it; nobody changes it.
 type Spec struct {
 	Cloud  string
@@ -153,7 +153,7 @@ const (
 // Affinity says what keeps a client on one host of a service.
 type Affinity string
 
-// The affinities of design section 3.
+// The affinities that a service may have.
 const (
 	AffinitySource Affinity = "source" // the client's address, hashed consistently
 	AffinityCookie Affinity = "cookie"

@@ -147,6 +147,7 @@ func Merge(now time.Time, cloud string, answers []Answer) Cloud {
 	m.mergeVIPs()
 	m.mergeServices()
 	m.findBlind()
+	m.findLags()
 	m.findControllers()
 	m.findSpecs()
 	m.findHAProxys()

@@ -13,10 +13,15 @@ const (
 	// CodeBlind is made by Merge of a controller whose HAProxy does not reach
 	// what others do.
 	CodeBlind = "controller-blind"
+	// CodeBadLink is made by Merge of a controller from which connections to most
+	// hosts get lost or take long, and from others do not.
+	CodeBadLink = "controller-bad-link"
 )
 
 // Leads reports whether f explains others, and is to be told before anything else.
-func (f Finding) Leads() bool { return f.Code == CodeIsolated || f.Code == CodeBlind }
+func (f Finding) Leads() bool {
+	return slices.Contains([]string{CodeIsolated, CodeBlind, CodeBadLink}, f.Code)
+}
 
 // A blindness is what the HAProxy of one controller alone does not reach.
 type blindness struct {
@@ -116,6 +121,39 @@ func (m *merger) tellBlind(b blindness) {
 		remedy += "; a handover to it is refused meanwhile"
 	}
 	m.find(severity, CodeBlind, "controller "+b.controller, text, remedy)
+}
+
+// findLags tells of controllers whose own link is bad, beside those that are blind.
+func (m *merger) findLags() {
+	paths := map[string][]Path{}
+	for _, s := range m.seeing {
+		paths[s.Controller] = s.Paths
+	}
+	for _, s := range m.seeing {
+		lag := FindLag(s.Controller, paths)
+		told := slices.ContainsFunc(m.blind, func(b blindness) bool { return b.controller == s.Controller })
+		if len(lag.Hosts) == 0 || told {
+			continue
+		}
+		text, remedy := lag.String(), "look at its link, its switch port and its routes"
+		if held := m.heldBy(s.Controller); len(held) > 0 {
+			text += "; it holds VIP " + list(held)
+			if to := m.takerOf(lag); to != "" {
+				remedy = "holdfast handover --to " + to + " ends that for clients, if the agent does not within a minute; then look at the link, the switch port and the routes of " + s.Controller
+			}
+		}
+		m.find(Warning, CodeBadLink, "controller "+s.Controller, text, remedy)
+	}
+}
+
+// takerOf gives a controller that is better and may take a VIP; "" for none.
+func (m *merger) takerOf(l Lag) string {
+	for _, s := range m.seeing {
+		if slices.Contains(l.By, s.Controller) && s.HAProxy.State == HAProxyRunning && !DrainedWhole(s.Drains) {
+			return s.Controller
+		}
+	}
+	return ""
 }
 
 func reaches(who []string) string {

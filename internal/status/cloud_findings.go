@@ -45,7 +45,7 @@ func madeByMerge(code string) bool {
 		CodeNoController, CodeUnreachable, CodeWrongController, CodeClockDiffers,
 		CodeSpecDiffers, CodeSpecRejected, CodeHAProxyNotRunning, CodeVIPUnheld, CodeVIPHeldTwice,
 		CodeVIPNotPresent, CodeServiceDown, CodeServiceUnknown, CodeServiceLastResort, CodeServiceLate, CodeHostDown, CodeHostDisagreement,
-		CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer, CodeBlind,
+		CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer, CodeBlind, CodeBadLink,
 	}, code)
 }
 

@@ -111,6 +111,8 @@ type Snapshot struct {
 	Findings   []Finding `json:"findings"`
 	// Drains has what of this controller is taken out for maintenance.
 	Drains []Drained `json:"drains,omitempty"`
+	// Paths has how this controller's connections to other hosts fare.
+	Paths []Path `json:"paths,omitempty"`
 }
 
 // Drained is a controller, or one service on it, taken out for maintenance: it

@@ -108,7 +108,7 @@ func BenchmarkInstallAmongManyConnections(b *testing.B) {
 			had = append(had, ends{netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(i)), local})
 		}
 		for b.Loop() {
-			if err := replaceTables(tableName("api"), []way{w}, known{had: had}); err != nil {
+			if err := replaceTables(tableName("api"), []way{w}, known{had: had}, false); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -202,14 +202,14 @@ func TestSettingsOutliveTheAgent(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		want := []Setting{{"ipv4/conf/eth0/accept_local", "0"}, {"ipv4/conf/eth0/rp_filter", "1"}}
+		want := []Setting{{Path: "ipv4/conf/eth0/accept_local", Value: "0"}, {Path: "ipv4/conf/eth0/rp_filter", Value: "1"}}
 		if !slices.Equal(kept, want) {
 			t.Errorf("written down: %v, want %v", kept, want)
 		}
 		if now := l.run("sysctl -n net.ipv4.conf.eth0.accept_local net.ipv4.conf.eth0.rp_filter"); now != "1\n2\n" {
 			t.Errorf("they are %q", now)
 		}
-		next := NewSettings(append(kept, Setting{"ipv4/conf/gone0/rp_filter", "1"}), nil)
+		next := NewSettings(append(kept, Setting{Path: "ipv4/conf/gone0/rp_filter", Value: "1"}), nil)
 		if err := next.Restore(); err != nil {
 			t.Fatal(err)
 		}

@@ -114,8 +114,16 @@ func (d *Detour) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	tables, err := ourTables()
+	if err != nil {
+		return err
+	}
+	narrow, err := d.mayNarrow(len(tables) == 0)
+	if err != nil {
+		d.log.Warn("every connection of this host is tracked while the vip's go on at the giver", "error", err)
+	}
 	name := tableName(d.options.Name)
-	if err := replaceTables(name, ways, before); err != nil {
+	if err := replaceTables(name, ways, before, narrow); err != nil {
 		return err
 	}
 	// Those that began meanwhile.
@@ -301,10 +309,14 @@ func (d *Detour) remove() error {
 		}
 		delete(tables, d.options.Name)
 	}
-	if len(tables) > 0 || d.own == nil {
-		return nil // other VIPs need the settings, or they are not ours
+	if len(tables) > 0 {
+		return nil // other VIPs need the rest
 	}
-	return d.own.Restore()
+	err = endNarrowNow()
+	if d.own != nil {
+		err = errors.Join(err, d.own.Restore())
+	}
+	return err
 }
 
 // CleanupDetours removes what an earlier agent left: the rules of the Detours
@@ -324,6 +336,10 @@ func CleanupDetours(ctx context.Context, log *slog.Logger, keep ...string) error
 		if err := removeTables(t); err != nil {
 			errs = append(errs, fmt.Errorf("remove the detour of vip %s: %w", name, err))
 		}
+		delete(tables, name)
+	}
+	if len(tables) == 0 && err == nil {
+		errs = append(errs, endNarrowNow())
 	}
 	if err := endSteered(ctx, log); err != nil {
 		errs = append(errs, fmt.Errorf("remove left routing rules: %w", err))

@@ -305,7 +305,7 @@ func TestManyEarlierConnections(t *testing.T) {
 			remote := netip.AddrFrom16([16]byte{0xfd, 13: byte(i >> 14), 14: byte(i >> 7), 15: byte(i)})
 			had = append(had, ends{netip.AddrPortFrom(remote, uint16(i)), local})
 		}
-		if err := replaceTables(tableName("api"), []way{w}, known{had: had}); err != nil {
+		if err := replaceTables(tableName("api"), []way{w}, known{had: had}, false); err != nil {
 			t.Fatal(err)
 		}
 		c, err := openNFT(0)

@@ -58,8 +58,8 @@ func unknownChain(t *nftables.Table) *nftables.Chain {
 }
 
 // replaceTables puts one table for each way in the place of all that have the
-// name, in one step.
-func replaceTables(name string, ways []way, all known) error {
+// name, in one step; and with narrow has the ways' addresses alone tracked.
+func replaceTables(name string, ways []way, all known, narrow bool) error {
 	c, err := openNFT(all.room())
 	if err != nil {
 		return err
@@ -71,6 +71,12 @@ func replaceTables(name string, ways []way, all known) error {
 	}
 	for _, w := range ways {
 		if err := addTable(c, tableOf(name, w.giver), w, all); err != nil {
+			return err
+		}
+		if !narrow {
+			continue
+		}
+		if err := addNarrow(c, w.addresses); err != nil {
 			return err
 		}
 	}

@@ -47,14 +47,15 @@
 // A direct VIP is on the interface itself. A macvlan one is on a device of its
 // own, hf-ROUTERID (hf-ROUTERIDv6 for IPv6, whose virtual MAC address is a
 // different one), which exists only while the VIP is held. The settings that
-// this needs on the interface below, arp_ignore and arp_announce, stay.
+// this needs on the interface below, arp_ignore and arp_announce, stay until
+// Settings.Note finds no such VIP on it any more.
 //
 // # A planned move
 //
 // The giver keeps a Copy of the VIP on lo, where no neighbour hears of it: NDP
 // answers for the addresses of the interface that was asked, and asks with
-// them. ARP does so with arp_ignore and arp_announce, which Keep sets and which
-// stay: the giver's question for a client, in the name of the VIP, would take
+// them. ARP does so with arp_ignore and arp_announce, which Keep sets, as
+// Settings have it: the giver's question for a client, in the name of the VIP, would take
 // the VIP back. The Copy is a lease, too, over the whole time that connections
 // may take. The taker has a Detour: TCP
 // segments of connections that it does not know go to the giver's MAC address
@@ -63,11 +64,15 @@
 // the taker, Withdraw; at the end End, and Remove.
 //
 // Which connections the taker knows is conntrack's to say, which the rules
-// switch on. It does not know what was there before; Install reads that from
-// the kernel's sockets. What it knows too much, connections that have ended,
-// Install removes: their ports may be those of connections to the giver by now.
-// It takes some segments for invalid that are not, and it can be flushed, so a
-// set of the connections that began here is asked as well.
+// switch on, for the whole host. Where nothing else has it on, rules before it
+// keep all TCP, UDP and VRRP out of it that is not from or to a VIP with a
+// Detour, so the VIP's connections alone fill its table. That ends at once when
+// rules of others come that may need it (KeepNarrow), and by itself without an
+// agent. Conntrack does not know what was there before; Install reads that from the
+// kernel's sockets. What it knows too much, connections that have ended, Install
+// removes: their ports may be those of connections to the giver by now. It takes
+// some segments for invalid that are not, and it can be flushed, so a set of the
+// connections that began here is asked as well.
 //
 // Clients on the two hosts themselves are the hard part, as the address is
 // their own host's. On the taker's host those that are connected to the giver

@@ -116,6 +116,49 @@ func TestMacvlanIsMadeAgain(t *testing.T) {
 	w.over(func() { w.run("ping -c 1 -W 5 10.0.0.10") })
 }
 
+// What a macvlan device needs of the interface below is put back when no VIP has one
+// there any more: not before, by a later agent too, and not what somebody else has set.
+func TestMacvlanSettingsArePutBack(t *testing.T) {
+	w := newWorld(t).withOwn()
+	w.run("ip link add eth1 type veth peer name other")
+	w.run("sysctl -qw net.ipv4.conf.eth0.arp_announce=1")
+	one, _ := w.address(macvlan())
+	direct, _ := w.address(both())
+	other := macvlan()
+	other.Interface, other.RouterID = "eth1", 52
+	two, _ := w.address(other)
+	are := func(want string) {
+		t.Helper()
+		names := "net.ipv4.conf.eth0.arp_ignore net.ipv4.conf.eth0.arp_announce net.ipv4.conf.eth1.arp_ignore net.ipv4.conf.eth1.arp_announce"
+		if now := strings.Join(strings.Fields(w.run("sysctl -n "+names)), " "); now != want {
+			t.Errorf("arp_ignore and arp_announce of eth0 and eth1 are %s, want %s", now, want)
+		}
+	}
+	s := NewSettings(nil, nil)
+	note := func(changed bool, all ...*Address) {
+		t.Helper()
+		if got, err := s.Note(all...); got != changed || err != nil {
+			t.Errorf("Note() = %v, %v; want %v", got, err, changed)
+		}
+	}
+	note(false, direct)
+	note(true, one, two)
+	are("0 1 0 0")
+	w.claim(one)
+	w.claim(two)
+	are("1 2 1 2")
+	note(false, one, two)
+	s = NewSettings(s.Changed(), nil) // the next agent
+	note(true, direct, one)
+	are("1 2 0 0")
+	w.run("sysctl -qw net.ipv4.conf.eth0.arp_ignore=8")
+	note(true)
+	are("8 1 0 0")
+	if left := s.Changed(); len(left) > 0 {
+		t.Errorf("left to be put back: %v", left)
+	}
+}
+
 func TestCleanupRemovesLeftDevices(t *testing.T) {
 	w := newWorld(t).withOwn()
 	w.run("ip link add eth1 type veth peer name other")

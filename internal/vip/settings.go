@@ -3,6 +3,7 @@ package vip
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -10,14 +11,27 @@ import (
 	"sync"
 )
 
-// A Setting is a kernel setting as it was before a planned move changed it.
+// A Setting is a kernel setting as it was before this package changed it.
 type Setting struct {
 	Path  string `json:"path"`  // below /proc/sys/net
 	Value string `json:"value"` // to be put back
+	// While it is another one than Only, somebody else has set it, and it is left
+	// so; empty for any.
+	Only string `json:"only,omitempty"`
 }
 
-// Settings are the kernel settings that Copies and Detours share and change, as
-// they were. Its methods may be called from several goroutines.
+// Differs reports whether the setting is not what is to be put back, and would be.
+func (s Setting) Differs() bool {
+	text, err := os.ReadFile("/proc/sys/net/" + s.Path)
+	now := strings.TrimSpace(string(text))
+	return err == nil && now != s.Value && (s.Only == "" || now == s.Only)
+}
+
+// String gives what it is to be.
+func (s Setting) String() string { return "/proc/sys/net/" + s.Path + " is " + s.Value }
+
+// Settings are the kernel settings that Copies and Detours, or macvlan devices,
+// share and change, as they were. Its methods may be called from several goroutines.
 type Settings struct {
 	// keep is called before each change, and writes Changed down: an agent that
 	// starts again in the middle of a move knows what to put back.
@@ -47,14 +61,54 @@ func (s *Settings) Restore() error {
 	changed := s.changed
 	s.changed = nil
 	s.mu.Unlock()
+	return restore(changed)
+}
+
+func restore(changed []Setting) error {
 	var errs []error
 	for _, c := range changed {
-		err := sysctl{c.Path, c.Value, ""}.ensure()
-		if !errors.Is(err, os.ErrNotExist) { // its device is gone
-			errs = append(errs, err)
+		if !c.Differs() {
+			continue // or its device is gone
 		}
+		errs = append(errs, sysctl{c.Path, c.Value, ""}.ensure())
 	}
 	return errors.Join(errs...)
+}
+
+// Note has s know what the settings below macvlan devices of addresses are before
+// the first Claim changes them, and puts those back that none of addresses needs. It
+// reports whether Changed is other than before: keep is not called.
+func (s *Settings) Note(addresses ...*Address) (bool, error) {
+	needed := map[string]string{} // what they become, by path
+	for _, a := range addresses {
+		for _, d := range a.devices {
+			if d.parent == "" {
+				continue
+			}
+			for _, c := range below(d.parent) {
+				needed[c.path] = c.want
+			}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	isNeeded := func(c Setting) bool { _, is := needed[c.Path]; return is }
+	before := len(s.changed)
+	ended := slices.DeleteFunc(slices.Clone(s.changed), isNeeded)
+	s.changed = slices.DeleteFunc(s.changed, func(c Setting) bool { return !isNeeded(c) })
+	changed := len(s.changed) != before
+	for _, path := range slices.Sorted(maps.Keys(needed)) {
+		if slices.ContainsFunc(s.changed, func(c Setting) bool { return c.Path == path }) {
+			continue
+		}
+		text, err := os.ReadFile("/proc/sys/net/" + path)
+		if err != nil {
+			continue // Claim says so
+		}
+		s.changed = append(s.changed, Setting{path, strings.TrimSpace(string(text)), needed[path]})
+		changed = true
+	}
+	return changed, restore(ended)
 }
 
 // set changes a setting, after what it was is written down. That this cannot be
@@ -71,7 +125,7 @@ func (s *Settings) set(path, value string) error {
 	s.mu.Lock()
 	known := slices.ContainsFunc(s.changed, func(c Setting) bool { return c.Path == path })
 	if !known {
-		s.changed = append(s.changed, Setting{path, was})
+		s.changed = append(s.changed, Setting{Path: path, Value: was})
 	}
 	s.mu.Unlock()
 	var kept error

@@ -104,12 +104,20 @@ type age struct {
 	acked          time.Duration
 	heard          bool // a byte came ever
 	unacked        bool // the other end has not confirmed all that was sent
+	// again is for how long, up to when it was sent last, the first of what is not
+	// confirmed has been sent again and again; 0 where it was sent once.
+	again time.Duration
 }
 
 // silence gives for how long no byte has come or gone on s. What is sent again,
-// and confirmed by nobody, does not count as sent.
+// and confirmed by nobody, does not count as sent; nor, then, what the other end sends
+// again, since it does not hear either that it was heard: the kernel takes that for a
+// confirmation of what was confirmed long ago.
 func (s diagSocket) silence() time.Duration {
-	if s.age.unacked {
+	switch {
+	case s.age.again > 0:
+		return min(max(s.age.again+s.age.sent, s.age.acked), s.age.received)
+	case s.age.unacked:
 		return min(s.age.acked, s.age.received)
 	}
 	return min(s.age.sent, s.age.received)
@@ -117,6 +125,8 @@ func (s diagSocket) silence() time.Duration {
 
 // Offsets in struct tcp_info (linux/tcp.h), in bytes.
 const (
+	infoBackoff      = 4 // so often the time until it is sent again was doubled; 8 bits
+	infoTimeout      = 8 // that time, in microseconds
 	infoUnacked      = 24
 	infoLastSent     = 44 // milliseconds, as the two after it
 	infoLastReceived = 52
@@ -133,8 +143,11 @@ func readAge(info []byte) age {
 	ago := func(at int) time.Duration {
 		return time.Duration(binary.NativeEndian.Uint32(info[at:])) * time.Millisecond
 	}
+	timeout := time.Duration(binary.NativeEndian.Uint32(info[infoTimeout:])) * time.Microsecond
 	return age{
-		sent: ago(infoLastSent), received: ago(infoLastReceived), acked: ago(infoLastAcked),
+		// It was t, 2t, 4t and so on, and is to be the next of these.
+		again: timeout - timeout>>info[infoBackoff],
+		sent:  ago(infoLastSent), received: ago(infoLastReceived), acked: ago(infoLastAcked),
 		heard:   binary.NativeEndian.Uint64(info[infoReceived:]) > 0,
 		unacked: binary.NativeEndian.Uint32(info[infoUnacked:]) > 0,
 	}

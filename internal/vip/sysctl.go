@@ -20,17 +20,13 @@ type sysctl struct {
 // network needs. What is right already is not written, so a read-only /proc/sys
 // is no hindrance where an administrator has set it.
 func prepareMacvlan(name, parent string, v6 bool) error {
-	settings := []sysctl{
-		// The interface must not answer for the VIP with its own MAC address,
-		// nor tell it to those whom it asks for on behalf of the VIP's connections.
-		{"ipv4/conf/" + parent + "/arp_ignore", "1", "2"},
-		{"ipv4/conf/" + parent + "/arp_announce", "2", ""},
+	settings := append(below(parent), []sysctl{
 		// The device must not answer for any other address of the host.
 		{"ipv4/conf/" + name + "/arp_ignore", "1", ""},
 		// The replies leave by the interface: reverse path filtering must be
 		// loose. That of all interfaces cannot undo it, the higher value counts.
 		{"ipv4/conf/" + name + "/rp_filter", "2", ""},
-	}
+	}...)
 	if v6 {
 		// No address of its own, which would make the virtual MAC address speak.
 		settings = append(settings,
@@ -44,6 +40,16 @@ func prepareMacvlan(name, parent string, v6 bool) error {
 		errs = append(errs, s.ensure())
 	}
 	return errors.Join(errs...)
+}
+
+// below gives what the interface below the device needs. It must not answer for the
+// VIP with its own MAC address, nor tell it to those whom it asks for on behalf of the
+// VIP's connections. It outlives the device: Settings.Note puts it back.
+func below(parent string) []sysctl {
+	return []sysctl{
+		{"ipv4/conf/" + parent + "/arp_ignore", "1", "2"},
+		{"ipv4/conf/" + parent + "/arp_announce", "2", ""},
+	}
 }
 
 func (s sysctl) ensure() error {

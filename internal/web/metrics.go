@@ -48,6 +48,7 @@ type descriptions struct {
 	serviceState, serviceHosts                            *prometheus.Desc
 	hostUp, hostDrained, hostSince, hostSessions          *prometheus.Desc
 	hostCondition, serviceLastResort                      *prometheus.Desc
+	pathRTT, pathLost                                     *prometheus.Desc
 	findings, drained                                     *prometheus.Desc
 }
 
@@ -95,6 +96,9 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 		hostSince:    d("service_host_state_since_time_seconds", "When the host came into its state, in Unix time.", host...),
 		hostSessions: d("service_host_sessions", "Requests or connections that the host has at the moment.", host...),
 
+		pathRTT:  d("path_rtt_seconds", "The median time of a TCP handshake with the host, of the last 20, one a second.", "host", "address"),
+		pathLost: d("path_lost_ratio", "The share of these that got no answer, 0 to 1.", "host", "address"),
+
 		drained:  d("drained", "1 when the service is taken out on this controller, or with the label empty the whole controller.", "service"),
 		findings: d("findings", "What the agent finds wrong or worth knowing, by severity.", "severity"),
 	}}
@@ -108,7 +112,8 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		d.haproxyInfo, d.haproxyState, d.haproxySince, d.haproxyRestarts, d.haproxyReloads, d.haproxyConnections,
 		d.vipState, d.vipSince, d.vipPresent, d.vipFinishing, d.vipPriority, d.vipTransitions, d.advertsSent, d.advertsSeen, d.advertsDrop,
 		d.certificateEnd, d.certificateRefused,
-		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.hostCondition, d.serviceLastResort, d.drained, d.findings,
+		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.hostCondition, d.serviceLastResort,
+		d.pathRTT, d.pathLost, d.drained, d.findings,
 	} {
 		ch <- desc
 	}
@@ -126,6 +131,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.drains(out, s)
 	for _, service := range s.Services {
 		c.service(out, service)
+	}
+	for _, p := range s.Paths {
+		c.path(out, p)
 	}
 }
 
@@ -219,6 +227,16 @@ func (c *collector) vip(out emitter, v status.VIP) {
 	if v.Certificate != nil {
 		out.time(c.desc.certificateEnd, v.Certificate.NotAfter, v.Name)
 		out.gauge(c.desc.certificateRefused, one(v.Certificate.Refused), v.Name)
+	}
+}
+
+// path tells of the way to one host; of its time only where one is known.
+func (c *collector) path(out emitter, p status.Path) {
+	if p.RTT > 0 {
+		out.gauge(c.desc.pathRTT, p.RTT.Seconds(), p.Host, p.Address)
+	}
+	if p.Sent > 0 {
+		out.gauge(c.desc.pathLost, float64(p.Lost)/float64(p.Sent), p.Host, p.Address)
 	}
 }
 

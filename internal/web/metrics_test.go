@@ -25,6 +25,10 @@ func TestMetrics(t *testing.T) {
 	snap.Services[1].Hosts[0].State = status.Drain
 	snap.Config.Rejected = []status.Finding{{Severity: status.Error, Text: "bad"}}
 	snap.Findings = []status.Finding{{Severity: status.Warning}, {Severity: status.Info}, {Severity: status.Info}}
+	snap.Paths = []status.Path{
+		{Host: "dns1", Address: "10.64.20.23", RTT: 1500 * time.Microsecond, Sent: 20, Lost: 5},
+		{Host: "dns2", Address: "10.64.20.24", Sent: 20, Lost: 20}, {Host: "dns3", Address: "10.64.20.25"},
+	}
 	registry := prometheus.NewPedanticRegistry()
 	if err := registry.Register(newCollector(func() status.Snapshot { return snap })); err != nil {
 		t.Fatal(err)

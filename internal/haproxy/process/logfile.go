@@ -162,7 +162,16 @@ func (l *logFile) why() string {
 // worker of 2.6 that was told of a server while it ran begins with "CLI" what
 // it says after that.
 func isServerChange(m haproxy.Message) bool {
-	return strings.HasPrefix(strings.TrimPrefix(m.Text, "CLI : "), "Server ")
+	text := strings.TrimPrefix(m.Text, "CLI : ")
+	return strings.HasPrefix(text, "Server ") || strings.HasPrefix(text, "Backup Server ")
+}
+
+// isHelperEmpty reports whether m says that a backend which only helps another one, as
+// "keystone:once" does keystone, has no server: the other says so, too, when it has none.
+func isHelperEmpty(m haproxy.Message) bool {
+	name, found := strings.CutPrefix(strings.TrimPrefix(m.Text, "CLI : "), "backend ")
+	name, rest, _ := strings.Cut(name, " ")
+	return found && strings.Contains(name, ":") && strings.HasPrefix(rest, "has no server available")
 }
 
 // isNoSyslog reports whether m says, as each worker does once, that a request

@@ -93,12 +93,15 @@ type Manager struct {
 	runMode os.FileMode // of the run directory, for one that is made anew; written before all else
 }
 
+// NotStarted is the reason of a HAProxy that is down since the Manager has just been made.
+const NotStarted = "not started yet"
+
 // New makes a Manager. It touches nothing until Run.
 func New(opt Options) *Manager {
 	opt = opt.withDefaults()
 	m := &Manager{
 		opt: opt, log: opt.Log, begun: time.Now(), requests: make(chan request), applying: make(chan struct{}, 1),
-		state:   status.HAProxy{State: status.HAProxyDown, Reason: "not started yet", Since: time.Now()},
+		state:   status.HAProxy{State: status.HAProxyDown, Reason: NotStarted, Since: time.Now()},
 		changed: make(chan struct{}), servers: make(chan struct{}),
 	}
 	m.runtime = &door{path: filepath.Join(opt.RunDir, haproxy.RuntimeSocket)}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,7 +61,10 @@ func TestFailedReloadsDoNotCount(t *testing.T) {
 	}
 	for i := range 30 {
 		// By hand: the agent would have seen that it is bad.
-		_, _ = converse(t.Context(), m.master, "reload\n") //nolint:errcheck // the connection ends with it
+		reply, _ := converse(t.Context(), m.master, "reload\n") //nolint:errcheck // the connection ends with it
+		if strings.HasPrefix(reply, "Success=0") {
+			continue // later versions tell at once, and 3.2 counts no reload whose file is bad
+		}
 		eventually(t, fmt.Sprintf("reload %d failed", i+1), func() bool {
 			p, err := m.processes(t.Context())
 			return err == nil && p.Master.PID == before.PID && p.Master.Reloads > i && p.Master.Failed > 0

@@ -33,6 +33,19 @@ type Program struct {
 	Deleted []string
 }
 
+// Startable says why no HAProxy could be started, for want of the program; nil also while
+// one runs that can be adopted. It is for before Run.
+func (m *Manager) Startable() error {
+	_, err := exec.LookPath(m.opt.HAProxy)
+	if err == nil {
+		return nil
+	}
+	if running, lookErr := findOurs(m.opt.RunDir, m.opt.HAProxy, identity{}); lookErr != nil || len(running) > 0 {
+		return nil
+	}
+	return fmt.Errorf("no program can be run as %s: %w", m.opt.HAProxy, errors.Unwrap(err))
+}
+
 // Program looks which programs there are. The error is about files and
 // processes that cannot be looked at.
 func (m *Manager) Program() (Program, error) {

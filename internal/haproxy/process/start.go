@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
@@ -288,6 +289,18 @@ func (s *supervisor) sayNoSyslog() {
 	}
 }
 
+// loudness says how loud the agent's log is about m. A host that comes or goes is so in
+// each backend that has it, up to ten times: the agent's journal says it once.
+func loudness(m haproxy.Message) slog.Level {
+	switch {
+	case isServerChange(m), isChatter(m), isHelperEmpty(m):
+		return slog.LevelDebug
+	case m.Severity == "ALERT":
+		return slog.LevelError
+	}
+	return slog.LevelWarn
+}
+
 // relay hands on what HAProxy has written to its log.
 func (s *supervisor) relay() {
 	said, err := s.logFile.read()
@@ -297,17 +310,11 @@ func (s *supervisor) relay() {
 	changed := false
 	for _, one := range said {
 		changed = changed || isServerChange(one)
-		text := "haproxy: " + strings.TrimSuffix(one.Text, ".")
-		switch {
-		case isNoSyslog(one):
+		if isNoSyslog(one) {
 			s.sayNoSyslog()
-		case isChatter(one):
-			s.log.Debug(text)
-		case one.Severity == "ALERT":
-			s.log.Error(text)
-		default:
-			s.log.Warn(text)
+			continue
 		}
+		s.log.Log(s.ctx, loudness(one), "haproxy: "+strings.TrimSuffix(one.Text, "."))
 	}
 	if changed {
 		s.serversChanged()

@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -326,6 +327,28 @@ func TestActivityOf(t *testing.T) {
 		}
 		if busy != want {
 			t.Errorf("%s: busy is %v", script, busy)
+		}
+	}
+}
+
+// One host that goes is a dozen lines of HAProxy; these are some of 2.6.
+func TestLoudness(t *testing.T) {
+	for text, want := range map[string]slog.Level{
+		`[WARNING]  (7) : Server nova/ctl1 is DOWN, reason: Layer4 connection problem, info: "No route to host", check duration: 350ms. 2 active and 3 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.`: slog.LevelDebug,
+		`[WARNING]  (7) : Server nova:even/ctl1 is DOWN via nova/ctl1. 2 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.`:                                                                  slog.LevelDebug,
+		`[WARNING]  (7) : Backup Server nova/ctl1:last is DOWN via nova:accepts/ctl1. 1 active and 2 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.`:                                                   slog.LevelDebug,
+		`[NOTICE]   (7) : Backup Server nova/ctl1:last is UP via nova:accepts/ctl1. 1 active and 2 backup servers online. 0 sessions requeued, 0 total in queue.`:                                                                 slog.LevelDebug,
+		`[ALERT]    (7) : backend 'nova:even' has no server available!`:                 slog.LevelDebug,
+		`[ALERT]    (7) : backend 'nova' has no server available!`:                      slog.LevelError,
+		`[ALERT]    (7) : Current worker (9) exited with code 139 (Segmentation fault)`: slog.LevelError,
+		`[WARNING]  (7) : Process 9 exited with code 0`:                                 slog.LevelWarn,
+	} {
+		said := haproxy.ParseMessages(text)
+		if len(said) != 1 {
+			t.Fatalf("%q is %d messages", text, len(said))
+		}
+		if got := loudness(said[0]); got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
 		}
 	}
 }

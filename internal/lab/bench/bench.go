@@ -79,7 +79,7 @@ func (o *Options) complete() error {
 	}
 	for _, s := range o.Only {
 		if !slices.Contains(Systems(), s) {
-			return fmt.Errorf("no system is called %q; there are %v", s, Systems())
+			return fmt.Errorf("no system is called %q; there are %s", s, Named(Systems()))
 		}
 	}
 	o.Only = only

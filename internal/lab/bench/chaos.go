@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ type ChaosOptions struct {
 	// which stands still for 60 ms loses its address, rightly.
 	Interval time.Duration
 	Binary   string // that the lab runs; this process's own when empty
+	// Faults are those of the lab that are done; all of chaosKinds when empty.
+	Faults []string
 	// Logs is a directory for what the agents wrote, kept when something was
 	// not as it must be; one in the place for temporary files when empty.
 	Logs string
@@ -55,7 +58,17 @@ func (o *ChaosOptions) complete() error {
 	if o.Duration < MinChaos || o.Duration > MaxChaos {
 		return fmt.Errorf("chaos of %v; %v to %v", o.Duration, MinChaos, MaxChaos)
 	}
+	for _, name := range o.Faults {
+		if !slices.ContainsFunc(chaosKinds(), func(k chaosKind) bool { return k.name == name }) {
+			return fmt.Errorf("chaos does no fault %q: %s", name, cmp.Or(notDrawn()[name], `"holdfast lab fault --list" has all`))
+		}
+	}
 	return nil
+}
+
+// kinds gives the faults that are done.
+func (o *ChaosOptions) kinds() []chaosKind {
+	return slices.DeleteFunc(chaosKinds(), func(k chaosKind) bool { return len(o.Faults) > 0 && !slices.Contains(o.Faults, k.name) })
 }
 
 // A chaos is one run of it.
@@ -82,7 +95,7 @@ func Chaos(ctx context.Context, opt ChaosOptions) (report *ChaosReport, err erro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, bed.close()) }()
-	bed.interval = opt.Interval
+	bed.interval, bed.settled = opt.Interval, true
 	if err := bed.up(ctx, false); err != nil {
 		return nil, err
 	}
@@ -155,38 +168,71 @@ func (c *chaos) upTo(limit time.Duration) time.Duration {
 
 // length gives how long a fault lasts: short ones are as likely as long ones
 // of ten times the length.
-func (c *chaos) length() time.Duration {
-	low, high := math.Log(float64(shortest)), math.Log(float64(longest))
-	return time.Duration(math.Exp(low + c.random.Float64()*(high-low)))
+func (c *chaos) length() time.Duration { return drawTime(c.random, shortest, longest) }
+
+// A plan is what an episode does. All of it is drawn before anything is looked at,
+// so that a seed means the same faults whatever comes of them.
+type plan struct {
+	kind   chaosKind
+	fault  lab.Fault
+	node   string // to which the fault is done; of a partition, the one that is alone
+	length time.Duration
+
+	// Of a kind with planned work: drain, or else hand over; the fault or the work
+	// first, and how long later the other.
+	drain, faultFirst bool
+	between           time.Duration
+}
+
+// draw draws the next episode.
+func (c *chaos) draw() plan {
+	kinds, controllers := c.opt.kinds(), c.bed.spec.Controllers
+	p := plan{kind: kinds[c.random.IntN(len(kinds))]}
+	i := c.random.IntN(len(controllers))
+	p.node, p.length = controllers[i].Name, c.length()
+	value := ""
+	if p.kind.value != nil {
+		value = p.kind.value(c.random, p.length)
+	}
+	if p.kind.work {
+		p.drain, p.faultFirst, p.between = c.random.IntN(2) == 0, c.random.IntN(2) == 0, c.upTo(rest/2)
+	}
+	p.fault = Action{Kind: p.kind.name, Value: value}.fault(p.node)
+	switch p.kind.name {
+	case "partition":
+		p.fault.Node, p.fault.Sets = "", (&drive{bed: c.bed}).cut(p.node)
+	case "stall":
+		p.node, p.fault.Node = "every host", ""
+	case "one-way":
+		p.fault.To = controllers[(i+1+c.random.IntN(len(controllers)-1))%len(controllers)].Name
+	}
+	return p
 }
 
 // episode does one fault and ends it.
 func (c *chaos) episode(ctx context.Context) error {
-	kinds := chaosKinds()
-	// All is drawn before anything is looked at, so that a seed means the same
-	// faults whatever comes of them.
-	kind := kinds[c.random.IntN(len(kinds))]
-	node := c.bed.spec.Controllers[c.random.IntN(len(c.bed.spec.Controllers))].Name
-	length := c.length()
-	f := lab.Fault{Kind: kind, Node: node}
-	switch {
-	case strings.HasPrefix(kind, "service-"):
-		f.Service = service
-	case kind == "partition":
-		f.Node, f.Sets = "", (&drive{bed: c.bed}).cut(node)
-	}
+	p := c.draw()
 	s, err := lab.GetStatus(ctx, c.bed.dir())
 	if err != nil {
 		return err
 	}
-	e := Episode{Kind: kind, Node: node, Holder: slices.Contains(s.VIPs[0].Holders, node)}
-	f, err = lab.Inject(ctx, c.bed.dir(), f)
+	holder := s.VIPs[0].Holders[0]
+	e := Episode{Kind: p.kind.name, Node: p.node, Holder: holder == p.node, To: p.fault.To, Value: p.fault.Value, From: time.Now()}
+	if p.kind.work {
+		e.Work, err = c.moveWith(ctx, p, holder)
+	} else {
+		_, err = lab.Inject(ctx, c.bed.dir(), p.fault)
+	}
 	if err != nil {
+		return fmt.Errorf("%s: %w", e.what(), err)
+	}
+	if err := sleep(ctx, p.length); err != nil {
 		return err
 	}
-	e.From = f.Time
-	if err := sleep(ctx, length); err != nil {
-		return err
+	if p.kind.work && p.drain {
+		if err := c.operate(ctx, e, holder, "undrain", holder); err != nil {
+			return err
+		}
 	}
 	e.Undone = time.Now()
 	if err := c.bed.heal(ctx); err != nil {
@@ -194,6 +240,48 @@ func (c *chaos) episode(ctx context.Context) error {
 	}
 	c.episodes = append(c.episodes, e)
 	return nil
+}
+
+// moveWith does p's fault and moves the address, to p's node where that has not
+// got it, and tells what moved it.
+func (c *chaos) moveWith(ctx context.Context, p plan, holder string) (string, error) {
+	args := []string{"drain", holder}
+	if !p.drain {
+		to := p.node
+		if to == holder {
+			to = (&drive{bed: c.bed}).variables(holder)["NEXT"]
+		}
+		args = []string{"handover", "--to", to}
+	}
+	e := Episode{Kind: p.kind.name, Node: p.node, Holder: holder == p.node, From: time.Now()}
+	steps := []func() error{
+		func() error { return c.operate(ctx, e, holder, args...) },
+		func() error { return sleep(ctx, p.between) },
+		func() error { _, err := lab.Inject(ctx, c.bed.dir(), p.fault); return err },
+	}
+	if p.faultFirst {
+		slices.Reverse(steps)
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return "", err
+		}
+	}
+	order := "before"
+	if p.faultFirst {
+		order = "after"
+	}
+	return fmt.Sprintf("holdfast %s %s %s", strings.Join(args, " "), short(p.between), order), nil
+}
+
+// operate runs holdfast on node. That it fails is a violation: nothing that an
+// episode does beside is a reason.
+func (c *chaos) operate(ctx context.Context, e Episode, node string, args ...string) error {
+	_, failed, err := (&drive{bed: c.bed}).run(ctx, append([]string{"holdfast"}, args...), node)
+	if failed != "" {
+		c.violate(time.Now(), "%s, during %s", failed, e.what())
+	}
+	return err
 }
 
 // awaitWhole waits until nothing is wrong with the cloud, and says what is
@@ -219,12 +307,8 @@ func (c *chaos) ended() {
 	}
 	e := &c.episodes[len(c.episodes)-1]
 	e.Whole = time.Now()
-	holder := ""
-	if e.Holder {
-		holder = ", which had the address,"
-	}
-	c.opt.Progress(fmt.Sprintf("%s  %s on %s%s for %s; whole %s later; %d requests failed so far", clock(e.From.Sub(c.started)),
-		e.Kind, e.Node, holder, short(e.Undone.Sub(e.From)), short(e.Whole.Sub(e.Undone)), c.watch.failedSoFar()))
+	c.opt.Progress(fmt.Sprintf("%s  %s: %s; whole %s later; %d requests failed so far", clock(e.From.Sub(c.started)),
+		e.what(), short(e.Undone.Sub(e.From)), short(e.Whole.Sub(e.Undone)), c.watch.failedSoFar()))
 }
 
 func (c *chaos) violate(when time.Time, format string, args ...any) {

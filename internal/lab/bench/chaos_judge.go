@@ -15,10 +15,16 @@ type Episode struct {
 	Kind   string    `json:"fault"`
 	Node   string    `json:"node"`
 	Holder bool      `json:"holder"` // the node had the address
+	Value  string    `json:"value,omitempty"`
+	To     string    `json:"to,omitempty"`   // the second node, of one-way
+	Work   string    `json:"work,omitempty"` // what moved the address meanwhile, as an operator does
 	From   time.Time `json:"from"`
 	Undone time.Time `json:"undone"`
 	Whole  time.Time `json:"whole,omitzero"` // again: nothing was wrong any longer
 	Failed int       `json:"failed"`         // requests of safe methods that it explains
+	// Slowest is what the slowest answer took that was awaited meanwhile; 0 where
+	// each took less than 200 ms.
+	Slowest time.Duration `json:"slowest_ns,omitempty"`
 }
 
 // A Violation is one thing that must not be.
@@ -29,47 +35,35 @@ type Violation struct {
 	Around []string `json:"around,omitempty"`
 }
 
-// A costs says which requests a kind of fault may cost.
-type costs int
-
-const (
-	costsNothing costs = iota
-	// costsOld: those under way or on connections opened before the address moved.
-	costsOld
-	// costsGap: new connections too, until the address has moved.
-	costsGap
-)
-
-// chaosKinds gives the faults that chaos does, each as likely as the others.
-func chaosKinds() []string {
-	return []string{
-		"service-kill", "service-hang", "service-errors", "service-restart",
-		"haproxy-kill", "haproxy-hang", "agent-kill", "agent-hang", "power-off", "unplug", "partition",
+// what tells what was done where, for a person.
+func (e Episode) what() string {
+	text := e.Kind
+	if e.Value != "" {
+		text += " " + e.Value
 	}
+	text += " on " + e.Node
+	if e.Holder {
+		text += ", which had the address"
+	}
+	if e.To != "" {
+		text += ", to " + e.To
+	}
+	if e.Work != "" {
+		text += ", with " + e.Work
+	}
+	return text
 }
 
-// costs gives what e may cost clients: nothing, unless the controller that
-// serves them is lost. Of two sides of a partition either may have the address
-// in the end.
+// costs gives what e may cost clients.
 func (e Episode) costs() costs {
-	switch e.Kind {
-	case "haproxy-kill", "haproxy-hang", "power-off":
-		if e.Holder {
-			return costsGap
-		}
-	case "agent-kill", "agent-hang":
-		if e.Holder {
-			return costsOld
-		}
-	case "unplug", "partition":
-		return costsGap
+	if e.Holder {
+		return kindOf(e.Kind).holder
 	}
-	return costsNothing
+	return kindOf(e.Kind).other
 }
 
-// apart reports whether two controllers cannot but both have the address: each
-// on its side of a cut.
-func (e Episode) apart() bool { return e.Kind == "unplug" || e.Kind == "partition" }
+// apart reports whether two controllers cannot but both have the address.
+func (e Episode) apart() bool { return kindOf(e.Kind).apart }
 
 const (
 	// lease is how long two may have the address at once: the lease, and how
@@ -92,30 +86,53 @@ func (e Episode) last() time.Time {
 // moved from one controller to another.
 func (e Episode) explains(f load.Record, moves []time.Time) bool {
 	cost := e.costs()
-	if cost == costsNothing || !f.End().After(e.From) {
+	if !f.End().After(e.From) {
 		return false
 	}
-	// A controller that is cut off from the holder takes the address too, where
-	// no client is. Only when that has ended may it be the one that keeps it.
-	begin := e.Undone
+	switch cost {
+	case costsNothing:
+		return false
+	case costsAnswers:
+		return f.Failure == load.ServerError && f.Due.Before(e.last())
+	case costsReset:
+		if f.Failure == load.Timeout {
+			return false
+		}
+	case costsAll:
+		if f.Due.Before(e.Undone.Add(settling)) {
+			return true
+		}
+	case costsOld, costsGap:
+	}
+	for _, m := range e.marks(moves) {
+		opened := !f.Opened.IsZero() && f.Opened.Before(m)
+		inGap := f.Due.Before(m) && (cost == costsGap || cost == costsAll)
+		if f.Due.Before(e.From) || opened || inGap {
+			return true
+		}
+	}
+	return false
+}
+
+// marks gives those of moves that e may have caused, and after which clients were
+// at another controller than before.
+func (e Episode) marks(moves []time.Time) []time.Time {
+	begin := e.From
 	var marks []time.Time
-	if e.Holder { // it took connections with it, even if nothing moved
-		begin = e.From
+	switch {
+	case e.Holder && e.Work == "": // it took connections with it, even if nothing moved
 		marks = append(marks, e.From)
+	case !e.Holder && e.apart():
+		// A controller that is cut off from the holder takes the address too, where
+		// no client is. Only when that has ended may it be the one that keeps it.
+		begin = e.Undone
 	}
 	for _, m := range moves {
 		if !m.Before(begin) && !m.After(e.last()) {
 			marks = append(marks, m.Add(settling))
 		}
 	}
-	for _, m := range marks {
-		opened := !f.Opened.IsZero() && f.Opened.Before(m)
-		inGap := f.Due.Before(m) && cost == costsGap
-		if f.Due.Before(e.From) || opened || inGap {
-			return true
-		}
-	}
-	return false
+	return marks
 }
 
 // movesOf gives when vip was taken by, or left, a controller.
@@ -211,11 +228,7 @@ func during(when time.Time, episodes []Episode, start time.Time) string {
 		if when.Before(e.From) {
 			continue
 		}
-		who := ""
-		if e.Holder {
-			who = ", which had the address"
-		}
-		what := fmt.Sprintf("%s after %s on %s%s", short(when.Sub(e.From)), e.Kind, e.Node, who)
+		what := fmt.Sprintf("%s after %s", short(when.Sub(e.From)), e.what())
 		if when.After(e.Undone) {
 			what += fmt.Sprintf(", %s after its end", short(when.Sub(e.Undone)))
 		}

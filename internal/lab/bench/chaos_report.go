@@ -14,7 +14,7 @@ import (
 
 // A ChaosReport tells how a cloud came through its faults. All is as it must be
 // when there is no Violation: no request of a safe method failed but those that
-// the loss of the controller that served them explains, no POST was carried out
+// the fault explains by what it may cost, no planned move was refused, no POST was carried out
 // twice, never did two controllers have the address for longer than its lease
 // lasts, all was whole again each time and at the end, and memory and
 // descriptors stayed as they were. Its JSON form is a contract: fields are
@@ -32,8 +32,9 @@ type ChaosReport struct {
 	PostsFailed int           `json:"posts_failed"`
 	PostsTwice  int           `json:"posts_twice"`
 	Slowest     time.Duration `json:"slowest_ns"`
-	Late        time.Duration `json:"late_ns"`        // the load generator's own worst lateness
-	Two         time.Duration `json:"two_holders_ns"` // the longest, controllers that were cut apart aside
+	SlowestIn   string        `json:"slowest_in,omitempty"` // its method, and the fault that it was due in or after
+	Late        time.Duration `json:"late_ns"`              // the load generator's own worst lateness
+	Two         time.Duration `json:"two_holders_ns"`       // the longest, controllers that were cut apart aside
 	Episodes    []Episode     `json:"episodes"`
 	UsageBefore Usage         `json:"usage_before"` // of all controllers together, when warmed up
 	UsageAfter  Usage         `json:"usage_after"`
@@ -56,6 +57,12 @@ func (c *chaos) report(ctx context.Context) (*ChaosReport, error) {
 		Schema: 1, Started: c.started, Took: time.Since(c.started), Interrupted: ctx.Err() != nil, Seed: c.opt.Seed,
 		Machine: Describe(context.WithoutCancel(ctx)), Requests: w.requests, Failed: len(w.failed), Posts: w.posts,
 		PostsFailed: len(w.lost), Slowest: w.slowest.Took, Late: w.late, Episodes: c.episodes,
+	}
+	for i, e := range c.episodes {
+		c.episodes[i].Slowest = w.slowestIn(e.From, e.last())
+	}
+	if w.slowest.Took > 0 {
+		r.SlowestIn = fmt.Sprintf("a %s, %s", w.slowest.Method, during(w.slowest.Due, c.episodes, c.started))
 	}
 	vip := c.bed.spec.VIPs[0].Addresses[0].Addr()
 	c.judgeRequests(unexplained(w.failed, c.episodes, movesOf(changes, vip)))
@@ -130,11 +137,7 @@ func (c *chaos) around(when time.Time, changes []lab.Holding) []string {
 		}
 	}
 	for _, e := range c.episodes {
-		holder := ""
-		if e.Holder {
-			holder = " (had the address)"
-		}
-		add(e.From, "%s on %s%s", e.Kind, e.Node, holder)
+		add(e.From, "%s", e.what())
 		add(e.Undone, "the end of %s on %s", e.Kind, e.Node)
 		add(e.Whole, "all whole again")
 	}
@@ -159,13 +162,13 @@ func (c *chaos) around(when time.Time, changes []lab.Holding) []string {
 
 // writeEpisodes writes a line for each kind of fault.
 func (r *ChaosReport) writeEpisodes(b *strings.Builder) {
-	const line = "%-16s %6s %10s %12s %14s\n"
-	fmt.Fprintf(b, line, "fault", "times", "on holder", "GETs failed", "slowest back")
+	const line = "%-16s %6s %10s %12s %15s %14s\n"
+	fmt.Fprintf(b, line, "fault", "times", "on holder", "GETs failed", "slowest answer", "slowest back")
 	for _, k := range chaosKinds() {
 		var times, holders, failed int
-		var back time.Duration
+		var back, answer time.Duration
 		for _, e := range r.Episodes {
-			if e.Kind != k {
+			if e.Kind != k.name {
 				continue
 			}
 			times++
@@ -173,10 +176,14 @@ func (r *ChaosReport) writeEpisodes(b *strings.Builder) {
 			if e.Holder {
 				holders++
 			}
-			back = max(back, e.Whole.Sub(e.Undone))
+			back, answer = max(back, e.Whole.Sub(e.Undone)), max(answer, e.Slowest)
+		}
+		quick := ""
+		if answer > 0 {
+			quick = short(answer)
 		}
 		if times > 0 {
-			fmt.Fprintf(b, line, k, fmt.Sprint(times), fmt.Sprint(holders), fmt.Sprint(failed), short(back))
+			fmt.Fprintf(b, line, k.name, fmt.Sprint(times), fmt.Sprint(holders), fmt.Sprint(failed), quick, short(back))
 		}
 	}
 	b.WriteString("\n")
@@ -190,7 +197,8 @@ func (r *ChaosReport) Text() string {
 	share := 100 * float64(r.Failed) / math.Max(1, float64(r.Requests-r.Posts))
 	fmt.Fprintf(&b, "requests         %d; of %d GETs %d failed (%.3f %%), of %d POSTs %d\n",
 		r.Requests, r.Requests-r.Posts, r.Failed, share, r.Posts, r.PostsFailed)
-	fmt.Fprintf(&b, "slowest          %s; the load generator itself was up to %s late\n", short(r.Slowest), short(r.Late))
+	fmt.Fprintf(&b, "slowest          %s, %s\n", short(r.Slowest), r.SlowestIn)
+	fmt.Fprintf(&b, "                 the load generator itself was up to %s late\n", short(r.Late))
 	fmt.Fprintf(&b, "two holders      %s at most\n", short(r.Two))
 	fmt.Fprintf(&b, "POSTs twice      %d\n", r.PostsTwice)
 	fmt.Fprintf(&b, "3 agents         %s, %d descriptors -> %s, %d\n", mib(r.UsageBefore.Agent.Memory), r.UsageBefore.Agent.Files,

@@ -14,13 +14,74 @@ import (
 
 	"holdfast/internal/lab"
 	"holdfast/internal/lab/load"
+	"holdfast/internal/spec"
 )
 
 var vip = netip.MustParseAddr("10.64.20.10")
 
 // an episode that lasts from 0 to 1 s and is over at 2 s.
 func episode(kind string, holder bool) Episode {
-	return Episode{Kind: kind, Node: "ctl1", Holder: holder, From: at(0), Undone: at(time.Second), Whole: at(2 * time.Second)}
+	e := Episode{Kind: kind, Node: "ctl1", Holder: holder, From: at(0), Undone: at(time.Second), Whole: at(2 * time.Second)}
+	if kindOf(kind).work {
+		e.Work = "holdfast handover"
+	}
+	return e
+}
+
+// TestChaosKinds holds that chaos does every fault of the lab, with all that it
+// takes, or says why not, and none that there is not.
+func TestChaosKinds(t *testing.T) {
+	parsed, findings := spec.Parse("bench.yaml", []byte(cloud))
+	if parsed == nil {
+		t.Fatal(findings)
+	}
+	c := &chaos{bed: &testbed{system: Holdfast, spec: parsed}, random: rand.New(rand.NewPCG(1, 1))}
+	drawn := map[string]plan{}
+	for range 100 * len(chaosKinds()) {
+		p := c.draw()
+		drawn[p.kind.name] = p
+	}
+	reasons := notDrawn()
+	for _, k := range lab.FaultKinds() {
+		p, does := drawn[k.Name]
+		reason, says := reasons[k.Name]
+		delete(drawn, k.Name)
+		delete(reasons, k.Name)
+		if does == (says && reason != "") {
+			t.Errorf("%s: drawn is %v, and the reason why not %q", k.Name, does, reason)
+		}
+		if !does {
+			continue
+		}
+		f, words := p.fault, strings.Fields(k.Args)
+		has := map[string]bool{
+			"NODE": f.Node != "", "[NODE]": true, "FROM": f.Node != "", "TO": f.To != "" && f.To != f.Node,
+			"[SERVICE]": f.Service == service, "SET": len(f.Sets) == 2, "SET...": true,
+		}
+		for _, word := range words {
+			if filled, known := has[word]; known && !filled || !known && f.Value == "" {
+				t.Errorf("%s %s is drawn as %+v, without %s", k.Name, k.Args, f, word)
+			}
+		}
+	}
+	if len(drawn) > 0 || len(reasons) > 0 {
+		t.Errorf("these are no faults of the lab: %v, %v", drawn, reasons)
+	}
+}
+
+// TestChaosOnly has chaos do no other faults than those that are named.
+func TestChaosOnly(t *testing.T) {
+	opt := ChaosOptions{Duration: MinChaos, Binary: "x", Faults: []string{"blind", "late"}}
+	if err := opt.complete(); err != nil {
+		t.Fatal(err)
+	}
+	if got := opt.kinds(); len(got) != 2 || got[0].name != "late" || got[1].name != "blind" {
+		t.Errorf("the kinds are %+v", got)
+	}
+	opt.Faults = []string{"heal"}
+	if err := opt.complete(); err == nil || !strings.Contains(err.Error(), `chaos does no fault "heal": it ends others`) {
+		t.Error(err)
+	}
 }
 
 // TestExplains holds chaos to what a fault may cost. The address moves at 60 ms.
@@ -34,27 +95,43 @@ func TestExplains(t *testing.T) {
 	old := onOld(failed(10*time.Minute, msec, load.Reset), -time.Minute)
 	afterGap := failed(170*msec, msec, load.Refused)
 	young := onOld(failed(500*msec, msec, load.Reset), 200*msec)
-	all := []load.Record{underWay, before, newInGap, openedInGap, old, afterGap, young}
-	const names = "underWay before newInGap openedInGap old afterGap young"
+	refused := failed(600*msec, msec, load.ServerError)
+	still := onOld(failed(10*time.Minute, msec, load.Timeout), -time.Minute)
+	all := []load.Record{underWay, before, newInGap, openedInGap, old, afterGap, young, refused, still}
+	const names = "underWay before newInGap openedInGap old afterGap young refused still"
 	tests := []struct {
 		e     Episode
 		moves []time.Time
 		want  string
 	}{
-		{episode("haproxy-kill", true), moves, "underWay newInGap openedInGap old"},
-		{episode("power-off", true), moves, "underWay newInGap openedInGap old"},
-		{episode("agent-kill", true), moves, "underWay openedInGap old"},
-		{episode("agent-hang", true), moves, "underWay openedInGap old"},
-		{episode("partition", true), moves, "underWay newInGap openedInGap old"},
+		{episode("haproxy-kill", true), moves, "underWay newInGap openedInGap old still"},
+		{episode("power-off", true), moves, "underWay newInGap openedInGap old still"},
+		{episode("agent-kill", true), moves, "underWay openedInGap old still"},
+		{episode("agent-hang", true), moves, "underWay openedInGap old still"},
+		{episode("partition", true), moves, "underWay newInGap openedInGap old still"},
 		{episode("partition", false), moves, ""},
-		{episode("partition", false), []time.Time{at(1010 * msec)}, "underWay newInGap openedInGap old afterGap young"}, // the other side won
+		{episode("partition", false), []time.Time{at(1010 * msec)}, "underWay newInGap openedInGap old afterGap young refused still"}, // the other side won
 		{episode("partition", false), nil, ""},
-		{episode("haproxy-kill", true), nil, "underWay old"},
+		{episode("haproxy-kill", true), nil, "underWay old still"},
 		{episode("haproxy-kill", false), moves, ""},
 		{episode("power-off", false), moves, ""},
 		{episode("agent-kill", false), moves, ""},
 		{episode("service-kill", true), moves, ""},
 		{episode("service-hang", true), moves, ""},
+		{episode("one-way", true), moves, "underWay newInGap openedInGap old still"},
+		{episode("one-way", false), moves, ""},
+		{episode("loss", false), moves, "underWay newInGap openedInGap old still"}, // it takes over for a moment
+		{episode("loss", false), nil, ""},
+		{episode("unplug", false), moves, ""},
+		{episode("source-guard", true), moves, ""},
+		{episode("source-guard", false), moves, "underWay openedInGap old"},
+		{episode("flush-rules", true), moves, "underWay openedInGap old"},
+		{episode("flush-rules", true), nil, ""}, // nothing moved
+		{episode("blind", true), moves, ""},
+		{episode("push-back", false), nil, "refused"},
+		{episode("busy", true), moves, ""},
+		{episode("haproxy-no-files", true), nil, "underWay newInGap openedInGap old afterGap young refused still"},
+		{episode("haproxy-no-files", false), nil, ""},
 	}
 	for _, tt := range tests {
 		var got []string
@@ -69,7 +146,7 @@ func TestExplains(t *testing.T) {
 	}
 	episodes := []Episode{episode("service-kill", true), episode("haproxy-kill", true)}
 	left := unexplained(all, episodes, moves)
-	if diff := cmp.Diff([]load.Record{before, afterGap, young}, left); diff != "" || episodes[1].Failed != 4 || episodes[0].Failed != 0 {
+	if diff := cmp.Diff([]load.Record{before, afterGap, young, refused}, left); diff != "" || episodes[1].Failed != 5 || episodes[0].Failed != 0 {
 		t.Errorf("explained %d and %d; unexplained (-want +got):\n%s", episodes[0].Failed, episodes[1].Failed, diff)
 	}
 }
@@ -217,6 +294,13 @@ func TestWatch(t *testing.T) {
 	}
 	if w.requests != 5 || len(w.failed) != 1 || len(w.lost) != 1 || w.posts != 2 || w.slowest.Took != 12*msec {
 		t.Errorf("%d requests, %d failed, %d POSTs of %d, slowest %v", w.requests, len(w.failed), len(w.lost), w.posts, w.slowest.Took)
+	}
+	w.note(load.Record{Due: at(3 * time.Second), Took: 500 * msec, Method: "GET"})
+	w.note(load.Record{Due: at(3 * time.Second), Took: 400 * msec, Method: "GET"})
+	for from, want := range map[time.Duration]time.Duration{0: 0, 2900 * msec: 500 * msec, 3300 * msec: 500 * msec, 3600 * msec: 0} {
+		if got := w.slowestIn(at(from), at(from+200*msec)); got != want {
+			t.Errorf("the slowest from %v on took %v, want %v", from, got, want)
+		}
 	}
 	ok, bad := w.strip(at(0), 6)
 	if ok != ".2..1." || bad != "..11.." {

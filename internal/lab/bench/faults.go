@@ -63,8 +63,8 @@ const (
 	AllowAny Allowed = "any"
 )
 
-// A Promise is what design section 6 says that a row may cost. A duration of
-// none is not promised.
+// A Promise is what a row may cost: the bounds that holdfast was built for. A
+// duration of none is not promised.
 type Promise struct {
 	Text string // for people
 	// Planned says that this is of planned work: nothing fails, whatever its

@@ -33,6 +33,15 @@ const (
 // Systems gives all of them, in the order of the table.
 func Systems() []System { return []System{Holdfast, Kolla, Tuned} }
 
+// Named gives the names of systems, in one line.
+func Named(systems []System) string {
+	var names []string
+	for _, s := range systems {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
+
 // Peer gives s as a lab knows it: the kind of its peers, empty for agents.
 func (s System) Peer() string {
 	if s == Holdfast {
@@ -71,6 +80,7 @@ type testbed struct {
 	rebuilt  int    // so often
 
 	interval time.Duration // of VRRP, where it is not the spec's
+	settled  bool          // it is not whole while connections of a planned move go on
 }
 
 func newTestbed(system System, binary string) (*testbed, error) {
@@ -180,15 +190,33 @@ func (t *testbed) askHoldfast(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	if code == 0 {
-		return nil
-	}
 	var cloud status.Cloud
 	if err := json.Unmarshal(out.Bytes(), &cloud); err != nil {
 		return fmt.Errorf("holdfast status on %s: exit code %d: %s", node, code, strings.TrimSpace(said.String()))
+	}
+	if code == 0 {
+		return t.moving(cloud)
 	}
 	for _, f := range cloud.Findings {
 		return fmt.Errorf("holdfast says: %s", f)
 	}
 	return errors.New("holdfast says that something is degraded")
+}
+
+// moving says which planned move goes on, where that is to be waited for.
+func (t *testbed) moving(cloud status.Cloud) error {
+	for _, c := range cloud.Controllers {
+		switch {
+		case !t.settled:
+		case c.Snapshot == nil:
+			return fmt.Errorf("holdfast says nothing of %s", c.Name)
+		default:
+			for _, v := range c.Snapshot.VIPs {
+				if v.Giving != nil || v.Taking != nil {
+					return fmt.Errorf("connections of a planned move go on at %s", c.Name)
+				}
+			}
+		}
+	}
+	return nil
 }

@@ -21,7 +21,25 @@ type watch struct {
 	lost     []load.Record // POSTs that failed
 	answered []uint8       // in each bucket from start on
 	slowest  load.Record   // of those that succeeded
+	slow     []span        // from when they were due to their answers, of those that took long
 	late     time.Duration
+}
+
+// slow is from when on an answer is remembered for how long it took.
+const slow = 200 * time.Millisecond
+
+// slowestIn gives the longest that an answer took which was awaited between two
+// times; 0 where none took long.
+func (w *watch) slowestIn(from, to time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	longest := time.Duration(0)
+	for _, s := range w.slow {
+		if s.to.After(from) && s.from.Before(to) {
+			longest = max(longest, s.length())
+		}
+	}
+	return longest
 }
 
 func newWatch() *watch { return &watch{} }
@@ -59,6 +77,9 @@ func (w *watch) note(r load.Record) {
 	}
 	if r.Took > w.slowest.Took {
 		w.slowest = r
+	}
+	if r.Took > slow {
+		w.slow = append(w.slow, span{r.Due, r.End()})
 	}
 	i := int(r.End().Sub(w.start) / bucket)
 	if i < 0 {

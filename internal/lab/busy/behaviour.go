@@ -82,7 +82,7 @@ func ParseWorkers(text string) (workers int, hold time.Duration, err error) {
 func ParseHold(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 || d > MaxHold {
-		return 0, fmt.Errorf("%q is no time of 0 to %v, such as 300ms", text, MaxHold)
+		return 0, fmt.Errorf("%q is no time of 0 to %v; write one such as 300ms", text, MaxHold)
 	}
 	return d, nil
 }

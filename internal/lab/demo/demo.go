@@ -124,7 +124,7 @@ func (d *demo) importList(ctx context.Context) (string, error) {
 	if err := os.WriteFile(list, []byte(endpointList), 0o644); err != nil {
 		return "", fmt.Errorf("write the list: %w", err)
 	}
-	d.say("The endpoints of the proposal, each service at one host:\n\n%s", endpointList)
+	d.say("The endpoints of the proposal, each service at one host:\n\n%s", narrow(endpointList))
 	d.say("$ holdfast import endpoint-list.txt %s > holdfast.yaml", folded(importFlags()))
 	var out, said bytes.Buffer
 	cmd := exec.CommandContext(ctx, d.opt.Binary, append([]string{"import", list}, importFlags()...)...)
@@ -139,6 +139,18 @@ func (d *demo) importList(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("write the spec: %w", err)
 	}
 	return file, nil
+}
+
+// narrow gives the rows of a table as openstack prints it, without its frame, its head and
+// the types, so that they fit a terminal of 80 columns.
+func narrow(table string) string {
+	var b strings.Builder
+	for line := range strings.Lines(table) {
+		if cells := strings.Split(line, "|"); len(cells) > 3 && !strings.Contains(line, "Service Name") {
+			fmt.Fprintf(&b, "%-9s %s\n", strings.TrimSpace(cells[1]), strings.TrimSpace(cells[3]))
+		}
+	}
+	return b.String()
 }
 
 // folded breaks a long list of flags over lines, a flag with its value each.
@@ -181,7 +193,7 @@ func (d *demo) greet(ctx context.Context) error {
 		if !ok || r.Failure != "" {
 			return fmt.Errorf("%s did not answer: %s", t.URL, r.Error)
 		}
-		d.say("  %-72s %d from %s", t.URL, r.Status, r.Host)
+		d.say("  %s\n      %d from %s", t.URL, r.Status, r.Host)
 	}
 	return nil
 }

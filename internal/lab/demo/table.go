@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	tableLine = "%-15s %8s %6s %7s %8s  %-17s %-7s %s"
+	tableLine = "%-15s %8s %6s %7s %8s  %-17s %s"
 	tableFoot = `
 What is broken is the host that answers most, or the controller that has the
 address. "In flight": none fails but a request that was under way, or on a
@@ -21,7 +21,7 @@ load generator itself waiting.`
 )
 
 func tableHead() string {
-	return fmt.Sprintf(tableLine, "broken", "requests", "failed", "gap", "slowest", "promised", "kept", "who has the address")
+	return fmt.Sprintf(tableLine, "broken", "requests", "failed", "gap", "slowest", "promised", "kept")
 }
 
 // A result is one row of the table.
@@ -77,7 +77,10 @@ func (r result) String() string {
 	}
 	var row strings.Builder
 	fmt.Fprintf(&row, tableLine, r.step.name, fmt.Sprint(r.seen.Requests), fmt.Sprint(r.seen.Failed),
-		short(r.seen.LongestGap), short(r.seen.Slowest), r.step.promise.text, kept, r.address())
+		short(r.seen.LongestGap), short(r.seen.Slowest), r.step.promise.text, kept)
+	if r.step.fault == nil || r.takeover.Taken >= 0 {
+		row.WriteString("\n    the address: " + r.address())
+	}
 	for _, b := range r.broken {
 		row.WriteString("\n    NOT KEPT: " + b)
 	}

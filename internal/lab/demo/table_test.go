@@ -92,11 +92,29 @@ func TestJudge(t *testing.T) {
 			records := loadOf(tt.change)
 			seen := load.Summarize(records, start, start.Add(time.Second))
 			row := judge(step{name: "x", promise: tt.promise}, lab.Fault{}, seen, records, tt.take).String()
+			for line := range strings.Lines(tableHead() + "\n" + row) {
+				if len(strings.TrimSuffix(line, "\n")) > 80 {
+					t.Errorf("wider than 80 columns: %s", line)
+				}
+			}
 			kept := !strings.Contains(row, "NOT KEPT")
 			if kept != (tt.broken == "") || !strings.Contains(row, tt.broken) {
 				t.Errorf("row:\n%s\nwant in it: %q", row, tt.broken)
 			}
 		})
+	}
+}
+
+// TestNarrow has the proposal's list fit a terminal, with every name and URL whole.
+func TestNarrow(t *testing.T) {
+	got := narrow(endpointList)
+	for line := range strings.Lines(got) {
+		if len(strings.TrimSuffix(line, "\n")) > 80 {
+			t.Errorf("wider than 80 columns: %s", line)
+		}
+	}
+	if n := strings.Count(got, "\n"); n != 6 || !strings.HasSuffix(got, "/dynamicproxy-api/v1/$(tenant_id)s\n") {
+		t.Errorf("%d services:\n%s", n, got)
 	}
 }
 

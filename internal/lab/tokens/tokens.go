@@ -107,7 +107,7 @@ func (o *Options) complete() error {
 	}
 	for _, s := range o.Only {
 		if !slices.Contains(bench.Systems(), s) {
-			return fmt.Errorf("no system is called %q; there are %v", s, bench.Systems())
+			return fmt.Errorf("no system is called %q; there are %s", s, bench.Named(bench.Systems()))
 		}
 	}
 	switch {

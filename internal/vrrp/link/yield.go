@@ -70,6 +70,18 @@ func (l *Loop) Yield(ctx context.Context, to netip.Addr, o YieldOptions) error {
 	}
 }
 
+// A NotYieldedError says that nothing was handed over.
+type NotYieldedError struct {
+	VIP, To string // their names
+	Why     error
+}
+
+func (e *NotYieldedError) Error() string {
+	return fmt.Sprintf("vip %s is not handed over to %s: %v", e.VIP, e.To, e.Why)
+}
+
+func (e *NotYieldedError) Unwrap() error { return e.Why }
+
 // A yieldRequest is a call of Yield.
 type yieldRequest struct {
 	to   netip.Addr
@@ -80,7 +92,7 @@ type yieldRequest struct {
 
 // failed says that nothing was handed over, and why.
 func (q *yieldRequest) failed(o *Options, why error) error {
-	return fmt.Errorf("vip %s is not handed over to %s: %w", o.Name, q.name(o), why)
+	return &NotYieldedError{VIP: o.Name, To: q.name(o), Why: why}
 }
 
 func (q *yieldRequest) name(o *Options) string {

@@ -1,0 +1,129 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/health"
+	"holdfast/internal/spec"
+)
+
+// dropPause is between two looks at the clients of a service, which may be thousands.
+const dropPause = time.Second
+
+// A dropWatch finds the hosts that end requests by dropping the connection. Its
+// zero value has seen nothing yet.
+type dropWatch struct {
+	marks    []markedRows // oldest first, DropWindow/2 apart at the least
+	suspects map[health.Key]*dropSuspect
+}
+
+type markedRows struct {
+	at   time.Time
+	rows []haproxy.Server
+}
+
+// A dropSuspect is a host that has answered nothing for a while, and reset
+// connections. From when it was suspected on, clients are counted.
+type dropSuspect struct {
+	markedRows
+	clients haproxy.Clients
+	looked  time.Time
+}
+
+// find gives of how many clients, at the least, each such host of s has reset all
+// requests by rows.
+func (w *dropWatch) find(ctx context.Context, a *Agent, s *spec.Spec, rows []haproxy.Server) map[health.Key]int {
+	now := time.Now()
+	before, elapsed := w.mark(now, rows)
+	if before == nil {
+		return nil
+	}
+	found, suspects := map[health.Key]int{}, map[health.Key]*dropSuspect{}
+	for _, one := range haproxy.Dropping(before, rows, elapsed) {
+		key, svc, ok := hostOfRow(s, one.Host)
+		if !ok {
+			continue
+		}
+		suspect, n, err := w.suspects[key].look(now, rows, one.Host, func() (haproxy.Clients, error) { return a.clientsOf(ctx, svc) })
+		if err != nil {
+			a.log.Debug("HAProxy does not tell which clients got no answer", "service", svc.Name, "error", err)
+			continue
+		}
+		suspects[key] = suspect
+		if n >= haproxy.DropClients {
+			found[key] = n
+		}
+	}
+	w.suspects = suspects
+	return found
+}
+
+// look gives what is known of a suspect from now on, and how many clients it has
+// left without an answer, at the least; nil is one that was none until now.
+func (r *dropSuspect) look(now time.Time, rows []haproxy.Server, row haproxy.Server, ask func() (haproxy.Clients, error)) (*dropSuspect, int, error) {
+	fresh := r == nil || now.Sub(r.at) > haproxy.DropWindow
+	if !fresh && now.Sub(r.looked) < dropPause {
+		return r, 0, nil
+	}
+	clients, err := ask()
+	if err != nil {
+		return nil, 0, err
+	}
+	n := 0
+	if r != nil {
+		r.looked = now
+		for _, one := range haproxy.Dropping(r.rows, rows, 0) {
+			if one.Host.Proxy == row.Proxy && one.Host.Name == row.Name {
+				n = clients.Since(r.clients) - int(one.Spare)
+			}
+		}
+	}
+	if fresh {
+		r = &dropSuspect{markedRows: markedRows{now, rows}, clients: clients, looked: now}
+	}
+	return r, n, nil
+}
+
+// mark keeps rows for later, and gives the newest of those that are DropWindow old,
+// and how old: nil where there are none yet.
+func (w *dropWatch) mark(now time.Time, rows []haproxy.Server) ([]haproxy.Server, time.Duration) {
+	if n := len(w.marks); n == 0 || now.Sub(w.marks[n-1].at) >= haproxy.DropWindow/2 {
+		w.marks = append(w.marks, markedRows{now, rows})
+	}
+	for len(w.marks) > 1 && now.Sub(w.marks[1].at) >= haproxy.DropWindow {
+		w.marks = w.marks[1:]
+	}
+	elapsed := now.Sub(w.marks[0].at)
+	if elapsed < haproxy.DropWindow {
+		return nil, 0
+	}
+	return w.marks[0].rows, elapsed
+}
+
+// clientsOf gives the clients of svc that asked something that is sent once.
+func (a *Agent) clientsOf(ctx context.Context, svc spec.Service) (haproxy.Clients, error) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	reply, err := a.haproxy.Runtime(ctx, haproxy.ShowClients(svc))
+	if err != nil {
+		return nil, err
+	}
+	return haproxy.ParseClients([]byte(reply)), nil
+}
+
+// hostOfRow gives the host of s that r is the row of.
+func hostOfRow(s *spec.Spec, r haproxy.Server) (health.Key, spec.Service, bool) {
+	for _, svc := range s.Services {
+		if haproxy.BackendName(svc) != r.Proxy {
+			continue
+		}
+		for _, h := range svc.Hosts {
+			if haproxy.ServerName(h) == r.Name {
+				return health.Key{Service: svc.Name, Host: h.Name}, svc, true
+			}
+		}
+	}
+	return health.Key{}, spec.Service{}, false
+}

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// flagError says what is wrong with the flags of cmd, and for a value what is expected:
+// what Go's parsers say of one is for who wrote the program.
+func flagError(cmd *cobra.Command, err error) error {
+	hint := cmd.CommandPath() + " --help"
+	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return usagef("%w; see %q", err, hint)
+	}
+	flag, why := bad.GetFlag(), errors.Unwrap(bad).Error()
+	switch flag.Value.Type() {
+	case "duration":
+		why = expectedTime(bad.GetValue())
+	case "int", "int64", "uint64":
+		why = "write a whole number"
+	case "float64":
+		why = "write a number"
+	case "bool":
+		why = "write true or false, or the flag alone"
+	}
+	return usagef("invalid argument %q for %q flag: %s; see %q", bad.GetValue(), "--"+flag.Name, why, hint)
+}
+
+// expectedTime says how to write the time that text was to be.
+func expectedTime(text string) string {
+	if _, err := strconv.Atoi(text); err == nil {
+		return fmt.Sprintf("write its unit too, as in %ss or %[1]sm", text)
+	}
+	return "write a time with its unit, as in 5s, 10m or 2h"
+}
+
+// checkFlags refuses what was given to cmd that no parser sees: times below zero, and
+// directories that are files.
+func checkFlags(cmd *cobra.Command) error {
+	var errs []error
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		switch {
+		case f.Value.Type() == "duration":
+			if d, err := time.ParseDuration(f.Value.String()); f.Changed && err == nil && d < 0 {
+				errs = append(errs, usagef("--%s is %s; a time is not below 0", f.Name, f.Value))
+			}
+		case f.Name == "run-dir", f.Name == "state-dir", f.Name == "save", f.Name == "logs":
+			if why := noDirectory(f.Value.String()); why != "" {
+				errs = append(errs, usagef("--%s: %s; name a directory", f.Name, why))
+			}
+		}
+	})
+	if len(errs) > 0 {
+		return errs[0]
+	}
+	return checkFile(cmd.Flags().Lookup("file"), cmd.Name())
+}
+
+// checkFile refuses a spec that was named for a command and cannot be read, whether the
+// command reads it or not. An agent begins with the last good one where it has to, and
+// import says what is wrong with naming one.
+func checkFile(f *pflag.Flag, command string) error {
+	if f == nil || !f.Changed || f.Value.String() == "-" || command == "agent" || command == "import" {
+		return nil
+	}
+	file, err := os.Open(f.Value.String())
+	if err != nil {
+		return specError(f.Value.String(), err)
+	}
+	return file.Close()
+}
+
+// noDirectory says why there can be no directory at path; empty when there can.
+func noDirectory(path string) string {
+	if path == "" {
+		return ""
+	}
+	for ; ; path = filepath.Dir(path) {
+		switch info, err := os.Stat(path); {
+		case err == nil && !info.IsDir():
+			return path + " is a file"
+		case err == nil, !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR), path == filepath.Dir(path):
+			return ""
+		}
+	}
+}
+
+// noFile says why no file can be written at path; empty when one can, or there is none.
+func noFile(path string) string {
+	if path == "" {
+		return ""
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return path + " is a directory"
+	}
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "there is no directory " + dir
+	}
+	return ""
+}

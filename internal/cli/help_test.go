@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+)
+
+// tooWide gives the lines of text that a terminal of 80 columns would break.
+func tooWide(text string) []string {
+	var wide []string
+	for line := range strings.Lines(text) {
+		line = strings.ReplaceAll(strings.TrimSuffix(line, "\n"), "\t", "        ")
+		if utf8.RuneCountInString(line) > 80 {
+			wide = append(wide, line)
+		}
+	}
+	return wide
+}
+
+// TestHelpFits has the help of every command, hidden ones too, fit a terminal of 80
+// columns, with examples that can be copied as they stand.
+func TestHelpFits(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{stdio: Stdio{In: strings.NewReader(""), Out: &out, Err: &out}}
+	seen := 0
+	var look func(*cobra.Command)
+	look = func(cmd *cobra.Command) {
+		seen++
+		out.Reset()
+		cmd.InitDefaultHelpFlag()
+		if err := cmd.Help(); err != nil {
+			t.Errorf("%s: %v", cmd.CommandPath(), err)
+		}
+		for _, line := range append(tooWide(out.String()), tooWide(cmd.Example)...) {
+			t.Errorf("%s --help: %d columns: %s", cmd.CommandPath(), utf8.RuneCountInString(line), line)
+		}
+		if !strings.Contains(out.String(), "Usage:\n  "+cmd.Root().Name()) || cmd.HasAvailableLocalFlags() && !strings.Contains(out.String(), "--help") {
+			t.Errorf("%s --help lacks its usage or flags:\n%s", cmd.CommandPath(), out.String())
+		}
+		for _, c := range cmd.Commands() {
+			look(c)
+		}
+	}
+	look(a.rootCommand())
+	if seen < 40 {
+		t.Errorf("only %d commands", seen)
+	}
+}
+
+// TestFaultsFit has the list of faults fit, too, and lack nothing.
+func TestFaultsFit(t *testing.T) {
+	var out bytes.Buffer
+	if code := Main(t.Context(), []string{"lab", "fault", "--list"}, Stdio{In: strings.NewReader(""), Out: &out, Err: &out}); code != 0 {
+		t.Fatalf("exit code %d: %s", code, out.String())
+	}
+	for _, line := range tooWide(out.String()) {
+		t.Errorf("%d columns: %s", utf8.RuneCountInString(line), line)
+	}
+	if all := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(all, "graceful-restart NODE [SERVICE] close the listener, finish what is in flight however long it takes, and start again") {
+		t.Errorf("words are lost:\n%s", out.String())
+	}
+}
+
+func TestReflowed(t *testing.T) {
+	for text, want := range map[string]string{
+		"one\ntwo\n\nthree":         "one two\n\nthree",
+		"one\n\n  a list\n  of two": "one\n\n  a list\n  of two",
+		strings.Repeat("word ", 20): strings.TrimSpace(strings.Repeat("word ", 16)) + "\n" + strings.TrimSpace(strings.Repeat("word ", 4)),
+	} {
+		if got := reflowed(text); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+}

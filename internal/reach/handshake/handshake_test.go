@@ -1,0 +1,194 @@
+package handshake_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"holdfast/internal/reach/handshake"
+)
+
+// inside runs f on a thread that is in ns and ends with it.
+func inside(ns netns.NsHandle, f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread is thrown away
+		err := netns.Set(ns)
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+func newNamespace(t *testing.T) netns.NsHandle {
+	t.Helper()
+	var ns netns.NsHandle
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		var err error
+		ns, err = netns.New()
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Skipf("cannot make a network namespace: %v", err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	return ns
+}
+
+func run(t *testing.T, ns netns.NsHandle, commands string) {
+	t.Helper()
+	for line := range strings.Lines(commands) {
+		args := strings.Fields(line)
+		err := inside(ns, func() error {
+			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+				return fmt.Errorf("%s: %w: %s", line, err, out)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// twoHosts gives two that are joined by a wire: here with .1 and there with .2.
+func twoHosts(t *testing.T) (here, there netns.NsHandle) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, for network namespaces")
+	}
+	here, there = newNamespace(t), newNamespace(t)
+	run(t, here, fmt.Sprintf(`ip link add eth0 type veth peer name eth0 netns /proc/%d/fd/%d
+		ip link set lo up
+		ip link set eth0 up
+		ip address add 10.77.0.1/24 dev eth0
+		ip address add fd77::1/64 dev eth0 nodad`, os.Getpid(), int(there)))
+	run(t, there, `ip link set lo up
+		ip link set eth0 up
+		ip address add 10.77.0.2/24 dev eth0
+		ip address add fd77::2/64 dev eth0 nodad`)
+	return here, there
+}
+
+// listen listens in ns with room for so many connections that nobody has accepted.
+func listen(t *testing.T, ns netns.NsHandle, at string, backlog int) *net.TCPListener {
+	t.Helper()
+	var l net.Listener
+	err := inside(ns, func() (err error) {
+		if l, err = net.Listen("tcp", at); err != nil {
+			return err
+		}
+		raw, err := l.(*net.TCPListener).SyscallConn()
+		if err != nil {
+			return err
+		}
+		return errors.Join(err, raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), backlog) }), err)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.(*net.TCPListener)
+}
+
+// TestAll meets each thing that may come of a handshake, on a real network.
+func TestAll(t *testing.T) {
+	here, there := twoHosts(t)
+	open := listen(t, there, "10.77.0.2:80", 16)
+	open6 := listen(t, there, "[fd77::2]:80", 16)
+	listen(t, here, "10.77.0.1:80", 16)
+	// A hung service, with as many connections as its kernel takes for it.
+	listen(t, there, "10.77.0.2:81", 0)
+	err := inside(here, func() error {
+		conn, err := net.DialTimeout("tcp", "10.77.0.2:81", time.Second)
+		if err == nil {
+			t.Cleanup(func() { conn.Close() })
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		at   string
+		want handshake.Outcome
+		rtt  bool
+	}{
+		{"10.77.0.2:80", handshake.Answered, true},
+		{"[fd77::2]:80", handshake.Answered, true},
+		{"10.77.0.2:1", handshake.Answered, false}, // refused
+		{"[fd77::2]:1", handshake.Answered, false},
+		{"10.77.0.2:81", handshake.Lost, false},
+		{"10.77.0.9:80", handshake.Lost, false}, // nobody
+		{"10.88.0.9:80", handshake.Lost, false}, // no route
+		{"10.77.0.1:80", handshake.Local, false},
+		{"10.77.0.1:1", handshake.Local, false},
+	} {
+		var got []handshake.Result
+		err := inside(here, func() error {
+			got = handshake.All(t.Context(), []netip.AddrPort{netip.MustParseAddrPort(tt.at)}, 300*time.Millisecond)
+			return nil
+		})
+		if err != nil || got[0].Outcome != tt.want || got[0].RTT > 0 != tt.rtt {
+			t.Errorf("%s: %+v, %v; want outcome %v, with a time %v", tt.at, got, err, tt.want, tt.rtt)
+		}
+	}
+	// The services there learned nothing of it.
+	for _, l := range []*net.TCPListener{open, open6} {
+		if err := l.SetDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if conn, err := l.Accept(); err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a service has accepted %v, %v; want a handshake that does not reach it", conn, err)
+		}
+	}
+}
+
+// TestUntold has no descriptors and no time: neither says anything of the way.
+func TestUntold(t *testing.T) {
+	here, _ := twoHosts(t)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	to := []netip.AddrPort{netip.MustParseAddrPort("10.77.0.9:80")}
+	err := inside(here, func() error {
+		if got := handshake.All(ended, to, time.Minute); got[0].Outcome != handshake.Untold {
+			return fmt.Errorf("with an ended context: %+v", got)
+		}
+		var limit syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			return err
+		}
+		none := limit
+		none.Cur = 0
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+			return err
+		}
+		got := handshake.All(t.Context(), to, time.Millisecond)
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			return err
+		}
+		if got[0].Outcome != handshake.Untold {
+			return fmt.Errorf("without descriptors: %+v", got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
