@@ -132,13 +132,23 @@ func TestImportsPointDown(t *testing.T) {
 }
 
 func TestPurePackagesArePure(t *testing.T) {
+	missing := slices.Clone(pure)
 	for _, p := range packages(t) {
 		if !slices.Contains(pure, p.short()) {
 			continue
 		}
+		missing = slices.DeleteFunc(missing, func(name string) bool { return name == p.short() })
+		for _, imported := range p.Imports {
+			if ours, isOurs := strings.CutPrefix(imported, module); isOurs && !slices.Contains(pure, ours) {
+				t.Errorf("%s imports %s: a pure package imports none that is not", p.short(), ours)
+			}
+		}
 		for _, file := range p.GoFiles {
 			checkPureFile(t, filepath.Join(p.Dir, file))
 		}
+	}
+	if len(missing) > 0 {
+		t.Errorf("there are no packages %q", missing)
 	}
 }
 
