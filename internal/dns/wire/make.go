@@ -11,6 +11,7 @@ import (
 // reason is configured, differs from one to the next.
 type ServerMake string
 
+// The makes that are told apart.
 const (
 	UnknownMake  ServerMake = ""
 	makeBIND     ServerMake = "BIND"

@@ -85,6 +85,7 @@ func (r Refused) failures() string {
 		return "often it cannot write the zone's journal"
 	case makePowerDNS:
 		return "often it is a secondary that cannot send the update on to its primary, or its database cannot be written"
+	default:
+		return "often it cannot write the zone's journal or database, or is a secondary that cannot send the update on"
 	}
-	return "often it cannot write the zone's journal or database, or is a secondary that cannot send the update on"
 }

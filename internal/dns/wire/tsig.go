@@ -166,8 +166,9 @@ func (e *KeyError) Error() string {
 		return fmt.Sprintf("it has another secret for the key %s (BADSIG)", e.key)
 	case keyClock:
 		return "its clock and this machine's differ by more than 5 minutes (BADTIME)"
+	default:
+		return fmt.Sprintf("it does not accept the key %s and does not say why (%s): it has none of this name and algorithm, or another secret for it, or its clock and this machine's differ by more than 5 minutes; its log has which", e.key, e.code)
 	}
-	return fmt.Sprintf("it does not accept the key %s and does not say why (%s): it has none of this name and algorithm, or another secret for it, or its clock and this machine's differ by more than 5 minutes; its log has which", e.key, e.code)
 }
 
 // unknown says what BADKEY means. Knot looks for a rule first, and has this one
@@ -182,6 +183,7 @@ func (e *KeyError) unknown() string {
 		return fmt.Sprintf("it does not know the key %s, by this name and algorithm (BADKEY)", e.key)
 	case makeKnot:
 		return fmt.Sprintf("no rule of the zone's acl lets the key %s %s from this machine, or Knot does not know the key, by this name and algorithm (BADKEY)", e.key, may)
+	default:
+		return fmt.Sprintf("it does not know the key %s, by this name and algorithm, or, if it is Knot, no rule of the zone's acl lets the key %s from this machine (BADKEY)", e.key, may)
 	}
-	return fmt.Sprintf("it does not know the key %s, by this name and algorithm, or, if it is Knot, no rule of the zone's acl lets the key %s from this machine (BADKEY)", e.key, may)
 }

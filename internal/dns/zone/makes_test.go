@@ -180,8 +180,10 @@ func TestPlanTriesTheUpdate(t *testing.T) {
 	}{
 		"BIND, nobody":       {bind("allow-update { none; };"), "(REFUSED); see allow-update or update-policy of the zone example.org"},
 		"BIND, another name": {bind("update-policy { grant holdfast-test name other.example.org A AAAA CNAME; };"), "whether that is for this key and this name"},
-		"BIND, without CNAME": {bind("update-policy { grant holdfast-test name api.example.org A AAAA; grant holdfast-test name int.example.org A AAAA; };"),
-			"update-policy of the zone"},
+		"BIND, without CNAME": {
+			bind("update-policy { grant holdfast-test name api.example.org A AAAA; grant holdfast-test name int.example.org A AAAA; };"),
+			"update-policy of the zone",
+		},
 		"Knot, queries only":       {knot("action: query"), "no rule of the zone's acl lets the key holdfast-test (hmac-sha256) update this name from this machine"},
 		"Knot, another name":       {knot("action: update\n    update-owner: name\n    update-owner-match: equal\n    update-owner-name: other"), "no rule of the zone's acl lets the key"},
 		"PowerDNS, off":            {powerDNS(func(p *dnstest.PowerDNS) { p.Updates = false }), "see dnsupdate in pdns.conf, and ALLOW-DNSUPDATE-FROM (this machine) and TSIG-ALLOW-DNSUPDATE (this key)"},
