@@ -15,7 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/dns"
-	"holdfast/internal/keystone"
+	"holdfast/internal/dns/zone"
+	"holdfast/internal/keystone/admin"
 	"holdfast/internal/spec"
 )
 
@@ -59,14 +60,14 @@ type dnsRun struct {
 
 	spec   *spec.Spec
 	wants  []dns.Want
-	looker dns.Looker
+	looker zone.Looker
 	opt    dns.PlanOptions
 	// editor changes the zone; nil where nothing was said about how.
-	editor dns.Editor
+	editor zone.Editor
 	// byHand says that the lines are printed, and nothing is changed from here.
 	byHand bool
 	// api is editor where that is Designate, and apiURL where it is.
-	api    *dns.Designate
+	api    *zone.Designate
 	apiURL string
 }
 
@@ -99,7 +100,7 @@ func (r *dnsRun) addWayFlags(cmd *cobra.Command) {
 func (r *dnsRun) addStateFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&r.stateDir, "state-dir", defaultStateDir, "directory of what must survive a restart; the journals are in dns/ of it")
-	flags.DurationVar(&r.wait, "wait", dns.DefaultWait, "how long all name servers may take to have a change")
+	flags.DurationVar(&r.wait, "wait", zone.DefaultWait, "how long all name servers may take to have a change")
 }
 
 // open reads flags and spec, and gets hold of what changes the zone.
@@ -118,7 +119,7 @@ func (r *dnsRun) open(ctx context.Context) error {
 		return usagef("%w", err)
 	}
 	if len(r.looker.Resolvers) == 0 {
-		if r.looker.Resolvers, err = dns.ReadResolvers(resolvConf); err != nil {
+		if r.looker.Resolvers, err = zone.ReadResolvers(resolvConf); err != nil {
 			return err
 		}
 	}
@@ -136,7 +137,7 @@ func (r *dnsRun) openEditor(ctx context.Context, region string) error {
 			return err
 		}
 		r.looker.Key = &key
-		r.editor = dns.Updater{Looker: r.looker}
+		r.editor = zone.Updater{Looker: r.looker}
 	}
 	return nil
 }
@@ -147,7 +148,7 @@ func (r *dnsRun) openDesignate(ctx context.Context, region string) error {
 	if err != nil {
 		return err
 	}
-	client, err := keystone.Connect(ctx, auth)
+	client, err := admin.Connect(ctx, auth)
 	if err != nil {
 		return err
 	}
@@ -155,8 +156,8 @@ func (r *dnsRun) openDesignate(ctx context.Context, region string) error {
 	if err != nil {
 		return fmt.Errorf("%w; --designate-url URL says where it is", err)
 	}
-	service.Endpoint = dns.DesignateURL(service.Endpoint)
-	r.api, r.apiURL = dns.NewDesignate(service), service.Endpoint
+	service.Endpoint = zone.DesignateURL(service.Endpoint)
+	r.api, r.apiURL = zone.NewDesignate(service), service.Endpoint
 	r.editor = r.api
 	return nil
 }
@@ -273,7 +274,7 @@ func (r *dnsRun) makePlan(ctx context.Context) (dns.Plan, error) {
 		return dns.Plan{}, fmt.Errorf("look at DNS: %w", err)
 	}
 	plan := dns.MakePlan(r.spec, r.wants, views, r.opt)
-	if updater, ok := r.editor.(dns.Updater); ok && !r.byHand {
+	if updater, ok := r.editor.(zone.Updater); ok && !r.byHand {
 		plan = updater.Try(ctx, plan)
 	}
 	return plan, nil
@@ -336,11 +337,11 @@ asked, by an update that cannot be carried out, whether it would make the change
 	return cmd
 }
 
-func (r *dnsRun) journals() dns.Journals { return dns.Journals{Dir: filepath.Join(r.stateDir, "dns")} }
+func (r *dnsRun) journals() zone.Journals { return zone.JournalsIn(r.stateDir) }
 
 // applier gives what changes DNS and changes it back.
-func (r *dnsRun) applier() (*dns.Applier, error) {
-	a := &dns.Applier{
+func (r *dnsRun) applier() (*zone.Applier, error) {
+	a := &zone.Applier{
 		Looker: r.looker, Editor: r.editor, Journals: r.journals(), URL: r.apiURL, Wait: r.wait,
 		Now: time.Now, Tell: func(line string) { r.logf("%s", printable(line)) },
 	}

@@ -10,7 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/changelog"
 	"holdfast/internal/dns"
+	"holdfast/internal/dns/zone"
 	"holdfast/internal/status"
 )
 
@@ -56,7 +58,7 @@ when the records are not any more as the plan found them.`,
 type dnsApplyAnswer struct {
 	Plan    string `json:"plan"`
 	Applied bool   `json:"applied"`
-	dns.ApplyResult
+	zone.ApplyResult
 	// Names are as they were before the apply.
 	Names []dns.NamePlan `json:"names"`
 	// Findings are those after it.
@@ -104,7 +106,7 @@ func (r *dnsRun) apply(ctx context.Context, f dnsApplyFlags) error {
 	}
 	if plan.Empty() {
 		return r.answer(dnsApplyAnswer{
-			Plan: plan.ID, Applied: true, ApplyResult: dns.ApplyResult{Notes: []string{}}, Names: plan.Names, Findings: plan.Findings,
+			Plan: plan.ID, Applied: true, ApplyResult: zone.ApplyResult{Notes: []string{}}, Names: plan.Names, Findings: plan.Findings,
 		}, "nothing to change\n")
 	}
 	if err := r.confirm(ctx, f.yes, fmt.Sprintf("Change %s in DNS?", count(len(plan.Changes()), "hostname"))); err != nil {
@@ -130,7 +132,7 @@ func (r *dnsRun) makeChanges(ctx context.Context, plan dns.Plan) error {
 		return err
 	}
 	result, failed := applier.Apply(ctx, plan)
-	if _, begun := errors.AsType[*dns.StoppedError](failed); failed != nil && !begun {
+	if _, begun := errors.AsType[*changelog.StoppedError](failed); failed != nil && !begun {
 		return failed
 	}
 	answer := dnsApplyAnswer{Plan: plan.ID, Applied: failed == nil, ApplyResult: result, Names: plan.Names, Findings: []status.Finding{}}

@@ -5,13 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/changelog"
 	"holdfast/internal/dns"
+	"holdfast/internal/dns/zone"
 )
 
 func (a *app) dnsRollbackCommand() *cobra.Command {
@@ -42,7 +43,7 @@ override them. It needs no spec.`,
 
 // dnsRollbackAnswer is the answer of "holdfast dns rollback -o json".
 type dnsRollbackAnswer struct {
-	dns.RollbackResult
+	zone.RollbackResult
 	RolledBack bool `json:"rolled_back"`
 }
 
@@ -56,12 +57,12 @@ func (r *dnsRun) rollback(ctx context.Context, args []string, f rollbackFlags) e
 	if err := r.readFlags(); err != nil {
 		return err
 	}
-	journals, err := r.toUndo(args)
+	journals, err := toUndo(r.journals(), args)
 	if err != nil {
 		return err
 	}
 	if len(journals) == 0 {
-		return r.answerRollback(dns.RollbackResult{Journals: []string{}, Left: []string{}, Behind: []string{}}, "nothing to roll back\n")
+		return r.answerRollback(zone.RollbackResult{RollbackResult: changelog.RollbackResult{Journals: []string{}, Left: []string{}}, Behind: []string{}}, "nothing to roll back\n")
 	}
 	if err := r.openLike(ctx, journals); err != nil {
 		return err
@@ -74,7 +75,7 @@ func (r *dnsRun) rollback(ctx context.Context, args []string, f rollbackFlags) e
 }
 
 // undo takes journals back, and tells.
-func (r *dnsRun) undo(ctx context.Context, journals []dns.Journal, force bool) error {
+func (r *dnsRun) undo(ctx context.Context, journals []zone.Journal, force bool) error {
 	applier, err := r.applier()
 	if err != nil {
 		return err
@@ -96,25 +97,9 @@ func (r *dnsRun) undo(ctx context.Context, journals []dns.Journal, force bool) e
 	return r.answerRollback(result, text)
 }
 
-// toUndo gives the journal named, or the newest with something to undo and what
-// it goes on with.
-func (r *dnsRun) toUndo(args []string) ([]dns.Journal, error) {
-	if len(args) == 0 {
-		return r.journals().Latest()
-	}
-	one, err := r.journals().Load(args[0])
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, noSuchJournal(r.journals().Dir, args[0], "holdfast dns rollback --list")
-	}
-	if err != nil || !one.Undoable() {
-		return nil, err
-	}
-	return []dns.Journal{one}, nil
-}
-
 // openLike gets hold of what changes the zone, as the apply of journals did it.
-func (r *dnsRun) openLike(ctx context.Context, journals []dns.Journal) error {
-	begin := journals[0].Begin
+func (r *dnsRun) openLike(ctx context.Context, journals []zone.Journal) error {
+	begin := journals[0].Begin.Detail
 	if begin.By == dns.ByAPI {
 		r.designate = true
 		r.designateURL = cmp.Or(r.designateURL, begin.URL)
@@ -127,7 +112,7 @@ func (r *dnsRun) openLike(ctx context.Context, journals []dns.Journal) error {
 	if r.looker.Primary.IsValid() {
 		for _, j := range journals {
 			for i := range j.Changes {
-				j.Changes[i].Server = r.looker.Primary
+				j.Changes[i].Detail.Server = r.looker.Primary
 			}
 		}
 	}
@@ -135,20 +120,20 @@ func (r *dnsRun) openLike(ctx context.Context, journals []dns.Journal) error {
 }
 
 // dnsUndoText says what a rollback of journals would put back.
-func dnsUndoText(journals []dns.Journal) string {
+func dnsUndoText(journals []zone.Journal) string {
 	var b strings.Builder
 	for _, j := range journals {
 		fmt.Fprintf(&b, "journal %s, %d of %s begun\n", j.Name, len(j.Changes), count(j.Begin.Total, "change"))
 		for _, c := range j.Changes {
 			if !c.Undone {
-				fmt.Fprintf(&b, "  %s\n", c)
+				fmt.Fprintf(&b, "  %s\n", c.Detail)
 			}
 		}
 	}
 	return b.String()
 }
 
-func (r *dnsRun) answerRollback(result dns.RollbackResult, text string) error {
+func (r *dnsRun) answerRollback(result zone.RollbackResult, text string) error {
 	return r.answer(dnsRollbackAnswer{result, len(result.Left) == 0}, text)
 }
 
@@ -174,7 +159,7 @@ func (r *dnsRun) listJournals() error {
 		if err != nil {
 			return err
 		}
-		one := dnsJournalAnswer{name, j.Begin.Time, j.Begin.By, len(j.Changes), j.Begin.Total, j.State()}
+		one := dnsJournalAnswer{name, j.Begin.Time, j.Begin.Detail.By, len(j.Changes), j.Begin.Total, j.State()}
 		all = append(all, one)
 		t.add(plain(name), plain(one.By), plain(fmt.Sprintf("%d of %d", one.Changes, one.Total)), plain(one.State))
 	}

@@ -7,12 +7,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/catalog"
 	"holdfast/internal/keystone"
+	"holdfast/internal/keystone/admin"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -50,8 +50,8 @@ func (f *osFlags) add(cmd *cobra.Command) {
 }
 
 // auth finds the credentials.
-func (f *osFlags) auth() (keystone.Auth, error) {
-	auth, err := keystone.ResolveAuth(keystone.AuthRequest{
+func (f *osFlags) auth() (admin.Auth, error) {
+	auth, err := admin.ResolveAuth(admin.AuthRequest{
 		Cloud: f.cloud, URL: f.authURL, CACert: f.cacert, Insecure: f.insecure,
 		Dirs: cloudsDirs(), Env: os.Getenv, ReadFile: os.ReadFile,
 	})
@@ -86,7 +86,7 @@ func (f *osFlags) endpoints(ctx context.Context) (string, []keystone.Endpoint, [
 	if err != nil {
 		return "", nil, nil, err
 	}
-	endpoints, err := keystone.Fetch(ctx, auth)
+	endpoints, err := admin.Fetch(ctx, auth)
 	return "Keystone at " + auth.URL, endpoints, nil, err
 }
 
@@ -112,9 +112,9 @@ type endpointsRun struct {
 
 	spec    *spec.Spec
 	known   catalog.Catalog
-	auth    keystone.Auth
-	client  *keystone.Client
-	prober  *keystone.Prober
+	auth    admin.Auth
+	client  *admin.Client
+	prober  *admin.Prober
 	catalog keystone.State
 }
 
@@ -130,10 +130,10 @@ func (r *endpointsRun) open(ctx context.Context) error {
 	if r.auth, err = r.os.auth(); err != nil {
 		return err
 	}
-	if r.prober, err = keystone.NewProber(r.auth); err != nil {
+	if r.prober, err = admin.NewProber(r.auth); err != nil {
 		return err
 	}
-	if r.client, err = keystone.Connect(ctx, r.auth); err != nil {
+	if r.client, err = admin.Connect(ctx, r.auth); err != nil {
 		return err
 	}
 	r.catalog, err = r.client.State(ctx)
@@ -154,16 +154,14 @@ func (r *endpointsRun) addStateDir(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&r.stateDir, "state-dir", defaultStateDir, "directory of what must survive a restart; the journals are in endpoints/ of it")
 }
 
-func (r *endpointsRun) applier() *keystone.Applier {
-	return &keystone.Applier{
+func (r *endpointsRun) applier() *admin.Applier {
+	return &admin.Applier{
 		Client: r.client, Prober: r.prober, Journals: r.journals(), Spec: r.spec, Catalog: r.known,
-		Now: time.Now, Tell: func(line string) { r.logf("%s", printable(line)) },
+		Tell: func(line string) { r.logf("%s", printable(line)) },
 	}
 }
 
-func (r *endpointsRun) journals() keystone.Journals {
-	return keystone.Journals{Dir: filepath.Join(r.stateDir, "endpoints")}
-}
+func (r *endpointsRun) journals() admin.Journals { return admin.JournalsIn(r.stateDir) }
 
 func (a *app) endpointsListCommand() *cobra.Command {
 	r := &endpointsRun{app: a}

@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/changelog"
 	"holdfast/internal/keystone"
+	"holdfast/internal/keystone/admin"
 )
 
 // wayBackTimeout bounds a rollback that an apply does by itself, also when it
@@ -57,7 +59,7 @@ It refuses when the catalog is not any more as the plan found it.`,
 	r.addStateDir(cmd)
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&f.autoRollback, "auto-rollback", false, "when something fails, take back what was done, without asking")
-	cmd.Flags().DurationVar(&f.wait, "wait", keystone.DefaultWait, "how long fresh tokens may have the catalog of before, from Keystone's caches")
+	cmd.Flags().DurationVar(&f.wait, "wait", admin.DefaultWait, "how long fresh tokens may have the catalog of before, from Keystone's caches")
 	cmd.Flags().StringVar(&f.plan, "plan", "", "apply the plan with this `ID`, as \"holdfast endpoints plan\" shows it, or nothing")
 	return cmd
 }
@@ -72,12 +74,12 @@ type applyAnswer struct {
 	// with the reason; the others were seen in a fresh token.
 	Unseen []string `json:"unseen"`
 	// Behind says that some tokens had the old catalog still, at the end of the wait.
-	Behind  string           `json:"behind,omitempty"`
-	Proofs  []keystone.Proof `json:"proofs"`
-	Journal string           `json:"journal,omitempty"` // path
-	Error   string           `json:"error,omitempty"`
+	Behind  string        `json:"behind,omitempty"`
+	Proofs  []admin.Proof `json:"proofs"`
+	Journal string        `json:"journal,omitempty"` // path
+	Error   string        `json:"error,omitempty"`
 	// RolledBack is there when the way back was taken.
-	RolledBack *keystone.RollbackResult `json:"rolled_back,omitempty"`
+	RolledBack *changelog.RollbackResult `json:"rolled_back,omitempty"`
 }
 
 func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
@@ -88,7 +90,7 @@ func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
 		return err
 	}
 	plan := r.plan()
-	answer := applyAnswer{Plan: plan.ID, Changes: plan.Changes, Proofs: []keystone.Proof{}, Unseen: []string{}}
+	answer := applyAnswer{Plan: plan.ID, Changes: plan.Changes, Proofs: []admin.Proof{}, Unseen: []string{}}
 	if err := planFault(plan); err != nil {
 		return err
 	}
@@ -138,7 +140,7 @@ func (r *endpointsRun) tellPlan(ctx context.Context, plan keystone.Plan, answer 
 
 // proofsText shows what was asked through the VIP, a line each, and what is
 // wrong below it.
-func proofsText(proofs []keystone.Proof) string {
+func proofsText(proofs []admin.Proof) string {
 	var b strings.Builder
 	for _, p := range proofs {
 		word := "ok"
@@ -173,7 +175,7 @@ func (r *endpointsRun) makeChanges(ctx context.Context, plan keystone.Plan, f ap
 		answer.Journal = filepath.Join(r.journals().Dir, result.Journal)
 	}
 	answer.Unseen, answer.Behind = append([]string{}, result.Unseen...), result.Behind
-	stopped, isStopped := errors.AsType[*keystone.StoppedError](err)
+	stopped, isStopped := errors.AsType[*changelog.StoppedError](err)
 	switch {
 	case err == nil:
 		answer.Applied, answer.Done = true, len(plan.Changes)
@@ -218,7 +220,7 @@ func madeText(answer applyAnswer) string {
 
 // wayBack takes back what the journal called name says, if that is wanted; nil
 // if not.
-func (r *endpointsRun) wayBack(ctx context.Context, f applyFlags, name string) (*keystone.RollbackResult, error) {
+func (r *endpointsRun) wayBack(ctx context.Context, f applyFlags, name string) (*changelog.RollbackResult, error) {
 	if !f.autoRollback {
 		if f.yes || !isTerminal(r.stdio.In) || ctx.Err() != nil {
 			return nil, nil
@@ -234,14 +236,14 @@ func (r *endpointsRun) wayBack(ctx context.Context, f applyFlags, name string) (
 	if err != nil {
 		return nil, err
 	}
-	result, err := r.applier().Rollback(ctx, []keystone.Journal{journal}, false)
+	result, err := r.applier().Rollback(ctx, []admin.Journal{journal}, false)
 	if err == nil && len(result.Left) > 0 {
 		err = leftError(result)
 	}
 	return &result, err
 }
 
-func leftError(result keystone.RollbackResult) error {
+func leftError(result changelog.RollbackResult) error {
 	return fmt.Errorf("%s could not be taken back, see above", count(len(result.Left), "change"))
 }
 

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/changelog"
 	"holdfast/internal/keystone"
+	"holdfast/internal/keystone/admin"
 )
 
 func (a *app) endpointsRollbackCommand() *cobra.Command {
@@ -36,7 +37,7 @@ It needs no spec.`,
 
 // rollbackAnswer is the answer of "holdfast endpoints rollback -o json".
 type rollbackAnswer struct {
-	keystone.RollbackResult
+	changelog.RollbackResult
 	RolledBack bool `json:"rolled_back"`
 }
 
@@ -47,17 +48,17 @@ func (r *endpointsRun) rollback(ctx context.Context, args []string, f rollbackFl
 	if err := f.canAsk(r.app); err != nil {
 		return err
 	}
-	journals, err := r.toUndo(args)
+	journals, err := toUndo(r.journals(), args)
 	if err != nil {
 		return err
 	}
 	if len(journals) == 0 {
-		return r.answerRollback(keystone.RollbackResult{Journals: []string{}, Left: []string{}}, "nothing to roll back\n")
+		return r.answerRollback(changelog.RollbackResult{Journals: []string{}, Left: []string{}}, "nothing to roll back\n")
 	}
 	if r.auth, err = r.os.auth(); err != nil {
 		return err
 	}
-	r.client, err = keystone.ConnectFor(ctx, r.auth, journals, func(line string) { r.logf("%s", printable(line)) })
+	r.client, err = admin.ConnectFor(ctx, r.auth, journals, func(line string) { r.logf("%s", printable(line)) })
 	if err != nil {
 		return err
 	}
@@ -75,44 +76,22 @@ func (r *endpointsRun) rollback(ctx context.Context, args []string, f rollbackFl
 	return r.answerRollback(result, fmt.Sprintf("rolled back: %s taken back, %d had not come about\n", count(result.Undone, "change"), result.AsWere))
 }
 
-// toUndo gives the journal named, or the newest with something to undo and what
-// it goes on with.
-func (r *endpointsRun) toUndo(args []string) ([]keystone.Journal, error) {
-	if len(args) == 0 {
-		return r.journals().Latest()
-	}
-	one, err := r.journals().Load(args[0])
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, noSuchJournal(r.journals().Dir, args[0], "holdfast endpoints rollback --list")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if strings.ContainsRune(args[0], '/') {
-		one.Name = args[0]
-	}
-	if !one.Undoable() {
-		return nil, nil
-	}
-	return []keystone.Journal{one}, nil
-}
-
 // undoText says what a rollback of journals would take back.
-func undoText(journals []keystone.Journal) string {
+func undoText(journals []admin.Journal) string {
 	var b strings.Builder
 	for _, j := range journals {
-		fmt.Fprintf(&b, "journal %s, region %s, %s of %d begun\n", j.Name, j.Begin.Region, count(len(j.Changes), "change"), j.Begin.Total)
+		fmt.Fprintf(&b, "journal %s, region %s, %s of %d begun\n", j.Name, j.Begin.Detail.Region, count(len(j.Changes), "change"), j.Begin.Total)
 		for _, c := range j.Changes {
 			if c.Undone {
 				continue
 			}
-			fmt.Fprintf(&b, "  %s\n", keystone.Change{Op: c.Op, Before: c.Before, After: *c.After})
+			fmt.Fprintf(&b, "  %s\n", keystone.Change{Op: c.Detail.Op, Before: c.Detail.Before, After: *c.Detail.After})
 		}
 	}
 	return b.String()
 }
 
-func (r *endpointsRun) answerRollback(result keystone.RollbackResult, text string) error {
+func (r *endpointsRun) answerRollback(result changelog.RollbackResult, text string) error {
 	return r.answer(rollbackAnswer{result, len(result.Left) == 0}, text)
 }
 
@@ -138,19 +117,9 @@ func (r *endpointsRun) listJournals() error {
 		if err != nil {
 			return err
 		}
-		one := journalAnswer{name, j.Begin.Time, j.Begin.Region, len(j.Changes), j.Begin.Total, journalState(j)}
+		one := journalAnswer{name, j.Begin.Time, j.Begin.Detail.Region, len(j.Changes), j.Begin.Total, j.State()}
 		all = append(all, one)
 		t.add(plain(name), plain(one.Region), plain(fmt.Sprintf("%d of %d", one.Changes, one.Total)), plain(one.State))
 	}
 	return r.answerJournals(all, t, r.journals().Dir)
-}
-
-func journalState(j keystone.Journal) string {
-	switch {
-	case j.RolledBack:
-		return "rolled-back"
-	case j.End != "":
-		return string(j.End)
-	}
-	return "killed"
 }

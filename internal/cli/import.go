@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/importer"
 	"holdfast/internal/keystone"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -88,8 +89,8 @@ What was left out, merged or taken for something is said on stderr, with its row
 }
 
 // options reads the flags.
-func (f importFlags) options(routerGiven bool) (keystone.Options, error) {
-	opt := keystone.Options{
+func (f importFlags) options(routerGiven bool) (importer.Options, error) {
+	opt := importer.Options{
 		Cloud: f.cloud, Region: f.region, Hostname: f.hostname, Interface: f.networkInterface,
 		RouterID: f.routerID, Hosts: map[string][]spec.Host{},
 	}
@@ -181,29 +182,29 @@ func (a *app) listingFrom(args []string) endpointSource {
 		} else if len(args) == 0 && isTerminal(in) {
 			return "", nil, nil, usagef(`no endpoint list; write "openstack endpoint list | holdfast import", or name a file ("-" to type it in)`)
 		}
-		data, err := io.ReadAll(io.LimitReader(in, keystone.MaxListing+1))
+		data, err := io.ReadAll(io.LimitReader(in, importer.MaxListing+1))
 		if err != nil {
 			return "", nil, nil, readError("endpoint list", name, err)
 		}
-		endpoints, findings := keystone.ParseListing(name, data)
+		endpoints, findings := importer.ParseListing(name, data)
 		return name, endpoints, findings, nil
 	}
 }
 
 // runImport drafts a spec of what source gives, and prints it.
-func (a *app) runImport(ctx context.Context, source endpointSource, opt keystone.Options) error {
+func (a *app) runImport(ctx context.Context, source endpointSource, opt importer.Options) error {
 	name, endpoints, findings, err := source(ctx)
 	if err != nil {
 		return err
 	}
 	opt.Source = name
-	var drafted keystone.Drafted
+	var drafted importer.Drafted
 	if len(endpoints) > 0 {
 		known, err := catalog.Load()
 		if err != nil {
 			return err
 		}
-		if drafted, err = keystone.Draft(endpoints, opt, known); err != nil {
+		if drafted, err = importer.Draft(endpoints, opt, known); err != nil {
 			return usagef("%w", err)
 		}
 	}
@@ -238,17 +239,17 @@ func faults(text []byte) []status.Finding {
 type importAnswer struct {
 	Spec     string            `json:"spec"`
 	Services []string          `json:"services"`
-	FillIn   []keystone.FillIn `json:"fill_in"`
+	FillIn   []importer.FillIn `json:"fill_in"`
 	Findings []status.Finding  `json:"findings"`
 }
 
 // printDraft prints the spec on stdout and the findings beside it.
-func (a *app) printDraft(drafted keystone.Drafted, findings []status.Finding) error {
+func (a *app) printDraft(drafted importer.Drafted, findings []status.Finding) error {
 	if a.asJSON() {
 		return a.printJSON(importAnswer{
 			Spec:     string(drafted.Spec),
 			Services: append([]string{}, drafted.Services...),
-			FillIn:   append([]keystone.FillIn{}, drafted.FillIn...),
+			FillIn:   append([]importer.FillIn{}, drafted.FillIn...),
 			Findings: append([]status.Finding{}, findings...),
 		})
 	}
@@ -266,7 +267,7 @@ func (a *app) printDraft(drafted keystone.Drafted, findings []status.Finding) er
 	}
 	places := "nothing is left to fill in"
 	if n := len(drafted.FillIn); n > 0 {
-		places = fmt.Sprintf("%s marked %s to fill in, \"holdfast validate\" names each", countOf(n, "place"), keystone.Mark)
+		places = fmt.Sprintf("%s marked %s to fill in, \"holdfast validate\" names each", countOf(n, "place"), importer.Mark)
 	}
 	a.logf("drafted %s; %s", countOf(len(drafted.Services), "service"), places)
 	return nil

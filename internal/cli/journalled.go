@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"holdfast/internal/changelog"
 )
 
 // What commands have in common that change something elsewhere by a plan, write
@@ -107,4 +110,20 @@ func (a *app) answerJournals(all any, t table, dir string) error {
 		lines = []string{"no journal in " + dir}
 	}
 	return a.answer(map[string]any{"journals": all}, strings.Join(lines, "\n")+"\n")
+}
+
+// toUndo gives the journal named, or the newest with something to undo and what
+// it goes on with.
+func toUndo[D changelog.Detail[D]](journals changelog.Folder[D], args []string) ([]changelog.Journal[D], error) {
+	if len(args) == 0 {
+		return journals.Latest()
+	}
+	one, err := journals.Load(args[0])
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, noSuchJournal(journals.Dir, args[0], journals.Command+" rollback --list")
+	}
+	if err != nil || !one.Undoable() {
+		return nil, err
+	}
+	return []changelog.Journal[D]{one}, nil
 }

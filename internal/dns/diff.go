@@ -59,7 +59,7 @@ func (n NamePlan) diff(b *strings.Builder) {
 	}
 	if n.StaleFor > 0 {
 		what := "give the old answer"
-		if n.Before.sameValues(n.After) {
+		if n.Before.SameValues(n.After) {
 			what = "keep the old TTL"
 		}
 		fmt.Fprintf(b, "  caches may %s for up to %s after the change\n", what, status.Brief(n.StaleFor))
@@ -69,7 +69,7 @@ func (n NamePlan) diff(b *strings.Builder) {
 
 // lines writes the records that go, stay and come.
 func (n NamePlan) lines(b *strings.Builder) {
-	before, after := n.Before.lines(n.Hostname), n.After.lines(n.Hostname)
+	before, after := n.Before.Lines(n.Hostname), n.After.Lines(n.Hostname)
 	for _, line := range before {
 		mark := "-"
 		if slices.Contains(after, line) {
@@ -99,18 +99,18 @@ func (n NamePlan) answers(b *strings.Builder) {
 		if s.Primary {
 			name += ", primary"
 		}
-		if trouble := s.trouble(); trouble != "" {
+		if trouble := s.Trouble(); trouble != "" {
 			line(name, "-", "-", trouble)
 			continue
 		}
-		line(name, shownSerial(s), shownTTL(s.A, s.AAAA), shownAnswers(s.A, s.AAAA))
+		line(name, ShownSerial(s), shownTTL(s.A, s.AAAA), ShownAnswers(s.A, s.AAAA))
 	}
 	for _, r := range n.View.Resolvers {
 		if trouble := r.trouble(); trouble != "" {
 			line(r.String(), "-", "-", trouble)
 			continue
 		}
-		line(r.String(), "-", shownTTL(r.A, r.AAAA), shownAnswers(r.A, r.AAAA))
+		line(r.String(), "-", shownTTL(r.A, r.AAAA), ShownAnswers(r.A, r.AAAA))
 	}
 	if err := w.Flush(); err != nil {
 		fmt.Fprintf(b, "  %v\n", err)
@@ -137,7 +137,7 @@ func shownTTL(a, aaaa Answer) string {
 func (p Plan) ZoneLines() string {
 	var b strings.Builder
 	for _, n := range p.Names {
-		zone := shownName(n.Zone)
+		zone := ShownName(n.Zone)
 		switch {
 		case n.Blocked:
 			fmt.Fprintf(&b, "; %s: no plan\n", n.Hostname)
@@ -147,8 +147,8 @@ func (p Plan) ZoneLines() string {
 			continue
 		}
 		fmt.Fprintf(&b, "; %s, zone %s: in place of all A, AAAA and CNAME records of this name\n", n.Hostname, zone)
-		after := n.After.lines(n.Hostname)
-		for _, line := range n.Before.lines(n.Hostname) {
+		after := n.After.Lines(n.Hostname)
+		for _, line := range n.Before.Lines(n.Hostname) {
 			if !slices.Contains(after, line) {
 				fmt.Fprintf(&b, "; remove: %s\n", line)
 			}

@@ -1,12 +1,9 @@
 // Package dns makes the hostname of a VIP map to the VIP's addresses, and to
-// nothing else.
+// nothing else: what each authoritative server and each resolver answers comes in
+// as a View; findings, a Plan of changes, and how each is undone (Entry.UndoStep)
+// come out.
 //
-// Planning is pure: what each authoritative server and each resolver answers
-// comes in as a View, findings and a Plan come out. The edge is in files of its
-// own: a Looker asks the servers, an Editor changes record sets at their source
-// (Updater by RFC 2136 with TSIG, Designate through its API), and an Applier
-// makes a plan's changes with a journal, verifies them and takes them back.
-//
-// It is no resolver and no DNS server, it caches nothing, and it checks no
-// DNSSEC signatures.
+// It is pure, asks nobody and changes nothing: package dns/zone does, in messages
+// of package dns/wire. It is no resolver and no DNS server, it caches nothing, and
+// it checks no DNSSEC signatures.
 package dns

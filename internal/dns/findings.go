@@ -27,7 +27,7 @@ func (p *planner) sayTwoVIPs() {
 // sayNoZone tells that no zone was found, where it was looked for.
 func (p *planner) sayNoZone() {
 	remedy := "see that the domain is registered and delegated, or name a server that has it by --server"
-	if p.view.named {
+	if p.view.Named {
 		remedy = "see that the server that --server names has the zone, and answers this machine"
 	}
 	p.say(status.Error, "zone-not-found", "it is in no zone that could be found: "+p.view.ZoneError, remedy)
@@ -58,13 +58,13 @@ func (p *planner) sayServer(s Server) {
 	switch s.Condition() {
 	case Good:
 	case NoRoute:
-		p.say(status.Info, "no-route", what+" "+s.trouble(), "")
+		p.say(status.Info, "no-route", what+" "+s.Trouble(), "")
 	case Unreachable:
-		p.say(status.Warning, "unreachable", what+" "+s.trouble(), "clients lose time with it; see that it runs, or take it out of the NS records")
+		p.say(status.Warning, "unreachable", what+" "+s.Trouble(), "clients lose time with it; see that it runs, or take it out of the NS records")
 	case KeyRefused:
-		p.say(status.Error, "key-refused", what+" "+s.trouble(), "make name, algorithm and secret of the key, what it may do and the clocks agree on both sides (docs/dns.md)")
+		p.say(status.Error, "key-refused", what+" "+s.Trouble(), "make name, algorithm and secret of the key, what it may do and the clocks agree on both sides (docs/dns.md)")
 	case Lame:
-		p.say(status.Warning, "lame", fmt.Sprintf("%s %s", what, s.trouble()), fmt.Sprintf("configure the zone %s there, or take it out of the NS records", shownName(p.view.Zone)))
+		p.say(status.Warning, "lame", fmt.Sprintf("%s %s", what, s.Trouble()), fmt.Sprintf("configure the zone %s there, or take it out of the NS records", ShownName(p.view.Zone)))
 	}
 }
 
@@ -92,7 +92,7 @@ func (p *planner) sayOwnCloud() {
 // sayRecords tells what is wrong with the hostname's records as they are.
 func (p *planner) sayRecords(n NamePlan) {
 	p.sayWildcard(n)
-	if len(n.Before.of(typeCNAME).Values) > 0 {
+	if len(n.Before.Of(TypeCNAME).Values) > 0 {
 		p.sayAlias(n)
 		return
 	}
@@ -102,8 +102,8 @@ func (p *planner) sayRecords(n NamePlan) {
 		}
 		return
 	}
-	p.sayFamily(n, typeA, "IPv4")
-	p.sayFamily(n, typeAAAA, "IPv6")
+	p.sayFamily(n, TypeA, "IPv4")
+	p.sayFamily(n, TypeAAAA, "IPv6")
 }
 
 // sayWildcard tells of a name that is only there because every name is.
@@ -116,7 +116,7 @@ func (p *planner) sayWildcard(n NamePlan) {
 	if !slices.Equal(from.addresses(), p.want.Addresses) {
 		severity = status.Error
 	}
-	p.say(severity, "wildcard", fmt.Sprintf("it has no records of its own, the wildcard %s answers for it: %s", from.Wildcard, shownAnswers(from.A, from.AAAA)),
+	p.say(severity, "wildcard", fmt.Sprintf("it has no records of its own, the wildcard %s answers for it: %s", from.Wildcard, ShownAnswers(from.A, from.AAAA)),
 		"its own records take precedence, for every type of record")
 }
 
@@ -128,7 +128,7 @@ func (p *planner) wildcard() string {
 }
 
 func (p *planner) sayAlias(n NamePlan) {
-	alias := n.Before.of(typeCNAME).Values[0]
+	alias := n.Before.Of(TypeCNAME).Values[0]
 	if p.aliasFits(n.Before) {
 		p.say(status.Info, "alias", fmt.Sprintf("it is an alias of %s, which has the VIP's addresses", alias), "")
 		return
@@ -142,8 +142,8 @@ func (p *planner) sayAlias(n NamePlan) {
 
 // sayFamily compares the addresses of one family.
 func (p *planner) sayFamily(n NamePlan, typ, family string) {
-	has := Records{n.Before.of(typ)}.addresses()
-	want := Records{addressRRset(typ, 0, p.want.Addresses)}.addresses()
+	has := Records{n.Before.Of(typ)}.Addresses()
+	want := Records{AddressRRset(typ, 0, p.want.Addresses)}.Addresses()
 	extra, missing := without(has, want), without(want, has)
 	switch {
 	case len(extra) > 0 && len(want) == 0:
@@ -167,22 +167,22 @@ func (p *planner) sayDisagreement(n NamePlan) {
 	if from == nil {
 		return
 	}
-	if _, edited := p.opt.Sources[p.want.Hostname]; edited && !from.Records().sameValues(n.Before) {
-		p.say(status.Warning, "disagree", fmt.Sprintf("%s has %s (serial %s); where the zone is edited it has %s", *from, shownAnswers(from.A, from.AAAA), shownSerial(*from), shownRecords(n.Before)),
+	if _, edited := p.opt.Sources[p.want.Hostname]; edited && !from.Records().SameValues(n.Before) {
+		p.say(status.Warning, "disagree", fmt.Sprintf("%s has %s (serial %s); where the zone is edited it has %s", *from, ShownAnswers(from.A, from.AAAA), ShownSerial(*from), ShownRecords(n.Before)),
 			"see that the zone is brought to its name servers, and that they are the right ones")
 	}
 	for _, s := range p.view.Servers {
 		if s.Condition() != Good || s.Address == from.Address {
 			continue
 		}
-		if s.A.same(from.A) && s.AAAA.same(from.AAAA) {
+		if s.A.Same(from.A) && s.AAAA.Same(from.AAAA) {
 			if !sameSerial(s, *from) {
-				p.say(status.Info, "serial", fmt.Sprintf("%s has serial %s of the zone %s, %s has %s; they agree on this name", s, shownSerial(s), n.Zone, *from, shownSerial(*from)), "")
+				p.say(status.Info, "serial", fmt.Sprintf("%s has serial %s of the zone %s, %s has %s; they agree on this name", s, ShownSerial(s), n.Zone, *from, ShownSerial(*from)), "")
 			}
 			continue
 		}
 		p.say(status.Warning, "disagree", fmt.Sprintf("%s has %s (serial %s), %s has %s (serial %s)",
-			s, shownAnswers(s.A, s.AAAA), shownSerial(s), *from, shownAnswers(from.A, from.AAAA), shownSerial(*from)),
+			s, ShownAnswers(s.A, s.AAAA), ShownSerial(s), *from, ShownAnswers(from.A, from.AAAA), ShownSerial(*from)),
 			"see that the zone is transferred: NOTIFY, allow-transfer, the log of the one that is behind")
 	}
 }
@@ -191,15 +191,16 @@ func sameSerial(a, b Server) bool {
 	return a.Serial == nil || b.Serial == nil || *a.Serial == *b.Serial
 }
 
-func shownSerial(s Server) string {
+// ShownSerial gives the serial number of s, for a person.
+func ShownSerial(s Server) string {
 	if s.Serial == nil {
 		return "unknown"
 	}
 	return fmt.Sprint(*s.Serial)
 }
 
-// shownAnswers gives what a server answers, for a person.
-func shownAnswers(a, aaaa Answer) string {
+// ShownAnswers gives what a server answers, for a person.
+func ShownAnswers(a, aaaa Answer) string {
 	all := slices.Concat(a.Addresses, aaaa.Addresses)
 	alias := a.Alias
 	if alias == "" {
@@ -227,7 +228,7 @@ func (p *planner) sayStale(n NamePlan) {
 	switch {
 	case p.opt.TTLOnly:
 		p.say(status.Info, "high-ttl", fmt.Sprintf("caches may keep the old TTL for up to %s after the change", long), "change the addresses after that")
-	case !n.Before.sameValues(n.After):
+	case !n.Before.SameValues(n.After):
 		p.say(status.Info, "high-ttl", fmt.Sprintf("caches may give the old answer for up to %s after the change", long),
 			fmt.Sprintf("to be quicker, lower the TTL first (holdfast dns apply --ttl 60 --ttl-only) and come back in %s", long))
 	}

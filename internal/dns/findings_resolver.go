@@ -47,7 +47,7 @@ func (p *planner) sayResolver(r Resolver, n NamePlan) {
 		old = "if that is from its cache, until " + p.clock(until)
 	}
 	if len(r.addresses()) == 0 {
-		p.say(status.Warning, "resolver-unknown", fmt.Sprintf("%s has %s, the name servers have %s; %s", r, shownAnswers(r.A, r.AAAA), plain(expected), old), p.whyUnknown(expected))
+		p.say(status.Warning, "resolver-unknown", fmt.Sprintf("%s has %s, the name servers have %s; %s", r, ShownAnswers(r.A, r.AAAA), plain(expected), old), p.whyUnknown(expected))
 		return
 	}
 	p.say(status.Warning, "resolver-stale", fmt.Sprintf("%s gives %s, the name servers have %s; %s", r, described(p.spec, r.addresses()), p.orNothing(expected), old),
@@ -64,13 +64,13 @@ func (p *planner) orNothing(a []netip.Addr) string {
 // expected gives the addresses that a resolver without an old cache gives now;
 // nil when that is not known.
 func (p *planner) expected(n NamePlan) []netip.Addr {
-	if len(n.Before.of(typeCNAME).Values) > 0 {
+	if len(n.Before.Of(TypeCNAME).Values) > 0 {
 		return nil // the end of the chain may be anybody's
 	}
 	if from := p.view.source(); from != nil && from.Wildcard != "" {
 		return from.addresses()
 	}
-	if a := n.Before.addresses(); a != nil {
+	if a := n.Before.Addresses(); a != nil {
 		return a
 	}
 	return []netip.Addr{}
@@ -83,8 +83,8 @@ func (p *planner) until(r Resolver, expected []netip.Addr) time.Duration {
 	for _, answer := range []struct {
 		Answer
 		typ string
-	}{{r.A, typeA}, {r.AAAA, typeAAAA}} {
-		if !slices.Equal(answer.Addresses, Records{addressRRset(answer.typ, 0, expected)}.addresses()) {
+	}{{r.A, TypeA}, {r.AAAA, TypeAAAA}} {
+		if !slices.Equal(answer.Addresses, Records{AddressRRset(answer.typ, 0, expected)}.Addresses()) {
 			longest = max(longest, max(answer.TTL, answer.AliasTTL))
 		}
 	}
@@ -106,5 +106,5 @@ func (p *planner) whyUnknown(expected []netip.Addr) string {
 	if private {
 		return "after that: some resolvers drop answers with private addresses (rebind protection), and the zone may not be delegated for them"
 	}
-	return fmt.Sprintf("after that: see that %s is delegated to these name servers", shownName(p.view.Zone))
+	return fmt.Sprintf("after that: see that %s is delegated to these name servers", ShownName(p.view.Zone))
 }

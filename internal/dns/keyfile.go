@@ -14,7 +14,7 @@ import (
 type Key struct {
 	Name      string // without final dot, lower case
 	Algorithm string // "hmac-sha256"
-	secret    string // base64
+	Secret    string // base64
 }
 
 // String names k without its secret.
@@ -90,7 +90,7 @@ func ParseKeys(file string, data []byte) ([]Key, error) {
 func ChooseKey(file string, keys []Key, name string) (Key, error) {
 	var names []string
 	for _, k := range keys {
-		if k.Name == canonical(name) || name == "" && len(keys) == 1 {
+		if k.Name == Canonical(name) || name == "" && len(keys) == 1 {
 			return k, nil
 		}
 		names = append(names, k.Name)
@@ -107,7 +107,7 @@ func (l *lexer) key() (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	key := Key{Name: canonical(name.text)}
+	key := Key{Name: Canonical(name.text)}
 	if _, ok := dns.IsDomainName(name.text); !ok || key.Name == "" {
 		return Key{}, errors.New("the name of the key is no domain name")
 	}
@@ -149,8 +149,8 @@ func (l *lexer) setting(key *Key, name string) error {
 		key.Algorithm = strings.TrimSuffix(strings.ToLower(value.text), ".")
 		return nil
 	}
-	if name == "secret" && key.secret == "" {
-		key.secret = strings.Join(strings.Fields(value.text), "")
+	if name == "secret" && key.Secret == "" {
+		key.Secret = strings.Join(strings.Fields(value.text), "")
 		return nil
 	}
 	return fmt.Errorf("the key %s has two of %q", key.Name, name)
@@ -158,7 +158,7 @@ func (l *lexer) setting(key *Key, name string) error {
 
 // check says what k lacks. It never says what is in the secret.
 func (k Key) check() error {
-	raw, err := base64.StdEncoding.DecodeString(k.secret)
+	raw, err := base64.StdEncoding.DecodeString(k.Secret)
 	switch {
 	case k.Algorithm == "":
 		return fmt.Errorf("the key %s has no algorithm", k.Name)
@@ -166,7 +166,7 @@ func (k Key) check() error {
 		return fmt.Errorf("the key %s is for HMAC-MD5, which is broken; make a new one: tsig-keygen -a hmac-sha256 %s", k.Name, k.Name)
 	case !slices.Contains(algorithms(), k.Algorithm):
 		return fmt.Errorf("the key %s has an algorithm that is not known here; known are %s", k.Name, strings.Join(algorithms(), ", "))
-	case k.secret == "":
+	case k.Secret == "":
 		return fmt.Errorf("the key %s has no secret", k.Name)
 	case err != nil || len(raw) == 0:
 		return fmt.Errorf("the secret of the key %s is not base64", k.Name)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"holdfast/internal/dns"
+	"holdfast/internal/dns/zone"
 )
 
 const secret = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0IQ=="
@@ -60,11 +61,11 @@ func TestKeyHidesItsSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asJSON, err := json.Marshal(map[string]any{"key": keys[0], "looker": dns.Looker{Key: &keys[0]}.Key})
+	asJSON, err := json.Marshal(map[string]any{"key": keys[0], "looker": zone.Looker{Key: &keys[0]}.Key})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := fmt.Sprintf("%v %+v %#v %s %q %x %d", keys, keys, keys, keys, keys, keys, keys) + string(asJSON) + fmt.Sprintf("%+v", dns.Looker{Key: &keys[0]})
+	all := fmt.Sprintf("%v %+v %#v %s %q %x %d", keys, keys, keys, keys, keys, keys, keys) + string(asJSON) + fmt.Sprintf("%+v", zone.Looker{Key: &keys[0]})
 	hex := fmt.Sprintf("%x", secret)
 	if strings.Contains(all, secret) || strings.Contains(all, hex) {
 		t.Errorf("the secret is shown: %s", all)

@@ -10,13 +10,13 @@ import (
 // the root is "". What comes from the network is in the presentation format of
 // RFC 1035 section 5.1, with everything that is not printable escaped.
 
-// canonical gives name, with or without its final dot, in the form kept here.
-func canonical(name string) string {
+// Canonical gives name, with or without its final dot, in the form kept here.
+func Canonical(name string) string {
 	return strings.TrimSuffix(strings.ToLower(dns.Fqdn(name)), ".")
 }
 
-// parent gives the name above name, and "" for that of a top-level domain.
-func parent(name string) string {
+// Parent gives the name above name, and "" for that of a top-level domain.
+func Parent(name string) string {
 	labels := dns.Split(dns.Fqdn(name))
 	if len(labels) < 2 {
 		return ""
@@ -24,8 +24,8 @@ func parent(name string) string {
 	return name[labels[1]:]
 }
 
-// isBelow reports whether name is zone, or below it.
-func isBelow(name, zone string) bool {
+// IsBelow reports whether name is zone, or below it.
+func IsBelow(name, zone string) bool {
 	return dns.IsSubDomain(dns.Fqdn(zone), dns.Fqdn(name))
 }
 
@@ -37,8 +37,8 @@ func labels(name string) int {
 	return dns.CountLabel(dns.Fqdn(name))
 }
 
-// shownName gives name as a person writes it.
-func shownName(name string) string {
+// ShownName gives name as a person writes it.
+func ShownName(name string) string {
 	if name == "" {
 		return "the root"
 	}

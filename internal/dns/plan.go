@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -12,6 +13,9 @@ import (
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
+
+// ErrChanged says that the records are not any more as the plan found them.
+var ErrChanged = errors.New("the records have changed since the plan was made; look at a new one: holdfast dns plan")
 
 // DefaultTTL is that of records where there were none before, in seconds.
 const DefaultTTL = 300
@@ -95,14 +99,19 @@ func MakePlan(s *spec.Spec, wants []Want, views []View, opt PlanOptions) Plan {
 	return out
 }
 
-// refuse takes the change of the hostname n out of p: the server would not make it.
-func (p *Plan) refuse(n *NamePlan, server netip.AddrPort, why error) {
+// Refuse takes the change of the hostname n out of p: the server would not make it.
+func (p *Plan) Refuse(n *NamePlan, server netip.AddrPort, why error) {
 	n.Change, n.Blocked = false, true
 	p.Findings = append(p.Findings, status.Finding{
 		Severity: status.Error, Code: "update-refused", Subject: n.Hostname,
-		Text:   fmt.Sprintf("primary %s would not make this change: %v", shownAddr(server), why),
+		Text:   fmt.Sprintf("primary %s would not make this change: %v", ShownAddr(server), why),
 		Remedy: "see docs/dns.md for what each server needs; --primary ADDRESS names another, --print prints the lines for whom edits by hand",
 	})
+}
+
+// Place gives where the records of n are.
+func (n NamePlan) Place() Place {
+	return Place{Hostname: n.Hostname, Zone: n.Zone, Server: n.Primary, Servers: n.View.good()}
 }
 
 // digest stands for the changes of p and what they were planned on.
@@ -147,7 +156,7 @@ func (p *planner) plan() NamePlan {
 	if n.After = p.after(before); n.After == nil {
 		n.After = Records{}
 	}
-	n.Change = !n.Before.same(n.After)
+	n.Change = !n.Before.Same(n.After)
 	if n.Change {
 		n.StaleFor = p.staleFor(n)
 	}
@@ -212,7 +221,7 @@ func (p *planner) after(before Records) Records {
 	case p.aliasFits(before):
 		return before
 	}
-	return makeRecords(p.addressSet(before, typeA), p.addressSet(before, typeAAAA))
+	return MakeRecords(p.addressSet(before, TypeA), p.addressSet(before, TypeAAAA))
 }
 
 func (p *planner) withTTL(before Records) Records {
@@ -228,8 +237,8 @@ func (p *planner) withTTL(before Records) Records {
 // addressSet gives the RRset of typ that the hostname is to have. Its TTL is what
 // was asked for, what it has, what the name's others have, or the usual.
 func (p *planner) addressSet(before Records, typ string) RRset {
-	was := before.of(typ)
-	set := addressRRset(typ, DefaultTTL, p.want.Addresses)
+	was := before.Of(typ)
+	set := AddressRRset(typ, DefaultTTL, p.want.Addresses)
 	set.Description = was.Description
 	switch {
 	case p.opt.TTL != nil:
@@ -245,7 +254,7 @@ func (p *planner) addressSet(before Records, typ string) RRset {
 // aliasFits reports whether the name is an alias that leads to the VIP. Some
 // people have it so on purpose, and clients see no difference.
 func (p *planner) aliasFits(before Records) bool {
-	if len(before.of(typeCNAME).Values) == 0 {
+	if len(before.Of(TypeCNAME).Values) == 0 {
 		return false
 	}
 	return slices.Equal(p.behindAlias(), p.want.Addresses)
@@ -271,10 +280,10 @@ func (p *planner) behindAlias() []netip.Addr {
 func (p *planner) staleFor(n NamePlan) time.Duration {
 	longest := uint32(0)
 	from := p.view.source()
-	for _, typ := range []string{typeA, typeAAAA} {
-		was, is := n.Before.of(typ), n.After.of(typ)
-		alias := n.Before.of(typeCNAME)
-		if was.same(is) && len(alias.Values) == 0 {
+	for _, typ := range []string{TypeA, TypeAAAA} {
+		was, is := n.Before.Of(typ), n.After.Of(typ)
+		alias := n.Before.Of(TypeCNAME)
+		if was.Same(is) && len(alias.Values) == 0 {
 			continue
 		}
 		ttl := was.TTL
@@ -291,7 +300,7 @@ func (p *planner) staleFor(n NamePlan) time.Duration {
 // cachedFor gives for how long a cache keeps what s says of typ, in seconds.
 func (s Server) cachedFor(typ string) uint32 {
 	answer := s.A
-	if typ == typeAAAA {
+	if typ == TypeAAAA {
 		answer = s.AAAA
 	}
 	if len(answer.Addresses) == 0 && answer.Alias == "" {

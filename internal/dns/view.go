@@ -19,7 +19,7 @@ type View struct {
 	Servers   []Server   `json:"servers"`
 	Resolvers []Resolver `json:"resolvers"`
 
-	named bool // the servers were named, and not found by the NS records
+	Named bool `json:"-"` // the servers were named, and not found by the NS records
 }
 
 // A Server is one address of an authoritative server, and what it answers.
@@ -99,8 +99,8 @@ func (s Server) Condition() Condition {
 	return Good
 }
 
-// trouble says in words what is wrong with s.
-func (s Server) trouble() string {
+// Trouble says in words what is wrong with s.
+func (s Server) Trouble() string {
 	switch s.Condition() {
 	case NoRoute:
 		return "cannot be reached from this machine: " + s.A.Error
@@ -130,18 +130,18 @@ func (s Server) keyTrouble() string {
 func (s Server) String() string {
 	switch {
 	case s.Name == "":
-		return shownAddr(s.Address)
+		return ShownAddr(s.Address)
 	case !s.Address.IsValid():
 		return s.Name
 	}
-	return fmt.Sprintf("%s (%s)", s.Name, shownAddr(s.Address))
+	return fmt.Sprintf("%s (%s)", s.Name, ShownAddr(s.Address))
 }
 
 // String names r for a person.
-func (r Resolver) String() string { return "resolver " + shownAddr(r.Address) }
+func (r Resolver) String() string { return "resolver " + ShownAddr(r.Address) }
 
-// shownAddr leaves the usual port out.
-func shownAddr(a netip.AddrPort) string {
+// ShownAddr leaves the usual port out.
+func ShownAddr(a netip.AddrPort) string {
 	if a.Port() == 53 {
 		return a.Addr().String()
 	}
@@ -158,9 +158,9 @@ func (s Server) Records() Records {
 		if s.A.Alias == "" {
 			ttl = s.AAAA.AliasTTL
 		}
-		return Records{{Type: typeCNAME, TTL: ttl, Values: []string{alias}}}
+		return Records{{Type: TypeCNAME, TTL: ttl, Values: []string{alias}}}
 	}
-	return makeRecords(addressRRset(typeA, s.A.TTL, s.A.Addresses), addressRRset(typeAAAA, s.AAAA.TTL, s.AAAA.Addresses))
+	return MakeRecords(AddressRRset(TypeA, s.A.TTL, s.A.Addresses), AddressRRset(TypeAAAA, s.AAAA.TTL, s.AAAA.Addresses))
 }
 
 // addresses gives what clients of s get, through whatever alias or wildcard.
@@ -188,8 +188,8 @@ func (a Answer) cachedFor() uint32 {
 	return a.TTL
 }
 
-// same reports whether a and b send a client to the same place.
-func (a Answer) same(b Answer) bool {
+// Same reports whether a and b send a client to the same place.
+func (a Answer) Same(b Answer) bool {
 	return a.Alias == b.Alias && slices.Equal(a.Addresses, b.Addresses)
 }
 

@@ -27,7 +27,7 @@ func Wants(s *spec.Spec, only []string) ([]Want, error) {
 		if len(only) > 0 && !slices.Contains(only, v.Name) {
 			continue
 		}
-		host := canonical(v.Hostname)
+		host := Canonical(v.Hostname)
 		i := slices.IndexFunc(wants, func(w Want) bool { return w.Hostname == host })
 		if i < 0 {
 			i = len(wants)
@@ -38,7 +38,7 @@ func Wants(s *spec.Spec, only []string) ([]Want, error) {
 		for _, a := range v.Addresses {
 			w.Addresses = append(w.Addresses, a.Addr().Unmap())
 		}
-		w.Addresses = sortedAddrs(w.Addresses)
+		w.Addresses = SortedAddrs(w.Addresses)
 	}
 	for _, name := range only {
 		if !slices.Contains(names, name) {

@@ -1,9 +1,9 @@
-// Package keystone knows the Keystone catalog's endpoints: it reads a listing
-// of them as the openstack client prints it, drafts a spec from it, plans what
-// to change so that they name the VIPs, makes the changes, and takes them back.
+// Package keystone knows the Keystone catalog: what endpoints are in it, which
+// service of a spec each belongs to, what to change so that they name the VIPs (a
+// Plan), how each change is undone (Entry.UndoStep), whose API answers at a URL,
+// and what Keystone fills into URLs.
 //
-// All but the last two are pure: bytes and values in, bytes and findings out. The
-// edge, which opens files and talks to Keystone, is in client.go, probe.go,
-// journals.go, apply.go and rollback.go. It decides nothing that the pure part
-// can decide, and prints nothing.
+// It is pure: values in, values and findings out. It opens no file and talks to
+// nobody; package keystone/admin does, and decides nothing that this one can.
+// What makes a spec of a listing is package importer.
 package keystone

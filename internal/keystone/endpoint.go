@@ -25,8 +25,8 @@ type Endpoint struct {
 	Text string
 }
 
-// label names e as shortly as a message needs it: "public endpoint of glance".
-func (e Endpoint) label() string {
+// Label names e as shortly as a message needs it: "public endpoint of glance".
+func (e Endpoint) Label() string {
 	name := e.ServiceName
 	if name == "" {
 		name = e.ServiceType
@@ -37,81 +37,81 @@ func (e Endpoint) label() string {
 	return e.Interface + " endpoint of " + name
 }
 
-// A location is an endpoint's URL in parts.
-type location struct {
-	scheme string // "http" or "https"
-	// host is a name or an address, without brackets, in lower case; "" where
+// A Location is an endpoint's URL in parts.
+type Location struct {
+	Scheme string // "http" or "https"
+	// Host is a name or an address, without brackets, in lower case; "" where
 	// the URL has a template there.
-	host string
-	port int // 0 where the URL has a template there
-	// implicit reports that the URL names no port, so that port is the scheme's.
-	implicit bool
-	path     string // from the first slash, with its templates; may be empty
-	// dropped says what of the URL has no place in a spec; usually empty.
-	dropped string
+	Host string
+	Port int // 0 where the URL has a template there
+	// Implicit reports that the URL names no port, so that port is the scheme's.
+	Implicit bool
+	Path     string // from the first slash, with its templates; may be empty
+	// Dropped says what of the URL has no place in a spec; usually empty.
+	Dropped string
 }
 
-// locate takes a URL apart. It is not net/url: the templates that Keystone
+// Locate takes a URL apart. It is not net/url: the templates that Keystone
 // fills in, $(tenant_id)s and %(project_id)s, are no valid URL escapes.
-func locate(url string) (location, error) {
+func Locate(url string) (Location, error) {
 	scheme, rest, ok := strings.Cut(url, "://")
 	if !ok {
-		return location{}, fmt.Errorf("%q is no URL; it has no http:// or https://", url)
+		return Location{}, fmt.Errorf("%q is no URL; it has no http:// or https://", url)
 	}
-	l := location{scheme: strings.ToLower(scheme)}
-	if l.scheme != "http" && l.scheme != "https" {
-		return location{}, fmt.Errorf("the scheme %q is neither http nor https", scheme)
+	l := Location{Scheme: strings.ToLower(scheme)}
+	if l.Scheme != "http" && l.Scheme != "https" {
+		return Location{}, fmt.Errorf("the scheme %q is neither http nor https", scheme)
 	}
 	if i := strings.IndexFunc(rest, func(r rune) bool { return r <= ' ' || r == 0x7f }); i >= 0 {
-		return location{}, fmt.Errorf("%q has white space in it", url)
+		return Location{}, fmt.Errorf("%q has white space in it", url)
 	}
 	if i := strings.IndexAny(rest, "?#"); i >= 0 {
-		rest, l.dropped = rest[:i], "what follows "+rest[i:i+1]
+		rest, l.Dropped = rest[:i], "what follows "+rest[i:i+1]
 	}
 	authority := rest
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
-		authority, l.path = rest[:i], rest[i:]
+		authority, l.Path = rest[:i], rest[i:]
 	}
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
-		authority, l.dropped = authority[i+1:], "the user and password"
+		authority, l.Dropped = authority[i+1:], "the user and password"
 	}
 	if err := l.setAuthority(authority); err != nil {
-		return location{}, err
+		return Location{}, err
 	}
 	return l, nil
 }
 
 // setAuthority fills in host and port from "host", "host:port", "[v6]:port".
-func (l *location) setAuthority(authority string) error {
+func (l *Location) setAuthority(authority string) error {
 	host, port := splitPort(authority)
 	switch {
-	case isTemplate(host):
+	case IsTemplate(host):
 	case strings.HasPrefix(host, "["):
 		addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
 		if err != nil {
 			return fmt.Errorf("%q is no IPv6 address", host)
 		}
-		l.host = addr.String()
+		l.Host = addr.String()
 	case host == "":
 		return fmt.Errorf("the URL has no host")
 	case strings.ContainsAny(host, ":[]"):
 		return fmt.Errorf("%q is no host; an IPv6 address stands in brackets", host)
 	default:
-		l.host = strings.TrimSuffix(strings.ToLower(host), ".")
+		l.Host = strings.TrimSuffix(strings.ToLower(host), ".")
 	}
 	return l.setPort(port)
 }
 
 // setPort fills in the port from its text, "" for the scheme's own.
-func (l *location) setPort(text string) error {
+func (l *Location) setPort(text string) error {
 	switch {
-	case isTemplate(text):
+	case IsTemplate(text):
 		return nil
 	case text == "":
-		l.implicit = true
-		l.port = 80
-		if l.scheme == "https" {
-			l.port = 443
+		l.Implicit = true
+		l.Port = 80
+		if l.Scheme == "https" {
+			l.Port = 443
 		}
 		return nil
 	}
@@ -119,7 +119,7 @@ func (l *location) setPort(text string) error {
 	if err != nil || port < 1 || port > 65535 {
 		return fmt.Errorf("%q is no port", text)
 	}
-	l.port = port
+	l.Port = port
 	return nil
 }
 
@@ -130,17 +130,17 @@ func splitPort(authority string) (host, port string) {
 	if i < 0 || strings.ContainsAny(authority[i:], "]") {
 		return authority, ""
 	}
-	if strings.Contains(authority[:i], ":") && !strings.HasPrefix(authority, "[") && !isTemplate(authority[:i]) {
+	if strings.Contains(authority[:i], ":") && !strings.HasPrefix(authority, "[") && !IsTemplate(authority[:i]) {
 		return authority, "" // an IPv6 address without brackets; setAuthority refuses it
 	}
 	return authority[:i], authority[i+1:]
 }
 
-// isTemplate reports whether s has a substitution of Keystone's in it.
-func isTemplate(s string) bool { return templateAt(s) >= 0 }
+// IsTemplate reports whether s has a substitution of Keystone's in it.
+func IsTemplate(s string) bool { return TemplateAt(s) >= 0 }
 
-// templateAt gives where the first substitution in s begins; -1 for none.
-func templateAt(s string) int {
+// TemplateAt gives where the first substitution in s begins; -1 for none.
+func TemplateAt(s string) int {
 	dollar, percent := strings.Index(s, "$("), strings.Index(s, "%(")
 	if dollar < 0 || percent >= 0 && percent < dollar {
 		return percent
@@ -149,34 +149,34 @@ func templateAt(s string) int {
 }
 
 // standard gives l as host:port, the port always said.
-func (l location) standard() string {
-	host := l.host
+func (l Location) standard() string {
+	host := l.Host
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	return fmt.Sprintf("%s:%d", host, l.port)
+	return fmt.Sprintf("%s:%d", host, l.Port)
 }
 
-// origin gives l without its path: "http://ctl1:9292".
-func (l location) origin() string { return l.scheme + "://" + l.standard() }
+// Origin gives l without its path: "http://ctl1:9292".
+func (l Location) Origin() string { return l.Scheme + "://" + l.standard() }
 
-// addr gives l's host as an address, if it is one.
-func (l location) addr() (netip.Addr, bool) {
-	addr, err := netip.ParseAddr(l.host)
+// Addr gives l's host as an address, if it is one.
+func (l Location) Addr() (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(l.Host)
 	return addr, err == nil
 }
 
-// loopback reports whether l is reachable on its own machine only.
-func (l location) loopback() bool {
-	addr, ok := l.addr()
-	return ok && (addr.IsLoopback() || addr.IsUnspecified()) || l.host == "localhost" || strings.HasPrefix(l.host, "localhost.")
+// Loopback reports whether l is reachable on its own machine only.
+func (l Location) Loopback() bool {
+	addr, ok := l.Addr()
+	return ok && (addr.IsLoopback() || addr.IsUnspecified()) || l.Host == "localhost" || strings.HasPrefix(l.Host, "localhost.")
 }
 
-// shortHost gives the first label of l's host name, or "" for an address.
-func (l location) shortHost() string {
-	if _, ok := l.addr(); ok {
+// ShortHost gives the first label of l's host name, or "" for an address.
+func (l Location) ShortHost() string {
+	if _, ok := l.Addr(); ok {
 		return ""
 	}
-	short, _, _ := strings.Cut(l.host, ".")
+	short, _, _ := strings.Cut(l.Host, ".")
 	return short
 }

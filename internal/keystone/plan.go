@@ -93,7 +93,7 @@ func (p Plan) Empty() bool { return len(p.Changes) == 0 }
 // services is ever in a change.
 func MakePlan(state State, s *spec.Spec, cat catalog.Catalog, opt PlanOptions) Plan {
 	p := &planner{
-		matcher: matcher{s, cat}, opt: opt, state: state.sorted(),
+		matcher: matcher{s, cat}, opt: opt, state: state.Sorted(),
 		members: map[slot][]*Row{}, saidNoVIP: map[string]bool{},
 	}
 	p.assign()
@@ -108,7 +108,7 @@ func MakePlan(state State, s *spec.Spec, cat catalog.Catalog, opt PlanOptions) P
 func (p *planner) planServices() {
 	var last []int
 	for i, svc := range p.spec.Services {
-		if slices.Contains(svc.Types, identityType) {
+		if slices.Contains(svc.Types, IdentityType) {
 			last = append(last, i)
 			continue
 		}
@@ -119,11 +119,14 @@ func (p *planner) planServices() {
 	}
 }
 
-// identityType is Keystone's own type in its catalog.
-const identityType = "identity"
+// IdentityType is Keystone's own type in its catalog.
+const IdentityType = "identity"
 
-// interfaces in the order in which they are planned.
-func interfaceNames() []string { return []string{"public", "internal", "admin"} }
+// InterfaceNames gives the interfaces in the order in which they are planned.
+func InterfaceNames() []string { return []string{"public", "internal", "admin"} }
+
+// InterfaceRank gives where name is among them, -1 for one that is not.
+func InterfaceRank(name string) int { return slices.Index(InterfaceNames(), name) }
 
 // slot is one interface of one service of the spec.
 type slot struct {
@@ -196,7 +199,7 @@ func (p *planner) assignOutside(row *Row, b belonging) {
 
 // setTarget gives row where it should point, and a first verdict.
 func (p *planner) setTarget(row *Row, svc spec.Service, wrong string) {
-	vip, served := vipFor(p.spec, svc, row.Interface)
+	vip, served := VIPFor(p.spec, svc, row.Interface)
 	if !served {
 		row.Verdict = NoVIP
 		p.sayNoVIP(row, svc)
@@ -207,7 +210,7 @@ func (p *planner) setTarget(row *Row, svc spec.Service, wrong string) {
 	case err != nil:
 		row.Verdict = BadURL
 	case Fault(row.URL) != "":
-		row.Verdict, err = BadURL, faultError(row.URL)
+		row.Verdict, err = BadURL, FaultError(row.URL)
 	case wrong != "":
 		row.Verdict = WrongType
 	case url == row.URL:
@@ -244,7 +247,7 @@ func (p *planner) compareRows(a, b *Row) int {
 		return i
 	}
 	return cmp.Or(cmp.Compare(index(a), index(b)), strings.Compare(a.ServiceType, b.ServiceType),
-		strings.Compare(a.ServiceName, b.ServiceName), cmp.Compare(interfaceRank(a.Interface), interfaceRank(b.Interface)),
+		strings.Compare(a.ServiceName, b.ServiceName), cmp.Compare(InterfaceRank(a.Interface), InterfaceRank(b.Interface)),
 		strings.Compare(a.ID, b.ID))
 }
 
@@ -255,9 +258,9 @@ func (p *planner) planService(i int) {
 		return // not in Keystone at all
 	}
 	lacking := []string{}
-	for _, iface := range interfaceNames() {
+	for _, iface := range InterfaceNames() {
 		members := p.members[slot{i, iface}]
-		if _, served := vipFor(p.spec, svc, iface); !served {
+		if _, served := VIPFor(p.spec, svc, iface); !served {
 			continue
 		}
 		live := false
@@ -325,7 +328,7 @@ func (p *planner) compareWorth(svc spec.Service, a, b *Row) int {
 		if r.Verdict != Fits {
 			n += 2
 		}
-		if !samePath(svc.Path, tailOf(r.URL)) {
+		if !samePath(svc.Path, TailOf(r.URL)) {
 			n++
 		}
 		return n

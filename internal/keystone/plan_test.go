@@ -3,8 +3,11 @@ package keystone
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +17,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/keystone/keystonetest"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -37,47 +41,57 @@ func mustCatalog(t testing.TB) catalog.Catalog {
 	return known
 }
 
-// stateOf reads a state of the tests: one endpoint a line, as id, region,
-// service, type, interface, URL, and perhaps "disabled"; or "service" with
-// name and type of one without endpoints; or "region" with its name.
+// stateOf gives the state of keystonetest.Read.
 func stateOf(t testing.TB, text string) State {
 	t.Helper()
-	var s State
-	service := func(name, typ string) string {
-		id := "svc-" + name + "-" + typ
-		if !slices.ContainsFunc(s.Services, func(r ServiceRecord) bool { return r.ID == id }) {
-			s.Services = append(s.Services, ServiceRecord{id, name, typ, true})
-		}
-		return id
+	c, err := keystonetest.Read(text)
+	if err != nil {
+		t.Fatal(err)
 	}
-	region := func(name string) {
-		if !slices.Contains(s.Regions, name) {
-			s.Regions = append(s.Regions, name)
-		}
+	state := State{Regions: c.Regions}
+	for _, s := range c.Services {
+		state.Services = append(state.Services, ServiceRecord(s))
 	}
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		switch {
-		case len(f) == 0:
-		case f[0] == "service":
-			service(f[1], f[2])
-		case f[0] == "region":
-			region(f[1])
-		case len(f) >= 6:
-			if f[1] == "-" { // in no region
-				f[1] = ""
-			} else {
-				region(f[1])
+	for _, e := range c.Endpoints {
+		state.Endpoints = append(state.Endpoints, Record{
+			ID: e.ID, Interface: e.Interface, Region: e.Region, ServiceID: e.ServiceID, URL: e.URL, Enabled: e.Enabled,
+		})
+	}
+	state.NameEndpoints()
+	return state
+}
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// Golden runs f on the first file of each txtar in testdata/dir and compares
+// what it gives with the second, called "want".
+func golden(t *testing.T, dir string, f func(t *testing.T, a *txtar.Archive) string) {
+	paths, err := filepath.Glob(filepath.Join("testdata", dir, "*.txtar"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no golden files in testdata/%s: %v", dir, err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(path)
+			if err != nil {
+				t.Fatal(err)
 			}
-			s.Endpoints = append(s.Endpoints, Record{
-				ID: f[0], Region: f[1], ServiceID: service(f[2], f[3]), ServiceName: f[2], ServiceType: f[3],
-				Interface: f[4], URL: f[5], Enabled: len(f) == 6,
-			})
-		default:
-			t.Fatalf("no line of a state: %q", line)
-		}
+			got := f(t, a)
+			if *update {
+				a.Files = append(a.Files[:1], txtar.File{Name: "want", Data: []byte(got)})
+				if err := os.WriteFile(path, txtar.Format(a), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if len(a.Files) < 2 {
+				t.Fatal("no part called want; run with -update and review")
+			}
+			if diff := cmp.Diff(string(a.Files[1].Data), got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
 	}
-	return s
 }
 
 // TestPlan compares plans with goldens. Each file has the spec, then the state
@@ -113,13 +127,13 @@ func checkScope(t *testing.T, plan Plan, s *spec.Spec) {
 		if at < 0 || !slices.Contains(s.Services[at].Types, strings.ToLower(c.After.ServiceType)) {
 			t.Errorf("change %d is of a service that the spec has not: %+v", c.N, c)
 		}
-		if c.Before != nil && tailOf(c.Before.URL) != tailOf(c.After.URL) {
+		if c.Before != nil && TailOf(c.Before.URL) != TailOf(c.After.URL) {
 			t.Errorf("change %d does not keep the path of %s: %s", c.N, c.Before.URL, c.After.URL)
 		}
-		if identity && c.After.ServiceType != identityType {
+		if identity && c.After.ServiceType != IdentityType {
 			t.Errorf("change %d comes after Keystone's own", c.N)
 		}
-		identity = identity || c.After.ServiceType == identityType
+		identity = identity || c.After.ServiceType == IdentityType
 	}
 }
 
@@ -296,7 +310,7 @@ func TestProbePath(t *testing.T) {
 		{"http://a:1/a%20b?c=d", "/a%20b", "/a%20b"},
 		{"http://a:1/a%%20b/v1/$(tenant_id)s", "/a%20b/v1/", "/a%20b/"},
 	} {
-		probe := probePath(tailOf(tt.url))
+		probe := probePath(TailOf(tt.url))
 		if probe != tt.probe || discoveryPath(probe) != tt.discovery {
 			t.Errorf("%s: got %s and %s, want %s and %s", tt.url, probe, discoveryPath(probe), tt.probe, tt.discovery)
 		}
@@ -343,7 +357,7 @@ func largeState(s *spec.Spec) State {
 			}
 			state.Endpoints = append(state.Endpoints, Record{
 				ID: fmt.Sprintf("%032x", r*1000+n*7919), Region: region, ServiceID: id, ServiceName: name, ServiceType: typ,
-				Interface: interfaceNames()[n%3], URL: fmt.Sprintf("http://ctl1.region%d.example.org:%d%s", r+1, svc.Port, svc.Path), Enabled: true,
+				Interface: InterfaceNames()[n%3], URL: fmt.Sprintf("http://ctl1.region%d.example.org:%d%s", r+1, svc.Port, svc.Path), Enabled: true,
 			})
 		}
 	}

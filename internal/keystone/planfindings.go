@@ -71,7 +71,7 @@ func (p *planner) sayNoVIP(r *Row, svc spec.Service) {
 
 // sayWhere says where r points, when that is not where it should.
 func (p *planner) sayWhere(r *Row, svc spec.Service, vip spec.VIP) {
-	at, err := locate(r.URL)
+	at, err := Locate(r.URL)
 	if err != nil {
 		return // said already
 	}
@@ -84,22 +84,22 @@ func (p *planner) sayWhere(r *Row, svc spec.Service, vip spec.VIP) {
 	default:
 		p.about(r.Record, status.Warning, "not-the-vip", fmt.Sprintf("%s does not point at the VIP", r.URL), remedy)
 	}
-	if vip.TLS != nil && at.scheme == "http" && svc.Mode == spec.HTTP {
+	if vip.TLS != nil && at.Scheme == "http" && svc.Mode == spec.HTTP {
 		p.about(r.Record, status.Warning, "no-tls", fmt.Sprintf("%s is http, and the VIP has TLS", r.URL), remedy)
 	}
-	if strings.HasPrefix(r.Target, "http:") && at.scheme == "https" {
+	if strings.HasPrefix(r.Target, "http:") && at.Scheme == "https" {
 		p.about(r.Record, status.Warning, "loses-tls", fmt.Sprintf("%s is https, and would be http: the VIP has no TLS", r.URL),
 			fmt.Sprintf("give the VIP %s a certificate, \"tls\" in the spec", vip.Name))
 	}
 }
 
 // whose names the host of the spec that at points at; empty for none.
-func (p *planner) whose(at location, svc spec.Service) string {
+func (p *planner) whose(at Location, svc spec.Service) string {
 	is := func(h spec.Host) bool {
-		if addr, ok := at.addr(); ok {
+		if addr, ok := at.Addr(); ok {
 			return addr.Unmap() == h.Address
 		}
-		return at.host == strings.ToLower(h.Name) || at.shortHost() == shortName(h.Name)
+		return at.Host == strings.ToLower(h.Name) || at.ShortHost() == shortName(h.Name)
 	}
 	for _, c := range p.spec.Controllers {
 		if is(spec.Host{Name: c.Name, Address: c.Address}) {
@@ -120,21 +120,21 @@ func shortName(name string) string {
 }
 
 // isVIP reports whether at is v under its name or one of its addresses.
-func (p *planner) isVIP(at location, v spec.VIP) bool {
-	if addr, ok := at.addr(); ok {
+func (p *planner) isVIP(at Location, v spec.VIP) bool {
+	if addr, ok := at.Addr(); ok {
 		for _, a := range v.Addresses {
 			if a.Addr() == addr.Unmap() {
 				return true
 			}
 		}
 	}
-	return at.host == strings.ToLower(v.Hostname)
+	return at.Host == strings.ToLower(v.Hostname)
 }
 
 // reason says in short why r is to change.
 func (p *planner) reason(r *Row, svc spec.Service) string {
-	at, err := locate(r.URL)
-	vip, _ := vipFor(p.spec, svc, r.Interface)
+	at, err := Locate(r.URL)
+	vip, _ := VIPFor(p.spec, svc, r.Interface)
 	if err != nil {
 		return err.Error()
 	}
@@ -142,17 +142,17 @@ func (p *planner) reason(r *Row, svc spec.Service) string {
 	switch who := p.whose(at, svc); {
 	case who != "":
 		why = append(why, "names "+who)
-	case at.host == strings.ToLower(vip.Hostname):
+	case at.Host == strings.ToLower(vip.Hostname):
 	case p.isVIP(at, vip):
 		why = append(why, "names the VIP's address")
 	default:
 		why = append(why, "does not point at the VIP")
 	}
-	if at.port != svc.Port && at.port != 0 {
-		why = append(why, fmt.Sprintf("has port %d, not %d", at.port, svc.Port))
+	if at.Port != svc.Port && at.Port != 0 {
+		why = append(why, fmt.Sprintf("has port %d, not %d", at.Port, svc.Port))
 	}
-	if !strings.HasPrefix(r.Target, at.scheme+"://") {
-		why = append(why, "is "+at.scheme)
+	if !strings.HasPrefix(r.Target, at.Scheme+"://") {
+		why = append(why, "is "+at.Scheme)
 	}
 	return strings.Join(why, ", ")
 }

@@ -43,9 +43,9 @@ func (r Record) String() string {
 	return fmt.Sprintf("%s endpoint of %s (%s)", r.Interface, r.ServiceName, r.ServiceType)
 }
 
-// same reports whether a and b agree in all that a change could change and in
+// Same reports whether a and b agree in all that a change could change and in
 // what they are about.
-func (r Record) same(b Record) bool {
+func (r Record) Same(b Record) bool {
 	return r.ID == b.ID && r.Region == b.Region && r.ServiceID == b.ServiceID &&
 		r.Interface == b.Interface && r.URL == b.URL && r.Enabled == b.Enabled
 }
@@ -65,13 +65,25 @@ type State struct {
 	Endpoints []Record
 }
 
-// sorted gives a copy of s in an order that does not depend on Keystone's.
-func (s State) sorted() State {
+// Sorted gives a copy of s in an order that does not depend on Keystone's.
+func (s State) Sorted() State {
 	out := State{slices.Clone(s.Regions), slices.Clone(s.Services), slices.Clone(s.Endpoints)}
 	slices.Sort(out.Regions)
 	slices.SortFunc(out.Services, func(a, b ServiceRecord) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(out.Endpoints, func(a, b Record) int { return cmp.Compare(a.ID, b.ID) })
 	return out
+}
+
+// NameEndpoints gives the endpoints the name and type of their services.
+func (s *State) NameEndpoints() {
+	byID := map[string]ServiceRecord{}
+	for _, svc := range s.Services {
+		byID[svc.ID] = svc
+	}
+	for i := range s.Endpoints {
+		e := &s.Endpoints[i]
+		e.ServiceName, e.ServiceType = byID[e.ServiceID].Name, byID[e.ServiceID].Type
+	}
 }
 
 // digest gives 12 hex digits that stand for lines.

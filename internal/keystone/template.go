@@ -17,24 +17,24 @@ func keystoneKeys() []string {
 	}
 }
 
-// A filled is a URL as Keystone puts it into the catalog of a token.
-type filled struct {
-	// url has the templates that are not known here still in it, as %(key)s.
-	url string
-	// partly says that there are any of these.
-	partly bool
-	// project says that it takes a project, which the token has not: Keystone
+// A Filled is a URL as Keystone puts it into the catalog of a token.
+type Filled struct {
+	// URL has the templates that are not known here still in it, as %(key)s.
+	URL string
+	// Partly says that there are any of these.
+	Partly bool
+	// Project says that it takes a project, which the token has not: Keystone
 	// leaves such an endpoint out.
-	project bool
-	// fault says why Keystone can fill it for no token at all, and leaves the
+	Project bool
+	// Fault says why Keystone can fill it for no token at all, and leaves the
 	// endpoint out of every catalog; empty if it can.
-	fault string
+	Fault string
 }
 
-// fill gives url as Keystone's format_url does, which is Python's % with a
+// Fill gives url as Keystone's format_url does, which is Python's % with a
 // mapping, after "$(" was made "%(".
-func fill(url, project, user string) filled {
-	var out filled
+func Fill(url, project, user string) Filled {
+	var out Filled
 	var b strings.Builder
 	rest := strings.ReplaceAll(url, "$(", "%(")
 	for {
@@ -45,13 +45,13 @@ func fill(url, project, user string) filled {
 		}
 		key, length, fault := readDirective(after)
 		if fault != "" {
-			return filled{url: url, fault: fault}
+			return Filled{URL: url, Fault: fault}
 		}
 		text := after[:length]
 		rest = after[length:]
 		switch text {
 		case "(tenant_id)s", "(project_id)s":
-			out.project = out.project || project == ""
+			out.Project = out.Project || project == ""
 			b.WriteString(project)
 		case "(user_id)s":
 			b.WriteString(user)
@@ -60,11 +60,11 @@ func fill(url, project, user string) filled {
 				b.WriteString("%")
 				continue
 			}
-			out.partly = true
+			out.Partly = true
 			b.WriteString("%" + text)
 		}
 	}
-	out.url = b.String()
+	out.URL = b.String()
 	return out
 }
 
@@ -110,7 +110,7 @@ func readDirective(s string) (key string, length int, fault string) {
 // cannot fill in its templates, says so in its own log only, and leaves the
 // endpoint out. It refuses such a URL in a new endpoint, and takes it for one
 // that is there. Empty for a URL that is in order.
-func Fault(url string) string { return fill(url, "p", "u").fault }
+func Fault(url string) string { return Fill(url, "p", "u").Fault }
 
 // A notFillable is a URL with a Fault.
 type notFillable struct{ url, why string }
@@ -119,8 +119,8 @@ func (e *notFillable) Error() string {
 	return fmt.Sprintf("%s is in the catalog of no token: %s", e.url, e.why)
 }
 
-// faultError gives the Fault of url as an error, nil for none.
-func faultError(url string) error {
+// FaultError gives the Fault of url as an error, nil for none.
+func FaultError(url string) error {
 	if why := Fault(url); why != "" {
 		return &notFillable{url, why}
 	}

@@ -71,6 +71,6 @@ func TestFillAsKeystoneDoes(t *testing.T) {
 // user. The second result is false when something in it is not known here, or
 // Keystone leaves the endpoint out.
 func knownFill(url, project, user string) (string, bool) {
-	f := fill(url, project, user)
-	return f.url, !f.partly && !f.project && f.fault == ""
+	f := Fill(url, project, user)
+	return f.URL, !f.Partly && !f.Project && f.Fault == ""
 }

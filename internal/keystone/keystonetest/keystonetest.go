@@ -42,6 +42,47 @@ func (c Catalog) Clone() Catalog {
 	return Catalog{slices.Clone(c.Regions), slices.Clone(c.Services), slices.Clone(c.Endpoints)}
 }
 
+// Read reads a catalog of the tests: one endpoint a line, as id, region, service,
+// type, interface, URL, and perhaps "disabled"; or "service" with name and type
+// of one without endpoints; or "region" with its name.
+func Read(text string) (Catalog, error) {
+	var c Catalog
+	service := func(name, typ string) string {
+		id := "svc-" + name + "-" + typ
+		if !slices.ContainsFunc(c.Services, func(s Service) bool { return s.ID == id }) {
+			c.Services = append(c.Services, Service{id, name, typ, true})
+		}
+		return id
+	}
+	region := func(name string) {
+		if !slices.Contains(c.Regions, name) {
+			c.Regions = append(c.Regions, name)
+		}
+	}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) == 0:
+		case f[0] == "service":
+			service(f[1], f[2])
+		case f[0] == "region":
+			region(f[1])
+		case len(f) >= 6:
+			if f[1] == "-" { // in no region
+				f[1] = ""
+			} else {
+				region(f[1])
+			}
+			c.Endpoints = append(c.Endpoints, Endpoint{
+				ID: f[0], Region: f[1], ServiceID: service(f[2], f[3]), Interface: f[4], URL: f[5], Enabled: len(f) == 6,
+			})
+		default:
+			return c, fmt.Errorf("no line of a catalog: %q", line)
+		}
+	}
+	return c, nil
+}
+
 // A Keystone answers as Keystone 22 was seen to: it chooses ids itself, refuses
 // unknown regions and other ids, fills in templates in the catalogs of tokens,
 // and leaves out of these what is disabled.

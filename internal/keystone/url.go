@@ -1,0 +1,102 @@
+package keystone
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"holdfast/internal/spec"
+)
+
+// VIPFor gives the VIP on which svc serves the catalog interface iface.
+func VIPFor(s *spec.Spec, svc spec.Service, iface string) (spec.VIP, bool) {
+	i := slices.IndexFunc(s.VIPs, func(v spec.VIP) bool { return slices.Contains(v.Endpoints, iface) && svc.On(v) })
+	if i < 0 {
+		return spec.VIP{}, false
+	}
+	return s.VIPs[i], true
+}
+
+// Origin gives scheme, host and port of svc behind v, as clients are to see
+// them. What is not HTTP keeps the scheme that it has.
+func Origin(v spec.VIP, svc spec.Service, scheme string) string {
+	switch {
+	case svc.Mode == spec.TCP && scheme != "":
+	case v.TLS != nil:
+		scheme = "https"
+	default:
+		scheme = "http"
+	}
+	return fmt.Sprintf("%s://%s:%d", scheme, v.Hostname, svc.Port)
+}
+
+// target gives the URL that an endpoint of svc behind v is to have instead of
+// current. All that follows the authority stays as it is, to the letter.
+func target(v spec.VIP, svc spec.Service, current string) (string, error) {
+	at, err := Locate(current)
+	if err != nil {
+		return "", err
+	}
+	want := Origin(v, svc, at.Scheme)
+	if at.Host != "" && want == at.Origin() {
+		return current, nil // the same in other words: a port left out, capitals
+	}
+	return want + TailOf(current), nil
+}
+
+// TailOf gives what follows the authority of url: path, templates, query.
+func TailOf(url string) string {
+	_, rest, ok := strings.Cut(url, "://")
+	if !ok {
+		return ""
+	}
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		return rest[i:]
+	}
+	return ""
+}
+
+// ProbeURL gives the URL to ask for what has the URL url in the catalog.
+func ProbeURL(url string) string {
+	tail := TailOf(url)
+	return strings.TrimSuffix(url, tail) + probePath(tail)
+}
+
+// DiscoveryURL gives the URL at which the API of what has the URL url in the
+// catalog lists its versions.
+func DiscoveryURL(url string) string {
+	tail := TailOf(url)
+	return strings.TrimSuffix(url, tail) + discoveryPath(probePath(tail))
+}
+
+// probePath gives the part of tail that can be asked for without knowing a
+// project: all before the segment of the first template, and no query.
+func probePath(tail string) string {
+	if i := strings.IndexAny(tail, "?#"); i >= 0 {
+		tail = tail[:i]
+	}
+	if i := TemplateAt(tail); i >= 0 {
+		tail = tail[:strings.LastIndexByte(tail[:i], '/')+1]
+	}
+	tail = strings.ReplaceAll(tail, "%%", "%") // as clients see it
+	if tail == "" {
+		return "/"
+	}
+	return tail
+}
+
+// discoveryPath gives the path at which the API at path lists its versions:
+// path up to its first segment that is a version, "/identity/" for "/identity/v3".
+func discoveryPath(path string) string {
+	segments := strings.Split(path, "/")
+	i := slices.IndexFunc(segments, isVersion)
+	if i < 0 {
+		return path
+	}
+	return strings.Join(segments[:i], "/") + "/"
+}
+
+// isVersion reports whether s is like "v3" or "v2.1".
+func isVersion(s string) bool {
+	return len(s) > 1 && s[0] == 'v' && strings.Trim(s[1:], "0123456789.") == ""
+}
