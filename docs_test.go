@@ -1,6 +1,7 @@
 package holdfast_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"holdfast/internal/status"
 )
 
 // read gives a file of the repository.
@@ -124,6 +127,28 @@ func TestTablesOfPackages(t *testing.T) {
 		room, ours := strings.CutPrefix(name, "internal/")
 		if ours && !rows[name] && !strings.HasPrefix(room, "lab/") && !strings.HasSuffix(room, "test") {
 			t.Errorf("docs/architecture.md does not say what %s is", room)
+		}
+	}
+}
+
+// TestEventKindsAreListed has docs/json.md say what each kind of event says, and an
+// agent write none that is not in the one table of these.
+func TestEventKindsAreListed(t *testing.T) {
+	_, after, _ := strings.Cut(read(t, "docs/json.md"), "\n#### Kinds of events\n")
+	table, _, _ := strings.Cut(after, "\n## ")
+	var want []string
+	for _, k := range status.EventKinds() {
+		want = append(want, fmt.Sprintf("| `%s` | %s |", k.Kind, k.Means))
+	}
+	if got := regexp.MustCompile("(?m)^\\| `.*$").FindAllString(table, -1); !slices.Equal(got, want) {
+		t.Errorf("docs/json.md lists\n%s\nand is to list\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for _, path := range filesOf(t, ".go") {
+		if !strings.HasPrefix(path, "internal/agent/") || strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		for _, kind := range regexp.MustCompile(`Kind:\s+"([a-z-]+)"[,}]`).FindAllStringSubmatch(read(t, path), -1) {
+			t.Errorf("%s writes the event %q, which is no constant of package status", path, kind[1])
 		}
 	}
 }

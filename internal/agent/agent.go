@@ -201,7 +201,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
-	a.journal.add(status.Event{Kind: "agent-started", Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
+	a.journal.add(status.Event{Kind: status.EventAgentStarted, Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	a.reconcileVIPs(ctx, owners)
 	a.cleanUp(ctx)
 	a.serve(ctx, group, socket)
@@ -216,6 +216,6 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	group.Go(func() error { a.configure(ctx, first); return nil })
 	err = group.Wait()
 	a.endVIPs()
-	a.journal.add(status.Event{Kind: "agent-ended", Subject: "agent", Text: "agent ended; HAProxy stays as it is"})
+	a.journal.add(status.Event{Kind: status.EventAgentEnded, Subject: "agent", Text: "agent ended; HAProxy stays as it is"})
 	return err
 }

@@ -36,7 +36,7 @@ func (a *Agent) firstSpec() (candidate, error) {
 	switch {
 	case lastErr == nil && failed != nil:
 		a.journal.add(status.Event{
-			Kind: "reload-rejected", Subject: "spec", Cause: failed.Text,
+			Kind: status.EventReloadRejected, Subject: "spec", Cause: failed.Text,
 			Text: fmt.Sprintf("spec %s was taken back before, and is not tried again by itself; starting with the last good one, %s", s.Digest, last.Digest),
 		})
 		return candidate{last, lastData, []status.Finding{*failed}, true}, nil

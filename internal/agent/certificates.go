@@ -256,7 +256,7 @@ func (k *keeper) doubt(v spec.VIP, h *held, j judged) []status.Event {
 
 func refusal(v spec.VIP, h *held) status.Event {
 	return status.Event{
-		Kind: "certificate-refused", Subject: "vip " + v.Name, Cause: h.problems[0].Text,
+		Kind: status.EventCertificateRefused, Subject: "vip " + v.Name, Cause: h.problems[0].Text,
 		Text: fmt.Sprintf("the certificate in %s is refused; vip %s goes on with the one before, valid until %s", h.file, v.Name, h.bundle.End().Format(time.DateOnly)),
 	}
 }

@@ -78,7 +78,7 @@ func (a *Agent) serveCertificate(ctx context.Context, v spec.VIP) error {
 	k.set(v.Name, &next)
 	if how != "" {
 		a.journal.add(status.Event{
-			Kind: "certificate-changed", Subject: "vip " + v.Name, Took: took, Cause: h.file + " changed",
+			Kind: status.EventCertificateChanged, Subject: "vip " + v.Name, Took: took, Cause: h.file + " changed",
 			Text: fmt.Sprintf("vip %s has a new certificate for %s, valid until %s, %s", v.Name, strings.Join(h.bundle.Leaf.DNSNames, ", "), h.bundle.End().Format(time.DateOnly), how),
 		})
 	}

@@ -150,7 +150,7 @@ func (c *configurer) tellReload(digest string, applied process.Result, cause str
 		done.Trial = trialTime
 		text += fmt.Sprintf("; what it does to the services is watched for %v", trialTime)
 	}
-	c.journal.add(status.Event{Kind: "reload", Subject: "spec", Cause: cause, Took: took, Text: text})
+	c.journal.add(status.Event{Kind: status.EventReload, Subject: "spec", Cause: cause, Took: took, Text: text})
 	return done
 }
 
@@ -176,7 +176,7 @@ func (c *configurer) reject(err error, cause string) error {
 	c.config.Rejected = asFindings(c.opt.File, err)
 	c.mu.Unlock()
 	c.journal.add(status.Event{
-		Kind: "reload-rejected", Subject: "spec", Cause: cause,
+		Kind: status.EventReloadRejected, Subject: "spec", Cause: cause,
 		Text: "the spec stays as it was: " + err.Error(),
 	})
 	return err
@@ -236,7 +236,7 @@ func (c *configurer) again(ctx context.Context, next candidate) {
 		Severity: status.Error, Code: notInForce, Subject: "controller " + c.opt.Controller, Text: err.Error(), Remedy: remedy,
 	})
 	if err.Error() != c.said {
-		c.journal.add(status.Event{Kind: "start-failed", Subject: "haproxy", Text: err.Error()})
+		c.journal.add(status.Event{Kind: status.EventStartFailed, Subject: "haproxy", Text: err.Error()})
 	}
 	c.retry, c.said = &next, err.Error()
 }

@@ -360,7 +360,7 @@ func drainBegun(controller string, e status.Drained, by string) status.Event {
 		named = []string{e.Service}
 	}
 	return status.Event{
-		Kind: "drain-begun", Subject: drainSubject(controller, e), Cause: undrainCause(e.Reason, by),
+		Kind: status.EventDrainBegun, Subject: drainSubject(controller, e), Cause: undrainCause(e.Reason, by),
 		Text: drainedWords(controller, named) + " " + text,
 	}
 }
@@ -371,7 +371,7 @@ func drainEnded(controller string, e status.Drained, cause string, now time.Time
 		named = []string{e.Service}
 	}
 	return status.Event{
-		Kind: "drain-ended", Subject: drainSubject(controller, e), Cause: cause, Took: max(0, now.Sub(e.Since)),
+		Kind: status.EventDrainEnded, Subject: drainSubject(controller, e), Cause: cause, Took: max(0, now.Sub(e.Since)),
 		Text: drainedWords(controller, named) + " is drained no more",
 	}
 }

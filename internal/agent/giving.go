@@ -82,7 +82,7 @@ func (a *Agent) giveTo(ctx context.Context, o *owner, to spec.Controller, req we
 	g.Since = time.Now()
 	a.moves.mu.Unlock()
 	a.journal.add(status.Event{
-		Kind: "handover", Subject: "vip " + v.Name, Took: h.Took, Cause: req.Cause, Text: h.String(),
+		Kind: status.EventHandover, Subject: "vip " + v.Name, Took: h.Took, Cause: req.Cause, Text: h.String(),
 	})
 	return h, nil
 }
@@ -342,11 +342,11 @@ func (a *Agent) endGiving(ctx context.Context, name string, g *giving, why strin
 	a.closePolitely(ctx)
 	a.tellDone(ctx, g.To, name)
 	e := status.Event{
-		Kind: "handover-done", Subject: "vip " + name, Took: time.Since(g.Since),
+		Kind: status.EventHandoverDone, Subject: "vip " + name, Took: time.Since(g.Since),
 		Text: fmt.Sprintf("the last connection of vip %s on %s has ended, which %s took", name, a.opt.Controller, g.To),
 	}
 	if g.connections > 0 {
-		e.Kind, e.Cause = "handover-cut", cmp.Or(why, fmt.Sprintf("they were open still %s after the handover", a.handoverLimit()))
+		e.Kind, e.Cause = status.EventHandoverCut, cmp.Or(why, fmt.Sprintf("they were open still %s after the handover", a.handoverLimit()))
 		e.Text = fmt.Sprintf("%d connections of vip %s on %s, which %s took, were cut", max(cut, g.connections), name, a.opt.Controller, g.To)
 		if g.connections == 1 {
 			e.Text = fmt.Sprintf("1 connection of vip %s on %s, which %s took, was cut", name, a.opt.Controller, g.To)

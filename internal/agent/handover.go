@@ -163,7 +163,7 @@ func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (we
 		return web.Handover{}, fmt.Errorf("vip %s stays on %s: there is no other controller", name, a.opt.Controller)
 	}
 	err = fmt.Errorf("vip %s stays on %s: %w", name, a.opt.Controller, inOneLine(errs))
-	a.journal.add(status.Event{Kind: "handover-failed", Subject: "vip " + name, Text: err.Error(), Cause: req.Cause})
+	a.journal.add(status.Event{Kind: status.EventHandoverFailed, Subject: "vip " + name, Text: err.Error(), Cause: req.Cause})
 	return web.Handover{}, err
 }
 

@@ -197,7 +197,7 @@ func (w *hostWatch) takeOut(ctx context.Context, rows []haproxy.Server, key heal
 		return
 	}
 	w.journal.add(status.Event{
-		Kind: "host-taken-out", Subject: hostSubject(key.Service, key.Host), Took: time.Since(begun),
+		Kind: status.EventHostTakenOut, Subject: hostSubject(key.Service, key.Host), Took: time.Since(begun),
 		Text:  fmt.Sprintf("took %s on %s out: it is %s", key.Service, key.Host, v.Condition),
 		Cause: v.Evidence,
 	})
@@ -252,7 +252,7 @@ func (w *hostWatch) cut(ctx context.Context, out health.Output) {
 	for to, n := range cut {
 		key := keys[to]
 		w.journal.add(status.Event{
-			Kind: "connections-cut", Subject: hostSubject(key.Service, key.Host), Took: time.Since(begun),
+			Kind: status.EventConnectionsCut, Subject: hostSubject(key.Service, key.Host), Took: time.Since(begun),
 			Text:  fmt.Sprintf("cut %d connections to %s on which nothing moved, so that their requests can go elsewhere", n, to),
 			Cause: out.Verdicts[key].Evidence,
 		})
@@ -283,13 +283,13 @@ func (w *hostWatch) tell(now time.Time, verdicts map[health.Key]health.Verdict) 
 		case v.Condition == status.Late && !w.late[key] && lasts >= lateAfter:
 			w.late[key] = true
 			w.journal.add(status.Event{
-				Kind: "host-late", Subject: hostSubject(key.Service, key.Host),
+				Kind: status.EventHostLate, Subject: hostSubject(key.Service, key.Host),
 				Text: fmt.Sprintf("%s on %s is late; it stays in use", key.Service, key.Host), Cause: v.Evidence,
 			})
 		case v.Condition == status.Well && w.late[key] && lasts >= inTimeAfter:
 			delete(w.late, key)
 			w.journal.add(status.Event{
-				Kind: "host-in-time", Subject: hostSubject(key.Service, key.Host),
+				Kind: status.EventHostInTime, Subject: hostSubject(key.Service, key.Host),
 				Text: fmt.Sprintf("%s on %s is no longer late", key.Service, key.Host), Cause: v.Evidence,
 			})
 		}

@@ -94,9 +94,12 @@ func (j *journal) read(name string) (size int64, err error) {
 // level says how loud the log is about events of a kind.
 func level(kind string) slog.Level {
 	switch kind {
-	case eventLeft:
+	case status.EventVIPLeft:
 		return slog.LevelError
-	case "start-failed", "reload-rejected", "reload-rolled-back", "rollback-no-help", "haproxy-upgrade-failed", "haproxy-down", "haproxy-hung", "haproxy-failed", "host-down", "certificate-refused", eventKept, codeOutOfFiles, codeDiskFull, codeNotKept, codeSocketLost:
+	case status.EventStartFailed, status.EventReloadRejected, status.EventReloadRolledBack, status.EventRollbackNoHelp,
+		status.EventHAProxyUpgradeFailed, status.EventHAProxyDown, status.EventHAProxyHung, status.EventHAProxyFailed,
+		status.EventHostDown, status.EventCertificateRefused, status.EventVIPKept,
+		codeOutOfFiles, codeDiskFull, codeNotKept, codeSocketLost:
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
@@ -142,7 +145,7 @@ func (j *journal) write(e status.Event) {
 // lost gives the line that stands for events which the file lacks.
 func (j *journal) lost(n int) []byte {
 	line, err := json.Marshal(status.Event{
-		Time: j.now(), Controller: j.controller, Kind: "events-lost", Subject: "journal",
+		Time: j.now(), Controller: j.controller, Kind: status.EventEventsLost, Subject: "journal",
 		Text: fmt.Sprintf("%d events are not in the journal: its disk took nothing", n),
 	})
 	if err != nil {

@@ -54,12 +54,6 @@ const (
 	extendedStop = leaveTime + 20*time.Second
 )
 
-// Kinds of events at the end of an agent that holds what nobody takes.
-const (
-	eventKept = "vip-kept"
-	eventLeft = "vip-left"
-)
-
 // lastOfAll goes on with what nobody takes, for as long as the options say, until
 // somebody does: another agent, or whoever speaks VRRP for the same virtual router
 // in the set-up that is to follow, with any priority. It gives why it is still not
@@ -70,7 +64,7 @@ func (a *Agent) lastOfAll(ctx context.Context, why error) error {
 	a.settlePriorities()
 	for _, v := range a.held() {
 		a.journal.add(status.Event{
-			Kind: eventKept, Subject: "vip " + v.Name, Cause: why.Error(),
+			Kind: status.EventVIPKept, Subject: "vip " + v.Name, Cause: why.Error(),
 			Text: fmt.Sprintf("the agent was told to end, and nobody takes vip %s: it stays here until somebody does, for %v at most", v.Name, a.opt.KeepAddress),
 		})
 	}
@@ -126,7 +120,7 @@ func (a *Agent) sayLast(why error) {
 			are = "are"
 		}
 		a.journal.add(status.Event{
-			Kind: eventLeft, Subject: "vip " + v.Name, Cause: why.Error(),
+			Kind: status.EventVIPLeft, Subject: "vip " + v.Name, Cause: why.Error(),
 			Text: fmt.Sprintf("the agent ends and nobody takes vip %s: unless an agent starts within 2s, %s %s gone from the network, and clients reach no service. HAProxy goes on, with nobody to serve",
 				v.Name, inWords(addresses), are),
 		})

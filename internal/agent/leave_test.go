@@ -30,7 +30,7 @@ func TestLastStop(t *testing.T) {
 	if err := d.end(); err != nil {
 		t.Fatal(err)
 	}
-	said := eventsOf(d, eventLeft)
+	said := eventsOf(d, status.EventVIPLeft)
 	if len(said) != 1 || said[0].Subject != "vip api" || said[0].Cause == "" || !strings.Contains(said[0].Text, "192.0.2.10 is gone from the network, and clients reach no service") {
 		t.Errorf("the last agent ends with the words %+v", said)
 	}
@@ -48,7 +48,7 @@ func TestKeepAddress(t *testing.T) {
 	d := h.start()
 	d.awaitActive()
 	d.stop()
-	h.await("it says that it goes on", func() bool { return len(eventsOf(d, eventKept)) == 1 })
+	h.await("it says that it goes on", func() bool { return len(eventsOf(d, status.EventVIPKept)) == 1 })
 	h.await("it gives way to anybody", func() bool { return d.Snapshot().VIPs[0].Priority == 1 })
 	time.Sleep(2500 * time.Millisecond) // longer than a lease: nothing is to end
 	select {
@@ -69,7 +69,7 @@ func TestKeepAddress(t *testing.T) {
 	if err := d.end(); err != nil {
 		t.Errorf("it ends with %v", err)
 	}
-	if said := eventsOf(d, eventLeft); len(said) > 0 {
+	if said := eventsOf(d, status.EventVIPLeft); len(said) > 0 {
 		t.Errorf("it says that it left what it did not have: %+v", said)
 	}
 }

@@ -108,7 +108,7 @@ func (a *Agent) mendCopy(ctx context.Context, name string, g *giving) string {
 func (a *Agent) putBack(name, missing string) {
 	a.log.Warn("somebody has removed what connections need since a handover; put it back", "vip", name, "removed", missing)
 	a.journal.add(status.Event{
-		Kind: "handover-mended", Subject: "vip " + name,
+		Kind: status.EventHandoverMended, Subject: "vip " + name,
 		Text: fmt.Sprintf("somebody has removed what connections of vip %s need since its handover, and it was put back: %s", name, missing),
 	})
 }

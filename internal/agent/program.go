@@ -60,7 +60,7 @@ func (c *configurer) renew(ctx context.Context, was old, cause string) (string, 
 	if !now.isNew() { // what else was done has not brought it
 		if _, err := c.haproxy.Reload(ctx); err != nil {
 			err = fmt.Errorf("%s replaced, and the new one could not be taken into use: %w", was.subject(), err)
-			c.journal.add(status.Event{Kind: "haproxy-upgrade-failed", Subject: "haproxy", Cause: cause, Text: err.Error()})
+			c.journal.add(status.Event{Kind: status.EventHAProxyUpgradeFailed, Subject: "haproxy", Cause: cause, Text: err.Error()})
 			return "", err
 		}
 	}
@@ -70,7 +70,7 @@ func (c *configurer) renew(ctx context.Context, was old, cause string) (string, 
 	}
 	c.setFinding(codeHAProxyReplaced, nil)
 	c.setFinding(codeLibraryReplaced, nil)
-	c.journal.add(status.Event{Kind: "haproxy-upgraded", Subject: "haproxy", Cause: cause, Took: time.Since(begun), Text: text})
+	c.journal.add(status.Event{Kind: status.EventHAProxyUpgraded, Subject: "haproxy", Cause: cause, Took: time.Since(begun), Text: text})
 	return text, nil
 }
 

@@ -192,7 +192,7 @@ func (a *Agent) endTaking(ctx context.Context, name string, t *taking, why strin
 	a.moves.kernel.Unlock()
 	if newest && why != "" {
 		a.journal.add(status.Event{
-			Kind: "handover-ended", Subject: "vip " + name, Cause: why, Took: time.Since(t.Since),
+			Kind: status.EventHandoverEnded, Subject: "vip " + name, Cause: why, Took: time.Since(t.Since),
 			Text: fmt.Sprintf("connections of vip %s on %s get no segments from here any more", name, t.From),
 		})
 	}

@@ -194,7 +194,7 @@ func (c *configurer) timeUp() {
 	if t := c.trial; t != nil {
 		c.settle(t.candidate)
 		c.journal.add(status.Event{
-			Kind: "trial-passed", Subject: "spec",
+			Kind: status.EventTrialPassed, Subject: "spec",
 			Text: fmt.Sprintf("spec %s is good: no service that it changed lost its hosts within %v%s", t.spec.Digest, trialTime, askedText(t.asked)),
 		})
 		return
@@ -233,7 +233,7 @@ func (c *configurer) rollBack(ctx context.Context, why string) (takenBack, bool)
 		return was, false // the note says all to the next agent
 	}
 	e := status.Event{
-		Kind: "reload-rolled-back", Subject: "spec", Took: time.Since(begun), Cause: f.Text,
+		Kind: status.EventReloadRolledBack, Subject: "spec", Took: time.Since(begun), Cause: f.Text,
 		Text: fmt.Sprintf("spec %s was taken back, and %s is in force again; %s", t.spec.Digest, c.good.spec.Digest, applied),
 	}
 	if err != nil {
@@ -269,7 +269,7 @@ func (c *configurer) relieved() {
 	r := c.relief
 	c.relief = nil
 	c.journal.add(status.Event{
-		Kind: "rollback-helped", Subject: "service " + r.service, Took: time.Since(r.begun),
+		Kind: status.EventRollbackHelped, Subject: "service " + r.service, Took: time.Since(r.begun),
 		Text: fmt.Sprintf("service %s has healthy hosts again with spec %s", r.service, r.spec.Digest),
 	})
 }
@@ -286,7 +286,7 @@ func (c *configurer) unrelieved() {
 	c.mu.Unlock()
 	c.writeNote(trialNote{Digest: r.digest, Rejected: &f})
 	c.journal.add(status.Event{
-		Kind: "rollback-no-help", Subject: "service " + r.service,
+		Kind: status.EventRollbackNoHelp, Subject: "service " + r.service,
 		Text: fmt.Sprintf("service %s has no healthy host with spec %s either, so spec %s may not be why", r.service, r.spec.Digest, r.digest),
 	})
 }
