@@ -256,7 +256,7 @@ func find(ctx context.Context, base, name string) (Dir, error) {
 	case len(running) == 0:
 		return "", fmt.Errorf("%w; start one with \"holdfast lab up\"", ErrNoLab)
 	case name != "":
-		return "", &OptionsError{&noSuchLabError{name, names}}
+		return "", &noSuchLabError{name, names}
 	case len(running) > 1:
 		return "", wrongf("%d labs run; say which with --name: %s", len(running), strings.Join(names, ", "))
 	}
