@@ -46,14 +46,12 @@ type Row struct {
 type Cell struct {
 	System bench.System `json:"system"`
 	Median Measure      `json:"median"`
-	// TimesP99 is how many times kolla's p99 this one's is: of the medians.
+	// TimesP99 is how many times kolla's p99 this one's is: the median of the runs.
 	TimesP99 float64   `json:"times_p99,omitempty"`
 	Runs     []Measure `json:"runs"`
 }
 
-// A Measure is what came of one load, or of several: the medians, but of all
-// their sessions together P50, P99 and Slowest. One run's p99 is that of its two or
-// three slowest sessions, which the machine decides more than the system does.
+// A Measure is what came of one load, or the medians over several.
 type Measure struct {
 	Rate     float64         `json:"rate,omitempty"` // sessions a second that began; of loops: 0
 	Sessions int             `json:"sessions"`
@@ -76,8 +74,6 @@ type Measure struct {
 	// Late is the worst lateness of the load generator: how long this machine
 	// kept it from running.
 	Late time.Duration `json:"late_ns"`
-
-	took []time.Duration // of the sessions that succeeded, sorted
 }
 
 // sum sums up sessions.
@@ -101,16 +97,10 @@ func sum(all []Session, length time.Duration) Measure {
 		}
 		took = append(took, s.Took)
 	}
-	m.time(took)
+	slices.Sort(took)
+	m.P50, m.P99, m.Slowest = quantile(took, 50), quantile(took, 99), quantile(took, 100)
 	m.PerSecond = float64(len(took)) / max(length, last.Sub(first)).Seconds()
 	return m
-}
-
-// time fills in how long sessions took that succeeded.
-func (m *Measure) time(took []time.Duration) {
-	slices.Sort(took)
-	m.took = took
-	m.P50, m.P99, m.Slowest = quantile(took, 50), quantile(took, 99), quantile(took, 100)
 }
 
 // addCounts adds what HAProxys have counted in between. One that was started
@@ -185,22 +175,25 @@ func (r *Report) finish(order []bench.System) {
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		slices.SortFunc(row.Cells, func(a, b Cell) int { return slices.Index(order, a.System) - slices.Index(order, b.System) })
-		for j := range row.Cells {
-			row.Cells[j].Median = medianOf(row.Cells[j].Runs)
-		}
 		kolla := row.cell(bench.Kolla)
-		if kolla == nil || kolla.Median.P99 == 0 {
-			continue
-		}
 		for j := range row.Cells {
-			if c := &row.Cells[j]; c != kolla {
-				c.TimesP99 = float64(c.Median.P99) / float64(kolla.Median.P99)
+			c := &row.Cells[j]
+			c.Median = medianOf(c.Runs)
+			if kolla == nil || c == kolla {
+				continue
 			}
+			var ratios []float64
+			for k := range min(len(c.Runs), len(kolla.Runs)) {
+				if base := kolla.Runs[k].P99; base > 0 {
+					ratios = append(ratios, float64(c.Runs[k].P99)/float64(base))
+				}
+			}
+			c.TimesP99 = middle(ratios)
 		}
 	}
 }
 
-// medianOf gives the medians of all, field by field, and times of all sessions.
+// medianOf gives the medians of all, field by field.
 func medianOf(all []Measure) Measure {
 	m := Measure{Kinds: map[Failure]int{}}
 	of := func(value func(Measure) float64) float64 {
@@ -227,12 +220,17 @@ func medianOf(all []Measure) Measure {
 	} {
 		*f.to = int(of(func(x Measure) float64 { return float64(f.from(x)) }))
 	}
-	m.Late = time.Duration(of(func(x Measure) float64 { return float64(x.Late) }))
-	var took []time.Duration
-	for _, x := range all {
-		took = append(took, x.took...)
+	for _, f := range []struct {
+		to   *time.Duration
+		from func(Measure) time.Duration
+	}{
+		{&m.P50, func(x Measure) time.Duration { return x.P50 }},
+		{&m.P99, func(x Measure) time.Duration { return x.P99 }},
+		{&m.Slowest, func(x Measure) time.Duration { return x.Slowest }},
+		{&m.Late, func(x Measure) time.Duration { return x.Late }},
+	} {
+		*f.to = time.Duration(of(func(x Measure) float64 { return float64(f.from(x)) }))
 	}
-	m.time(took)
 	for _, x := range all {
 		for kind := range x.Kinds {
 			m.Kinds[kind] = int(of(func(x Measure) float64 { return float64(x.Kinds[kind]) }))
