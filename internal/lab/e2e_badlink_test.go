@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -82,20 +83,21 @@ func (c *cloud) givesAway(holder, fault, value, how string) {
 	c.Helper()
 	taker := ""
 	done := c.linkFault(fault, value, holder)
+	gave := regexp.MustCompile("vip api was handed over from " + holder + " to (ctl[123])")
 	c.awaitFor(badLinkTime, holder+" to give the address away for its link", func() error {
-		taker = c.holder()
 		out, _ := c.run(holder, "holdfast", "events")
-		if taker == holder || !strings.Contains(out, "connections from "+holder+" to ") || !strings.Contains(out, "vip api was handed over from "+holder+" to "+taker) {
-			return fmt.Errorf("%s has it:\n%s", taker, out)
+		found := gave.FindStringSubmatch(out)
+		if found == nil || !strings.Contains(out, "connections from "+holder+" to ") {
+			return fmt.Errorf("it did not:\n%s", out)
 		}
+		taker = found[1]
 		return nil
 	})
 	c.Logf("%s %s: the address moved %v after the fault", fault, value, time.Since(done.Time))
+	// It may have it back before long: over a link that loses adverts it hears none
+	// of the taker's for as long as it would wait for them.
 	c.await("every service through the VIP", c.allAnswer)
 	c.await("status to name the controller first", c.saysBadLink(taker, holder, how))
-	if now := c.holder(); now != taker {
-		c.Errorf("%s has the address, want it to stay on %s", now, taker)
-	}
 	c.fault("heal", "")
 	c.await("a whole lab", c.whole)
 	c.await("holdfast to call the lab well", c.well)
