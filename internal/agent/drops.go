@@ -9,12 +9,14 @@ import (
 	"holdfast/internal/spec"
 )
 
-// dropPause is between two looks at the clients of a service, which may be thousands.
+// dropPause is between two looks, of which each goes through all rows, and through the
+// clients of a service that may be thousands.
 const dropPause = time.Second
 
 // A dropWatch finds the hosts that end requests by dropping the connection. Its
 // zero value has seen nothing yet.
 type dropWatch struct {
+	looked   time.Time
 	marks    []markedRows // oldest first, DropWindow/2 apart at the least
 	suspects map[health.Key]*dropSuspect
 }
@@ -29,26 +31,29 @@ type markedRows struct {
 type dropSuspect struct {
 	markedRows
 	clients haproxy.Clients
-	looked  time.Time
 }
 
-// find gives of how many clients, at the least, each such host of s has reset all
-// requests by rows.
-func (w *dropWatch) find(ctx context.Context, a *Agent, s *spec.Spec, rows []haproxy.Server) map[health.Key]int {
+// find gives of how many clients, at the least, each such host of places has reset all
+// requests by rows; nothing until it is time for another look.
+func (w *dropWatch) find(ctx context.Context, a *Agent, places map[health.Key]place, rows []haproxy.Server) map[health.Key]int {
 	now := time.Now()
+	if now.Sub(w.looked) < dropPause {
+		return nil
+	}
+	w.looked = now
 	before, elapsed := w.mark(now, rows)
 	if before == nil {
 		return nil
 	}
 	found, suspects := map[health.Key]int{}, map[health.Key]*dropSuspect{}
 	for _, one := range haproxy.Dropping(before, rows, elapsed) {
-		key, svc, ok := hostOfRow(s, one.Host)
+		key, p, ok := placeOf(places, one.Host)
 		if !ok {
 			continue
 		}
-		suspect, n, err := w.suspects[key].look(now, rows, one.Host, func() (haproxy.Clients, error) { return a.clientsOf(ctx, svc) })
+		suspect, n, err := w.suspects[key].look(now, rows, one.Host, func() (haproxy.Clients, error) { return a.clientsOf(ctx, p.service) })
 		if err != nil {
-			a.log.Debug("HAProxy does not tell which clients got no answer", "service", svc.Name, "error", err)
+			a.log.Debug("HAProxy does not tell which clients got no answer", "service", p.service.Name, "error", err)
 			continue
 		}
 		suspects[key] = suspect
@@ -63,25 +68,20 @@ func (w *dropWatch) find(ctx context.Context, a *Agent, s *spec.Spec, rows []hap
 // look gives what is known of a suspect from now on, and how many clients it has
 // left without an answer, at the least; nil is one that was none until now.
 func (r *dropSuspect) look(now time.Time, rows []haproxy.Server, row haproxy.Server, ask func() (haproxy.Clients, error)) (*dropSuspect, int, error) {
-	fresh := r == nil || now.Sub(r.at) > haproxy.DropWindow
-	if !fresh && now.Sub(r.looked) < dropPause {
-		return r, 0, nil
-	}
 	clients, err := ask()
 	if err != nil {
 		return nil, 0, err
 	}
 	n := 0
 	if r != nil {
-		r.looked = now
 		for _, one := range haproxy.Dropping(r.rows, rows, 0) {
 			if one.Host.Proxy == row.Proxy && one.Host.Name == row.Name {
 				n = clients.Since(r.clients) - int(one.Spare)
 			}
 		}
 	}
-	if fresh {
-		r = &dropSuspect{markedRows: markedRows{now, rows}, clients: clients, looked: now}
+	if r == nil || now.Sub(r.at) > haproxy.DropWindow {
+		r = &dropSuspect{markedRows{now, rows}, clients}
 	}
 	return r, n, nil
 }
@@ -111,19 +111,4 @@ func (a *Agent) clientsOf(ctx context.Context, svc spec.Service) (haproxy.Client
 		return nil, err
 	}
 	return haproxy.ParseClients([]byte(reply)), nil
-}
-
-// hostOfRow gives the host of s that r is the row of.
-func hostOfRow(s *spec.Spec, r haproxy.Server) (health.Key, spec.Service, bool) {
-	for _, svc := range s.Services {
-		if haproxy.BackendName(svc) != r.Proxy {
-			continue
-		}
-		for _, h := range svc.Hosts {
-			if haproxy.ServerName(h) == r.Name {
-				return health.Key{Service: svc.Name, Host: h.Name}, svc, true
-			}
-		}
-	}
-	return health.Key{}, spec.Service{}, false
 }

@@ -139,6 +139,21 @@ func placesOf(s *spec.Spec) map[health.Key]place {
 	return places
 }
 
+// isRow reports whether r is the row of p with the checks.
+func (p place) isRow(r haproxy.Server) bool {
+	return r.Proxy == haproxy.BackendName(p.service) && r.Name == haproxy.ServerName(p.host)
+}
+
+// placeOf gives the place that r is the row of.
+func placeOf(places map[health.Key]place, r haproxy.Server) (health.Key, place, bool) {
+	for key, p := range places {
+		if p.isRow(r) {
+			return key, p, true
+		}
+	}
+	return health.Key{}, place{}, false
+}
+
 // readings puts together what is known of every host.
 func (w *hostWatch) readings(ctx context.Context, rows []haproxy.Server) []health.Reading {
 	readings := haproxy.Readings(w.spec, rows)
@@ -149,7 +164,7 @@ func (w *hostWatch) readings(ctx context.Context, rows []haproxy.Server) []healt
 	if w.before = append(w.before, rows); len(w.before) > failingWindow {
 		w.before = slices.Delete(w.before, 0, 1)
 	}
-	dropping := w.drops.find(ctx, w.Agent, w.spec, rows)
+	dropping := w.drops.find(ctx, w.Agent, w.places, rows)
 	talks := w.talks(ctx)
 	for i := range readings {
 		r := &readings[i]
@@ -158,9 +173,7 @@ func (w *hostWatch) readings(ctx context.Context, rows []haproxy.Server) []healt
 		if t, ok := talks[p.at]; ok {
 			r.Sockets = &health.Sockets{Waiting: t.Waiting, Longest: t.Longest, Heard: t.Heard, Connecting: t.Connecting}
 		}
-		if slices.ContainsFunc(failing, func(f haproxy.Server) bool {
-			return f.Proxy == haproxy.BackendName(p.service) && f.Name == haproxy.ServerName(p.host)
-		}) {
+		if slices.ContainsFunc(failing, p.isRow) {
 			r.Fails = "it failed all that its clients asked, while other hosts served the same requests well"
 		}
 		if n := dropping[r.Key]; n > 0 {
