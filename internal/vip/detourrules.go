@@ -259,10 +259,7 @@ func (l layout) loadKey() []expr.Any {
 }
 
 func (l layout) isTo(a netip.Addr) []expr.Any {
-	return []expr.Any{
-		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: l.source + l.size, Len: l.size, DestRegister: register1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register1, Data: a.AsSlice()},
-	}
+	return append(l.target(), &expr.Cmp{Op: expr.CmpOpEq, Register: register1, Data: a.AsSlice()})
 }
 
 // goesFurther matches a packet that has hops left: the copy that dup makes has
@@ -275,10 +272,7 @@ func (l layout) goesFurther() []expr.Any {
 }
 
 func isTCP() []expr.Any {
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register1, Data: []byte{unix.IPPROTO_TCP}},
-	}
+	return append(protocol(), &expr.Cmp{Op: expr.CmpOpEq, Register: register1, Data: []byte{unix.IPPROTO_TCP}})
 }
 
 // isSYN matches the first segment of a connection.

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -24,19 +23,30 @@ const (
 	compatName = 1  // NFTA_MATCH_NAME, NFTA_TARGET_NAME
 )
 
-// untrackedExpressions are those of nftables that do their work whether or not
-// connections are tracked, and untrackedCompat those of iptables. What is not among
-// them, as ct and nat are not, may need it.
-func untrackedExpressions() []string {
-	return strings.Fields("bitwise byteorder cmp counter dup exthdr fib fwd hash immediate inner last limit log lookup " +
-		"meta numgen osf payload quota range reject rt socket tproxy tunnel xfrm")
+// needsNoTracking reports whether an expression of nftables does its work whether or
+// not connections are tracked. One that is not listed, as ct and nat are not, may need it.
+func needsNoTracking(expression string) bool {
+	switch expression {
+	case "bitwise", "byteorder", "cmp", "counter", "dup", "exthdr", "fib", "fwd", "hash", "immediate", "inner",
+		"last", "limit", "log", "lookup", "meta", "numgen", "osf", "payload", "quota", "range", "reject", "rt",
+		"socket", "tproxy", "tunnel", "xfrm":
+		return true
+	}
+	return false
 }
 
-func untrackedCompat() []string {
-	return strings.Fields("addrtype ah bpf cgroup comment cpu devgroup dscp dst ecn esp frag hashlimit hbh hl icmp icmp6 iprange " +
-		"ipv6header length limit mac mark multiport nfacct owner physdev pkttype policy quota realm recent rpfilter rt sctp " +
-		"set socket statistic string tcp tcpmss time tos ttl u32 udp udplite " +
-		"AUDIT CHECKSUM CLASSIFY DSCP ECN ERROR HL IDLETIMER LED LOG MARK NFLOG RATEEST REJECT SET TCPMSS TCPOPTSTRIP TEE TOS TPROXY TRACE TTL")
+// compatNeedsNoTracking is the same of a match or target of iptables.
+func compatNeedsNoTracking(name string) bool {
+	switch name {
+	case "addrtype", "ah", "bpf", "cgroup", "comment", "cpu", "devgroup", "dscp", "dst", "ecn", "esp", "frag",
+		"hashlimit", "hbh", "hl", "icmp", "icmp6", "iprange", "ipv6header", "length", "limit", "mac", "mark",
+		"multiport", "nfacct", "owner", "physdev", "pkttype", "policy", "quota", "realm", "recent", "rpfilter", "rt",
+		"sctp", "set", "socket", "statistic", "string", "tcp", "tcpmss", "time", "tos", "ttl", "u32", "udp",
+		"udplite", "AUDIT", "CHECKSUM", "CLASSIFY", "DSCP", "ECN", "ERROR", "HL", "IDLETIMER", "LED", "LOG", "MARK",
+		"NFLOG", "RATEEST", "REJECT", "SET", "TCPMSS", "TCPOPTSTRIP", "TEE", "TOS", "TPROXY", "TRACE", "TTL":
+		return true
+	}
+	return false
 }
 
 // trackedBy says what on this host, other than rules of this package, needs to have
@@ -131,7 +141,7 @@ func firstTracking(ad *netlink.AttributeDecoder) (what string) {
 					})
 				}
 			}
-			if what == "" && name != "" && !slices.Contains(untrackedExpressions(), name) {
+			if what == "" && name != "" && !needsNoTracking(name) {
 				what = name
 			}
 			return nil
@@ -146,7 +156,7 @@ func innerName(name string, ad *netlink.AttributeDecoder) (inner string) {
 	switch name {
 	case "match", "target":
 		for ad.Next() {
-			if ad.Type() == compatName && !slices.Contains(untrackedCompat(), ad.String()) {
+			if ad.Type() == compatName && !compatNeedsNoTracking(ad.String()) {
 				inner = ad.String()
 			}
 		}
