@@ -96,9 +96,12 @@ func (j *Judge) arrived(now time.Time, came Arrival) {
 // long enough; the first of several.
 func (j *Judge) compare(now time.Time, own View, others []View, lag status.Lag) View {
 	var best View
-	lags := lagging(append(slices.Clone(others), own))
 	better := func(a, b View) bool {
-		return a.count() > b.count() || a.count() == b.count() && lags[a.Controller] < lags[b.Controller]
+		if a.count() != b.count() {
+			return a.count() > b.count()
+		}
+		lags := lagging(append(slices.Clone(others), own))
+		return lags[a.Controller] < lags[b.Controller]
 	}
 	seen := map[string]bool{}
 	for _, o := range others {

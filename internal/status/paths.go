@@ -124,7 +124,7 @@ func bestTo(address, but string, all map[string][]Path) (Path, bool) {
 		return Path{}, false
 	}
 	return slices.MinFunc(good, func(a, b Path) int {
-		return cmp.Or(cmp.Compare(min(a.RTT, 1), min(b.RTT, 1))*-1, cmp.Compare(a.RTT, b.RTT)) // a known time first
+		return cmp.Or(cmp.Compare(min(b.RTT, 1), min(a.RTT, 1)), cmp.Compare(a.RTT, b.RTT)) // a known time first
 	}), true
 }
 
