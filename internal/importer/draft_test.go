@@ -14,6 +14,7 @@ import (
 
 	"holdfast/internal/catalog"
 	"holdfast/internal/keystone"
+	"holdfast/internal/keystone/keystonetest"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -70,7 +71,7 @@ func loadCatalog(t testing.TB) catalog.Catalog {
 
 func TestDraft(t *testing.T) {
 	cat := loadCatalog(t)
-	golden(t, "draft", func(t *testing.T, a *txtar.Archive) string {
+	keystonetest.Golden(t, "draft", *update, func(t *testing.T, a *txtar.Archive) string {
 		opt := options(t, string(a.Comment))
 		opt.Source = a.Files[0].Name
 		endpoints, findings := ParseListing(opt.Source, a.Files[0].Data)

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,41 +14,11 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"holdfast/internal/keystone"
+	"holdfast/internal/keystone/keystonetest"
 	"holdfast/internal/status"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden runs f on the first file of each txtar in testdata/dir and compares
-// what it gives with the second, called "want".
-func golden(t *testing.T, dir string, f func(t *testing.T, a *txtar.Archive) string) {
-	paths, err := filepath.Glob(filepath.Join("testdata", dir, "*.txtar"))
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no golden files in testdata/%s: %v", dir, err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
-			a, err := txtar.ParseFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := f(t, a)
-			if *update {
-				a.Files = append(a.Files[:1], txtar.File{Name: "want", Data: []byte(got)})
-				if err := os.WriteFile(path, txtar.Format(a), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if len(a.Files) < 2 {
-				t.Fatal("no part called want; run with -update and review")
-			}
-			if diff := cmp.Diff(string(a.Files[1].Data), got); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-		})
-	}
-}
 
 // dump shows what was read, one endpoint and one finding a line.
 func dump(endpoints []keystone.Endpoint, findings []status.Finding) string {
@@ -72,7 +41,7 @@ func dump(endpoints []keystone.Endpoint, findings []status.Finding) string {
 }
 
 func TestParseListing(t *testing.T) {
-	golden(t, "listing", func(_ *testing.T, a *txtar.Archive) string {
+	keystonetest.Golden(t, "listing", *update, func(_ *testing.T, a *txtar.Archive) string {
 		return dump(ParseListing(a.Files[0].Name, a.Files[0].Data))
 	})
 }

@@ -6,8 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -63,41 +61,10 @@ func stateOf(t testing.TB, text string) State {
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// Golden runs f on the first file of each txtar in testdata/dir and compares
-// what it gives with the second, called "want".
-func golden(t *testing.T, dir string, f func(t *testing.T, a *txtar.Archive) string) {
-	paths, err := filepath.Glob(filepath.Join("testdata", dir, "*.txtar"))
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no golden files in testdata/%s: %v", dir, err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
-			a, err := txtar.ParseFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := f(t, a)
-			if *update {
-				a.Files = append(a.Files[:1], txtar.File{Name: "want", Data: []byte(got)})
-				if err := os.WriteFile(path, txtar.Format(a), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if len(a.Files) < 2 {
-				t.Fatal("no part called want; run with -update and review")
-			}
-			if diff := cmp.Diff(string(a.Files[1].Data), got); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-		})
-	}
-}
-
 // TestPlan compares plans with goldens. Each file has the spec, then the state
 // behind a line "---", and in its comment the options.
 func TestPlan(t *testing.T) {
-	golden(t, "plan", func(t *testing.T, a *txtar.Archive) string {
+	keystonetest.Golden(t, "plan", *update, func(t *testing.T, a *txtar.Archive) string {
 		text, catalogText, ok := strings.Cut(string(a.Files[0].Data), "\n---\n")
 		if !ok {
 			t.Fatal("no line --- between spec and state")

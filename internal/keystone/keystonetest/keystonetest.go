@@ -1,5 +1,5 @@
 // Package keystonetest is a Keystone for tests: an http.Handler with a catalog
-// in memory. It is no part of the product, and imports nothing of it.
+// in memory, and its golden files. It is no part of the product, and imports nothing of it.
 package keystonetest
 
 import (
