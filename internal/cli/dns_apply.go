@@ -109,7 +109,7 @@ func (r *dnsRun) apply(ctx context.Context, f dnsApplyFlags) error {
 			Plan: plan.ID, Applied: true, ApplyResult: zone.ApplyResult{Notes: []string{}}, Names: plan.Names, Findings: plan.Findings,
 		}, "nothing to change\n")
 	}
-	if err := r.confirm(ctx, f.yes, fmt.Sprintf("Change %s in DNS?", count(len(plan.Changes()), "hostname"))); err != nil {
+	if err := r.confirm(ctx, f.yes, fmt.Sprintf("Change %s in DNS?", status.Count(len(plan.Changes()), "hostname"))); err != nil {
 		return err
 	}
 	return r.makeChanges(ctx, plan)
@@ -159,7 +159,7 @@ func (r *dnsRun) makeChanges(ctx context.Context, plan dns.Plan) error {
 // appliedText tells what was done, and until when it is not yet true everywhere.
 func (r *dnsRun) appliedText(answer dnsApplyAnswer) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s changed, and proved at every name server\n", count(answer.Changed, "hostname"))
+	fmt.Fprintf(&b, "%s changed, and proved at every name server\n", status.Count(answer.Changed, "hostname"))
 	if !answer.Stale.IsZero() {
 		fmt.Fprintf(&b, "caches may give the old answer until %s\n", dns.Until(time.Now(), answer.Stale))
 	}

@@ -13,6 +13,7 @@ import (
 	"holdfast/internal/changelog"
 	"holdfast/internal/dns"
 	"holdfast/internal/dns/zone"
+	"holdfast/internal/status"
 )
 
 func (a *app) dnsRollbackCommand() *cobra.Command {
@@ -84,13 +85,13 @@ func (r *dnsRun) undo(ctx context.Context, journals []zone.Journal, force bool) 
 	if err != nil {
 		return fmt.Errorf("%w; what is done is in the journal, call rollback again to go on", err)
 	}
-	text := fmt.Sprintf("rolled back: %s put back, %d as they were\n", count(result.Undone, "hostname"), result.AsWere)
+	text := fmt.Sprintf("rolled back: %s put back, %d as they were\n", status.Count(result.Undone, "hostname"), result.AsWere)
 	for _, line := range append(result.Left, result.Behind...) {
 		r.logf("%s", printable(line))
 	}
 	switch {
 	case len(result.Left) > 0:
-		return errors.Join(r.answerRollback(result, ""), fmt.Errorf("%s could not be put back, see above", count(len(result.Left), "hostname")))
+		return errors.Join(r.answerRollback(result, ""), fmt.Errorf("%s could not be put back, see above", status.Count(len(result.Left), "hostname")))
 	case len(result.Behind) > 0:
 		return errors.Join(r.answerRollback(result, text), errors.New("not every name server has it yet, see above; \"holdfast dns plan\" shows it"))
 	}
@@ -123,7 +124,7 @@ func (r *dnsRun) openLike(ctx context.Context, journals []zone.Journal) error {
 func dnsUndoText(journals []zone.Journal) string {
 	var b strings.Builder
 	for _, j := range journals {
-		fmt.Fprintf(&b, "journal %s, %d of %s begun\n", j.Name, len(j.Changes), count(j.Begin.Total, "change"))
+		fmt.Fprintf(&b, "journal %s, %d of %s begun\n", j.Name, len(j.Changes), status.Count(j.Begin.Total, "change"))
 		for _, c := range j.Changes {
 			if !c.Undone {
 				fmt.Fprintf(&b, "  %s\n", c.Detail)

@@ -251,7 +251,7 @@ func listText(plan keystone.Plan, authURL string) string {
 		fmt.Fprintln(&b, "no endpoint")
 	}
 	if others := plan.Outside - outsideShown(plan); others > 0 {
-		fmt.Fprintf(&b, "and %s of other regions\n", count(others, "endpoint"))
+		fmt.Fprintf(&b, "and %s of other regions\n", status.Count(others, "endpoint"))
 	}
 	return b.String()
 }

@@ -14,6 +14,7 @@ import (
 	"holdfast/internal/changelog"
 	"holdfast/internal/keystone"
 	"holdfast/internal/keystone/admin"
+	"holdfast/internal/status"
 )
 
 // wayBackTimeout bounds a rollback that an apply does by itself, also when it
@@ -104,7 +105,7 @@ func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
 	if err := r.tellPlan(ctx, plan, &answer); err != nil {
 		return err
 	}
-	if err := r.confirm(ctx, f.yes, fmt.Sprintf("Make %s in the catalog?", count(len(plan.Changes), "change"))); err != nil {
+	if err := r.confirm(ctx, f.yes, fmt.Sprintf("Make %s in the catalog?", status.Count(len(plan.Changes), "change"))); err != nil {
 		return err
 	}
 	return r.makeChanges(ctx, plan, f, answer)
@@ -129,7 +130,7 @@ func (r *endpointsRun) tellPlan(ctx context.Context, plan keystone.Plan, answer 
 	if problems == 0 {
 		return nil
 	}
-	answer.Error = fmt.Sprintf("the VIP does not answer as it has to (%s), so nothing was changed", count(problems, "problem"))
+	answer.Error = fmt.Sprintf("the VIP does not answer as it has to (%s), so nothing was changed", status.Count(problems, "problem"))
 	if r.asJSON() {
 		if err := r.printJSON(answer); err != nil {
 			return err
@@ -198,16 +199,16 @@ func (r *endpointsRun) makeChanges(ctx context.Context, plan keystone.Plan, f ap
 		return wayErr
 	}
 	if back == nil {
-		return fmt.Errorf("stopped after %s; to take back what was done: holdfast endpoints rollback%s", count(stopped.Done, "change"), r.flagsAgain())
+		return fmt.Errorf("stopped after %s; to take back what was done: holdfast endpoints rollback%s", status.Count(stopped.Done, "change"), r.flagsAgain())
 	}
-	return fmt.Errorf("stopped, and %s taken back: the catalog is as it was", count(back.Undone, "change"))
+	return fmt.Errorf("stopped, and %s taken back: the catalog is as it was", status.Count(back.Undone, "change"))
 }
 
 // madeText tells what was made, and what of it is not verified or not everywhere.
 func madeText(answer applyAnswer) string {
-	text := count(len(answer.Changes), "change") + " made and verified\n"
+	text := status.Count(len(answer.Changes), "change") + " made and verified\n"
 	if n := len(answer.Unseen); n > 0 {
-		text = fmt.Sprintf("%s made, %d of them verified; not seen in a token:\n", count(len(answer.Changes), "change"), len(answer.Changes)-n)
+		text = fmt.Sprintf("%s made, %d of them verified; not seen in a token:\n", status.Count(len(answer.Changes), "change"), len(answer.Changes)-n)
 		for _, line := range answer.Unseen {
 			text += "  " + line + "\n"
 		}
@@ -244,7 +245,7 @@ func (r *endpointsRun) wayBack(ctx context.Context, f applyFlags, name string) (
 }
 
 func leftError(result changelog.RollbackResult) error {
-	return fmt.Errorf("%s could not be taken back, see above", count(len(result.Left), "change"))
+	return fmt.Errorf("%s could not be taken back, see above", status.Count(len(result.Left), "change"))
 }
 
 // flagsAgain gives the flags that the same Keystone and journals take again.

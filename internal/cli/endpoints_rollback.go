@@ -12,6 +12,7 @@ import (
 	"holdfast/internal/changelog"
 	"holdfast/internal/keystone"
 	"holdfast/internal/keystone/admin"
+	"holdfast/internal/status"
 )
 
 func (a *app) endpointsRollbackCommand() *cobra.Command {
@@ -73,14 +74,14 @@ func (r *endpointsRun) rollback(ctx context.Context, args []string, f rollbackFl
 	if len(result.Left) > 0 {
 		return errors.Join(r.answerRollback(result, ""), leftError(result))
 	}
-	return r.answerRollback(result, fmt.Sprintf("rolled back: %s taken back, %d had not come about\n", count(result.Undone, "change"), result.AsWere))
+	return r.answerRollback(result, fmt.Sprintf("rolled back: %s taken back, %d had not come about\n", status.Count(result.Undone, "change"), result.AsWere))
 }
 
 // undoText says what a rollback of journals would take back.
 func undoText(journals []admin.Journal) string {
 	var b strings.Builder
 	for _, j := range journals {
-		fmt.Fprintf(&b, "journal %s, region %s, %s of %d begun\n", j.Name, j.Begin.Detail.Region, count(len(j.Changes), "change"), j.Begin.Total)
+		fmt.Fprintf(&b, "journal %s, region %s, %s of %d begun\n", j.Name, j.Begin.Detail.Region, status.Count(len(j.Changes), "change"), j.Begin.Total)
 		for _, c := range j.Changes {
 			if c.Undone {
 				continue

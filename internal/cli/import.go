@@ -267,16 +267,8 @@ func (a *app) printDraft(drafted importer.Drafted, findings []status.Finding) er
 	}
 	places := "nothing is left to fill in"
 	if n := len(drafted.FillIn); n > 0 {
-		places = fmt.Sprintf("%s marked %s to fill in, \"holdfast validate\" names each", countOf(n, "place"), importer.Mark)
+		places = fmt.Sprintf("%s marked %s to fill in, \"holdfast validate\" names each", status.Count(n, "place"), importer.Mark)
 	}
-	a.logf("drafted %s; %s", countOf(len(drafted.Services), "service"), places)
+	a.logf("drafted %s; %s", status.Count(len(drafted.Services), "service"), places)
 	return nil
-}
-
-// countOf gives "1 service", "2 services".
-func countOf(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

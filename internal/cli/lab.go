@@ -90,13 +90,6 @@ func (a *app) labDown(ctx context.Context, name string) error {
 	return nil
 }
 
-func plural(word string, n int) string {
-	if n == 1 {
-		return word
-	}
-	return word + "s"
-}
-
 func orNobody(names []string) string {
 	if len(names) == 0 {
 		return "nobody"

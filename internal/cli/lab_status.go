@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/lab"
+	"holdfast/internal/status"
 )
 
 func (a *app) labStatusCommand() *cobra.Command {
@@ -144,7 +145,7 @@ func agentState(n lab.Node) string {
 		return "-"
 	}
 	if n.Agent.Restarts > 0 {
-		return fmt.Sprintf("%s, %d %s", n.Agent.State, n.Agent.Restarts, plural("restart", n.Agent.Restarts))
+		return n.Agent.State + ", " + status.Count(n.Agent.Restarts, "restart")
 	}
 	return n.Agent.State
 }

@@ -151,9 +151,9 @@ func countNodes(s *lab.Status) string {
 	for _, n := range s.Nodes {
 		counts[n.Role]++
 	}
-	text := fmt.Sprintf("%d %s", counts["controller"], plural("controller", counts["controller"]))
+	text := status.Count(counts["controller"], "controller")
 	if n := counts["host"]; n > 0 {
-		text += fmt.Sprintf(", %d other %s", n, plural("host", n))
+		text += ", " + status.Count(n, "other host")
 	}
 	return text + ", a client"
 }

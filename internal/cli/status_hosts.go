@@ -38,7 +38,7 @@ func (s *statusWriter) services() {
 	}
 	if n := len(s.c.Services) - len(services); n > 0 {
 		s.line("")
-		s.line(count(n, "more service") + " up on every host")
+		s.line(status.Count(n, "more service") + " up on every host")
 	}
 }
 

@@ -64,7 +64,7 @@ func (a *app) validate() error {
 		printFindings(a.stdio.Out, findings)
 		if s != nil {
 			fmt.Fprintf(a.stdio.Out, "%s: valid: %s, %s, %s\n", a.specName(),
-				count(len(s.Controllers), "controller"), count(len(s.VIPs), "VIP"), count(len(s.Services), "service"))
+				status.Count(len(s.Controllers), "controller"), status.Count(len(s.VIPs), "VIP"), status.Count(len(s.Services), "service"))
 		}
 	}
 	if len(findings) > 0 {
@@ -208,17 +208,9 @@ func countFindings(findings []status.Finding) string {
 	}
 	switch {
 	case warnings == 0:
-		return count(errs, "error")
+		return status.Count(errs, "error")
 	case errs == 0:
-		return count(warnings, "warning")
+		return status.Count(warnings, "warning")
 	}
-	return count(errs, "error") + " and " + count(warnings, "warning")
-}
-
-// count gives "1 error", "2 errors".
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return status.Count(errs, "error") + " and " + status.Count(warnings, "warning")
 }

@@ -42,6 +42,14 @@ func Age(now, since time.Time) string {
 	return Brief(d)
 }
 
+// Count gives n of what in words: "1 error", "2 errors".
+func Count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // DrainedWhole reports whether drains, of a Snapshot, has the whole controller.
 func DrainedWhole(drains []Drained) bool {
 	return slices.ContainsFunc(drains, func(d Drained) bool { return d.Service == "" })
