@@ -16,6 +16,7 @@ import (
 
 	"holdfast/internal/agent"
 	"holdfast/internal/asynclog"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
 )
 
@@ -156,7 +157,7 @@ func pauseForManager(ctx context.Context) {
 // the journal and all else. Its lines go to w.
 func (a *app) logger(w io.Writer, level slog.Level) *slog.Logger {
 	opt := &slog.HandlerOptions{Level: level}
-	if isTerminal(a.stdio.Err) {
+	if tui.IsTerminal(a.stdio.Err) {
 		return slog.New(slog.NewTextHandler(w, opt))
 	}
 	if isJournal(a.stdio.Err) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/haproxy"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -138,7 +139,7 @@ func (a *app) inForce(ctx context.Context, stateDir string) (*diffBase, error) {
 	}
 	s, findings := spec.Parse("the spec in force", text)
 	if s == nil {
-		printFindings(a.stdio.Err, findings)
+		tui.PrintFindings(a.stdio.Err, findings)
 		return nil, errors.New("this holdfast cannot read the spec in force; is the agent of another version?")
 	}
 	base.Controller, base.Digest, base.spec = told.Controller, s.Digest, s
@@ -196,7 +197,7 @@ func (a *app) printDiff(d diffAnswer) error {
 			return err
 		}
 	} else {
-		printFindings(a.stdio.Err, d.Findings)
+		tui.PrintFindings(a.stdio.Err, d.Findings)
 		if d.Valid {
 			if err := a.print(diffText(d)); err != nil {
 				return err
@@ -204,7 +205,7 @@ func (a *app) printDiff(d diffAnswer) error {
 		}
 	}
 	if len(d.Findings) > 0 {
-		a.logf("%s in %s", countFindings(d.Findings), d.File)
+		a.logf("%s in %s", tui.CountFindings(d.Findings), d.File)
 	}
 	if !d.Valid {
 		return silent(exitUsage)
@@ -215,14 +216,14 @@ func (a *app) printDiff(d diffAnswer) error {
 // diffText is d for people.
 func diffText(d diffAnswer) string {
 	if d.InForce == nil {
-		return fmt.Sprintf("nothing is in force here; %s (%s) is valid\n", printable(d.File), d.Digest)
+		return fmt.Sprintf("nothing is in force here; %s (%s) is valid\n", tui.Printable(d.File), d.Digest)
 	}
 	of := "the last spec that was in force"
 	if d.InForce.From == "agent" {
-		of = "the spec in force on " + printable(d.InForce.Controller)
+		of = "the spec in force on " + tui.Printable(d.InForce.Controller)
 	}
 	var out strings.Builder
-	fmt.Fprintf(&out, "%s (%s) beside %s (%s)\n\n", printable(d.File), d.Digest, of, d.InForce.Digest)
+	fmt.Fprintf(&out, "%s (%s) beside %s (%s)\n\n", tui.Printable(d.File), d.Digest, of, d.InForce.Digest)
 	switch {
 	case d.Digest == d.InForce.Digest:
 		out.WriteString("no difference\n")
@@ -230,24 +231,24 @@ func diffText(d diffAnswer) string {
 	case len(d.Changes) == 0:
 		out.WriteString("no difference but the writing\n")
 	}
-	t := &table{head: words("", "PART", "CHANGE")}
+	t := &tui.Table{Head: tui.Words("", "PART", "CHANGE")}
 	for _, c := range d.Changes {
-		t.add(changeCells(c)...)
+		t.Add(changeCells(c)...)
 	}
-	lines := append(t.lines(false), "")
+	lines := append(t.Lines(false), "")
 	out.WriteString(strings.Join(append(lines, diffEffects(d)...), "\n") + "\n")
 	return out.String()
 }
 
 // changeCells gives the words of a change: "~", the part, and what of it.
-func changeCells(c spec.Change) []cell {
+func changeCells(c spec.Change) []tui.Cell {
 	switch c.Kind {
 	case spec.Added:
-		return []cell{plain("+"), plain(c.Subject), plain(c.New)}
+		return []tui.Cell{tui.Plain("+"), tui.Plain(c.Subject), tui.Plain(c.New)}
 	case spec.Removed:
-		return []cell{plain("-"), plain(c.Subject), plain(c.Old)}
+		return []tui.Cell{tui.Plain("-"), tui.Plain(c.Subject), tui.Plain(c.Old)}
 	default:
-		return []cell{plain("~"), plain(c.Subject), plain(fmt.Sprintf("%s: %s -> %s", c.Key, c.Old, c.New))}
+		return []tui.Cell{tui.Plain("~"), tui.Plain(c.Subject), tui.Plain(fmt.Sprintf("%s: %s -> %s", c.Key, c.Old, c.New))}
 	}
 }
 
@@ -261,7 +262,7 @@ func diffEffects(d diffAnswer) []string {
 		lines = append(lines, "VIPs: none is given up")
 	}
 	for _, n := range d.Notes {
-		lines = append(lines, "to do: "+printable(n))
+		lines = append(lines, "to do: "+tui.Printable(n))
 	}
 	return lines
 }
@@ -277,7 +278,7 @@ func haproxyWords(e haproxyEffect) string {
 	if e.Why != "" {
 		words += ": " + e.Why
 	}
-	return printable(words)
+	return tui.Printable(words)
 }
 
 // retakeWords says what becomes of a VIP, loudly.
@@ -287,8 +288,8 @@ func retakeWords(r spec.Retake, old *spec.Spec) string {
 		where = "on every controller"
 	}
 	if r.Gone {
-		return printable(fmt.Sprintf("VIP %s: GIVEN UP %s: ALL ITS CONNECTIONS ARE LOST, and nobody answers at its addresses", r.VIP, where))
+		return tui.Printable(fmt.Sprintf("VIP %s: GIVEN UP %s: ALL ITS CONNECTIONS ARE LOST, and nobody answers at its addresses", r.VIP, where))
 	}
-	return printable(fmt.Sprintf("VIP %s: GIVEN UP AND TAKEN ANEW %s, for %s: ALL ITS CONNECTIONS ARE LOST; have all controllers take the file in the same moment",
+	return tui.Printable(fmt.Sprintf("VIP %s: GIVEN UP AND TAKEN ANEW %s, for %s: ALL ITS CONNECTIONS ARE LOST; have all controllers take the file in the same moment",
 		r.VIP, where, strings.Join(slices.Sorted(slices.Values(r.Why)), " and ")))
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/dns"
 	"holdfast/internal/dns/zone"
 	"holdfast/internal/keystone/admin"
@@ -282,7 +283,7 @@ func (r *dnsRun) makePlan(ctx context.Context) (dns.Plan, error) {
 
 // dnsPlanText shows a plan.
 func dnsPlanText(plan dns.Plan) string {
-	return printableLines(plan.Diff()) + findingsText(plan.Findings)
+	return tui.PrintableLines(plan.Diff()) + tui.ListFindings(plan.Findings)
 }
 
 // dnsPlanFault is the error of a plan that lacks some hostname.
@@ -343,7 +344,7 @@ func (r *dnsRun) journals() zone.Journals { return zone.JournalsIn(r.stateDir) }
 func (r *dnsRun) applier() (*zone.Applier, error) {
 	a := &zone.Applier{
 		Looker: r.looker, Editor: r.editor, Journals: r.journals(), URL: r.apiURL, Wait: r.wait,
-		Now: time.Now, Tell: func(line string) { r.logf("%s", printable(line)) },
+		Now: time.Now, Tell: func(line string) { r.logf("%s", tui.Printable(line)) },
 	}
 	if r.spec != nil {
 		a.Cloud = r.spec.Cloud

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/dns"
 	"holdfast/internal/dns/zone"
 	"holdfast/internal/status"
@@ -75,7 +76,7 @@ func (r *dnsRun) checkWay(f dnsApplyFlags) error {
 	case r.keyFile == "" && !r.designate:
 		return usagef("how is the zone changed? --key-file FILE: by RFC 2136 with a TSIG key; --designate: through OpenStack Designate; --print: by hand")
 	}
-	if !f.print && !f.yes && !isTerminal(r.stdio.In) {
+	if !f.print && !f.yes && !tui.IsTerminal(r.stdio.In) {
 		return usagef("apply asks before it changes anything, and there is no terminal to ask on; look at \"holdfast dns plan\", then say --plan ID --yes")
 	}
 	return nil
@@ -97,8 +98,8 @@ func (r *dnsRun) apply(ctx context.Context, f dnsApplyFlags) error {
 		return fmt.Errorf("the plan is %s now, not %s: the records, the spec or the flags have changed; see \"holdfast dns plan\"", plan.ID, f.plan)
 	}
 	if f.print {
-		fmt.Fprint(r.stdio.Err, strings.TrimPrefix(findingsText(plan.Findings), "\n"))
-		return errors.Join(r.printText(printableLines(plan.ZoneLines())), dnsPlanFault(plan))
+		fmt.Fprint(r.stdio.Err, strings.TrimPrefix(tui.ListFindings(plan.Findings), "\n"))
+		return errors.Join(r.printText(tui.PrintableLines(plan.ZoneLines())), dnsPlanFault(plan))
 	}
 	fmt.Fprint(r.stdio.Err, dnsPlanText(plan))
 	if err := errors.Join(dnsPlanFault(plan), r.noPrimary(plan)); err != nil {
@@ -137,11 +138,11 @@ func (r *dnsRun) makeChanges(ctx context.Context, plan dns.Plan) error {
 	}
 	answer := dnsApplyAnswer{Plan: plan.ID, Applied: failed == nil, ApplyResult: result, Names: plan.Names, Findings: []status.Finding{}}
 	for _, note := range result.Notes {
-		r.logf("%s", printable(note))
+		r.logf("%s", tui.Printable(note))
 	}
 	if failed != nil {
 		answer.Error = failed.Error()
-		r.logf("%s", printable(answer.Error))
+		r.logf("%s", tui.Printable(answer.Error))
 		if r.asJSON() {
 			if err := r.printJSON(answer); err != nil {
 				return err
@@ -164,7 +165,7 @@ func (r *dnsRun) appliedText(answer dnsApplyAnswer) string {
 		fmt.Fprintf(&b, "caches may give the old answer until %s\n", dns.Until(time.Now(), answer.Stale))
 	}
 	fmt.Fprintf(&b, "journal %s; to take it back: holdfast dns rollback%s\n", filepath.Join(r.journals().Dir, answer.Journal), r.stateAgain(""))
-	return b.String() + findingsText(answer.Findings)
+	return b.String() + tui.ListFindings(answer.Findings)
 }
 
 // stateAgain gives what finds the same journal again.

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/dns"
 	"holdfast/internal/dns/zone"
 	"holdfast/internal/status"
@@ -68,7 +69,7 @@ func (r *dnsRun) rollback(ctx context.Context, args []string, f rollbackFlags) e
 	if err := r.openLike(ctx, journals); err != nil {
 		return err
 	}
-	fmt.Fprint(r.stdio.Err, printableLines(dnsUndoText(journals)))
+	fmt.Fprint(r.stdio.Err, tui.PrintableLines(dnsUndoText(journals)))
 	if err := r.confirm(ctx, f.yes, "Put this back?"); err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func (r *dnsRun) undo(ctx context.Context, journals []zone.Journal, force bool) 
 	}
 	text := fmt.Sprintf("rolled back: %s put back, %d as they were\n", status.Count(result.Undone, "hostname"), result.AsWere)
 	for _, line := range append(result.Left, result.Behind...) {
-		r.logf("%s", printable(line))
+		r.logf("%s", tui.Printable(line))
 	}
 	switch {
 	case len(result.Left) > 0:
@@ -154,7 +155,7 @@ func (r *dnsRun) listJournals() error {
 		return err
 	}
 	all := []dnsJournalAnswer{}
-	t := table{head: words("JOURNAL", "BY", "CHANGES", "STATE")}
+	t := tui.Table{Head: tui.Words("JOURNAL", "BY", "CHANGES", "STATE")}
 	for _, name := range names {
 		j, err := r.journals().Load(name)
 		if err != nil {
@@ -162,7 +163,7 @@ func (r *dnsRun) listJournals() error {
 		}
 		one := dnsJournalAnswer{name, j.Begin.Time, j.Begin.Detail.By, len(j.Changes), j.Begin.Total, j.State()}
 		all = append(all, one)
-		t.add(plain(name), plain(one.By), plain(fmt.Sprintf("%d of %d", one.Changes, one.Total)), plain(one.State))
+		t.Add(tui.Plain(name), tui.Plain(one.By), tui.Plain(fmt.Sprintf("%d of %d", one.Changes, one.Total)), tui.Plain(one.State))
 	}
 	return r.answerJournals(all, t, r.journals().Dir)
 }

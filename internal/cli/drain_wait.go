@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -62,13 +63,13 @@ func (a *app) awaitCloud(ctx context.Context, left func(status.Cloud) []string) 
 
 // progress shows text in place, on a terminal; "" takes it away.
 func (a *app) progress(text string) {
-	if !isTerminal(a.stdio.Err) {
+	if !tui.IsTerminal(a.stdio.Err) {
 		return
 	}
-	if runes := []rune(printable(text)); len(runes) > defaultWidth-1 {
-		text = string(runes[:defaultWidth-4]) + "..."
+	if runes := []rune(tui.Printable(text)); len(runes) > tui.DefaultWidth-1 {
+		text = string(runes[:tui.DefaultWidth-4]) + "..."
 	}
-	_, _ = io.WriteString(a.stdio.Err, "\r"+clearLine+printable(text)) // it is only shown
+	_, _ = io.WriteString(a.stdio.Err, "\r"+tui.ClearLine+tui.Printable(text)) // it is only shown
 }
 
 // running says what still runs on the drained controller of result: VIPs that

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/keystone"
 	"holdfast/internal/keystone/admin"
 	"holdfast/internal/spec"
@@ -157,7 +158,7 @@ func (r *endpointsRun) addStateDir(cmd *cobra.Command) {
 func (r *endpointsRun) applier() *admin.Applier {
 	return &admin.Applier{
 		Client: r.client, Prober: r.prober, Journals: r.journals(), Spec: r.spec, Catalog: r.known,
-		Tell: func(line string) { r.logf("%s", printable(line)) },
+		Tell: func(line string) { r.logf("%s", tui.Printable(line)) },
 	}
 }
 
@@ -216,7 +217,7 @@ func (r *endpointsRun) list(ctx context.Context, probe bool) error {
 		}
 		return r.printJSON(out)
 	}
-	return r.printText(listText(plan, r.client.URL()) + findingsText(plan.Findings))
+	return r.printText(listText(plan, r.client.URL()) + tui.ListFindings(plan.Findings))
 }
 
 // printText prints an answer for people.
@@ -230,21 +231,21 @@ func (a *app) printText(text string) error {
 // listText shows the endpoints of the region, one in two lines: what is, and
 // what should be.
 func listText(plan keystone.Plan, authURL string) string {
-	t := table{head: words("SERVICE", "TYPE", "INTERFACE", "STATE", "URL")}
+	t := tui.Table{Head: tui.Words("SERVICE", "TYPE", "INTERFACE", "STATE", "URL")}
 	for _, row := range plan.Rows {
 		service := row.Service
 		if service == "" {
 			service = "(" + row.ServiceName + ")"
 		}
 		state := strings.ReplaceAll(string(row.Verdict), "-", " ")
-		t.add(plain(service), plain(row.ServiceType), plain(row.Interface), plain(state), plain(row.URL))
+		t.Add(tui.Plain(service), tui.Plain(row.ServiceType), tui.Plain(row.Interface), tui.Plain(state), tui.Plain(row.URL))
 		if row.Verdict == keystone.Moves && row.Target != row.URL {
-			t.add(plain(""), plain(""), plain(""), plain("  ->"), plain(row.Target))
+			t.Add(tui.Plain(""), tui.Plain(""), tui.Plain(""), tui.Plain("  ->"), tui.Plain(row.Target))
 		}
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "region %s, at %s\n\n", plan.Region, authURL)
-	for _, line := range t.lines(false) {
+	for _, line := range t.Lines(false) {
 		fmt.Fprintln(&b, line)
 	}
 	if len(plan.Rows) == 0 {
@@ -265,23 +266,6 @@ func outsideShown(plan keystone.Plan) int {
 		}
 	}
 	return n
-}
-
-// findingsText lists findings, the worst first, below an empty line.
-func findingsText(findings []status.Finding) string {
-	if len(findings) == 0 {
-		return ""
-	}
-	var b strings.Builder
-	b.WriteString("\n")
-	for _, severity := range []status.Severity{status.Error, status.Warning, status.Info} {
-		for _, f := range findings {
-			if f.Severity == severity {
-				fmt.Fprintln(&b, printable(f.String()))
-			}
-		}
-	}
-	return b.String()
 }
 
 func (a *app) endpointsPlanCommand() *cobra.Command {
@@ -320,16 +304,7 @@ The plan's id stands for the changes and for the catalog that they were planned 
 func planText(plan keystone.Plan) string {
 	solved := []string{"single-controller", "not-the-vip", "no-tls"}
 	left := slices.DeleteFunc(slices.Clone(plan.Findings), func(f status.Finding) bool { return slices.Contains(solved, f.Code) })
-	return printableLines(plan.Diff()) + findingsText(left)
-}
-
-// printableLines is printable for a text of several lines.
-func printableLines(text string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		b.WriteString(printable(strings.TrimSuffix(line, "\n")) + "\n")
-	}
-	return b.String()
+	return tui.PrintableLines(plan.Diff()) + tui.ListFindings(left)
 }
 
 // planFault is the error of a plan that cannot be what was meant.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/keystone"
 	"holdfast/internal/keystone/admin"
 	"holdfast/internal/status"
@@ -84,7 +85,7 @@ type applyAnswer struct {
 }
 
 func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
-	if !f.yes && !isTerminal(r.stdio.In) {
+	if !f.yes && !tui.IsTerminal(r.stdio.In) {
 		return usagef("apply asks before it changes anything, and there is no terminal to ask on; look at \"holdfast endpoints plan\", then say --plan ID --yes")
 	}
 	if err := r.open(ctx); err != nil {
@@ -120,7 +121,7 @@ func (r *endpointsRun) tellPlan(ctx context.Context, plan keystone.Plan, answer 
 		return fmt.Errorf("prove that the VIP answers: %w", err)
 	}
 	answer.Proofs = proofs
-	fmt.Fprint(r.stdio.Err, "\n"+printableLines(proofsText(proofs)))
+	fmt.Fprint(r.stdio.Err, "\n"+tui.PrintableLines(proofsText(proofs)))
 	problems := 0
 	for _, p := range proofs {
 		if p.Problem != "" {
@@ -180,7 +181,7 @@ func (r *endpointsRun) makeChanges(ctx context.Context, plan keystone.Plan, f ap
 	switch {
 	case err == nil:
 		answer.Applied, answer.Done = true, len(plan.Changes)
-		return r.answer(answer, printableLines(madeText(answer))+fmt.Sprintf("journal %s; to take it back: holdfast endpoints rollback%s\n\n%s\n",
+		return r.answer(answer, tui.PrintableLines(madeText(answer))+fmt.Sprintf("journal %s; to take it back: holdfast endpoints rollback%s\n\n%s\n",
 			answer.Journal, r.flagsAgain(), afterApply))
 	case !isStopped:
 		return err
@@ -223,7 +224,7 @@ func madeText(answer applyAnswer) string {
 // if not.
 func (r *endpointsRun) wayBack(ctx context.Context, f applyFlags, name string) (*changelog.RollbackResult, error) {
 	if !f.autoRollback {
-		if f.yes || !isTerminal(r.stdio.In) || ctx.Err() != nil {
+		if f.yes || !tui.IsTerminal(r.stdio.In) || ctx.Err() != nil {
 			return nil, nil
 		}
 		if yes, err := r.ask(ctx, "Take back what was done?"); err != nil || !yes {

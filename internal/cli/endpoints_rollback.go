@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/keystone"
 	"holdfast/internal/keystone/admin"
 	"holdfast/internal/status"
@@ -59,11 +60,11 @@ func (r *endpointsRun) rollback(ctx context.Context, args []string, f rollbackFl
 	if r.auth, err = r.os.auth(); err != nil {
 		return err
 	}
-	r.client, err = admin.ConnectFor(ctx, r.auth, journals, func(line string) { r.logf("%s", printable(line)) })
+	r.client, err = admin.ConnectFor(ctx, r.auth, journals, func(line string) { r.logf("%s", tui.Printable(line)) })
 	if err != nil {
 		return err
 	}
-	fmt.Fprint(r.stdio.Err, printableLines(undoText(journals)))
+	fmt.Fprint(r.stdio.Err, tui.PrintableLines(undoText(journals)))
 	if err := r.confirm(ctx, f.yes, "Put this back, at "+r.client.URL()+"?"); err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func (r *endpointsRun) listJournals() error {
 		return err
 	}
 	all := []journalAnswer{}
-	t := table{head: words("JOURNAL", "REGION", "CHANGES", "STATE")}
+	t := tui.Table{Head: tui.Words("JOURNAL", "REGION", "CHANGES", "STATE")}
 	for _, name := range names {
 		j, err := r.journals().Load(name)
 		if err != nil {
@@ -120,7 +121,7 @@ func (r *endpointsRun) listJournals() error {
 		}
 		one := journalAnswer{name, j.Begin.Time, j.Begin.Detail.Region, len(j.Changes), j.Begin.Total, j.State()}
 		all = append(all, one)
-		t.add(plain(name), plain(one.Region), plain(fmt.Sprintf("%d of %d", one.Changes, one.Total)), plain(one.State))
+		t.Add(tui.Plain(name), tui.Plain(one.Region), tui.Plain(fmt.Sprintf("%d of %d", one.Changes, one.Total)), tui.Plain(one.State))
 	}
 	return r.answerJournals(all, t, r.journals().Dir)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
 )
 
@@ -83,5 +84,5 @@ func eventLine(e status.Event) string {
 	if e.Cause != "" {
 		line += "; cause: " + e.Cause
 	}
-	return printable(line) + "\n"
+	return tui.Printable(line) + "\n"
 }

@@ -64,15 +64,3 @@ func TestFaultsFit(t *testing.T) {
 		t.Errorf("words are lost:\n%s", out.String())
 	}
 }
-
-func TestReflowed(t *testing.T) {
-	for text, want := range map[string]string{
-		"one\ntwo\n\nthree":         "one two\n\nthree",
-		"one\n\n  a list\n  of two": "one\n\n  a list\n  of two",
-		strings.Repeat("word ", 20): strings.TrimSpace(strings.Repeat("word ", 16)) + "\n" + strings.TrimSpace(strings.Repeat("word ", 4)),
-	} {
-		if got := reflowed(text); got != want {
-			t.Errorf("%q is %q, want %q", text, got, want)
-		}
-	}
-}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/importer"
 	"holdfast/internal/keystone"
 	"holdfast/internal/spec"
@@ -69,7 +70,7 @@ What was left out, merged or taken for something is said on stderr, with its row
 			switch {
 			case live.cloud != "" && len(args) > 0:
 				return usagef("--os-cloud asks Keystone, and %s is a list; leave one of them out", args[0])
-			case live.cloud != "", len(args) == 0 && isTerminal(a.stdio.In) && live.inEnvironment():
+			case live.cloud != "", len(args) == 0 && tui.IsTerminal(a.stdio.In) && live.inEnvironment():
 				source = live.endpoints
 			}
 			return a.runImport(cmd.Context(), source, opt)
@@ -179,7 +180,7 @@ func (a *app) listingFrom(args []string) endpointSource {
 			}
 			defer f.Close() //nolint:errcheck // it was only read
 			name, in = args[0], f
-		} else if len(args) == 0 && isTerminal(in) {
+		} else if len(args) == 0 && tui.IsTerminal(in) {
 			return "", nil, nil, usagef(`no endpoint list; write "openstack endpoint list | holdfast import", or name a file ("-" to type it in)`)
 		}
 		data, err := io.ReadAll(io.LimitReader(in, importer.MaxListing+1))

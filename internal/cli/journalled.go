@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/cli/tui"
 )
 
 // What commands have in common that change something elsewhere by a plan, write
@@ -50,7 +51,7 @@ func noSuchJournal(dir, name, list string) error {
 
 // canAsk refuses a rollback that would have to ask where nobody answers.
 func (f rollbackFlags) canAsk(a *app) error {
-	if f.yes || isTerminal(a.stdio.In) {
+	if f.yes || tui.IsTerminal(a.stdio.In) {
 		return nil
 	}
 	return usagef("rollback asks before it changes anything, and there is no terminal to ask on; say --yes")
@@ -104,8 +105,8 @@ func (a *app) answer(value any, text string) error {
 }
 
 // answerJournals prints those there are: all for programs, t for people.
-func (a *app) answerJournals(all any, t table, dir string) error {
-	lines := t.lines(false)
+func (a *app) answerJournals(all any, t tui.Table, dir string) error {
+	lines := t.Lines(false)
 	if len(lines) == 0 {
 		lines = []string{"no journal in " + dir}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/lab"
 )
 
@@ -70,7 +71,7 @@ func faultLines(k lab.FaultKind) string {
 	if len(name) >= faultColumn {
 		text, line = name+"\n", column+k.Text
 	}
-	return text + strings.Join(foldAt(line, helpWidth, faultColumn), "\n") + "\n"
+	return text + strings.Join(tui.Fold(line, tui.HelpWidth, faultColumn), "\n") + "\n"
 }
 
 // parseFault reads the words of "lab fault".

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/lab"
 	"holdfast/internal/lab/busy"
 	"holdfast/internal/lab/demo"
@@ -227,7 +228,7 @@ func (a *app) labDemoCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := untilHangup(cmd.Context())
 			defer stop()
-			return demo.Run(ctx, demo.Options{Out: &foldingWriter{out: a.stdio.Out}, Err: a.stdio.Err})
+			return demo.Run(ctx, demo.Options{Out: &tui.FoldingWriter{Out: a.stdio.Out}, Err: a.stdio.Err})
 		},
 	}
 }

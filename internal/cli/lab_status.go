@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/lab"
 	"holdfast/internal/status"
 )
@@ -137,7 +138,7 @@ func nodeAddresses(n lab.Node) string {
 	for _, i := range n.Interfaces {
 		all = append(all, i.Name+" "+strings.Join(i.Addresses, " "))
 	}
-	return dash(strings.Join(all, ", "))
+	return tui.Dash(strings.Join(all, ", "))
 }
 
 func agentState(n lab.Node) string {
@@ -174,12 +175,5 @@ func serviceStates(n lab.Node) string {
 		}
 		all = append(all, name)
 	}
-	return dash(strings.Join(all, " "))
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
+	return tui.Dash(strings.Join(all, " "))
 }

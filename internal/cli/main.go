@@ -1,6 +1,6 @@
-// Package cli is the command line: one file per command, the printers for
-// people and for programs, and the exit codes that README lists. The
-// commands' work is done in the packages below; here it is asked for and told.
+// Package cli is the command line: one file per command, and the exit codes that
+// README lists. The commands' work is done in the packages below; here it is asked
+// for and told. What the terminal looks like is package tui's.
 //
 // Rules for all that is printed: the answer goes to stdout, all else to stderr
 // behind "holdfast:". One line an error, lower case, no period, with what to do.
@@ -8,6 +8,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,9 +22,9 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"holdfast/internal/agent"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/lab"
 	"holdfast/internal/web"
 )
@@ -172,7 +173,7 @@ on each controller. "holdfast lab up" tries it all on this one machine.`,
 	root.AddCommand(a.commands()...)
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpFunc(a.help)
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages", fmt.Sprintf("FlagUsagesWrapped %d", helpWidth)))
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages", fmt.Sprintf("FlagUsagesWrapped %d", tui.HelpWidth)))
 	addCompletion(root)
 	return root
 }
@@ -199,6 +200,13 @@ func addCompletion(root *cobra.Command) {
 			shell.Example = "  " + into[shell.Name()]
 		}
 	}
+}
+
+// help says what cmd does. The man pages are of the same words.
+func (a *app) help(cmd *cobra.Command, _ []string) {
+	out := &tui.FoldingWriter{Out: a.stdio.Out}
+	fmt.Fprintf(out, "%s\n\n", tui.Reflow(cmp.Or(cmd.Long, cmd.Short))) //nolint:errcheck // there is nobody to tell
+	io.WriteString(out, cmd.UsageString())                              //nolint:errcheck // see above
 }
 
 // helpCommand is "holdfast help", which refuses words that are no command.
@@ -253,12 +261,6 @@ func (a *app) printJSON(v any) error {
 // logf says something beside the answer, on stderr.
 func (a *app) logf(format string, args ...any) {
 	fmt.Fprintf(a.stdio.Err, "holdfast: "+format+"\n", args...)
-}
-
-// isTerminal reports whether stream, one of Stdio's, is a terminal.
-func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 func envOr(name, otherwise string) string {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
 )
 
@@ -154,7 +155,7 @@ func TestStatusFits(t *testing.T) {
 		tables, _, _ := strings.Cut(text, "\nERROR")
 		tables, _, _ = strings.Cut(tables, "\nwarning")
 		for line := range strings.Lines(tables) {
-			if len(line) > defaultWidth+1 {
+			if len(line) > tui.DefaultWidth+1 {
 				t.Errorf("%d controllers: %d columns: %s", n, len(line)-1, line)
 			}
 		}
@@ -190,13 +191,13 @@ func TestFrameFitsTheTerminal(t *testing.T) {
 	for _, size := range [][2]int{{80, 24}, {80, 50}, {100, 30}, {40, 10}, {20, 5}, {10, 2}, {300, 100}} {
 		v := viewport{width: size[0], height: size[1], colour: true}
 		got := frame(degradedCloud(3), v)
-		body := strings.TrimSuffix(strings.TrimPrefix(got, toTop), clearLine+clearBelow)
-		lines := strings.Split(body, clearLine+"\r\n")
+		body := strings.TrimSuffix(strings.TrimPrefix(got, tui.ToTop), tui.ClearLine+tui.ClearBelow)
+		lines := strings.Split(body, tui.ClearLine+"\r\n")
 		if len(lines) > v.height {
 			t.Errorf("%v: %d lines", size, len(lines))
 		}
 		for _, line := range lines {
-			if n := visible(line); n > v.width && v.width > 2*foldIndent && !strings.HasPrefix(line, "...") {
+			if n := tui.Visible(line); n > v.width && v.width > 2*foldIndent && !strings.HasPrefix(line, "...") {
 				t.Errorf("%v: %d columns: %q", size, n, line)
 			}
 		}

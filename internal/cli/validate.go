@@ -6,12 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strconv"
-	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -19,9 +17,6 @@ import (
 // maxSpec bounds, in bytes, what is read of a spec file; package spec has a
 // lower bound, and says so.
 const maxSpec = 16 << 20
-
-// maxShown is how many characters of a line are shown below a finding.
-const maxShown = 100
 
 // validation is the answer of "holdfast validate -o json".
 type validation struct {
@@ -61,14 +56,14 @@ func (a *app) validate() error {
 			return err
 		}
 	} else {
-		printFindings(a.stdio.Out, findings)
+		tui.PrintFindings(a.stdio.Out, findings)
 		if s != nil {
 			fmt.Fprintf(a.stdio.Out, "%s: valid: %s, %s, %s\n", a.specName(),
 				status.Count(len(s.Controllers), "controller"), status.Count(len(s.VIPs), "VIP"), status.Count(len(s.Services), "service"))
 		}
 	}
 	if len(findings) > 0 {
-		a.logf("%s in %s", countFindings(findings), a.specName())
+		a.logf("%s in %s", tui.CountFindings(findings), a.specName())
 	}
 	if s == nil {
 		return silent(exitUsage)
@@ -86,8 +81,8 @@ func (a *app) loadSpec() (*spec.Spec, error) {
 	}
 	s, findings := spec.Parse(a.specName(), data)
 	if s == nil {
-		printFindings(a.stdio.Err, findings)
-		a.logf("%s in %s", countFindings(findings), a.specName())
+		tui.PrintFindings(a.stdio.Err, findings)
+		a.logf("%s in %s", tui.CountFindings(findings), a.specName())
 		return nil, silent(exitUsage)
 	}
 	return s, nil
@@ -147,70 +142,4 @@ func (a *app) knows(cmd *cobra.Command, controller string) error {
 		return unknownController(s, controller)
 	}
 	return nil
-}
-
-// printFindings prints each finding on a line of its own, with the line of the
-// file below it and a caret under the place.
-func printFindings(w io.Writer, findings []status.Finding) {
-	for _, f := range findings {
-		fmt.Fprintln(w, f)
-		if f.Line == "" || f.Where.Line == 0 {
-			continue
-		}
-		number := strconv.Itoa(f.Where.Line)
-		line, mark := excerpt(f.Line, f.Where.Column)
-		fmt.Fprintf(w, "  %s | %s\n", number, line)
-		if mark != "" {
-			fmt.Fprintf(w, "  %s | %s\n", strings.Repeat(" ", len(number)), mark)
-		}
-	}
-}
-
-// excerpt gives what to show of line so that column (from 1, in characters) is
-// in it, and the caret that points there; "" if the line was cut before it.
-func excerpt(line string, column int) (shown, mark string) {
-	runes := []rune(line)
-	for i, r := range runes {
-		if unicode.IsControl(r) && r != '\t' {
-			runes[i] = '?' // a terminal would obey it
-		}
-	}
-	at := column - 1
-	before, after := "", ""
-	if at > maxShown*3/4 && len(runes) > maxShown {
-		start := min(at-maxShown/2, len(runes)-maxShown/2)
-		runes, at, before = runes[start:], at-start, "..."
-	}
-	if len(runes) > maxShown {
-		runes, after = runes[:maxShown], "..."
-	}
-	shown = before + string(runes) + after
-	if at < 0 || at > len(runes) {
-		return shown, ""
-	}
-	pad := strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return r
-		}
-		return ' '
-	}, before+string(runes[:at]))
-	return shown, pad + "^"
-}
-
-func countFindings(findings []status.Finding) string {
-	errs, warnings := 0, 0
-	for _, f := range findings {
-		if f.Severity == status.Error {
-			errs++
-		} else {
-			warnings++
-		}
-	}
-	switch {
-	case warnings == 0:
-		return status.Count(errs, "error")
-	case errs == 0:
-		return status.Count(warnings, "warning")
-	}
-	return status.Count(errs, "error") + " and " + status.Count(warnings, "warning")
 }
