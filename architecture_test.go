@@ -62,6 +62,7 @@ var mayImport = map[string][]string{
 	"internal/lab/peer":       {"internal/spec"},
 	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":            {"*"},
+	"internal/cli/app":        {"internal/cli/tui", "internal/web", "internal/spec", "internal/catalog"},
 	"internal/cli/tui":        {"internal/status"},
 	// For tests only.
 	"internal/keystone/keystonetest": {},

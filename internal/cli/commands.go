@@ -3,7 +3,7 @@ package cli
 import "github.com/spf13/cobra"
 
 // commands gives every command, in the order of "holdfast --help".
-func (a *app) commands() []*cobra.Command {
+func (a commands) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.importCommand(),
 		a.validateCommand(),

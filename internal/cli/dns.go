@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/dns"
 	"holdfast/internal/dns/zone"
@@ -25,14 +26,14 @@ import (
 const resolvConf = "/etc/resolv.conf"
 
 // dnsCommand is "holdfast dns" with what is below it.
-func (a *app) dnsCommand() *cobra.Command {
+func (a commands) dnsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dns",
 		Short: "Make the hostname map to the VIP",
 		Long: `dns looks at what the name servers and the resolver of this machine say of the
 hostname of each VIP, plans what to change so that its A and AAAA records are the
 VIP's addresses and nothing else, makes the changes, and takes them back.`,
-		Args: noSuchSubcommand,
+		Args: app.NoSuchSubcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.dnsPlanCommand(), a.dnsApplyCommand(), a.dnsRollbackCommand())
@@ -56,7 +57,7 @@ type dnsFlags struct {
 
 // dnsRun is one call of a command.
 type dnsRun struct {
-	*app
+	*app.App
 	dnsFlags
 
 	spec   *spec.Spec
@@ -100,24 +101,24 @@ func (r *dnsRun) addWayFlags(cmd *cobra.Command) {
 // addStateFlags adds what apply and rollback need.
 func (r *dnsRun) addStateFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&r.stateDir, "state-dir", defaultStateDir, "directory of what must survive a restart; the journals are in dns/ of it")
+	flags.StringVar(&r.stateDir, "state-dir", app.DefaultStateDir, "directory of what must survive a restart; the journals are in dns/ of it")
 	flags.DurationVar(&r.wait, "wait", zone.DefaultWait, "how long all name servers may take to have a change")
 }
 
 // open reads flags and spec, and gets hold of what changes the zone.
 func (r *dnsRun) open(ctx context.Context) error {
 	if r.keyFile != "" && r.designate {
-		return usagef("--key-file and --designate are two ways to change a zone; choose the one by which it is edited")
+		return app.Usagef("--key-file and --designate are two ways to change a zone; choose the one by which it is edited")
 	}
 	if err := r.readFlags(); err != nil {
 		return err
 	}
 	var err error
-	if r.spec, err = r.loadSpec(); err != nil {
+	if r.spec, err = r.LoadSpec(); err != nil {
 		return err
 	}
 	if r.wants, err = dns.Wants(r.spec, r.vips); err != nil {
-		return usagef("%w", err)
+		return app.Usagef("%w", err)
 	}
 	if len(r.looker.Resolvers) == 0 {
 		if r.looker.Resolvers, err = zone.ReadResolvers(resolvConf); err != nil {
@@ -167,22 +168,22 @@ func (r *dnsRun) openDesignate(ctx context.Context, region string) error {
 func (r *dnsRun) readKey() (dns.Key, error) {
 	info, err := os.Stat(r.keyFile)
 	if err != nil {
-		return dns.Key{}, readError("key file", r.keyFile, err)
+		return dns.Key{}, app.ReadError("key file", r.keyFile, err)
 	}
 	if info.Mode().Perm()&0o004 != 0 {
-		r.logf("everybody on this machine can read %s; chmod o-r", r.keyFile)
+		r.Logf("everybody on this machine can read %s; chmod o-r", r.keyFile)
 	}
 	data, err := os.ReadFile(r.keyFile)
 	if err != nil {
-		return dns.Key{}, readError("key file", r.keyFile, err)
+		return dns.Key{}, app.ReadError("key file", r.keyFile, err)
 	}
 	keys, err := dns.ParseKeys(r.keyFile, data)
 	if err != nil {
-		return dns.Key{}, usagef("%w", err)
+		return dns.Key{}, app.Usagef("%w", err)
 	}
 	key, err := dns.ChooseKey(r.keyFile, keys, r.key)
 	if err != nil {
-		return key, usagef("%w", err)
+		return key, app.Usagef("%w", err)
 	}
 	return key, nil
 }
@@ -205,7 +206,7 @@ func (r *dnsRun) readFlags() error {
 	r.opt.TTLOnly = r.ttlOnly
 	if r.ttl == "" {
 		if r.ttlOnly {
-			return usagef("--ttl-only changes the TTL; say to what, as in --ttl 60 --ttl-only")
+			return app.Usagef("--ttl-only changes the TTL; say to what, as in --ttl 60 --ttl-only")
 		}
 		return nil
 	}
@@ -222,7 +223,7 @@ func parseServers(flag string, texts []string) ([]netip.AddrPort, error) {
 			return nil, err
 		}
 		if slices.Contains(all, addr) {
-			return nil, usagef("%s %s is given twice", flag, text)
+			return nil, app.Usagef("%s %s is given twice", flag, text)
 		}
 		all = append(all, addr)
 	}
@@ -236,7 +237,7 @@ func parseServer(flag, text string) (netip.AddrPort, error) {
 	}
 	addr, err := netip.ParseAddrPort(text)
 	if err != nil || addr.Port() == 0 {
-		return addr, usagef("%s %q: write an address, as in 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:5353", flag, text)
+		return addr, app.Usagef("%s %q: write an address, as in 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:5353", flag, text)
 	}
 	return addr, nil
 }
@@ -249,7 +250,7 @@ func parseTTL(text string) (uint32, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 || d%time.Second != 0 || d/time.Second > highest {
-		return 0, usagef("--ttl %q: write whole seconds, as in 300, or 5m", text)
+		return 0, app.Usagef("--ttl %q: write whole seconds, as in 300, or 5m", text)
 	}
 	return uint32(d / time.Second), nil
 }
@@ -300,8 +301,8 @@ func dnsPlanFault(plan dns.Plan) error {
 	return fmt.Errorf("there is no plan for %s, for the reasons above", strings.Join(names, ", "))
 }
 
-func (a *app) dnsPlanCommand() *cobra.Command {
-	r := &dnsRun{app: a}
+func (a commands) dnsPlanCommand() *cobra.Command {
+	r := &dnsRun{App: a.App}
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what would change in DNS",
@@ -316,7 +317,7 @@ primary is asked with that key, as for the update: it may have views. It is also
 asked, by an update that cannot be carried out, whether it would make the change.`,
 		Example: `  holdfast dns plan
   holdfast dns plan --server 10.64.20.23 --resolver 9.9.9.9`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.open(cmd.Context()); err != nil {
 				return err
@@ -325,10 +326,10 @@ asked, by an update that cannot be carried out, whether it would make the change
 			if err != nil {
 				return err
 			}
-			if r.asJSON() {
-				err = r.printJSON(plan)
+			if r.AsJSON() {
+				err = r.PrintJSON(plan)
 			} else {
-				err = r.printText(dnsPlanText(plan))
+				err = r.Print(dnsPlanText(plan))
 			}
 			return cmp.Or(err, dnsPlanFault(plan))
 		},
@@ -344,7 +345,7 @@ func (r *dnsRun) journals() zone.Journals { return zone.JournalsIn(r.stateDir) }
 func (r *dnsRun) applier() (*zone.Applier, error) {
 	a := &zone.Applier{
 		Looker: r.looker, Editor: r.editor, Journals: r.journals(), URL: r.apiURL, Wait: r.wait,
-		Now: time.Now, Tell: func(line string) { r.logf("%s", tui.Printable(line)) },
+		Now: time.Now, Tell: func(line string) { r.Logf("%s", tui.Printable(line)) },
 	}
 	if r.spec != nil {
 		a.Cloud = r.spec.Cloud

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/dns"
 	"holdfast/internal/dns/zone"
@@ -23,8 +24,8 @@ type dnsApplyFlags struct {
 	plan       string
 }
 
-func (a *app) dnsApplyCommand() *cobra.Command {
-	r := &dnsRun{app: a}
+func (a commands) dnsApplyCommand() *cobra.Command {
+	r := &dnsRun{App: a.App}
 	var f dnsApplyFlags
 	cmd := &cobra.Command{
 		Use:   "apply (--key-file FILE | --designate | --print)",
@@ -43,7 +44,7 @@ when the records are not any more as the plan found them.`,
   holdfast dns apply --print
 
   holdfast dns apply --key-file /etc/holdfast/tsig.key --ttl 60 --ttl-only`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.apply(cmd.Context(), f) },
 	}
 	r.addLookFlags(cmd)
@@ -70,14 +71,14 @@ type dnsApplyAnswer struct {
 // checkWay refuses an apply of which it is not known how.
 func (r *dnsRun) checkWay(f dnsApplyFlags) error {
 	switch {
-	case f.print && r.asJSON():
-		return usagef("--print prints lines of a zone file; for JSON see \"holdfast dns plan -o json\"")
+	case f.print && r.AsJSON():
+		return app.Usagef("--print prints lines of a zone file; for JSON see \"holdfast dns plan -o json\"")
 	case f.print || r.keyFile != "" && !r.designate:
 	case r.keyFile == "" && !r.designate:
-		return usagef("how is the zone changed? --key-file FILE: by RFC 2136 with a TSIG key; --designate: through OpenStack Designate; --print: by hand")
+		return app.Usagef("how is the zone changed? --key-file FILE: by RFC 2136 with a TSIG key; --designate: through OpenStack Designate; --print: by hand")
 	}
-	if !f.print && !f.yes && !tui.IsTerminal(r.stdio.In) {
-		return usagef("apply asks before it changes anything, and there is no terminal to ask on; look at \"holdfast dns plan\", then say --plan ID --yes")
+	if !f.print && !f.yes && !tui.IsTerminal(r.Stdio.In) {
+		return app.Usagef("apply asks before it changes anything, and there is no terminal to ask on; look at \"holdfast dns plan\", then say --plan ID --yes")
 	}
 	return nil
 }
@@ -98,19 +99,19 @@ func (r *dnsRun) apply(ctx context.Context, f dnsApplyFlags) error {
 		return fmt.Errorf("the plan is %s now, not %s: the records, the spec or the flags have changed; see \"holdfast dns plan\"", plan.ID, f.plan)
 	}
 	if f.print {
-		fmt.Fprint(r.stdio.Err, strings.TrimPrefix(tui.ListFindings(plan.Findings), "\n"))
-		return errors.Join(r.printText(tui.PrintableLines(plan.ZoneLines())), dnsPlanFault(plan))
+		fmt.Fprint(r.Stdio.Err, strings.TrimPrefix(tui.ListFindings(plan.Findings), "\n"))
+		return errors.Join(r.Print(tui.PrintableLines(plan.ZoneLines())), dnsPlanFault(plan))
 	}
-	fmt.Fprint(r.stdio.Err, dnsPlanText(plan))
+	fmt.Fprint(r.Stdio.Err, dnsPlanText(plan))
 	if err := errors.Join(dnsPlanFault(plan), r.noPrimary(plan)); err != nil {
 		return err
 	}
 	if plan.Empty() {
-		return r.answer(dnsApplyAnswer{
+		return r.Answer(dnsApplyAnswer{
 			Plan: plan.ID, Applied: true, ApplyResult: zone.ApplyResult{Notes: []string{}}, Names: plan.Names, Findings: plan.Findings,
 		}, "nothing to change\n")
 	}
-	if err := r.confirm(ctx, f.yes, fmt.Sprintf("Change %s in DNS?", status.Count(len(plan.Changes()), "hostname"))); err != nil {
+	if err := confirm(ctx, r.App, f.yes, fmt.Sprintf("Change %s in DNS?", status.Count(len(plan.Changes()), "hostname"))); err != nil {
 		return err
 	}
 	return r.makeChanges(ctx, plan)
@@ -138,13 +139,13 @@ func (r *dnsRun) makeChanges(ctx context.Context, plan dns.Plan) error {
 	}
 	answer := dnsApplyAnswer{Plan: plan.ID, Applied: failed == nil, ApplyResult: result, Names: plan.Names, Findings: []status.Finding{}}
 	for _, note := range result.Notes {
-		r.logf("%s", tui.Printable(note))
+		r.Logf("%s", tui.Printable(note))
 	}
 	if failed != nil {
 		answer.Error = failed.Error()
-		r.logf("%s", tui.Printable(answer.Error))
-		if r.asJSON() {
-			if err := r.printJSON(answer); err != nil {
+		r.Logf("%s", tui.Printable(answer.Error))
+		if r.AsJSON() {
+			if err := r.PrintJSON(answer); err != nil {
 				return err
 			}
 		}
@@ -154,7 +155,7 @@ func (r *dnsRun) makeChanges(ctx context.Context, plan dns.Plan) error {
 	if err == nil {
 		answer.Findings = after.Findings
 	}
-	return errors.Join(r.answer(answer, r.appliedText(answer)), err)
+	return errors.Join(r.Answer(answer, r.appliedText(answer)), err)
 }
 
 // appliedText tells what was done, and until when it is not yet true everywhere.
@@ -170,7 +171,7 @@ func (r *dnsRun) appliedText(answer dnsApplyAnswer) string {
 
 // stateAgain gives what finds the same journal again.
 func (r *dnsRun) stateAgain(journal string) string {
-	if r.stateDir != defaultStateDir {
+	if r.stateDir != app.DefaultStateDir {
 		return strings.TrimRight(" --state-dir "+r.stateDir+" "+journal, " ")
 	}
 	return strings.TrimRight(" "+journal, " ")

@@ -17,8 +17,8 @@ import (
 	"holdfast/internal/status"
 )
 
-func (a *app) dnsRollbackCommand() *cobra.Command {
-	r := &dnsRun{app: a}
+func (a commands) dnsRollbackCommand() *cobra.Command {
+	r := &dnsRun{App: a.App}
 	var f rollbackFlags
 	cmd := &cobra.Command{
 		Use:   "rollback [JOURNAL]",
@@ -53,7 +53,7 @@ func (r *dnsRun) rollback(ctx context.Context, args []string, f rollbackFlags) e
 	if f.list {
 		return r.listJournals()
 	}
-	if err := f.canAsk(r.app); err != nil {
+	if err := f.canAsk(r.App); err != nil {
 		return err
 	}
 	if err := r.readFlags(); err != nil {
@@ -69,8 +69,8 @@ func (r *dnsRun) rollback(ctx context.Context, args []string, f rollbackFlags) e
 	if err := r.openLike(ctx, journals); err != nil {
 		return err
 	}
-	fmt.Fprint(r.stdio.Err, tui.PrintableLines(dnsUndoText(journals)))
-	if err := r.confirm(ctx, f.yes, "Put this back?"); err != nil {
+	fmt.Fprint(r.Stdio.Err, tui.PrintableLines(dnsUndoText(journals)))
+	if err := confirm(ctx, r.App, f.yes, "Put this back?"); err != nil {
 		return err
 	}
 	return r.undo(ctx, journals, f.force)
@@ -88,7 +88,7 @@ func (r *dnsRun) undo(ctx context.Context, journals []zone.Journal, force bool) 
 	}
 	text := fmt.Sprintf("rolled back: %s put back, %d as they were\n", status.Count(result.Undone, "hostname"), result.AsWere)
 	for _, line := range append(result.Left, result.Behind...) {
-		r.logf("%s", tui.Printable(line))
+		r.Logf("%s", tui.Printable(line))
 	}
 	switch {
 	case len(result.Left) > 0:
@@ -136,7 +136,7 @@ func dnsUndoText(journals []zone.Journal) string {
 }
 
 func (r *dnsRun) answerRollback(result zone.RollbackResult, text string) error {
-	return r.answer(dnsRollbackAnswer{result, len(result.Left) == 0}, text)
+	return r.Answer(dnsRollbackAnswer{result, len(result.Left) == 0}, text)
 }
 
 // dnsJournalAnswer is one of the list of "holdfast dns rollback --list -o json".
@@ -165,5 +165,5 @@ func (r *dnsRun) listJournals() error {
 		all = append(all, one)
 		t.Add(tui.Plain(name), tui.Plain(one.By), tui.Plain(fmt.Sprintf("%d of %d", one.Changes, one.Total)), tui.Plain(one.State))
 	}
-	return r.answerJournals(all, t, r.journals().Dir)
+	return answerJournals(r.App, all, t, r.journals().Dir)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/keystone"
 	"holdfast/internal/keystone/admin"
@@ -19,7 +20,7 @@ import (
 )
 
 // endpointsCommand is "holdfast endpoints" with what is below it.
-func (a *app) endpointsCommand() *cobra.Command {
+func (a commands) endpointsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "endpoints",
 		Short: "Point the Keystone catalog at the VIP",
@@ -29,7 +30,7 @@ of the spec's services names the VIP, makes the changes, and takes them back.
 It authenticates as the openstack client does: --os-cloud or OS_CLOUD names a cloud
 of clouds.yaml; without it the OS_* variables count. It asks the Keystone of
 auth_url, never the one that the catalog names, so it works when that is broken.`,
-		Args: noSuchSubcommand,
+		Args: app.NoSuchSubcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.endpointsListCommand(), a.endpointsPlanCommand(), a.endpointsApplyCommand(), a.endpointsRollbackCommand())
@@ -57,11 +58,11 @@ func (f *osFlags) auth() (admin.Auth, error) {
 		Dirs: cloudsDirs(), Env: os.Getenv, ReadFile: os.ReadFile,
 	})
 	if err != nil {
-		return auth, usagef("%w", err)
+		return auth, app.Usagef("%w", err)
 	}
 	for _, file := range []string{auth.CACert, auth.Cert, auth.Key} {
 		if err := readable(file); err != nil {
-			return auth, readError("certificate or key", file, err)
+			return auth, app.ReadError("certificate or key", file, err)
 		}
 	}
 	return auth, nil
@@ -106,7 +107,7 @@ func cloudsDirs() []string {
 
 // endpointsRun is one call of a command that looks at the catalog.
 type endpointsRun struct {
-	*app
+	*app.App
 	os       osFlags
 	opt      keystone.PlanOptions
 	stateDir string
@@ -122,7 +123,7 @@ type endpointsRun struct {
 // open reads the spec and connects to Keystone.
 func (r *endpointsRun) open(ctx context.Context) error {
 	var err error
-	if r.spec, err = r.loadSpec(); err != nil {
+	if r.spec, err = r.LoadSpec(); err != nil {
 		return err
 	}
 	if r.known, err = catalog.Load(); err != nil {
@@ -152,20 +153,20 @@ func (r *endpointsRun) addPlanFlags(cmd *cobra.Command) {
 }
 
 func (r *endpointsRun) addStateDir(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.stateDir, "state-dir", defaultStateDir, "directory of what must survive a restart; the journals are in endpoints/ of it")
+	cmd.Flags().StringVar(&r.stateDir, "state-dir", app.DefaultStateDir, "directory of what must survive a restart; the journals are in endpoints/ of it")
 }
 
 func (r *endpointsRun) applier() *admin.Applier {
 	return &admin.Applier{
 		Client: r.client, Prober: r.prober, Journals: r.journals(), Spec: r.spec, Catalog: r.known,
-		Tell: func(line string) { r.logf("%s", tui.Printable(line)) },
+		Tell: func(line string) { r.Logf("%s", tui.Printable(line)) },
 	}
 }
 
 func (r *endpointsRun) journals() admin.Journals { return admin.JournalsIn(r.stateDir) }
 
-func (a *app) endpointsListCommand() *cobra.Command {
-	r := &endpointsRun{app: a}
+func (a commands) endpointsListCommand() *cobra.Command {
+	r := &endpointsRun{App: a.App}
 	var noProbe bool
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -174,7 +175,7 @@ func (a *app) endpointsListCommand() *cobra.Command {
 point, and what is wrong: several definitions of one endpoint, endpoints that name a
 single controller, disabled ones, services without an endpoint, URLs that do not
 answer, http where the VIP has TLS, URLs under the wrong type. It changes nothing.`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.list(cmd.Context(), !noProbe) },
 	}
 	r.os.add(cmd)
@@ -210,22 +211,14 @@ func (r *endpointsRun) list(ctx context.Context, probe bool) error {
 		r.opt.Unanswered = r.prober.Unanswered(ctx, asked)
 	}
 	plan := r.plan()
-	if r.asJSON() {
+	if r.AsJSON() {
 		out := endpointsListing{plan.Region, r.client.URL(), []listedEndpoint{}, plan.Outside, plan.Findings}
 		for _, row := range plan.Rows {
 			out.Endpoints = append(out.Endpoints, listedEndpoint{row, r.opt.Unanswered[row.ID]})
 		}
-		return r.printJSON(out)
+		return r.PrintJSON(out)
 	}
-	return r.printText(listText(plan, r.client.URL()) + tui.ListFindings(plan.Findings))
-}
-
-// printText prints an answer for people.
-func (a *app) printText(text string) error {
-	if _, err := fmt.Fprint(a.stdio.Out, text); err != nil {
-		return fmt.Errorf("write the answer: %w", err)
-	}
-	return nil
+	return r.Print(listText(plan, r.client.URL()) + tui.ListFindings(plan.Findings))
 }
 
 // listText shows the endpoints of the region, one in two lines: what is, and
@@ -268,8 +261,8 @@ func outsideShown(plan keystone.Plan) int {
 	return n
 }
 
-func (a *app) endpointsPlanCommand() *cobra.Command {
-	r := &endpointsRun{app: a}
+func (a commands) endpointsPlanCommand() *cobra.Command {
+	r := &endpointsRun{App: a.App}
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what would change in the catalog",
@@ -280,17 +273,17 @@ the spec's region and services is ever touched, and nothing is ever deleted:
 
 The plan's id stands for the changes and for the catalog that they were planned on;
 "holdfast endpoints apply --plan ID" applies this plan or nothing.`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.open(cmd.Context()); err != nil {
 				return err
 			}
 			plan := r.plan()
-			if r.asJSON() {
-				if err := r.printJSON(plan); err != nil {
+			if r.AsJSON() {
+				if err := r.PrintJSON(plan); err != nil {
 					return err
 				}
-			} else if err := r.printText(planText(plan)); err != nil {
+			} else if err := r.Print(planText(plan)); err != nil {
 				return err
 			}
 			return planFault(plan)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/keystone"
 	"holdfast/internal/keystone/admin"
@@ -36,8 +37,8 @@ type applyFlags struct {
 	wait              time.Duration
 }
 
-func (a *app) endpointsApplyCommand() *cobra.Command {
-	r := &endpointsRun{app: a}
+func (a commands) endpointsApplyCommand() *cobra.Command {
+	r := &endpointsRun{App: a.App}
 	var f applyFlags
 	cmd := &cobra.Command{
 		Use:   "apply",
@@ -54,7 +55,7 @@ It refuses when the catalog is not any more as the plan found it.`,
   holdfast endpoints apply
 
   holdfast endpoints apply --plan 99b354f85a04 --yes --auto-rollback`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.apply(cmd.Context(), f) },
 	}
 	r.addPlanFlags(cmd)
@@ -85,8 +86,8 @@ type applyAnswer struct {
 }
 
 func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
-	if !f.yes && !tui.IsTerminal(r.stdio.In) {
-		return usagef("apply asks before it changes anything, and there is no terminal to ask on; look at \"holdfast endpoints plan\", then say --plan ID --yes")
+	if !f.yes && !tui.IsTerminal(r.Stdio.In) {
+		return app.Usagef("apply asks before it changes anything, and there is no terminal to ask on; look at \"holdfast endpoints plan\", then say --plan ID --yes")
 	}
 	if err := r.open(ctx); err != nil {
 		return err
@@ -101,12 +102,12 @@ func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
 	}
 	if plan.Empty() {
 		answer.Applied = true
-		return r.answer(answer, plan.Diff())
+		return r.Answer(answer, plan.Diff())
 	}
 	if err := r.tellPlan(ctx, plan, &answer); err != nil {
 		return err
 	}
-	if err := r.confirm(ctx, f.yes, fmt.Sprintf("Make %s in the catalog?", status.Count(len(plan.Changes), "change"))); err != nil {
+	if err := confirm(ctx, r.App, f.yes, fmt.Sprintf("Make %s in the catalog?", status.Count(len(plan.Changes), "change"))); err != nil {
 		return err
 	}
 	return r.makeChanges(ctx, plan, f, answer)
@@ -115,13 +116,13 @@ func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
 // tellPlan shows the plan and what the VIP answers. It fails when that is not
 // what has to be there before the catalog names it.
 func (r *endpointsRun) tellPlan(ctx context.Context, plan keystone.Plan, answer *applyAnswer) error {
-	fmt.Fprint(r.stdio.Err, planText(plan))
+	fmt.Fprint(r.Stdio.Err, planText(plan))
 	proofs, err := r.prober.Preflight(ctx, r.client, r.spec, plan)
 	if err != nil {
 		return fmt.Errorf("prove that the VIP answers: %w", err)
 	}
 	answer.Proofs = proofs
-	fmt.Fprint(r.stdio.Err, "\n"+tui.PrintableLines(proofsText(proofs)))
+	fmt.Fprint(r.Stdio.Err, "\n"+tui.PrintableLines(proofsText(proofs)))
 	problems := 0
 	for _, p := range proofs {
 		if p.Problem != "" {
@@ -132,8 +133,8 @@ func (r *endpointsRun) tellPlan(ctx context.Context, plan keystone.Plan, answer 
 		return nil
 	}
 	answer.Error = fmt.Sprintf("the VIP does not answer as it has to (%s), so nothing was changed", status.Count(problems, "problem"))
-	if r.asJSON() {
-		if err := r.printJSON(answer); err != nil {
+	if r.AsJSON() {
+		if err := r.PrintJSON(answer); err != nil {
 			return err
 		}
 	}
@@ -181,18 +182,18 @@ func (r *endpointsRun) makeChanges(ctx context.Context, plan keystone.Plan, f ap
 	switch {
 	case err == nil:
 		answer.Applied, answer.Done = true, len(plan.Changes)
-		return r.answer(answer, tui.PrintableLines(madeText(answer))+fmt.Sprintf("journal %s; to take it back: holdfast endpoints rollback%s\n\n%s\n",
+		return r.Answer(answer, tui.PrintableLines(madeText(answer))+fmt.Sprintf("journal %s; to take it back: holdfast endpoints rollback%s\n\n%s\n",
 			answer.Journal, r.flagsAgain(), afterApply))
 	case !isStopped:
 		return err
 	}
 	answer.Done = stopped.Done
 	answer.Error = err.Error()
-	r.logf("%v", err)
+	r.Logf("%v", err)
 	back, wayErr := r.wayBack(ctx, f, result.Journal)
 	answer.RolledBack = back
-	if r.asJSON() {
-		if err := r.printJSON(answer); err != nil {
+	if r.AsJSON() {
+		if err := r.PrintJSON(answer); err != nil {
 			return err
 		}
 	}
@@ -224,10 +225,10 @@ func madeText(answer applyAnswer) string {
 // if not.
 func (r *endpointsRun) wayBack(ctx context.Context, f applyFlags, name string) (*changelog.RollbackResult, error) {
 	if !f.autoRollback {
-		if f.yes || !tui.IsTerminal(r.stdio.In) || ctx.Err() != nil {
+		if f.yes || !tui.IsTerminal(r.Stdio.In) || ctx.Err() != nil {
 			return nil, nil
 		}
-		if yes, err := r.ask(ctx, "Take back what was done?"); err != nil || !yes {
+		if yes, err := ask(ctx, r.App, "Take back what was done?"); err != nil || !yes {
 			return nil, err
 		}
 	}
@@ -255,7 +256,7 @@ func (r *endpointsRun) flagsAgain() string {
 	if r.os.cloud != "" {
 		b.WriteString(" --os-cloud " + r.os.cloud)
 	}
-	if r.stateDir != defaultStateDir {
+	if r.stateDir != app.DefaultStateDir {
 		b.WriteString(" --state-dir " + r.stateDir)
 	}
 	return b.String()

@@ -16,8 +16,8 @@ import (
 	"holdfast/internal/status"
 )
 
-func (a *app) endpointsRollbackCommand() *cobra.Command {
-	r := &endpointsRun{app: a}
+func (a commands) endpointsRollbackCommand() *cobra.Command {
+	r := &endpointsRun{App: a.App}
 	var f rollbackFlags
 	cmd := &cobra.Command{
 		Use:   "rollback [JOURNAL]",
@@ -47,7 +47,7 @@ func (r *endpointsRun) rollback(ctx context.Context, args []string, f rollbackFl
 	if f.list {
 		return r.listJournals()
 	}
-	if err := f.canAsk(r.app); err != nil {
+	if err := f.canAsk(r.App); err != nil {
 		return err
 	}
 	journals, err := toUndo(r.journals(), args)
@@ -60,12 +60,12 @@ func (r *endpointsRun) rollback(ctx context.Context, args []string, f rollbackFl
 	if r.auth, err = r.os.auth(); err != nil {
 		return err
 	}
-	r.client, err = admin.ConnectFor(ctx, r.auth, journals, func(line string) { r.logf("%s", tui.Printable(line)) })
+	r.client, err = admin.ConnectFor(ctx, r.auth, journals, func(line string) { r.Logf("%s", tui.Printable(line)) })
 	if err != nil {
 		return err
 	}
-	fmt.Fprint(r.stdio.Err, tui.PrintableLines(undoText(journals)))
-	if err := r.confirm(ctx, f.yes, "Put this back, at "+r.client.URL()+"?"); err != nil {
+	fmt.Fprint(r.Stdio.Err, tui.PrintableLines(undoText(journals)))
+	if err := confirm(ctx, r.App, f.yes, "Put this back, at "+r.client.URL()+"?"); err != nil {
 		return err
 	}
 	result, err := r.applier().Rollback(ctx, journals, f.force)
@@ -94,7 +94,7 @@ func undoText(journals []admin.Journal) string {
 }
 
 func (r *endpointsRun) answerRollback(result changelog.RollbackResult, text string) error {
-	return r.answer(rollbackAnswer{result, len(result.Left) == 0}, text)
+	return r.Answer(rollbackAnswer{result, len(result.Left) == 0}, text)
 }
 
 // journalAnswer is one of the list of "holdfast endpoints rollback --list -o json".
@@ -123,5 +123,5 @@ func (r *endpointsRun) listJournals() error {
 		all = append(all, one)
 		t.Add(tui.Plain(name), tui.Plain(one.Region), tui.Plain(fmt.Sprintf("%d of %d", one.Changes, one.Total)), tui.Plain(one.State))
 	}
-	return r.answerJournals(all, t, r.journals().Dir)
+	return answerJournals(r.App, all, t, r.journals().Dir)
 }

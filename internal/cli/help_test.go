@@ -6,6 +6,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"holdfast/internal/cli/app"
+
 	"github.com/spf13/cobra"
 )
 
@@ -25,7 +27,7 @@ func tooWide(text string) []string {
 // columns, with examples that can be copied as they stand.
 func TestHelpFits(t *testing.T) {
 	var out bytes.Buffer
-	a := &app{stdio: Stdio{In: strings.NewReader(""), Out: &out, Err: &out}}
+	a := commands{&app.App{Stdio: Stdio{In: strings.NewReader(""), Out: &out, Err: &out}}}
 	seen := 0
 	var look func(*cobra.Command)
 	look = func(cmd *cobra.Command) {

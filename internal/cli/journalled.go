@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 )
 
@@ -34,7 +35,7 @@ func (f *rollbackFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.list, "list", false, "list the journals")
 	cmd.Args = func(_ *cobra.Command, args []string) error {
 		if len(args) > 1 {
-			return usagef("rollback takes one journal, got %d", len(args))
+			return app.Usagef("rollback takes one journal, got %d", len(args))
 		}
 		return nil
 	}
@@ -46,23 +47,23 @@ func noSuchJournal(dir, name, list string) error {
 	if !strings.ContainsRune(name, filepath.Separator) {
 		name = filepath.Join(dir, name)
 	}
-	return usagef("there is no journal %s; %q has those that there are", name, list)
+	return app.Usagef("there is no journal %s; %q has those that there are", name, list)
 }
 
 // canAsk refuses a rollback that would have to ask where nobody answers.
-func (f rollbackFlags) canAsk(a *app) error {
-	if f.yes || tui.IsTerminal(a.stdio.In) {
+func (f rollbackFlags) canAsk(a *app.App) error {
+	if f.yes || tui.IsTerminal(a.Stdio.In) {
 		return nil
 	}
-	return usagef("rollback asks before it changes anything, and there is no terminal to ask on; say --yes")
+	return app.Usagef("rollback asks before it changes anything, and there is no terminal to ask on; say --yes")
 }
 
 // confirm asks, unless yes was said before. It fails when the answer is no.
-func (a *app) confirm(ctx context.Context, yes bool, question string) error {
+func confirm(ctx context.Context, a *app.App, yes bool, question string) error {
 	if yes {
 		return nil
 	}
-	switch agreed, err := a.ask(ctx, question); {
+	switch agreed, err := ask(ctx, a, question); {
 	case err != nil:
 		return fmt.Errorf("%w; %w", err, errUnchanged)
 	case !agreed:
@@ -72,20 +73,20 @@ func (a *app) confirm(ctx context.Context, yes bool, question string) error {
 }
 
 // ask asks on the terminal, and waits for a yes, a no, or the end of ctx.
-func (a *app) ask(ctx context.Context, question string) (bool, error) {
-	fmt.Fprintf(a.stdio.Err, "\n%s [y/N] ", question)
+func ask(ctx context.Context, a *app.App, question string) (bool, error) {
+	fmt.Fprintf(a.Stdio.Err, "\n%s [y/N] ", question)
 	type reply struct {
 		line string
 		err  error
 	}
 	replies := make(chan reply, 1)
 	go func() { // it ends with the process when nobody ever answers
-		line, err := bufio.NewReader(a.stdio.In).ReadString('\n')
+		line, err := bufio.NewReader(a.Stdio.In).ReadString('\n')
 		replies <- reply{line, err}
 	}()
 	select {
 	case <-ctx.Done():
-		fmt.Fprintln(a.stdio.Err)
+		fmt.Fprintln(a.Stdio.Err)
 		return false, fmt.Errorf("no answer: %w", context.Cause(ctx))
 	case got := <-replies:
 		if got.err != nil && got.line == "" {
@@ -96,21 +97,13 @@ func (a *app) ask(ctx context.Context, question string) (bool, error) {
 	}
 }
 
-// answer prints value for programs, or text for people.
-func (a *app) answer(value any, text string) error {
-	if a.asJSON() {
-		return a.printJSON(value)
-	}
-	return a.printText(text)
-}
-
 // answerJournals prints those there are: all for programs, t for people.
-func (a *app) answerJournals(all any, t tui.Table, dir string) error {
+func answerJournals(a *app.App, all any, t tui.Table, dir string) error {
 	lines := t.Lines(false)
 	if len(lines) == 0 {
 		lines = []string{"no journal in " + dir}
 	}
-	return a.answer(map[string]any{"journals": all}, strings.Join(lines, "\n")+"\n")
+	return a.Answer(map[string]any{"journals": all}, strings.Join(lines, "\n")+"\n")
 }
 
 // toUndo gives the journal named, or the newest with something to undo and what

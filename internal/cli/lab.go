@@ -7,11 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/lab"
 )
 
 // labCommand is "holdfast lab" with all below it.
-func (a *app) labCommand() *cobra.Command {
+func (a commands) labCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
 		Short: "A whole cloud on this one machine, to try and to prove it",
@@ -25,7 +26,7 @@ stand-ins. It needs root, or unprivileged user namespaces.
   holdfast lab exec client curl http://NAME:5000/
   holdfast lab fault power-off holder
   holdfast lab down`,
-		Args: noSuchSubcommand,
+		Args: app.NoSuchSubcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
@@ -36,32 +37,18 @@ stand-ins. It needs root, or unprivileged user namespaces.
 	return cmd
 }
 
-// noSuchSubcommand refuses words after a command that only has commands below it.
-func noSuchSubcommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	var names []string
-	for _, c := range cmd.Commands() {
-		if !c.Hidden {
-			names = append(names, c.Name())
-		}
-	}
-	return usagef("unknown command %q; %s has %s", args[0], cmd.CommandPath(), strings.Join(names, ", "))
-}
-
 // withLabName gives cmd the flag that says which lab is meant.
 func withLabName(cmd *cobra.Command, name *string) *cobra.Command {
 	cmd.Flags().StringVar(name, "name", "", "which lab, when several run")
 	return cmd
 }
 
-func (a *app) labDownCommand() *cobra.Command {
+func (a commands) labDownCommand() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use:   "down [--name NAME]",
 		Short: "End a lab and leave nothing of it",
-		Args:  noArgs,
+		Args:  app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.labDown(cmd.Context(), name)
 		},
@@ -70,14 +57,14 @@ func (a *app) labDownCommand() *cobra.Command {
 }
 
 // labDown ends a lab, or removes what one has left that was killed.
-func (a *app) labDown(ctx context.Context, name string) error {
+func (a commands) labDown(ctx context.Context, name string) error {
 	dir, err := lab.Find(ctx, name)
 	if errors.Is(err, lab.ErrNoLab) {
 		swept, sweepErr := lab.Sweep(name)
 		if len(swept) == 0 {
 			return errors.Join(err, sweepErr)
 		}
-		a.logf("%s had been killed; removed the files that were left", strings.Join(swept, " and "))
+		a.Logf("%s had been killed; removed the files that were left", strings.Join(swept, " and "))
 		return sweepErr
 	}
 	if err != nil {
@@ -86,7 +73,7 @@ func (a *app) labDown(ctx context.Context, name string) error {
 	if err := lab.Down(ctx, dir); err != nil {
 		return err
 	}
-	a.logf("lab %q has ended", dir.Name())
+	a.Logf("lab %q has ended", dir.Name())
 	return nil
 }
 

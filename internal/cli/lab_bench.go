@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/lab/bench"
 )
 
@@ -24,7 +25,7 @@ type benchFlags struct {
 	save  string
 }
 
-func (a *app) labBenchCommand() *cobra.Command {
+func (a commands) labBenchCommand() *cobra.Command {
 	var f benchFlags
 	cmd := &cobra.Command{
 		Use:   "bench [--runs N] [--faults FAULT,... | --sweep] [--only SYSTEM,...] | --chaos DURATION [--faults FAULT,...]",
@@ -57,13 +58,13 @@ come back by itself, or if memory or descriptors have grown.`,
   holdfast lab bench --only holdfast --faults planned --runs 20
   holdfast lab bench --sweep --html sweep.html
   holdfast lab bench --chaos 30m --seed 7`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if why := noFile(f.html); why != "" {
-				return usagef("--html: %s; name a file", why)
+				return app.Usagef("--html: %s; name a file", why)
 			}
 			if cmd.Flags().Changed("chaos") && f.last == 0 {
-				return usagef("--chaos is 0s; for how long? 30m")
+				return app.Usagef("--chaos is 0s; for how long? 30m")
 			}
 			if f.last > 0 {
 				return a.chaos(cmd.Context(), f)
@@ -93,47 +94,47 @@ come back by itself, or if memory or descriptors have grown.`,
 }
 
 // chaos is "lab bench --chaos".
-func (a *app) chaos(ctx context.Context, f benchFlags) error {
+func (a commands) chaos(ctx context.Context, f benchFlags) error {
 	begin := time.Now()
 	report, err := bench.Chaos(ctx, bench.ChaosOptions{
 		Duration: f.last, Seed: f.opt.Seed, Rate: f.opt.Rate, Logs: f.logs, Faults: f.opt.Faults,
-		Progress: func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) },
+		Progress: func(text string) { a.Logf("%5.0f s  %s", time.Since(begin).Seconds(), text) },
 	})
 	if report == nil {
 		return err
 	}
-	if a.asJSON() {
-		err = errors.Join(err, a.printJSON(report))
+	if a.AsJSON() {
+		err = errors.Join(err, a.PrintJSON(report))
 	} else {
-		err = errors.Join(err, a.print(report.Text()))
+		err = errors.Join(err, a.Print(report.Text()))
 	}
 	if err == nil && (len(report.Violations) > 0 || report.Interrupted) {
-		return silent(exitFailed)
+		return app.Silent(app.ExitFailed)
 	}
 	return err
 }
 
 // labUsageCommand tells what a controller's processes take. It runs in its node.
-func (a *app) labUsageCommand() *cobra.Command {
+func (a commands) labUsageCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "usage", Hidden: true, Args: noArgs,
+		Use: "usage", Hidden: true, Args: app.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			usage, err := bench.ReadUsage(os.DirFS("/proc"))
 			if err != nil {
 				return err
 			}
-			return a.printJSON(usage)
+			return a.PrintJSON(usage)
 		},
 	}
 }
 
-func (a *app) bench(ctx context.Context, f benchFlags) error {
+func (a commands) bench(ctx context.Context, f benchFlags) error {
 	for _, s := range f.only {
 		f.opt.Only = append(f.opt.Only, bench.System(s))
 	}
 	begin := time.Now()
 	f.opt.Logs = f.logs
-	f.opt.Progress = func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) }
+	f.opt.Progress = func(text string) { a.Logf("%5.0f s  %s", time.Since(begin).Seconds(), text) }
 	ctx, stop := untilHangup(ctx)
 	defer stop()
 	report, err := bench.Run(ctx, f.opt)
@@ -142,13 +143,13 @@ func (a *app) bench(ctx context.Context, f benchFlags) error {
 	}
 	err = errors.Join(err, a.writeBench(report, f))
 	if err == nil && report.Interrupted != "" {
-		return silent(exitFailed)
+		return app.Silent(app.ExitFailed)
 	}
 	return err
 }
 
 // writeBench prints report, and writes it to the files that were asked for.
-func (a *app) writeBench(report *bench.Report, f benchFlags) error {
+func (a commands) writeBench(report *bench.Report, f benchFlags) error {
 	var err error
 	if f.html != "" {
 		err = errors.Join(err, writePage(report, f.html))
@@ -156,10 +157,10 @@ func (a *app) writeBench(report *bench.Report, f benchFlags) error {
 	if f.save != "" && report.Interrupted == "" {
 		err = errors.Join(err, report.Save(f.save))
 	}
-	if a.asJSON() {
-		return errors.Join(err, a.printJSON(report))
+	if a.AsJSON() {
+		return errors.Join(err, a.PrintJSON(report))
 	}
-	return errors.Join(err, a.print(report.Text()))
+	return errors.Join(err, a.Print(report.Text()))
 }
 
 func writePage(report *bench.Report, path string) error {

@@ -11,13 +11,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/lab"
 	"holdfast/internal/lab/bench"
 	"holdfast/internal/lab/tokens"
 )
 
 // labBenchKeystoneCommand is "lab bench keystone".
-func (a *app) labBenchKeystoneCommand() *cobra.Command {
+func (a commands) labBenchKeystoneCommand() *cobra.Command {
 	opt := tokens.Options{}
 	var points string
 	var only []string
@@ -34,11 +35,11 @@ It needs packages of Debian 12, and names those that are missing.`,
 		Example: `  holdfast lab bench keystone --length 10s
   holdfast lab bench keystone --loads 0.9,1.2,loop12 --runs 3 -o json
   holdfast lab bench keystone --only holdfast --capacity 24 --loads one`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if opt.Points, err = tokens.ParsePoints(points); err != nil {
-				return usagef("--loads: %w", err)
+				return app.Usagef("--loads: %w", err)
 			}
 			for _, s := range only {
 				opt.Only = append(opt.Only, bench.System(s))
@@ -57,40 +58,40 @@ It needs packages of Debian 12, and names those that are missing.`,
 	return cmd
 }
 
-func (a *app) benchKeystone(ctx context.Context, opt tokens.Options) error {
+func (a commands) benchKeystone(ctx context.Context, opt tokens.Options) error {
 	begin := time.Now()
-	opt.Progress = func(text string) { a.logf("%5.0f s  %s", time.Since(begin).Seconds(), text) }
+	opt.Progress = func(text string) { a.Logf("%5.0f s  %s", time.Since(begin).Seconds(), text) }
 	ctx, stop := untilHangup(ctx)
 	defer stop()
 	report, err := tokens.Run(ctx, opt)
 	if report == nil {
 		return err
 	}
-	if a.asJSON() {
-		err = errors.Join(err, a.printJSON(report))
+	if a.AsJSON() {
+		err = errors.Join(err, a.PrintJSON(report))
 	} else {
-		err = errors.Join(err, a.print(report.Text()))
+		err = errors.Join(err, a.Print(report.Text()))
 	}
 	if err == nil && report.Interrupted != "" {
-		return silent(exitFailed)
+		return app.Silent(app.ExitFailed)
 	}
 	return err
 }
 
 // labBenchKeystoneLoadCommand is the load of "lab bench keystone". It runs in the client's
 // node and prints what became of each session, a line of JSON each.
-func (a *app) labBenchKeystoneLoadCommand() *cobra.Command {
+func (a commands) labBenchKeystoneLoadCommand() *cobra.Command {
 	var l tokens.Load
 	var clients int
 	cmd := &cobra.Command{
-		Use: "load", Hidden: true, Args: noArgs,
+		Use: "load", Hidden: true, Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if l.Clients, err = lab.AddClients(clients, netip.IPv4Unspecified()); err != nil {
-				return usagef("%w", err)
+				return app.Usagef("%w", err)
 			}
 			var mu sync.Mutex
-			out := json.NewEncoder(a.stdio.Out)
+			out := json.NewEncoder(a.Stdio.Out)
 			l.Record = func(s tokens.Session) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -99,7 +100,7 @@ func (a *app) labBenchKeystoneLoadCommand() *cobra.Command {
 				}
 			}
 			if err := l.Run(cmd.Context()); err != nil {
-				return usagef("%w", err)
+				return app.Usagef("%w", err)
 			}
 			return err
 		},

@@ -8,22 +8,23 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/lab"
 	"holdfast/internal/lab/load"
 )
 
 // labConnectsCommand opens connections at short intervals and prints what came
 // of each, a line of JSON each. It runs in the client's node.
-func (a *app) labConnectsCommand() *cobra.Command {
+func (a commands) labConnectsCommand() *cobra.Command {
 	c := load.Connects{}
 	var clients int
 	var to string
 	cmd := &cobra.Command{
-		Use: "connects --to ADDRESS:PORT", Hidden: true, Args: noArgs,
+		Use: "connects --to ADDRESS:PORT", Hidden: true, Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if c.To, err = netip.ParseAddrPort(to); err != nil {
-				return usagef("--to %q; write ADDRESS:PORT: %w", to, err)
+				return app.Usagef("--to %q; write ADDRESS:PORT: %w", to, err)
 			}
 			if clients > 0 {
 				if c.Clients, err = lab.AddClients(clients, c.To.Addr()); err != nil {
@@ -34,7 +35,7 @@ func (a *app) labConnectsCommand() *cobra.Command {
 			var all []load.Record
 			c.Record = func(r load.Record) { all = append(all, r) }
 			err = c.Run(cmd.Context())
-			out := json.NewEncoder(a.stdio.Out)
+			out := json.NewEncoder(a.Stdio.Out)
 			for _, r := range all {
 				err = errors.Join(err, out.Encode(r))
 			}

@@ -3,10 +3,11 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/lab"
 )
 
-func (a *app) labExecCommand() *cobra.Command {
+func (a commands) labExecCommand() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use:   "exec [--name NAME] NODE [COMMAND [ARG...]]",
@@ -17,7 +18,7 @@ exit code are the command's own. On a controller, holdfast's commands find that
 controller's spec and agent by themselves.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usagef(`name a node: "holdfast lab exec NODE COMMAND"; "holdfast lab status" has the nodes`)
+				return app.Usagef(`name a node: "holdfast lab exec NODE COMMAND"; "holdfast lab status" has the nodes`)
 			}
 			return nil
 		},
@@ -28,10 +29,10 @@ controller's spec and agent by themselves.`,
 			}
 			code, err := lab.Command{Node: args[0], Args: commandOf(args[1:])}.RunHere(cmd.Context(), dir)
 			if err != nil {
-				return &exitError{max(code, exitFailed), err}
+				return &app.ExitError{Code: max(code, app.ExitFailed), Err: err}
 			}
 			if code != 0 {
-				return silent(code)
+				return app.Silent(code)
 			}
 			return nil
 		},
@@ -46,7 +47,7 @@ func commandOf(args []string) []string {
 		args = args[1:]
 	}
 	if len(args) == 0 {
-		return []string{envOr("SHELL", "/bin/sh")}
+		return []string{app.EnvOr("SHELL", "/bin/sh")}
 	}
 	return args
 }

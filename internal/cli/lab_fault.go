@@ -7,11 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/lab"
 )
 
-func (a *app) labFaultCommand() *cobra.Command {
+func (a commands) labFaultCommand() *cobra.Command {
 	var name string
 	var list bool
 	cmd := &cobra.Command{
@@ -37,10 +38,10 @@ can be as busy as real ones are: "holdfast lab fault busy 8x100ms ctl1 keystone"
 			if err != nil {
 				return err
 			}
-			if a.asJSON() {
-				return a.printJSON(done)
+			if a.AsJSON() {
+				return a.PrintJSON(done)
 			}
-			_, err = fmt.Fprintln(a.stdio.Out, done.Done)
+			_, err = fmt.Fprintln(a.Stdio.Out, done.Done)
 			return err
 		},
 	}
@@ -48,12 +49,12 @@ can be as busy as real ones are: "holdfast lab fault busy 8x100ms ctl1 keystone"
 	return withLabName(cmd, &name)
 }
 
-func (a *app) listFaults() error {
-	if a.asJSON() {
-		return a.printJSON(lab.FaultKinds())
+func (a commands) listFaults() error {
+	if a.AsJSON() {
+		return a.PrintJSON(lab.FaultKinds())
 	}
 	for _, k := range lab.FaultKinds() {
-		if err := a.print(faultLines(k)); err != nil {
+		if err := a.Print(faultLines(k)); err != nil {
 			return err
 		}
 	}
@@ -77,15 +78,15 @@ func faultLines(k lab.FaultKind) string {
 // parseFault reads the words of "lab fault".
 func parseFault(args []string) (lab.Fault, error) {
 	if len(args) == 0 {
-		return lab.Fault{}, usagef(`name a fault; "holdfast lab fault --list" has them`)
+		return lab.Fault{}, app.Usagef(`name a fault; "holdfast lab fault --list" has them`)
 	}
 	kinds := lab.FaultKinds()
 	i := slices.IndexFunc(kinds, func(k lab.FaultKind) bool { return k.Name == args[0] })
 	if i < 0 {
-		return lab.Fault{}, usagef(`unknown fault %q; "holdfast lab fault --list" has them`, args[0])
+		return lab.Fault{}, app.Usagef(`unknown fault %q; "holdfast lab fault --list" has them`, args[0])
 	}
 	f, rest := lab.Fault{Kind: args[0]}, args[1:]
-	wrong := usagef("%s takes: %s", args[0], strings.TrimSpace(args[0]+" "+kinds[i].Args))
+	wrong := app.Usagef("%s takes: %s", args[0], strings.TrimSpace(args[0]+" "+kinds[i].Args))
 	switch kinds[i].Args {
 	case "":
 		if len(rest) > 0 {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/lab"
 	"holdfast/internal/lab/busy"
@@ -28,13 +29,13 @@ import (
 // seldom do.
 
 // labInitCommand is the process that a lab hangs on.
-func (a *app) labInitCommand() *cobra.Command {
+func (a commands) labInitCommand() *cobra.Command {
 	var dir string
 	var wait time.Duration
 	cmd := &cobra.Command{
-		Use: "init", Hidden: true, Args: noArgs,
+		Use: "init", Hidden: true, Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log := slog.New(slog.NewTextHandler(a.stdio.Err, nil))
+			log := slog.New(slog.NewTextHandler(a.Stdio.Err, nil))
 			return lab.Serve(cmd.Context(), lab.Dir(dir), wait, log)
 		},
 	}
@@ -44,7 +45,7 @@ func (a *app) labInitCommand() *cobra.Command {
 }
 
 // labNodeCommand is the first process of a node.
-func (a *app) labNodeCommand() *cobra.Command {
+func (a commands) labNodeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "node NAME SYSLOG", Hidden: true, Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error { return lab.RunNode(args[0], args[1]) },
@@ -52,16 +53,16 @@ func (a *app) labNodeCommand() *cobra.Command {
 }
 
 // labStandinCommand is one host of a service.
-func (a *app) labStandinCommand() *cobra.Command {
+func (a commands) labStandinCommand() *cobra.Command {
 	var service, host, workers string
 	var opt standin.Options
 	cmd := &cobra.Command{
-		Use: "standin", Hidden: true, Args: noArgs,
+		Use: "standin", Hidden: true, Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if workers != "" {
 				if opt.Start.Workers, opt.Start.Hold, err = busy.ParseWorkers(workers); err != nil {
-					return usagef("%w", err)
+					return app.Usagef("%w", err)
 				}
 			}
 			s, err := a.findStandin(service, host, opt)
@@ -101,7 +102,7 @@ func onSignal(sig os.Signal, do func()) (stop func()) {
 	}
 }
 
-func (a *app) findStandin(service, host string, opt standin.Options) (*standin.Server, error) {
+func (a commands) findStandin(service, host string, opt standin.Options) (*standin.Server, error) {
 	parsed, err := a.readSpecQuietly()
 	if err != nil {
 		return nil, err
@@ -112,23 +113,23 @@ func (a *app) findStandin(service, host string, opt standin.Options) (*standin.S
 			return standin.New(s, s.Hosts[i], opt), nil
 		}
 	}
-	return nil, usagef("%s has no service %q on host %q", a.file, service, host)
+	return nil, app.Usagef("%s has no service %q on host %q", a.File, service, host)
 }
 
-func (a *app) readSpecQuietly() (*spec.Spec, error) {
-	data, err := os.ReadFile(a.file)
+func (a commands) readSpecQuietly() (*spec.Spec, error) {
+	data, err := os.ReadFile(a.File)
 	if err != nil {
-		return nil, usagef("read the spec: %w", err)
+		return nil, app.Usagef("read the spec: %w", err)
 	}
-	parsed, findings := spec.Parse(a.file, data)
+	parsed, findings := spec.Parse(a.File, data)
 	if parsed == nil {
-		return nil, usagef("%s is not a good spec: %v", a.file, findings)
+		return nil, app.Usagef("%s is not a good spec: %v", a.File, findings)
 	}
 	return parsed, nil
 }
 
 // labLoadCommand measures what a client sees. It runs in the client's node.
-func (a *app) labLoadCommand() *cobra.Command {
+func (a commands) labLoadCommand() *cobra.Command {
 	c := load.Config{}
 	var urls, phases []string
 	var clients int
@@ -138,13 +139,13 @@ func (a *app) labLoadCommand() *cobra.Command {
 		Use:    "load [-f FILE] [--url NAME=URL]...",
 		Short:  "Send requests at a fixed rate and print what came of them",
 		Hidden: true,
-		Args:   noArgs,
+		Args:   app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.Connections = load.Connections(connections)
 			for _, text := range phases {
 				p, err := load.ParsePhase(text)
 				if err != nil {
-					return usagef("--phase: %w", err)
+					return app.Usagef("--phase: %w", err)
 				}
 				c.Phases = append(c.Phases, p)
 			}
@@ -154,11 +155,11 @@ func (a *app) labLoadCommand() *cobra.Command {
 			collect := &collector{}
 			c.Record = collect.keep
 			if records {
-				c.Record = collect.print(json.NewEncoder(a.stdio.Out))
+				c.Record = collect.print(json.NewEncoder(a.Stdio.Out))
 			}
 			begin := time.Now()
 			if err := load.Run(cmd.Context(), c); err != nil {
-				return usagef("%w", err)
+				return app.Usagef("%w", err)
 			}
 			if records {
 				return collect.err
@@ -167,7 +168,7 @@ func (a *app) labLoadCommand() *cobra.Command {
 			if now := time.Now(); now.Before(end) {
 				end = now // it was stopped
 			}
-			return a.printJSON(load.Summarize(collect.records, begin, end))
+			return a.PrintJSON(load.Summarize(collect.records, begin, end))
 		},
 	}
 	flags := cmd.Flags()
@@ -193,11 +194,11 @@ func (a *app) labLoadCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) loadTargets(c *load.Config, urls []string, clients int) error {
+func (a commands) loadTargets(c *load.Config, urls []string, clients int) error {
 	for _, u := range urls {
 		name, url, found := strings.Cut(u, "=")
 		if !found {
-			return usagef("--url %q; write NAME=URL", u)
+			return app.Usagef("--url %q; write NAME=URL", u)
 		}
 		c.Targets = append(c.Targets, load.Target{Name: name, URL: url})
 	}
@@ -219,16 +220,16 @@ func (a *app) loadTargets(c *load.Config, urls []string, clients int) error {
 }
 
 // labDemoCommand is what "make demo" runs.
-func (a *app) labDemoCommand() *cobra.Command {
+func (a commands) labDemoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "demo",
 		Short:  "Import the proposal's endpoints, break one thing after the other, and show what clients see",
 		Hidden: true,
-		Args:   noArgs,
+		Args:   app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := untilHangup(cmd.Context())
 			defer stop()
-			return demo.Run(ctx, demo.Options{Out: &tui.FoldingWriter{Out: a.stdio.Out}, Err: a.stdio.Err})
+			return demo.Run(ctx, demo.Options{Out: &tui.FoldingWriter{Out: a.Stdio.Out}, Err: a.Stdio.Err})
 		},
 	}
 }

@@ -12,19 +12,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/lab"
 	"holdfast/internal/status"
 )
 
-func (a *app) labStatusCommand() *cobra.Command {
+func (a commands) labStatusCommand() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use:   "status [--name NAME]",
 		Short: "Show a lab: its nodes, who holds the address, what runs where",
 		Long: `status shows the lab from outside, as the nodes' kernels and process tables
 have it, and then what "holdfast status" says inside.`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := lab.Find(cmd.Context(), name)
 			if err != nil {
@@ -34,7 +35,7 @@ have it, and then what "holdfast status" says inside.`,
 			if err != nil {
 				return err
 			}
-			if a.asJSON() {
+			if a.AsJSON() {
 				return a.labStatusJSON(cmd.Context(), dir, s)
 			}
 			return a.labStatusText(cmd.Context(), dir, s)
@@ -44,7 +45,7 @@ have it, and then what "holdfast status" says inside.`,
 }
 
 // labStatusJSON prints the lab's status with what holdfast says inside.
-func (a *app) labStatusJSON(ctx context.Context, dir lab.Dir, s *lab.Status) error {
+func (a commands) labStatusJSON(ctx context.Context, dir lab.Dir, s *lab.Status) error {
 	answer := struct {
 		*lab.Status
 		Holdfast json.RawMessage `json:"holdfast,omitempty"`
@@ -57,7 +58,7 @@ func (a *app) labStatusJSON(ctx context.Context, dir lab.Dir, s *lab.Status) err
 			answer.Holdfast = out.Bytes()
 		}
 	}
-	return a.printJSON(answer)
+	return a.PrintJSON(answer)
 }
 
 // someController gives the controller to ask: the holder of the first VIP, or
@@ -76,23 +77,23 @@ func someController(s *lab.Status) (string, bool) {
 	return "", false
 }
 
-func (a *app) labStatusText(ctx context.Context, dir lab.Dir, s *lab.Status) error {
+func (a commands) labStatusText(ctx context.Context, dir lab.Dir, s *lab.Status) error {
 	text, err := labStatusTable(s)
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprint(a.stdio.Out, text); err != nil {
+	if _, err := fmt.Fprint(a.Stdio.Out, text); err != nil {
 		return fmt.Errorf("write the status: %w", err)
 	}
 	node, ok := someController(s)
 	if !ok {
-		_, err := fmt.Fprintln(a.stdio.Out, "\nNo controller is on.")
+		_, err := fmt.Fprintln(a.Stdio.Out, "\nNo controller is on.")
 		return err
 	}
-	if _, err := fmt.Fprintf(a.stdio.Out, "\n\"holdfast status\" on %s:\n", node); err != nil {
+	if _, err := fmt.Fprintf(a.Stdio.Out, "\n\"holdfast status\" on %s:\n", node); err != nil {
 		return err
 	}
-	c := lab.Command{Node: node, Args: []string{"holdfast", "status"}, Stdin: os.Stdin, Stdout: a.stdio.Out, Stderr: a.stdio.Err}
+	c := lab.Command{Node: node, Args: []string{"holdfast", "status"}, Stdin: os.Stdin, Stdout: a.Stdio.Out, Stderr: a.Stdio.Err}
 	_, err = c.Run(ctx, dir)
 	return err
 }

@@ -7,13 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/haproxy"
 	"holdfast/internal/lab/throughput"
 	"holdfast/internal/spec"
 )
 
 // labThroughputCommand measures what the data plane costs when all is well.
-func (a *app) labThroughputCommand() *cobra.Command {
+func (a commands) labThroughputCommand() *cobra.Command {
 	opt := throughput.Options{Render: renderForThroughput}
 	var variants []string
 	var idle bool
@@ -29,7 +30,7 @@ those that begin with it) or added ("SECTION+TEXT": to each section that begins 
   holdfast lab throughput --idle
   holdfast lab throughput --variant 'one-thread=global+nbthread 1'`,
 		Hidden: true,
-		Args:   noArgs,
+		Args:   app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if idle {
 				return a.idle(cmd.Context(), idleOpt)
@@ -37,7 +38,7 @@ those that begin with it) or added ("SECTION+TEXT": to each section that begins 
 			for _, text := range variants {
 				v, err := throughput.ParseVariant(text)
 				if err != nil {
-					return usagef("%w", err)
+					return app.Usagef("%w", err)
 				}
 				opt.Variants = append(opt.Variants, v)
 			}
@@ -61,30 +62,30 @@ func renderForThroughput(s *spec.Spec, dir string, maxconn int) []byte {
 	return haproxy.Render(s, haproxy.Local{RunDir: dir, StateDir: dir, MaxConn: maxconn})
 }
 
-func (a *app) throughput(ctx context.Context, opt throughput.Options) error {
-	opt.Progress = func(text string) { a.logf("%s", text) }
+func (a commands) throughput(ctx context.Context, opt throughput.Options) error {
+	opt.Progress = func(text string) { a.Logf("%s", text) }
 	ctx, stop := untilHangup(ctx)
 	defer stop()
 	report, err := throughput.Run(ctx, opt)
 	switch {
 	case errors.Is(err, throughput.ErrOptions):
-		return usagef("%w", err)
+		return app.Usagef("%w", err)
 	case err != nil:
 		return err
-	case a.asJSON():
-		return a.printJSON(report)
+	case a.AsJSON():
+		return a.PrintJSON(report)
 	}
-	return a.print(report.Text())
+	return a.Print(report.Text())
 }
 
-func (a *app) idle(ctx context.Context, opt throughput.IdleOptions) error {
-	opt.Progress = func(text string) { a.logf("%s", text) }
+func (a commands) idle(ctx context.Context, opt throughput.IdleOptions) error {
+	opt.Progress = func(text string) { a.Logf("%s", text) }
 	report, err := throughput.Idle(ctx, opt)
 	switch {
 	case err != nil:
 		return err
-	case a.asJSON():
-		return a.printJSON(report)
+	case a.AsJSON():
+		return a.PrintJSON(report)
 	}
-	return a.print(report.Text())
+	return a.Print(report.Text())
 }

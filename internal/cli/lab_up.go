@@ -14,12 +14,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/lab"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
 
-func (a *app) labUpCommand() *cobra.Command {
+func (a commands) labUpCommand() *cobra.Command {
 	var opt lab.UpOptions
 	cmd := &cobra.Command{
 		Use:   "up [-f FILE] [--name NAME] [--detach]",
@@ -30,10 +31,10 @@ Ctrl-C, SIGTERM, the end of the terminal or "holdfast lab down", and leaves noth
 behind. One that is killed leaves some files, which "lab down" or the next one
 removes. With --detach it returns, and the lab stays until "lab down".
 
-Without -f, and without ` + defaultFile + `, it builds a sample: three
+Without -f, and without ` + app.DefaultFile + `, it builds a sample: three
 controllers with keystone, glance, neutron and nova, designate and a service of
 its own on hosts of theirs.`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.labSpec(cmd, &opt); err != nil {
 				return err
@@ -52,33 +53,33 @@ its own on hosts of theirs.`,
 
 // labSpec reads the spec that a lab is to be built from, and shows what is
 // wrong with it.
-func (a *app) labSpec(cmd *cobra.Command, opt *lab.UpOptions) error {
+func (a commands) labSpec(cmd *cobra.Command, opt *lab.UpOptions) error {
 	var err error
-	opt.File = a.file
-	opt.Data, err = os.ReadFile(a.file)
-	if errors.Is(err, fs.ErrNotExist) && a.file == defaultFile && !cmd.Flags().Changed("file") {
+	opt.File = a.File
+	opt.Data, err = os.ReadFile(a.File)
+	if errors.Is(err, fs.ErrNotExist) && a.File == app.DefaultFile && !cmd.Flags().Changed("file") {
 		opt.File, opt.Data, err = "built-in sample", lab.Sample(), nil
 	}
 	if err != nil {
-		return specError(a.file, err)
+		return app.SpecError(a.File, err)
 	}
 	parsed, findings := spec.Parse(opt.File, opt.Data)
 	for _, f := range findings {
 		if f.Severity == status.Error || parsed == nil {
-			fmt.Fprintln(a.stdio.Err, f)
+			fmt.Fprintln(a.Stdio.Err, f)
 		}
 	}
 	if parsed == nil {
-		return silent(exitUsage)
+		return app.Silent(app.ExitUsage)
 	}
 	return nil
 }
 
-func (a *app) labUp(ctx context.Context, opt lab.UpOptions) error {
+func (a commands) labUp(ctx context.Context, opt lab.UpOptions) error {
 	ctx, stop := untilHangup(ctx)
 	defer stop()
 	begin := time.Now()
-	opt.Progress = func(text string) { a.logf("%5.1f s  %s", time.Since(begin).Seconds(), text) }
+	opt.Progress = func(text string) { a.Logf("%5.1f s  %s", time.Since(begin).Seconds(), text) }
 	l, err := lab.Up(ctx, opt)
 	if err != nil {
 		return err
@@ -95,17 +96,17 @@ func (a *app) labUp(ctx context.Context, opt lab.UpOptions) error {
 	}
 	select {
 	case <-l.Done():
-		a.logf("lab %q has ended", s.Name)
+		a.Logf("lab %q has ended", s.Name)
 	case <-ctx.Done():
-		a.logf("lab %q goes down", s.Name)
+		a.Logf("lab %q goes down", s.Name)
 	}
 	return l.Close()
 }
 
 // sayLabUp tells that the lab is up and what to type next.
-func (a *app) sayLabUp(s *lab.Status, opt lab.UpOptions, took time.Duration) error {
-	if a.asJSON() {
-		return a.printJSON(s)
+func (a commands) sayLabUp(s *lab.Status, opt lab.UpOptions, took time.Duration) error {
+	if a.AsJSON() {
+		return a.PrintJSON(s)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "lab %q is up, after %.1f s: %s\n", s.Name, took.Seconds(), countNodes(s))
@@ -135,7 +136,7 @@ func (a *app) sayLabUp(s *lab.Status, opt lab.UpOptions, took time.Duration) err
 	} else {
 		fmt.Fprintf(&b, "\nCtrl-C ends it and leaves nothing behind.\n")
 	}
-	_, err := fmt.Fprint(a.stdio.Out, b.String())
+	_, err := fmt.Fprint(a.Stdio.Out, b.String())
 	return err
 }
 

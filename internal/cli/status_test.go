@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
 )
@@ -222,10 +223,10 @@ func TestFold(t *testing.T) {
 }
 
 func TestStatusExitCodes(t *testing.T) {
-	for want, cloud := range map[int]status.Cloud{exitDone: merged(cloudAnswers(3)), exitFailed: degradedCloud(3)} {
+	for want, cloud := range map[int]status.Cloud{app.ExitDone: merged(cloudAnswers(3)), app.ExitFailed: degradedCloud(3)} {
 		for _, output := range []string{"", "json"} {
 			var out bytes.Buffer
-			a := &app{stdio: Stdio{Out: &out, Err: &out}, output: output}
+			a := commands{&app.App{Stdio: Stdio{Out: &out, Err: &out}, Output: output}}
 			err := a.status(t.Context(), func(context.Context) (status.Cloud, error) { return cloud, nil })
 			if got := a.exitCode(err); got != want {
 				t.Errorf("exit code %d, want %d; output:\n%s", got, want, out.String())
@@ -240,7 +241,7 @@ func TestWatchAppends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for output, want := range map[string]string{"": "\n\neqiad1  DEGRADED", "json": "}\n{\"schema\":1"} {
 			var out bytes.Buffer
-			a := &app{stdio: Stdio{Out: &out}, output: output}
+			a := commands{&app.App{Stdio: Stdio{Out: &out}, Output: output}}
 			ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 			defer cancel()
 			if err := a.watchStatus(ctx, func(context.Context) (status.Cloud, error) { return degradedCloud(3), nil }); err != nil {

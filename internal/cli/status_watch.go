@@ -20,8 +20,8 @@ import (
 const watchInterval = time.Second
 
 // view gives where stdout is shown.
-func (a *app) view() viewport {
-	file, ok := a.stdio.Out.(*os.File)
+func (a commands) view() viewport {
+	file, ok := a.Stdio.Out.(*os.File)
 	if !ok || !tui.IsTerminal(file) {
 		return viewport{}
 	}
@@ -34,34 +34,34 @@ func (a *app) view() viewport {
 
 // watchStatus shows the cloud every second until ctx ends: on a terminal in
 // place, elsewhere one block, or with JSON one line, after the other.
-func (a *app) watchStatus(ctx context.Context, look look) error {
+func (a commands) watchStatus(ctx context.Context, look look) error {
 	switch {
-	case a.asJSON():
-		return everySecond(ctx, look, func(c status.Cloud) error { return a.printLine(c) }, nil)
-	case !tui.IsTerminal(a.stdio.Out):
-		return everySecond(ctx, look, func(c status.Cloud) error { return a.print(statusText(c, viewport{}) + "\n") }, nil)
+	case a.AsJSON():
+		return everySecond(ctx, look, func(c status.Cloud) error { return a.PrintLine(c) }, nil)
+	case !tui.IsTerminal(a.Stdio.Out):
+		return everySecond(ctx, look, func(c status.Cloud) error { return a.Print(statusText(c, viewport{}) + "\n") }, nil)
 	}
-	if err := a.print(tui.EnterScreen); err != nil {
+	if err := a.Print(tui.EnterScreen); err != nil {
 		return err
 	}
-	defer io.WriteString(a.stdio.Out, tui.LeaveScreen) //nolint:errcheck // the terminal is gone
-	return everySecond(ctx, look, func(c status.Cloud) error { return a.print(frame(c, a.view())) }, a.suspend)
+	defer io.WriteString(a.Stdio.Out, tui.LeaveScreen) //nolint:errcheck // the terminal is gone
+	return everySecond(ctx, look, func(c status.Cloud) error { return a.Print(frame(c, a.view())) }, a.suspend)
 }
 
 // suspend is what Ctrl-Z does: the terminal is as it was until "fg". The kernel
 // may stop this thread a moment after the call, so SIGCONT is waited for.
-func (a *app) suspend() error {
+func (a commands) suspend() error {
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, syscall.SIGCONT)
 	defer signal.Stop(continued)
-	if err := a.print(tui.LeaveScreen); err != nil {
+	if err := a.Print(tui.LeaveScreen); err != nil {
 		return err
 	}
 	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
 	<-continued
-	return a.print(tui.EnterScreen)
+	return a.Print(tui.EnterScreen)
 }
 
 // everySecond shows what look finds until ctx ends, which is no error. A
