@@ -63,7 +63,11 @@ var mayImport = map[string][]string{
 	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":            {"*"},
 	"internal/cli/app":        {"internal/cli/tui", "internal/web", "internal/spec", "internal/catalog"},
-	"internal/cli/tui":        {"internal/status"},
+	"internal/cli/labcmd": {
+		"internal/cli/app", "internal/cli/tui", "internal/haproxy", "internal/spec", "internal/status", "internal/lab", "internal/lab/bench",
+		"internal/lab/busy", "internal/lab/demo", "internal/lab/load", "internal/lab/peer", "internal/lab/standin", "internal/lab/throughput", "internal/lab/tokens",
+	},
+	"internal/cli/tui": {"internal/status"},
 	// For tests only.
 	"internal/keystone/keystonetest": {},
 	"internal/dns/dnstest":           {},

@@ -1,6 +1,10 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/cli/labcmd"
+)
 
 // commands gives every command, in the order of "holdfast --help".
 func (a commands) commands() []*cobra.Command {
@@ -17,7 +21,7 @@ func (a commands) commands() []*cobra.Command {
 		a.drainCommand(),
 		a.undrainCommand(),
 		a.handoverCommand(),
-		a.labCommand(),
+		labcmd.Command(a.App),
 		a.versionCommand(),
 		a.manCommand(),
 	}

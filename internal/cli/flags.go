@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -78,19 +77,4 @@ func checkFile(f *pflag.Flag, command string) error {
 		return app.SpecError(f.Value.String(), err)
 	}
 	return file.Close()
-}
-
-// noFile says why no file can be written at path; empty when one can, or there is none.
-func noFile(path string) string {
-	if path == "" {
-		return ""
-	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return path + " is a directory"
-	}
-	dir := filepath.Dir(path)
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return "there is no directory " + dir
-	}
-	return ""
 }

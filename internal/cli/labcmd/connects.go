@@ -1,4 +1,4 @@
-package cli
+package labcmd
 
 import (
 	"encoding/json"
@@ -13,9 +13,9 @@ import (
 	"holdfast/internal/lab/load"
 )
 
-// labConnectsCommand opens connections at short intervals and prints what came
+// connectsCommand opens connections at short intervals and prints what came
 // of each, a line of JSON each. It runs in the client's node.
-func (a commands) labConnectsCommand() *cobra.Command {
+func (a commands) connectsCommand() *cobra.Command {
 	c := load.Connects{}
 	var clients int
 	var to string

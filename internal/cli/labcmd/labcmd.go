@@ -1,4 +1,7 @@
-package cli
+// Package labcmd is "holdfast lab": a command for each thing that is done to a
+// lab, and those, hidden, that a lab runs in its nodes. The work is done by the
+// packages below internal/lab.
+package labcmd
 
 import (
 	"context"
@@ -11,8 +14,12 @@ import (
 	"holdfast/internal/lab"
 )
 
-// labCommand is "holdfast lab" with all below it.
-func (a commands) labCommand() *cobra.Command {
+// commands has those of one call.
+type commands struct{ *app.App }
+
+// Command returns "holdfast lab" with all below it.
+func Command(call *app.App) *cobra.Command {
+	a := commands{call}
 	cmd := &cobra.Command{
 		Use:   "lab",
 		Short: "A whole cloud on this one machine, to try and to prove it",
@@ -30,34 +37,34 @@ stand-ins. It needs root, or unprivileged user namespaces.
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
-		a.labUpCommand(), a.labDownCommand(), a.labStatusCommand(), a.labExecCommand(), a.labFaultCommand(),
-		a.labBenchCommand(), a.labThroughputCommand(), a.labDemoCommand(), a.labLoadCommand(), a.labConnectsCommand(), a.labPeerCommand(), a.labOperateCommand(), a.labServersCommand(), a.labUsageCommand(),
-		a.labInitCommand(), a.labNodeCommand(), a.labStandinCommand(),
+		a.upCommand(), a.downCommand(), a.statusCommand(), a.execCommand(), a.faultCommand(),
+		a.benchCommand(), a.throughputCommand(), a.demoCommand(), a.loadCommand(), a.connectsCommand(), a.peerCommand(), a.operateCommand(), a.serversCommand(), a.usageCommand(),
+		a.initCommand(), a.nodeCommand(), a.standinCommand(),
 	)
 	return cmd
 }
 
-// withLabName gives cmd the flag that says which lab is meant.
-func withLabName(cmd *cobra.Command, name *string) *cobra.Command {
+// withName gives cmd the flag that says which lab is meant.
+func withName(cmd *cobra.Command, name *string) *cobra.Command {
 	cmd.Flags().StringVar(name, "name", "", "which lab, when several run")
 	return cmd
 }
 
-func (a commands) labDownCommand() *cobra.Command {
+func (a commands) downCommand() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use:   "down [--name NAME]",
 		Short: "End a lab and leave nothing of it",
 		Args:  app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.labDown(cmd.Context(), name)
+			return a.down(cmd.Context(), name)
 		},
 	}
-	return withLabName(cmd, &name)
+	return withName(cmd, &name)
 }
 
-// labDown ends a lab, or removes what one has left that was killed.
-func (a commands) labDown(ctx context.Context, name string) error {
+// down ends a lab, or removes what one has left that was killed.
+func (a commands) down(ctx context.Context, name string) error {
 	dir, err := lab.Find(ctx, name)
 	if errors.Is(err, lab.ErrNoLab) {
 		swept, sweepErr := lab.Sweep(name)

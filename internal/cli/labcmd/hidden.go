@@ -1,4 +1,4 @@
-package cli
+package labcmd
 
 import (
 	"encoding/json"
@@ -28,8 +28,8 @@ import (
 // The commands of this file are the lab's own parts: it runs them, people
 // seldom do.
 
-// labInitCommand is the process that a lab hangs on.
-func (a commands) labInitCommand() *cobra.Command {
+// initCommand is the process that a lab hangs on.
+func (a commands) initCommand() *cobra.Command {
 	var dir string
 	var wait time.Duration
 	cmd := &cobra.Command{
@@ -44,16 +44,16 @@ func (a commands) labInitCommand() *cobra.Command {
 	return cmd
 }
 
-// labNodeCommand is the first process of a node.
-func (a commands) labNodeCommand() *cobra.Command {
+// nodeCommand is the first process of a node.
+func (a commands) nodeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "node NAME SYSLOG", Hidden: true, Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error { return lab.RunNode(args[0], args[1]) },
 	}
 }
 
-// labStandinCommand is one host of a service.
-func (a commands) labStandinCommand() *cobra.Command {
+// standinCommand is one host of a service.
+func (a commands) standinCommand() *cobra.Command {
 	var service, host, workers string
 	var opt standin.Options
 	cmd := &cobra.Command{
@@ -128,8 +128,8 @@ func (a commands) readSpecQuietly() (*spec.Spec, error) {
 	return parsed, nil
 }
 
-// labLoadCommand measures what a client sees. It runs in the client's node.
-func (a commands) labLoadCommand() *cobra.Command {
+// loadCommand measures what a client sees. It runs in the client's node.
+func (a commands) loadCommand() *cobra.Command {
 	c := load.Config{}
 	var urls, phases []string
 	var clients int
@@ -219,8 +219,8 @@ func (a commands) loadTargets(c *load.Config, urls []string, clients int) error 
 	return err
 }
 
-// labDemoCommand is what "make demo" runs.
-func (a commands) labDemoCommand() *cobra.Command {
+// demoCommand is what "make demo" runs.
+func (a commands) demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "demo",
 		Short:  "Import the proposal's endpoints, break one thing after the other, and show what clients see",

@@ -1,10 +1,11 @@
-package cli
+package labcmd
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ type benchFlags struct {
 	save  string
 }
 
-func (a commands) labBenchCommand() *cobra.Command {
+func (a commands) benchCommand() *cobra.Command {
 	var f benchFlags
 	cmd := &cobra.Command{
 		Use:   "bench [--runs N] [--faults FAULT,... | --sweep] [--only SYSTEM,...] | --chaos DURATION [--faults FAULT,...]",
@@ -89,7 +90,7 @@ come back by itself, or if memory or descriptors have grown.`,
 	flags.StringVar(&f.save, "save", "", "write latest.md, latest.html, latest.json and the sweep's picture to this directory")
 	flags.DurationVar(&f.last, "chaos", 0, "do random faults for so long instead: 30m")
 	flags.StringVar(&f.logs, "logs", "", "keep what the labs' nodes wrote in this directory; of chaos, if something broke")
-	cmd.AddCommand(a.labBenchKeystoneCommand())
+	cmd.AddCommand(a.benchKeystoneCommand())
 	return cmd
 }
 
@@ -114,8 +115,8 @@ func (a commands) chaos(ctx context.Context, f benchFlags) error {
 	return err
 }
 
-// labUsageCommand tells what a controller's processes take. It runs in its node.
-func (a commands) labUsageCommand() *cobra.Command {
+// usageCommand tells what a controller's processes take. It runs in its node.
+func (a commands) usageCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "usage", Hidden: true, Args: app.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -172,4 +173,19 @@ func writePage(report *bench.Report, path string) error {
 		return fmt.Errorf("write the page: %w", err)
 	}
 	return nil
+}
+
+// noFile says why no file can be written at path; empty when one can, or there is none.
+func noFile(path string) string {
+	if path == "" {
+		return ""
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return path + " is a directory"
+	}
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "there is no directory " + dir
+	}
+	return ""
 }

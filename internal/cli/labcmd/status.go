@@ -1,4 +1,4 @@
-package cli
+package labcmd
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 	"holdfast/internal/status"
 )
 
-func (a commands) labStatusCommand() *cobra.Command {
+func (a commands) statusCommand() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use:   "status [--name NAME]",
@@ -36,16 +36,16 @@ have it, and then what "holdfast status" says inside.`,
 				return err
 			}
 			if a.AsJSON() {
-				return a.labStatusJSON(cmd.Context(), dir, s)
+				return a.statusJSON(cmd.Context(), dir, s)
 			}
-			return a.labStatusText(cmd.Context(), dir, s)
+			return a.statusText(cmd.Context(), dir, s)
 		},
 	}
-	return withLabName(cmd, &name)
+	return withName(cmd, &name)
 }
 
-// labStatusJSON prints the lab's status with what holdfast says inside.
-func (a commands) labStatusJSON(ctx context.Context, dir lab.Dir, s *lab.Status) error {
+// statusJSON prints the lab's status with what holdfast says inside.
+func (a commands) statusJSON(ctx context.Context, dir lab.Dir, s *lab.Status) error {
 	answer := struct {
 		*lab.Status
 		Holdfast json.RawMessage `json:"holdfast,omitempty"`
@@ -77,8 +77,8 @@ func someController(s *lab.Status) (string, bool) {
 	return "", false
 }
 
-func (a commands) labStatusText(ctx context.Context, dir lab.Dir, s *lab.Status) error {
-	text, err := labStatusTable(s)
+func (a commands) statusText(ctx context.Context, dir lab.Dir, s *lab.Status) error {
+	text, err := statusTable(s)
 	if err != nil {
 		return err
 	}
@@ -98,8 +98,8 @@ func (a commands) labStatusText(ctx context.Context, dir lab.Dir, s *lab.Status)
 	return err
 }
 
-// labStatusTable gives the lab as a table for people.
-func labStatusTable(s *lab.Status) (string, error) {
+// statusTable gives the lab as a table for people.
+func statusTable(s *lab.Status) (string, error) {
 	w := &strings.Builder{}
 	fmt.Fprintf(w, "lab %q  up %s  %s\n", s.Name, time.Since(s.Started).Round(time.Second), s.Dir)
 	for _, v := range s.VIPs {

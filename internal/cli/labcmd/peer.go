@@ -1,4 +1,4 @@
-package cli
+package labcmd
 
 import (
 	"log/slog"
@@ -11,8 +11,8 @@ import (
 	"holdfast/internal/lab/peer"
 )
 
-// labPeerCommand is what a controller runs in a lab of peers.
-func (a commands) labPeerCommand() *cobra.Command {
+// peerCommand is what a controller runs in a lab of peers.
+func (a commands) peerCommand() *cobra.Command {
 	var kind, controller string
 	cmd := &cobra.Command{
 		Use: "peer", Hidden: true, Args: app.NoArgs,
@@ -36,9 +36,9 @@ func (a commands) labPeerCommand() *cobra.Command {
 	return a.WithRunDir(cmd)
 }
 
-// labServersCommand tells what the HAProxy of a controller says of its servers. It
+// serversCommand tells what the HAProxy of a controller says of its servers. It
 // runs in its node.
-func (a commands) labServersCommand() *cobra.Command {
+func (a commands) serversCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "servers", Hidden: true, Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,8 +56,8 @@ func (a commands) labServersCommand() *cobra.Command {
 	return a.WithRunDir(cmd)
 }
 
-// labOperateCommand does planned work to the peer of a controller, in its node.
-func (a commands) labOperateCommand() *cobra.Command {
+// operateCommand does planned work to the peer of a controller, in its node.
+func (a commands) operateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "operate VERB WHAT", Short: peer.Operations, Hidden: true, Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {

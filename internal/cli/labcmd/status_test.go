@@ -1,4 +1,4 @@
-package cli
+package labcmd
 
 import (
 	"strings"
@@ -30,7 +30,7 @@ func TestLabStatusTable(t *testing.T) {
 			{Name: "client", On: true, Plugged: true},
 		},
 	}
-	got, err := labStatusTable(s)
+	got, err := statusTable(s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package cli
+package labcmd
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"holdfast/internal/spec"
 )
 
-// labThroughputCommand measures what the data plane costs when all is well.
-func (a commands) labThroughputCommand() *cobra.Command {
+// throughputCommand measures what the data plane costs when all is well.
+func (a commands) throughputCommand() *cobra.Command {
 	opt := throughput.Options{Render: renderForThroughput}
 	var variants []string
 	var idle bool

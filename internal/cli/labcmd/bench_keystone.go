@@ -1,4 +1,4 @@
-package cli
+package labcmd
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"holdfast/internal/lab/tokens"
 )
 
-// labBenchKeystoneCommand is "lab bench keystone".
-func (a commands) labBenchKeystoneCommand() *cobra.Command {
+// benchKeystoneCommand is "lab bench keystone".
+func (a commands) benchKeystoneCommand() *cobra.Command {
 	opt := tokens.Options{}
 	var points string
 	var only []string
@@ -54,7 +54,7 @@ It needs packages of Debian 12, and names those that are missing.`,
 	flags.IntVar(&opt.Runs, "runs", 1, "how often all is measured; the table has medians")
 	flags.IntVar(&opt.Clients, "clients", tokens.DefaultClients, "addresses that the shares of the capacity come from")
 	flags.Float64Var(&opt.Capacity, "capacity", 0, "tokens a second that the shares are of; measured when 0")
-	cmd.AddCommand(a.labBenchKeystoneLoadCommand())
+	cmd.AddCommand(a.benchKeystoneLoadCommand())
 	return cmd
 }
 
@@ -78,9 +78,9 @@ func (a commands) benchKeystone(ctx context.Context, opt tokens.Options) error {
 	return err
 }
 
-// labBenchKeystoneLoadCommand is the load of "lab bench keystone". It runs in the client's
+// benchKeystoneLoadCommand is the load of "lab bench keystone". It runs in the client's
 // node and prints what became of each session, a line of JSON each.
-func (a commands) labBenchKeystoneLoadCommand() *cobra.Command {
+func (a commands) benchKeystoneLoadCommand() *cobra.Command {
 	var l tokens.Load
 	var clients int
 	cmd := &cobra.Command{

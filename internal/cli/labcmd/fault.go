@@ -1,4 +1,4 @@
-package cli
+package labcmd
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 	"holdfast/internal/lab"
 )
 
-func (a commands) labFaultCommand() *cobra.Command {
+func (a commands) faultCommand() *cobra.Command {
 	var name string
 	var list bool
 	cmd := &cobra.Command{
@@ -46,7 +46,7 @@ can be as busy as real ones are: "holdfast lab fault busy 8x100ms ctl1 keystone"
 		},
 	}
 	cmd.Flags().BoolVar(&list, "list", false, "print all faults")
-	return withLabName(cmd, &name)
+	return withName(cmd, &name)
 }
 
 func (a commands) listFaults() error {

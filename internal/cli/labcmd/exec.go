@@ -1,4 +1,4 @@
-package cli
+package labcmd
 
 import (
 	"github.com/spf13/cobra"
@@ -7,7 +7,7 @@ import (
 	"holdfast/internal/lab"
 )
 
-func (a commands) labExecCommand() *cobra.Command {
+func (a commands) execCommand() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use:   "exec [--name NAME] NODE [COMMAND [ARG...]]",
@@ -38,7 +38,7 @@ controller's spec and agent by themselves.`,
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows NODE is the command's
-	return withLabName(cmd, &name)
+	return withName(cmd, &name)
 }
 
 // commandOf gives the command of args, which may be set off by "--".

@@ -1,4 +1,4 @@
-package cli
+package labcmd
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 	"holdfast/internal/status"
 )
 
-func (a commands) labUpCommand() *cobra.Command {
+func (a commands) upCommand() *cobra.Command {
 	var opt lab.UpOptions
 	cmd := &cobra.Command{
 		Use:   "up [-f FILE] [--name NAME] [--detach]",
@@ -36,10 +36,10 @@ controllers with keystone, glance, neutron and nova, designate and a service of
 its own on hosts of theirs.`,
 		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.labSpec(cmd, &opt); err != nil {
+			if err := a.specOf(cmd, &opt); err != nil {
 				return err
 			}
-			return a.labUp(cmd.Context(), opt)
+			return a.up(cmd.Context(), opt)
 		},
 	}
 	flags := cmd.Flags()
@@ -51,9 +51,9 @@ its own on hosts of theirs.`,
 	return cmd
 }
 
-// labSpec reads the spec that a lab is to be built from, and shows what is
+// specOf reads the spec that a lab is to be built from, and shows what is
 // wrong with it.
-func (a commands) labSpec(cmd *cobra.Command, opt *lab.UpOptions) error {
+func (a commands) specOf(cmd *cobra.Command, opt *lab.UpOptions) error {
 	var err error
 	opt.File = a.File
 	opt.Data, err = os.ReadFile(a.File)
@@ -75,7 +75,7 @@ func (a commands) labSpec(cmd *cobra.Command, opt *lab.UpOptions) error {
 	return nil
 }
 
-func (a commands) labUp(ctx context.Context, opt lab.UpOptions) error {
+func (a commands) up(ctx context.Context, opt lab.UpOptions) error {
 	ctx, stop := untilHangup(ctx)
 	defer stop()
 	begin := time.Now()
@@ -88,7 +88,7 @@ func (a commands) labUp(ctx context.Context, opt lab.UpOptions) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	if err := a.sayLabUp(s, opt, time.Since(begin)); err != nil {
+	if err := a.sayUp(s, opt, time.Since(begin)); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	if opt.Detach {
@@ -103,8 +103,8 @@ func (a commands) labUp(ctx context.Context, opt lab.UpOptions) error {
 	return l.Close()
 }
 
-// sayLabUp tells that the lab is up and what to type next.
-func (a commands) sayLabUp(s *lab.Status, opt lab.UpOptions, took time.Duration) error {
+// sayUp tells that the lab is up and what to type next.
+func (a commands) sayUp(s *lab.Status, opt lab.UpOptions, took time.Duration) error {
 	if a.AsJSON() {
 		return a.PrintJSON(s)
 	}
