@@ -67,7 +67,12 @@ var mayImport = map[string][]string{
 		"internal/cli/app", "internal/cli/tui", "internal/haproxy", "internal/spec", "internal/status", "internal/lab", "internal/lab/bench",
 		"internal/lab/busy", "internal/lab/demo", "internal/lab/load", "internal/lab/peer", "internal/lab/standin", "internal/lab/throughput", "internal/lab/tokens",
 	},
-	"internal/cli/tui": {"internal/status"},
+	"internal/cli/changecmd": {
+		"internal/cli/app", "internal/cli/osauth", "internal/cli/tui", "internal/catalog", "internal/changelog", "internal/spec", "internal/status",
+		"internal/dns", "internal/dns/zone", "internal/keystone", "internal/keystone/admin",
+	},
+	"internal/cli/osauth": {"internal/cli/app", "internal/keystone", "internal/keystone/admin", "internal/status"},
+	"internal/cli/tui":    {"internal/status"},
 	// For tests only.
 	"internal/keystone/keystonetest": {},
 	"internal/dns/dnstest":           {},

@@ -3,17 +3,18 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/changecmd"
 	"holdfast/internal/cli/labcmd"
 )
 
-// commands gives every command, in the order of "holdfast --help".
-func (a commands) commands() []*cobra.Command {
+// all gives every command, in the order of "holdfast --help".
+func (a commands) all() []*cobra.Command {
 	return []*cobra.Command{
 		a.importCommand(),
 		a.validateCommand(),
 		a.diffCommand(),
-		a.endpointsCommand(),
-		a.dnsCommand(),
+		changecmd.Endpoints(a.App),
+		changecmd.DNS(a.App),
 		a.renderCommand(),
 		a.agentCommand(),
 		a.statusCommand(),

@@ -14,6 +14,7 @@ import (
 
 	"holdfast/internal/catalog"
 	"holdfast/internal/cli/app"
+	"holdfast/internal/cli/osauth"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/importer"
 	"holdfast/internal/keystone"
@@ -34,7 +35,7 @@ type endpointSource func(context.Context) (name string, endpoints []keystone.End
 // importCommand is "holdfast import".
 func (a commands) importCommand() *cobra.Command {
 	var f importFlags
-	var live osFlags
+	var live osauth.Flags
 	cmd := &cobra.Command{
 		Use:   "import [FILE]",
 		Short: "Make a spec from an endpoint list",
@@ -69,10 +70,10 @@ What was left out, merged or taken for something is said on stderr, with its row
 			}
 			source := a.listingFrom(args)
 			switch {
-			case live.cloud != "" && len(args) > 0:
+			case live.Cloud != "" && len(args) > 0:
 				return app.Usagef("--os-cloud asks Keystone, and %s is a list; leave one of them out", args[0])
-			case live.cloud != "", len(args) == 0 && tui.IsTerminal(a.Stdio.In) && live.inEnvironment():
-				source = live.endpoints
+			case live.Cloud != "", len(args) == 0 && tui.IsTerminal(a.Stdio.In) && live.InEnvironment():
+				source = live.Endpoints
 			}
 			return a.runImport(cmd.Context(), source, opt)
 		},
@@ -85,7 +86,7 @@ What was left out, merged or taken for something is said on stderr, with its row
 	flags.StringArrayVar(&f.hosts, "host", nil, "host of a service that is not on the controllers, as `SERVICE:NAME=ADDRESS`; repeated")
 	flags.StringVar(&f.region, "region", "", "Keystone `REGION` (default: the one with most endpoints that are not local)")
 	flags.StringVar(&f.cloud, "cloud", "", "short `NAME` of the cloud (default: from the host name)")
-	live.add(cmd)
+	live.Add(cmd)
 	flags.IntVar(&f.routerID, "router-id", 0, "VRRP router `ID`, 1 to 255 (default 51)")
 	return cmd
 }

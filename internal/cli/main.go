@@ -107,7 +107,7 @@ on each controller. "holdfast lab up" tries it all on this one machine.`,
 		}
 		return nil
 	}
-	root.AddCommand(a.commands()...)
+	root.AddCommand(a.all()...)
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpFunc(a.help)
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages", fmt.Sprintf("FlagUsagesWrapped %d", tui.HelpWidth)))

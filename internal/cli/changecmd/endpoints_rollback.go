@@ -1,4 +1,4 @@
-package cli
+package changecmd
 
 import (
 	"context"
@@ -10,14 +10,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/keystone"
 	"holdfast/internal/keystone/admin"
 	"holdfast/internal/status"
 )
 
-func (a commands) endpointsRollbackCommand() *cobra.Command {
-	r := &endpointsRun{App: a.App}
+func endpointsRollbackCommand(a *app.App) *cobra.Command {
+	r := &endpointsRun{App: a}
 	var f rollbackFlags
 	cmd := &cobra.Command{
 		Use:   "rollback [JOURNAL]",
@@ -31,7 +32,7 @@ When the Keystone of auth_url does not answer, it tries those that the journal k
 It needs no spec.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return r.rollback(cmd.Context(), args, f) },
 	}
-	r.os.add(cmd)
+	r.os.Add(cmd)
 	r.addStateDir(cmd)
 	f.add(cmd)
 	return cmd
@@ -57,7 +58,7 @@ func (r *endpointsRun) rollback(ctx context.Context, args []string, f rollbackFl
 	if len(journals) == 0 {
 		return r.answerRollback(changelog.RollbackResult{Journals: []string{}, Left: []string{}}, "nothing to roll back\n")
 	}
-	if r.auth, err = r.os.auth(); err != nil {
+	if r.auth, err = r.os.Auth(); err != nil {
 		return err
 	}
 	r.client, err = admin.ConnectFor(ctx, r.auth, journals, func(line string) { r.Logf("%s", tui.Printable(line)) })

@@ -1,4 +1,4 @@
-package cli
+package changecmd
 
 import (
 	"context"
@@ -24,8 +24,8 @@ type dnsApplyFlags struct {
 	plan       string
 }
 
-func (a commands) dnsApplyCommand() *cobra.Command {
-	r := &dnsRun{App: a.App}
+func dnsApplyCommand(a *app.App) *cobra.Command {
+	r := &dnsRun{App: a}
 	var f dnsApplyFlags
 	cmd := &cobra.Command{
 		Use:   "apply (--key-file FILE | --designate | --print)",

@@ -1,4 +1,4 @@
-package cli
+package changecmd
 
 import (
 	"cmp"
@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/cli/app"
+	"holdfast/internal/cli/osauth"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/dns"
 	"holdfast/internal/dns/zone"
@@ -25,8 +26,8 @@ import (
 // resolvConf says which resolvers this machine asks.
 const resolvConf = "/etc/resolv.conf"
 
-// dnsCommand is "holdfast dns" with what is below it.
-func (a commands) dnsCommand() *cobra.Command {
+// DNS returns "holdfast dns" with what is below it.
+func DNS(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dns",
 		Short: "Make the hostname map to the VIP",
@@ -36,7 +37,7 @@ VIP's addresses and nothing else, makes the changes, and takes them back.`,
 		Args: app.NoSuchSubcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.dnsPlanCommand(), a.dnsApplyCommand(), a.dnsRollbackCommand())
+	cmd.AddCommand(dnsPlanCommand(a), dnsApplyCommand(a), dnsRollbackCommand(a))
 	return cmd
 }
 
@@ -49,7 +50,7 @@ type dnsFlags struct {
 	keyFile, key string
 	designate    bool
 	designateURL string
-	os           osFlags
+	os           osauth.Flags
 
 	stateDir string
 	wait     time.Duration
@@ -95,7 +96,7 @@ func (r *dnsRun) addWayFlags(cmd *cobra.Command) {
 	flags.StringVar(&r.key, "key", "", "`NAME` of the key, when the file has several")
 	flags.BoolVar(&r.designate, "designate", false, "the zone is in OpenStack Designate: change its record sets there")
 	flags.StringVar(&r.designateURL, "designate-url", "", "`URL` of Designate in place of the catalog's, which may have the very name that does not work yet")
-	r.os.add(cmd)
+	r.os.Add(cmd)
 }
 
 // addStateFlags adds what apply and rollback need.
@@ -146,7 +147,7 @@ func (r *dnsRun) openEditor(ctx context.Context, region string) error {
 
 // openDesignate authenticates to Keystone and finds Designate.
 func (r *dnsRun) openDesignate(ctx context.Context, region string) error {
-	auth, err := r.os.auth()
+	auth, err := r.os.Auth()
 	if err != nil {
 		return err
 	}
@@ -301,8 +302,8 @@ func dnsPlanFault(plan dns.Plan) error {
 	return fmt.Errorf("there is no plan for %s, for the reasons above", strings.Join(names, ", "))
 }
 
-func (a commands) dnsPlanCommand() *cobra.Command {
-	r := &dnsRun{App: a.App}
+func dnsPlanCommand(a *app.App) *cobra.Command {
+	r := &dnsRun{App: a}
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what would change in DNS",

@@ -1,4 +1,4 @@
-package cli
+package changecmd
 
 import (
 	"cmp"
@@ -37,8 +37,8 @@ type applyFlags struct {
 	wait              time.Duration
 }
 
-func (a commands) endpointsApplyCommand() *cobra.Command {
-	r := &endpointsRun{App: a.App}
+func endpointsApplyCommand(a *app.App) *cobra.Command {
+	r := &endpointsRun{App: a}
 	var f applyFlags
 	cmd := &cobra.Command{
 		Use:   "apply",
@@ -253,8 +253,8 @@ func leftError(result changelog.RollbackResult) error {
 // flagsAgain gives the flags that the same Keystone and journals take again.
 func (r *endpointsRun) flagsAgain() string {
 	var b strings.Builder
-	if r.os.cloud != "" {
-		b.WriteString(" --os-cloud " + r.os.cloud)
+	if r.os.Cloud != "" {
+		b.WriteString(" --os-cloud " + r.os.Cloud)
 	}
 	if r.stateDir != app.DefaultStateDir {
 		b.WriteString(" --state-dir " + r.stateDir)

@@ -1,4 +1,4 @@
-package cli
+package changecmd
 
 import (
 	"cmp"
@@ -11,14 +11,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/changelog"
+	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/dns"
 	"holdfast/internal/dns/zone"
 	"holdfast/internal/status"
 )
 
-func (a commands) dnsRollbackCommand() *cobra.Command {
-	r := &dnsRun{App: a.App}
+func dnsRollbackCommand(a *app.App) *cobra.Command {
+	r := &dnsRun{App: a}
 	var f rollbackFlags
 	cmd := &cobra.Command{
 		Use:   "rollback [JOURNAL]",
@@ -37,7 +38,7 @@ override them. It needs no spec.`,
 	flags.StringVar(&r.keyFile, "key-file", "", "`FILE` with the TSIG key, when it is not that of the apply any more")
 	flags.StringVar(&r.key, "key", "", "`NAME` of the key, when it is not that of the apply")
 	flags.StringVar(&r.designateURL, "designate-url", "", "`URL` of Designate, when it is not that of the apply any more")
-	r.os.add(cmd)
+	r.os.Add(cmd)
 	r.addStateFlags(cmd)
 	f.add(cmd)
 	return cmd

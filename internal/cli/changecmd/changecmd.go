@@ -1,4 +1,8 @@
-package cli
+// Package changecmd is "holdfast endpoints" and "holdfast dns": the commands that
+// change something elsewhere by a plan, write a journal of it, and take it back.
+// Plans, journals and changes are made in the packages below internal/keystone and
+// internal/dns.
+package changecmd
 
 import (
 	"bufio"
@@ -15,9 +19,6 @@ import (
 	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 )
-
-// What commands have in common that change something elsewhere by a plan, write
-// a journal of it, and can take it back: those of the catalog and of DNS.
 
 // errUnchanged ends a command whose question was not answered with yes.
 var errUnchanged = errors.New("nothing was changed")

@@ -1,10 +1,8 @@
-package cli
+package changecmd
 
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,6 +10,7 @@ import (
 
 	"holdfast/internal/catalog"
 	"holdfast/internal/cli/app"
+	"holdfast/internal/cli/osauth"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/keystone"
 	"holdfast/internal/keystone/admin"
@@ -19,8 +18,8 @@ import (
 	"holdfast/internal/status"
 )
 
-// endpointsCommand is "holdfast endpoints" with what is below it.
-func (a commands) endpointsCommand() *cobra.Command {
+// Endpoints returns "holdfast endpoints" with what is below it.
+func Endpoints(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "endpoints",
 		Short: "Point the Keystone catalog at the VIP",
@@ -33,82 +32,14 @@ auth_url, never the one that the catalog names, so it works when that is broken.
 		Args: app.NoSuchSubcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.endpointsListCommand(), a.endpointsPlanCommand(), a.endpointsApplyCommand(), a.endpointsRollbackCommand())
+	cmd.AddCommand(endpointsListCommand(a), endpointsPlanCommand(a), endpointsApplyCommand(a), endpointsRollbackCommand(a))
 	return cmd
-}
-
-// osFlags say where Keystone is and who asks, beside the environment.
-type osFlags struct {
-	cloud, authURL, cacert string
-	insecure               bool
-}
-
-func (f *osFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&f.cloud, "os-cloud", "", "`NAME` of a cloud in clouds.yaml (default: OS_CLOUD); \"envvars\" is what the OS_* variables say")
-	flags.StringVar(&f.authURL, "os-auth-url", "", "`URL` of Keystone in place of the auth_url")
-	flags.StringVar(&f.cacert, "os-cacert", "", "`FILE` with the CA certificates to trust (default: OS_CACERT)")
-	flags.BoolVar(&f.insecure, "insecure", false, "do not check TLS certificates")
-}
-
-// auth finds the credentials.
-func (f *osFlags) auth() (admin.Auth, error) {
-	auth, err := admin.ResolveAuth(admin.AuthRequest{
-		Cloud: f.cloud, URL: f.authURL, CACert: f.cacert, Insecure: f.insecure,
-		Dirs: cloudsDirs(), Env: os.Getenv, ReadFile: os.ReadFile,
-	})
-	if err != nil {
-		return auth, app.Usagef("%w", err)
-	}
-	for _, file := range []string{auth.CACert, auth.Cert, auth.Key} {
-		if err := readable(file); err != nil {
-			return auth, app.ReadError("certificate or key", file, err)
-		}
-	}
-	return auth, nil
-}
-
-// readable says why the file at path cannot be read; nil for no path.
-func readable(path string) error {
-	if path == "" {
-		return nil
-	}
-	_, err := os.ReadFile(path)
-	return err
-}
-
-// inEnvironment reports whether the environment names a Keystone.
-func (f *osFlags) inEnvironment() bool {
-	return f.authURL != "" || os.Getenv("OS_CLOUD") != "" || os.Getenv("OS_AUTH_URL") != ""
-}
-
-// endpoints is the endpointSource of a live Keystone.
-func (f *osFlags) endpoints(ctx context.Context) (string, []keystone.Endpoint, []status.Finding, error) {
-	auth, err := f.auth()
-	if err != nil {
-		return "", nil, nil, err
-	}
-	endpoints, err := admin.Fetch(ctx, auth)
-	return "Keystone at " + auth.URL, endpoints, nil, err
-}
-
-// cloudsDirs gives the folders in which openstacksdk looks for clouds.yaml.
-func cloudsDirs() []string {
-	dirs := []string{"."}
-	config := os.Getenv("XDG_CONFIG_HOME")
-	if home := os.Getenv("HOME"); config == "" && home != "" {
-		config = filepath.Join(home, ".config")
-	}
-	if config != "" {
-		dirs = append(dirs, filepath.Join(config, "openstack"))
-	}
-	return append(dirs, "/etc/openstack")
 }
 
 // endpointsRun is one call of a command that looks at the catalog.
 type endpointsRun struct {
 	*app.App
-	os       osFlags
+	os       osauth.Flags
 	opt      keystone.PlanOptions
 	stateDir string
 
@@ -129,7 +60,7 @@ func (r *endpointsRun) open(ctx context.Context) error {
 	if r.known, err = catalog.Load(); err != nil {
 		return err
 	}
-	if r.auth, err = r.os.auth(); err != nil {
+	if r.auth, err = r.os.Auth(); err != nil {
 		return err
 	}
 	if r.prober, err = admin.NewProber(r.auth); err != nil {
@@ -147,7 +78,7 @@ func (r *endpointsRun) plan() keystone.Plan {
 }
 
 func (r *endpointsRun) addPlanFlags(cmd *cobra.Command) {
-	r.os.add(cmd)
+	r.os.Add(cmd)
 	cmd.Flags().BoolVar(&r.opt.Create, "create", false, "make the endpoints that the spec's services lack")
 	cmd.Flags().BoolVar(&r.opt.Prune, "prune", false, "disable all but one of several definitions of the same endpoint")
 }
@@ -165,8 +96,8 @@ func (r *endpointsRun) applier() *admin.Applier {
 
 func (r *endpointsRun) journals() admin.Journals { return admin.JournalsIn(r.stateDir) }
 
-func (a commands) endpointsListCommand() *cobra.Command {
-	r := &endpointsRun{App: a.App}
+func endpointsListCommand(a *app.App) *cobra.Command {
+	r := &endpointsRun{App: a}
 	var noProbe bool
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -178,7 +109,7 @@ answer, http where the VIP has TLS, URLs under the wrong type. It changes nothin
 		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.list(cmd.Context(), !noProbe) },
 	}
-	r.os.add(cmd)
+	r.os.Add(cmd)
 	cmd.Flags().BoolVar(&noProbe, "no-probe", false, "do not ask the URLs whether they answer")
 	return cmd
 }
@@ -261,8 +192,8 @@ func outsideShown(plan keystone.Plan) int {
 	return n
 }
 
-func (a commands) endpointsPlanCommand() *cobra.Command {
-	r := &endpointsRun{App: a.App}
+func endpointsPlanCommand(a *app.App) *cobra.Command {
+	r := &endpointsRun{App: a}
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what would change in the catalog",
