@@ -1,7 +1,7 @@
 // Package changecmd is "holdfast endpoints" and "holdfast dns": the commands that
 // change something elsewhere by a plan, write a journal of it, and take it back.
-// Plans, journals and changes are made in the packages below internal/keystone and
-// internal/dns.
+// What both do in the same way stands here and in rollback.go; plans, journals
+// and changes are made in the packages below internal/keystone and internal/dns.
 package changecmd
 
 import (
@@ -9,13 +9,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"holdfast/internal/changelog"
 	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 )
@@ -23,40 +20,33 @@ import (
 // errUnchanged ends a command whose question was not answered with yes.
 var errUnchanged = errors.New("nothing was changed")
 
-// rollbackFlags are those of every rollback.
-type rollbackFlags struct {
-	yes, force, list bool
+// planFlags are those of every apply of a plan.
+type planFlags struct {
+	yes  bool
+	plan string
 }
 
-// add gives cmd the flags, and the one argument that it may have.
-func (f *rollbackFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.BoolVar(&f.yes, "yes", false, "do not ask")
-	flags.BoolVar(&f.force, "force", false, "put back also what somebody else has changed since")
-	flags.BoolVar(&f.list, "list", false, "list the journals")
-	cmd.Args = func(_ *cobra.Command, args []string) error {
-		if len(args) > 1 {
-			return app.Usagef("rollback takes one journal, got %d", len(args))
-		}
-		return nil
-	}
+// add gives cmd, which applies the plan that the command called show has, the flags.
+func (f *planFlags) add(cmd *cobra.Command, show string) {
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	cmd.Flags().StringVar(&f.plan, "plan", "", fmt.Sprintf("apply the plan with this `ID`, as %q shows it, or nothing", show))
 }
 
-// noSuchJournal says that the journal name, one in dir or a path, is not there; list is
-// the command that has those that are.
-func noSuchJournal(dir, name, list string) error {
-	if !strings.ContainsRune(name, filepath.Separator) {
-		name = filepath.Join(dir, name)
-	}
-	return app.Usagef("there is no journal %s; %q has those that there are", name, list)
-}
-
-// canAsk refuses a rollback that would have to ask where nobody answers.
-func (f rollbackFlags) canAsk(a *app.App) error {
+// canAsk refuses an apply that would have to ask where nobody answers.
+func (f planFlags) canAsk(a *app.App, show string) error {
 	if f.yes || tui.IsTerminal(a.Stdio.In) {
 		return nil
 	}
-	return app.Usagef("rollback asks before it changes anything, and there is no terminal to ask on; say --yes")
+	return app.Usagef("apply asks before it changes anything, and there is no terminal to ask on; look at %q, then say --plan ID --yes", show)
+}
+
+// isPlan refuses the plan called id where another one was named; what is what it was
+// made of, beside the spec and the flags.
+func (f planFlags) isPlan(id, what, show string) error {
+	if f.plan == "" || f.plan == id {
+		return nil
+	}
+	return fmt.Errorf("the plan is %s now, not %s: the %s, the spec or the flags have changed; see %q", id, f.plan, what, show)
 }
 
 // confirm asks, unless yes was said before. It fails when the answer is no.
@@ -96,29 +86,4 @@ func ask(ctx context.Context, a *app.App, question string) (bool, error) {
 		word := strings.ToLower(strings.TrimSpace(got.line))
 		return word == "y" || word == "yes", nil
 	}
-}
-
-// answerJournals prints those there are: all for programs, t for people.
-func answerJournals(a *app.App, all any, t tui.Table, dir string) error {
-	lines := t.Lines(false)
-	if len(lines) == 0 {
-		lines = []string{"no journal in " + dir}
-	}
-	return a.Answer(map[string]any{"journals": all}, strings.Join(lines, "\n")+"\n")
-}
-
-// toUndo gives the journal named, or the newest with something to undo and what
-// it goes on with.
-func toUndo[D changelog.Detail[D]](journals changelog.Folder[D], args []string) ([]changelog.Journal[D], error) {
-	if len(args) == 0 {
-		return journals.Latest()
-	}
-	one, err := journals.Load(args[0])
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, noSuchJournal(journals.Dir, args[0], journals.Command+" rollback --list")
-	}
-	if err != nil || !one.Undoable() {
-		return nil, err
-	}
-	return []changelog.Journal[D]{one}, nil
 }

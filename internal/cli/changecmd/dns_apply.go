@@ -20,9 +20,12 @@ import (
 
 // dnsApplyFlags are those of "holdfast dns apply" alone.
 type dnsApplyFlags struct {
-	yes, print bool
-	plan       string
+	planFlags
+	print bool
 }
+
+// dnsPlan is the command that shows the plan.
+const dnsPlan = "holdfast dns plan"
 
 func dnsApplyCommand(a *app.App) *cobra.Command {
 	r := &dnsRun{App: a}
@@ -51,8 +54,7 @@ when the records are not any more as the plan found them.`,
 	r.addWayFlags(cmd)
 	r.addStateFlags(cmd)
 	cmd.Flags().BoolVar(&f.print, "print", false, "print the lines of the zone file, and change nothing")
-	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
-	cmd.Flags().StringVar(&f.plan, "plan", "", "apply the plan with this `ID`, as \"holdfast dns plan\" shows it, or nothing")
+	f.add(cmd, dnsPlan)
 	return cmd
 }
 
@@ -77,10 +79,10 @@ func (r *dnsRun) checkWay(f dnsApplyFlags) error {
 	case r.keyFile == "" && !r.designate:
 		return app.Usagef("how is the zone changed? --key-file FILE: by RFC 2136 with a TSIG key; --designate: through OpenStack Designate; --print: by hand")
 	}
-	if !f.print && !f.yes && !tui.IsTerminal(r.Stdio.In) {
-		return app.Usagef("apply asks before it changes anything, and there is no terminal to ask on; look at \"holdfast dns plan\", then say --plan ID --yes")
+	if f.print {
+		return nil
 	}
-	return nil
+	return f.canAsk(r.App, dnsPlan)
 }
 
 func (r *dnsRun) apply(ctx context.Context, f dnsApplyFlags) error {
@@ -95,8 +97,8 @@ func (r *dnsRun) apply(ctx context.Context, f dnsApplyFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.plan != "" && f.plan != plan.ID {
-		return fmt.Errorf("the plan is %s now, not %s: the records, the spec or the flags have changed; see \"holdfast dns plan\"", plan.ID, f.plan)
+	if err := f.isPlan(plan.ID, "records", dnsPlan); err != nil {
+		return err
 	}
 	if f.print {
 		fmt.Fprint(r.Stdio.Err, strings.TrimPrefix(tui.ListFindings(plan.Findings), "\n"))

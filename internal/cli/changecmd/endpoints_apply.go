@@ -19,6 +19,9 @@ import (
 	"holdfast/internal/status"
 )
 
+// endpointsPlan is the command that shows the plan.
+const endpointsPlan = "holdfast endpoints plan"
+
 // wayBackTimeout bounds a rollback that an apply does by itself, also when it
 // was interrupted.
 const wayBackTimeout = 5 * time.Minute
@@ -32,9 +35,9 @@ one controller after the other, before a host that was named until now goes away
 
 // applyFlags are those of "holdfast endpoints apply" alone.
 type applyFlags struct {
-	yes, autoRollback bool
-	plan              string
-	wait              time.Duration
+	planFlags
+	autoRollback bool
+	wait         time.Duration
 }
 
 func endpointsApplyCommand(a *app.App) *cobra.Command {
@@ -60,10 +63,9 @@ It refuses when the catalog is not any more as the plan found it.`,
 	}
 	r.addPlanFlags(cmd)
 	r.addStateDir(cmd)
-	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	f.add(cmd, endpointsPlan)
 	cmd.Flags().BoolVar(&f.autoRollback, "auto-rollback", false, "when something fails, take back what was done, without asking")
 	cmd.Flags().DurationVar(&f.wait, "wait", admin.DefaultWait, "how long fresh tokens may have the catalog of before, from Keystone's caches")
-	cmd.Flags().StringVar(&f.plan, "plan", "", "apply the plan with this `ID`, as \"holdfast endpoints plan\" shows it, or nothing")
 	return cmd
 }
 
@@ -86,8 +88,8 @@ type applyAnswer struct {
 }
 
 func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
-	if !f.yes && !tui.IsTerminal(r.Stdio.In) {
-		return app.Usagef("apply asks before it changes anything, and there is no terminal to ask on; look at \"holdfast endpoints plan\", then say --plan ID --yes")
+	if err := f.canAsk(r.App, endpointsPlan); err != nil {
+		return err
 	}
 	if err := r.open(ctx); err != nil {
 		return err
@@ -97,8 +99,8 @@ func (r *endpointsRun) apply(ctx context.Context, f applyFlags) error {
 	if err := planFault(plan); err != nil {
 		return err
 	}
-	if f.plan != "" && f.plan != plan.ID {
-		return fmt.Errorf("the plan is %s now, not %s: the catalog, the spec or the flags have changed; see \"holdfast endpoints plan\"", plan.ID, f.plan)
+	if err := f.isPlan(plan.ID, "catalog", endpointsPlan); err != nil {
+		return err
 	}
 	if plan.Empty() {
 		answer.Applied = true
@@ -241,13 +243,9 @@ func (r *endpointsRun) wayBack(ctx context.Context, f applyFlags, name string) (
 	}
 	result, err := r.applier().Rollback(ctx, []admin.Journal{journal}, false)
 	if err == nil && len(result.Left) > 0 {
-		err = leftError(result)
+		err = leftError(result, endpointChange, takenBack)
 	}
 	return &result, err
-}
-
-func leftError(result changelog.RollbackResult) error {
-	return fmt.Errorf("%s could not be taken back, see above", status.Count(len(result.Left), "change"))
 }
 
 // flagsAgain gives the flags that the same Keystone and journals take again.
