@@ -79,6 +79,7 @@ type Agent struct {
 	forcing     atomic.Bool  // a spec is being brought into force
 	stay        atomic.Bool  // and nobody took what this controller holds
 	lastHere    atomic.Bool  // and it holds that on until somebody does
+	limps       atomic.Bool  // this controller's own link is the bad one
 	watchTurned atomic.Int64 // when watchHAProxy did, last: a time.Duration since started
 	// tried is closed once the first spec was in force or could not be.
 	tried chan struct{}
