@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"holdfast/internal/certificate"
+	"holdfast/internal/file"
 	"holdfast/internal/haproxy"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -196,15 +197,12 @@ func (k *keeper) keep(v spec.VIP, h *held) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("keep the certificate of vip %s: %w", v.Name, err)
 	}
-	if err := writePrivately(path, h.bundle.PEM); err != nil {
+	if err := file.Write(path, h.bundle.PEM, 0o600); err != nil {
 		return fmt.Errorf("keep the certificate of vip %s: %w", v.Name, err)
 	}
 	h.changed = k.now()
 	return nil
 }
-
-// writePrivately is writeAtomically for what nobody else may read.
-func writePrivately(path string, data []byte) error { return writeWithMode(path, data, 0o600) }
 
 // settle is how long a bad content must stay as it is until it is called so:
 // two files are not changed at one time, and a large one is not written at once.
@@ -292,11 +290,11 @@ func (k *keeper) sweep(s *spec.Spec) {
 	if err != nil {
 		k.log.Warn("copies of certificates may be left", "error", err)
 	}
-	for _, file := range all {
-		if kept[file] {
+	for _, path := range all {
+		if kept[path] {
 			continue
 		}
-		if err := removeIfThere(file); err != nil {
+		if err := file.Remove(path); err != nil {
 			k.log.Warn("the copy of a certificate, with its key, is left", "error", err)
 		}
 	}

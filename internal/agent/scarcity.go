@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/file"
 	"holdfast/internal/status"
 )
 
@@ -132,7 +133,7 @@ func (a *Agent) keepSpecLocked(data []byte) {
 	a.mu.Unlock()
 	var err error
 	if have, readErr := os.ReadFile(lastGood(a.opt.StateDir)); again || readErr != nil || !bytes.Equal(have, data) {
-		err = writeAtomically(lastGood(a.opt.StateDir), data)
+		err = file.Write(lastGood(a.opt.StateDir), data, 0o640)
 	}
 	a.mu.Lock()
 	a.unkept = nil

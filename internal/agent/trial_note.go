@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"holdfast/internal/file"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -43,7 +44,7 @@ func (a *Agent) readNote() trialNote {
 func (a *Agent) writeNote(n trialNote) {
 	data, err := json.Marshal(n)
 	if err == nil {
-		err = writeAtomically(a.noteFile(), append(data, '\n'))
+		err = file.Write(a.noteFile(), append(data, '\n'), 0o640)
 	}
 	if err != nil {
 		a.log.Warn("the trial of the spec is not written down: an agent that starts now would not know of it", "error", err)
@@ -52,7 +53,7 @@ func (a *Agent) writeNote(n trialNote) {
 
 // forgetTrial removes the note.
 func (a *Agent) forgetTrial() {
-	if err := removeIfThere(a.noteFile()); err != nil {
+	if err := file.Remove(a.noteFile()); err != nil {
 		a.log.Warn("the note of the last trial of a spec stays", "error", err)
 	}
 }
