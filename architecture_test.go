@@ -40,11 +40,15 @@ var mayImport = map[string][]string{
 	"internal/dns/zone":        {"internal/dns", "internal/dns/wire", "internal/changelog", "internal/status"},
 	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
 	"internal/haproxy/process": {"internal/haproxy", "internal/file", "internal/status"},
+	"internal/haproxy/client":  {"internal/haproxy", "internal/haproxy/process", "internal/spec"},
+	"internal/rollout": {
+		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
+	},
 	"internal/vip":             {"internal/status"},
 	"internal/web":             {"internal/status", "internal/connlimit"},
 	"internal/agent": {
-		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process",
-		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
+		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
+		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
 		"internal/health", "internal/health/probe", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/connlimit", "internal/file",
 	},
 	"internal/asynclog":  {},

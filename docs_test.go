@@ -144,7 +144,7 @@ func TestEventKindsAreListed(t *testing.T) {
 		t.Errorf("docs/json.md lists\n%s\nand is to list\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	for _, path := range filesOf(t, ".go") {
-		if !strings.HasPrefix(path, "internal/agent/") || strings.HasSuffix(path, "_test.go") {
+		if !strings.HasPrefix(path, "internal/agent/") && !strings.HasPrefix(path, "internal/rollout/") || strings.HasSuffix(path, "_test.go") {
 			continue
 		}
 		for _, kind := range regexp.MustCompile(`Kind:\s+"([a-z-]+)"[,}]`).FindAllStringSubmatch(read(t, path), -1) {

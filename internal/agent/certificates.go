@@ -168,7 +168,7 @@ func (k *keeper) choose(v spec.VIP, first bool) (*held, error) {
 	if now.good() {
 		return h, nil
 	}
-	h.problems = errorsAmong(now.findings)
+	h.problems = status.Errors(now.findings)
 	own := v
 	own.TLS = &spec.TLS{Certificate: k.path(v)}
 	switch last := k.judge(own); {
@@ -178,8 +178,24 @@ func (k *keeper) choose(v spec.VIP, first bool) (*held, error) {
 	case first && now.bundle != nil:
 		return h, nil
 	}
-	return nil, &rejectedError{v.TLS.Certificate, h.problems}
+	return nil, &unusableError{v.TLS.Certificate, h.problems}
 }
+
+// An unusableError says why the file of a certificate cannot be used.
+type unusableError struct {
+	file     string
+	findings []status.Finding
+}
+
+func (e *unusableError) Error() string {
+	if len(e.findings) == 0 {
+		return e.file + " cannot be used"
+	}
+	return e.findings[0].String()
+}
+
+// Findings gives what is wrong with the file.
+func (e *unusableError) Findings() []status.Finding { return e.findings }
 
 // path is where the copy of the certificate of v is.
 func (k *keeper) path(v spec.VIP) string { return haproxy.CertificateFile(k.stateDir, v.Name) }
@@ -247,7 +263,7 @@ func (k *keeper) doubt(v spec.VIP, h *held, j judged) []status.Event {
 	if k.now().Sub(h.doubted) < settle {
 		return nil
 	}
-	next.read, next.problems, next.refused = j.digest, errorsAmong(j.findings), true
+	next.read, next.problems, next.refused = j.digest, status.Errors(j.findings), true
 	k.set(v.Name, &next)
 	return []status.Event{refusal(v, &next)}
 }

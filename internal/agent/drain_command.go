@@ -132,7 +132,7 @@ func unknownController(s *spec.Spec, name string) error {
 			}
 		}
 	}
-	names := controllerNames(s)
+	names := s.ControllerNames()
 	if near, ok := catalog.Nearest(name, names); ok {
 		return wrongRequest("no controller is called %q; did you mean %q? There are %s", name, near, strings.Join(names, ", "))
 	}

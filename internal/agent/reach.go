@@ -70,10 +70,10 @@ type reachReply struct {
 // ownReach gives what this controller's HAProxy reaches.
 func (a *Agent) ownReach() reach.View {
 	v := reach.View{Controller: a.opt.Controller}
+	config := a.rollout.InForce().Config
 	a.mu.Lock()
 	services := a.services
-	v.At, v.Spec, v.Services = a.polled, a.config.Digest, reach.Services(services)
-	trial := !a.config.TrialUntil.IsZero()
+	v.At, v.Spec, v.Services = a.polled, config.Digest, reach.Services(services)
 	a.mu.Unlock()
 	v.Paths, v.Needs = a.paths.list(), a.paths.needs(services)
 	switch h := a.haproxy.State(); {
@@ -83,7 +83,7 @@ func (a *Agent) ownReach() reach.View {
 		v.Unfit = "its agent is about to end"
 	case a.drained():
 		v.Unfit = "it is drained"
-	case trial || a.forcing.Load():
+	case !config.TrialUntil.IsZero() || a.forcing.Load():
 		v.Unfit = "a new spec is on trial"
 	}
 	return v

@@ -27,17 +27,17 @@ func (a *Agent) Snapshot() status.Snapshot {
 		VIPs: []status.VIP{}, Services: []status.Service{}, Findings: []status.Finding{},
 		Drains: a.drains.list(), Paths: a.paths.list(),
 	}
+	is := a.rollout.InForce()
+	snap.Config = is.Config
 	a.mu.Lock()
-	snap.Config = a.config
 	snap.Services = append(snap.Services, a.services...)
 	snap.HAProxy.Connections = a.connections
 	for _, name := range slices.Sorted(maps.Keys(a.findings)) {
 		snap.Findings = append(snap.Findings, a.findings[name])
 	}
-	s := a.spec
 	a.mu.Unlock()
-	if s != nil {
-		snap.Cloud = s.Cloud
+	if is.Spec != nil {
+		snap.Cloud = is.Spec.Cloud
 	}
 	for _, o := range a.owners() {
 		v := o.status(a.opt.Controller)
@@ -60,11 +60,7 @@ func (a *Agent) setFinding(key string, f *status.Finding) {
 	a.findings[key] = *f
 }
 
-func (a *Agent) currentSpec() *spec.Spec {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.spec
-}
+func (a *Agent) currentSpec() *spec.Spec { return a.rollout.Spec() }
 
 // watchServices asks HAProxy for its servers, at each change of one and every
 // second anyway, and journals what has become of them.
@@ -101,7 +97,7 @@ func (a *Agent) pollServices(ctx context.Context, known map[hostKey]status.Servi
 	a.mu.Lock()
 	a.services, a.connections, a.polled = services, connections, time.Now()
 	a.mu.Unlock()
-	a.sight(s, services)
+	a.rollout.Sight(s, services)
 	for _, e := range hostChanges(known, services) {
 		a.journal.add(e)
 	}

@@ -1,17 +1,14 @@
-package agent
+package rollout
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
-	"holdfast/internal/web"
 )
 
 // maxSpec is the largest spec file that is read, in bytes.
@@ -38,11 +35,12 @@ func (e *rejectedError) Error() string {
 func (e *rejectedError) Findings() []status.Finding { return e.findings }
 
 // A UsageError says that an agent cannot begin with what it was told on its command line.
-type UsageError struct{ err error }
+type UsageError struct{ Err error }
 
-func (e *UsageError) Error() string { return e.err.Error() }
+func (e *UsageError) Error() string { return e.Err.Error() }
 
-func (e *UsageError) Unwrap() error { return e.err }
+// Unwrap gives what is wrong.
+func (e *UsageError) Unwrap() error { return e.Err }
 
 func usagef(format string, args ...any) error {
 	return &UsageError{fmt.Errorf(format, args...)}
@@ -57,7 +55,7 @@ func readSpec(file, controller string) (*spec.Spec, []byte, []status.Finding, er
 	}
 	s, findings := spec.Parse(file, data)
 	if s == nil {
-		return nil, nil, nil, &rejectedError{file, errorsAmong(findings)}
+		return nil, nil, nil, &rejectedError{file, status.Errors(findings)}
 	}
 	if _, ok := s.Controller(controller); !ok {
 		return nil, nil, nil, &rejectedError{file, []status.Finding{{
@@ -65,7 +63,7 @@ func readSpec(file, controller string) (*spec.Spec, []byte, []status.Finding, er
 			Code:     "unknown-controller",
 			Where:    status.Position{File: file},
 			Text:     fmt.Sprintf("no controller is called %q", controller),
-			Remedy:   "name one of " + strings.Join(controllerNames(s), ", ") + " with --controller, or add it to the file",
+			Remedy:   "name one of " + strings.Join(s.ControllerNames(), ", ") + " with --controller, or add it to the file",
 		}}}
 	}
 	return s, data, findings, nil
@@ -89,28 +87,13 @@ func readBounded(file string) ([]byte, error) {
 	return data, nil
 }
 
-func controllerNames(s *spec.Spec) []string {
-	var names []string
-	for _, c := range s.Controllers {
-		names = append(names, c.Name)
-	}
-	return names
-}
-
-func errorsAmong(findings []status.Finding) []status.Finding {
-	var bad []status.Finding
-	for _, f := range findings {
-		if f.Severity == status.Error {
-			bad = append(bad, f)
-		}
-	}
-	return bad
-}
-
 // asFindings turns why a file was refused into findings, one a line.
 func asFindings(file string, err error) []status.Finding {
-	if rejected, ok := errors.AsType[*rejectedError](err); ok {
-		return rejected.findings
+	if rejected, ok := errors.AsType[interface {
+		error
+		Findings() []status.Finding
+	}](err); ok {
+		return rejected.Findings()
 	}
 	return []status.Finding{{
 		Severity: status.Error,
@@ -120,14 +103,3 @@ func asFindings(file string, err error) []status.Finding {
 		Remedy:   "mend it and reload; the configuration before it stays in force",
 	}}
 }
-
-// InForce gives the spec in force. While none is, as before the first one could
-// be, it is the one to come.
-func (a *Agent) InForce(context.Context) (web.InForce, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return web.InForce{Controller: a.opt.Controller, Digest: a.config.Digest, Loaded: a.config.Loaded, Text: string(a.text)}, nil
-}
-
-// lastGood is where the last spec that was put in force is kept.
-func lastGood(stateDir string) string { return filepath.Join(stateDir, "last-good.yaml") }
