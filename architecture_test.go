@@ -22,10 +22,13 @@ const module = "holdfast/"
 // may import. Imports point down only: a package stands below all it imports
 // from. "*" is anything.
 var mayImport = map[string][]string{
-	"internal/status":          {},
-	"internal/catalog":         {},
-	"internal/health":          {"internal/status"},
-	"internal/health/probe":    {"internal/health"},
+	"internal/status":       {},
+	"internal/catalog":      {},
+	"internal/health":       {"internal/status"},
+	"internal/health/probe": {"internal/health"},
+	"internal/health/watch": {
+		"internal/health", "internal/health/probe", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status", "internal/vip",
+	},
 	"internal/reach":           {"internal/status"},
 	"internal/reach/handshake": {},
 	"internal/vrrp":            {},
@@ -44,12 +47,12 @@ var mayImport = map[string][]string{
 	"internal/rollout": {
 		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
 	},
-	"internal/vip":             {"internal/status"},
-	"internal/web":             {"internal/status", "internal/connlimit"},
+	"internal/vip": {"internal/status"},
+	"internal/web": {"internal/status", "internal/connlimit"},
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
-		"internal/health", "internal/health/probe", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/connlimit", "internal/file",
+		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/connlimit", "internal/file",
 	},
 	"internal/asynclog":  {},
 	"internal/changelog": {"internal/file"},

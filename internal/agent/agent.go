@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdfast/internal/haproxy/process"
-	"holdfast/internal/health"
+	"holdfast/internal/health/watch"
 	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -58,6 +58,8 @@ type Agent struct {
 	haproxy *process.Manager
 	check   *checkServer
 	web     *web.Server
+	// hosts watches how the services fare.
+	hosts *watch.Watch
 	// rollout brings specs into force, and has the one that is.
 	rollout *rollout.Rollout
 	// certificates has those of the VIPs.
@@ -82,7 +84,6 @@ type Agent struct {
 	vips        []*owner
 	services    []status.Service
 	polled      time.Time // when HAProxy told of services
-	verdicts    map[health.Key]health.Verdict
 	connections int
 	findings    map[string]status.Finding // of this controller, by what they are about
 	paces       map[string]*pace          // by the name of the VIP
@@ -92,11 +93,11 @@ type Agent struct {
 func New(opt Options) *Agent {
 	opt = absolute(opt)
 	a := &Agent{
-		opt:       opt,
-		started:   time.Now(),
-		log:       opt.Log.With("controller", opt.Controller),
-		findings:  map[string]status.Finding{},
-		paces:     map[string]*pace{},
+		opt:      opt,
+		started:  time.Now(),
+		log:      opt.Log.With("controller", opt.Controller),
+		findings: map[string]status.Finding{},
+		paces:    map[string]*pace{},
 	}
 	a.drains = newDrains(filepath.Join(opt.StateDir, drainFile), opt.Controller)
 	a.drains.handOver = a.handOverAll
@@ -110,11 +111,16 @@ func New(opt Options) *Agent {
 		Log:      a.log.With("component", "haproxy"),
 		Probe:    a.probeVIPs,
 	})
+	journal := func(e status.Event) { a.journal.add(e) }
+	a.hosts = watch.New(watch.Options{
+		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: func() bool { return len(a.held()) > 0 },
+		Seen: a.seen, Event: journal, SetFinding: a.setFinding, Report: a.report,
+	})
 	a.rollout = rollout.New(rollout.Options{
 		File: opt.File, Controller: opt.Controller, StateDir: opt.StateDir, RunDir: opt.RunDir, HAProxyUser: opt.HAProxyUser,
-		Log: a.log, Reload: opt.Reload, HAProxy: a.haproxy, Servers: a.rows,
+		Log: a.log, Reload: opt.Reload, HAProxy: a.haproxy, Servers: a.hosts.Servers,
 		VIPs: a.makeVIPs, Held: a.held, Certificates: a.certificates.prepare, Sweep: a.certificates.sweep, Applying: a.forcing.Store,
-		Event: func(e status.Event) { a.journal.add(e) }, SetFinding: a.setFinding, Report: a.report,
+		Event: journal, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.web = web.New(web.Options{
 		Self:        opt.Controller,
@@ -198,7 +204,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.serve(ctx, group, socket)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
 	parts := []func(context.Context){
-		a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchRefused, a.watchScarcity, a.watchSockets,
+		a.watchHAProxy, a.watchCertificates, a.hosts.Run, a.watchScarcity, a.watchSockets,
 		a.watchDrains, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.watchPaths, a.notify, a.rollout.Run,
 	}
 	for _, part := range parts {

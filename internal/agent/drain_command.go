@@ -347,7 +347,7 @@ func drainSubject(controller string, e status.Drained) string {
 	if e.Service == "" {
 		return "controller " + controller
 	}
-	return hostSubject(e.Service, controller)
+	return status.HostSubject(e.Service, controller)
 }
 
 func drainBegun(controller string, e status.Drained, by string) status.Event {

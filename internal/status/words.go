@@ -50,6 +50,9 @@ func Few(words []string) string {
 	return strings.Join(words, ", ")
 }
 
+// HostSubject gives the Subject of what is said of one host of a service.
+func HostSubject(service, host string) string { return "service " + service + " on " + host }
+
 // DrainedWhole reports whether drains, of a Snapshot, has the whole controller.
 func DrainedWhole(drains []Drained) bool {
 	return slices.ContainsFunc(drains, func(d Drained) bool { return d.Service == "" })
