@@ -33,6 +33,9 @@ var mayImport = map[string][]string{
 	"internal/reach/handshake": {},
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
+	"internal/certificate/keep": {
+		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status",
+	},
 	"internal/spec":            {"internal/status", "internal/catalog"},
 	"internal/haproxy":         {"internal/spec", "internal/catalog", "internal/status", "internal/health"},
 	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status"},
@@ -51,7 +54,7 @@ var mayImport = map[string][]string{
 	"internal/web": {"internal/status", "internal/connlimit"},
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
-		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
+		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate/keep",
 		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/connlimit", "internal/file",
 	},
 	"internal/asynclog":  {},
@@ -71,9 +74,10 @@ var mayImport = map[string][]string{
 	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":            {"*"},
 	// For tests only.
-	"internal/keystone/keystonetest": {},
-	"internal/dns/dnstest":           {},
-	"cmd/holdfast":                   {"internal/cli"},
+	"internal/certificate/certificatetest": {},
+	"internal/keystone/keystonetest":       {},
+	"internal/dns/dnstest":                 {},
+	"cmd/holdfast":                         {"internal/cli"},
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
