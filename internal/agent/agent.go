@@ -23,6 +23,7 @@ import (
 	"holdfast/internal/certificate/keep"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/health/watch"
+	"holdfast/internal/peer"
 	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -57,7 +58,8 @@ type Agent struct {
 	started time.Time
 	journal *journal
 	haproxy *process.Manager
-	check   *checkServer
+	check   *peer.Server
+	peers   peer.Client
 	web     *web.Server
 	// hosts watches how the services fare.
 	hosts *watch.Watch
@@ -103,7 +105,8 @@ func New(opt Options) *Agent {
 	a.drains = newDrains(filepath.Join(opt.StateDir, drainFile), opt.Controller)
 	a.drains.handOver = a.handOverAll
 	a.moves = newMoves(opt.RunDir)
-	a.check = &checkServer{log: a.log.With("component", "agent-check"), answer: a.checkAnswer, command: a.command}
+	a.peers = peer.Client{Controller: opt.Controller, Spec: a.currentSpec}
+	a.check = peer.NewServer(peer.Options{Version: opt.Version, Answer: a.checkAnswer, Handlers: a.commands(), Log: a.log.With("component", "agent-check")})
 	a.haproxy = process.New(process.Options{
 		HAProxy:  opt.HAProxy,
 		StateDir: opt.StateDir,
