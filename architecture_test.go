@@ -33,6 +33,9 @@ var mayImport = map[string][]string{
 	"internal/reach/handshake": {},
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
+	"internal/certificate/keep": {
+		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status",
+	},
 	"internal/spec":            {"internal/status", "internal/catalog"},
 	"internal/haproxy":         {"internal/spec", "internal/catalog", "internal/status", "internal/health"},
 	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status"},
@@ -47,12 +50,13 @@ var mayImport = map[string][]string{
 	"internal/rollout": {
 		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
 	},
-	"internal/vip": {"internal/status"},
-	"internal/web": {"internal/status", "internal/connlimit"},
+	"internal/vip":  {"internal/status"},
+	"internal/peer": {"internal/connlimit", "internal/spec"},
+	"internal/web":  {"internal/status", "internal/connlimit"},
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
-		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
-		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/connlimit", "internal/file",
+		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate/keep",
+		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/file",
 	},
 	"internal/asynclog":  {},
 	"internal/changelog": {"internal/file"},
@@ -82,9 +86,10 @@ var mayImport = map[string][]string{
 	"internal/cli/osauth": {"internal/cli/app", "internal/keystone", "internal/keystone/admin", "internal/status"},
 	"internal/cli/tui":    {"internal/status"},
 	// For tests only.
-	"internal/keystone/keystonetest": {},
-	"internal/dns/dnstest":           {},
-	"cmd/holdfast":                   {"internal/cli"},
+	"internal/certificate/certificatetest": {},
+	"internal/keystone/keystonetest":       {},
+	"internal/dns/dnstest":                 {},
+	"cmd/holdfast":                         {"internal/cli"},
 }
 
 // pure packages have no I/O, no clock and no logger of their own.

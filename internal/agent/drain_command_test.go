@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -140,7 +141,7 @@ func TestDrainUnasked(t *testing.T) {
 	if want := "the agent of ctl2 does not answer at 127.0.71.2:9471: "; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
 	}
-	refused := drainUnasked("undrain", &peerError{controller: "ctl2", refusal: "nova stays drained"})
+	refused := drainUnasked("undrain", &peer.Error{Controller: "ctl2", Refusal: "nova stays drained"})
 	if refused.Error() != "nova stays drained" {
 		t.Error(refused)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -74,9 +75,9 @@ func (a *Agent) handOver(ctx context.Context, o *owner, req web.HandoverRequest)
 	}
 	req.VIP = name
 	var result web.HandoverResult
-	if err := a.askPeer(ctx, holder, "handover", req, &result); err != nil {
-		if e, ok := errors.AsType[*peerError](err); ok && e.refusal != "" {
-			return web.Handover{}, errors.New(e.refusal) // which names the VIP and its holder
+	if err := a.peers.Ask(ctx, holder, "handover", req, &result); err != nil {
+		if e, ok := errors.AsType[*peer.Error](err); ok && e.Refusal != "" {
+			return web.Handover{}, errors.New(e.Refusal) // which names the VIP and its holder
 		}
 		return web.Handover{}, fmt.Errorf("vip %s is held by %s: %w", name, holder, err)
 	}
@@ -155,7 +156,7 @@ func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (we
 			h.Warning = warning
 			return h, nil
 		}
-		if silent[to.Name] = unanswered(err); !silent[to.Name] && !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == err.Error() }) {
+		if silent[to.Name] = peer.Unanswered(err); !silent[to.Name] && !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == err.Error() }) {
 			errs = append(errs, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -110,10 +111,10 @@ func (a *Agent) askReach(ctx context.Context, controllers []spec.Controller, tim
 		all.Go(func() {
 			var reply reachReply
 			asked := time.Now()
-			err := a.askPeer(ctx, c.Name, "reach", struct{}{}, &reply)
+			err := a.peers.Ask(ctx, c.Name, "reach", struct{}{}, &reply)
 			mu.Lock()
 			defer mu.Unlock()
-			if !unanswered(err) || noAgent(err) {
+			if !peer.Unanswered(err) || peer.NoAgent(err) {
 				answered++
 			}
 			if err == nil {
@@ -140,7 +141,7 @@ func lostBy(own, to reach.View) error {
 	if len(lost) == 0 {
 		return nil
 	}
-	return &peerError{controller: to.Controller, refusal: fmt.Sprintf(
+	return &peer.Error{Controller: to.Controller, Refusal: fmt.Sprintf(
 		"its HAProxy reaches no host of %s, and that of %s does; with --force it takes the vip all the same", fewInWords(lost), own.Controller)}
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -34,7 +36,7 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Lis
 		return nil
 	})
 	group.Go(func() error {
-		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.CheckPort }) }, "agent-check", a.check.serve)
+		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.CheckPort }) }, "agent-check", a.check.Serve)
 		return nil
 	})
 }
@@ -119,6 +121,22 @@ func (a *Agent) controllers() []web.Target {
 		targets = append(targets, web.Target{Name: c.Name, Addr: netip.AddrPortFrom(c.Address, uint16(s.Agent.Port)).String()})
 	}
 	return targets
+}
+
+// commands gives what other agents may ask for.
+func (a *Agent) commands() map[string]peer.Handler {
+	return map[string]peer.Handler{
+		"drain":    a.drainCommand(a.drainHere),
+		"undrain":  a.drainCommand(a.undrainHere),
+		"handover": peer.Handle(a.handoverHere),
+		"prepare":  peer.Handle(a.prepare),
+		"reach":    peer.Handle(a.tellReach),
+		"moved":    peer.Handle(a.moved),
+		"giving":   peer.Handle(a.stillGiving),
+		"alive":    func(context.Context, string, json.RawMessage) (any, error) { return struct{}{}, nil },
+		"hears":    peer.Handle(a.hears),
+		"prove":    peer.Handle(a.prove),
+	}
 }
 
 // controls is the agent as the control socket sees it.

@@ -32,11 +32,11 @@ func (a *Agent) Snapshot() status.Snapshot {
 	}
 	for _, o := range a.owners() {
 		v := o.status(a.opt.Controller)
-		v.Certificate = a.certificates.describe(v.Name)
+		v.Certificate = a.certificates.Describe(v.Name)
 		v.Giving, v.Taking = a.moves.status(v.Name)
 		snap.VIPs = append(snap.VIPs, v)
 	}
-	snap.Findings = append(snap.Findings, a.certificates.findings()...)
+	snap.Findings = append(snap.Findings, a.certificates.Findings()...)
 	return snap
 }
 

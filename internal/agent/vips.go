@@ -42,11 +42,11 @@ type view struct {
 func (a *Agent) makeVIPs(s *spec.Spec) (use func(context.Context), err error) {
 	made, err := a.newOwners(s)
 	return func(ctx context.Context) {
-		var controllers []netip.Addr
+		controllers := map[netip.Addr]string{}
 		for _, c := range s.Controllers {
-			controllers = append(controllers, c.Address)
+			controllers[c.Address] = c.Name
 		}
-		a.check.allow(controllers)
+		a.check.Allow(controllers)
 		a.reconcileVIPs(ctx, made)
 	}, err
 }

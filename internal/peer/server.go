@@ -1,4 +1,9 @@
-package agent
+// Package peer is the line between the agents of controllers. It listens on the port
+// of the agent-check, where HAProxys ask how a service is to be used and other agents
+// ask for commands, and asks the others there.
+//
+// It knows no command's business: handlers, and answers to HAProxys, are given to it.
+package peer
 
 import (
 	"bufio"
@@ -28,41 +33,49 @@ const (
 	acceptPause = 50 * time.Millisecond
 )
 
-// A checkServer answers HAProxy's agent-check (HAProxy configuration manual,
+// Options is what a Server is made of.
+type Options struct {
+	// Version is holdfast's, for who asks for a command that is not among the Handlers.
+	Version string
+	// Answer gives what HAProxys are told of one service on one host, "" for nothing.
+	Answer func(host, service string) string
+	// Handlers carry out what the agents of other controllers ask for, by the
+	// names of the commands.
+	Handlers map[string]Handler
+	Log      *slog.Logger
+}
+
+// A Server answers HAProxy's agent-check (HAProxy configuration manual,
 // "agent-check"): each HAProxy sends "HOST SERVICE" and reads one line of
 // states. Only controllers are answered. Where nobody answers, an HAProxy
 // leaves a server as it is, so a dead agent changes nothing. It is also where
 // other agents ask; see channel.go.
-type checkServer struct {
-	log *slog.Logger
-	// answer gives the line for one service on one host, "" for none.
-	answer func(host, service string) string
-	// command carries out what the agent of another controller asks for.
-	command func(ctx context.Context, from netip.Addr, req peerRequest) (any, error)
+type Server struct {
+	opt Options
 
-	mu      sync.Mutex // guards following
-	allowed map[netip.Addr]bool
+	mu          sync.Mutex // guards following
+	controllers map[netip.Addr]string
 }
 
-// allow sets the addresses that are answered.
-func (s *checkServer) allow(addresses []netip.Addr) {
-	allowed := make(map[netip.Addr]bool, len(addresses))
-	for _, a := range addresses {
-		allowed[a] = true
-	}
+// NewServer makes a Server that answers nobody until Allow.
+func NewServer(opt Options) *Server { return &Server{opt: opt} }
+
+// Allow sets who is answered: the names of the controllers by their addresses.
+func (s *Server) Allow(controllers map[netip.Addr]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.allowed = allowed
+	s.controllers = controllers
 }
 
-func (s *checkServer) allows(remote netip.Addr) bool {
+// controller gives the name of the one with that address; "" for none.
+func (s *Server) controller(remote netip.Addr) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.allowed[remote]
+	return s.controllers[remote]
 }
 
-// serve answers on listener, which it closes, until ctx ends. Its error is nil.
-func (s *checkServer) serve(ctx context.Context, listener net.Listener) error {
+// Serve answers on listener, which it closes, until ctx ends. Its error is nil.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	bounded := connlimit.Listen(listener, connlimit.Options{Classify: s.class})
 	stop := context.AfterFunc(ctx, func() { bounded.Close() }) //nolint:errcheck // Accept says what went wrong
 	defer stop()
@@ -76,7 +89,7 @@ func (s *checkServer) serve(ctx context.Context, listener net.Listener) error {
 		if err != nil { // out of descriptors, most likely: it passes
 			if err.Error() != said {
 				said = err.Error()
-				s.log.Warn("agent-check connections are not accepted", "error", err)
+				s.opt.Log.Warn("agent-check connections are not accepted", "error", err)
 			}
 			time.Sleep(acceptPause)
 			continue
@@ -95,9 +108,9 @@ const (
 )
 
 // class tells commands from checks by the port that they come from.
-func (s *checkServer) class(remote netip.AddrPort) (connlimit.Class, bool) {
-	if !s.allows(remote.Addr()) {
-		s.log.Debug("agent-check from an address that is no controller's", "remote", remote)
+func (s *Server) class(remote netip.AddrPort) (connlimit.Class, bool) {
+	if s.controller(remote.Addr()) == "" {
+		s.opt.Log.Debug("agent-check from an address that is no controller's", "remote", remote)
 		return connlimit.Class{}, false
 	}
 	if remote.Port() <= lastPrivileged {
@@ -108,7 +121,7 @@ func (s *checkServer) class(remote netip.AddrPort) (connlimit.Class, bool) {
 
 // converse has one conversation. An HAProxy that says nothing readable gets no
 // answer, which to it means no change.
-func (s *checkServer) converse(ctx context.Context, conn net.Conn) {
+func (s *Server) converse(ctx context.Context, conn net.Conn) {
 	defer conn.Close() //nolint:errcheck // the answer was sent, or there is none
 	if err := conn.SetDeadline(time.Now().Add(checkTimeout)); err != nil {
 		return
@@ -126,12 +139,12 @@ func (s *checkServer) converse(ctx context.Context, conn net.Conn) {
 	if !ok {
 		return
 	}
-	answer := s.answer(host, service)
+	answer := s.opt.Answer(host, service)
 	if answer == "" {
 		return
 	}
 	if _, err := fmt.Fprintln(conn, answer); err != nil {
-		s.log.Debug("agent-check not answered", "remote", conn.RemoteAddr(), "error", err)
+		s.opt.Log.Debug("agent-check not answered", "remote", conn.RemoteAddr(), "error", err)
 	}
 }
 

@@ -1,4 +1,8 @@
-package agent
+// Package keep keeps the certificates of VIPs on this machine. It reads the files
+// that a spec names, has a copy of the last good one of each VIP, which is what
+// HAProxy reads, and gives HAProxy what is new and good while that runs. Whether one
+// is good it does not decide: see package certificate.
+package keep
 
 import (
 	"bytes"
@@ -26,19 +30,29 @@ import (
 // maxCertificate is the largest file of a certificate or a key that is read, in bytes.
 const maxCertificate = 1 << 20
 
-// A keeper has the certificates of the VIPs: it reads the files that the spec
-// names, and keeps a copy of the last good one of each VIP, which is what
-// HAProxy reads. It does not talk to HAProxy.
-type keeper struct {
-	stateDir   string
-	controller string
-	log        *slog.Logger
-	now        func() time.Time
+// Options is what a Keeper is made of.
+type Options struct {
+	StateDir   string // the copies are in a folder of it
+	Controller string // this one's name in the spec
+	HAProxy    HAProxy
+	// Spec gives the spec in force; nil while there is none.
+	Spec func() *spec.Spec
+	// Event is told what has happened.
+	Event func(status.Event)
+	Log   *slog.Logger
+}
+
+// A Keeper keeps the certificates of the VIPs. Its methods may be called by any
+// goroutine.
+type Keeper struct {
+	opt Options
+	now func() time.Time
 	// roots are the authorities that this system trusts; nil where it says nothing of
 	// them. They are read once.
 	roots func() *x509.CertPool
 
-	// work is held by who reads files and changes what is kept: one at a time.
+	// work is held by who reads files, changes what is kept, or gives it to HAProxy:
+	// one at a time.
 	work sync.Mutex
 	mu   sync.Mutex // guards held, and what is in it
 	held map[string]*held
@@ -66,11 +80,12 @@ type held struct {
 
 type digest [sha256.Size]byte
 
-func newKeeper(stateDir, controller string, log *slog.Logger) *keeper {
-	return &keeper{stateDir: stateDir, controller: controller, log: log, now: time.Now, held: map[string]*held{}, roots: sync.OnceValue(func() *x509.CertPool {
+// New makes a Keeper. It touches nothing until Prepare.
+func New(opt Options) *Keeper {
+	return &Keeper{opt: opt, now: time.Now, held: map[string]*held{}, roots: sync.OnceValue(func() *x509.CertPool {
 		roots, err := x509.SystemCertPool()
 		if err != nil {
-			log.Info("the authorities that this system trusts cannot be read: of a chain it is not known whether clients can do without its end", "error", err)
+			opt.Log.Info("the authorities that this system trusts cannot be read: of a chain it is not known whether clients can do without its end", "error", err)
 			return nil
 		}
 		return roots
@@ -89,7 +104,7 @@ func (j judged) good() bool {
 }
 
 // judge reads and checks the certificate of v.
-func (k *keeper) judge(v spec.VIP) judged {
+func (k *Keeper) judge(v spec.VIP) judged {
 	src := certificate.Source{File: v.TLS.Certificate, KeyFile: v.TLS.Key, Roots: k.roots()}
 	var err, keyErr error
 	src.Data, err = readSmall(src.File)
@@ -122,13 +137,14 @@ func readSmall(file string) ([]byte, error) {
 	return os.ReadFile(file)
 }
 
-// prepare sees to it that there is a copy for each VIP of s with TLS, so that
+// Prepare sees to it that there is a copy for each VIP of s with TLS, so that
 // HAProxy can read it: of what its file has, or, when that is bad, the one of
 // before. first says that nothing is in force yet: then a certificate that
 // clients would complain of is better than none. It gives what is to be
-// journaled. What it holds for VIPs that s does not have stays until sweep: s
-// may yet be refused.
-func (k *keeper) prepare(s *spec.Spec, first bool) ([]status.Event, error) {
+// journaled. What it holds for VIPs that s does not have stays until Sweep: s
+// may yet be refused. Where a file cannot be used, and nothing else either, the
+// error has a method Findings.
+func (k *Keeper) Prepare(s *spec.Spec, first bool) ([]status.Event, error) {
 	k.work.Lock()
 	defer k.work.Unlock()
 	k.mu.Lock()
@@ -162,7 +178,7 @@ func (k *keeper) prepare(s *spec.Spec, first bool) ([]status.Event, error) {
 }
 
 // choose says which certificate v gets.
-func (k *keeper) choose(v spec.VIP, first bool) (*held, error) {
+func (k *Keeper) choose(v spec.VIP, first bool) (*held, error) {
 	now := k.judge(v)
 	h := &held{file: v.TLS.Certificate, bundle: now.bundle, read: now.digest}
 	if now.good() {
@@ -198,17 +214,17 @@ func (e *unusableError) Error() string {
 func (e *unusableError) Findings() []status.Finding { return e.findings }
 
 // path is where the copy of the certificate of v is.
-func (k *keeper) path(v spec.VIP) string { return haproxy.CertificateFile(k.stateDir, v.Name) }
+func (k *Keeper) path(v spec.VIP) string { return haproxy.CertificateFile(k.opt.StateDir, v.Name) }
 
 // keep makes the copy of what h has, if it is another one than is there.
-func (k *keeper) keep(v spec.VIP, h *held) error {
+func (k *Keeper) keep(v spec.VIP, h *held) error {
 	path := k.path(v)
 	is, err := readSmall(path)
 	if err == nil && bytes.Equal(is, h.bundle.PEM) {
 		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		k.log.Warn("the copy of a certificate cannot be read; making it anew", "vip", v.Name, "error", err)
+		k.opt.Log.Warn("the copy of a certificate cannot be read; making it anew", "vip", v.Name, "error", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("keep the certificate of vip %s: %w", v.Name, err)
@@ -226,7 +242,7 @@ const settle = time.Second
 
 // look reads the files of v again, and holds what is new and good, for HAProxy
 // to be given. It gives what is to be journaled.
-func (k *keeper) look(v spec.VIP) []status.Event {
+func (k *Keeper) look(v spec.VIP) []status.Event {
 	k.work.Lock()
 	defer k.work.Unlock()
 	h := k.of(v.Name)
@@ -253,7 +269,7 @@ func (k *keeper) look(v spec.VIP) []status.Event {
 }
 
 // doubt refuses what j found, once it has settled.
-func (k *keeper) doubt(v spec.VIP, h *held, j judged) []status.Event {
+func (k *Keeper) doubt(v spec.VIP, h *held, j judged) []status.Event {
 	next := *h
 	if j.digest != h.doubt {
 		next.doubt, next.doubted = j.digest, k.now()
@@ -275,22 +291,22 @@ func refusal(v spec.VIP, h *held) status.Event {
 	}
 }
 
-func (k *keeper) of(vip string) *held {
+func (k *Keeper) of(vip string) *held {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.held[vip]
 }
 
 // set puts h in the place of what is held for vip. What is held is never changed.
-func (k *keeper) set(vip string, h *held) {
+func (k *Keeper) set(vip string, h *held) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.held[vip] = h
 }
 
-// sweep forgets the VIPs that s, which is in force, does not have, and removes
+// Sweep forgets the VIPs that s, which is in force, does not have, and removes
 // the copies of their certificates: they have keys in them.
-func (k *keeper) sweep(s *spec.Spec) {
+func (k *Keeper) Sweep(s *spec.Spec) {
 	k.work.Lock()
 	defer k.work.Unlock()
 	next, kept := map[string]*held{}, map[string]bool{}
@@ -302,22 +318,22 @@ func (k *keeper) sweep(s *spec.Spec) {
 	k.mu.Lock()
 	k.held = next
 	k.mu.Unlock()
-	all, err := filepath.Glob(filepath.Join(filepath.Dir(haproxy.CertificateFile(k.stateDir, "")), "*.pem"))
+	all, err := filepath.Glob(filepath.Join(filepath.Dir(haproxy.CertificateFile(k.opt.StateDir, "")), "*.pem"))
 	if err != nil {
-		k.log.Warn("copies of certificates may be left", "error", err)
+		k.opt.Log.Warn("copies of certificates may be left", "error", err)
 	}
 	for _, path := range all {
 		if kept[path] {
 			continue
 		}
 		if err := file.Remove(path); err != nil {
-			k.log.Warn("the copy of a certificate, with its key, is left", "error", err)
+			k.opt.Log.Warn("the copy of a certificate, with its key, is left", "error", err)
 		}
 	}
 }
 
-// describe gives what the Snapshot tells of the certificate of vip; nil for none.
-func (k *keeper) describe(vip string) *status.Certificate {
+// Describe gives what a Snapshot tells of the certificate of vip; nil for none.
+func (k *Keeper) Describe(vip string) *status.Certificate {
 	h := k.of(vip)
 	if h == nil {
 		return nil
@@ -333,8 +349,8 @@ func (k *keeper) describe(vip string) *status.Certificate {
 	}
 }
 
-// findings gives what is wrong with the certificates now.
-func (k *keeper) findings() []status.Finding {
+// Findings gives what is wrong with the certificates now.
+func (k *Keeper) Findings() []status.Finding {
 	k.mu.Lock()
 	all := maps.Clone(k.held)
 	k.mu.Unlock()
@@ -355,7 +371,7 @@ func (k *keeper) findings() []status.Finding {
 			found = append(found, status.Finding{Severity: status.Error, Code: "certificate-not-live", Text: "the new certificate is not in use yet: " + h.trouble, Remedy: "the agent tries again every second"})
 		}
 		for _, f := range found {
-			f.Subject = "vip " + vip + " on " + k.controller
+			f.Subject = "vip " + vip + " on " + k.opt.Controller
 			out = append(out, f)
 		}
 	}

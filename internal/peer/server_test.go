@@ -1,4 +1,4 @@
-package agent
+package peer
 
 import (
 	"errors"
@@ -34,21 +34,21 @@ func ask(t *testing.T, address, request string) string {
 }
 
 func TestAgentCheck(t *testing.T) {
-	s := &checkServer{
-		log:    slog.New(slog.DiscardHandler),
-		answer: func(host, service string) string { return host + "/" + service + " up ready" },
-	}
+	s := NewServer(Options{
+		Log:    slog.New(slog.DiscardHandler),
+		Answer: func(host, service string) string { return host + "/" + service + " up ready" },
+	})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	go s.serve(t.Context(), listener)
+	go s.Serve(t.Context(), listener)
 	address := listener.Addr().String()
 
 	if got := ask(t, address, "ctl1 nova\n"); got != "" {
 		t.Errorf("an address that is no controller's was answered %q", got)
 	}
-	s.allow([]netip.Addr{netip.MustParseAddr("127.0.0.1")})
+	s.Allow(map[netip.Addr]string{netip.MustParseAddr("127.0.0.1"): "ctl1"})
 	for _, test := range []struct{ request, want string }{
 		{"ctl1 nova\n", "ctl1/nova up ready\n"},
 		{"ctl1 nova\r\n", "ctl1/nova up ready\n"},
