@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"internal/health/probe":    {"internal/health"},
 	"internal/reach":           {"internal/status"},
 	"internal/reach/handshake": {},
+	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
 	"internal/spec":            {"internal/status", "internal/catalog"},
@@ -41,9 +42,9 @@ var mayImport = map[string][]string{
 	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
 	"internal/haproxy/process": {"internal/haproxy", "internal/status"},
 	"internal/vip":             {"internal/status"},
-	"internal/web":             {"internal/status", "internal/connlimit"},
+	"internal/web":             {"internal/cloud", "internal/status", "internal/connlimit"},
 	"internal/agent": {
-		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process",
+		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process",
 		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
 		"internal/health", "internal/health/probe", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/connlimit",
 	},
@@ -60,7 +61,7 @@ var mayImport = map[string][]string{
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/load"},
 	"internal/lab/tokens":     {"internal/spec", "internal/haproxy", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack"},
 	"internal/lab/peer":       {"internal/spec"},
-	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
+	"internal/lab/bench":      {"internal/spec", "internal/cloud", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":            {"*"},
 	// For tests only.
 	"internal/keystone/keystonetest": {},
@@ -69,7 +70,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach"}
+var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

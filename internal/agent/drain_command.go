@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/cloud"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -254,13 +255,13 @@ func (a *Agent) leftWithout(ctx context.Context, s *spec.Spec, self spec.Control
 }
 
 // askOthers asks all other controllers for their Snapshots, now.
-func (a *Agent) askOthers(ctx context.Context) []status.Answer {
+func (a *Agent) askOthers(ctx context.Context) []cloud.Answer {
 	others := slices.DeleteFunc(a.controllers(), func(t web.Target) bool { return t.Name == a.opt.Controller })
 	return a.gather(ctx, others)
 }
 
 // gather asks targets for their Snapshots, from this controller's own address.
-func (a *Agent) gather(ctx context.Context, targets []web.Target) []status.Answer {
+func (a *Agent) gather(ctx context.Context, targets []web.Target) []cloud.Answer {
 	var own spec.Controller
 	if s := a.currentSpec(); s != nil {
 		own, _ = s.Controller(a.opt.Controller)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -25,7 +26,7 @@ const signTimeout = 4 * time.Second
 func (a *Agent) lookAround(ctx context.Context, s *spec.Spec) (all []seen, unseen []string) {
 	own := a.Snapshot()
 	all = []seen{seenBy(a.opt.Controller, &own)}
-	var silent []status.Answer
+	var silent []cloud.Answer
 	for _, answer := range a.askTwice(ctx) {
 		if answer.Snapshot != nil {
 			all = append(all, seenBy(answer.Name, answer.Snapshot))
@@ -50,7 +51,7 @@ func (a *Agent) lookAround(ctx context.Context, s *spec.Spec) (all []seen, unsee
 
 // askTwice asks all other controllers, and once more those that do not answer: one
 // lost packet takes as long as an answer may.
-func (a *Agent) askTwice(ctx context.Context) []status.Answer {
+func (a *Agent) askTwice(ctx context.Context) []cloud.Answer {
 	answers := a.askOthers(ctx)
 	var again []web.Target
 	for _, answer := range answers {
@@ -62,7 +63,7 @@ func (a *Agent) askTwice(ctx context.Context) []status.Answer {
 		return answers
 	}
 	for _, second := range a.gather(ctx, again) {
-		i := slices.IndexFunc(answers, func(first status.Answer) bool { return first.Name == second.Name })
+		i := slices.IndexFunc(answers, func(first cloud.Answer) bool { return first.Name == second.Name })
 		answers[i] = second
 	}
 	return answers

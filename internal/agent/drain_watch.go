@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/haproxy"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -164,7 +165,7 @@ func (a *Agent) offerVIPs(ctx context.Context) bool {
 
 // otherFit reports whether there is another controller that looks fit to take a VIP.
 func (a *Agent) otherFit(ctx context.Context) bool {
-	return slices.ContainsFunc(a.askOthers(ctx), func(answer status.Answer) bool {
+	return slices.ContainsFunc(a.askOthers(ctx), func(answer cloud.Answer) bool {
 		s := answer.Snapshot
 		return s != nil && s.HAProxy.State == status.HAProxyRunning && !status.DrainedWhole(s.Drains)
 	})

@@ -199,7 +199,7 @@ func (w *reachWatch) shouldAsk(others []spec.Controller, own reach.View) bool {
 	for _, has := range own.Services {
 		misses = misses || !has
 	}
-	misses = misses || slices.ContainsFunc(own.Paths, status.Path.Suspect)
+	misses = misses || slices.ContainsFunc(own.Paths, reach.Suspect)
 	switch {
 	case len(others) == 0:
 		return false

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -125,7 +126,7 @@ func (a *Agent) controllers() []web.Target {
 type controls struct{ *Agent }
 
 // Cloud gives the cloud as this controller finds it.
-func (c controls) Cloud(ctx context.Context) status.Cloud { return c.web.Cloud(ctx) }
+func (c controls) Cloud(ctx context.Context) cloud.Cloud { return c.web.Cloud(ctx) }
 
 // Events gives the newest n events.
 func (c controls) Events(n int) []status.Event { return c.journal.last(n) }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -25,7 +26,7 @@ const (
 
 // awaitCloud looks at the cloud, every second, until left finds nothing left to
 // wait for, and gives how long that took. On a terminal it shows what is left.
-func (a *app) awaitCloud(ctx context.Context, left func(status.Cloud) []string) (time.Duration, error) {
+func (a *app) awaitCloud(ctx context.Context, left func(cloud.Cloud) []string) (time.Duration, error) {
 	begun := time.Now()
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
@@ -33,7 +34,7 @@ func (a *app) awaitCloud(ctx context.Context, left func(status.Cloud) []string) 
 	quiet, failed := 0, 0
 	var seen time.Time
 	for {
-		cloud, err := a.control().Cloud(ctx)
+		all, err := a.control().Cloud(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return time.Since(begun), errors.New("not waited for any longer")
@@ -41,10 +42,10 @@ func (a *app) awaitCloud(ctx context.Context, left func(status.Cloud) []string) 
 			if failed++; failed == silence {
 				return time.Since(begun), err
 			}
-		case cloud.Time != seen: // the agent gives one look to all who ask within a second
-			seen, failed = cloud.Time, 0
+		case all.Time != seen: // the agent gives one look to all who ask within a second
+			seen, failed = all.Time, 0
 			quiet++
-			if waits := left(cloud); len(waits) > 0 {
+			if waits := left(all); len(waits) > 0 {
 				quiet = 0
 				a.progress("waiting: " + strings.Join(waits, "; "))
 			}
@@ -73,9 +74,9 @@ func (a *app) progress(text string) {
 
 // running says what still runs on the drained controller of result: VIPs that
 // it holds or finishes, and requests by any HAProxy.
-func running(c status.Cloud, result web.DrainResult, whole bool) []string {
+func running(c cloud.Cloud, result web.DrainResult, whole bool) []string {
 	var left []string
-	i := slices.IndexFunc(c.Controllers, func(cc status.CloudController) bool { return cc.Name == result.Controller })
+	i := slices.IndexFunc(c.Controllers, func(cc cloud.Controller) bool { return cc.Name == result.Controller })
 	if i < 0 {
 		return []string{"controller " + result.Controller + " is not in the spec any more"}
 	}
@@ -107,7 +108,7 @@ func vipsLeft(vips []status.VIP) []string {
 
 // requestsLeft says what the HAProxy of c has on the host at the agent's
 // address, of services: requests that run, or that it would send there still.
-func requestsLeft(c status.CloudController, agent string, services []string) []string {
+func requestsLeft(c cloud.Controller, agent string, services []string) []string {
 	var left, undrained []string
 	for _, svc := range c.Snapshot.Services {
 		for _, h := range svc.Hosts {
@@ -136,9 +137,9 @@ func sameHost(a, b string) bool {
 }
 
 // stillOut says which HAProxys do not have the services of result back yet.
-func stillOut(c status.Cloud, result web.DrainResult) []string {
+func stillOut(c cloud.Cloud, result web.DrainResult) []string {
 	var left []string
-	i := slices.IndexFunc(c.Controllers, func(cc status.CloudController) bool { return cc.Name == result.Controller })
+	i := slices.IndexFunc(c.Controllers, func(cc cloud.Controller) bool { return cc.Name == result.Controller })
 	for _, cc := range c.Controllers {
 		s := cc.Snapshot
 		if i < 0 || s == nil || s.HAProxy.State != status.HAProxyRunning {

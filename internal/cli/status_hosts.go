@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -17,7 +18,7 @@ func (s *statusWriter) services() {
 	if s.v.brief {
 		services = slices.DeleteFunc(slices.Clone(services), allUp)
 	}
-	groups := status.Group(services)
+	groups := cloud.Group(services)
 	name := len("SERVICE")
 	for _, svc := range services {
 		name = max(name, len(svc.Name))
@@ -42,12 +43,12 @@ func (s *statusWriter) services() {
 	}
 }
 
-func allUp(s status.CloudService) bool {
-	return s.State == status.Up && !slices.ContainsFunc(s.Hosts, func(h status.CloudHost) bool { return h.State != status.Up || isLate(h) || len(h.Views) > 0 })
+func allUp(s cloud.Service) bool {
+	return s.State == status.Up && !slices.ContainsFunc(s.Hosts, func(h cloud.Host) bool { return h.State != status.Up || isLate(h) || len(h.Views) > 0 })
 }
 
 // hostTable makes the table of a group with cells and column heads of some form.
-func (s *statusWriter) hostTable(g status.ServiceGroup, name int, form func(status.CloudHost) cell, heads []string) *table {
+func (s *statusWriter) hostTable(g cloud.ServiceGroup, name int, form func(cloud.Host) cell, heads []string) *table {
 	t := &table{head: words(append([]string{fmt.Sprintf("%-*s", name, "SERVICE"), "PORT ", "STATE   "}, heads...)...)}
 	for _, svc := range g.Services {
 		row := []cell{plain(svc.Name), plain(strconv.Itoa(svc.Port)), stateCell(svc.State)}
@@ -71,7 +72,7 @@ func stateCell(state status.ServiceState) cell {
 }
 
 // fullCell tells a host's state and, if it is not up, for how long.
-func (s *statusWriter) fullCell(h status.CloudHost) cell {
+func (s *statusWriter) fullCell(h cloud.Host) cell {
 	c := shortCell(h)
 	switch {
 	case len(h.Views) > 0:
@@ -84,11 +85,11 @@ func (s *statusWriter) fullCell(h status.CloudHost) cell {
 }
 
 // isLate reports whether h serves, and answers over the time of its check.
-func isLate(h status.CloudHost) bool { return h.State == status.Up && h.Condition == status.Late }
+func isLate(h cloud.Host) bool { return h.State == status.Up && h.Condition == status.Late }
 
 // shortCell tells a host's state: "up", "late", "DOWN", "drain", or "up/DOWN" when
 // HAProxys see it differently.
-func shortCell(h status.CloudHost) cell {
+func shortCell(h cloud.Host) cell {
 	c := stateCell(h.State)
 	switch {
 	case isLate(h):
@@ -127,7 +128,7 @@ func (s *statusWriter) legend(hosts []string) {
 }
 
 // summary tells of a group with more hosts than there are columns for.
-func (s *statusWriter) summary(g status.ServiceGroup, name int) {
+func (s *statusWriter) summary(g cloud.ServiceGroup, name int) {
 	t := &table{head: words(fmt.Sprintf("%-*s", name, "SERVICE"), "PORT ", "STATE   ", "HOSTS")}
 	for _, svc := range g.Services {
 		up, rest := 0, ""

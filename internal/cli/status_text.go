@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -29,7 +30,7 @@ type viewport struct {
 
 // statusText is "holdfast status" for people: the VIPs, the controllers, every
 // service on every host, and then the findings, one line each.
-func statusText(c status.Cloud, v viewport) string {
+func statusText(c cloud.Cloud, v viewport) string {
 	if v.width <= 0 {
 		v.width = defaultWidth
 	}
@@ -50,7 +51,7 @@ func statusText(c status.Cloud, v viewport) string {
 }
 
 type statusWriter struct {
-	c   status.Cloud
+	c   cloud.Cloud
 	v   viewport
 	out strings.Builder
 }
@@ -93,7 +94,7 @@ func (s *statusWriter) vips() {
 	s.table(t)
 }
 
-func holder(v status.CloudVIP) cell {
+func holder(v cloud.VIP) cell {
 	switch {
 	case len(v.Holders) > 1:
 		return marked("TWO: "+strings.Join(v.Holders, ", "), bad)
@@ -191,7 +192,7 @@ func specCell(c status.Config) cell {
 
 // leading gives the findings that explain others, or the rest.
 func leading(all []status.Finding, leads bool) []status.Finding {
-	return slices.DeleteFunc(slices.Clone(all), func(f status.Finding) bool { return f.Leads() != leads })
+	return slices.DeleteFunc(slices.Clone(all), func(f status.Finding) bool { return cloud.Leads(f) != leads })
 }
 
 func (s *statusWriter) findings(all []status.Finding) {

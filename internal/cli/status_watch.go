@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/term"
 
-	"holdfast/internal/status"
+	"holdfast/internal/cloud"
 )
 
 // watchInterval is how often "status --watch" looks.
@@ -47,15 +47,15 @@ func (a *app) view() viewport {
 func (a *app) watchStatus(ctx context.Context, look look) error {
 	switch {
 	case a.asJSON():
-		return everySecond(ctx, look, func(c status.Cloud) error { return a.printLine(c) }, nil)
+		return everySecond(ctx, look, func(c cloud.Cloud) error { return a.printLine(c) }, nil)
 	case !isTerminal(a.stdio.Out):
-		return everySecond(ctx, look, func(c status.Cloud) error { return a.print(statusText(c, viewport{}) + "\n") }, nil)
+		return everySecond(ctx, look, func(c cloud.Cloud) error { return a.print(statusText(c, viewport{}) + "\n") }, nil)
 	}
 	if err := a.print(enterScreen); err != nil {
 		return err
 	}
 	defer io.WriteString(a.stdio.Out, leaveScreen) //nolint:errcheck // the terminal is gone
-	return everySecond(ctx, look, func(c status.Cloud) error { return a.print(frame(c, a.view())) }, a.suspend)
+	return everySecond(ctx, look, func(c cloud.Cloud) error { return a.print(frame(c, a.view())) }, a.suspend)
 }
 
 // suspend is what Ctrl-Z does: the terminal is as it was until "fg". The kernel
@@ -76,7 +76,7 @@ func (a *app) suspend() error {
 
 // everySecond shows what look finds until ctx ends, which is no error. A
 // suspend that is not nil is what to do at SIGTSTP.
-func everySecond(ctx context.Context, look look, show func(status.Cloud) error, suspend func() error) error {
+func everySecond(ctx context.Context, look look, show func(cloud.Cloud) error, suspend func() error) error {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	stops := make(chan os.Signal, 1)
@@ -85,12 +85,12 @@ func everySecond(ctx context.Context, look look, show func(status.Cloud) error, 
 		defer signal.Stop(stops)
 	}
 	for {
-		cloud, err := look(ctx)
+		all, err := look(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err == nil {
-			err = show(cloud)
+			err = show(all)
 		}
 		if err != nil {
 			return err
@@ -110,7 +110,7 @@ func everySecond(ctx context.Context, look look, show func(status.Cloud) error, 
 // frame gives what to write to a terminal so that it shows c and nothing else.
 // Columns that do not fit are left out when there is no room for lines that are
 // folded, and what is well when there is still none for all.
-func frame(c status.Cloud, v viewport) string {
+func frame(c cloud.Cloud, v viewport) string {
 	lines := folded(c, v)
 	if len(lines) > v.height {
 		v.narrow = true
@@ -126,7 +126,7 @@ func frame(c status.Cloud, v viewport) string {
 	return toTop + strings.Join(lines, clearLine+"\r\n") + clearLine + clearBelow
 }
 
-func folded(c status.Cloud, v viewport) []string {
+func folded(c cloud.Cloud, v viewport) []string {
 	var lines []string
 	for line := range strings.Lines(statusText(c, v)) {
 		lines = append(lines, fold(strings.TrimRight(line, "\n"), v.width)...)
