@@ -22,10 +22,13 @@ const module = "holdfast/"
 // may import. Imports point down only: a package stands below all it imports
 // from. "*" is anything.
 var mayImport = map[string][]string{
-	"internal/status":          {},
-	"internal/catalog":         {},
-	"internal/health":          {"internal/status"},
-	"internal/health/probe":    {"internal/health"},
+	"internal/status":       {},
+	"internal/catalog":      {},
+	"internal/health":       {"internal/status"},
+	"internal/health/probe": {"internal/health"},
+	"internal/health/watch": {
+		"internal/health", "internal/health/probe", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status", "internal/vip",
+	},
 	"internal/reach":           {"internal/status"},
 	"internal/reach/handshake": {},
 	"internal/cloud":           {"internal/reach", "internal/status"},
@@ -40,17 +43,22 @@ var mayImport = map[string][]string{
 	"internal/dns/wire":        {"internal/dns"},
 	"internal/dns/zone":        {"internal/dns", "internal/dns/wire", "internal/changelog", "internal/status"},
 	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
-	"internal/haproxy/process": {"internal/haproxy", "internal/status"},
-	"internal/vip":             {"internal/status"},
-	"internal/web":             {"internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/haproxy/process": {"internal/haproxy", "internal/file", "internal/status"},
+	"internal/haproxy/client":  {"internal/haproxy", "internal/haproxy/process", "internal/spec"},
+	"internal/rollout": {
+		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
+	},
+	"internal/vip": {"internal/status"},
+	"internal/web": {"internal/cloud", "internal/status", "internal/connlimit"},
 	"internal/agent": {
-		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process",
-		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
-		"internal/health", "internal/health/probe", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/connlimit",
+		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
+		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
+		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/connlimit", "internal/file",
 	},
 	"internal/asynclog":  {},
-	"internal/changelog": {},
+	"internal/changelog": {"internal/file"},
 	"internal/connlimit": {},
+	"internal/file":      {},
 	// The lab runs the shipped binary: it must not reach into the agent.
 	"internal/lab":            {"internal/spec", "internal/status", "internal/lab/busy", "internal/lab/load", "internal/lab/openstack"},
 	"internal/lab/busy":       {},

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"holdfast/internal/certificate"
+	"holdfast/internal/file"
 	"holdfast/internal/haproxy"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -167,7 +168,7 @@ func (k *keeper) choose(v spec.VIP, first bool) (*held, error) {
 	if now.good() {
 		return h, nil
 	}
-	h.problems = errorsAmong(now.findings)
+	h.problems = status.Errors(now.findings)
 	own := v
 	own.TLS = &spec.TLS{Certificate: k.path(v)}
 	switch last := k.judge(own); {
@@ -177,8 +178,24 @@ func (k *keeper) choose(v spec.VIP, first bool) (*held, error) {
 	case first && now.bundle != nil:
 		return h, nil
 	}
-	return nil, &rejectedError{v.TLS.Certificate, h.problems}
+	return nil, &unusableError{v.TLS.Certificate, h.problems}
 }
+
+// An unusableError says why the file of a certificate cannot be used.
+type unusableError struct {
+	file     string
+	findings []status.Finding
+}
+
+func (e *unusableError) Error() string {
+	if len(e.findings) == 0 {
+		return e.file + " cannot be used"
+	}
+	return e.findings[0].String()
+}
+
+// Findings gives what is wrong with the file.
+func (e *unusableError) Findings() []status.Finding { return e.findings }
 
 // path is where the copy of the certificate of v is.
 func (k *keeper) path(v spec.VIP) string { return haproxy.CertificateFile(k.stateDir, v.Name) }
@@ -196,15 +213,12 @@ func (k *keeper) keep(v spec.VIP, h *held) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("keep the certificate of vip %s: %w", v.Name, err)
 	}
-	if err := writePrivately(path, h.bundle.PEM); err != nil {
+	if err := file.Write(path, h.bundle.PEM, 0o600); err != nil {
 		return fmt.Errorf("keep the certificate of vip %s: %w", v.Name, err)
 	}
 	h.changed = k.now()
 	return nil
 }
-
-// writePrivately is writeAtomically for what nobody else may read.
-func writePrivately(path string, data []byte) error { return writeWithMode(path, data, 0o600) }
 
 // settle is how long a bad content must stay as it is until it is called so:
 // two files are not changed at one time, and a large one is not written at once.
@@ -249,7 +263,7 @@ func (k *keeper) doubt(v spec.VIP, h *held, j judged) []status.Event {
 	if k.now().Sub(h.doubted) < settle {
 		return nil
 	}
-	next.read, next.problems, next.refused = j.digest, errorsAmong(j.findings), true
+	next.read, next.problems, next.refused = j.digest, status.Errors(j.findings), true
 	k.set(v.Name, &next)
 	return []status.Event{refusal(v, &next)}
 }
@@ -292,11 +306,11 @@ func (k *keeper) sweep(s *spec.Spec) {
 	if err != nil {
 		k.log.Warn("copies of certificates may be left", "error", err)
 	}
-	for _, file := range all {
-		if kept[file] {
+	for _, path := range all {
+		if kept[path] {
 			continue
 		}
-		if err := removeIfThere(file); err != nil {
+		if err := file.Remove(path); err != nil {
 			k.log.Warn("the copy of a certificate, with its key, is left", "error", err)
 		}
 	}

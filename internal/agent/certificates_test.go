@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 )
 
@@ -365,14 +366,14 @@ func TestReloadWithABadCertificateIsRefused(t *testing.T) {
 	d.awaitActive()
 	h.write(string(withTLS))
 	put(t, filepath.Join(dir, "cert.pem"), ca.issue(301, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }).both())
-	if _, err := d.Reload(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "expired") {
+	if _, err := d.rollout.Reload(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("reload with an expired certificate: %v", err)
 	}
 	if got, err := get("http://192.0.2.10:5000/v3"); err != nil || !strings.HasPrefix(got, "200") {
 		t.Errorf("after it: %q, %v", got, err)
 	}
 	put(t, filepath.Join(dir, "cert.pem"), ca.issue(302).both())
-	if _, err := d.Reload(t.Context(), "test"); err != nil {
+	if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	h.await("it is served", func() bool { return ca.serial() == 302 })
@@ -386,7 +387,7 @@ func TestStartWithABadCertificateAndNoOther(t *testing.T) {
 	file := filepath.Join(dir, "cert.pem")
 	put(t, file, []byte("nothing"))
 	d := h.start()
-	h.await("it is said", func() bool { return hasFinding(d.Snapshot(), notInForce, status.Error) })
+	h.await("it is said", func() bool { return hasFinding(d.Snapshot(), rollout.CodeNotInForce, status.Error) })
 	put(t, file, ca.issue(401, func(c *x509.Certificate) { c.DNSNames = []string{"www.example.org"} }).both())
 	d.awaitActive()
 	h.await("it is found", func() bool { return hasFinding(d.Snapshot(), "certificate-name", status.Error) })
@@ -454,7 +455,7 @@ func TestTLSToTheHosts(t *testing.T) {
 		t.Errorf("plain HTTP: %v, %v", r, err)
 	}
 	h.write(with("tls: verify, server_name: other.example.org, ca: " + authorities))
-	if _, err := d.Reload(t.Context(), "test"); err != nil {
+	if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	h.await("a host with another name is not asked", func() bool {
@@ -462,7 +463,7 @@ func TestTLSToTheHosts(t *testing.T) {
 		return err == nil && r.StatusCode == 503 && r.Header.Get("Strict-Transport-Security") != ""
 	})
 	h.write(with("tls: insecure"))
-	if _, err := d.Reload(t.Context(), "test"); err != nil {
+	if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	h.await("unless nobody checks", func() bool {

@@ -34,12 +34,12 @@ func channelServer(t *testing.T, command func(context.Context, netip.Addr, peerR
 // asker is an agent at 127.0.0.1 that knows one other, ctl2, at to.
 func asker(to netip.AddrPort) *Agent {
 	a := New(Options{Controller: "ctl1", Log: slog.New(slog.DiscardHandler)})
-	a.spec = &spec.Spec{
+	a.rollout.Use(&spec.Spec{
 		Controllers: []spec.Controller{
 			{Name: "ctl1", Address: netip.MustParseAddr("127.0.0.1")}, {Name: "ctl2", Address: to.Addr()},
 		},
 		Agent: spec.Agent{CheckPort: int(to.Port())},
-	}
+	})
 	return a
 }
 

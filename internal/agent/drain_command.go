@@ -133,7 +133,7 @@ func unknownController(s *spec.Spec, name string) error {
 			}
 		}
 	}
-	names := controllerNames(s)
+	names := s.ControllerNames()
 	if near, ok := catalog.Nearest(name, names); ok {
 		return wrongRequest("no controller is called %q; did you mean %q? There are %s", name, near, strings.Join(names, ", "))
 	}
@@ -348,7 +348,7 @@ func drainSubject(controller string, e status.Drained) string {
 	if e.Service == "" {
 		return "controller " + controller
 	}
-	return hostSubject(e.Service, controller)
+	return status.HostSubject(e.Service, controller)
 }
 
 func drainBegun(controller string, e status.Drained, by string) status.Event {

@@ -30,7 +30,7 @@ func silentPair(t *testing.T, answer func(net.Conn)) *Agent {
 	a, n := drainPair(t)
 	third := n.snapshot
 	third.Controller = "ctl3"
-	serveAt(t, fmt.Sprintf("127.0.71.3:%d", a.spec.Agent.Port), func(conn net.Conn) {
+	serveAt(t, fmt.Sprintf("127.0.71.3:%d", a.currentSpec().Agent.Port), func(conn net.Conn) {
 		defer conn.Close()                                          //nolint:errcheck // all was said
 		_, _ = http.ReadRequest(bufio.NewReader(conn))              // the one that there is
 		_, _ = io.WriteString(conn, "HTTP/1.0 200 OK\r\n\r\n")      // the agent says what it misses
@@ -38,10 +38,10 @@ func silentPair(t *testing.T, answer func(net.Conn)) *Agent {
 			t.Error(err)
 		}
 	})
-	a.spec.Controllers = append(a.spec.Controllers, spec.Controller{Name: "ctl3", Address: netip.MustParseAddr("127.0.71.3")})
+	a.currentSpec().Controllers = append(a.currentSpec().Controllers, spec.Controller{Name: "ctl3", Address: netip.MustParseAddr("127.0.71.3")})
 	n.mute = true
 	if answer != nil {
-		serveAt(t, fmt.Sprintf("127.0.71.2:%d", a.spec.Agent.CheckPort), answer)
+		serveAt(t, fmt.Sprintf("127.0.71.2:%d", a.currentSpec().Agent.CheckPort), answer)
 	}
 	return a
 }

@@ -40,7 +40,7 @@ func (a *Agent) ownersOf(req web.HandoverRequest) ([]*owner, error) {
 		return nil, errors.New("no spec is in force yet")
 	}
 	if _, known := s.Controller(req.To); req.To != "" && !known {
-		return nil, wrongRequest("no controller is called %q; name one of %s", req.To, strings.Join(controllerNames(s), ", "))
+		return nil, wrongRequest("no controller is called %q; name one of %s", req.To, strings.Join(s.ControllerNames(), ", "))
 	}
 	var owners []*owner
 	var names []string
@@ -197,7 +197,7 @@ func (a *Agent) takers(req web.HandoverRequest, own reach.View, views map[string
 	gentle.Force = false
 	var asked, forced, plain []taker
 	candidates := a.candidates(req)
-	for _, name := range reach.Best(own, controllerNames(a.currentSpec()), views) {
+	for _, name := range reach.Best(own, a.currentSpec().ControllerNames(), views) {
 		i := slices.IndexFunc(candidates, func(c spec.Controller) bool { return c.Name == name })
 		if i < 0 {
 			continue

@@ -72,7 +72,7 @@ func TestHearingFindings(t *testing.T) {
 		"adverts of ctl1 for vip api do not arrive at ctl3")
 	a.tellHearing("ctl2", nil, nil)
 	said("do not arrive at ctl3")
-	s := *a.spec
+	s := *a.currentSpec()
 	s.Controllers = s.Controllers[:2]
 	a.forgetHearing(&s)
 	said()
@@ -97,13 +97,13 @@ func TestHearsAnswer(t *testing.T) {
 	})
 	b := asker(to)
 	b.hearing.knows("ctl2", true)
-	c, _ := b.spec.Controller("ctl2")
+	c, _ := b.currentSpec().Controller("ctl2")
 	b.askHears(t.Context(), c)
 	if b.hearing.since("ctl2") != 0 || len(b.findings) != 0 {
 		t.Errorf("an agent of before is sent hellos, or blamed: %v", b.findings)
 	}
 	c.Address = netip.MustParseAddr("127.0.0.3") // nobody
-	b.spec.Controllers[1] = c
+	b.currentSpec().Controllers[1] = c
 	b.hearing.knows("ctl2", true)
 	b.askHears(t.Context(), c)
 	if b.hearing.since("ctl2") == 0 || len(b.findings) != 0 {
@@ -117,7 +117,7 @@ func TestProofUnknown(t *testing.T) {
 		return nil, errors.New(`no command "` + req.Command + `"`)
 	})
 	a := asker(to)
-	v := threeControllers(t).spec.VIPs[0]
+	v := threeControllers(t).currentSpec().VIPs[0]
 	v.Interface = "lo"
 	missing, err := a.proof(t.Context(), v, "ctl2", []netip.Addr{netip.MustParseAddr("127.0.0.9")})
 	if err == nil || len(missing) != 1 {

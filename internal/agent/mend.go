@@ -363,5 +363,5 @@ func someAddresses(all []netip.Addr) string {
 	for _, a := range slices.SortedFunc(slices.Values(all), netip.Addr.Compare) {
 		words = append(words, a.String())
 	}
-	return someOf(words)
+	return status.Few(words)
 }

@@ -23,8 +23,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"holdfast/internal/agent"
 	"holdfast/internal/lab"
+	"holdfast/internal/rollout"
 	"holdfast/internal/web"
 )
 
@@ -130,7 +130,7 @@ func wrongUse(err error) bool {
 	if e, ok := errors.AsType[*web.ControlError](err); ok && e.Status == http.StatusBadRequest {
 		return true
 	}
-	if _, ok := errors.AsType[*agent.UsageError](err); ok {
+	if _, ok := errors.AsType[*rollout.UsageError](err); ok {
 		return true
 	}
 	_, ok := errors.AsType[*lab.OptionsError](err)

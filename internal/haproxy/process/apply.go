@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/internal/file"
 	"holdfast/internal/haproxy"
 	"holdfast/internal/status"
 )
@@ -162,7 +163,7 @@ func (s *supervisor) apply(cfg []byte, always bool) (Result, error) {
 	}
 	err = s.applyReload(p, before, cfg)
 	if err != nil && before != nil && s.halfChanged() {
-		err = errors.Join(err, writeAtomically(s.configFile(), before))
+		err = errors.Join(err, file.Write(s.configFile(), before, 0o600))
 	}
 	return Result{Action: Reloaded, Why: why}, err
 }
@@ -173,7 +174,7 @@ func (s *supervisor) apply(cfg []byte, always bool) (Result, error) {
 func (s *supervisor) applyStart(before, cfg []byte) error {
 	same := bytes.Equal(before, cfg)
 	if !same {
-		if err := writeAtomically(s.configFile(), cfg); err != nil {
+		if err := file.Write(s.configFile(), cfg, 0o600); err != nil {
 			return s.startUnwritten(before, err)
 		}
 	}
@@ -187,7 +188,7 @@ func (s *supervisor) applyStart(before, cfg []byte) error {
 		return s.ctx.Err()
 	}
 	if before != nil && !same {
-		err = errors.Join(err, writeAtomically(s.configFile(), before))
+		err = errors.Join(err, file.Write(s.configFile(), before, 0o600))
 	}
 	s.failed(err)
 	return err
@@ -230,12 +231,12 @@ func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
 			return err
 		}
 	}
-	if err := writeAtomically(s.configFile(), cfg); err != nil {
+	if err := file.Write(s.configFile(), cfg, 0o600); err != nil {
 		return err
 	}
 	if err := s.reload(ctx, p); err != nil {
 		if before != nil {
-			err = errors.Join(err, writeAtomically(s.configFile(), before))
+			err = errors.Join(err, file.Write(s.configFile(), before, 0o600))
 		}
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"holdfast/internal/file"
 	"holdfast/internal/haproxy"
 )
 
@@ -58,7 +59,7 @@ func (s *supervisor) carryOut(ctx context.Context, p *proc, change haproxy.Chang
 	if err := os.Remove(s.runningFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := writeAtomically(s.configFile(), cfg); err != nil {
+	if err := file.Write(s.configFile(), cfg, 0o600); err != nil {
 		return err
 	}
 	s.setHalf(true)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/internal/file"
 	"holdfast/internal/haproxy"
 	"holdfast/internal/status"
 )
@@ -67,7 +68,7 @@ func (s *supervisor) configToStart() ([]byte, error) {
 	if err := s.makeStateDir(); err != nil {
 		return nil, err
 	}
-	if err := writeAtomically(s.configFile(), last); err != nil {
+	if err := file.Write(s.configFile(), last, 0o600); err != nil {
 		return nil, fmt.Errorf("the configuration was taken away, and cannot be written anew: %w", err)
 	}
 	s.log.Warn("the configuration of HAProxy was taken away; it was written anew", "file", s.configFile())

@@ -1,4 +1,4 @@
-package agent
+package watch
 
 import (
 	"context"
@@ -35,7 +35,7 @@ type dropSuspect struct {
 
 // find gives of how many clients, at the least, each such host of places has reset all
 // requests by rows; nothing until it is time for another look.
-func (w *dropWatch) find(ctx context.Context, a *Agent, places map[health.Key]place, rows []haproxy.Server) map[health.Key]int {
+func (w *dropWatch) find(ctx context.Context, on *Watch, places map[health.Key]place, rows []haproxy.Server) map[health.Key]int {
 	now := time.Now()
 	if now.Sub(w.looked) < dropPause {
 		return nil
@@ -51,9 +51,9 @@ func (w *dropWatch) find(ctx context.Context, a *Agent, places map[health.Key]pl
 		if !ok {
 			continue
 		}
-		suspect, n, err := w.suspects[key].look(now, rows, one.Host, func() (haproxy.Clients, error) { return a.clientsOf(ctx, p.service) })
+		suspect, n, err := w.suspects[key].look(now, rows, one.Host, func() (haproxy.Clients, error) { return on.clientsOf(ctx, p.service) })
 		if err != nil {
-			a.log.Debug("HAProxy does not tell which clients got no answer", "service", p.service.Name, "error", err)
+			on.log.Debug("HAProxy does not tell which clients got no answer", "service", p.service.Name, "error", err)
 			continue
 		}
 		suspects[key] = suspect
@@ -103,10 +103,10 @@ func (w *dropWatch) mark(now time.Time, rows []haproxy.Server) ([]haproxy.Server
 }
 
 // clientsOf gives the clients of svc that asked something that is sent once.
-func (a *Agent) clientsOf(ctx context.Context, svc spec.Service) (haproxy.Clients, error) {
+func (w *Watch) clientsOf(ctx context.Context, svc spec.Service) (haproxy.Clients, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	reply, err := a.haproxy.Runtime(ctx, haproxy.ShowClients(svc))
+	reply, err := w.opt.HAProxy.Runtime(ctx, haproxy.ShowClients(svc))
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package agent
+package rollout
 
 import (
 	"fmt"
@@ -18,9 +18,6 @@ const (
 	rootUser    = "root"
 )
 
-// codeRoot is the code of the finding that HAProxy's workers run as root.
-const codeRoot = "haproxy-as-root"
-
 // A noUserError says that there is no user for HAProxy's workers to become. They
 // are what reads everybody's requests, with all that the agent may do.
 type noUserError struct{ user, why string }
@@ -32,20 +29,20 @@ func (e *noUserError) Error() string {
 
 // local gives what of HAProxy's configuration is this host's own, or says why
 // HAProxy must not run here.
-func (a *Agent) local(s *spec.Spec) (haproxy.Local, error) {
-	l := haproxy.Local{RunDir: a.opt.RunDir, StateDir: a.opt.StateDir, CA: systemCA()}
+func (r *Rollout) local(s *spec.Spec) (haproxy.Local, error) {
+	l := haproxy.Local{RunDir: r.opt.RunDir, StateDir: r.opt.StateDir, CA: systemCA()}
 	var err error
-	if l.User, l.Group, err = userFor(a.opt.HAProxyUser, os.Geteuid(), onlyUser()); err != nil {
+	if l.User, l.Group, err = userFor(r.opt.HAProxyUser, os.Geteuid(), onlyUser()); err != nil {
 		return l, err
 	}
 	files, err := process.NoFile()
 	if err != nil {
-		a.log.Warn("the limit of open files is not known", "error", err)
+		r.log.Warn("the limit of open files is not known", "error", err)
 		return l, nil
 	}
 	if files < haproxy.DefaultNoFile {
 		l.MaxConn = haproxy.MaxConn(s, files)
-		a.log.Warn("few open files are allowed, so few connections are; set LimitNOFILE= in the unit", "files", files, "maxconn", l.MaxConn)
+		r.log.Warn("few open files are allowed, so few connections are; set LimitNOFILE= in the unit", "files", files, "maxconn", l.MaxConn)
 	}
 	return l, nil
 }
@@ -82,7 +79,7 @@ func rootFinding(name string, euid int, only bool) *status.Finding {
 		return nil
 	}
 	return &status.Finding{
-		Severity: status.Warning, Code: codeRoot, Subject: "haproxy",
+		Severity: status.Warning, Code: CodeRoot, Subject: "haproxy",
 		Text:   "HAProxy's workers, which read everybody's requests, run as root, as --haproxy-user root has it",
 		Remedy: "make a user for them, and restart the agent with --haproxy-user NAME",
 	}

@@ -1,4 +1,4 @@
-package agent
+package watch
 
 import (
 	"context"
@@ -40,7 +40,7 @@ const (
 // A hostWatch judges the hosts of services by what HAProxy, the kernel and
 // probes of its own tell of them, and has HAProxy act by that.
 type hostWatch struct {
-	*Agent
+	*Watch
 	judge  *health.Judge
 	prober *probe.Prober
 	before [][]haproxy.Server // the rows of the readings before, oldest first
@@ -52,20 +52,20 @@ type hostWatch struct {
 }
 
 // watchHosts watches until ctx ends.
-func (a *Agent) watchHosts(ctx context.Context) {
-	w := &hostWatch{Agent: a, judge: health.NewJudge(), prober: probe.New(), late: map[health.Key]bool{}}
-	defer w.prober.Wait()
+func (w *Watch) watchHosts(ctx context.Context) {
+	h := &hostWatch{Watch: w, judge: health.NewJudge(), prober: probe.New(), late: map[health.Key]bool{}}
+	defer h.prober.Wait()
 	every, last, busy := watchEvery, time.Time{}, false
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for ticked(ctx, ticker) {
-		away := !busy && !slices.ContainsFunc(a.owners(), (*owner).holds)
+		away := !busy && !w.opt.Holds()
 		if away && time.Since(last) < awayEvery {
 			continue
 		}
-		rows, err := a.rows(ctx)
+		rows, err := w.Servers(ctx)
 		if err != nil { // HAProxy is away, which others tell of
-			w.before, w.look, w.drops = nil, nil, dropWatch{}
+			h.before, h.look, h.drops = nil, nil, dropWatch{}
 			continue
 		}
 		last = time.Now()
@@ -73,7 +73,7 @@ func (a *Agent) watchHosts(ctx context.Context) {
 		if away {
 			expected = awayEvery
 		}
-		busy = w.step(ctx, expected, rows)
+		busy = h.step(ctx, expected, rows)
 		next := restEvery
 		if busy {
 			next = watchEvery
@@ -88,7 +88,7 @@ func (a *Agent) watchHosts(ctx context.Context) {
 // step judges by rows, and acts. It reports whether there is something to watch
 // closely.
 func (w *hostWatch) step(ctx context.Context, every time.Duration, rows []haproxy.Server) (busy bool) {
-	s := w.currentSpec()
+	s := w.opt.Spec()
 	if s == nil {
 		return false
 	}
@@ -164,7 +164,7 @@ func (w *hostWatch) readings(ctx context.Context, rows []haproxy.Server) []healt
 	if w.before = append(w.before, rows); len(w.before) > failingWindow {
 		w.before = slices.Delete(w.before, 0, 1)
 	}
-	dropping := w.drops.find(ctx, w.Agent, w.places, rows)
+	dropping := w.drops.find(ctx, w.Watch, w.places, rows)
 	talks := w.talks(ctx)
 	for i := range readings {
 		r := &readings[i]
@@ -209,8 +209,8 @@ func (w *hostWatch) takeOut(ctx context.Context, rows []haproxy.Server, key heal
 	if !w.command(ctx, rows, key, "down") {
 		return
 	}
-	w.journal.add(status.Event{
-		Kind: status.EventHostTakenOut, Subject: hostSubject(key.Service, key.Host), Took: time.Since(begun),
+	w.opt.Event(status.Event{
+		Kind: status.EventHostTakenOut, Subject: status.HostSubject(key.Service, key.Host), Took: time.Since(begun),
 		Text:  fmt.Sprintf("took %s on %s out: it is %s", key.Service, key.Host, v.Condition),
 		Cause: v.Evidence,
 	})
@@ -229,7 +229,7 @@ func (w *hostWatch) command(ctx context.Context, rows []haproxy.Server, key heal
 	if len(commands) == 0 {
 		return false
 	}
-	if _, err := w.haproxy.Runtime(ctx, strings.Join(commands, ";")); err != nil {
+	if _, err := w.opt.HAProxy.Runtime(ctx, strings.Join(commands, ";")); err != nil {
 		w.log.Warn("HAProxy was not told how a host is", "service", key.Service, "host", key.Host, "health", health, "error", err)
 		return false
 	}
@@ -264,8 +264,8 @@ func (w *hostWatch) cut(ctx context.Context, out health.Output) {
 	}
 	for to, n := range cut {
 		key := keys[to]
-		w.journal.add(status.Event{
-			Kind: status.EventConnectionsCut, Subject: hostSubject(key.Service, key.Host), Took: time.Since(begun),
+		w.opt.Event(status.Event{
+			Kind: status.EventConnectionsCut, Subject: status.HostSubject(key.Service, key.Host), Took: time.Since(begun),
 			Text:  fmt.Sprintf("cut %d connections to %s on which nothing moved, so that their requests can go elsewhere", n, to),
 			Cause: out.Verdicts[key].Evidence,
 		})
@@ -273,8 +273,8 @@ func (w *hostWatch) cut(ctx context.Context, out health.Output) {
 }
 
 // workers gives the processes of HAProxy's workers, old ones too.
-func (a *Agent) workers(ctx context.Context) ([]int, error) {
-	reply, err := a.haproxy.Master(ctx, "show proc")
+func (w *Watch) workers(ctx context.Context) ([]int, error) {
+	reply, err := w.opt.HAProxy.Master(ctx, "show proc")
 	if err != nil {
 		return nil, fmt.Errorf("find HAProxy's workers: %w", err)
 	}
@@ -295,14 +295,14 @@ func (w *hostWatch) tell(now time.Time, verdicts map[health.Key]health.Verdict) 
 		switch lasts := now.Sub(v.Since); {
 		case v.Condition == status.Late && !w.late[key] && lasts >= lateAfter:
 			w.late[key] = true
-			w.journal.add(status.Event{
-				Kind: status.EventHostLate, Subject: hostSubject(key.Service, key.Host),
+			w.opt.Event(status.Event{
+				Kind: status.EventHostLate, Subject: status.HostSubject(key.Service, key.Host),
 				Text: fmt.Sprintf("%s on %s is late; it stays in use", key.Service, key.Host), Cause: v.Evidence,
 			})
 		case v.Condition == status.Well && w.late[key] && lasts >= inTimeAfter:
 			delete(w.late, key)
-			w.journal.add(status.Event{
-				Kind: status.EventHostInTime, Subject: hostSubject(key.Service, key.Host),
+			w.opt.Event(status.Event{
+				Kind: status.EventHostInTime, Subject: status.HostSubject(key.Service, key.Host),
 				Text: fmt.Sprintf("%s on %s is no longer late", key.Service, key.Host), Cause: v.Evidence,
 			})
 		}
@@ -310,19 +310,17 @@ func (w *hostWatch) tell(now time.Time, verdicts map[health.Key]health.Verdict) 
 	maps.DeleteFunc(w.late, func(key health.Key, _ bool) bool { _, ok := verdicts[key]; return !ok })
 }
 
-func hostSubject(service, host string) string { return "service " + service + " on " + host }
-
-// rows gives the rows of "show stat" of backends (2) and servers (4).
-func (a *Agent) rows(ctx context.Context) ([]haproxy.Server, error) {
+// Servers gives the rows of "show stat" of backends (2) and servers (4).
+func (w *Watch) Servers(ctx context.Context) ([]haproxy.Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	return a.stat(ctx, 2|4, "servers")
+	return w.stat(ctx, 2|4, "servers")
 }
 
 // stat gives the rows of "show stat" of these kinds, a sum of 1 for frontends, 2
 // and 4; what is what they are called in an error.
-func (a *Agent) stat(ctx context.Context, kinds int, what string) ([]haproxy.Server, error) {
-	reply, err := a.haproxy.Runtime(ctx, fmt.Sprintf("show stat -1 %d -1", kinds))
+func (w *Watch) stat(ctx context.Context, kinds int, what string) ([]haproxy.Server, error) {
+	reply, err := w.opt.HAProxy.Runtime(ctx, fmt.Sprintf("show stat -1 %d -1", kinds))
 	if err != nil {
 		return nil, fmt.Errorf("ask HAProxy for its %s: %w", what, err)
 	}
@@ -331,10 +329,10 @@ func (a *Agent) stat(ctx context.Context, kinds int, what string) ([]haproxy.Ser
 
 // judged gives services with what is thought of those of their hosts that are
 // neither drained nor unknown.
-func (a *Agent) judged(services []status.Service) []status.Service {
-	a.mu.Lock()
-	verdicts := a.verdicts
-	a.mu.Unlock()
+func (w *Watch) judged(services []status.Service) []status.Service {
+	w.mu.Lock()
+	verdicts := w.verdicts
+	w.mu.Unlock()
 	for i, s := range services {
 		for j := range s.Hosts {
 			h := &services[i].Hosts[j]

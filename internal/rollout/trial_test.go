@@ -1,4 +1,4 @@
-package agent
+package rollout
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -18,40 +19,130 @@ import (
 	"holdfast/internal/status"
 )
 
+const testSpec = `cloud: test
+vips:
+  - name: api
+    addresses: [192.0.2.10/24]
+    hostname: api.example.org
+    interface: eno1
+    vrrp: {router_id: 7, interval: 20ms}
+controllers:
+  - {name: ctl1, address: 192.0.2.1}
+  - {name: ctl2, address: 192.0.2.2}
+services:
+  keystone: {}
+`
+
 // twoServices is what the trials of these tests begin with.
 var twoServices = strings.Replace(testSpec, "keystone: {}", "keystone: {}\n  glance: {}", 1)
 
+// A board has what a Rollout reports.
+type board struct {
+	mu       sync.Mutex
+	events   []status.Event
+	findings map[string]status.Finding
+}
+
+func (b *board) event(e status.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.events = append(b.events, e)
+}
+
+func (b *board) set(key string, f *status.Finding) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.findings, key)
+	if f != nil {
+		b.findings[key] = *f
+	}
+}
+
+// report is set that journals, as the agent's does.
+func (b *board) report(key string, f *status.Finding) {
+	b.mu.Lock()
+	_, known := b.findings[key]
+	b.mu.Unlock()
+	if known != (f != nil) {
+		b.set(key, f)
+		b.event(status.Event{Kind: key})
+	}
+}
+
+// found gives the findings that there are.
+func (b *board) found() []status.Finding {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []status.Finding
+	for _, f := range b.findings {
+		all = append(all, f)
+	}
+	return all
+}
+
+// last gives the newest event.
+func (b *board) last() status.Event {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.events[len(b.events)-1]
+}
+
+func (b *board) kinds() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var kinds []string
+	for _, e := range b.events {
+		kinds = append(kinds, e.Kind)
+	}
+	return kinds
+}
+
+// newRollout makes one of the file in dir, on a controller without VIPs, and with a HAProxy that does
+// not run.
+func newRollout(dir string) (*Rollout, *board) {
+	b := &board{findings: map[string]status.Finding{}}
+	log := slog.New(slog.DiscardHandler)
+	return New(Options{
+		File: filepath.Join(dir, "holdfast.yaml"), Controller: "ctl1", StateDir: dir, RunDir: dir, Log: log, Reload: make(chan os.Signal),
+		HAProxy:      process.New(process.Options{StateDir: dir, RunDir: dir, Log: log}),
+		VIPs:         func(*spec.Spec) (func(context.Context), error) { return func(context.Context) {}, nil },
+		Held:         func() []spec.VIP { return nil },
+		Certificates: func(*spec.Spec, bool) ([]status.Event, error) { return nil, nil },
+		Sweep:        func(*spec.Spec) {},
+		Applying:     func(bool) {},
+		Event:        b.event, SetFinding: b.set, Report: b.report,
+	}), b
+}
+
 // A bench brings specs into force that no HAProxy sees, in virtual time.
 type bench struct {
+	*board
 	t      *testing.T
-	c      *configurer
+	r      *Rollout
 	up     []string              // services with a host up, as the next spec finds them
 	forced []string              // digests, in the order in which they came into force
 	fail   atomic.Pointer[error] // of the next ones
 	ended  func()
 }
 
-// newBench starts an agent's configurer with text in the file, and what an
-// earlier one has left in dir.
+// newBench starts a Rollout with text in the file, and what an earlier one has left
+// in dir.
 func newBench(t *testing.T, dir, text string, up ...string) *bench {
 	t.Helper()
-	file := filepath.Join(dir, "holdfast.yaml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "holdfast.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := New(Options{File: file, Controller: "ctl1", StateDir: dir, RunDir: dir, Log: slog.New(slog.DiscardHandler), Reload: make(chan os.Signal)})
-	a.journal = testJournal(t, filepath.Join(dir, "events.jsonl"))
-	b := &bench{t: t, up: up}
-	b.c = &configurer{Agent: a, bringIntoForce: b.force, healthy: func(context.Context, candidate) []string { return b.up }}
-	first, err := a.firstSpec()
-	if err != nil {
+	r, board := newRollout(dir)
+	b := &bench{board: board, t: t, r: r, up: up}
+	r.bringIntoForce, r.answers, r.asks = b.force, nil, nil
+	r.healthy = func(context.Context, candidate) []string { return b.up }
+	if _, err := r.Begin(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	b.ended = func() { cancel(); synctest.Wait() }
-	b.c.recallGood()
-	b.c.again(ctx, first)
-	go b.c.run(ctx)
+	go r.Run(ctx)
+	<-r.Tried()
 	return b
 }
 
@@ -60,7 +151,7 @@ func (b *bench) force(_ context.Context, c candidate) (process.Result, error) {
 		return process.Result{}, *err
 	}
 	b.forced = append(b.forced, c.spec.Digest)
-	b.c.setSpec(c)
+	b.r.use(c)
 	return process.Result{Action: process.Reloaded}, nil
 }
 
@@ -72,16 +163,16 @@ func (b *bench) failWith(text string) {
 // change writes text into the file, and reloads.
 func (b *bench) change(text string) error {
 	b.t.Helper()
-	if err := os.WriteFile(b.c.opt.File, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(b.r.opt.File, []byte(text), 0o600); err != nil {
 		b.t.Fatal(err)
 	}
-	_, err := b.c.Reload(b.t.Context(), "test")
+	_, err := b.r.Reload(b.t.Context(), "test")
 	return err
 }
 
 // saw tells of the state of each service of the spec in force.
 func (b *bench) saw(states map[string]status.ServiceState) {
-	s := b.c.currentSpec()
+	s := b.r.Spec()
 	b.sawOf(s, states)
 }
 
@@ -97,28 +188,16 @@ func (b *bench) sawOf(s *spec.Spec, states map[string]status.ServiceState) {
 		}
 		services = append(services, one)
 	}
-	b.c.sight(s, services)
+	b.r.Sight(s, services)
 	synctest.Wait()
 }
 
-func (b *bench) kinds() []string {
-	var kinds []string
-	for _, e := range b.c.journal.last(100) {
-		kinds = append(kinds, e.Kind)
-	}
-	return kinds
-}
-
-func (b *bench) config() status.Config {
-	b.c.mu.Lock()
-	defer b.c.mu.Unlock()
-	return b.c.config
-}
+func (b *bench) config() status.Config { return b.r.InForce().Config }
 
 // kept gives the digest of the last good spec.
 func (b *bench) kept() string {
 	b.t.Helper()
-	s, _, _, err := readSpec(lastGood(b.c.opt.StateDir), "ctl1")
+	s, _, _, err := readSpec(b.r.lastGood(), "ctl1")
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -172,7 +251,7 @@ func TestSpecThatTakesAServiceDownIsTakenBack(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		b.saw(well)
-		if e := b.c.journal.last(1)[0]; e.Kind != "rollback-helped" || e.Took != time.Second {
+		if e := b.last(); e.Kind != "rollback-helped" || e.Took != time.Second {
 			t.Errorf("last event %+v, want that it helped after 1s", e)
 		}
 		time.Sleep(time.Minute)
@@ -192,13 +271,13 @@ func TestSpecIsGoodWhenTheTrialIsOver(t *testing.T) {
 		b.saw(well)
 		time.Sleep(trialTime - time.Nanosecond)
 		synctest.Wait()
-		if b.kept() != digestOf(t, twoServices) || b.c.readNote().Digest == "" {
-			t.Errorf("before its time: %s is kept as good, note %+v", b.kept(), b.c.readNote())
+		if b.kept() != digestOf(t, twoServices) || b.r.readNote().Digest == "" {
+			t.Errorf("before its time: %s is kept as good, note %+v", b.kept(), b.r.readNote())
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		if b.kept() != digestOf(t, with("/v3")) || b.c.readNote().Digest != "" || !b.config().TrialUntil.IsZero() {
-			t.Errorf("after its time: %s is kept as good, note %+v", b.kept(), b.c.readNote())
+		if b.kept() != digestOf(t, with("/v3")) || b.r.readNote().Digest != "" || !b.config().TrialUntil.IsZero() {
+			t.Errorf("after its time: %s is kept as good, note %+v", b.kept(), b.r.readNote())
 		}
 		b.saw(down)
 		if got := b.config(); got.Digest != digestOf(t, with("/v3")) || len(got.Rejected) != 0 {
@@ -255,7 +334,7 @@ func TestSightingOfTheSpecBeforeSaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, t.TempDir(), twoServices, "keystone")
 		defer b.ended()
-		before := b.c.currentSpec()
+		before := b.r.Spec()
 		if err := b.change(with("/v3")); err != nil {
 			t.Fatal(err)
 		}
@@ -300,8 +379,8 @@ func TestReloadOfTheGoodFileEndsTheTrial(t *testing.T) {
 			}
 		}
 		b.saw(down)
-		if got := b.config(); got.Digest != digestOf(t, twoServices) || len(got.Rejected) != 0 || !got.TrialUntil.IsZero() || b.c.readNote().Digest != "" {
-			t.Errorf("the good file again: %+v, note %+v", got, b.c.readNote())
+		if got := b.config(); got.Digest != digestOf(t, twoServices) || len(got.Rejected) != 0 || !got.TrialUntil.IsZero() || b.r.readNote().Digest != "" {
+			t.Errorf("the good file again: %+v, note %+v", got, b.r.readNote())
 		}
 	})
 }
@@ -353,10 +432,10 @@ func TestSpecThatWasTakenBackIsNotTriedAtTheNextStart(t *testing.T) {
 		next := newBench(t, dir, with("/nope"), "keystone")
 		defer next.ended()
 		got := next.config()
-		if got.Digest != digestOf(t, twoServices) || len(got.Rejected) != 1 || got.Rejected[0].Code != codeRolledBack {
+		if got.Digest != digestOf(t, twoServices) || len(got.Rejected) != 1 || got.Rejected[0].Code != CodeRolledBack {
 			t.Fatalf("the next agent has %+v, want the last good one and why", got)
 		}
-		if e := next.c.journal.last(1)[0]; e.Kind != "reload-rejected" || !strings.Contains(e.Text, "is not tried again by itself") {
+		if e := next.last(); e.Kind != "reload-rejected" || !strings.Contains(e.Text, "is not tried again by itself") {
 			t.Errorf("the journal ends with %+v", e)
 		}
 		if err := next.change(with("/nope")); err != nil { // when asked, it is
@@ -367,7 +446,7 @@ func TestSpecThatWasTakenBackIsNotTriedAtTheNextStart(t *testing.T) {
 		}
 		time.Sleep(trialTime)
 		synctest.Wait()
-		if next.kept() != digestOf(t, with("/nope")) || next.c.readNote().Digest != "" {
+		if next.kept() != digestOf(t, with("/nope")) || next.r.readNote().Digest != "" {
 			t.Error("it passed its second trial, and is not kept as good")
 		}
 	})
@@ -407,10 +486,10 @@ func TestGoingBackThatDoesNotHelpIsSaid(t *testing.T) {
 		if len(got.Rejected) != 1 || !strings.Contains(got.Rejected[0].Text, "the file may not be why") || !strings.Contains(got.Rejected[0].Remedy, "see what is wrong with service keystone") {
 			t.Errorf("the snapshot has %+v", got.Rejected)
 		}
-		if e := b.c.journal.last(1)[0]; e.Kind != "rollback-no-help" {
+		if e := b.last(); e.Kind != "rollback-no-help" {
 			t.Errorf("last event %+v", e)
 		}
-		if n := b.c.readNote(); n.Rejected == nil || n.Rejected.Text != got.Rejected[0].Text {
+		if n := b.r.readNote(); n.Rejected == nil || n.Rejected.Text != got.Rejected[0].Text {
 			t.Errorf("the next agent would be told %+v", n)
 		}
 	})
@@ -427,14 +506,14 @@ func TestGoingBackIsTriedUntilItWorks(t *testing.T) {
 		b.saw(down)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if f := b.c.Snapshot().Findings; len(f) != 1 || f[0].Code != notInForce || strings.Contains(f[0].Remedy, "takes no vip") {
+		if f := b.found(); len(f) != 1 || f[0].Code != CodeNotInForce || strings.Contains(f[0].Remedy, "takes no vip") {
 			t.Errorf("findings %+v, want that going back is tried again", f)
 		}
 		b.fail.Store(nil)
 		time.Sleep(retryInterval)
 		synctest.Wait()
-		if got := b.config(); got.Digest != digestOf(t, twoServices) || len(got.Rejected) != 1 || len(b.c.Snapshot().Findings) != 0 {
-			t.Errorf("later: %+v, findings %+v", got, b.c.Snapshot().Findings)
+		if got := b.config(); got.Digest != digestOf(t, twoServices) || len(got.Rejected) != 1 || len(b.found()) != 0 {
+			t.Errorf("later: %+v, findings %+v", got, b.found())
 		}
 	})
 }
@@ -448,7 +527,7 @@ func TestSpecThatHAProxyRefusesIsNotOnTrial(t *testing.T) {
 		if err := b.change(with("/nope")); err == nil {
 			t.Fatal("it was taken")
 		}
-		if n := b.c.readNote(); n.Digest != "" || b.c.trial != nil {
+		if n := b.r.readNote(); n.Digest != "" || b.r.trial != nil {
 			t.Errorf("there is a trial: %+v", n)
 		}
 	})
@@ -467,7 +546,7 @@ func TestRefusedFileLeavesTheTrialBe(t *testing.T) {
 			t.Fatal("it was taken")
 		}
 		b.fail.Store(nil)
-		if n := b.c.readNote(); n.Digest != digestOf(t, with("/nope")) {
+		if n := b.r.readNote(); n.Digest != digestOf(t, with("/nope")) {
 			t.Errorf("the note is %+v", n)
 		}
 		b.saw(down)

@@ -1,4 +1,6 @@
-package agent
+// Package client asks HAProxy as a client does, through its own listeners: whether it
+// lives, and whether a service answers behind it. It draws no conclusion from one answer.
+package client
 
 import (
 	"bufio"
@@ -21,37 +23,37 @@ import (
 // what takes longer counts as no answer.
 const pingTimeout = 250 * time.Millisecond
 
-// A pinger asks HAProxy for a sign of life through the VIP's own listener: the
+// A Pinger asks HAProxy for a sign of life through the VIP's own listener: the
 // way of a client, as far as HAProxy itself goes.
-type pinger struct {
-	at  netip.AddrPort // none: the VIP has no listener that speaks HTTP
-	tls bool
+type Pinger struct {
+	At  netip.AddrPort // none: the VIP has no listener that speaks HTTP
+	TLS bool
 }
 
-// newPinger makes the pinger of v.
-func newPinger(v spec.VIP, services []spec.Service) pinger {
+// NewPinger makes the Pinger of v.
+func NewPinger(v spec.VIP, services []spec.Service) Pinger {
 	for _, s := range services {
 		if s.Mode == spec.HTTP && s.On(v) {
-			return pinger{netip.AddrPortFrom(v.Addresses[0].Addr(), uint16(s.Port)), v.TLS != nil}
+			return Pinger{netip.AddrPortFrom(v.Addresses[0].Addr(), uint16(s.Port)), v.TLS != nil}
 		}
 	}
-	return pinger{}
+	return Pinger{}
 }
 
-// ping gives what came of asking, and the error says why HAProxy has not
+// Ping gives what came of asking, and the error says why HAProxy has not
 // answered. Each ping is a connection of its own: a HAProxy that still serves old
 // connections, but accepts no more, is hung.
 //
 // Whatever comes back is an answer. During a reload that switches TLS on or off
 // the old worker speaks the one protocol and the new one the other, and a HAProxy
 // that says "I do not understand you" is alive.
-func (p pinger) ping(ctx context.Context) (process.Sign, error) {
-	if !p.at.IsValid() {
+func (p Pinger) Ping(ctx context.Context) (process.Sign, error) {
+	if !p.At.IsValid() {
 		return process.NoSign, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	conn, stop, err := dialUntil(ctx, p.at)
+	conn, stop, err := dialUntil(ctx, p.At)
 	if err != nil {
 		return process.SignOfDial(err), fmt.Errorf("ping HAProxy: %w", err)
 	}
@@ -61,15 +63,15 @@ func (p pinger) ping(ctx context.Context) (process.Sign, error) {
 	if w.heard {
 		return process.Answered, nil
 	}
-	return process.SignOfDial(err), fmt.Errorf("ping HAProxy at %v: %w", p.at, err)
+	return process.SignOfDial(err), fmt.Errorf("ping HAProxy at %v: %w", p.At, err)
 }
 
 // ask does the ping on conn.
-func (p pinger) ask(ctx context.Context, conn net.Conn) error {
-	if p.tls {
+func (p Pinger) ask(ctx context.Context, conn net.Conn) error {
+	if p.TLS {
 		conn = tlsToOurselves(conn, "")
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.at.String()+haproxy.PingPath, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.At.String()+haproxy.PingPath, nil)
 	if err != nil {
 		return err
 	}
@@ -113,29 +115,4 @@ func (w *witness) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	w.heard = w.heard || n > 0 || errors.Is(err, io.EOF)
 	return n, err
-}
-
-// probeVIPs asks HAProxy for a sign of life through each VIP that is held here.
-// HAProxy listens on the others too, but nothing on this host leads there. It
-// gives the worst that came of it.
-func (a *Agent) probeVIPs(ctx context.Context) (process.Sign, error) {
-	worst := process.NoSign
-	var errs []error
-	for _, o := range a.owners() {
-		if !o.holds() {
-			continue
-		}
-		forcing := a.forcing.Load()
-		sign, err := o.view.Load().ping.ping(ctx)
-		if sign == process.Refused && (forcing || a.forcing.Load()) {
-			// HAProxy has the ports of the next spec already, and this is one
-			// of those before.
-			continue
-		}
-		errs = append(errs, err)
-		if sign.WorseThan(worst) {
-			worst = sign
-		}
-	}
-	return worst, errors.Join(errs...)
 }

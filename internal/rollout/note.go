@@ -1,4 +1,4 @@
-package agent
+package rollout
 
 import (
 	"encoding/json"
@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"holdfast/internal/file"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -21,77 +22,77 @@ type trialNote struct {
 	Rejected *status.Finding `json:"rejected,omitempty"`
 }
 
-func (a *Agent) noteFile() string { return filepath.Join(a.opt.StateDir, "trial.json") }
+func (r *Rollout) noteFile() string { return filepath.Join(r.opt.StateDir, "trial.json") }
 
 // readNote gives the note that there is. One that cannot be read is as none: the
 // worst of it is that a spec is tried once more.
-func (a *Agent) readNote() trialNote {
+func (r *Rollout) readNote() trialNote {
 	var n trialNote
-	data, err := os.ReadFile(a.noteFile())
+	data, err := os.ReadFile(r.noteFile())
 	if err == nil {
 		err = json.Unmarshal(data, &n)
 	}
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			a.log.Warn("what became of the last trial of a spec cannot be read", "file", a.noteFile(), "error", err)
+			r.log.Warn("what became of the last trial of a spec cannot be read", "file", r.noteFile(), "error", err)
 		}
 		return trialNote{}
 	}
 	return n
 }
 
-func (a *Agent) writeNote(n trialNote) {
+func (r *Rollout) writeNote(n trialNote) {
 	data, err := json.Marshal(n)
 	if err == nil {
-		err = writeAtomically(a.noteFile(), append(data, '\n'))
+		err = file.Write(r.noteFile(), append(data, '\n'), 0o640)
 	}
 	if err != nil {
-		a.log.Warn("the trial of the spec is not written down: an agent that starts now would not know of it", "error", err)
+		r.log.Warn("the trial of the spec is not written down: an agent that starts now would not know of it", "error", err)
 	}
 }
 
 // forgetTrial removes the note.
-func (a *Agent) forgetTrial() {
-	if err := removeIfThere(a.noteFile()); err != nil {
-		a.log.Warn("the note of the last trial of a spec stays", "error", err)
+func (r *Rollout) forgetTrial() {
+	if err := file.Remove(r.noteFile()); err != nil {
+		r.log.Warn("the note of the last trial of a spec stays", "error", err)
 	}
 }
 
 // noteTrial writes down that t, nil for none, goes on, before anything is
 // touched; what it gives puts back what was noted before.
-func (a *Agent) noteTrial(t *trial) (restore func()) {
+func (r *Rollout) noteTrial(t *trial) (restore func()) {
 	if t == nil {
 		return func() {}
 	}
-	before := a.readNote()
-	a.writeNote(trialNote{Digest: t.spec.Digest, Services: t.healthy})
+	before := r.readNote()
+	r.writeNote(trialNote{Digest: t.spec.Digest, Services: t.healthy})
 	return func() {
 		if before.Digest == "" {
-			a.forgetTrial()
+			r.forgetTrial()
 			return
 		}
-		a.writeNote(before)
+		r.writeNote(before)
 	}
 }
 
 // failedTrial gives why s, nil for none, was taken back by an earlier agent;
 // nil if it was not.
-func (a *Agent) failedTrial(s *spec.Spec) *status.Finding {
+func (r *Rollout) failedTrial(s *spec.Spec) *status.Finding {
 	if s == nil {
 		return nil
 	}
-	if n := a.readNote(); n.Digest == s.Digest {
+	if n := r.readNote(); n.Digest == s.Digest {
 		return n.Rejected
 	}
 	return nil
 }
 
 // recallGood reads the last good spec that an earlier agent kept.
-func (c *configurer) recallGood() {
-	s, data, _, err := readSpec(lastGood(c.opt.StateDir), c.opt.Controller)
+func (r *Rollout) recallGood() {
+	s, data, _, err := readSpec(r.lastGood(), r.opt.Controller)
 	if err != nil {
-		c.log.Debug("there is no last good spec", "error", err)
+		r.log.Debug("there is no last good spec", "error", err)
 		return
 	}
-	c.good = candidate{spec: s, data: data}
+	r.good = candidate{spec: s, data: data}
 }

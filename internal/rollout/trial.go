@@ -1,4 +1,4 @@
-package agent
+package rollout
 
 import (
 	"context"
@@ -16,9 +16,6 @@ import (
 // and after going back how long it waits for them to recover. Health checks
 // find out within a second, or ten with some thousand hosts.
 const trialTime = 10 * time.Second
-
-// codeRolledBack is the code of the finding that a spec was taken back.
-const codeRolledBack = "config-rolled-back"
 
 // A sighting is what HAProxy said of the services of a spec.
 type sighting struct {
@@ -63,60 +60,60 @@ type relief struct {
 
 // newTrial gives the trial that next is to stand; nil for none: without a good
 // spec to go back to, or when next changes no service that is up.
-func (c *configurer) newTrial(ctx context.Context, next candidate) *trial {
-	if c.good.spec == nil || c.good.spec.Digest == next.spec.Digest {
+func (r *Rollout) newTrial(ctx context.Context, next candidate) *trial {
+	if r.good.spec == nil || r.good.spec.Digest == next.spec.Digest {
 		return nil
 	}
-	t := &trial{candidate: next, healthy: c.healthy(ctx, c.good)}
-	if c.trial != nil { // what that one may have taken down counts as well
-		t.healthy = append(t.healthy, c.trial.healthy...)
-	} else if note := c.readNote(); note.Rejected == nil { // as does what it did before the agent's restart
+	t := &trial{candidate: next, healthy: r.healthy(ctx, r.good)}
+	if r.trial != nil { // what that one may have taken down counts as well
+		t.healthy = append(t.healthy, r.trial.healthy...)
+	} else if note := r.readNote(); note.Rejected == nil { // as does what it did before the agent's restart
 		t.healthy = append(t.healthy, note.Services...)
 	}
 	slices.Sort(t.healthy)
 	t.healthy = slices.Compact(t.healthy)
-	changed := c.changedServices(c.good.spec, next.spec)
+	changed := r.changedServices(r.good.spec, next.spec)
 	t.watched = slices.DeleteFunc(slices.Clone(t.healthy), func(s string) bool { return !slices.Contains(changed, s) })
 	if len(t.watched) == 0 {
 		return nil
 	}
-	if c.answers != nil {
-		t.asked = c.answers(ctx, c.currentSpec(), t.watched)
+	if r.answers != nil {
+		t.asked = r.answers(ctx, r.Spec(), t.watched)
 	}
 	return t
 }
 
 // begin begins the trial: what it is about is in force now.
-func (c *configurer) begin(ctx context.Context, t *trial) {
+func (r *Rollout) begin(ctx context.Context, t *trial) {
 	t.begun = time.Now()
 	t.broken = make(chan broken, 1)
 	ctx, t.end = context.WithDeadline(ctx, t.until())
-	if c.asks != nil {
-		c.asks(ctx, t.spec, t.asked, t.broken)
+	if r.asks != nil {
+		r.asks(ctx, t.spec, t.asked, t.broken)
 	}
 }
 
 // endTrial ends the trial that goes on, if one does.
-func (c *configurer) endTrial() {
-	if c.trial != nil && c.trial.end != nil {
-		c.trial.end()
+func (r *Rollout) endTrial() {
+	if r.trial != nil && r.trial.end != nil {
+		r.trial.end()
 	}
-	c.trial = nil
+	r.trial = nil
 }
 
 // breaks gives what the requests of the trial have found; nil while there is none.
-func (c *configurer) breaks() <-chan broken {
-	if c.trial == nil {
+func (r *Rollout) breaks() <-chan broken {
+	if r.trial == nil {
 		return nil
 	}
-	return c.trial.broken
+	return r.trial.broken
 }
 
 // changedServices gives those that both specs have, and HAProxy is told
 // different things about.
-func (a *Agent) changedServices(before, after *spec.Spec) []string {
+func (r *Rollout) changedServices(before, after *spec.Spec) []string {
 	parts := func(s *spec.Spec) map[string]string {
-		return haproxy.Parts(haproxy.Render(s, haproxy.Local{RunDir: a.opt.RunDir, StateDir: a.opt.StateDir}), s)
+		return haproxy.Parts(haproxy.Render(s, haproxy.Local{RunDir: r.opt.RunDir, StateDir: r.opt.StateDir}), s)
 	}
 	old, next := parts(before), parts(after)
 	var changed []string
@@ -130,14 +127,14 @@ func (a *Agent) changedServices(before, after *spec.Spec) []string {
 
 // healthyServices gives the services with a host up: of the spec in force, or
 // of the last good one, which HAProxy may run with since an earlier agent.
-func (a *Agent) healthyServices(ctx context.Context, good candidate) []string {
-	rows, err := a.rows(ctx)
+func (r *Rollout) healthyServices(ctx context.Context, good candidate) []string {
+	rows, err := r.opt.Servers(ctx)
 	if err != nil {
-		a.log.Debug("HAProxy does not tell of its servers before the new spec", "error", err)
+		r.log.Debug("HAProxy does not tell of its servers before the new spec", "error", err)
 		return nil
 	}
 	var names []string
-	for _, s := range []*spec.Spec{a.currentSpec(), good.spec} {
+	for _, s := range []*spec.Spec{r.Spec(), good.spec} {
 		for _, svc := range haproxy.Services(s, rows, time.Now()) {
 			if slices.ContainsFunc(svc.Hosts, func(h status.Host) bool { return h.State == status.Up }) {
 				names = append(names, svc.Name)
@@ -147,59 +144,49 @@ func (a *Agent) healthyServices(ctx context.Context, good candidate) []string {
 	return names
 }
 
-// sight hands the configurer what was seen of the services of s. Only the
-// newest is kept for it; one goroutine calls this.
-func (a *Agent) sight(s *spec.Spec, services []status.Service) {
-	select {
-	case <-a.sightings:
-	default:
-	}
-	a.sightings <- sighting{s, services}
-}
-
 // see judges by a sighting. One of another spec says nothing of this one.
-func (c *configurer) see(ctx context.Context, s sighting) {
+func (r *Rollout) see(ctx context.Context, s sighting) {
 	switch {
-	case c.trial != nil && s.spec == c.trial.spec:
-		if svc, ok := c.trial.lost(s.services); ok {
+	case r.trial != nil && s.spec == r.trial.spec:
+		if svc, ok := r.trial.lost(s.services); ok {
 			why := fmt.Sprintf("service %s lost all its hosts %s after the file came into force (%s)",
-				svc.Name, status.Brief(time.Since(c.trial.begun)), hostChecks(svc))
-			if was, ok := c.rollBack(ctx, why); ok {
-				c.relief = &relief{spec: c.good.spec, service: svc.Name, begun: time.Now(), finding: was.finding, digest: was.digest}
+				svc.Name, status.Brief(time.Since(r.trial.begun)), hostChecks(svc))
+			if was, ok := r.rollBack(ctx, why); ok {
+				r.relief = &relief{spec: r.good.spec, service: svc.Name, begun: time.Now(), finding: was.finding, digest: was.digest}
 			}
 		}
-	case c.relief != nil && s.spec == c.relief.spec:
-		i := slices.IndexFunc(s.services, func(svc status.Service) bool { return svc.Name == c.relief.service })
+	case r.relief != nil && s.spec == r.relief.spec:
+		i := slices.IndexFunc(s.services, func(svc status.Service) bool { return svc.Name == r.relief.service })
 		if i >= 0 && !s.services[i].LastResort && (s.services[i].State == status.Up || s.services[i].State == status.Degraded) {
-			c.relieved()
+			r.relieved()
 		}
 	}
 }
 
 // deadline gives what tells the end of the trial, or of the wait for relief;
 // nil while there is neither.
-func (c *configurer) deadline() <-chan time.Time {
+func (r *Rollout) deadline() <-chan time.Time {
 	switch {
-	case c.trial != nil:
-		return time.After(time.Until(c.trial.until()))
-	case c.relief != nil:
-		return time.After(time.Until(c.relief.begun.Add(trialTime)))
+	case r.trial != nil:
+		return time.After(time.Until(r.trial.until()))
+	case r.relief != nil:
+		return time.After(time.Until(r.relief.begun.Add(trialTime)))
 	}
 	return nil
 }
 
 // timeUp ends the trial, which was passed, or the wait for a relief that did
 // not come.
-func (c *configurer) timeUp() {
-	if t := c.trial; t != nil {
-		c.settle(t.candidate)
-		c.journal.add(status.Event{
+func (r *Rollout) timeUp() {
+	if t := r.trial; t != nil {
+		r.settle(t.candidate)
+		r.opt.Event(status.Event{
 			Kind: status.EventTrialPassed, Subject: "spec",
 			Text: fmt.Sprintf("spec %s is good: no service that it changed lost its hosts within %v%s", t.spec.Digest, trialTime, askedText(t.asked)),
 		})
 		return
 	}
-	c.unrelieved()
+	r.unrelieved()
 }
 
 // askedText tells which services were asked through HAProxy.
@@ -212,36 +199,36 @@ func askedText(names []string) string {
 
 // breakdown goes back where requests through HAProxy no longer reach a service,
 // though its hosts pass their checks.
-func (c *configurer) breakdown(ctx context.Context, b broken) {
-	c.rollBack(ctx, fmt.Sprintf("service %s answered through HAProxy before the file came into force, and does not since (%s)", b.service, b.why))
+func (r *Rollout) breakdown(ctx context.Context, b broken) {
+	r.rollBack(ctx, fmt.Sprintf("service %s answered through HAProxy before the file came into force, and does not since (%s)", b.service, b.why))
 }
 
 // rollBack goes back to the last good spec, for the one on trial has taken a service
 // down: why says which and how. It gives what was said of that, and whether the
 // good one is in force.
-func (c *configurer) rollBack(ctx context.Context, why string) (takenBack, bool) {
-	t, begun := c.trial, time.Now()
+func (r *Rollout) rollBack(ctx context.Context, why string) (takenBack, bool) {
+	t, begun := r.trial, time.Now()
 	f := status.Finding{
-		Severity: status.Error, Code: codeRolledBack, Where: status.Position{File: c.opt.File},
+		Severity: status.Error, Code: CodeRolledBack, Where: status.Position{File: r.opt.File},
 		Text: why, Remedy: "mend the file and reload",
 	}
 	was := takenBack{digest: t.spec.Digest, finding: f}
-	c.writeNote(trialNote{Digest: t.spec.Digest, Rejected: &f})
-	back := candidate{spec: c.good.spec, data: c.good.data, rejected: []status.Finding{f}}
-	applied, err := c.bring(ctx, back)
+	r.writeNote(trialNote{Digest: t.spec.Digest, Rejected: &f})
+	back := candidate{spec: r.good.spec, data: r.good.data, rejected: []status.Finding{f}}
+	applied, err := r.bring(ctx, back)
 	if ctx.Err() != nil {
 		return was, false // the note says all to the next agent
 	}
 	e := status.Event{
 		Kind: status.EventReloadRolledBack, Subject: "spec", Took: time.Since(begun), Cause: f.Text,
-		Text: fmt.Sprintf("spec %s was taken back, and %s is in force again; %s", t.spec.Digest, c.good.spec.Digest, applied),
+		Text: fmt.Sprintf("spec %s was taken back, and %s is in force again; %s", t.spec.Digest, r.good.spec.Digest, applied),
 	}
 	if err != nil {
-		e.Text = fmt.Sprintf("spec %s is to be taken back for %s, which failed; it is tried again: %v", t.spec.Digest, c.good.spec.Digest, err)
-		c.endTrial()
-		c.retry, c.said = &back, ""
+		e.Text = fmt.Sprintf("spec %s is to be taken back for %s, which failed; it is tried again: %v", t.spec.Digest, r.good.spec.Digest, err)
+		r.endTrial()
+		r.retry, r.said = &back, ""
 	}
-	c.journal.add(e)
+	r.opt.Event(e)
 	return was, err == nil
 }
 
@@ -265,35 +252,35 @@ func hostChecks(svc status.Service) string {
 }
 
 // relieved says that going back has helped.
-func (c *configurer) relieved() {
-	r := c.relief
-	c.relief = nil
-	c.journal.add(status.Event{
-		Kind: status.EventRollbackHelped, Subject: "service " + r.service, Took: time.Since(r.begun),
-		Text: fmt.Sprintf("service %s has healthy hosts again with spec %s", r.service, r.spec.Digest),
+func (r *Rollout) relieved() {
+	was := r.relief
+	r.relief = nil
+	r.opt.Event(status.Event{
+		Kind: status.EventRollbackHelped, Subject: "service " + was.service, Took: time.Since(was.begun),
+		Text: fmt.Sprintf("service %s has healthy hosts again with spec %s", was.service, was.spec.Digest),
 	})
 }
 
 // unrelieved says that going back has not helped, so that the file may be good.
-func (c *configurer) unrelieved() {
-	r := c.relief
-	c.relief = nil
-	f := r.finding
+func (r *Rollout) unrelieved() {
+	was := r.relief
+	r.relief = nil
+	f := was.finding
 	f.Text += fmt.Sprintf("; it has none with the spec before it either, %v later, so the file may not be why", trialTime)
-	f.Remedy = "see what is wrong with service " + r.service + ", then reload to try the file again"
-	c.mu.Lock()
-	c.config.Rejected = []status.Finding{f}
-	c.mu.Unlock()
-	c.writeNote(trialNote{Digest: r.digest, Rejected: &f})
-	c.journal.add(status.Event{
-		Kind: status.EventRollbackNoHelp, Subject: "service " + r.service,
-		Text: fmt.Sprintf("service %s has no healthy host with spec %s either, so spec %s may not be why", r.service, r.spec.Digest, r.digest),
+	f.Remedy = "see what is wrong with service " + was.service + ", then reload to try the file again"
+	r.mu.Lock()
+	r.config.Rejected = []status.Finding{f}
+	r.mu.Unlock()
+	r.writeNote(trialNote{Digest: was.digest, Rejected: &f})
+	r.opt.Event(status.Event{
+		Kind: status.EventRollbackNoHelp, Subject: "service " + was.service,
+		Text: fmt.Sprintf("service %s has no healthy host with spec %s either, so spec %s may not be why", was.service, was.spec.Digest, was.digest),
 	})
 }
 
 // setTrialUntil tells in the snapshot until when the spec in force is on trial.
-func (c *configurer) setTrialUntil(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.config.TrialUntil = t
+func (r *Rollout) setTrialUntil(t time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.config.TrialUntil = t
 }

@@ -1,4 +1,4 @@
-package agent
+package watch
 
 import (
 	"context"
@@ -31,35 +31,35 @@ const (
 
 // watchRefused counts the requests that HAProxy refuses by itself: no host sees
 // them, and nobody else tells of them.
-func (a *Agent) watchRefused(ctx context.Context) {
+func (w *Watch) watchRefused(ctx context.Context) {
 	var counter haproxy.RefusalCounter
 	var recent refusals
 	ticker := time.NewTicker(refusedEvery)
 	defer ticker.Stop()
 	for ticked(ctx, ticker) {
-		s := a.currentSpec()
+		s := w.opt.Spec()
 		if s == nil {
 			continue
 		}
-		fresh, err := a.askRefused(ctx, s, &counter)
+		fresh, err := w.askRefused(ctx, s, &counter)
 		if err != nil {
-			a.log.Debug("HAProxy does not tell what it refused", "error", err)
+			w.log.Debug("HAProxy does not tell what it refused", "error", err)
 		}
 		recent.add(time.Now(), fresh)
 		for code, f := range recent.findings(s) {
-			a.report(code, f)
+			w.opt.Report(code, f)
 			if f != nil {
-				a.setFinding(code, f) // with what it is by now
+				w.opt.SetFinding(code, f) // with what it is by now
 			}
 		}
 	}
 }
 
 // askRefused gives what HAProxy refused since it was asked last.
-func (a *Agent) askRefused(ctx context.Context, s *spec.Spec, counter *haproxy.RefusalCounter) ([]haproxy.Refusal, error) {
+func (w *Watch) askRefused(ctx context.Context, s *spec.Spec, counter *haproxy.RefusalCounter) ([]haproxy.Refusal, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	rows, err := a.stat(ctx, 1, "frontends")
+	rows, err := w.stat(ctx, 1, "frontends")
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (a *Agent) askRefused(ctx context.Context, s *spec.Spec, counter *haproxy.R
 			break
 		}
 		// It has the request in it, which may have a token: it is not logged.
-		reply, err := a.haproxy.Runtime(ctx, "show errors "+haproxy.CLIWord(name)+" request")
+		reply, err := w.opt.HAProxy.Runtime(ctx, "show errors "+haproxy.CLIWord(name)+" request")
 		if err != nil {
 			return nil, fmt.Errorf("ask HAProxy what it refused: %w", err)
 		}
