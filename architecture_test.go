@@ -50,13 +50,14 @@ var mayImport = map[string][]string{
 	"internal/rollout": {
 		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
 	},
-	"internal/vip":  {"internal/status"},
-	"internal/peer": {"internal/connlimit", "internal/spec"},
-	"internal/web":  {"internal/status", "internal/connlimit"},
+	"internal/vip":   {"internal/status"},
+	"internal/peer":  {"internal/connlimit", "internal/spec"},
+	"internal/web":   {"internal/status", "internal/connlimit"},
+	"internal/drain": {"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate/keep",
-		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/file",
+		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/file", "internal/drain",
 	},
 	"internal/asynclog":  {},
 	"internal/changelog": {"internal/file"},

@@ -49,3 +49,14 @@ func TestGroup(t *testing.T) {
 		t.Errorf("groups of nothing: %v", got)
 	}
 }
+
+func TestAndOthers(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "a": "a", "a b": "a and b", "a b c": "a, b and c",
+		"a b c d e f g": "a, b, c, d, e, f and g", "a b c d e f g h": "a, b, c, d, e, f and others",
+	} {
+		if got := AndOthers(strings.Fields(in)); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
