@@ -34,6 +34,9 @@ var mayImport = map[string][]string{
 	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
+	"internal/certificate/keep": {
+		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status",
+	},
 	"internal/spec":            {"internal/status", "internal/catalog"},
 	"internal/haproxy":         {"internal/spec", "internal/catalog", "internal/status", "internal/health"},
 	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status"},
@@ -48,12 +51,14 @@ var mayImport = map[string][]string{
 	"internal/rollout": {
 		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
 	},
-	"internal/vip": {"internal/status"},
-	"internal/web": {"internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/vip":   {"internal/status"},
+	"internal/peer":  {"internal/connlimit", "internal/spec"},
+	"internal/web":   {"internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/drain": {"internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
-		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
-		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/connlimit", "internal/file",
+		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate/keep",
+		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/file", "internal/drain",
 	},
 	"internal/asynclog":  {},
 	"internal/changelog": {"internal/file"},
@@ -67,14 +72,26 @@ var mayImport = map[string][]string{
 	"internal/lab/standin":    {"internal/spec", "internal/lab/busy"},
 	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load", "internal/lab/peer"},
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/load"},
-	"internal/lab/tokens":     {"internal/spec", "internal/haproxy", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack"},
+	"internal/lab/tokens":     {"internal/spec", "internal/status", "internal/haproxy", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack"},
 	"internal/lab/peer":       {"internal/spec"},
-	"internal/lab/bench":      {"internal/spec", "internal/cloud", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
+	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/cloud", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":            {"*"},
+	"internal/cli/app":        {"internal/cli/tui", "internal/web", "internal/spec", "internal/catalog"},
+	"internal/cli/labcmd": {
+		"internal/cli/app", "internal/cli/tui", "internal/haproxy", "internal/spec", "internal/status", "internal/lab", "internal/lab/bench",
+		"internal/lab/busy", "internal/lab/demo", "internal/lab/load", "internal/lab/peer", "internal/lab/standin", "internal/lab/throughput", "internal/lab/tokens",
+	},
+	"internal/cli/changecmd": {
+		"internal/cli/app", "internal/cli/osauth", "internal/cli/tui", "internal/catalog", "internal/changelog", "internal/spec", "internal/status",
+		"internal/dns", "internal/dns/zone", "internal/keystone", "internal/keystone/admin",
+	},
+	"internal/cli/osauth": {"internal/cli/app", "internal/keystone", "internal/keystone/admin", "internal/status"},
+	"internal/cli/tui":    {"internal/status"},
 	// For tests only.
-	"internal/keystone/keystonetest": {},
-	"internal/dns/dnstest":           {},
-	"cmd/holdfast":                   {"internal/cli"},
+	"internal/certificate/certificatetest": {},
+	"internal/keystone/keystonetest":       {},
+	"internal/dns/dnstest":                 {},
+	"cmd/holdfast":                         {"internal/cli"},
 }
 
 // pure packages have no I/O, no clock and no logger of their own.

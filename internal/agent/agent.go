@@ -20,8 +20,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"holdfast/internal/certificate/keep"
+	"holdfast/internal/drain"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/health/watch"
+	"holdfast/internal/peer"
 	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -56,16 +59,17 @@ type Agent struct {
 	started time.Time
 	journal *journal
 	haproxy *process.Manager
-	check   *checkServer
+	check   *peer.Server
+	peers   peer.Client
 	web     *web.Server
 	// hosts watches how the services fare.
 	hosts *watch.Watch
 	// rollout brings specs into force, and has the one that is.
 	rollout *rollout.Rollout
-	// certificates has those of the VIPs.
-	certificates *keeper
+	// certificates keeps those of the VIPs.
+	certificates *keep.Keeper
 	// drains has what of this controller is taken out for maintenance.
-	drains *drains
+	drains *drain.Drains
 	// configuring is held while the options of VRRP loops are changed.
 	configuring sync.Mutex
 	moves       *moves
@@ -99,11 +103,8 @@ func New(opt Options) *Agent {
 		findings: map[string]status.Finding{},
 		paces:    map[string]*pace{},
 	}
-	a.drains = newDrains(filepath.Join(opt.StateDir, drainFile), opt.Controller)
-	a.drains.handOver = a.handOverAll
 	a.moves = newMoves(opt.RunDir)
-	a.certificates = newKeeper(opt.StateDir, opt.Controller, a.log.With("component", "certificates"))
-	a.check = &checkServer{log: a.log.With("component", "agent-check"), answer: a.checkAnswer, command: a.command}
+	a.peers = peer.Client{Controller: opt.Controller, Spec: a.currentSpec}
 	a.haproxy = process.New(process.Options{
 		HAProxy:  opt.HAProxy,
 		StateDir: opt.StateDir,
@@ -112,6 +113,10 @@ func New(opt Options) *Agent {
 		Probe:    a.probeVIPs,
 	})
 	journal := func(e status.Event) { a.journal.add(e) }
+	a.certificates = keep.New(keep.Options{
+		StateDir: opt.StateDir, Controller: opt.Controller, HAProxy: a.haproxy, Spec: a.currentSpec,
+		Event: journal, Log: a.log.With("component", "certificates"),
+	})
 	a.hosts = watch.New(watch.Options{
 		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: func() bool { return len(a.held()) > 0 },
 		Seen: a.seen, Event: journal, SetFinding: a.setFinding, Report: a.report,
@@ -119,8 +124,16 @@ func New(opt Options) *Agent {
 	a.rollout = rollout.New(rollout.Options{
 		File: opt.File, Controller: opt.Controller, StateDir: opt.StateDir, RunDir: opt.RunDir, HAProxyUser: opt.HAProxyUser,
 		Log: a.log, Reload: opt.Reload, HAProxy: a.haproxy, Servers: a.hosts.Servers,
-		VIPs: a.makeVIPs, Held: a.held, Certificates: a.certificates.prepare, Sweep: a.certificates.sweep, Applying: a.forcing.Store,
+		VIPs: a.makeVIPs, Held: a.held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
 		Event: journal, SetFinding: a.setFinding, Report: a.report,
+	})
+	a.drains = drain.New(drain.Options{
+		Controller: opt.Controller, StateDir: opt.StateDir, Log: a.log, Spec: a.currentSpec, Snapshot: a.Snapshot, Gather: a.gather, Ask: a.peers.Ask,
+		Holds: func() bool { return len(a.held()) > 0 }, HandOver: a.giveAll, Settle: a.settlePriorities, Event: journal, Report: a.report,
+	})
+	a.check = peer.NewServer(peer.Options{
+		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(),
+		Log: a.log.With("component", "agent-check"),
 	})
 	a.web = web.New(web.Options{
 		Self:        opt.Controller,
@@ -191,7 +204,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.loadDrains()
+	a.drains.Load()
 	a.resumeMoves(ctx, first)
 	group, ctx := errgroup.WithContext(ctx)
 	useVIPs, err := a.makeVIPs(first)
@@ -204,8 +217,8 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.serve(ctx, group, socket)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
 	parts := []func(context.Context){
-		a.watchHAProxy, a.watchCertificates, a.hosts.Run, a.watchScarcity, a.watchSockets,
-		a.watchDrains, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.watchPaths, a.notify, a.rollout.Run,
+		a.watchHAProxy, a.certificates.Watch, a.hosts.Run, a.watchScarcity, a.watchSockets,
+		a.drains.Watch, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.watchPaths, a.notify, a.rollout.Run,
 	}
 	for _, part := range parts {
 		group.Go(func() error { part(ctx); return nil })

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/vip"
@@ -83,7 +84,7 @@ func TestOneMoveAtATime(t *testing.T) {
 }
 
 func TestInOneLine(t *testing.T) {
-	first := &peerError{controller: "ctl2", refusal: "it is drained"}
+	first := &peer.Error{Controller: "ctl2", Refusal: "it is drained"}
 	err := inOneLine([]error{first, io.EOF})
 	if err.Error() != "ctl2: it is drained; EOF" || !errors.Is(err, io.EOF) || !refused(err) {
 		t.Errorf("got %v", err)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -81,7 +82,7 @@ func (a *Agent) ownReach() reach.View {
 		v.Unfit = "HAProxy is " + string(h.State)
 	case a.ending.Load():
 		v.Unfit = "its agent is about to end"
-	case a.drained():
+	case a.drains.Whole():
 		v.Unfit = "it is drained"
 	case !config.TrialUntil.IsZero() || a.forcing.Load():
 		v.Unfit = "a new spec is on trial"
@@ -110,10 +111,10 @@ func (a *Agent) askReach(ctx context.Context, controllers []spec.Controller, tim
 		all.Go(func() {
 			var reply reachReply
 			asked := time.Now()
-			err := a.askPeer(ctx, c.Name, "reach", struct{}{}, &reply)
+			err := a.peers.Ask(ctx, c.Name, "reach", struct{}{}, &reply)
 			mu.Lock()
 			defer mu.Unlock()
-			if !unanswered(err) || noAgent(err) {
+			if !peer.Unanswered(err) || peer.NoAgent(err) {
 				answered++
 			}
 			if err == nil {
@@ -140,8 +141,8 @@ func lostBy(own, to reach.View) error {
 	if len(lost) == 0 {
 		return nil
 	}
-	return &peerError{controller: to.Controller, refusal: fmt.Sprintf(
-		"its HAProxy reaches no host of %s, and that of %s does; with --force it takes the vip all the same", fewInWords(lost), own.Controller)}
+	return &peer.Error{Controller: to.Controller, Refusal: fmt.Sprintf(
+		"its HAProxy reaches no host of %s, and that of %s does; with --force it takes the vip all the same", status.AndOthers(lost), own.Controller)}
 }
 
 // reachWatch is what watchReach remembers.
@@ -260,7 +261,7 @@ func whyMove(self string, m reach.Move) string {
 	if len(m.Services) == 0 {
 		return m.Lag.String()
 	}
-	return fmt.Sprintf("HAProxy of %s reaches no host of %s, and that of %s does", self, fewInWords(m.Services), m.To)
+	return fmt.Sprintf("HAProxy of %s reaches no host of %s, and that of %s does", self, status.AndOthers(m.Services), m.To)
 }
 
 // noteHeard notes that this controller is not cut off.

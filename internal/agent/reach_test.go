@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -54,33 +56,32 @@ func newPeers(t *testing.T, reached map[string]string) *peers {
 		if parsed, err := netlink.ParseAddr(address + "/24"); err != nil || netlink.AddrAdd(link, parsed) != nil {
 			t.Fatal(address, err)
 		}
-		peer := threeControllers(t)
-		p.agents[name] = peer
-		peer.services, peer.polled = reaching(words), peer.started
-		one := *peer.currentSpec()
+		other := threeControllers(t)
+		p.agents[name] = other
+		other.services, other.polled = reaching(words), other.started
+		one := *other.currentSpec()
 		one.Digest = "one"
-		peer.rollout.Use(&one)
-		server := &checkServer{log: peer.log, command: func(ctx context.Context, from netip.Addr, req peerRequest) (any, error) {
-			if req.Command != "prepare" {
-				return peer.command(ctx, from, req)
-			}
+		other.rollout.Use(&one)
+		commands := other.commands()
+		commands["prepare"] = func(_ context.Context, _ string, body json.RawMessage) (any, error) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			word := name
-			if strings.Contains(string(req.Body), `"force":true`) {
+			if strings.Contains(string(body), `"force":true`) {
 				word = "!" + name
 			}
 			p.prepared = append(p.prepared, word)
 			return nil, errors.New("it takes none")
-		}}
-		server.allow([]netip.Addr{netip.MustParseAddr("192.0.2.1")})
+		}
+		server := peer.NewServer(peer.Options{Handlers: commands, Log: other.log})
+		server.Allow(map[netip.Addr]string{netip.MustParseAddr("192.0.2.1"): "ctl1"})
 		listener, err := net.Listen("tcp", address+":9471")
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
-		go func() { defer close(ended); _ = server.serve(ctx, listener) }()
+		go func() { defer close(ended); _ = server.Serve(ctx, listener) }()
 		t.Cleanup(func() { cancel(); <-ended })
 	}
 	return p

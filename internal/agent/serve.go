@@ -2,16 +2,19 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"holdfast/internal/cloud"
+	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -24,8 +27,8 @@ const listenRetry = time.Second
 // serve starts what answers: the control socket, the page, the agent-check.
 func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Listener) {
 	control := web.NewControlServer(controls{a}, a.log.With("component", "control"))
-	web.Handle(control, "/drain", a.Drain)
-	web.Handle(control, "/undrain", a.Undrain)
+	web.Handle(control, "/drain", a.drains.Drain)
+	web.Handle(control, "/undrain", a.drains.Undrain)
 	web.Handle(control, "/handover", a.Handover)
 	web.HandleGet(control, "/spec", controls{a}.InForce)
 	web.Handle(control, "/plan", controls{a}.Plan)
@@ -35,7 +38,7 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Lis
 		return nil
 	})
 	group.Go(func() error {
-		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.CheckPort }) }, "agent-check", a.check.serve)
+		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.CheckPort }) }, "agent-check", a.check.Serve)
 		return nil
 	})
 }
@@ -120,6 +123,31 @@ func (a *Agent) controllers() []web.Target {
 		targets = append(targets, web.Target{Name: c.Name, Addr: netip.AddrPortFrom(c.Address, uint16(s.Agent.Port)).String()})
 	}
 	return targets
+}
+
+// commands gives what other agents may ask for.
+func (a *Agent) commands() map[string]peer.Handler {
+	return map[string]peer.Handler{
+		"drain":    peer.Handle(a.drains.DrainAsked),
+		"undrain":  peer.Handle(a.drains.UndrainAsked),
+		"handover": peer.Handle(a.handoverHere),
+		"prepare":  peer.Handle(a.prepare),
+		"reach":    peer.Handle(a.tellReach),
+		"moved":    peer.Handle(a.moved),
+		"giving":   peer.Handle(a.stillGiving),
+		"alive":    func(context.Context, string, json.RawMessage) (any, error) { return struct{}{}, nil },
+		"hears":    peer.Handle(a.hears),
+		"prove":    peer.Handle(a.prove),
+	}
+}
+
+// gather asks controllers for their Snapshots, from this one's own address.
+func (a *Agent) gather(ctx context.Context, controllers []string) []cloud.Answer {
+	s := a.currentSpec()
+	own, _ := s.Controller(a.opt.Controller)
+	return web.GatherFrom(ctx, own.Address, slices.DeleteFunc(a.controllers(), func(t web.Target) bool {
+		return !slices.Contains(controllers, t.Name)
+	}))
 }
 
 // controls is the agent as the control socket sees it.

@@ -16,7 +16,7 @@ func (a *Agent) Snapshot() status.Snapshot {
 		Schema: 1, Time: time.Now(), Version: a.opt.Version, Controller: a.opt.Controller,
 		PID: os.Getpid(), Started: a.started, HAProxy: a.haproxy.State(),
 		VIPs: []status.VIP{}, Services: []status.Service{}, Findings: []status.Finding{},
-		Drains: a.drains.list(), Paths: a.paths.list(),
+		Drains: a.drains.List(), Paths: a.paths.list(),
 	}
 	is := a.rollout.InForce()
 	snap.Config = is.Config
@@ -32,11 +32,11 @@ func (a *Agent) Snapshot() status.Snapshot {
 	}
 	for _, o := range a.owners() {
 		v := o.status(a.opt.Controller)
-		v.Certificate = a.certificates.describe(v.Name)
+		v.Certificate = a.certificates.Describe(v.Name)
 		v.Giving, v.Taking = a.moves.status(v.Name)
 		snap.VIPs = append(snap.VIPs, v)
 	}
-	snap.Findings = append(snap.Findings, a.certificates.findings()...)
+	snap.Findings = append(snap.Findings, a.certificates.Findings()...)
 	return snap
 }
 

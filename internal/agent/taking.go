@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -86,7 +87,7 @@ func (a *Agent) canTake(o *owner, from string, force bool) error {
 		return fmt.Errorf("it holds vip %s too", name)
 	case s.State != vrrp.Backup:
 		return fmt.Errorf("it cannot hold vip %s: %s", name, s.Reason)
-	case a.drained() && !force:
+	case a.drains.Whole() && !force:
 		return errors.New("it is drained; holdfast undrain " + a.opt.Controller + " first")
 	case full != nil && !force:
 		return full
@@ -167,11 +168,11 @@ func (a *Agent) countForwarded(ctx context.Context, name string, t *taking) {
 // askGiver asks the giver of a VIP whether it still has connections of it.
 func (a *Agent) askGiver(ctx context.Context, name string, t *taking) {
 	var reply givingReply
-	err := a.askPeer(ctx, t.From, "giving", moveRequest{name}, &reply)
+	err := a.peers.Ask(ctx, t.From, "giving", moveRequest{name}, &reply)
 	switch {
 	case err == nil && !reply.Giving:
 		a.endTaking(ctx, name, t, "")
-	case err == nil || noAgent(err):
+	case err == nil || peer.NoAgent(err):
 		t.lost = 0
 	default:
 		t.asked = time.Time{} // again at once

@@ -42,6 +42,14 @@ func Age(now, since time.Time) string {
 	return Brief(d)
 }
 
+// Count gives n of what in words: "1 error", "2 errors".
+func Count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // Few names the first three of words, and how many more there are.
 func Few(words []string) string {
 	if more := len(words) - 3; more > 0 {
@@ -52,6 +60,23 @@ func Few(words []string) string {
 
 // HostSubject gives the Subject of what is said of one host of a service.
 func HostSubject(service, host string) string { return "service " + service + " on " + host }
+
+// And lists names as a sentence does: "a, b and c".
+func And(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+}
+
+// AndOthers is And for the first few of many: "a, b, c, d, e, f and others".
+func AndOthers(names []string) string {
+	const most = 6
+	if more := len(names) - most; more > 1 {
+		names = append(slices.Clone(names[:most]), "others")
+	}
+	return And(names)
+}
 
 // DrainedWhole reports whether drains, of a Snapshot, has the whole controller.
 func DrainedWhole(drains []Drained) bool {

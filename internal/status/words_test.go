@@ -1,6 +1,7 @@
 package status
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -23,6 +24,17 @@ func TestAge(t *testing.T) {
 	} {
 		if got := Age(now, since); got != want {
 			t.Errorf("Age(now, %s) is %s, want %s", since, got, want)
+		}
+	}
+}
+
+func TestAndOthers(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "a": "a", "a b": "a and b", "a b c": "a, b and c",
+		"a b c d e f g": "a, b, c, d, e, f and g", "a b c d e f g h": "a, b, c, d, e, f and others",
+	} {
+		if got := AndOthers(strings.Fields(in)); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
 }

@@ -30,7 +30,7 @@ func (s *Server) serveCloud(w http.ResponseWriter, r *http.Request) {
 func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	n, err := eventCount(r)
 	if err != nil {
-		writeError(w, &ControlError{Status: http.StatusBadRequest, Message: err.Error()})
+		writeError(w, Wrong("%v", err))
 		return
 	}
 	writeJSON(w, http.StatusOK, eventsAnswer(s.opt.Self, s.opt.Events(n)))
