@@ -88,6 +88,7 @@ var mayImport = map[string][]string{
 	"internal/cli/osauth": {"internal/cli/app", "internal/keystone", "internal/keystone/admin", "internal/status"},
 	"internal/cli/tui":    {"internal/status"},
 	// For tests only.
+	"internal/netnstest":                   {},
 	"internal/certificate/certificatetest": {},
 	"internal/keystone/keystonetest":       {},
 	"internal/dns/dnstest":                 {},
