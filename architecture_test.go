@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -179,6 +180,29 @@ func TestPurePackagesArePure(t *testing.T) {
 	}
 	if len(missing) > 0 {
 		t.Errorf("there are no packages %q", missing)
+	}
+}
+
+// TestPurePackagesAreNamedAlike holds the lists of pure packages in the Makefile and for
+// the linters to the one here.
+func TestPurePackagesAreNamedAlike(t *testing.T) {
+	line := regexp.MustCompile(`(?m)^PURE +:= (.*)$`).FindStringSubmatch(read(t, "Makefile"))
+	if line == nil {
+		t.Fatal("the Makefile has no PURE")
+	}
+	want := slices.Sorted(slices.Values(pure))
+	var got []string
+	for _, name := range strings.Fields(line[1]) {
+		got = append(got, "internal/"+name)
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("the Makefile's PURE has %q, and the table here %q", got, want)
+	}
+	linters := read(t, ".golangci.yml")
+	for _, name := range want {
+		if !strings.Contains(linters, `"**/`+name+`/*.go"`) || !regexp.MustCompile(`path-except: internal/\(.*\b`+strings.TrimPrefix(name, "internal/")+`[|)]`).MatchString(linters) {
+			t.Errorf(".golangci.yml does not know that %s is pure", name)
+		}
 	}
 }
 
