@@ -160,7 +160,7 @@ func (a *app) effectOnHAProxy(ctx context.Context, d diffAnswer, next *spec.Spec
 		a.logf("the agent does not say what HAProxy needs: %v", err)
 	}
 	local := haproxy.Local{RunDir: defaultRunDir, StateDir: defaultStateDir}
-	if bytes.Equal(haproxy.Render(d.InForce.spec, local), haproxy.Render(next, local)) {
+	if bytes.Equal(haproxy.Render(d.InForce.spec, local).Bytes(), haproxy.Render(next, local).Bytes()) {
 		return haproxyEffect{Action: "unchanged"}
 	}
 	return haproxyEffect{Action: "differs"}

@@ -52,7 +52,7 @@ func (a *app) render(controller string, local haproxy.Local) error {
 	if _, ok := s.Controller(controller); !ok {
 		return unknownController(s, controller)
 	}
-	cfg := haproxy.Render(s, local)
+	cfg := haproxy.Render(s, local).Bytes()
 	if a.asJSON() {
 		return a.printJSON(rendered{controller, string(cfg)})
 	}

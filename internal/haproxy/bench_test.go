@@ -95,7 +95,7 @@ func (b *bench) start(vip int) *balancer {
 	write(b.t, filepath.Join(x.run, haproxy.StateFile), []byte(haproxy.EmptyState))
 	write(b.t, filepath.Join(x.run, haproxy.ClosingList), nil)
 	cfg := filepath.Join(x.run, "haproxy.cfg")
-	text := haproxy.Render(&s, haproxy.Local{RunDir: x.run, StateDir: x.run, MaxConn: 500})
+	text := haproxy.Render(&s, haproxy.Local{RunDir: x.run, StateDir: x.run, MaxConn: 500}).Bytes()
 	if b.edit != nil {
 		text = b.edit(text)
 	}

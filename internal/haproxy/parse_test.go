@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -283,48 +282,6 @@ func TestServerStates(t *testing.T) {
 	}
 }
 
-func TestReadsItsOwnConfiguration(t *testing.T) {
-	s := large(2, 2)
-	cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast"})
-	var got []string
-	for _, b := range haproxy.Binds(cfg) {
-		got = append(got, b.Frontend+" "+b.Address.String())
-		if !strings.HasPrefix(haproxy.Line(cfg, b.Line), "bind "+b.Address.String()) {
-			t.Errorf("line %d is %q", b.Line, haproxy.Line(cfg, b.Line))
-		}
-	}
-	want := []string{
-		"api-v4-service1 10.0.0.10:10000", "api-v4-service2 10.0.0.10:10001",
-		"api-v6-service1 [2001:db8::10]:10000", "api-v6-service2 [2001:db8::10]:10001",
-	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
-	}
-	other := haproxy.WithStateFile(cfg, "/tmp/x y")
-	if !bytes.Contains(other, []byte("\n    server-state-file '/tmp/x y'\n")) || bytes.Contains(other, []byte("/run/holdfast/haproxy.state")) {
-		t.Error("the state file was not replaced")
-	}
-	if bytes.Count(other, []byte("\n")) != bytes.Count(cfg, []byte("\n")) {
-		t.Error("lines moved")
-	}
-}
-
-func TestH2Addresses(t *testing.T) {
-	s := large(1, 1)
-	if cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast"}); len(haproxy.H2Addresses(cfg)) > 0 || !haproxy.HasClosingList(cfg) {
-		t.Errorf("without TLS: %v, list %t", haproxy.H2Addresses(cfg), haproxy.HasClosingList(cfg))
-	}
-	s.VIPs[0].TLS = &spec.TLS{}
-	want := map[netip.Addr]bool{netip.MustParseAddr("10.0.0.10"): true, netip.MustParseAddr("2001:db8::10"): true}
-	if got := haproxy.H2Addresses(haproxy.Render(s, haproxy.Local{})); !reflect.DeepEqual(got, want) {
-		t.Errorf("with TLS: %v", got)
-	}
-	s.Services[0].Mode = spec.TCP
-	if cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast"}); len(haproxy.H2Addresses(cfg)) > 0 || haproxy.HasClosingList(cfg) {
-		t.Errorf("without HTTP: %v, list %t", haproxy.H2Addresses(cfg), haproxy.HasClosingList(cfg))
-	}
-}
-
 func TestMaxConn(t *testing.T) {
 	s := large(6, 3) // two addresses: 12 listeners, 18 servers
 	for _, c := range []struct {
@@ -403,23 +360,6 @@ func FuzzServerStates(f *testing.F) {
 		}
 		if again, err := haproxy.ServerStates(out, cfg); err != nil || !bytes.Equal(again, out) {
 			t.Errorf("%q, %v, from %q", again, err, out)
-		}
-	})
-}
-
-func FuzzConfig(f *testing.F) {
-	f.Add(haproxy.Render(large(1, 1), haproxy.Local{RunDir: "/run/holdfast"}), 12)
-	f.Add([]byte("a\n bind\n bind x\n server\n server a b\n"), 0)
-	f.Fuzz(func(t *testing.T, cfg []byte, n int) {
-		haproxy.Line(cfg, n)
-		haproxy.H2Addresses(cfg)
-		for _, b := range haproxy.Binds(haproxy.WithStateFile(cfg, "/x")) {
-			if !b.Address.IsValid() || b.Line < 1 {
-				t.Errorf("%+v", b)
-			}
-		}
-		if a, b := haproxy.Binds(cfg), haproxy.Binds(cfg); !reflect.DeepEqual(a, b) {
-			t.Errorf("%v and %v", a, b)
 		}
 	})
 }

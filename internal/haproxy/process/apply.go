@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -56,7 +57,7 @@ func (r Result) String() string {
 // A request asks the supervisor to bring a configuration, that was checked,
 // into force.
 type request struct {
-	cfg    []byte
+	cfg    *haproxy.Config
 	always bool           // also when HAProxy runs with it already
 	reply  chan<- outcome // with room for one
 }
@@ -74,7 +75,7 @@ type outcome struct {
 // not end it: a reload that has begun is carried through.
 //
 // Errors: *CheckError, *PortsTakenError, or another.
-func (m *Manager) Apply(ctx context.Context, cfg []byte) (Result, error) {
+func (m *Manager) Apply(ctx context.Context, cfg *haproxy.Config) (Result, error) {
 	return m.bring(ctx, cfg, false)
 }
 
@@ -90,7 +91,7 @@ func (m *Manager) Reload(ctx context.Context) (Result, error) {
 }
 
 // bring brings cfg into force, also when it is so already and always is set.
-func (m *Manager) bring(ctx context.Context, cfg []byte, always bool) (Result, error) {
+func (m *Manager) bring(ctx context.Context, cfg *haproxy.Config, always bool) (Result, error) {
 	begun := time.Now()
 	select {
 	case m.applying <- struct{}{}:
@@ -98,15 +99,18 @@ func (m *Manager) bring(ctx context.Context, cfg []byte, always bool) (Result, e
 	case <-ctx.Done():
 		return Result{}, fmt.Errorf("apply: another one is under way: %w", ctx.Err())
 	}
-	if !always && m.runsWith(cfg) {
+	same := !always && m.runsWith(cfg)
+	if same && m.config().Known() {
 		return Result{Action: Unchanged, Took: time.Since(begun)}, nil
 	}
-	if err := m.check(ctx, cfg); err != nil {
-		return Result{}, err
+	if !same {
+		if err := m.check(ctx, cfg); err != nil {
+			return Result{}, err
+		}
 	}
 	reply := make(chan outcome, 1)
 	select {
-	case m.requests <- request{bytes.Clone(cfg), always, reply}:
+	case m.requests <- request{cfg, always, reply}:
 	case <-ctx.Done():
 		return Result{}, fmt.Errorf("apply: HAProxy's supervisor is busy, or not running: %w", ctx.Err())
 	}
@@ -120,10 +124,10 @@ func (m *Manager) bring(ctx context.Context, cfg []byte, always bool) (Result, e
 }
 
 // runsWith reports whether HAProxy runs with cfg.
-func (m *Manager) runsWith(cfg []byte) bool {
+func (m *Manager) runsWith(cfg *haproxy.Config) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.proc != nil && !m.proc.over() && !m.half && m.cfg != nil && bytes.Equal(m.cfg, cfg)
+	return m.proc != nil && !m.proc.over() && !m.half && m.cfg != nil && bytes.Equal(m.cfg.Bytes(), cfg.Bytes())
 }
 
 // ErrHung says why there is no reload: HAProxy hangs, which ends soon, or is ended.
@@ -136,12 +140,13 @@ var errNoOutcome = errors.New("no new worker")
 func (s *supervisor) hung() bool { return s.State().State == status.HAProxyHung }
 
 // apply brings cfg, which was checked, into force.
-func (s *supervisor) apply(cfg []byte, always bool) (Result, error) {
+func (s *supervisor) apply(cfg *haproxy.Config, always bool) (Result, error) {
 	if !always && s.runsWith(cfg) { // since it was asked: adopted, or started again
+		s.know(cfg)
 		return Result{Action: Unchanged}, nil
 	}
-	before, err := readIfThere(s.configFile())
-	if err != nil {
+	before, err := s.readConfig()
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return Result{}, fmt.Errorf("read the configuration before: %w", err)
 	}
 	p := s.current()
@@ -162,20 +167,31 @@ func (s *supervisor) apply(cfg []byte, always bool) (Result, error) {
 	}
 	err = s.applyReload(p, before, cfg)
 	if err != nil && before != nil && s.halfChanged() {
-		err = errors.Join(err, writeAtomically(s.configFile(), before))
+		err = errors.Join(err, s.put(before))
 	}
 	return Result{Action: Reloaded, Why: why}, err
+}
+
+// know keeps cfg, which HAProxy runs with, where only its text was known.
+func (s *supervisor) know(cfg *haproxy.Config) {
+	if s.config().Known() {
+		return
+	}
+	s.remember(cfg, s.current())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg = cfg
 }
 
 // applyStart starts HAProxy with cfg. Where that fails, what was there before
 // is tried again from now on, or cfg where nothing was. Where cfg cannot be
 // written, as on a disk that is full or read-only, HAProxy runs with what was there.
-func (s *supervisor) applyStart(before, cfg []byte) error {
-	same := bytes.Equal(before, cfg)
-	if !same {
-		if err := writeAtomically(s.configFile(), cfg); err != nil {
-			return s.startUnwritten(before, err)
-		}
+func (s *supervisor) applyStart(before, cfg *haproxy.Config) error {
+	same := before != nil && bytes.Equal(before.Bytes(), cfg.Bytes())
+	if same {
+		s.written = cfg
+	} else if err := s.put(cfg); err != nil {
+		return s.startUnwritten(before, err)
 	}
 	s.restart = nil
 	err := s.start("")
@@ -187,7 +203,7 @@ func (s *supervisor) applyStart(before, cfg []byte) error {
 		return s.ctx.Err()
 	}
 	if before != nil && !same {
-		err = errors.Join(err, writeAtomically(s.configFile(), before))
+		err = errors.Join(err, s.put(before))
 	}
 	s.failed(err)
 	return err
@@ -195,7 +211,7 @@ func (s *supervisor) applyStart(before, cfg []byte) error {
 
 // startUnwritten starts HAProxy with what was there before, if anything was, and
 // says that it is not what it was to run with, which could not be written: why.
-func (s *supervisor) startUnwritten(before []byte, why error) error {
+func (s *supervisor) startUnwritten(before *haproxy.Config, why error) error {
 	if before == nil {
 		return why
 	}
@@ -207,7 +223,7 @@ func (s *supervisor) startUnwritten(before []byte, why error) error {
 
 // applyReload reloads p with cfg, and puts the configuration before back when
 // that fails.
-func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
+func (s *supervisor) applyReload(p *proc, before, cfg *haproxy.Config) error {
 	if s.hung() {
 		return ErrHung
 	}
@@ -220,8 +236,8 @@ func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.opt.ReadyTimeout)
 	defer cancel()
-	only := [][]byte{cfg}
-	if from := s.config(); from != nil {
+	only := []*haproxy.Config{cfg}
+	if from := s.config(); from.Known() {
 		only = append(only, from) // of what was left over, or is half there, no state is worth keeping
 	}
 	if err := s.saveStates(ctx, only...); err != nil {
@@ -230,12 +246,12 @@ func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
 			return err
 		}
 	}
-	if err := writeAtomically(s.configFile(), cfg); err != nil {
+	if err := s.put(cfg); err != nil {
 		return err
 	}
 	if err := s.reload(ctx, p); err != nil {
 		if before != nil {
-			err = errors.Join(err, writeAtomically(s.configFile(), before))
+			err = errors.Join(err, s.put(before))
 		}
 		return err
 	}
@@ -249,7 +265,7 @@ func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
 }
 
 // checkNewPorts looks for ports of cfg that someone other than our HAProxy has.
-func (s *supervisor) checkNewPorts(cfg []byte) error {
+func (s *supervisor) checkNewPorts(cfg *haproxy.Config) error {
 	all, err := s.ours()
 	if err != nil {
 		return err
@@ -258,7 +274,7 @@ func (s *supervisor) checkNewPorts(cfg []byte) error {
 	for i, f := range all {
 		pids[i] = f.pid
 	}
-	return checkPorts(haproxy.Binds(cfg), pids)
+	return checkPorts(cfg.Binds(), pids)
 }
 
 // reload has p read the configuration file again, and returns when a new
@@ -378,7 +394,7 @@ func (m *Manager) SaveServerState(ctx context.Context) error {
 
 // saveStates saves the states of the servers that all of cfgs have, with the
 // weights of the first. With no cfg none can be compared, and none are saved.
-func (m *Manager) saveStates(ctx context.Context, cfgs ...[]byte) error {
+func (m *Manager) saveStates(ctx context.Context, cfgs ...*haproxy.Config) error {
 	reply, err := m.Runtime(ctx, "show servers state")
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package process
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -410,6 +411,65 @@ func TestWhyItReloads(t *testing.T) {
 	m, _ = b.manager()
 	awaitState(t, m, status.HAProxyRunning)
 	reloads("the configuration that it ran with is not known")
+}
+
+// An agent of an earlier release leaves no model of what HAProxy runs with, and another
+// may leave one that is not its own. Then a change takes a reload, once, in which no
+// request fails; what is the same is left alone, and is known from then on.
+func TestAdoptsWithoutAModel(t *testing.T) {
+	b := newHashBench(t)
+	m, stop := b.manager()
+	b.apply(m, Started)
+	b.awaitUp(m, "abc")
+	asked, stopLoad := b.hashLoad()
+	pid, weight := m.State().PID, 16
+	again := func(spoil func(file string) error) {
+		t.Helper()
+		stop()
+		if err := spoil(m.modelFile()); err != nil {
+			t.Fatal(err)
+		}
+		m, stop = b.manager()
+		awaitState(t, m, status.HAProxyRunning)
+	}
+	changes := func() {
+		t.Helper()
+		weight++
+		b.spec.Services[0].Hosts[0].Weight = weight
+		b.change(m, fmt.Sprintf("gave host a weight %d in api", weight), "abc")
+	}
+	for name, spoil := range map[string]func(string) error{
+		"none":      os.Remove,
+		"no model":  func(file string) error { return os.WriteFile(file, []byte("haproxy\n"), 0o600) },
+		"cut short": func(file string) error { return os.Truncate(file, 100) },
+		"another's": func(file string) error {
+			model, err := json.Marshal(b.edited("mode http", "mode tcp"))
+			return errors.Join(err, os.WriteFile(file, model, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			again(spoil)
+			weight++
+			b.spec.Services[0].Hosts[0].Weight = weight
+			if r, err := m.Apply(t.Context(), b.cfg()); err != nil || r.Action != Reloaded || r.Why != haproxy.Unknown {
+				t.Errorf("%+v, %v", r, err)
+			}
+			b.awaitUp(m, "abc")
+			changes()
+			again(spoil)
+			b.apply(m, Unchanged)
+			changes()
+			again(spoil)
+			b.apply(m, Unchanged)
+			again(func(string) error { return nil })
+			changes()
+		})
+	}
+	stopLoad()
+	if now := m.State().PID; now != pid {
+		t.Errorf("HAProxy is pid %d, and was %d", now, pid)
+	}
+	t.Logf("%d requests", asked.Load())
 }
 
 // A change beside a reload, each with its check by "haproxy -c", which is

@@ -47,7 +47,7 @@ func (e *CheckError) Error() string {
 
 // check has HAProxy check cfg. A warning is an error: what HAProxy ignores is
 // a promise that would not be kept.
-func (m *Manager) check(ctx context.Context, cfg []byte) error {
+func (m *Manager) check(ctx context.Context, cfg *haproxy.Config) error {
 	if err := m.makeRunDir(); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (m *Manager) check(ctx context.Context, cfg []byte) error {
 	if err := os.WriteFile(state, []byte(haproxy.EmptyState), 0o600); err != nil {
 		return fmt.Errorf("check the configuration: %w", err)
 	}
-	if err := os.WriteFile(file, haproxy.WithStateFile(cfg, state), 0o600); err != nil {
+	if err := os.WriteFile(file, cfg.WithStateFile(state), 0o600); err != nil {
 		return fmt.Errorf("check the configuration: %w", err)
 	}
 	said, err := m.runCheck(ctx, file)
@@ -102,11 +102,11 @@ func (m *Manager) runCheck(ctx context.Context, file string) (string, error) {
 	return stderr.String(), err
 }
 
-func newCheckError(bad []haproxy.Message, cfg []byte) *CheckError {
+func newCheckError(bad []haproxy.Message, cfg *haproxy.Config) *CheckError {
 	e := &CheckError{Messages: bad, Lines: make([]string, len(bad))}
 	for i, m := range bad {
 		if m.Line > 0 {
-			e.Lines[i] = haproxy.Line(cfg, m.Line)
+			e.Lines[i] = cfg.Line(m.Line)
 		}
 	}
 	return e

@@ -126,7 +126,7 @@ func (s *supervisor) heal(p *proc) error {
 	known := cfg != nil
 	if !known {
 		var err error
-		if cfg, err = os.ReadFile(s.configFile()); err != nil {
+		if cfg, err = s.readConfig(); err != nil {
 			return fmt.Errorf("read the configuration: %w", err)
 		}
 	}
@@ -246,7 +246,7 @@ func (s *supervisor) revive(master *watched) (haproxy.Processes, error) {
 		return haproxy.Processes{}, err
 	}
 	defer restore()
-	if cfg, err := readIfThere(s.configFile()); err == nil && cfg != nil {
+	if cfg, err := s.readConfig(); err == nil {
 		if err := s.freshState(cfg); err != nil {
 			return haproxy.Processes{}, err
 		}

@@ -176,7 +176,7 @@ func TestSocketsLost(t *testing.T) {
 			same(t, m, pid)
 			eventually(t, "the configuration what it was", func() bool {
 				on, err := os.ReadFile(m.configFile())
-				return err == nil && string(on) == string(b.cfg())
+				return err == nil && string(on) == string(b.cfg().Bytes())
 			})
 			b.apply(m, Unchanged)
 			b.spec.Services[0].Timeout.Server = time.Minute
@@ -335,8 +335,8 @@ func TestFailedReloadAfterHealing(t *testing.T) {
 	}
 	b.awaitSockets(m)
 	states := b.follow(m)
-	bad := strings.Replace(string(b.cfg()), fmt.Sprintf("%v:%d transparent", b.addr(1), b.port), fmt.Sprintf("192.0.2.1:%d", b.port), 1)
-	if _, err := m.Apply(t.Context(), []byte(bad)); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
+	bad := b.edited(fmt.Sprintf("bind %v:%d transparent", b.addr(1), b.port), fmt.Sprintf("bind 192.0.2.1:%d", b.port))
+	if _, err := m.Apply(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
 		t.Fatalf("Apply: %v; want HAProxy's words", err)
 	}
 	b.awaitSockets(m)

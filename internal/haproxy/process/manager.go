@@ -81,12 +81,12 @@ type Manager struct {
 
 	mu      sync.Mutex // guards following
 	state   status.HAProxy
-	changed chan struct{} // closed at the next change of state
-	servers chan struct{} // closed at the next change of a server
-	proc    *proc         // nil while none runs
-	cfg     []byte        // that proc runs with, as far as known
-	half    bool          // proc is between cfg and another configuration
-	old     int           // workers that finish what they have
+	changed chan struct{}   // closed at the next change of state
+	servers chan struct{}   // closed at the next change of a server
+	proc    *proc           // nil while none runs
+	cfg     *haproxy.Config // that proc runs with, as far as known
+	half    bool            // proc is between cfg and another configuration
+	old     int             // workers that finish what they have
 	// unhealed says why sockets that are lost are so still; empty for nothing.
 	unhealed string
 
@@ -173,10 +173,11 @@ func (m *Manager) masterSocket() string { return filepath.Join(m.opt.RunDir, hap
 func (m *Manager) stateFile() string    { return filepath.Join(m.opt.RunDir, haproxy.StateFile) }
 func (m *Manager) pidFile() string      { return filepath.Join(m.opt.RunDir, "haproxy.pid") }
 func (m *Manager) runningFile() string  { return filepath.Join(m.opt.RunDir, "haproxy.running") }
+func (m *Manager) modelFile() string    { return filepath.Join(m.opt.RunDir, "haproxy.running.json") }
 func (m *Manager) configFile() string   { return filepath.Join(m.opt.StateDir, haproxy.ConfigFile) }
 
 // digest names a configuration.
-func digest(cfg []byte) string { return fmt.Sprintf("%x", sha256.Sum256(cfg)) }
+func digest(cfg *haproxy.Config) string { return fmt.Sprintf("%x", sha256.Sum256(cfg.Bytes())) }
 
 // set changes the state and tells all who wait for that.
 func (m *Manager) set(state status.HAProxyState, reason string) {
@@ -218,7 +219,7 @@ func (m *Manager) current() *proc {
 }
 
 // config gives the configuration that is in force, nil when not known.
-func (m *Manager) config() []byte {
+func (m *Manager) config() *haproxy.Config {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.cfg

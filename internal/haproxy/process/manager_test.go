@@ -122,13 +122,13 @@ func TestRefusesBadConfiguration(t *testing.T) {
 	b := newBench(t)
 	m, _ := b.manager()
 	b.apply(m, Started)
-	good := string(b.cfg())
-	for name, bad := range map[string]string{
-		"error":   strings.Replace(good, "balance leastconn", "balance sideways", 1),
-		"warning": strings.Replace(good, "    option httpchk\n", "", 1),
+	good := string(b.cfg().Bytes())
+	for name, bad := range map[string]*haproxy.Config{
+		"error":   b.edited("balance leastconn", "balance sideways"),
+		"warning": b.edited("option httpchk", ""),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := m.Apply(t.Context(), []byte(bad))
+			_, err := m.Apply(t.Context(), bad)
 			e, ok := errors.AsType[*CheckError](err)
 			if !ok {
 				t.Fatalf("Apply: %v, want a CheckError", err)
@@ -156,9 +156,9 @@ func TestReloadThatFails(t *testing.T) {
 	b := newBench(t)
 	m, _ := b.manager()
 	b.apply(m, Started)
-	good := string(b.cfg())
-	bad := strings.Replace(good, fmt.Sprintf("%v:%d transparent", b.addr(1), b.port), fmt.Sprintf("192.0.2.1:%d", b.port), 1)
-	_, err := m.Apply(t.Context(), []byte(bad))
+	good := string(b.cfg().Bytes())
+	bad := b.edited(fmt.Sprintf("bind %v:%d transparent", b.addr(1), b.port), fmt.Sprintf("bind 192.0.2.1:%d", b.port))
+	_, err := m.Apply(t.Context(), bad)
 	if err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
 		t.Fatalf("Apply: %v; want HAProxy's words", err)
 	}

@@ -13,8 +13,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"holdfast/internal/haproxy"
 )
 
 // A Conflict is an address of HAProxy's that another process has.
@@ -65,26 +63,26 @@ type listener struct {
 // the address (a service on 0.0.0.0), and, worse because it does not, that a
 // process with SO_REUSEPORT listens on the very address and would share its
 // connections.
-func checkPorts(binds []haproxy.Bind, ours []int) error {
+func checkPorts(binds []netip.AddrPort, ours []int) error {
 	listeners, err := readListeners()
 	if err != nil {
 		return fmt.Errorf("look for ports that are taken: %w", err)
 	}
 	own, all := inodesOf(ours)
 	var conflicts []Conflict
-	for _, b := range binds {
-		exact := slices.IndexFunc(listeners, func(l listener) bool { return l.at == b.Address })
+	for _, at := range binds {
+		exact := slices.IndexFunc(listeners, func(l listener) bool { return l.at == at })
 		if exact >= 0 {
 			if !own[listeners[exact].inode] {
-				conflicts = append(conflicts, conflictOf(b, listeners[exact]))
+				conflicts = append(conflicts, conflictOf(at, listeners[exact]))
 			}
 			continue
 		}
-		switch err := tryBind(b.Address); {
+		switch err := tryBind(at); {
 		case errors.Is(err, unix.EADDRINUSE):
-			conflicts = append(conflicts, conflictOf(b, wildcard(listeners, b.Address)))
+			conflicts = append(conflicts, conflictOf(at, wildcard(listeners, at)))
 		case err != nil:
-			return fmt.Errorf("cannot bind %v: %w", b.Address, err)
+			return fmt.Errorf("cannot bind %v: %w", at, err)
 		}
 	}
 	if len(conflicts) == 0 {
@@ -100,8 +98,8 @@ func checkPorts(binds []haproxy.Bind, ours []int) error {
 	return &PortsTakenError{conflicts}
 }
 
-func conflictOf(b haproxy.Bind, l listener) Conflict {
-	return Conflict{Bind: b.Address, Taken: l.at, UID: l.uid}
+func conflictOf(at netip.AddrPort, l listener) Conflict {
+	return Conflict{Bind: at, Taken: l.at, UID: l.uid}
 }
 
 // wildcard finds the listener on all addresses that keeps at from being bound.

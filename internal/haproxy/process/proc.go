@@ -74,7 +74,7 @@ func (p *proc) close() {
 
 // follow makes p the current HAProxy, which runs with cfg (nil: not known) and
 // has worker serving, and watches both until they end or ctx does.
-func (s *supervisor) follow(p *proc, worker int, cfg []byte) error {
+func (s *supervisor) follow(p *proc, worker int, cfg *haproxy.Config) error {
 	p.gone = make(chan struct{})
 	s.wg.Go(func() {
 		if p.master.wait(s.ctx) == nil {

@@ -38,6 +38,8 @@ type supervisor struct {
 	spelled int              // times that the runtime socket's path was spelled in another way
 	// masterID is the master that was started or adopted last.
 	masterID identity
+	// written is the configuration that the file has, as far as known.
+	written *haproxy.Config
 
 	saidNoSyslog atomic.Bool
 }
@@ -316,10 +318,10 @@ func (s *supervisor) awaitMaster(master *watched) (haproxy.Processes, error) {
 
 // recall finds out which configuration the adopted p runs with: nil when that
 // cannot be told, and then the first Apply reloads.
-func (s *supervisor) recall(p *proc) []byte {
-	cfg, err := readIfThere(s.configFile())
+func (s *supervisor) recall(p *proc) *haproxy.Config {
+	cfg, err := s.readConfig()
 	note, err2 := readIfThere(s.runningFile())
-	if err != nil || err2 != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) || err2 != nil {
 		s.log.Warn("the configuration that HAProxy runs with is not known", "error", errors.Join(err, err2))
 	}
 	if strings.TrimSpace(string(note)) != fmt.Sprintf("%d %s", p.master.pid, digest(cfg)) {

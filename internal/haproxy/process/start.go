@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -58,8 +59,8 @@ func (s *supervisor) start(why string) error {
 
 // configToStart reads the configuration file. One that was taken away is made anew, with
 // what was in force last.
-func (s *supervisor) configToStart() ([]byte, error) {
-	cfg, err := os.ReadFile(s.configFile())
+func (s *supervisor) configToStart() (*haproxy.Config, error) {
+	cfg, err := s.readConfig()
 	last := s.config()
 	if !errors.Is(err, os.ErrNotExist) || last == nil {
 		return cfg, err
@@ -67,7 +68,7 @@ func (s *supervisor) configToStart() ([]byte, error) {
 	if err := s.makeStateDir(); err != nil {
 		return nil, err
 	}
-	if err := writeAtomically(s.configFile(), last); err != nil {
+	if err := s.put(last); err != nil {
 		return nil, fmt.Errorf("the configuration was taken away, and cannot be written anew: %w", err)
 	}
 	s.log.Warn("the configuration of HAProxy was taken away; it was written anew", "file", s.configFile())
@@ -75,7 +76,7 @@ func (s *supervisor) configToStart() ([]byte, error) {
 }
 
 // prepare clears the way for a HAProxy with configuration cfg.
-func (s *supervisor) prepare(cfg []byte) error {
+func (s *supervisor) prepare(cfg *haproxy.Config) error {
 	if n := len(s.masterSocket()); n > maxSocketPath {
 		return fmt.Errorf("the run directory's name is too long: %s has %d bytes, and a socket's path may have %d", s.masterSocket(), n, maxSocketPath)
 	}
@@ -147,9 +148,9 @@ func kill(ctx context.Context, w *watched) error {
 
 // freePorts looks whether HAProxy could bind what cfg wants. A port whose owner
 // is not to be seen may be that of a process that is ending, which is waited for.
-func (s *supervisor) freePorts(cfg []byte) error {
+func (s *supervisor) freePorts(cfg *haproxy.Config) error {
 	for range 20 {
-		err := checkPorts(haproxy.Binds(cfg), nil)
+		err := checkPorts(cfg.Binds(), nil)
 		taken, ok := errors.AsType[*PortsTakenError](err)
 		if !ok || !slices.ContainsFunc(taken.Conflicts, func(c Conflict) bool { return c.PID == 0 }) {
 			return err
@@ -158,12 +159,12 @@ func (s *supervisor) freePorts(cfg []byte) error {
 			return s.ctx.Err()
 		}
 	}
-	return checkPorts(haproxy.Binds(cfg), nil)
+	return checkPorts(cfg.Binds(), nil)
 }
 
 // freshState sees to a state file that HAProxy can read without a warning,
 // that is of cfg, and not too old to be worth reading.
-func (s *supervisor) freshState(cfg []byte) error {
+func (s *supervisor) freshState(cfg *haproxy.Config) error {
 	states := []byte(haproxy.EmptyState)
 	if info, err := os.Stat(s.stateFile()); err == nil && isFresh(time.Since(info.ModTime())) {
 		kept, err := os.ReadFile(s.stateFile())
@@ -274,10 +275,15 @@ func (s *supervisor) discard(p *proc) error {
 	return errors.Join(err, s.sweep())
 }
 
-// remember records that p runs with cfg, for a Manager that adopts p later.
-func (s *supervisor) remember(cfg []byte, p *proc) {
+// remember records that p runs with cfg, and what is in cfg, for a Manager that
+// adopts p later.
+func (s *supervisor) remember(cfg *haproxy.Config, p *proc) {
+	model, err := json.Marshal(cfg)
+	if err == nil {
+		err = replace(s.modelFile(), model)
+	}
 	line := fmt.Sprintf("%d %s\n", p.master.pid, digest(cfg))
-	if err := os.WriteFile(s.runningFile(), []byte(line), 0o600); err != nil {
+	if err := errors.Join(err, os.WriteFile(s.runningFile(), []byte(line), 0o600)); err != nil {
 		s.log.Warn("the next agent will reload HAProxy once for nothing", "error", err)
 	}
 }

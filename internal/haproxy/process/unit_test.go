@@ -274,7 +274,7 @@ func TestEnvironment(t *testing.T) {
 func TestCheckErrorIsOneLine(t *testing.T) {
 	e := newCheckError([]haproxy.Message{
 		{Severity: "ALERT", Line: 2, Text: "bad"}, {Severity: "WARNING", Text: "odd"}, {Text: "x"}, {Text: "y"}, {Text: "z"},
-	}, []byte("global\n    balance sideways\n"))
+	}, haproxy.ReadConfig([]byte("global\n    balance sideways\n"), nil))
 	if got, want := e.Error(), "haproxy -c: line 2: bad (balance sideways); odd; x; and 2 more"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
