@@ -39,7 +39,8 @@ var mayImport = map[string][]string{
 	"internal/dns/wire":        {"internal/dns"},
 	"internal/dns/zone":        {"internal/dns", "internal/dns/wire", "internal/changelog", "internal/status"},
 	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
-	"internal/haproxy/process": {"internal/haproxy", "internal/status"},
+	"internal/haproxy/ports":   {},
+	"internal/haproxy/process": {"internal/haproxy", "internal/haproxy/ports", "internal/status"},
 	"internal/vip":             {"internal/status"},
 	"internal/web":             {"internal/status", "internal/connlimit"},
 	"internal/agent": {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ports"
 	"holdfast/internal/status"
 )
 
@@ -74,7 +75,7 @@ type outcome struct {
 // and its process goes on. Run must be running. Once the check is done ctx does
 // not end it: a reload that has begun is carried through.
 //
-// Errors: *CheckError, *PortsTakenError, or another.
+// Errors: *CheckError, *ports.TakenError, or another.
 func (m *Manager) Apply(ctx context.Context, cfg *haproxy.Config) (Result, error) {
 	return m.bring(ctx, cfg, false)
 }
@@ -274,7 +275,7 @@ func (s *supervisor) checkNewPorts(cfg *haproxy.Config) error {
 	for i, f := range all {
 		pids[i] = f.pid
 	}
-	return checkPorts(cfg.Binds(), pids)
+	return ports.Check(cfg.Binds(), pids)
 }
 
 // reload has p read the configuration file again, and returns when a new

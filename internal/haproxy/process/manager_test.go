@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ports"
 	"holdfast/internal/status"
 )
 
@@ -327,9 +328,9 @@ func TestPortTaken(t *testing.T) {
 	defer l.Close()
 	m, _ := b.manager()
 	_, err = m.Apply(t.Context(), b.cfg())
-	e, ok := errors.AsType[*PortsTakenError](err)
+	e, ok := errors.AsType[*ports.TakenError](err)
 	if !ok {
-		t.Fatalf("Apply: %v, want a PortsTakenError", err)
+		t.Fatalf("Apply: %v, want a TakenError", err)
 	}
 	t.Log(err)
 	if c := e.Conflicts[0]; c.PID != os.Getpid() || c.Bind.Addr() != b.addr(1) || !c.Taken.Addr().IsUnspecified() {
@@ -360,8 +361,8 @@ func TestPortShared(t *testing.T) {
 	defer l.Close()
 	m, _ := b.manager()
 	_, err = m.Apply(t.Context(), b.cfg())
-	if e, ok := errors.AsType[*PortsTakenError](err); !ok || e.Conflicts[0].PID != os.Getpid() {
-		t.Fatalf("Apply: %v, want a PortsTakenError with pid %d", err, os.Getpid())
+	if e, ok := errors.AsType[*ports.TakenError](err); !ok || e.Conflicts[0].PID != os.Getpid() {
+		t.Fatalf("Apply: %v, want a TakenError with pid %d", err, os.Getpid())
 	}
 	t.Log(err)
 }

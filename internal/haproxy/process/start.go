@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ports"
 	"holdfast/internal/status"
 )
 
@@ -150,16 +151,16 @@ func kill(ctx context.Context, w *watched) error {
 // is not to be seen may be that of a process that is ending, which is waited for.
 func (s *supervisor) freePorts(cfg *haproxy.Config) error {
 	for range 20 {
-		err := checkPorts(cfg.Binds(), nil)
-		taken, ok := errors.AsType[*PortsTakenError](err)
-		if !ok || !slices.ContainsFunc(taken.Conflicts, func(c Conflict) bool { return c.PID == 0 }) {
+		err := ports.Check(cfg.Binds(), nil)
+		taken, ok := errors.AsType[*ports.TakenError](err)
+		if !ok || !slices.ContainsFunc(taken.Conflicts, func(c ports.Conflict) bool { return c.PID == 0 }) {
 			return err
 		}
 		if !s.sleep(20 * time.Millisecond) {
 			return s.ctx.Err()
 		}
 	}
-	return checkPorts(cfg.Binds(), nil)
+	return ports.Check(cfg.Binds(), nil)
 }
 
 // freshState sees to a state file that HAProxy can read without a warning,

@@ -1,4 +1,6 @@
-package process
+// Package ports tells whether HAProxy could listen where it is to: which addresses
+// somebody else has, and who that is. It asks the kernel, and starts and ends nothing.
+package ports
 
 import (
 	"encoding/binary"
@@ -37,11 +39,11 @@ func (c Conflict) String() string {
 	return fmt.Sprintf("cannot bind %v: taken by %s on %v; %s", c.Bind, who, c.Taken, what)
 }
 
-// A PortsTakenError says why HAProxy cannot be started, or reloaded, with a
+// A TakenError says why HAProxy cannot be started, or reloaded, with a
 // configuration.
-type PortsTakenError struct{ Conflicts []Conflict }
+type TakenError struct{ Conflicts []Conflict }
 
-func (e *PortsTakenError) Error() string {
+func (e *TakenError) Error() string {
 	s := e.Conflicts[0].String()
 	if more := len(e.Conflicts) - 1; more > 0 {
 		s += fmt.Sprintf(" (and %d more addresses)", more)
@@ -56,14 +58,16 @@ type listener struct {
 	uid   int
 }
 
-// checkPorts finds what of binds cannot be bound, or is shared; ours are the
+// Check finds what of binds cannot be bound, or is shared; ours are the
 // pids of the running HAProxy, if any. It is asked before HAProxy is, because a
 // reload that fails to bind silences every port for two seconds in HAProxy 2.6,
 // and ends HAProxy in 2.4. Two things are looked for: that the kernel refuses
 // the address (a service on 0.0.0.0), and, worse because it does not, that a
 // process with SO_REUSEPORT listens on the very address and would share its
 // connections.
-func checkPorts(binds []netip.AddrPort, ours []int) error {
+//
+// Errors: *TakenError, or another.
+func Check(binds []netip.AddrPort, ours []int) error {
 	listeners, err := readListeners()
 	if err != nil {
 		return fmt.Errorf("look for ports that are taken: %w", err)
@@ -95,7 +99,7 @@ func checkPorts(binds []netip.AddrPort, ours []int) error {
 	if len(conflicts) == 0 {
 		return nil
 	}
-	return &PortsTakenError{conflicts}
+	return &TakenError{conflicts}
 }
 
 func conflictOf(at netip.AddrPort, l listener) Conflict {
