@@ -40,7 +40,8 @@ var mayImport = map[string][]string{
 	"internal/dns/zone":        {"internal/dns", "internal/dns/wire", "internal/changelog", "internal/status"},
 	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
 	"internal/haproxy/ports":   {},
-	"internal/haproxy/process": {"internal/haproxy", "internal/haproxy/ports", "internal/status"},
+	"internal/haproxy/runtime": {"internal/haproxy"},
+	"internal/haproxy/process": {"internal/haproxy", "internal/haproxy/ports", "internal/haproxy/runtime", "internal/status"},
 	"internal/vip":             {"internal/status"},
 	"internal/web":             {"internal/status", "internal/connlimit"},
 	"internal/agent": {

@@ -13,6 +13,7 @@ import (
 
 	"holdfast/internal/haproxy"
 	"holdfast/internal/haproxy/ports"
+	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/status"
 )
 
@@ -228,9 +229,9 @@ func (s *supervisor) applyReload(p *proc, before, cfg *haproxy.Config) error {
 	if s.hung() {
 		return ErrHung
 	}
-	if since, mute := s.runtime.muteFor(s.opt.BusyAfter); mute {
+	if since, mute := s.WorkerSocket.MuteFor(s.opt.BusyAfter); mute {
 		return fmt.Errorf("HAProxy serves, and has not answered on %s since %s: it would not hand its listeners on, and connections would be lost; see with ss -xp who has connections there",
-			s.runtime.path, since.Format(time.TimeOnly))
+			s.WorkerSocket.Path, since.Format(time.TimeOnly))
 	}
 	if err := s.checkNewPorts(cfg); err != nil {
 		return err
@@ -287,9 +288,9 @@ func (s *supervisor) reload(ctx context.Context, p *proc) error {
 		return fmt.Errorf("reload HAProxy: %w", err)
 	}
 	defer restore()
-	before, err := s.processes(ctx)
+	before, err := s.Processes(ctx)
 	ask := s.askReload
-	if leadsNowhere(err) { // whatever answers there then is the master after it
+	if runtime.LeadsNowhere(err) { // whatever answers there then is the master after it
 		before = haproxy.Processes{Master: haproxy.Process{PID: p.master.pid, Reloads: -1}, Workers: []haproxy.Process{{PID: p.serving().pid}}}
 		ask, err = func(context.Context) (string, error) { return "", p.master.signal(syscall.SIGUSR2) }, nil
 	}
@@ -335,7 +336,7 @@ func (s *supervisor) reloadedAllTheSame(p *proc, err error) error {
 
 // askReload asks the master for a reload, and gives its reply.
 func (s *supervisor) askReload(ctx context.Context) (string, error) {
-	return converse(ctx, s.master, "reload\n")
+	return s.MasterSocket.Converse(ctx, "reload\n")
 }
 
 // reloaded asks for the reload and waits for its outcome: the new worker.
@@ -356,7 +357,7 @@ func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Proce
 		case s.hung(): // to be killed, by the goroutine that waits here
 			return 0, ErrHung
 		}
-		now, err := s.processes(ctx)
+		now, err := s.Processes(ctx)
 		if err == nil && now.Master.Reloads > before.Master.Reloads {
 			worker, err := s.outcome(ctx, before, now)
 			if worker != 0 || err != nil {

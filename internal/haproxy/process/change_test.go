@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -353,7 +354,7 @@ func TestHalfAChange(t *testing.T) {
 	change := haproxy.PlanChange(was, b.cfg(), worker)
 	change.Steps = append(change.Steps[:1:1], haproxy.Step{Command: "set server nothing/there weight 1"})
 	err = s.carryOut(t.Context(), m.current(), change, b.cfg())
-	if refused, ok := errors.AsType[*RefusedError](err); !ok || !strings.Contains(refused.Command, "nothing/there") {
+	if refused, ok := errors.AsType[*runtime.RefusedError](err); !ok || !strings.Contains(refused.Command, "nothing/there") {
 		t.Fatalf("the change went through: %v", err)
 	}
 	if s.recall(m.current()) != nil {

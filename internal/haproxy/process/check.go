@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/runtime"
 )
 
 // checkTimeout is how long "haproxy -c" may take.
@@ -81,7 +82,7 @@ func (m *Manager) check(ctx context.Context, cfg *haproxy.Config) error {
 		return fmt.Errorf("haproxy -c: %w", err)
 	}
 	if err != nil {
-		return fmt.Errorf("haproxy -c: %w: %s", err, oneLine(said))
+		return fmt.Errorf("haproxy -c: %w: %s", err, runtime.OneLine(said))
 	}
 	return nil
 }

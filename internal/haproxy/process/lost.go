@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/status"
 )
 
@@ -47,25 +48,17 @@ func (m *Manager) LostSocket() *LostSocket {
 	if p == nil || p.over() || p.isReloading() || m.State().State != status.HAProxyRunning {
 		return nil
 	}
-	for _, d := range []*door{m.runtime, m.master} {
-		if since, why := d.lostFor(m.opt.HungAfter); why != nil {
+	for _, d := range []*runtime.Socket{m.WorkerSocket, m.MasterSocket} {
+		if since, why := d.LostFor(m.opt.HungAfter); why != "" {
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			return &LostSocket{Path: d.path, Since: since, Why: cause(why), Trouble: m.unhealed}
+			return &LostSocket{Path: d.Path, Since: since, Why: why, Trouble: m.unhealed}
 		}
 	}
-	if since, mute := m.runtime.muteFor(m.opt.BusyAfter); mute {
-		return &LostSocket{Path: m.runtime.path, Since: since, Mute: true}
+	if since, mute := m.WorkerSocket.MuteFor(m.opt.BusyAfter); mute {
+		return &LostSocket{Path: m.WorkerSocket.Path, Since: since, Mute: true}
 	}
 	return nil
-}
-
-// cause gives the innermost error of err in the words of the system.
-func cause(err error) string {
-	if e, ok := errors.AsType[syscall.Errno](err); ok {
-		return e.Error()
-	}
-	return err.Error()
 }
 
 // lookAtSockets tells whoever waits for a change when a socket is lost, and when it is back.
@@ -73,7 +66,7 @@ func (p *prober) lookAtSockets(found asked) {
 	if found.reloading {
 		return
 	}
-	p.runtime.hears(found.runtime != Silent || found.listeners != Answered)
+	p.WorkerSocket.Hears(found.runtime != Silent || found.listeners != Answered)
 	lost := p.LostSocket()
 	if (lost != nil) == p.told {
 		return
@@ -147,7 +140,7 @@ func (s *supervisor) heal(p *proc) error {
 		s.remember(cfg, p)
 	}
 	s.identify(p.master)
-	err := errors.Join(s.runtime.leads(ctx), s.master.leads(ctx))
+	err := errors.Join(s.WorkerSocket.Leads(ctx), s.MasterSocket.Leads(ctx))
 	if err != nil {
 		err = fmt.Errorf("the reload has not brought the socket back: %w", err)
 	}
@@ -178,7 +171,7 @@ func (s *supervisor) readySockets(ctx context.Context, master int) (func(), erro
 		return nil, fmt.Errorf("HAProxy would end in a reload: it cannot make its sockets in %s: %w", s.opt.RunDir, err)
 	}
 	nothing := func() {}
-	if s.runtime.leads(ctx) == nil {
+	if s.WorkerSocket.Leads(ctx) == nil {
 		return nothing, nil
 	}
 	cfg, err := readIfThere(s.configFile())
@@ -227,9 +220,9 @@ func (s *supervisor) canBind(master int) error {
 	if err := errors.Join(err, file.Close(), os.Remove(file.Name())); err != nil {
 		return err
 	}
-	for _, d := range []*door{s.runtime, s.master} {
-		if info, err := os.Lstat(d.path); err == nil && info.IsDir() {
-			return fmt.Errorf("%s is a directory; remove it", d.path)
+	for _, d := range []*runtime.Socket{s.WorkerSocket, s.MasterSocket} {
+		if info, err := os.Lstat(d.Path); err == nil && info.IsDir() {
+			return fmt.Errorf("%s is a directory; remove it", d.Path)
 		}
 	}
 	return nil
@@ -255,7 +248,7 @@ func (s *supervisor) revive(master *watched) (haproxy.Processes, error) {
 		return haproxy.Processes{}, err
 	}
 	for {
-		procs, err := s.processes(ctx)
+		procs, err := s.Processes(ctx)
 		_, serves := s.serves(ctx, master.pid)
 		switch {
 		case err == nil && (serves || procs.Master.Failed > 0): // then the worker before it serves

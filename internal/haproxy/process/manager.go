@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/status"
 )
 
@@ -68,14 +69,14 @@ func (o Options) withDefaults() Options {
 
 // A Manager supervises one HAProxy. Its methods may be called by any goroutine.
 type Manager struct {
+	*runtime.Client
+
 	opt      Options
 	log      *slog.Logger
 	requests chan request
 	applying chan struct{} // holds one token: the right to apply
 	logFile  logFile
 	closing  closing
-	runtime  *door
-	master   *door
 	begun    time.Time
 	turned   atomic.Int64 // when the supervisor did, last: a time.Duration since begun
 
@@ -100,12 +101,10 @@ const NotStarted = "not started yet"
 func New(opt Options) *Manager {
 	opt = opt.withDefaults()
 	m := &Manager{
-		opt: opt, log: opt.Log, begun: time.Now(), requests: make(chan request), applying: make(chan struct{}, 1),
+		Client: runtime.New(opt.RunDir), opt: opt, log: opt.Log, begun: time.Now(), requests: make(chan request), applying: make(chan struct{}, 1),
 		state:   status.HAProxy{State: status.HAProxyDown, Reason: NotStarted, Since: time.Now()},
 		changed: make(chan struct{}), servers: make(chan struct{}),
 	}
-	m.runtime = &door{path: filepath.Join(opt.RunDir, haproxy.RuntimeSocket)}
-	m.master = &door{path: m.masterSocket()}
 	m.logFile.path = filepath.Join(opt.RunDir, "haproxy.log")
 	return m
 }
@@ -157,24 +156,11 @@ func (m *Manager) OldWorkers() int {
 	return m.old
 }
 
-// Runtime has the current worker do a command of the runtime API (management
-// guide 9.3), or several with ";" between them, and gives the reply whole.
-// What HAProxy refuses is a *RefusedError. Without a deadline, ctx gets one of 5 s.
-func (m *Manager) Runtime(ctx context.Context, commands string) (string, error) {
-	return askRuntime(ctx, m.runtime, commands)
-}
-
-// Master has the master do a command (management guide 9.4), as Runtime does.
-func (m *Manager) Master(ctx context.Context, command string) (string, error) {
-	return askMaster(ctx, m.master, command)
-}
-
-func (m *Manager) masterSocket() string { return filepath.Join(m.opt.RunDir, haproxy.MasterSocket) }
-func (m *Manager) stateFile() string    { return filepath.Join(m.opt.RunDir, haproxy.StateFile) }
-func (m *Manager) pidFile() string      { return filepath.Join(m.opt.RunDir, "haproxy.pid") }
-func (m *Manager) runningFile() string  { return filepath.Join(m.opt.RunDir, "haproxy.running") }
-func (m *Manager) modelFile() string    { return filepath.Join(m.opt.RunDir, "haproxy.running.json") }
-func (m *Manager) configFile() string   { return filepath.Join(m.opt.StateDir, haproxy.ConfigFile) }
+func (m *Manager) stateFile() string   { return filepath.Join(m.opt.RunDir, haproxy.StateFile) }
+func (m *Manager) pidFile() string     { return filepath.Join(m.opt.RunDir, "haproxy.pid") }
+func (m *Manager) runningFile() string { return filepath.Join(m.opt.RunDir, "haproxy.running") }
+func (m *Manager) modelFile() string   { return filepath.Join(m.opt.RunDir, "haproxy.running.json") }
+func (m *Manager) configFile() string  { return filepath.Join(m.opt.StateDir, haproxy.ConfigFile) }
 
 // digest names a configuration.
 func digest(cfg *haproxy.Config) string { return fmt.Sprintf("%x", sha256.Sum256(cfg.Bytes())) }

@@ -17,7 +17,7 @@ const maxOldWorkers = 25
 // boundOldWorkers ends the oldest of the workers that finish what they have since a
 // reload, when they are too many.
 func (s *supervisor) boundOldWorkers(ctx context.Context) {
-	procs, err := s.processes(ctx)
+	procs, err := s.Processes(ctx)
 	if err != nil {
 		s.log.Warn("not known how many workers finish what they have", "error", err)
 		return
@@ -28,7 +28,7 @@ func (s *supervisor) boundOldWorkers(ctx context.Context) {
 			continue // it has ended
 		}
 		// Held, it is still the process that the master spoke of: else the pid is another's.
-		again, err := s.processes(ctx)
+		again, err := s.Processes(ctx)
 		if err == nil && slices.ContainsFunc(again.Old, func(p haproxy.Process) bool { return p.PID == old.PID }) {
 			s.log.Warn("ending the oldest worker, which had not finished since a reload: there are too many", "pid", old.PID, "age", old.Uptime, "limit", maxOldWorkers)
 			err = w.signal(syscall.SIGTERM)

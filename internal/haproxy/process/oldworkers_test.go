@@ -61,12 +61,12 @@ func TestFailedReloadsDoNotCount(t *testing.T) {
 	}
 	for i := range 30 {
 		// By hand: the agent would have seen that it is bad.
-		reply, _ := converse(t.Context(), m.master, "reload\n") //nolint:errcheck // the connection ends with it
+		reply, _ := m.MasterSocket.Converse(t.Context(), "reload\n") //nolint:errcheck // the connection ends with it
 		if strings.HasPrefix(reply, "Success=0") {
 			continue // later versions tell at once, and 3.2 counts no reload whose file is bad
 		}
 		eventually(t, fmt.Sprintf("reload %d failed", i+1), func() bool {
-			p, err := m.processes(t.Context())
+			p, err := m.Processes(t.Context())
 			return err == nil && p.Master.PID == before.PID && p.Master.Reloads > i && p.Master.Failed > 0
 		})
 	}
@@ -75,7 +75,7 @@ func TestFailedReloadsDoNotCount(t *testing.T) {
 	}
 	b.spec.Services[0].Timeout.Server = time.Minute
 	b.apply(m, Reloaded)
-	if p, err := m.processes(t.Context()); err != nil || len(p.Old) != 1 {
+	if p, err := m.Processes(t.Context()); err != nil || len(p.Old) != 1 {
 		t.Errorf("the old worker is to finish what it has: %+v, %v", p, err)
 	}
 	if err := goesOn(); err != nil {

@@ -183,7 +183,8 @@ func peerOf(socket string) int {
 // Listener gives who listens on a unix socket, by its path or, with "@" before it, its
 // abstract name; nil where nobody does, or the kernel does not tell.
 func Listener(ctx context.Context, socket string) *unix.Ucred {
-	conn, err := dialUnix(ctx, socket)
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil
 	}

@@ -162,7 +162,7 @@ func TestTwoMasters(t *testing.T) {
 	has := 0
 	eventually(t, "the second one has the socket, and keeps it", func() bool { // it makes it twice
 		has++
-		if reply, err := askMaster(t.Context(), m.master, "show proc"); err != nil || !strings.Contains(reply, "worker") || peerOf(m.masterSocket()) != second.Process.Pid {
+		if reply, err := m.Master(t.Context(), "show proc"); err != nil || !strings.Contains(reply, "worker") || peerOf(m.MasterSocket.Path) != second.Process.Pid {
 			has = 0
 		}
 		return has > 10

@@ -75,7 +75,7 @@ func (p *prober) once(planned time.Time) {
 		p.subject = subject
 		p.detector.reset()
 		p.busy, p.resting, p.toldBy = false, false, NoSign
-		p.runtime.hears(true)
+		p.WorkerSocket.Hears(true)
 	}
 	if subject == nil || subject.over() {
 		return

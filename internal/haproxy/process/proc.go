@@ -146,7 +146,7 @@ func (s *supervisor) successor(p *proc, pid int, limit time.Duration) (int, bool
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	for {
-		procs, err := s.processes(ctx)
+		procs, err := s.Processes(ctx)
 		if err == nil && procs.Master.PID == p.master.pid && len(procs.Workers) > 0 && procs.Workers[0].PID != pid {
 			return procs.Workers[0].PID, true
 		}
@@ -171,22 +171,4 @@ func (s *supervisor) end(p *proc, cause string) {
 	if s.proc == p {
 		s.setLocked(status.HAProxyDown, cause)
 	}
-}
-
-// processes asks the master for its processes.
-func (m *Manager) processes(ctx context.Context) (haproxy.Processes, error) {
-	reply, err := m.Master(ctx, "show proc")
-	if err != nil {
-		return haproxy.Processes{}, err
-	}
-	return haproxy.ParseProc([]byte(reply))
-}
-
-// Info asks the current worker how it is.
-func (m *Manager) Info(ctx context.Context) (haproxy.Info, error) {
-	reply, err := m.Runtime(ctx, "show info")
-	if err != nil {
-		return haproxy.Info{}, err
-	}
-	return haproxy.ParseInfo([]byte(reply))
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"holdfast/internal/haproxy/runtime"
 )
 
 // versionTimeout is how long "haproxy -v" may take.
@@ -141,7 +143,7 @@ func (m *Manager) InstalledVersion(ctx context.Context) (string, error) {
 	}
 	version := versionOf(string(out))
 	if version == "" {
-		return "", fmt.Errorf("%s -v: no version in %q", m.opt.HAProxy, oneLine(string(out)))
+		return "", fmt.Errorf("%s -v: no version in %q", m.opt.HAProxy, runtime.OneLine(string(out)))
 	}
 	return version, nil
 }

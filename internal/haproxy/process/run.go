@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/status"
 )
 
@@ -53,8 +54,8 @@ func (m *Manager) Run(ctx context.Context) error {
 		backoff: backoff{first: m.opt.RestartFirst, most: m.opt.RestartMost, stable: m.opt.Stable},
 		healing: backoff{first: healFirst, most: healMost, stable: healStable},
 	}
-	defer m.runtime.close()
-	defer m.master.close()
+	defer m.WorkerSocket.Close()
+	defer m.MasterSocket.Close()
 	defer s.wg.Wait()
 	m.runMode = modeOf(m.opt.RunDir)
 	m.logFile.skip()
@@ -180,7 +181,7 @@ func (s *supervisor) maintain() {
 	}
 	var procs haproxy.Processes
 	err := s.within(askTimeout, func(ctx context.Context) (err error) {
-		procs, err = s.processes(ctx)
+		procs, err = s.Processes(ctx)
 		return err
 	})
 	if err != nil {
@@ -217,7 +218,7 @@ func (s *supervisor) adopt() error {
 	if err != nil || len(all) == 0 {
 		return err
 	}
-	peer := peerOf(s.masterSocket())
+	peer := peerOf(s.MasterSocket.Path)
 	candidates := masters(all, peer)
 	p, worker, err := s.adoptable(candidates, peer)
 	if err == nil {
@@ -279,7 +280,7 @@ func (s *supervisor) adoptable(masters []found, peer int) (*proc, int, error) {
 	s.logFile.of(w.pid)
 	s.logFile.skip()
 	procs, err := s.awaitMaster(w)
-	if leadsNowhere(err) {
+	if runtime.LeadsNowhere(err) {
 		procs, err = s.revive(w)
 	}
 	switch {
@@ -307,10 +308,10 @@ func (s *supervisor) awaitMaster(master *watched) (haproxy.Processes, error) {
 	for {
 		before := activityOf(master.pid)
 		ctx, cancel := context.WithTimeout(s.ctx, masterTimeout)
-		procs, err := s.processes(ctx)
+		procs, err := s.Processes(ctx)
 		cancel()
 		busy := activityOf(master.pid).busySince(before)
-		if !timedOut(err) || !busy || time.Since(begun) > s.opt.BusyAfter {
+		if !runtime.TimedOut(err) || !busy || time.Since(begun) > s.opt.BusyAfter {
 			return procs, err
 		}
 	}

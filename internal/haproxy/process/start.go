@@ -78,8 +78,8 @@ func (s *supervisor) configToStart() (*haproxy.Config, error) {
 
 // prepare clears the way for a HAProxy with configuration cfg.
 func (s *supervisor) prepare(cfg *haproxy.Config) error {
-	if n := len(s.masterSocket()); n > maxSocketPath {
-		return fmt.Errorf("the run directory's name is too long: %s has %d bytes, and a socket's path may have %d", s.masterSocket(), n, maxSocketPath)
+	if n := len(s.MasterSocket.Path); n > maxSocketPath {
+		return fmt.Errorf("the run directory's name is too long: %s has %d bytes, and a socket's path may have %d", s.MasterSocket.Path, n, maxSocketPath)
 	}
 	if err := s.sweep(); err != nil {
 		return err
@@ -198,7 +198,7 @@ func (s *supervisor) launch() (*proc, error) {
 	}
 	defer output.Close() //nolint:errcheck // HAProxy has it now
 	// No context: HAProxy is to outlive the agent.
-	cmd := exec.Command(path, "-W", "-S", s.masterSocket()+",mode,600,level,admin", "-p", s.pidFile(), "-f", s.configFile()) //nolint:noctx // see above
+	cmd := exec.Command(path, "-W", "-S", s.MasterSocket.Path+",mode,600,level,admin", "-p", s.pidFile(), "-f", s.configFile()) //nolint:noctx // see above
 	cmd.Dir = "/"
 	cmd.Env = environment(os.Environ())
 	cmd.Stdout, cmd.Stderr = output, output
@@ -241,7 +241,7 @@ func (s *supervisor) ready(p *proc) (int, error) {
 func (s *supervisor) serves(ctx context.Context, master int) (int, bool) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	procs, err := s.processes(ctx)
+	procs, err := s.Processes(ctx)
 	if err != nil || procs.Master.PID != master || len(procs.Workers) == 0 {
 		return 0, false
 	}
