@@ -252,8 +252,9 @@ func TestChangesUnderLoad(t *testing.T) {
 	if err := <-slow; err != nil {
 		t.Errorf("a request that the host had: %v", err)
 	}
-	if now := m.current().serving().pid; now != worker || m.State().Reloads != 0 || m.OldWorkers() != 0 {
-		t.Errorf("worker %d, and %d before; %d reloads", now, worker, m.State().Reloads)
+	procs, err := m.Processes(t.Context())
+	if now := m.current().serving().pid; now != worker || m.State().Reloads != 0 || err != nil || len(procs.Old) != 0 {
+		t.Errorf("worker %d, and %d before; %d reloads, old workers %v, %v", now, worker, m.State().Reloads, procs.Old, err)
 	}
 
 	newStandIn(t, "b", netip.AddrPortFrom(b.addr(32), uint16(b.port)))

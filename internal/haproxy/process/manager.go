@@ -87,7 +87,6 @@ type Manager struct {
 	proc    *proc           // nil while none runs
 	cfg     *haproxy.Config // that proc runs with, as far as known
 	half    bool            // proc is between cfg and another configuration
-	old     int             // workers that finish what they have
 	// unhealed says why sockets that are lost are so still; empty for nothing.
 	unhealed string
 
@@ -146,14 +145,6 @@ func (m *Manager) ServerChanges() <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.servers
-}
-
-// OldWorkers gives how many workers still finish what they had before a
-// reload; seconds old.
-func (m *Manager) OldWorkers() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.old
 }
 
 func (m *Manager) stateFile() string   { return filepath.Join(m.opt.RunDir, haproxy.StateFile) }

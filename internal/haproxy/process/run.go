@@ -16,7 +16,7 @@ import (
 	"holdfast/internal/status"
 )
 
-// maintainInterval is how often server states are saved and old workers counted.
+// maintainInterval is how often server states are saved, and sockets looked at.
 const maintainInterval = 2 * time.Second
 
 // askTimeout is how long HAProxy may take to answer what is asked from time to time.
@@ -179,18 +179,10 @@ func (s *supervisor) maintain() {
 	if err := s.within(askTimeout, s.SaveServerState); err != nil && s.ctx.Err() == nil {
 		s.log.Warn("the states of the servers were not saved", "error", err)
 	}
-	var procs haproxy.Processes
-	err := s.within(askTimeout, func(ctx context.Context) (err error) {
-		procs, err = s.Processes(ctx)
-		return err
-	})
-	if err != nil {
-		s.log.Warn("HAProxy's master does not say how many workers it has", "error", err)
-		return
+	// It is asked nothing: this is how it is noticed that its name is gone.
+	if conn, err := s.MasterSocket.Dial(s.ctx); err == nil {
+		_ = conn.Close() // nothing was written
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.old = len(procs.Old)
 }
 
 // within calls f with a context that ends after d.
