@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/internal/haproxy/process"
+	"holdfast/internal/haproxy/ours"
 )
 
 // A lock keeps a second agent away: one from the same run directory, and one
@@ -90,7 +90,7 @@ func lockName(ctx context.Context, controller string) (net.Listener, error) {
 // ownerOf names the process that listens on the abstract socket called name:
 // ": process 123", or nothing when the kernel doesn't tell.
 func ownerOf(ctx context.Context, name string) string {
-	if cred := process.Listener(ctx, name); cred != nil {
+	if cred := ours.Listener(ctx, name); cred != nil {
 		return fmt.Sprintf(": process %d", cred.Pid)
 	}
 	return ""

@@ -274,7 +274,7 @@ func (s *supervisor) checkNewPorts(cfg *haproxy.Config) error {
 	}
 	pids := make([]int, len(all))
 	for i, f := range all {
-		pids[i] = f.pid
+		pids[i] = f.PID
 	}
 	return ports.Check(cfg.Binds(), pids)
 }
@@ -283,7 +283,7 @@ func (s *supervisor) checkNewPorts(cfg *haproxy.Config) error {
 // worker serves. Until HAProxy 2.6 the master says nothing of the outcome; then
 // it is told from its processes: a new worker, or one more failed reload.
 func (s *supervisor) reload(ctx context.Context, p *proc) error {
-	restore, err := s.readySockets(ctx, p.master.pid)
+	restore, err := s.readySockets(ctx, p.master.PID)
 	if err != nil {
 		return fmt.Errorf("reload HAProxy: %w", err)
 	}
@@ -291,8 +291,8 @@ func (s *supervisor) reload(ctx context.Context, p *proc) error {
 	before, err := s.Processes(ctx)
 	ask := s.askReload
 	if runtime.LeadsNowhere(err) { // whatever answers there then is the master after it
-		before = haproxy.Processes{Master: haproxy.Process{PID: p.master.pid, Reloads: -1}, Workers: []haproxy.Process{{PID: p.serving().pid}}}
-		ask, err = func(context.Context) (string, error) { return "", p.master.signal(syscall.SIGUSR2) }, nil
+		before = haproxy.Processes{Master: haproxy.Process{PID: p.master.PID, Reloads: -1}, Workers: []haproxy.Process{{PID: p.serving().PID}}}
+		ask, err = func(context.Context) (string, error) { return "", p.master.Signal(syscall.SIGUSR2) }, nil
 	}
 	if err != nil {
 		return fmt.Errorf("reload HAProxy: %w", err)
@@ -323,10 +323,10 @@ func (s *supervisor) reload(ctx context.Context, p *proc) error {
 // err. One whose old worker is gone and whose new one is there was reloaded, late.
 func (s *supervisor) reloadedAllTheSame(p *proc, err error) error {
 	was := p.serving()
-	if !was.hasEnded() {
+	if !was.HasEnded() {
 		return err
 	}
-	if next, ok := s.successor(p, was.pid, s.opt.BusyAfter); ok && s.serveBy(p, next) == nil {
+	if next, ok := s.successor(p, was.PID, s.opt.BusyAfter); ok && s.serveBy(p, next) == nil {
 		s.log.Warn("HAProxy was reloaded, and took long to say so", "worker", next, "error", err)
 		return nil
 	}
@@ -352,7 +352,7 @@ func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Proce
 	}
 	for {
 		switch {
-		case p.over() || p.master.hasEnded():
+		case p.over() || p.master.HasEnded():
 			return 0, s.whyNot("reload HAProxy")
 		case s.hung(): // to be killed, by the goroutine that waits here
 			return 0, ErrHung

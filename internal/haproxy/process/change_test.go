@@ -230,7 +230,7 @@ func TestChangesUnderLoad(t *testing.T) {
 	m, stopManager := b.manager()
 	b.apply(m, Started)
 	b.awaitUp(m, "abc")
-	worker := m.current().serving().pid
+	worker := m.current().serving().PID
 	asked, stop := b.hashLoad()
 
 	b.add("d", 14)
@@ -253,7 +253,7 @@ func TestChangesUnderLoad(t *testing.T) {
 		t.Errorf("a request that the host had: %v", err)
 	}
 	procs, err := m.Processes(t.Context())
-	if now := m.current().serving().pid; now != worker || m.State().Reloads != 0 || err != nil || len(procs.Old) != 0 {
+	if now := m.current().serving().PID; now != worker || m.State().Reloads != 0 || err != nil || len(procs.Old) != 0 {
 		t.Errorf("worker %d, and %d before; %d reloads, old workers %v, %v", now, worker, m.State().Reloads, procs.Old, err)
 	}
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ours"
 	"holdfast/internal/status"
 )
 
@@ -48,12 +49,12 @@ func TestHangThatPasses(t *testing.T) {
 // signalAll signals the master and the worker.
 func (b *bench) signalAll(sig syscall.Signal) {
 	b.t.Helper()
-	all, err := findOurs(b.run, "haproxy", identity{})
+	all, err := ours.Find(b.run, "haproxy", ours.Identity{})
 	if err != nil || len(all) < 2 {
 		b.t.Fatalf("found %v, %v; want a master and a worker", all, err)
 	}
 	for _, p := range all {
-		if err := syscall.Kill(p.pid, sig); err != nil {
+		if err := syscall.Kill(p.PID, sig); err != nil {
 			b.t.Fatal(err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"holdfast/internal/haproxy"
 	"holdfast/internal/haproxy/runtime"
+	"holdfast/internal/pidfd"
 	"holdfast/internal/status"
 )
 
@@ -230,11 +231,11 @@ func (s *supervisor) canBind(master int) error {
 
 // revive has a HAProxy whose master's socket leads to nobody make it anew, by the
 // signal that is a reload, and gives its processes.
-func (s *supervisor) revive(master *watched) (haproxy.Processes, error) {
-	s.log.Warn("a HAProxy runs whose sockets are lost; telling it to make them anew, by a reload", "pid", master.pid)
+func (s *supervisor) revive(master *pidfd.Process) (haproxy.Processes, error) {
+	s.log.Warn("a HAProxy runs whose sockets are lost; telling it to make them anew, by a reload", "pid", master.PID)
 	ctx, cancel := context.WithTimeout(s.ctx, s.opt.ReadyTimeout)
 	defer cancel()
-	restore, err := s.readySockets(ctx, master.pid)
+	restore, err := s.readySockets(ctx, master.PID)
 	if err != nil {
 		return haproxy.Processes{}, err
 	}
@@ -244,16 +245,16 @@ func (s *supervisor) revive(master *watched) (haproxy.Processes, error) {
 			return haproxy.Processes{}, err
 		}
 	}
-	if err := master.signal(syscall.SIGUSR2); err != nil {
+	if err := master.Signal(syscall.SIGUSR2); err != nil {
 		return haproxy.Processes{}, err
 	}
 	for {
 		procs, err := s.Processes(ctx)
-		_, serves := s.serves(ctx, master.pid)
+		_, serves := s.serves(ctx, master.PID)
 		switch {
 		case err == nil && (serves || procs.Master.Failed > 0): // then the worker before it serves
 			return procs, nil
-		case master.hasEnded():
+		case master.HasEnded():
 			return procs, errors.New("it ended when it was told to")
 		case ctx.Err() != nil:
 			return procs, fmt.Errorf("it has not done so after %v", s.opt.ReadyTimeout)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ours"
 	"holdfast/internal/haproxy/ports"
 	"holdfast/internal/status"
 )
@@ -92,7 +93,7 @@ func TestDeath(t *testing.T) {
 				before := m.State()
 				pid := before.PID
 				if victim == "worker" {
-					pid = m.current().serving().pid
+					pid = m.current().serving().PID
 				}
 				changed := m.Changes()
 				killed := time.Now()
@@ -186,12 +187,12 @@ func TestReloadOfTheSame(t *testing.T) {
 		t.Error("there is nothing to reload, and no error")
 	}
 	b.apply(m, Started)
-	pid, worker := m.State().PID, m.current().serving().pid
+	pid, worker := m.State().PID, m.current().serving().PID
 	r, err := m.Reload(t.Context())
 	if err != nil || r.Action != Reloaded {
 		t.Fatalf("Reload: %v, %v", r, err)
 	}
-	if s := m.State(); s.PID != pid || s.Reloads != 1 || m.current().serving().pid == worker {
+	if s := m.State(); s.PID != pid || s.Reloads != 1 || m.current().serving().PID == worker {
 		t.Errorf("state %+v, worker %d", s, worker)
 	}
 	b.apply(m, Unchanged)
@@ -377,7 +378,7 @@ func TestOwnUser(t *testing.T) {
 	b.user = "haproxy"
 	m, stop := b.manager()
 	b.apply(m, Started)
-	info, err := os.Stat(fmt.Sprintf("/proc/%d", m.current().serving().pid))
+	info, err := os.Stat(fmt.Sprintf("/proc/%d", m.current().serving().PID))
 	if err != nil || info.Sys().(*syscall.Stat_t).Uid == 0 {
 		t.Errorf("the worker is root's, or: %v", err)
 	}
@@ -402,11 +403,11 @@ func TestForeignReload(t *testing.T) {
 	b := newBench(t)
 	m, _ := b.manager()
 	b.apply(m, Started)
-	pid, worker := m.State().PID, m.current().serving().pid
+	pid, worker := m.State().PID, m.current().serving().PID
 	if err := syscall.Kill(pid, syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another worker", func() bool { return m.current() != nil && m.current().serving().pid != worker })
+	eventually(t, "another worker", func() bool { return m.current() != nil && m.current().serving().PID != worker })
 	if s := m.State(); s.State != status.HAProxyRunning || s.PID != pid || s.Restarts != 0 {
 		t.Errorf("state %+v", s)
 	}
@@ -433,7 +434,7 @@ func (b *bench) powerCut() {
 	b.t.Helper()
 	b.signalAll(syscall.SIGKILL)
 	eventually(b.t, "gone", func() bool {
-		all, err := findOurs(b.run, "haproxy", identity{})
+		all, err := ours.Find(b.run, "haproxy", ours.Identity{})
 		if err != nil {
 			b.t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/pidfd"
 )
 
 // maxOldWorkers is how many workers may finish, beside each other, what they had
@@ -23,7 +24,7 @@ func (s *supervisor) boundOldWorkers(ctx context.Context) {
 		return
 	}
 	for _, old := range surplus(procs.Old) {
-		w, err := watch(old.PID)
+		w, err := pidfd.Open(old.PID)
 		if err != nil {
 			continue // it has ended
 		}
@@ -31,12 +32,12 @@ func (s *supervisor) boundOldWorkers(ctx context.Context) {
 		again, err := s.Processes(ctx)
 		if err == nil && slices.ContainsFunc(again.Old, func(p haproxy.Process) bool { return p.PID == old.PID }) {
 			s.log.Warn("ending the oldest worker, which had not finished since a reload: there are too many", "pid", old.PID, "age", old.Uptime, "limit", maxOldWorkers)
-			err = w.signal(syscall.SIGTERM)
+			err = w.Signal(syscall.SIGTERM)
 		}
 		if err != nil {
 			s.log.Warn("an old worker is not ended", "pid", old.PID, "error", err)
 		}
-		w.close()
+		w.Close()
 	}
 }
 

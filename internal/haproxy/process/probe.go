@@ -85,7 +85,7 @@ func (p *prober) once(planned time.Time) {
 	if p.busy { // it may answer late
 		t.limit *= busyPatience
 	}
-	pid := subject.serving().pid
+	pid := subject.serving().PID
 	// What a HAProxy does that answers at once nobody needs to know.
 	before := make(chan activity, 1)
 	slow := time.AfterFunc(t.limit/5, func() { before <- activityOf(pid) })

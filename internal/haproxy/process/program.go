@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/haproxy/ours"
 	"holdfast/internal/haproxy/runtime"
 )
 
@@ -42,7 +43,7 @@ func (m *Manager) Startable() error {
 	if err == nil {
 		return nil
 	}
-	if running, lookErr := findOurs(m.opt.RunDir, m.opt.HAProxy, identity{}); lookErr != nil || len(running) > 0 {
+	if running, lookErr := ours.Find(m.opt.RunDir, m.opt.HAProxy, ours.Identity{}); lookErr != nil || len(running) > 0 {
 		return nil
 	}
 	return fmt.Errorf("no program can be run as %s: %w", m.opt.HAProxy, errors.Unwrap(err))
@@ -64,7 +65,7 @@ func (m *Manager) Program() (Program, error) {
 	if running == nil || running.over() || !isExecutable(path) {
 		return p, nil
 	}
-	dir := fmt.Sprintf("/proc/%d", running.master.pid)
+	dir := fmt.Sprintf("/proc/%d", running.master.PID)
 	runs, err := os.Stat(dir + "/exe")
 	if err != nil {
 		return p, fmt.Errorf("look for the program that HAProxy is: %w", err)

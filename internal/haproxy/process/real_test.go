@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ours"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -89,12 +90,12 @@ func (b *bench) addr(n int) netip.Addr {
 // killHAProxy ends what HAProxy processes the test has left, as the run
 // directory is this test's alone.
 func (b *bench) killHAProxy() {
-	all, err := findOurs(b.run, "haproxy", identity{})
+	all, err := ours.Find(b.run, "haproxy", ours.Identity{})
 	if err != nil {
 		b.t.Error(err)
 	}
 	for _, p := range all {
-		if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+		if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
 			b.t.Error(err)
 		}
 	}

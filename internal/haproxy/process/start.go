@@ -8,13 +8,16 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ours"
 	"holdfast/internal/haproxy/ports"
+	"holdfast/internal/pidfd"
 	"holdfast/internal/status"
 )
 
@@ -105,7 +108,7 @@ func (s *supervisor) sweepBut(master int) error {
 	defer cancel()
 	for {
 		left, err := s.ours()
-		left = slices.DeleteFunc(left, func(f found) bool { return f.belongs(master) })
+		left = slices.DeleteFunc(left, func(f ours.Process) bool { return f.Belongs(master) })
 		if err != nil || len(left) == 0 {
 			return err
 		}
@@ -115,34 +118,34 @@ func (s *supervisor) sweepBut(master int) error {
 			}
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("an earlier HAProxy (pid %d and others) is started again and again; see who does: %w", left[0].pid, ctx.Err())
+			return fmt.Errorf("an earlier HAProxy (pid %d and others) is started again and again; see who does: %w", left[0].PID, ctx.Err())
 		}
 	}
 }
 
 // finish kills the process f, if it is still that one, and waits for its end.
-func finish(ctx context.Context, f found) error {
-	w, err := watch(f.pid)
+func finish(ctx context.Context, f ours.Process) error {
+	w, err := pidfd.Open(f.PID)
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer w.close()
-	if now, ok := lookAt(fmt.Sprintf("/proc/%d", f.pid)); !ok || now.identity != f.identity {
+	defer w.Close()
+	if now, ok := ours.Look(f.PID); !ok || now.Identity != f.Identity {
 		return nil
 	}
 	return kill(ctx, w)
 }
 
 // kill kills w and waits for its end: only then are its ports free.
-func kill(ctx context.Context, w *watched) error {
-	if err := w.signal(syscall.SIGKILL); err != nil {
-		return fmt.Errorf("kill an earlier HAProxy (pid %d): %w", w.pid, err)
+func kill(ctx context.Context, w *pidfd.Process) error {
+	if err := w.Signal(syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill an earlier HAProxy (pid %d): %w", w.PID, err)
 	}
-	if err := w.wait(ctx); err != nil {
-		return fmt.Errorf("an earlier HAProxy (pid %d) was killed and does not end; see what it waits for in /proc/%d/stack: %w", w.pid, w.pid, err)
+	if err := w.Wait(ctx); err != nil {
+		return fmt.Errorf("an earlier HAProxy (pid %d) was killed and does not end; see what it waits for in /proc/%d/stack: %w", w.PID, w.PID, err)
 	}
 	return nil
 }
@@ -206,7 +209,7 @@ func (s *supervisor) launch() (*proc, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start HAProxy: %w", err)
 	}
-	master, err := watch(cmd.Process.Pid)
+	master, err := pidfd.Open(cmd.Process.Pid)
 	if err != nil {
 		return nil, errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 	}
@@ -222,10 +225,10 @@ func (s *supervisor) ready(p *proc) (int, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.opt.ReadyTimeout)
 	defer cancel()
 	for {
-		if p.master.hasEnded() {
+		if p.master.HasEnded() {
 			return 0, s.whyNot("start HAProxy")
 		}
-		if worker, ok := s.serves(ctx, p.master.pid); ok {
+		if worker, ok := s.serves(ctx, p.master.PID); ok {
 			return worker, nil
 		}
 		if !s.sleep(5 * time.Millisecond) {
@@ -253,6 +256,24 @@ func (s *supervisor) serves(ctx context.Context, master int) (int, bool) {
 	return info.PID, true
 }
 
+// identify keeps who the master is, for when its socket leads nowhere, and for
+// the next agent.
+func (s *supervisor) identify(master *pidfd.Process) {
+	p, ok := ours.Look(master.PID)
+	if !ok {
+		return // it has ended
+	}
+	s.masterID = p.Identity
+	if err := replace(filepath.Join(s.opt.RunDir, ours.IdentityFile), []byte(p.Identity.String()+"\n")); err != nil {
+		s.log.Warn("which process HAProxy is is not written down", "error", err)
+	}
+}
+
+// ours finds the processes of our HAProxy.
+func (s *supervisor) ours() ([]ours.Process, error) {
+	return ours.Find(s.opt.RunDir, s.opt.HAProxy, s.masterID)
+}
+
 // note keeps what is told of HAProxy from info.
 func (m *Manager) note(info haproxy.Info) {
 	m.mu.Lock()
@@ -271,7 +292,7 @@ func (s *supervisor) whyNot(doing string) error {
 
 // discard ends a HAProxy that did not come up.
 func (s *supervisor) discard(p *proc) error {
-	err := p.master.signal(syscall.SIGKILL)
+	err := p.master.Signal(syscall.SIGKILL)
 	p.close()
 	return errors.Join(err, s.sweep())
 }
@@ -283,7 +304,7 @@ func (s *supervisor) remember(cfg *haproxy.Config, p *proc) {
 	if err == nil {
 		err = replace(s.modelFile(), model)
 	}
-	line := fmt.Sprintf("%d %s\n", p.master.pid, digest(cfg))
+	line := fmt.Sprintf("%d %s\n", p.master.PID, digest(cfg))
 	if err := errors.Join(err, os.WriteFile(s.runningFile(), []byte(line), 0o600)); err != nil {
 		s.log.Warn("the next agent will reload HAProxy once for nothing", "error", err)
 	}
