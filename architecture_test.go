@@ -31,7 +31,8 @@ var mayImport = map[string][]string{
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
 	"internal/spec":            {"internal/status", "internal/catalog"},
-	"internal/haproxy":         {"internal/spec", "internal/catalog", "internal/status", "internal/health"},
+	"internal/haproxy":         {"internal/haproxy/output", "internal/spec", "internal/catalog", "internal/status", "internal/health"},
+	"internal/haproxy/output":  {},
 	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status"},
 	"internal/keystone/admin":  {"internal/keystone", "internal/changelog", "internal/spec", "internal/catalog", "internal/status"},
 	"internal/importer":        {"internal/keystone", "internal/spec", "internal/catalog", "internal/status"},
@@ -40,15 +41,15 @@ var mayImport = map[string][]string{
 	"internal/dns/zone":        {"internal/dns", "internal/dns/wire", "internal/changelog", "internal/status"},
 	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
 	"internal/haproxy/ports":   {},
-	"internal/haproxy/runtime": {"internal/haproxy"},
+	"internal/haproxy/runtime": {"internal/haproxy", "internal/haproxy/output"},
 	"internal/haproxy/ours":    {"internal/haproxy"},
 	"internal/haproxy/process": {
-		"internal/haproxy", "internal/haproxy/ours", "internal/haproxy/ports", "internal/haproxy/runtime", "internal/pidfd", "internal/status",
+		"internal/haproxy", "internal/haproxy/output", "internal/haproxy/ours", "internal/haproxy/ports", "internal/haproxy/runtime", "internal/pidfd", "internal/status",
 	},
 	"internal/vip": {"internal/status"},
 	"internal/web": {"internal/status", "internal/connlimit"},
 	"internal/agent": {
-		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/ours", "internal/haproxy/process",
+		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/ours", "internal/haproxy/process",
 		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
 		"internal/health", "internal/health/probe", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/connlimit",
 	},
@@ -64,7 +65,7 @@ var mayImport = map[string][]string{
 	"internal/lab/standin":    {"internal/spec", "internal/lab/busy"},
 	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load", "internal/lab/peer"},
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/load"},
-	"internal/lab/tokens":     {"internal/spec", "internal/haproxy", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack"},
+	"internal/lab/tokens":     {"internal/spec", "internal/haproxy/output", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack"},
 	"internal/lab/peer":       {"internal/spec"},
 	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":            {"*"},
@@ -75,7 +76,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach"}
+var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/status"
 )
 
@@ -153,7 +154,7 @@ func (d *running) worker() int {
 	if err != nil {
 		d.h.t.Fatal(err)
 	}
-	info, err := haproxy.ParseInfo([]byte(reply))
+	info, err := output.ParseInfo([]byte(reply))
 	if err != nil {
 		d.h.t.Fatal(err)
 	}

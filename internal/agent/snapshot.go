@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -108,7 +109,7 @@ func (a *Agent) pollServices(ctx context.Context, known map[hostKey]status.Servi
 }
 
 // askServers gives the rows of "show stat", and the number of open connections.
-func (a *Agent) askServers(ctx context.Context) ([]haproxy.Server, int, error) {
+func (a *Agent) askServers(ctx context.Context) ([]output.Row, int, error) {
 	servers, err := a.rows(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -120,7 +121,7 @@ func (a *Agent) askServers(ctx context.Context) ([]haproxy.Server, int, error) {
 
 // markDrained finds out which servers of rows are drained that are down, and whose
 // agent does not answer: of a host that was drained and powered off.
-func (a *Agent) markDrained(ctx context.Context, rows []haproxy.Server) {
+func (a *Agent) markDrained(ctx context.Context, rows []output.Row) {
 	for _, backend := range haproxy.Wordless(rows) {
 		reply, err := a.haproxy.Runtime(ctx, "show servers state "+haproxy.CLIWord(backend))
 		var states []haproxy.ServerState

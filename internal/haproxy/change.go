@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"holdfast/internal/haproxy/output"
 )
 
 // maxSteps is how many commands a change may take: more take longer than a reload.
@@ -298,7 +300,7 @@ func version(s string) (major, minor int) {
 		return 0, 0
 	}
 	digits, _, _ := strings.Cut(parts[1], "-")
-	return number(parts[0]), number(digits)
+	return output.Number(parts[0]), output.Number(digits)
 }
 
 // remove takes server s out of use, whose backend may have others. What it has goes on.

@@ -23,6 +23,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -269,8 +270,8 @@ func TestMaxConnFits(t *testing.T) {
 			t.Fatal(err)
 		}
 		x := &balancer{run: dir, bench: &bench{t: t}}
-		var info haproxy.Info
-		x.eventually("started", func() bool { info, _ = haproxy.ParseInfo(x.ask("show info")); return info.PID > 0 })
+		var info output.Info
+		x.eventually("started", func() bool { info, _ = output.ParseInfo(x.ask("show info")); return info.PID > 0 })
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
 			t.Error(err)
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"holdfast/internal/haproxy/output"
 )
 
 // EmptyState is a state file that says nothing. HAProxy warns of one that is
@@ -35,7 +37,7 @@ const (
 func ServerStates(reply []byte, c *Config) ([]byte, error) {
 	version, rows, ok := bytes.Cut(reply, []byte("\n"))
 	if !ok || string(version) != "1" {
-		return nil, fmt.Errorf("show servers state: version %q, want 1", excerpt(version))
+		return nil, fmt.Errorf("show servers state: version %q, want 1", output.Excerpt(version))
 	}
 	if !bytes.HasSuffix(reply, []byte("\n")) {
 		return nil, fmt.Errorf("show servers state: the reply is cut short")
@@ -49,7 +51,7 @@ func ServerStates(reply []byte, c *Config) ([]byte, error) {
 		case words[0] == "#":
 			out.WriteString(strings.Join(words, " ") + "\n")
 		case len(words) <= statePort:
-			return nil, fmt.Errorf("show servers state: %d columns in %q; the reply is cut short", len(words), excerpt([]byte(line)))
+			return nil, fmt.Errorf("show servers state: %d columns in %q; the reply is cut short", len(words), output.Excerpt([]byte(line)))
 		default:
 			s, ok := servers[words[stateBackend]+"/"+words[stateServer]]
 			if ok && s.At.Addr().String() == words[stateAddr] && itoa(int(s.At.Port())) == words[statePort] {

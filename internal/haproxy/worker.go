@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"holdfast/internal/haproxy/output"
 )
 
 // A ServerState is one row of "show servers state" (management guide 9.3).
@@ -55,7 +57,7 @@ const (
 func ParseServerStates(reply []byte) ([]ServerState, error) {
 	version, rows, _ := bytes.Cut(reply, []byte("\n"))
 	if string(version) != "1" {
-		return nil, fmt.Errorf("show servers state: version %q, want 1", excerpt(version))
+		return nil, fmt.Errorf("show servers state: version %q, want 1", output.Excerpt(version))
 	}
 	if !bytes.HasSuffix(reply, []byte("\n")) {
 		return nil, fmt.Errorf("show servers state: the reply is cut short")
@@ -68,7 +70,7 @@ func ParseServerStates(reply []byte) ([]ServerState, error) {
 		}
 		one, err := serverState(words)
 		if err != nil {
-			return nil, fmt.Errorf("show servers state: %w in %q", err, excerpt([]byte(line)))
+			return nil, fmt.Errorf("show servers state: %w in %q", err, output.Excerpt([]byte(line)))
 		}
 		all = append(all, one)
 	}

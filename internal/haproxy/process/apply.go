@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/haproxy/ports"
 	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/status"
@@ -291,7 +292,7 @@ func (s *supervisor) reload(ctx context.Context, p *proc) error {
 	before, err := s.Processes(ctx)
 	ask := s.askReload
 	if runtime.LeadsNowhere(err) { // whatever answers there then is the master after it
-		before = haproxy.Processes{Master: haproxy.Process{PID: p.master.PID, Reloads: -1}, Workers: []haproxy.Process{{PID: p.serving().PID}}}
+		before = output.Processes{Master: output.Process{PID: p.master.PID, Reloads: -1}, Workers: []output.Process{{PID: p.serving().PID}}}
 		ask, err = func(context.Context) (string, error) { return "", p.master.Signal(syscall.SIGUSR2) }, nil
 	}
 	if err != nil {
@@ -340,7 +341,7 @@ func (s *supervisor) askReload(ctx context.Context) (string, error) {
 }
 
 // reloaded asks for the reload and waits for its outcome: the new worker.
-func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Processes, ask func(context.Context) (string, error)) (int, error) {
+func (s *supervisor) reloaded(ctx context.Context, p *proc, before output.Processes, ask func(context.Context) (string, error)) (int, error) {
 	reply, err := ask(ctx)
 	if err != nil {
 		// The master closes the connection to execute itself anew; how that
@@ -375,14 +376,14 @@ func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Proce
 
 // outcome tells how a reload went by the processes before and now: the new
 // worker, or 0 while it does not serve yet, or why it failed.
-func (s *supervisor) outcome(ctx context.Context, before, now haproxy.Processes) (int, error) {
-	isOld := func(w haproxy.Process) bool {
-		return slices.ContainsFunc(before.Workers, func(o haproxy.Process) bool { return o.PID == w.PID })
+func (s *supervisor) outcome(ctx context.Context, before, now output.Processes) (int, error) {
+	isOld := func(w output.Process) bool {
+		return slices.ContainsFunc(before.Workers, func(o output.Process) bool { return o.PID == w.PID })
 	}
 	if now.Master.Failed > 0 || len(now.Workers) > 0 && isOld(now.Workers[0]) {
 		return 0, s.whyNot("reload HAProxy")
 	}
-	if worker, ok := s.serves(ctx, now.Master.PID); ok && !isOld(haproxy.Process{PID: worker}) {
+	if worker, ok := s.serves(ctx, now.Master.PID); ok && !isOld(output.Process{PID: worker}) {
 		return worker, nil
 	}
 	return 0, nil

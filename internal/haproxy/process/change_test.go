@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -98,13 +99,13 @@ func (b *bench) awaitUp(m *Manager, names string) {
 		if err != nil {
 			return false
 		}
-		rows, err := haproxy.ParseStat([]byte(reply))
+		rows, err := output.ParseStat([]byte(reply))
 		if err != nil {
 			return false
 		}
 		up := map[string]string{}
 		for _, r := range rows {
-			if r.Kind == haproxy.KindServer && strings.HasPrefix(r.Status, "UP") && r.CheckStatus != "INI" && !strings.HasSuffix(r.Name, ":last") {
+			if r.Kind == output.KindServer && strings.HasPrefix(r.Status, "UP") && r.CheckStatus != "INI" && !strings.HasSuffix(r.Name, ":last") {
 				up[r.Proxy] += r.Name
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/haproxy/runtime"
 )
 
@@ -21,7 +22,7 @@ const checkTimeout = 30 * time.Second
 // A CheckError says why HAProxy does not take a configuration: it refused it,
 // or warned of something in it.
 type CheckError struct {
-	Messages []haproxy.Message
+	Messages []output.Message
 	// Lines has the line of the configuration that each message is about;
 	// empty where it names none.
 	Lines []string
@@ -75,7 +76,7 @@ func (m *Manager) check(ctx context.Context, cfg *haproxy.Config) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("haproxy -c: %w", ctx.Err())
 	}
-	if bad := haproxy.Complaints(haproxy.ParseMessages(said)); len(bad) > 0 {
+	if bad := output.Complaints(output.ParseMessages(said)); len(bad) > 0 {
 		return newCheckError(bad, cfg)
 	}
 	if err != nil && said == "" { // it was not started
@@ -103,7 +104,7 @@ func (m *Manager) runCheck(ctx context.Context, file string) (string, error) {
 	return stderr.String(), err
 }
 
-func newCheckError(bad []haproxy.Message, cfg *haproxy.Config) *CheckError {
+func newCheckError(bad []output.Message, cfg *haproxy.Config) *CheckError {
 	e := &CheckError{Messages: bad, Lines: make([]string, len(bad))}
 	for i, m := range bad {
 		if m.Line > 0 {

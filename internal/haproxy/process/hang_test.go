@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/internal/haproxy"
 	"holdfast/internal/haproxy/ours"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/status"
 )
 
@@ -108,11 +108,11 @@ func TestHungIsNotAdopted(t *testing.T) {
 
 func TestFull(t *testing.T) {
 	for conns, want := range map[int]bool{0: false, 979: false, 980: true, 1000: true} {
-		if got := full(haproxy.Info{Conns: conns, MaxConn: 1000}); got != want {
+		if got := full(output.Info{Conns: conns, MaxConn: 1000}); got != want {
 			t.Errorf("%d of 1000: %t", conns, got)
 		}
 	}
-	if full(haproxy.Info{}) {
+	if full(output.Info{}) {
 		t.Error("nothing is known, and it is full")
 	}
 }

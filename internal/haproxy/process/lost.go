@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/pidfd"
 	"holdfast/internal/status"
@@ -231,22 +232,22 @@ func (s *supervisor) canBind(master int) error {
 
 // revive has a HAProxy whose master's socket leads to nobody make it anew, by the
 // signal that is a reload, and gives its processes.
-func (s *supervisor) revive(master *pidfd.Process) (haproxy.Processes, error) {
+func (s *supervisor) revive(master *pidfd.Process) (output.Processes, error) {
 	s.log.Warn("a HAProxy runs whose sockets are lost; telling it to make them anew, by a reload", "pid", master.PID)
 	ctx, cancel := context.WithTimeout(s.ctx, s.opt.ReadyTimeout)
 	defer cancel()
 	restore, err := s.readySockets(ctx, master.PID)
 	if err != nil {
-		return haproxy.Processes{}, err
+		return output.Processes{}, err
 	}
 	defer restore()
 	if cfg, err := s.readConfig(); err == nil {
 		if err := s.freshState(cfg); err != nil {
-			return haproxy.Processes{}, err
+			return output.Processes{}, err
 		}
 	}
 	if err := master.Signal(syscall.SIGUSR2); err != nil {
-		return haproxy.Processes{}, err
+		return output.Processes{}, err
 	}
 	for {
 		procs, err := s.Processes(ctx)

@@ -18,6 +18,7 @@ import (
 
 	"holdfast/internal/haproxy"
 	"holdfast/internal/haproxy/ours"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/haproxy/ports"
 	"holdfast/internal/status"
 )
@@ -285,7 +286,7 @@ func (b *bench) states(m *Manager) map[string]status.ServiceState {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	rows, err := haproxy.ParseStat([]byte(reply))
+	rows, err := output.ParseStat([]byte(reply))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"syscall"
 
-	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/pidfd"
 )
 
@@ -30,7 +30,7 @@ func (s *supervisor) boundOldWorkers(ctx context.Context) {
 		}
 		// Held, it is still the process that the master spoke of: else the pid is another's.
 		again, err := s.Processes(ctx)
-		if err == nil && slices.ContainsFunc(again.Old, func(p haproxy.Process) bool { return p.PID == old.PID }) {
+		if err == nil && slices.ContainsFunc(again.Old, func(p output.Process) bool { return p.PID == old.PID }) {
 			s.log.Warn("ending the oldest worker, which had not finished since a reload: there are too many", "pid", old.PID, "age", old.Uptime, "limit", maxOldWorkers)
 			err = w.Signal(syscall.SIGTERM)
 		}
@@ -42,8 +42,8 @@ func (s *supervisor) boundOldWorkers(ctx context.Context) {
 }
 
 // surplus gives the oldest of old that are more than may be.
-func surplus(old []haproxy.Process) []haproxy.Process {
-	byAge := slices.SortedStableFunc(slices.Values(old), func(a, b haproxy.Process) int {
+func surplus(old []output.Process) []output.Process {
+	byAge := slices.SortedStableFunc(slices.Values(old), func(a, b output.Process) int {
 		return cmp.Or(cmp.Compare(b.Uptime, a.Uptime), cmp.Compare(b.Reloads, a.Reloads))
 	})
 	return byAge[:max(len(byAge)-maxOldWorkers, 0)]

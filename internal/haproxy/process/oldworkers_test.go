@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 )
 
 // openTunnel opens a tunnel, as a console's page does, on the VIP, and gives a function
@@ -88,15 +88,15 @@ func TestFailedReloadsDoNotCount(t *testing.T) {
 
 // Of too many old workers the oldest are ended, and those only.
 func TestTooManyOldWorkers(t *testing.T) {
-	var old []haproxy.Process
+	var old []output.Process
 	for i := range maxOldWorkers {
-		old = append(old, haproxy.Process{PID: 100 + i, Uptime: time.Duration(i) * time.Minute})
+		old = append(old, output.Process{PID: 100 + i, Uptime: time.Duration(i) * time.Minute})
 	}
 	if got := surplus(old); len(got) > 0 {
 		t.Errorf("%d are as many as may be, and of them are too many: %v", maxOldWorkers, got)
 	}
 	// Two more, of the same minute: who has seen more reloads is the older.
-	old = append(old, haproxy.Process{PID: 1, Uptime: time.Hour, Reloads: 3}, haproxy.Process{PID: 2, Uptime: time.Hour, Reloads: 4}, haproxy.Process{PID: 3, Uptime: time.Second})
+	old = append(old, output.Process{PID: 1, Uptime: time.Hour, Reloads: 3}, output.Process{PID: 2, Uptime: time.Hour, Reloads: 4}, output.Process{PID: 3, Uptime: time.Second})
 	var pids []int
 	for _, p := range surplus(old) {
 		pids = append(pids, p.PID)

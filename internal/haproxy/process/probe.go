@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/status"
 )
 
@@ -185,7 +185,7 @@ func inWords(err error, limit time.Duration) string {
 
 // full reports whether HAProxy has all the connections that it may have, or
 // almost: then it accepts no more, and that is no hang.
-func full(i haproxy.Info) bool { return i.MaxConn > 0 && i.Conns >= i.MaxConn-i.MaxConn/50 }
+func full(i output.Info) bool { return i.MaxConn > 0 && i.Conns >= i.MaxConn-i.MaxConn/50 }
 
 // hangs records that subject hangs, and has it replaced after a while.
 func (p *prober) hangs(subject *proc) {

@@ -13,6 +13,7 @@ import (
 
 	"holdfast/internal/haproxy"
 	"holdfast/internal/haproxy/ours"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/pidfd"
 	"holdfast/internal/status"
@@ -278,7 +279,7 @@ func (s *supervisor) adoptable(masters []ours.Process, peer int) (*proc, int, er
 
 // awaitMaster asks the master for its processes. One that is busy, as in a reload
 // or on a machine whose processors are all taken, gets more time.
-func (s *supervisor) awaitMaster(master *pidfd.Process) (haproxy.Processes, error) {
+func (s *supervisor) awaitMaster(master *pidfd.Process) (output.Processes, error) {
 	begun := time.Now()
 	for {
 		before := activityOf(master.PID)

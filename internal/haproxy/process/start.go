@@ -16,6 +16,7 @@ import (
 
 	"holdfast/internal/haproxy"
 	"holdfast/internal/haproxy/ours"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/haproxy/ports"
 	"holdfast/internal/pidfd"
 	"holdfast/internal/status"
@@ -275,7 +276,7 @@ func (s *supervisor) ours() ([]ours.Process, error) {
 }
 
 // note keeps what is told of HAProxy from info.
-func (m *Manager) note(info haproxy.Info) {
+func (m *Manager) note(info output.Info) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.state.Version, m.state.Connections = info.Version, info.Conns
@@ -319,7 +320,7 @@ func (s *supervisor) sayNoSyslog() {
 
 // loudness says how loud the agent's log is about m. A host that comes or goes is so in
 // each backend that has it, up to ten times: the agent's journal says it once.
-func loudness(m haproxy.Message) slog.Level {
+func loudness(m output.Message) slog.Level {
 	switch {
 	case isServerChange(m), isChatter(m), isHelperEmpty(m):
 		return slog.LevelDebug

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 )
 
 // at gives a time ms milliseconds into a test.
@@ -136,7 +137,7 @@ func TestEnvironment(t *testing.T) {
 }
 
 func TestCheckErrorIsOneLine(t *testing.T) {
-	e := newCheckError([]haproxy.Message{
+	e := newCheckError([]output.Message{
 		{Severity: "ALERT", Line: 2, Text: "bad"}, {Severity: "WARNING", Text: "odd"}, {Text: "x"}, {Text: "y"}, {Text: "z"},
 	}, haproxy.ReadConfig([]byte("global\n    balance sideways\n"), nil))
 	if got, want := e.Error(), "haproxy -c: line 2: bad (balance sideways); odd; x; and 2 more"; got != want {
@@ -207,7 +208,7 @@ func TestLoudness(t *testing.T) {
 		`[ALERT]    (7) : Current worker (9) exited with code 139 (Segmentation fault)`: slog.LevelError,
 		`[WARNING]  (7) : Process 9 exited with code 0`:                                 slog.LevelWarn,
 	} {
-		said := haproxy.ParseMessages(text)
+		said := output.ParseMessages(text)
 		if len(said) != 1 {
 			t.Fatalf("%q is %d messages", text, len(said))
 		}

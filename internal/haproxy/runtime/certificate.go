@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 )
 
 // SetCertificate has the current worker serve new connections with pem, the
@@ -68,5 +69,5 @@ func (c *Client) ServesCertificate(ctx context.Context, file string) (string, er
 	if err != nil {
 		return "", err
 	}
-	return haproxy.ParseFingerprint([]byte(reply))
+	return output.ParseFingerprint([]byte(reply))
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 )
 
 const (
@@ -91,21 +92,21 @@ func (c *Client) Master(ctx context.Context, command string) (string, error) {
 }
 
 // Info asks the current worker how it is.
-func (c *Client) Info(ctx context.Context) (haproxy.Info, error) {
+func (c *Client) Info(ctx context.Context) (output.Info, error) {
 	reply, err := c.Runtime(ctx, "show info")
 	if err != nil {
-		return haproxy.Info{}, err
+		return output.Info{}, err
 	}
-	return haproxy.ParseInfo([]byte(reply))
+	return output.ParseInfo([]byte(reply))
 }
 
 // Processes asks the master for its processes.
-func (c *Client) Processes(ctx context.Context) (haproxy.Processes, error) {
+func (c *Client) Processes(ctx context.Context) (output.Processes, error) {
 	reply, err := c.Master(ctx, "show proc")
 	if err != nil {
-		return haproxy.Processes{}, err
+		return output.Processes{}, err
 	}
-	return haproxy.ParseProc([]byte(reply))
+	return output.ParseProc([]byte(reply))
 }
 
 // Converse writes request and reads until HAProxy closes.
