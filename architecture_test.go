@@ -22,14 +22,20 @@ const module = "holdfast/"
 // may import. Imports point down only: a package stands below all it imports
 // from. "*" is anything.
 var mayImport = map[string][]string{
-	"internal/status":          {},
-	"internal/catalog":         {},
-	"internal/health":          {"internal/status"},
-	"internal/health/probe":    {"internal/health"},
+	"internal/status":       {},
+	"internal/catalog":      {},
+	"internal/health":       {"internal/status"},
+	"internal/health/probe": {"internal/health"},
+	"internal/health/watch": {
+		"internal/health", "internal/health/probe", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/process", "internal/spec", "internal/status", "internal/vip",
+	},
 	"internal/reach":           {"internal/status"},
 	"internal/reach/handshake": {},
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
+	"internal/certificate/keep": {
+		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status",
+	},
 	"internal/spec":            {"internal/status", "internal/catalog"},
 	"internal/haproxy":         {"internal/haproxy/output", "internal/spec", "internal/catalog", "internal/status", "internal/health"},
 	"internal/haproxy/output":  {},
@@ -44,19 +50,25 @@ var mayImport = map[string][]string{
 	"internal/haproxy/runtime": {"internal/haproxy", "internal/haproxy/output"},
 	"internal/haproxy/ours":    {"internal/haproxy"},
 	"internal/haproxy/process": {
-		"internal/haproxy", "internal/haproxy/output", "internal/haproxy/ours", "internal/haproxy/ports", "internal/haproxy/runtime", "internal/pidfd", "internal/status",
+		"internal/haproxy", "internal/haproxy/output", "internal/haproxy/ours", "internal/haproxy/ports", "internal/haproxy/runtime", "internal/pidfd", "internal/file", "internal/status",
 	},
-	"internal/vip": {"internal/status"},
-	"internal/web": {"internal/status", "internal/connlimit"},
+	"internal/haproxy/client": {"internal/haproxy", "internal/haproxy/process", "internal/spec"},
+	"internal/rollout": {
+		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
+	},
+	"internal/vip":  {"internal/status"},
+	"internal/peer": {"internal/connlimit", "internal/spec"},
+	"internal/web":  {"internal/status", "internal/connlimit"},
 	"internal/agent": {
-		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/ours", "internal/haproxy/process",
-		"internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate",
-		"internal/health", "internal/health/probe", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/connlimit",
+		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/ours", "internal/haproxy/process", "internal/haproxy/client",
+		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate/keep",
+		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/file",
 	},
 	"internal/pidfd":     {},
 	"internal/asynclog":  {},
-	"internal/changelog": {},
+	"internal/changelog": {"internal/file"},
 	"internal/connlimit": {},
+	"internal/file":      {},
 	// The lab runs the shipped binary: it must not reach into the agent.
 	"internal/lab":            {"internal/spec", "internal/status", "internal/lab/busy", "internal/lab/load", "internal/lab/openstack"},
 	"internal/lab/busy":       {},
@@ -65,14 +77,26 @@ var mayImport = map[string][]string{
 	"internal/lab/standin":    {"internal/spec", "internal/lab/busy"},
 	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load", "internal/lab/peer"},
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/load"},
-	"internal/lab/tokens":     {"internal/spec", "internal/haproxy/output", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack"},
+	"internal/lab/tokens":     {"internal/spec", "internal/status", "internal/haproxy/output", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack"},
 	"internal/lab/peer":       {"internal/spec"},
 	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":            {"*"},
+	"internal/cli/app":        {"internal/cli/tui", "internal/web", "internal/spec", "internal/catalog"},
+	"internal/cli/labcmd": {
+		"internal/cli/app", "internal/cli/tui", "internal/haproxy", "internal/spec", "internal/status", "internal/lab", "internal/lab/bench",
+		"internal/lab/busy", "internal/lab/demo", "internal/lab/load", "internal/lab/peer", "internal/lab/standin", "internal/lab/throughput", "internal/lab/tokens",
+	},
+	"internal/cli/changecmd": {
+		"internal/cli/app", "internal/cli/osauth", "internal/cli/tui", "internal/catalog", "internal/changelog", "internal/spec", "internal/status",
+		"internal/dns", "internal/dns/zone", "internal/keystone", "internal/keystone/admin",
+	},
+	"internal/cli/osauth": {"internal/cli/app", "internal/keystone", "internal/keystone/admin", "internal/status"},
+	"internal/cli/tui":    {"internal/status"},
 	// For tests only.
-	"internal/keystone/keystonetest": {},
-	"internal/dns/dnstest":           {},
-	"cmd/holdfast":                   {"internal/cli"},
+	"internal/certificate/certificatetest": {},
+	"internal/keystone/keystonetest":       {},
+	"internal/dns/dnstest":                 {},
+	"cmd/holdfast":                         {"internal/cli"},
 }
 
 // pure packages have no I/O, no clock and no logger of their own.

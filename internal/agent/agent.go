@@ -8,7 +8,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,9 +20,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"holdfast/internal/certificate/keep"
 	"holdfast/internal/haproxy/process"
-	"holdfast/internal/health"
-	"holdfast/internal/spec"
+	"holdfast/internal/health/watch"
+	"holdfast/internal/peer"
+	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -57,72 +58,76 @@ type Agent struct {
 	started time.Time
 	journal *journal
 	haproxy *process.Manager
-	check   *checkServer
+	check   *peer.Server
+	peers   peer.Client
 	web     *web.Server
-	reloads chan reloadRequest
-	// sightings has the newest state of the services, for the configurer.
-	sightings chan sighting
-	// certificates has those of the VIPs.
-	certificates *keeper
+	// hosts watches how the services fare.
+	hosts *watch.Watch
+	// rollout brings specs into force, and has the one that is.
+	rollout *rollout.Rollout
+	// certificates keeps those of the VIPs.
+	certificates *keep.Keeper
 	// drains has what of this controller is taken out for maintenance.
 	drains *drains
 	// configuring is held while the options of VRRP loops are changed.
 	configuring sync.Mutex
-	// keeping is held while the last good spec is written down.
-	keeping     sync.Mutex
 	moves       *moves
 	arrivals    arrivals
 	paths       paths
 	hearing     hearing
 	blocked     blocked
 	ending      atomic.Bool  // SIGTERM came
-	forcing     atomic.Bool  // a spec is being brought into force
+	forcing     atomic.Bool  // HAProxy is between one spec and the next
 	stay        atomic.Bool  // and nobody took what this controller holds
 	lastHere    atomic.Bool  // and it holds that on until somebody does
+	limps       atomic.Bool  // this controller's own link is the bad one
 	watchTurned atomic.Int64 // when watchHAProxy did, last: a time.Duration since started
-	// tried is closed once the first spec was in force or could not be.
-	tried chan struct{}
 
 	mu          sync.Mutex // guards following
-	spec        *spec.Spec
-	config      status.Config
-	text        []byte // of the spec
 	vips        []*owner
 	services    []status.Service
 	polled      time.Time // when HAProxy told of services
-	verdicts    map[health.Key]health.Verdict
 	connections int
 	findings    map[string]status.Finding // of this controller, by what they are about
 	paces       map[string]*pace          // by the name of the VIP
-	kept        bool                      // a last good spec was written, or found
-	unkept      []byte                    // the last good spec, when it could not be written
 }
 
 // New makes an Agent. It touches nothing until Run.
 func New(opt Options) *Agent {
 	opt = absolute(opt)
-	opt.HAProxyUser = cmp.Or(opt.HAProxyUser, haproxyUser)
 	a := &Agent{
-		opt:       opt,
-		started:   time.Now(),
-		log:       opt.Log.With("controller", opt.Controller),
-		reloads:   make(chan reloadRequest),
-		sightings: make(chan sighting, 1),
-		tried:     make(chan struct{}),
-		findings:  map[string]status.Finding{},
-		paces:     map[string]*pace{},
+		opt:      opt,
+		started:  time.Now(),
+		log:      opt.Log.With("controller", opt.Controller),
+		findings: map[string]status.Finding{},
+		paces:    map[string]*pace{},
 	}
 	a.drains = newDrains(filepath.Join(opt.StateDir, drainFile), opt.Controller)
 	a.drains.handOver = a.handOverAll
 	a.moves = newMoves(opt.RunDir)
-	a.certificates = newKeeper(opt.StateDir, opt.Controller, a.log.With("component", "certificates"))
-	a.check = &checkServer{log: a.log.With("component", "agent-check"), answer: a.checkAnswer, command: a.command}
+	a.peers = peer.Client{Controller: opt.Controller, Spec: a.currentSpec}
+	a.check = peer.NewServer(peer.Options{Version: opt.Version, Answer: a.checkAnswer, Handlers: a.commands(), Log: a.log.With("component", "agent-check")})
 	a.haproxy = process.New(process.Options{
 		HAProxy:  opt.HAProxy,
 		StateDir: opt.StateDir,
 		RunDir:   opt.RunDir,
 		Log:      a.log.With("component", "haproxy"),
 		Probe:    a.probeVIPs,
+	})
+	journal := func(e status.Event) { a.journal.add(e) }
+	a.certificates = keep.New(keep.Options{
+		StateDir: opt.StateDir, Controller: opt.Controller, HAProxy: a.haproxy, Spec: a.currentSpec,
+		Event: journal, Log: a.log.With("component", "certificates"),
+	})
+	a.hosts = watch.New(watch.Options{
+		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: func() bool { return len(a.held()) > 0 },
+		Seen: a.seen, Event: journal, SetFinding: a.setFinding, Report: a.report,
+	})
+	a.rollout = rollout.New(rollout.Options{
+		File: opt.File, Controller: opt.Controller, StateDir: opt.StateDir, RunDir: opt.RunDir, HAProxyUser: opt.HAProxyUser,
+		Log: a.log, Reload: opt.Reload, HAProxy: a.haproxy, Servers: a.hosts.Servers,
+		VIPs: a.makeVIPs, Held: a.held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
+		Event: journal, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.web = web.New(web.Options{
 		Self:        opt.Controller,
@@ -179,12 +184,12 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal = openJournal(filepath.Join(a.opt.StateDir, "events.jsonl"), a.opt.Controller, a.log)
 	defer a.journal.close()
-	first, err := a.firstSpec()
+	first, err := a.rollout.Begin()
 	if err != nil {
 		return err
 	}
 	if err := a.haproxy.Startable(); err != nil && a.opt.HAProxyNamed {
-		return usagef("--haproxy: %w; name HAProxy 2.4 or later, or leave it out for the one in PATH", err)
+		return &rollout.UsageError{Err: fmt.Errorf("--haproxy: %w; name HAProxy 2.4 or later, or leave it out for the one in PATH", err)}
 	}
 	if err := checkCapabilities(); err != nil {
 		return err
@@ -193,27 +198,25 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.setSpec(first)
 	a.loadDrains()
-	a.resumeMoves(ctx, first.spec)
+	a.resumeMoves(ctx, first)
 	group, ctx := errgroup.WithContext(ctx)
-	owners, err := a.newOwners(first.spec)
+	useVIPs, err := a.makeVIPs(first)
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
 	a.journal.add(status.Event{Kind: status.EventAgentStarted, Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
-	a.reconcileVIPs(ctx, owners)
+	useVIPs(ctx)
 	a.cleanUp(ctx)
 	a.serve(ctx, group, socket)
 	group.Go(func() error { return a.haproxy.Run(ctx) })
 	parts := []func(context.Context){
-		a.watchHAProxy, a.watchServices, a.watchCertificates, a.watchHosts, a.watchRefused, a.watchScarcity, a.watchSockets,
-		a.watchProgram, a.watchDrains, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.watchPaths, a.notify,
+		a.watchHAProxy, a.certificates.Watch, a.hosts.Run, a.watchScarcity, a.watchSockets,
+		a.watchDrains, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.watchPaths, a.notify, a.rollout.Run,
 	}
 	for _, part := range parts {
 		group.Go(func() error { part(ctx); return nil })
 	}
-	group.Go(func() error { a.configure(ctx, first); return nil })
 	err = group.Wait()
 	a.endVIPs()
 	a.journal.add(status.Event{Kind: status.EventAgentEnded, Subject: "agent", Text: "agent ended; HAProxy stays as it is"})

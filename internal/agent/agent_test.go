@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
 )
@@ -79,7 +80,7 @@ func TestBadFileChangesNothing(t *testing.T) {
 	h.awaitAnswer("http://192.0.2.10:5000/v3", "200")
 	h.write(strings.Replace(testSpec, "keystone: {}", "keystone: {prot: 1}\n  glance: {}", 1))
 
-	_, err := d.Reload(t.Context(), "test")
+	_, err := d.rollout.Reload(t.Context(), "test")
 	if err == nil || !strings.Contains(err.Error(), "prot") {
 		t.Fatalf("reload of a bad file: %v, want the bad key named", err)
 	}
@@ -104,7 +105,7 @@ func TestBadFileChangesNothing(t *testing.T) {
 		t.Error("a start with the last good spec does not say that the file is bad")
 	}
 	h.write(testSpec)
-	if r, err := again.Reload(t.Context(), "test"); err != nil || r.Changed {
+	if r, err := again.rollout.Reload(t.Context(), "test"); err != nil || r.Changed {
 		t.Errorf("the good file again: %+v, %v; want it taken as unchanged", r, err)
 	}
 	if s := again.Snapshot(); len(s.Config.Rejected) != 0 {
@@ -119,7 +120,7 @@ func TestReloadTakesTheNewFileWithoutLosingTheVIP(t *testing.T) {
 	d.awaitActive()
 	transitions := d.Snapshot().VIPs[0].Transitions
 	h.write(strings.Replace(testSpec, "keystone: {}", "keystone: {}\n  glance: {}", 1))
-	done, err := d.Reload(t.Context(), "test")
+	done, err := d.rollout.Reload(t.Context(), "test")
 	if err != nil || !done.Changed {
 		t.Fatalf("reload: %+v, %v", done, err)
 	}
@@ -129,12 +130,12 @@ func TestReloadTakesTheNewFileWithoutLosingTheVIP(t *testing.T) {
 		t.Errorf("the reload moved the VIP: %+v", s.VIPs[0])
 	}
 	h.write(strings.Replace(testSpec, "router_id: 7", "router_id: 8", 1))
-	if _, err := d.Reload(t.Context(), "test"); err != nil {
+	if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	d.awaitActive()
 	h.write(strings.Replace(testSpec, "name: ctl1", "name: ctl9", 1))
-	if _, err := d.Reload(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "ctl9, ctl2") {
+	if _, err := d.rollout.Reload(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "ctl9, ctl2") {
 		t.Errorf("a file without this controller: %v, want the ones that there are", err)
 	}
 }
@@ -143,12 +144,15 @@ func TestBadFileFromTheStartIsRefused(t *testing.T) {
 	h := newHost(t)
 	h.write("cloud: [")
 	err := New(h.opt).Run(t.Context())
-	if _, ok := errors.AsType[*rejectedError](err); !ok {
+	if _, ok := errors.AsType[interface {
+		error
+		Findings() []status.Finding
+	}](err); !ok {
 		t.Errorf("got %v, want the file's findings", err)
 	}
 	h.opt.File = filepath.Join(h.run, "missing.yaml")
 	err = New(h.opt).Run(t.Context())
-	if _, ok := errors.AsType[*UsageError](err); !ok || !strings.Contains(err.Error(), "there is no spec "+h.opt.File) {
+	if _, ok := errors.AsType[*rollout.UsageError](err); !ok || !strings.Contains(err.Error(), "there is no spec "+h.opt.File) {
 		t.Errorf("got %v, want the missing file named, as wrong use", err)
 	}
 }

@@ -34,7 +34,7 @@ func BenchmarkReloadBig(b *testing.B) {
 	for b.Loop() {
 		n++
 		h.write(bigSpec(n))
-		if r, err := d.Reload(b.Context(), "benchmark"); err != nil || !r.Changed {
+		if r, err := d.rollout.Reload(b.Context(), "benchmark"); err != nil || !r.Changed {
 			b.Fatal(r, err)
 		}
 	}

@@ -2,18 +2,13 @@ package agent
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net/http"
 	"net/http/httptrace"
 	"os"
@@ -25,94 +20,35 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/certificate/certificatetest"
 	"holdfast/internal/haproxy"
 	"holdfast/internal/haproxy/output"
+	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 )
 
-// An authority signs the certificates of a test.
-type authority struct {
-	t    testing.TB
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-}
+// An authority signs the certificates of a test, and asks as its clients do.
+type authority struct{ *certificatetest.Authority }
 
-// A pair is a certificate with its key, each in PEM.
-type pair struct {
-	serial    int64
-	cert, key []byte
-}
-
-func (p pair) both() []byte { return slices.Concat(p.cert, p.key) }
-
-func newAuthority(t testing.TB) *authority {
-	a := &authority{t: t, key: ecKey(t), pool: x509.NewCertPool()}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.cert = template
-	a.cert = a.sign(template, a.key)
-	a.pool.AddCert(a.cert)
-	return a
-}
-
-func ecKey(t testing.TB) *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func (a *authority) sign(template *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert
-}
-
-// issue makes a certificate that is valid for a quarter of a year.
-func (a *authority) issue(serial int64, change ...func(*x509.Certificate)) pair {
-	key := ecKey(a.t)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), DNSNames: []string{"api.example.org"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(0, 3, 0),
-	}
-	for _, f := range change {
-		f(template)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return pair{
-		serial, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.sign(template, key).Raw}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
-	}
-}
+func newAuthority(t testing.TB) authority { return authority{certificatetest.NewAuthority(t)} }
 
 const tlsURL = "https://192.0.2.10:5000/v3"
 
 // client makes a client that takes what the authority signed.
-func (a *authority) client(h2 bool) *http.Client {
-	config := &tls.Config{RootCAs: a.pool, ServerName: "api.example.org"}
+func (a authority) client(h2 bool) *http.Client {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.Cert)
+	config := &tls.Config{RootCAs: pool, ServerName: "api.example.org"}
 	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: h2}
 	if !h2 {
 		config.NextProtos = []string{"http/1.1"}
 	}
-	a.t.Cleanup(transport.CloseIdleConnections)
+	a.T.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
 }
 
 // serial asks on a new connection whose certificate is served; 0 for no answer.
-func (a *authority) serial() int64 {
+func (a authority) serial() int64 {
 	c := a.client(false)
 	defer c.CloseIdleConnections()
 	response, err := c.Get(tlsURL)
@@ -137,16 +73,6 @@ func tlsHost(t *testing.T, key bool) (*host, string) {
 	return h, dir
 }
 
-func put(t testing.TB, path string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // worker gives the process that serves.
 func (d *running) worker() int {
 	d.h.t.Helper()
@@ -168,7 +94,7 @@ type caller struct {
 	stop                       func()
 }
 
-func (a *authority) call(h2, fresh bool) *caller {
+func (a authority) call(h2, fresh bool) *caller {
 	c, client, end := &caller{}, a.client(h2), make(chan struct{})
 	if fresh {
 		client.Transport.(*http.Transport).DisableKeepAlives = true
@@ -180,7 +106,7 @@ func (a *authority) call(h2, fresh bool) *caller {
 	}}
 	var wait sync.WaitGroup
 	c.stop = sync.OnceFunc(func() { close(end); wait.Wait() })
-	a.t.Cleanup(c.stop)
+	a.T.Cleanup(c.stop)
 	wait.Go(func() {
 		for {
 			select {
@@ -188,14 +114,14 @@ func (a *authority) call(h2, fresh bool) *caller {
 				return
 			case <-time.After(2 * time.Millisecond):
 			}
-			request, err := http.NewRequestWithContext(httptrace.WithClientTrace(a.t.Context(), trace), http.MethodGet, tlsURL, nil)
+			request, err := http.NewRequestWithContext(httptrace.WithClientTrace(a.T.Context(), trace), http.MethodGet, tlsURL, nil)
 			if err == nil {
 				err = c.ask(client, request)
 			}
 			c.asked.Add(1)
 			if err != nil {
 				c.failed.Add(1)
-				a.t.Log(err)
+				a.T.Log(err)
 			}
 		}
 	})
@@ -219,20 +145,20 @@ func TestNewCertificateIsLiveWithoutAReload(t *testing.T) {
 	h, dir := tlsHost(t, true)
 	ca := newAuthority(t)
 	// As certbot and Kubernetes have them: links, of which one is replaced.
-	place := func(p pair) {
+	place := func(p certificatetest.Pair) {
 		t.Helper()
-		version := fmt.Sprint("v", p.serial)
+		version := fmt.Sprint("v", p.Serial)
 		if err := os.Mkdir(filepath.Join(dir, version), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		put(t, filepath.Join(dir, version, "cert.pem"), p.cert)
-		put(t, filepath.Join(dir, version, "key.pem"), p.key)
+		certificatetest.Put(t, filepath.Join(dir, version, "cert.pem"), p.Cert)
+		certificatetest.Put(t, filepath.Join(dir, version, "key.pem"), p.Key)
 		link := filepath.Join(dir, "data")
 		if err := errors.Join(os.Symlink(version, link+".new"), os.Rename(link+".new", link)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	place(ca.issue(101))
+	place(ca.Issue(101))
 	for _, name := range []string{"cert.pem", "key.pem"} {
 		if err := os.Symlink(filepath.Join("data", name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -253,7 +179,7 @@ func TestNewCertificateIsLiveWithoutAReload(t *testing.T) {
 	asked(20)
 	for serial := int64(102); serial < 105; serial++ {
 		begun := time.Now()
-		place(ca.issue(serial))
+		place(ca.Issue(serial))
 		h.await("the next certificate is served", func() bool { return ca.serial() == serial })
 		t.Logf("a new connection has it %v after the change", time.Since(begun).Round(time.Millisecond))
 		asked(20)
@@ -302,8 +228,8 @@ func hasFinding(s status.Snapshot, code string, severity status.Severity) bool {
 func TestBadCertificateIsRefused(t *testing.T) {
 	h, dir := tlsHost(t, false)
 	ca := newAuthority(t)
-	file, good := filepath.Join(dir, "cert.pem"), ca.issue(201)
-	put(t, file, good.both())
+	file, good := filepath.Join(dir, "cert.pem"), ca.Issue(201)
+	certificatetest.Put(t, file, good.Both())
 	d := h.start()
 	d.awaitActive()
 	h.await("the first certificate is served", func() bool { return ca.serial() == 201 })
@@ -311,12 +237,12 @@ func TestBadCertificateIsRefused(t *testing.T) {
 		code string
 		data []byte
 	}{
-		{"certificate-key", slices.Concat(good.cert, ca.issue(0).key)},
-		{"certificate-expired", ca.issue(202, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }).both()},
-		{"certificate-name", ca.issue(203, func(c *x509.Certificate) { c.DNSNames = []string{"www.example.org"} }).both()},
+		{"certificate-key", slices.Concat(good.Cert, ca.Issue(0).Key)},
+		{"certificate-expired", ca.Issue(202, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }).Both()},
+		{"certificate-name", ca.Issue(203, func(c *x509.Certificate) { c.DNSNames = []string{"www.example.org"} }).Both()},
 		{"certificate-format", []byte("half of it")},
 	} {
-		put(t, file, bad.data)
+		certificatetest.Put(t, file, bad.data)
 		h.await(bad.code+" is found", func() bool { return hasFinding(d.Snapshot(), bad.code, status.Warning) })
 		s := d.Snapshot()
 		if ca.serial() != 201 || !s.VIPs[0].Certificate.Refused || !s.VIPs[0].Present || events(d, "certificate-refused") != i+1 {
@@ -339,13 +265,13 @@ func TestBadCertificateIsRefused(t *testing.T) {
 	if s := d.Snapshot(); !hasFinding(s, "certificate-unreadable", status.Warning) || len(s.Config.Rejected) != 0 {
 		t.Errorf("a start with the copy says %v", s.Findings)
 	}
-	last := ca.issue(204, func(c *x509.Certificate) {
+	last := ca.Issue(204, func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = time.Now().AddDate(0, 0, -70), time.Now().AddDate(0, 0, 20)
 	})
-	put(t, file, last.both())
+	certificatetest.Put(t, file, last.Both())
 	h.await("the good one is served", func() bool { return ca.serial() == 204 })
 	kept, err := os.ReadFile(haproxy.CertificateFile(h.opt.StateDir, "api"))
-	if err != nil || !bytes.HasPrefix(kept, last.cert) {
+	if err != nil || !bytes.HasPrefix(kept, last.Cert) {
 		t.Errorf("the copy is not the newest good one: %v", err)
 	}
 	if s := d.Snapshot(); len(d.wrong()) != 1 || !hasFinding(s, "certificate-expires", status.Warning) {
@@ -365,15 +291,15 @@ func TestReloadWithABadCertificateIsRefused(t *testing.T) {
 	d := h.start()
 	d.awaitActive()
 	h.write(string(withTLS))
-	put(t, filepath.Join(dir, "cert.pem"), ca.issue(301, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }).both())
-	if _, err := d.Reload(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "expired") {
+	certificatetest.Put(t, filepath.Join(dir, "cert.pem"), ca.Issue(301, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }).Both())
+	if _, err := d.rollout.Reload(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("reload with an expired certificate: %v", err)
 	}
 	if got, err := get("http://192.0.2.10:5000/v3"); err != nil || !strings.HasPrefix(got, "200") {
 		t.Errorf("after it: %q, %v", got, err)
 	}
-	put(t, filepath.Join(dir, "cert.pem"), ca.issue(302).both())
-	if _, err := d.Reload(t.Context(), "test"); err != nil {
+	certificatetest.Put(t, filepath.Join(dir, "cert.pem"), ca.Issue(302).Both())
+	if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	h.await("it is served", func() bool { return ca.serial() == 302 })
@@ -385,13 +311,13 @@ func TestStartWithABadCertificateAndNoOther(t *testing.T) {
 	h, dir := tlsHost(t, false)
 	ca := newAuthority(t)
 	file := filepath.Join(dir, "cert.pem")
-	put(t, file, []byte("nothing"))
+	certificatetest.Put(t, file, []byte("nothing"))
 	d := h.start()
-	h.await("it is said", func() bool { return hasFinding(d.Snapshot(), notInForce, status.Error) })
-	put(t, file, ca.issue(401, func(c *x509.Certificate) { c.DNSNames = []string{"www.example.org"} }).both())
+	h.await("it is said", func() bool { return hasFinding(d.Snapshot(), rollout.CodeNotInForce, status.Error) })
+	certificatetest.Put(t, file, ca.Issue(401, func(c *x509.Certificate) { c.DNSNames = []string{"www.example.org"} }).Both())
 	d.awaitActive()
 	h.await("it is found", func() bool { return hasFinding(d.Snapshot(), "certificate-name", status.Error) })
-	put(t, file, ca.issue(402).both())
+	certificatetest.Put(t, file, ca.Issue(402).Both())
 	h.await("the good one is served", func() bool { return ca.serial() == 402 })
 	if f := d.wrong(); len(f) != 0 {
 		t.Errorf("all is well, and the snapshot has %v", f)
@@ -403,19 +329,19 @@ func TestLongCertificateTakesAReload(t *testing.T) {
 	h, dir := tlsHost(t, false)
 	ca := newAuthority(t)
 	file := filepath.Join(dir, "cert.pem")
-	put(t, file, ca.issue(501).both())
+	certificatetest.Put(t, file, ca.Issue(501).Both())
 	d := h.start()
 	d.awaitActive()
 	h.await("the first certificate is served", func() bool { return ca.serial() == 501 })
-	long := ca.issue(502, func(c *x509.Certificate) {
+	long := ca.Issue(502, func(c *x509.Certificate) {
 		for i := range 600 {
 			c.DNSNames = append(c.DNSNames, fmt.Sprintf("name%d.example.org", i))
 		}
 	})
-	if len(long.both()) < 16384 || !bytes.Contains(long.key, []byte("KEY")) {
-		t.Fatalf("%d bytes are not long", len(long.both()))
+	if len(long.Both()) < 16384 || !bytes.Contains(long.Key, []byte("KEY")) {
+		t.Fatalf("%d bytes are not long", len(long.Both()))
 	}
-	put(t, file, long.both())
+	certificatetest.Put(t, file, long.Both())
 	h.await("the long one is served", func() bool { return ca.serial() == 502 })
 	h.await("the reload is counted", func() bool { return d.Snapshot().HAProxy.Reloads == 1 && events(d, "certificate-changed") > 0 })
 }
@@ -426,9 +352,9 @@ func TestTLSToTheHosts(t *testing.T) {
 	h := newHost(t)
 	ca, dir := newAuthority(t), t.TempDir()
 	authorities, file := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem")
-	put(t, authorities, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw}))
-	put(t, file, ca.issue(601).both())
-	h.secureKeystone(ca.issue(602, func(c *x509.Certificate) { c.DNSNames = []string{"ctl1"} }))
+	certificatetest.Put(t, authorities, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Cert.Raw}))
+	certificatetest.Put(t, file, ca.Issue(601).Both())
+	h.secureKeystone(ca.Issue(602, func(c *x509.Certificate) { c.DNSNames = []string{"ctl1"} }))
 	settings := "    tls: {certificate: " + file + ", hsts: 1d, redirect: true}\n    vrrp:"
 	with := func(service string) string {
 		s := strings.Replace(testSpec, "    vrrp:", settings, 1)
@@ -455,7 +381,7 @@ func TestTLSToTheHosts(t *testing.T) {
 		t.Errorf("plain HTTP: %v, %v", r, err)
 	}
 	h.write(with("tls: verify, server_name: other.example.org, ca: " + authorities))
-	if _, err := d.Reload(t.Context(), "test"); err != nil {
+	if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	h.await("a host with another name is not asked", func() bool {
@@ -463,7 +389,7 @@ func TestTLSToTheHosts(t *testing.T) {
 		return err == nil && r.StatusCode == 503 && r.Header.Get("Strict-Transport-Security") != ""
 	})
 	h.write(with("tls: insecure"))
-	if _, err := d.Reload(t.Context(), "test"); err != nil {
+	if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	h.await("unless nobody checks", func() bool {
@@ -473,9 +399,9 @@ func TestTLSToTheHosts(t *testing.T) {
 }
 
 // secureKeystone is keystone with TLS.
-func (h *host) secureKeystone(p pair) {
+func (h *host) secureKeystone(p certificatetest.Pair) {
 	h.t.Helper()
-	cert, err := tls.X509KeyPair(p.cert, p.key)
+	cert, err := tls.X509KeyPair(p.Cert, p.Key)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -30,13 +30,9 @@ func (a *Agent) CleanUp(ctx context.Context) (result CleanupResult, err error) {
 		return result, err
 	}
 	defer func() { err = errors.Join(err, held.release()) }()
-	s, _, _, err := readSpec(a.opt.File, a.opt.Controller)
+	s, err := a.rollout.Recall()
 	if err != nil {
-		last, _, _, lastErr := readSpec(lastGood(a.opt.StateDir), a.opt.Controller)
-		if lastErr != nil {
-			return result, err
-		}
-		s = last
+		return result, err
 	}
 	if err := checkCapabilities(); err != nil {
 		return result, err
@@ -46,9 +42,7 @@ func (a *Agent) CleanUp(ctx context.Context) (result CleanupResult, err error) {
 		return result, err
 	}
 	differ := slices.DeleteFunc(slices.Concat(kept.Settings, kept.Devices), func(c vip.Setting) bool { return !c.Differs() })
-	a.mu.Lock()
-	a.spec = s
-	a.mu.Unlock()
+	a.rollout.Use(s)
 	a.resumeMoves(ctx, s)
 	cut, err := a.endMoves(ctx)
 	result.Changes = append(result.Changes, cut...)

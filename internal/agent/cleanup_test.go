@@ -78,11 +78,11 @@ func TestCleanUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	killed := New(h.opt)
-	s, _, _, err := readSpec(h.file, "ctl1")
+	s, err := killed.rollout.Recall()
 	if err != nil {
 		t.Fatal(err)
 	}
-	killed.spec = s
+	killed.rollout.Use(s)
 	all, own := arp(t, "all"), arp(t, "eno1")
 	c, err := killed.copyOf(s, s.VIPs[0])
 	if err != nil {

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
@@ -79,10 +80,13 @@ func tooFull() error {
 	return fmt.Errorf("its table of tracked connections is full, %s: it drops new connections; raise net.netfilter.nf_conntrack_max there", u)
 }
 
+// loadTimeout is how long HAProxy may take to tell of its load.
+const loadTimeout = 500 * time.Millisecond
+
 // clientLoad asks HAProxy for its open connections and the new ones in a second;
 // zero where it does not say.
 func (a *Agent) clientLoad(ctx context.Context) (conns, rate int) {
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	info, err := a.haproxy.Info(ctx)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/file"
 	"holdfast/internal/status"
 )
 
@@ -44,7 +45,7 @@ type drains struct {
 	path       string
 	controller string
 	now        func() time.Time
-	store      func(path string, data []byte) error
+	store      func(path string, data []byte, mode fs.FileMode) error
 	// handOver gives every VIP that this controller holds to another one, those that
 	// have moved often later if it can wait.
 	handOver func(ctx context.Context, cause string, waits bool) error
@@ -81,7 +82,7 @@ type drainsFile struct {
 
 func newDrains(path, controller string) *drains {
 	return &drains{
-		path: path, controller: controller, now: time.Now, store: writeAtomically, ended: map[string]time.Time{},
+		path: path, controller: controller, now: time.Now, store: file.Write, ended: map[string]time.Time{},
 		handOver: func(context.Context, string, bool) error { return nil },
 	}
 }
@@ -197,7 +198,7 @@ func (d *drains) write() {
 		path := d.path
 		d.mu.Unlock()
 		if err == nil {
-			err = d.store(path, append(data, '\n'))
+			err = d.store(path, append(data, '\n'), 0o640)
 		}
 		d.mu.Lock()
 		if d.version == version {

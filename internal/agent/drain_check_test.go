@@ -139,7 +139,7 @@ func TestDrainNames(t *testing.T) {
 	if _, err := a.Drain(t.Context(), web.DrainRequest{Controller: "ctl1"}); err == nil {
 		t.Error("drained before there is a spec")
 	}
-	a.spec = mustParse(t, drainSpec)
+	a.rollout.Use(mustParse(t, drainSpec))
 	for _, tt := range []struct {
 		req  web.DrainRequest
 		want string

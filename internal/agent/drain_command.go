@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -56,31 +57,31 @@ func (a *Agent) drainAt(ctx context.Context, command string, req web.DrainReques
 		return here(ctx, req, "")
 	}
 	var result web.DrainResult
-	err := a.askPeer(ctx, req.Controller, command, req, &result)
-	if e, ok := errors.AsType[*peerError](err); ok {
+	err := a.peers.Ask(ctx, req.Controller, command, req, &result)
+	if e, ok := errors.AsType[*peer.Error](err); ok {
 		err = drainUnasked(command, e)
 	}
 	return result, err
 }
 
 // drainUnasked says why another agent has not drained, or put back, its controller.
-func drainUnasked(command string, e *peerError) error {
+func drainUnasked(command string, e *peer.Error) error {
 	what := "drained"
 	if command == "undrain" {
 		what = "put back"
 	}
-	if e.refusal != "" {
-		return &web.ControlError{Status: http.StatusConflict, Message: e.refusal}
+	if e.Refusal != "" {
+		return &web.ControlError{Status: http.StatusConflict, Message: e.Refusal}
 	}
-	cause := e.err
-	if op, ok := errors.AsType[*net.OpError](e.err); ok {
+	cause := e.Err
+	if op, ok := errors.AsType[*net.OpError](e.Err); ok {
 		cause = op.Err // without the addresses
 	}
 	if system, ok := errors.AsType[*os.SyscallError](cause); ok {
 		cause = system.Err // without the name of the call
 	}
-	unasked := fmt.Sprintf("the agent of %s does not answer at %s: %v; only that agent can have it %s", e.controller, e.address, cause, what)
-	if noAgent(e) {
+	unasked := fmt.Sprintf("the agent of %s does not answer at %s: %v; only that agent can have it %s", e.Controller, e.Address, cause, what)
+	if peer.NoAgent(e) {
 		return &web.ControlError{Status: http.StatusBadGateway, Message: unasked + ": start it there with systemctl start holdfast"}
 	}
 	remedy := "if its host is down, no request goes there as it is"
@@ -91,8 +92,8 @@ func drainUnasked(command string, e *peerError) error {
 }
 
 // drainCommand gives a command that other agents may ask for.
-func (a *Agent) drainCommand(here drainFunc) peerCommand {
-	return decoded(func(ctx context.Context, from string, req web.DrainRequest) (any, error) {
+func (a *Agent) drainCommand(here drainFunc) peer.Handler {
+	return peer.Handle(func(ctx context.Context, from string, req web.DrainRequest) (any, error) {
 		if req.Controller != a.opt.Controller {
 			return nil, fmt.Errorf("this is controller %s, not %q; are the specs of both the same?", a.opt.Controller, req.Controller)
 		}
@@ -132,7 +133,7 @@ func unknownController(s *spec.Spec, name string) error {
 			}
 		}
 	}
-	names := controllerNames(s)
+	names := s.ControllerNames()
 	if near, ok := catalog.Nearest(name, names); ok {
 		return wrongRequest("no controller is called %q; did you mean %q? There are %s", name, near, strings.Join(names, ", "))
 	}
@@ -347,7 +348,7 @@ func drainSubject(controller string, e status.Drained) string {
 	if e.Service == "" {
 		return "controller " + controller
 	}
-	return hostSubject(e.Service, controller)
+	return status.HostSubject(e.Service, controller)
 }
 
 func drainBegun(controller string, e status.Drained, by string) status.Event {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -50,12 +51,12 @@ func drainPair(t *testing.T) (*Agent, *neighbour) {
 	a := New(Options{Controller: "ctl1", StateDir: dir, RunDir: dir, Log: slog.New(slog.DiscardHandler)})
 	a.drains.handOver = func(context.Context, string, bool) error { return nil }
 	a.journal = testJournal(t, filepath.Join(dir, "events.jsonl"))
-	a.spec = mustParse(t, fmt.Sprintf(`cloud: test
+	a.rollout.Use(mustParse(t, fmt.Sprintf(`cloud: test
 agent: {port: %d}
 vips: [{name: api, addresses: [127.0.71.10/24], hostname: api.example.org, interface: lo, vrrp: {router_id: 7}}]
 controllers: [{name: ctl1, address: 127.0.71.1}, {name: ctl2, address: 127.0.71.2}]
 services: {keystone: {}, horizon: {}}
-`, listener.Addr().(*net.TCPAddr).Port))
+`, listener.Addr().(*net.TCPAddr).Port)))
 	n.snapshot = status.Snapshot{Schema: 1, Controller: "ctl2", HAProxy: status.HAProxy{State: status.HAProxyRunning}}
 	for _, name := range []string{"keystone", "horizon"} {
 		n.snapshot.Services = append(n.snapshot.Services, status.Service{
@@ -140,7 +141,7 @@ func TestDrainUnasked(t *testing.T) {
 	if want := "the agent of ctl2 does not answer at 127.0.71.2:9471: "; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
 	}
-	refused := drainUnasked("undrain", &peerError{controller: "ctl2", refusal: "nova stays drained"})
+	refused := drainUnasked("undrain", &peer.Error{Controller: "ctl2", Refusal: "nova stays drained"})
 	if refused.Error() != "nova stays drained" {
 		t.Error(refused)
 	}

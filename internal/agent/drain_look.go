@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -79,14 +80,14 @@ func (a *Agent) signOfLife(ctx context.Context, s *spec.Spec, controller string,
 	}
 	ctx, cancel := context.WithTimeout(ctx, signTimeout)
 	defer cancel()
-	err := a.askPeer(ctx, controller, "alive", struct{}{}, nil)
-	_, wordless := errors.AsType[wordlessError](err)
+	err := a.peers.Ask(ctx, controller, "alive", struct{}{}, nil)
+	_, wordless := errors.AsType[peer.WordlessError](err)
 	switch {
-	case err == nil, !unanswered(err): // one that does not know the question is there, too
+	case err == nil, !peer.Unanswered(err): // one that does not know the question is there, too
 		return "its agent answers others"
 	case wordless:
 		return "its agent takes connections"
-	case noAgent(err):
+	case peer.NoAgent(err):
 		return ""
 	}
 	c, _ := s.Controller(controller)

@@ -2,7 +2,7 @@ package agent
 
 import (
 	"errors"
-	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"holdfast/internal/file"
 	"holdfast/internal/status"
 )
 
@@ -152,9 +153,9 @@ func TestDrainStuckDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, now := testDrains(t)
 		goesOn := make(chan struct{})
-		d.store = func(path string, data []byte) error {
+		d.store = func(path string, data []byte, mode fs.FileMode) error {
 			<-goesOn
-			return writeAtomically(path, data)
+			return file.Write(path, data, mode)
 		}
 		begun := time.Now()
 		asked := make(chan string)
@@ -176,42 +177,6 @@ func TestDrainStuckDisk(t *testing.T) {
 			t.Errorf("not written when the disk goes on: %v, %v", err, again(t, d).list())
 		}
 	})
-}
-
-// TestReplaceFile proves that a file that was kept outlives a power cut: the disk has
-// its content before it has the name, and the name in its directory at the end.
-func TestReplaceFile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "last-good.yaml")
-	var synced []string
-	sync := func(f *os.File) error {
-		data, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Error(err)
-		}
-		what := "the file"
-		if f.Name() == dir {
-			what = "its directory"
-		}
-		synced = append(synced, fmt.Sprintf("%s, with %q in place", what, data))
-		return f.Sync()
-	}
-	if err := replaceFile(path, []byte("new"), 0o640, sync); err != nil {
-		t.Fatal(err)
-	}
-	if want := `the file, with "" in place; its directory, with "new" in place`; strings.Join(synced, "; ") != want {
-		t.Errorf("on the disk: %s; want %s", strings.Join(synced, "; "), want)
-	}
-	full := errors.New("no room")
-	err := replaceFile(path, []byte("newer"), 0o640, func(f *os.File) error {
-		if f.Name() == dir {
-			return full
-		}
-		return nil
-	})
-	if !errors.Is(err, full) {
-		t.Errorf("a name that may not be on the disk: %v", err)
-	}
 }
 
 // TestDrainIsLast proves when a controller is the last to take a VIP: once its

@@ -19,8 +19,9 @@ const (
 	// Pauses after attempts to hand over the VIPs that a drained controller
 	// holds for want of another, and that nobody took.
 	firstOffer, lastOffer = 5 * time.Second, 5 * time.Minute
-	// drainedDivisor lowers the VRRP priority of a drained controller: below
-	// those of all that are not, in the order of preference all the same.
+	// drainedDivisor lowers the VRRP priority of a drained controller, and of one
+	// with a bad link, below those of all that are neither, in the order of
+	// preference all the same.
 	drainedDivisor = 10
 )
 
@@ -170,14 +171,15 @@ func (a *Agent) otherFit(ctx context.Context) bool {
 	})
 }
 
-// asDrained gives router as it is while this controller is drained, or is about to
-// leave and gives way to whoever comes.
+// asDrained gives router as it is while this controller is drained, or its own
+// link is bad, or it is about to leave and gives way to whoever comes.
 func (a *Agent) asDrained(router link.Options) link.Options {
 	if a.lastHere.Load() {
 		router.Priority = 1
 		return router
 	}
-	if a.drains.last() {
+	router.Patient = a.limps.Load()
+	if a.drains.last() || router.Patient {
 		router.Priority = max(1, router.Priority/drainedDivisor)
 	}
 	return router
@@ -194,9 +196,9 @@ func (a *Agent) settlePriorities() {
 	defer a.configuring.Unlock()
 	for _, o := range a.owners() {
 		next := *o.view.Load()
-		before := next.router.Priority
+		before := next.router
 		next.router = a.routerOptions(s, next.vip, self)
-		if next.router.Priority == before {
+		if next.router.Priority == before.Priority && next.router.Patient == before.Patient {
 			continue
 		}
 		if err := o.loop.Configure(next.router); err != nil {

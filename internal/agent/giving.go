@@ -141,7 +141,7 @@ func (a *Agent) prepareTaker(ctx context.Context, v spec.VIP, to spec.Controller
 	}
 	var reply prepareReply
 	conns, rate := a.clientLoad(ctx)
-	err = a.askPeer(ctx, to.Name, "prepare", prepareRequest{
+	err = a.peers.Ask(ctx, to.Name, "prepare", prepareRequest{
 		VIP: v.Name, Left: time.Until(until), Until: until, Givers: givers, Force: req.Force, Connections: conns, Rate: rate, Hello: true,
 		Insisted: req.Force && req.To != "", Unasked: req.Unasked,
 	}, &reply)
@@ -201,7 +201,7 @@ type moveRequest struct {
 // tellDone tells the taker that no connection needs its rule any more. One that
 // does not hear it finds out by asking.
 func (a *Agent) tellDone(ctx context.Context, to, name string) {
-	if err := a.askPeer(ctx, to, "moved", moveRequest{name}, nil); err != nil {
+	if err := a.peers.Ask(ctx, to, "moved", moveRequest{name}, nil); err != nil {
 		a.log.Debug("the taker of a vip was not told that it is done", "vip", name, "error", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -40,7 +41,7 @@ func (a *Agent) ownersOf(req web.HandoverRequest) ([]*owner, error) {
 		return nil, errors.New("no spec is in force yet")
 	}
 	if _, known := s.Controller(req.To); req.To != "" && !known {
-		return nil, wrongRequest("no controller is called %q; name one of %s", req.To, strings.Join(controllerNames(s), ", "))
+		return nil, wrongRequest("no controller is called %q; name one of %s", req.To, strings.Join(s.ControllerNames(), ", "))
 	}
 	var owners []*owner
 	var names []string
@@ -74,9 +75,9 @@ func (a *Agent) handOver(ctx context.Context, o *owner, req web.HandoverRequest)
 	}
 	req.VIP = name
 	var result web.HandoverResult
-	if err := a.askPeer(ctx, holder, "handover", req, &result); err != nil {
-		if e, ok := errors.AsType[*peerError](err); ok && e.refusal != "" {
-			return web.Handover{}, errors.New(e.refusal) // which names the VIP and its holder
+	if err := a.peers.Ask(ctx, holder, "handover", req, &result); err != nil {
+		if e, ok := errors.AsType[*peer.Error](err); ok && e.Refusal != "" {
+			return web.Handover{}, errors.New(e.Refusal) // which names the VIP and its holder
 		}
 		return web.Handover{}, fmt.Errorf("vip %s is held by %s: %w", name, holder, err)
 	}
@@ -155,7 +156,7 @@ func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (we
 			h.Warning = warning
 			return h, nil
 		}
-		if silent[to.Name] = unanswered(err); !silent[to.Name] && !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == err.Error() }) {
+		if silent[to.Name] = peer.Unanswered(err); !silent[to.Name] && !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == err.Error() }) {
 			errs = append(errs, err)
 		}
 	}
@@ -197,7 +198,7 @@ func (a *Agent) takers(req web.HandoverRequest, own reach.View, views map[string
 	gentle.Force = false
 	var asked, forced, plain []taker
 	candidates := a.candidates(req)
-	for _, name := range reach.Best(own, controllerNames(a.currentSpec()), views) {
+	for _, name := range reach.Best(own, a.currentSpec().ControllerNames(), views) {
 		i := slices.IndexFunc(candidates, func(c spec.Controller) bool { return c.Name == name })
 		if i < 0 {
 			continue

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/vip"
@@ -31,7 +32,7 @@ func threeControllers(t *testing.T) *Agent {
 	if s == nil {
 		t.Fatal(findings)
 	}
-	a.spec = s
+	a.rollout.Use(s)
 	a.journal = testJournal(t, filepath.Join(dir, "events.jsonl"))
 	return a
 }
@@ -83,7 +84,7 @@ func TestOneMoveAtATime(t *testing.T) {
 }
 
 func TestInOneLine(t *testing.T) {
-	first := &peerError{controller: "ctl2", refusal: "it is drained"}
+	first := &peer.Error{Controller: "ctl2", Refusal: "it is drained"}
 	err := inOneLine([]error{first, io.EOF})
 	if err.Error() != "ctl2: it is drained; EOF" || !errors.Is(err, io.EOF) || !refused(err) {
 		t.Errorf("got %v", err)
@@ -109,8 +110,8 @@ func TestResume(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := threeControllers(t)
-			api := a.spec.VIPs[0]
-			c, err := a.copyOf(a.spec, api)
+			api := a.currentSpec().VIPs[0]
+			c, err := a.copyOf(a.currentSpec(), api)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -120,7 +121,7 @@ func TestResume(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			d, err := a.detourTo(a.spec, api, []netip.Addr{netip.MustParseAddr("192.0.2.2")})
+			d, err := a.detourTo(a.currentSpec(), api, []netip.Addr{netip.MustParseAddr("192.0.2.2")})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -135,7 +136,7 @@ func TestResume(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			a.resumeMoves(t.Context(), a.spec)
+			a.resumeMoves(t.Context(), a.currentSpec())
 
 			given, taken := a.moves.names()
 			if got := len(given) == 1; got != tt.giving {
@@ -159,12 +160,12 @@ func TestResume(t *testing.T) {
 func TestLeftoversSpareTheNextMove(t *testing.T) {
 	newHost(t) // its interfaces
 	a := threeControllers(t)
-	api := a.spec.VIPs[0]
-	c, err := a.copyOf(a.spec, api)
+	api := a.currentSpec().VIPs[0]
+	c, err := a.copyOf(a.currentSpec(), api)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := a.detourTo(a.spec, api, []netip.Addr{netip.MustParseAddr("192.0.2.2")})
+	d, err := a.detourTo(a.currentSpec(), api, []netip.Addr{netip.MustParseAddr("192.0.2.2")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vrrp/link"
@@ -141,9 +142,9 @@ func (a *Agent) askHears(ctx context.Context, c spec.Controller) {
 	ctx, cancel := context.WithTimeout(ctx, hearInterval)
 	defer cancel()
 	var reply hearsReply
-	err := a.askPeer(ctx, c.Name, "hears", struct{}{}, &reply)
+	err := a.peers.Ask(ctx, c.Name, "hears", struct{}{}, &reply)
 	if err != nil {
-		if !unanswered(err) {
+		if !peer.Unanswered(err) {
 			a.greetedBy(c.Name, false)
 		}
 		a.tellHearing(c.Name, nil, nil)

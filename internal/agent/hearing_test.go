@@ -2,15 +2,48 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
+	"log/slog"
+	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"holdfast/internal/peer"
+	"holdfast/internal/spec"
 )
+
+// peerServer answers like the agent of a controller at 127.0.0.2 that has these
+// commands.
+func peerServer(t *testing.T, commands map[string]peer.Handler) netip.AddrPort {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("ports below 1024 are root's")
+	}
+	s := peer.NewServer(peer.Options{Handlers: commands, Log: slog.New(slog.DiscardHandler)})
+	s.Allow(map[netip.Addr]string{netip.MustParseAddr("127.0.0.1"): "ctl1"})
+	listener, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(t.Context(), listener)
+	return netip.MustParseAddrPort(listener.Addr().String())
+}
+
+// asker is an agent at 127.0.0.1 that knows one other, ctl2, at to.
+func asker(to netip.AddrPort) *Agent {
+	a := New(Options{Controller: "ctl1", Log: slog.New(slog.DiscardHandler)})
+	a.rollout.Use(&spec.Spec{
+		Controllers: []spec.Controller{
+			{Name: "ctl1", Address: netip.MustParseAddr("127.0.0.1")}, {Name: "ctl2", Address: to.Addr()},
+		},
+		Agent: spec.Agent{CheckPort: int(to.Port())},
+	})
+	return a
+}
 
 // TestHearers holds who is sent hellos, and since when.
 func TestHearers(t *testing.T) {
@@ -72,7 +105,7 @@ func TestHearingFindings(t *testing.T) {
 		"adverts of ctl1 for vip api do not arrive at ctl3")
 	a.tellHearing("ctl2", nil, nil)
 	said("do not arrive at ctl3")
-	s := *a.spec
+	s := *a.currentSpec()
 	s.Controllers = s.Controllers[:2]
 	a.forgetHearing(&s)
 	said()
@@ -92,18 +125,16 @@ func TestHearsAnswer(t *testing.T) {
 	if a.hearing.since("ctl2") == 0 {
 		t.Error("one that asks knows what a hello is, and is not sent any")
 	}
-	to := channelServer(t, func(_ context.Context, _ netip.Addr, req peerRequest) (any, error) {
-		return nil, errors.New(`no command "` + req.Command + `"`)
-	})
+	to := peerServer(t, nil)
 	b := asker(to)
 	b.hearing.knows("ctl2", true)
-	c, _ := b.spec.Controller("ctl2")
+	c, _ := b.currentSpec().Controller("ctl2")
 	b.askHears(t.Context(), c)
 	if b.hearing.since("ctl2") != 0 || len(b.findings) != 0 {
 		t.Errorf("an agent of before is sent hellos, or blamed: %v", b.findings)
 	}
 	c.Address = netip.MustParseAddr("127.0.0.3") // nobody
-	b.spec.Controllers[1] = c
+	b.currentSpec().Controllers[1] = c
 	b.hearing.knows("ctl2", true)
 	b.askHears(t.Context(), c)
 	if b.hearing.since("ctl2") == 0 || len(b.findings) != 0 {
@@ -113,11 +144,9 @@ func TestHearsAnswer(t *testing.T) {
 
 // TestProofUnknown has a taker that cannot prove: that says nothing of the network.
 func TestProofUnknown(t *testing.T) {
-	to := channelServer(t, func(_ context.Context, _ netip.Addr, req peerRequest) (any, error) {
-		return nil, errors.New(`no command "` + req.Command + `"`)
-	})
+	to := peerServer(t, nil)
 	a := asker(to)
-	v := threeControllers(t).spec.VIPs[0]
+	v := threeControllers(t).currentSpec().VIPs[0]
 	v.Interface = "lo"
 	missing, err := a.proof(t.Context(), v, "ctl2", []netip.Addr{netip.MustParseAddr("127.0.0.9")})
 	if err == nil || len(missing) != 1 {
@@ -125,12 +154,10 @@ func TestProofUnknown(t *testing.T) {
 	}
 	// One that says that it sent them, and of which nothing arrives.
 	asked := make(chan proveRequest, 1)
-	a = asker(channelServer(t, func(_ context.Context, _ netip.Addr, req peerRequest) (any, error) {
-		var got proveRequest
-		err := json.Unmarshal(req.Body, &got)
+	a = asker(peerServer(t, map[string]peer.Handler{"prove": peer.Handle(func(_ context.Context, _ string, got proveRequest) (any, error) {
 		asked <- got
-		return struct{}{}, err
-	}))
+		return struct{}{}, nil
+	})}))
 	missing, err = a.proof(t.Context(), v, "ctl2", []netip.Addr{netip.MustParseAddr("127.0.0.9")})
 	if got := <-asked; err != nil || len(missing) != 1 || got.VIP != "api" || got.Nonce == 0 || len(got.Clients) != 1 {
 		t.Errorf("missing %v, %v, asked for %+v", missing, err, got)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"holdfast/internal/asynclog"
+	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 )
 
@@ -99,7 +100,7 @@ func level(kind string) slog.Level {
 	case status.EventStartFailed, status.EventReloadRejected, status.EventReloadRolledBack, status.EventRollbackNoHelp,
 		status.EventHAProxyUpgradeFailed, status.EventHAProxyDown, status.EventHAProxyHung, status.EventHAProxyFailed,
 		status.EventHostDown, status.EventCertificateRefused, status.EventVIPKept,
-		codeOutOfFiles, codeDiskFull, codeNotKept, codeSocketLost:
+		codeOutOfFiles, codeDiskFull, rollout.CodeNotKept, codeSocketLost:
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo

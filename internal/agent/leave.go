@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
@@ -151,8 +152,8 @@ func (a *Agent) handOverAtLast(ctx context.Context) error {
 // refused reports whether err has the word of another agent, or is about a move
 // under way: what may be otherwise a moment later.
 func refused(err error) bool {
-	e, ok := errors.AsType[*peerError](err)
-	return ok && e.refusal != "" || errors.Is(err, errMoving)
+	e, ok := errors.AsType[*peer.Error](err)
+	return ok && e.Refusal != "" || errors.Is(err, errMoving)
 }
 
 // finish waits until nothing is left of what was handed over, or says what is.

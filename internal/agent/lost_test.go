@@ -90,11 +90,11 @@ func TestStateDirectoryLost(t *testing.T) {
 	})
 	h.awaitAnswer("http://192.0.2.10:5000/v3", "200 keystone")
 	h.await("the last good spec is kept", func() bool {
-		_, err := os.Stat(lastGood(h.opt.StateDir))
+		_, err := os.Stat(filepath.Join(h.opt.StateDir, "last-good.yaml"))
 		return err == nil && hasEvent(d, "state-made-anew")
 	})
 	h.write(testSpec + "  glance: {}\n")
-	if _, err := d.Reload(t.Context(), "test"); err != nil {
+	if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
 		t.Error(err)
 	}
 }

@@ -223,7 +223,7 @@ func (a *Agent) proof(ctx context.Context, v spec.VIP, to string, clients []neti
 	defer over()
 	asked := make(chan error, 1)
 	go func() {
-		err := a.askPeer(ctx, to, "prove", req, nil)
+		err := a.peers.Ask(ctx, to, "prove", req, nil)
 		asked <- err
 		if err == nil {
 			select {
@@ -363,5 +363,5 @@ func someAddresses(all []netip.Addr) string {
 	for _, a := range slices.SortedFunc(slices.Values(all), netip.Addr.Compare) {
 		words = append(words, a.String())
 	}
-	return someOf(words)
+	return status.Few(words)
 }

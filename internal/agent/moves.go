@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/file"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
@@ -213,7 +214,7 @@ func (m *moves) write() error {
 	if err != nil {
 		return fmt.Errorf("keep the handovers: %w", err)
 	}
-	return writeAtomically(m.file, data)
+	return file.Write(m.file, data, 0o640)
 }
 
 // keptMoves are what is in the file.

@@ -55,7 +55,7 @@ func (a *Agent) notify(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 		return
-	case <-a.tried:
+	case <-a.rollout.Tried():
 	}
 	m := serviceManager()
 	defer m.close()

@@ -53,7 +53,8 @@ func restlessVIP(t *testing.T) (*Agent, *owner) {
 	t.Helper()
 	s := mustParse(t, strings.Replace(testSpec, "  - {name: ctl2, address: 192.0.2.2}\n", "", 1))
 	a := New(Options{Controller: "ctl1", RunDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
-	a.spec, a.journal = s, testJournal(t, t.TempDir()+"/events.jsonl")
+	a.rollout.Use(s)
+	a.journal = testJournal(t, t.TempDir()+"/events.jsonl")
 	o, err := a.newOwner(s, s.VIPs[0])
 	if err != nil {
 		t.Fatal(err)

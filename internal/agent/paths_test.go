@@ -76,7 +76,7 @@ func TestPathTargets(t *testing.T) {
 func TestMeasurePaths(t *testing.T) {
 	newHost(t) // its interfaces
 	a := threeControllers(t)
-	targets := pathTargets(a.spec, "ctl1")
+	targets := pathTargets(a.currentSpec(), "ctl1")
 	for range 3 {
 		a.paths.measure(t.Context(), targets)
 	}

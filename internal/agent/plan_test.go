@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"holdfast/internal/status"
-	"holdfast/internal/web"
 )
 
 // What a plan says comes to pass.
@@ -21,17 +20,17 @@ func TestPlanSaysWhatAReloadDoes(t *testing.T) {
 		{"a weight", strings.Replace(testSpec, "keystone: {}", "keystone: "+hosts, 1), "changed", "HAProxy was changed without a reload"},
 		{"a service", testSpec + "  glance: {}\n", "reloaded", "HAProxy was reloaded: "},
 	} {
-		plan, err := d.Plan(t.Context(), web.PlanRequest{Text: tt.text})
+		plan, err := d.rollout.Plan(t.Context(), []byte(tt.text))
 		if err != nil || plan.Action != tt.action {
 			t.Fatalf("%s: plan %+v, %v, want %s", tt.name, plan, err, tt.action)
 		}
 		h.write(tt.text)
-		done, err := d.Reload(t.Context(), "test")
+		done, err := d.rollout.Reload(t.Context(), "test")
 		if err != nil || !strings.HasPrefix(done.HAProxy, tt.done) || !strings.Contains(done.HAProxy, plan.Why) {
 			t.Errorf("%s: planned %+v, done %q, %v", tt.name, plan, done.HAProxy, err)
 		}
 	}
-	if _, err := d.Plan(t.Context(), web.PlanRequest{Text: "cloud: ["}); err == nil {
+	if _, err := d.rollout.Plan(t.Context(), []byte("cloud: [")); err == nil {
 		t.Error("a bad spec has a plan")
 	}
 }

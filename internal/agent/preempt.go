@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/status"
 	"holdfast/internal/vrrp"
@@ -88,13 +89,13 @@ func (a *Agent) preempt(ctx context.Context, o *owner, p *preemption, now time.T
 		a.log.Info("the vip is not taken back", "vip", name, "from", s.Holder, "reason", lost)
 		return
 	}
-	err := a.askPeer(ctx, s.Holder, "handover", web.HandoverRequest{
+	err := a.peers.Ask(ctx, s.Holder, "handover", web.HandoverRequest{
 		VIP: name, To: a.opt.Controller, Cause: a.opt.Controller + " is back, which is preferred",
 	}, nil)
 	switch {
 	case err == nil:
 		p.silent = 0
-	case unanswered(err):
+	case peer.Unanswered(err):
 		// Each time anew: a reload, or a drain, sets it back.
 		if p.silent++; p.silent >= wordless {
 			p.plain = true

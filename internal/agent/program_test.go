@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 )
 
@@ -67,7 +68,7 @@ func TestReplacedHAProxyIsTakenIntoUse(t *testing.T) {
 	h.installHAProxy(h.opt.HAProxy, "72")
 	h.await("the new version is told of", func() bool {
 		f := d.wrong()
-		return len(f) == 1 && f[0].Code == codeHAProxyReplaced && f[0].Severity == status.Info &&
+		return len(f) == 1 && f[0].Code == rollout.CodeHAProxyReplaced && f[0].Severity == status.Info &&
 			strings.Contains(f[0].Text, "71 runs, and 2.") && strings.Contains(f[0].Text, "72 is installed") && strings.Contains(f[0].Remedy, "systemctl reload")
 	})
 	hangups <- syscall.SIGHUP
@@ -79,7 +80,7 @@ func TestReplacedHAProxyIsTakenIntoUse(t *testing.T) {
 
 	h.installHAProxy(h.opt.HAProxy, "73")
 	h.write(testSpec + "  glance: {}\n")
-	if _, err := d.Reload(t.Context(), "test"); err != nil {
+	if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	runs(d, "73")
@@ -116,7 +117,7 @@ func TestBrokenHAProxyIsNotTakenIntoUse(t *testing.T) {
 	if err := os.Rename(broken, h.opt.HAProxy); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Reload(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "could not be taken into use") {
+	if _, err := d.rollout.Reload(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "could not be taken into use") {
 		t.Errorf("reload with a broken HAProxy: %v", err)
 	}
 	if !hasEvent(d, "haproxy-upgrade-failed") {
@@ -176,7 +177,7 @@ func TestReplacedLibraryIsTakenIntoUse(t *testing.T) {
 	d.awaitActive()
 	pid := d.Snapshot().HAProxy.PID
 	path := installLibrary(t, pid, dir)
-	told := func() bool { return hasFinding(d.Snapshot(), codeLibraryReplaced, status.Info) }
+	told := func() bool { return hasFinding(d.Snapshot(), rollout.CodeLibraryReplaced, status.Info) }
 	h.await("it is told of", told)
 	if f := d.wrong()[0]; !strings.Contains(f.Text, path) || !strings.Contains(f.Remedy, "systemctl reload") {
 		t.Errorf("the finding is %+v", f)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -70,10 +71,10 @@ type reachReply struct {
 // ownReach gives what this controller's HAProxy reaches.
 func (a *Agent) ownReach() reach.View {
 	v := reach.View{Controller: a.opt.Controller}
+	config := a.rollout.InForce().Config
 	a.mu.Lock()
 	services := a.services
-	v.At, v.Spec, v.Services = a.polled, a.config.Digest, reach.Services(services)
-	trial := !a.config.TrialUntil.IsZero()
+	v.At, v.Spec, v.Services = a.polled, config.Digest, reach.Services(services)
 	a.mu.Unlock()
 	v.Paths, v.Needs = a.paths.list(), a.paths.needs(services)
 	switch h := a.haproxy.State(); {
@@ -83,7 +84,7 @@ func (a *Agent) ownReach() reach.View {
 		v.Unfit = "its agent is about to end"
 	case a.drained():
 		v.Unfit = "it is drained"
-	case trial || a.forcing.Load():
+	case !config.TrialUntil.IsZero() || a.forcing.Load():
 		v.Unfit = "a new spec is on trial"
 	}
 	return v
@@ -110,10 +111,10 @@ func (a *Agent) askReach(ctx context.Context, controllers []spec.Controller, tim
 		all.Go(func() {
 			var reply reachReply
 			asked := time.Now()
-			err := a.askPeer(ctx, c.Name, "reach", struct{}{}, &reply)
+			err := a.peers.Ask(ctx, c.Name, "reach", struct{}{}, &reply)
 			mu.Lock()
 			defer mu.Unlock()
-			if !unanswered(err) || noAgent(err) {
+			if !peer.Unanswered(err) || peer.NoAgent(err) {
 				answered++
 			}
 			if err == nil {
@@ -140,7 +141,7 @@ func lostBy(own, to reach.View) error {
 	if len(lost) == 0 {
 		return nil
 	}
-	return &peerError{controller: to.Controller, refusal: fmt.Sprintf(
+	return &peer.Error{Controller: to.Controller, Refusal: fmt.Sprintf(
 		"its HAProxy reaches no host of %s, and that of %s does; with --force it takes the vip all the same", fewInWords(lost), own.Controller)}
 }
 
@@ -150,7 +151,8 @@ type reachWatch struct {
 	judges map[string]*reach.Judge // by VIP
 	views  map[string]reach.View   // the last word of each other controller, which may be old
 	asked  time.Time
-	silent int // times in a row that nobody answered
+	silent int        // times in a row that nobody answered
+	link   reach.Limp // this controller's own
 }
 
 // watchReach has the holder of a VIP give it to a controller that reaches clearly
@@ -169,11 +171,17 @@ func (a *Agent) watchReach(ctx context.Context) {
 // look asks the others if there is reason to, and acts on what they say.
 func (w *reachWatch) look(ctx context.Context, s *spec.Spec) {
 	others, own := w.otherControllers(s), w.ownReach()
-	if w.shouldAsk(others, own) {
+	holds, hears := w.held()
+	if hears && !holds {
+		w.noteHeard()
+	}
+	if w.shouldAsk(others, own, holds, hears) {
 		views, answered := w.askReach(ctx, others, patientTimeout)
 		maps.Copy(w.views, views)
 		w.asked = time.Now()
-		w.noteAnswers(s, others, answered)
+		if holds || !hears {
+			w.noteAnswers(s, others, answered)
+		}
 	}
 	var inOrder []reach.View
 	for _, c := range others {
@@ -181,32 +189,40 @@ func (w *reachWatch) look(ctx context.Context, s *spec.Spec) {
 			inOrder = append(inOrder, v)
 		}
 	}
+	if bad := w.link.Step(time.Now(), own, inOrder); w.limps.Swap(bad) != bad {
+		w.settlePriorities()
+	}
 	for _, o := range w.owners() {
 		w.judge(ctx, o, own, inOrder)
 	}
 }
 
-// shouldAsk reports whether others are to be asked now: at once, if this
-// controller holds a VIP and misses a service or has a path that may be bad, or
-// may be cut off; seldom if it is well; never while it hears adverts, and so is not.
-func (w *reachWatch) shouldAsk(others []spec.Controller, own reach.View) bool {
-	holds, hears, misses := false, false, false
+// held reports whether this controller holds a VIP, and whether it hears of one
+// that another one does.
+func (w *reachWatch) held() (holds, hears bool) {
 	for _, o := range w.owners() {
 		s := o.loop.Stats()
 		holds = holds || s.State == vrrp.Active
 		hears = hears || s.State != vrrp.Active && s.Holder != ""
 	}
+	return holds, hears
+}
+
+// shouldAsk reports whether others are to be asked now: at once, if this
+// controller holds a VIP and misses a service or has a path that may be bad, or
+// may be cut off; seldom if it is well. One that hears adverts is not cut off, and
+// asks only, and seldom, while its own link may be bad.
+func (w *reachWatch) shouldAsk(others []spec.Controller, own reach.View, holds, hears bool) bool {
+	misses, suspect := false, slices.ContainsFunc(own.Paths, status.Path.Suspect)
 	for _, has := range own.Services {
 		misses = misses || !has
 	}
-	misses = misses || slices.ContainsFunc(own.Paths, status.Path.Suspect)
 	switch {
 	case len(others) == 0:
 		return false
-	case hears && !holds:
-		w.noteHeard()
+	case hears && !holds && !suspect && !w.limps.Load():
 		return false
-	case holds && misses, w.silent > 0:
+	case holds && (misses || suspect), w.silent > 0:
 		return true
 	}
 	return time.Since(w.asked) >= restInterval

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -54,30 +56,32 @@ func newPeers(t *testing.T, reached map[string]string) *peers {
 		if parsed, err := netlink.ParseAddr(address + "/24"); err != nil || netlink.AddrAdd(link, parsed) != nil {
 			t.Fatal(address, err)
 		}
-		peer := threeControllers(t)
-		p.agents[name] = peer
-		peer.services, peer.polled, peer.config.Digest = reaching(words), peer.started, "one"
-		server := &checkServer{log: peer.log, command: func(ctx context.Context, from netip.Addr, req peerRequest) (any, error) {
-			if req.Command != "prepare" {
-				return peer.command(ctx, from, req)
-			}
+		other := threeControllers(t)
+		p.agents[name] = other
+		other.services, other.polled = reaching(words), other.started
+		one := *other.currentSpec()
+		one.Digest = "one"
+		other.rollout.Use(&one)
+		commands := other.commands()
+		commands["prepare"] = func(_ context.Context, _ string, body json.RawMessage) (any, error) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			word := name
-			if strings.Contains(string(req.Body), `"force":true`) {
+			if strings.Contains(string(body), `"force":true`) {
 				word = "!" + name
 			}
 			p.prepared = append(p.prepared, word)
 			return nil, errors.New("it takes none")
-		}}
-		server.allow([]netip.Addr{netip.MustParseAddr("192.0.2.1")})
+		}
+		server := peer.NewServer(peer.Options{Handlers: commands, Log: other.log})
+		server.Allow(map[netip.Addr]string{netip.MustParseAddr("192.0.2.1"): "ctl1"})
 		listener, err := net.Listen("tcp", address+":9471")
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
-		go func() { defer close(ended); _ = server.serve(ctx, listener) }()
+		go func() { defer close(ended); _ = server.Serve(ctx, listener) }()
 		t.Cleanup(func() { cancel(); <-ended })
 	}
 	return p
@@ -89,7 +93,7 @@ func TestHandoverTakesTheBest(t *testing.T) {
 	p := newPeers(t, map[string]string{"ctl2": "keystone !nova !glance", "ctl3": "keystone nova glance"})
 	a := threeControllers(t)
 	a.services = reaching("keystone nova !glance")
-	o, err := a.newOwner(a.spec, a.spec.VIPs[0])
+	o, err := a.newOwner(a.currentSpec(), a.currentSpec().VIPs[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +132,7 @@ func TestHandoverTakesTheBest(t *testing.T) {
 // setPaths has a controller know of 20 handshakes with each other one, of which
 // every second got lost with those named.
 func (a *Agent) setPaths(self string, lossy ...string) {
-	targets := pathTargets(a.spec, self)
+	targets := pathTargets(a.currentSpec(), self)
 	a.paths.mu.Lock()
 	defer a.paths.mu.Unlock()
 	a.paths.targets, a.paths.windows = targets, map[netip.AddrPort]*reach.Window{}
@@ -148,7 +152,7 @@ func TestNoReturnToABadLink(t *testing.T) {
 	p := newPeers(t, map[string]string{"ctl2": "keystone", "ctl3": "keystone"})
 	a := threeControllers(t)
 	a.services, a.polled = reaching("keystone"), a.started
-	o, err := a.newOwner(a.spec, a.spec.VIPs[0])
+	o, err := a.newOwner(a.currentSpec(), a.currentSpec().VIPs[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +189,7 @@ func TestNoReturnToABadLink(t *testing.T) {
 func TestAskReach(t *testing.T) {
 	newPeers(t, map[string]string{"ctl2": "keystone !nova"})
 	a := threeControllers(t)
-	views, answered := a.askReach(t.Context(), a.otherControllers(a.spec), reachTimeout)
+	views, answered := a.askReach(t.Context(), a.otherControllers(a.currentSpec()), reachTimeout)
 	v, ok := views["ctl2"]
 	if len(views) != 1 || !ok || answered != 1 {
 		t.Fatalf("%d answered: %v", answered, views)
@@ -200,25 +204,25 @@ func TestAskReach(t *testing.T) {
 func TestIsolated(t *testing.T) {
 	a := threeControllers(t)
 	w := &reachWatch{Agent: a}
-	others := a.otherControllers(a.spec)
+	others := a.otherControllers(a.currentSpec())
 	has := func() bool {
 		return slices.ContainsFunc(a.Snapshot().Findings, func(f status.Finding) bool { return f.Code == status.CodeIsolated })
 	}
-	w.noteAnswers(a.spec, others, 0)
+	w.noteAnswers(a.currentSpec(), others, 0)
 	if has() {
 		t.Error("isolated after one look")
 	}
-	w.noteAnswers(a.spec, others, 0)
+	w.noteAnswers(a.currentSpec(), others, 0)
 	if !has() {
 		t.Error("not isolated after two looks")
 	}
-	w.noteAnswers(a.spec, others, 1)
+	w.noteAnswers(a.currentSpec(), others, 1)
 	if has() {
 		t.Error("isolated though one answers")
 	}
 	a.setPaths("ctl1", "ctl2", "ctl3")
 	for range 2 * isolatedAfter {
-		w.noteAnswers(a.spec, others, 0)
+		w.noteAnswers(a.currentSpec(), others, 0)
 	}
 	if has() {
 		t.Error("isolated though the last handshake but one was answered")
@@ -226,8 +230,8 @@ func TestIsolated(t *testing.T) {
 	for _, window := range a.paths.windows {
 		window.Add(time.Now(), false, 0)
 	}
-	w.noteAnswers(a.spec, others, 0)
-	w.noteAnswers(a.spec, others, 0)
+	w.noteAnswers(a.currentSpec(), others, 0)
+	w.noteAnswers(a.currentSpec(), others, 0)
 	if !has() {
 		t.Error("not isolated though no handshake is answered")
 	}

@@ -3,7 +3,6 @@ package agent
 import (
 	"log/slog"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -64,23 +63,12 @@ func TestVIPsAreKeptAsDiffSays(t *testing.T) {
 	}
 }
 
-// TestForceMakesTheVIPsFirst refuses a spec whose VIPs cannot be before anything
-// else has it: neither HAProxy nor the agent.
-func TestForceMakesTheVIPsFirst(t *testing.T) {
-	s, findings := spec.Parse("test.yaml", []byte(testSpec))
-	if s == nil {
-		t.Fatal(findings)
-	}
+// A spec whose VIPs cannot be is refused before any of them is touched.
+func TestVIPsThatCannotBe(t *testing.T) {
+	s := mustParse(t, testSpec)
 	s.Controllers[0].Address = netip.MustParseAddr("2001:db8::1") // and its VIP is IPv4
-	dir := t.TempDir()
-	a := New(Options{Controller: "ctl1", StateDir: dir, RunDir: dir, Log: slog.New(slog.DiscardHandler)})
-	if _, err := a.force(t.Context(), candidate{spec: s}); err == nil || !strings.Contains(err.Error(), "vip api: ") {
-		t.Errorf("force: %v", err)
-	}
-	if a.spec != nil {
-		t.Error("the agent took the spec")
-	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("something was written: %v, %v", left, err)
+	a := New(Options{Controller: "ctl1", Log: slog.New(slog.DiscardHandler)})
+	if _, err := a.makeVIPs(s); err == nil || !strings.Contains(err.Error(), "vip api: ") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +25,6 @@ const (
 const (
 	codeOutOfFiles = "out-of-files"
 	codeDiskFull   = "disk-full"
-	codeNotKept    = "last-good-not-kept"
 )
 
 // watchScarcity looks after what the agent needs and may run out of. Nothing of
@@ -42,7 +40,7 @@ func (a *Agent) watchScarcity(ctx context.Context) {
 		a.report(codeDiskFull, lackOfDisk(a.opt.StateDir))
 		a.watchTracking()
 		a.watchPace(time.Now())
-		a.keepLater()
+		a.rollout.KeepLater()
 		if !ticked(ctx, ticker) {
 			return
 		}
@@ -114,55 +112,5 @@ func lackOfDisk(dir string) *status.Finding {
 		Severity: status.Warning, Code: codeDiskFull, Subject: dir,
 		Text:   fmt.Sprintf("the disk with the state directory %s is full: %d KiB and %d inodes are free", dir, free>>10, fs.Ffree),
 		Remedy: "make room; until then events are kept in memory only, and a changed spec may not be kept for the next start",
-	}
-}
-
-// keepSpec writes the spec that came into force to where the next start looks for
-// it when the file is bad, unless it is there, as after most starts. What cannot be kept is said, and tried again.
-func (a *Agent) keepSpec(data []byte) {
-	a.keeping.Lock()
-	defer a.keeping.Unlock()
-	a.keepSpecLocked(data)
-}
-
-// keepSpecLocked is keepSpec for who has keeping.
-func (a *Agent) keepSpecLocked(data []byte) {
-	a.mu.Lock()
-	again := a.unkept != nil // what is there was not written to the end
-	a.mu.Unlock()
-	var err error
-	if have, readErr := os.ReadFile(lastGood(a.opt.StateDir)); again || readErr != nil || !bytes.Equal(have, data) {
-		err = writeAtomically(lastGood(a.opt.StateDir), data)
-	}
-	a.mu.Lock()
-	a.unkept = nil
-	if err != nil {
-		a.unkept = data
-	}
-	a.kept = a.kept || err == nil
-	a.mu.Unlock()
-	if err == nil {
-		a.report(codeNotKept, nil)
-		return
-	}
-	a.report(codeNotKept, &status.Finding{
-		Severity: status.Warning, Code: codeNotKept, Subject: "spec",
-		Text:   fmt.Sprintf("the spec is in force, but not kept as the last good one: %v", err),
-		Remedy: "until it is, a restart of the agent with a bad file comes up with an older spec; it is tried again every second",
-	})
-}
-
-// keepLater tries again what could not be kept. While a spec is being kept it
-// waits for its next turn, not for the disk, and never writes an older one over it.
-func (a *Agent) keepLater() {
-	if !a.keeping.TryLock() {
-		return
-	}
-	defer a.keeping.Unlock()
-	a.mu.Lock()
-	data := a.unkept
-	a.mu.Unlock()
-	if data != nil {
-		a.keepSpecLocked(data)
 	}
 }

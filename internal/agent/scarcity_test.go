@@ -3,81 +3,14 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
 
-	"holdfast/internal/status"
 	"holdfast/internal/vip"
 )
-
-// scarce gives an agent that does not run, with a state directory and a journal.
-func scarce(t *testing.T) *Agent {
-	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	a := New(Options{Controller: "ctl1", StateDir: filepath.Join(t.TempDir(), "state"), RunDir: t.TempDir(), Log: log})
-	if err := os.Mkdir(a.opt.StateDir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	a.journal = testJournal(t, filepath.Join(a.opt.StateDir, "events.jsonl"))
-	return a
-}
-
-// kinds gives the kinds of all events.
-func (a *Agent) kinds() []string {
-	var kinds []string
-	for _, e := range a.journal.last(100) {
-		kinds = append(kinds, e.Kind)
-	}
-	return kinds
-}
-
-// TestSpecIsKeptLater takes the state directory away for a while: the spec that
-// comes into force meanwhile is there afterwards, and until then that is said.
-func TestSpecIsKeptLater(t *testing.T) {
-	a := scarce(t)
-	if err := os.RemoveAll(a.opt.StateDir); err != nil {
-		t.Fatal(err)
-	}
-	a.keepSpec([]byte("old"))
-	a.keepSpec([]byte("new"))
-	a.keepLater()
-	if f := a.findings[codeNotKept]; f.Severity != status.Warning || f.Text == "" || f.Remedy == "" {
-		t.Errorf("finding %+v, want a warning", f)
-	}
-	if err := os.Mkdir(a.opt.StateDir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	a.keepLater()
-	got, err := os.ReadFile(lastGood(a.opt.StateDir))
-	if err != nil || string(got) != "new" {
-		t.Errorf("kept %q, %v, want the newest", got, err)
-	}
-	if f, is := a.findings[codeNotKept]; is {
-		t.Errorf("finding %+v, want none any more", f)
-	}
-	before, err := os.Stat(lastGood(a.opt.StateDir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.keepSpec([]byte("new"))
-	if after, err := os.Stat(lastGood(a.opt.StateDir)); err != nil || !os.SameFile(before, after) {
-		t.Errorf("what is there was written again: %v", err)
-	}
-	if err := os.Remove(lastGood(a.opt.StateDir)); err != nil {
-		t.Fatal(err)
-	}
-	a.keepLater()
-	if _, err := os.Stat(lastGood(a.opt.StateDir)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("what was kept is written again: %v", err)
-	}
-	if got := a.kinds(); fmt.Sprint(got) != "[last-good-not-kept last-good-not-kept]" {
-		t.Errorf("events %v, want its begin and its end", got)
-	}
-}
 
 func TestLackOfDisk(t *testing.T) {
 	dir := t.TempDir()

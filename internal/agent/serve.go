@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -26,15 +28,15 @@ func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Lis
 	web.Handle(control, "/drain", a.Drain)
 	web.Handle(control, "/undrain", a.Undrain)
 	web.Handle(control, "/handover", a.Handover)
-	web.HandleGet(control, "/spec", a.InForce)
-	web.Handle(control, "/plan", a.Plan)
+	web.HandleGet(control, "/spec", controls{a}.InForce)
+	web.Handle(control, "/plan", controls{a}.Plan)
 	group.Go(func() error { return a.serveControl(ctx, control, socket) })
 	group.Go(func() error {
 		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.Port }) }, "page", a.web.Serve)
 		return nil
 	})
 	group.Go(func() error {
-		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.CheckPort }) }, "agent-check", a.check.serve)
+		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.CheckPort }) }, "agent-check", a.check.Serve)
 		return nil
 	})
 }
@@ -121,6 +123,22 @@ func (a *Agent) controllers() []web.Target {
 	return targets
 }
 
+// commands gives what other agents may ask for.
+func (a *Agent) commands() map[string]peer.Handler {
+	return map[string]peer.Handler{
+		"drain":    a.drainCommand(a.drainHere),
+		"undrain":  a.drainCommand(a.undrainHere),
+		"handover": peer.Handle(a.handoverHere),
+		"prepare":  peer.Handle(a.prepare),
+		"reach":    peer.Handle(a.tellReach),
+		"moved":    peer.Handle(a.moved),
+		"giving":   peer.Handle(a.stillGiving),
+		"alive":    func(context.Context, string, json.RawMessage) (any, error) { return struct{}{}, nil },
+		"hears":    peer.Handle(a.hears),
+		"prove":    peer.Handle(a.prove),
+	}
+}
+
 // controls is the agent as the control socket sees it.
 type controls struct{ *Agent }
 
@@ -135,5 +153,18 @@ func (c controls) Follow() (<-chan status.Event, func()) { return c.journal.foll
 
 // Reload reads the spec again.
 func (c controls) Reload(ctx context.Context) (web.ReloadResult, error) {
-	return c.Agent.Reload(ctx, "asked on the control socket")
+	done, err := c.rollout.Reload(ctx, "asked on the control socket")
+	return web.ReloadResult(done), err
+}
+
+// InForce gives the spec in force.
+func (c controls) InForce(context.Context) (web.InForce, error) {
+	is := c.rollout.InForce()
+	return web.InForce{Controller: c.opt.Controller, Digest: is.Config.Digest, Loaded: is.Config.Loaded, Text: string(is.Text)}, nil
+}
+
+// Plan tells what bringing a spec into force would do.
+func (c controls) Plan(ctx context.Context, req web.PlanRequest) (web.PlanResult, error) {
+	planned, err := c.rollout.Plan(ctx, []byte(req.Text))
+	return web.PlanResult(planned), err
 }

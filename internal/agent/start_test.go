@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 )
 
@@ -64,7 +65,7 @@ func TestNamedProgramThatIsNotThere(t *testing.T) {
 	installed := h.opt.HAProxy
 	h.opt.HAProxy, h.opt.HAProxyNamed = "/nonexist/haproxy", true
 	wrong := h.start()
-	if _, ok := errors.AsType[*UsageError](<-wrong.ended); !ok {
+	if _, ok := errors.AsType[*rollout.UsageError](<-wrong.ended); !ok {
 		t.Error("an agent runs with a HAProxy that is not there")
 	}
 	wrong.ended <- nil

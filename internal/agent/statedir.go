@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,10 +12,7 @@ import (
 // agent, where somebody has removed it. HAProxy's configuration its supervisor writes.
 // said is what it gave the last time: why not all is there; empty for nothing.
 func (a *Agent) remakeState(said string) string {
-	a.mu.Lock()
-	kept := a.kept
-	a.mu.Unlock()
-	if _, err := os.Lstat(lastGood(a.opt.StateDir)); !kept || !errors.Is(err, fs.ErrNotExist) {
+	if !a.rollout.Lost() {
 		return ""
 	}
 	if err := a.restoreState(); err != nil {
@@ -38,18 +34,7 @@ func (a *Agent) restoreState() error {
 		return err
 	}
 	a.drains.lose()
-	a.mu.Lock()
-	s, data, onTrial := a.spec, a.text, !a.config.TrialUntil.IsZero()
-	a.mu.Unlock()
-	if _, err := a.certificates.prepare(s, false); err != nil {
-		return err
-	}
-	if onTrial {
-		return errors.New("a spec is on trial, and is kept after it")
-	}
-	a.keepSpec(data)
-	_, err := os.Lstat(lastGood(a.opt.StateDir))
-	return err
+	return a.rollout.Restore()
 }
 
 // lose has the entries written again, as their file was removed.

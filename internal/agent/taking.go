@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -167,11 +168,11 @@ func (a *Agent) countForwarded(ctx context.Context, name string, t *taking) {
 // askGiver asks the giver of a VIP whether it still has connections of it.
 func (a *Agent) askGiver(ctx context.Context, name string, t *taking) {
 	var reply givingReply
-	err := a.askPeer(ctx, t.From, "giving", moveRequest{name}, &reply)
+	err := a.peers.Ask(ctx, t.From, "giving", moveRequest{name}, &reply)
 	switch {
 	case err == nil && !reply.Giving:
 		a.endTaking(ctx, name, t, "")
-	case err == nil || noAgent(err):
+	case err == nil || peer.NoAgent(err):
 		t.lost = 0
 	default:
 		t.asked = time.Time{} // again at once

@@ -30,8 +30,8 @@ func TestCheckThatNothingPassesIsTakenBack(t *testing.T) {
 	good, transitions := d.Snapshot().Config.Digest, d.Snapshot().VIPs[0].Transitions
 
 	h.write(bad)
-	done, err := d.Reload(t.Context(), "test")
-	if err != nil || done.Trial != trialTime {
+	done, err := d.rollout.Reload(t.Context(), "test")
+	if err != nil || done.Trial == 0 {
 		t.Fatalf("reload: %+v, %v", done, err)
 	}
 	h.await("the agent has gone back", func() bool { return hasEvent(d, "reload-rolled-back") })
@@ -57,6 +57,39 @@ func TestCheckThatNothingPassesIsTakenBack(t *testing.T) {
 	if s := again.Snapshot(); s.Config.Digest != good || len(s.Config.Rejected) != 1 || s.HAProxy.Reloads != 0 {
 		t.Errorf("the next agent has %+v, after %d reloads", s.Config, s.HAProxy.Reloads)
 	}
+}
+
+// With a real HAProxy: the host answers its own check on the new path, and what comes
+// through HAProxy with no HTTP. Every check is green.
+func TestRequestsThatDoNotPassAreFound(t *testing.T) {
+	h := newHost(t)
+	h.listen("192.0.2.1:5000", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/new" || r.Header.Get("X-Forwarded-For") == "" {
+			_, _ = io.WriteString(w, "keystone\n") // the client says what it misses
+			return
+		}
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "\x15\x03\x01 this is no HTTP") // as from a host that speaks TLS
+		_ = conn.Close()
+	})
+	d := h.start()
+	d.awaitActive()
+	d.awaitKeystone(status.Degraded)
+	good := d.Snapshot().Config.Digest
+	h.write(strings.Replace(testSpec, "keystone: {}", "keystone: {check: {path: /new}}", 1))
+	if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	h.await("the agent has gone back", func() bool { return hasEvent(d, "reload-rolled-back") })
+	s := d.Snapshot()
+	if s.Config.Digest != good || len(s.Config.Rejected) != 1 || !strings.Contains(s.Config.Rejected[0].Text, "answered 502") {
+		t.Errorf("config is %+v, want %s and why", s.Config, good)
+	}
+	h.awaitAnswer("http://192.0.2.10:5000/v3", "200 keystone")
 }
 
 // An agent that is started with another check than before finds out as well.
@@ -98,7 +131,7 @@ func TestReloadWaitsForAHAProxyThatHangs(t *testing.T) {
 	}
 	h.await("HAProxy hangs", func() bool { return d.Snapshot().HAProxy.State == status.HAProxyHung })
 	h.write(testSpec + "  glance: {}\n")
-	if _, err := d.Reload(t.Context(), "test"); err != nil {
+	if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
 		t.Errorf("reload: %v", err)
 	}
 	if s := d.Snapshot(); s.HAProxy.State != status.HAProxyRunning || len(s.Config.Rejected) > 0 || s.HAProxy.Restarts != 1 {

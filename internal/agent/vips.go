@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/internal/haproxy/client"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -33,7 +34,21 @@ type owner struct {
 type view struct {
 	vip    spec.VIP
 	router link.Options
-	ping   pinger
+	ping   client.Pinger
+}
+
+// makeVIPs makes the owners of the VIPs of s; what it gives puts them in the place of
+// those that there are.
+func (a *Agent) makeVIPs(s *spec.Spec) (use func(context.Context), err error) {
+	made, err := a.newOwners(s)
+	return func(ctx context.Context) {
+		controllers := map[netip.Addr]string{}
+		for _, c := range s.Controllers {
+			controllers[c.Address] = c.Name
+		}
+		a.check.Allow(controllers)
+		a.reconcileVIPs(ctx, made)
+	}, err
 }
 
 // newOwners makes the owners of the VIPs of s, or says why s cannot have them.
@@ -117,7 +132,7 @@ func (a *Agent) newOwner(s *spec.Spec, v spec.VIP) (*owner, error) {
 	if o.loop, err = link.New(router); err != nil {
 		return nil, err
 	}
-	o.view.Store(&view{v, router, newPinger(v, s.Services)})
+	o.view.Store(&view{v, router, client.NewPinger(v, s.Services)})
 	return o, nil
 }
 
@@ -230,6 +245,31 @@ func (a *Agent) owners() []*owner {
 
 // holds reports whether this controller holds the VIP as far as VRRP goes.
 func (o *owner) holds() bool { return o.loop.Stats().State == vrrp.Active }
+
+// probeVIPs asks HAProxy for a sign of life through each VIP that is held here.
+// HAProxy listens on the others too, but nothing on this host leads there. It
+// gives the worst that came of it.
+func (a *Agent) probeVIPs(ctx context.Context) (process.Sign, error) {
+	worst := process.NoSign
+	var errs []error
+	for _, o := range a.owners() {
+		if !o.holds() {
+			continue
+		}
+		forcing := a.forcing.Load()
+		sign, err := o.view.Load().ping.Ping(ctx)
+		if sign == process.Refused && (forcing || a.forcing.Load()) {
+			// HAProxy has the ports of the next spec already, and this is one
+			// of those before.
+			continue
+		}
+		errs = append(errs, err)
+		if sign.WorseThan(worst) {
+			worst = sign
+		}
+	}
+	return worst, errors.Join(errs...)
+}
 
 // watchHAProxy lets the VIPs follow HAProxy's condition, at once.
 func (a *Agent) watchHAProxy(ctx context.Context) {

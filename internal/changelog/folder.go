@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/file"
 )
 
 // A Folder has the journals of all applies of one kind.
@@ -89,17 +91,17 @@ func (h *Held[D]) Create() (*Writer[D], error) {
 		if n > 1 {
 			name = fmt.Sprintf("%s-%d%s", stamp, n, suffix)
 		}
-		file, err := os.OpenFile(filepath.Join(h.Dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		made, err := os.OpenFile(filepath.Join(h.Dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if errors.Is(err, fs.ErrExist) && n < 1000 {
 			continue
 		}
 		if err == nil {
-			err = syncDir(h.Dir)
+			err = file.SyncDir(h.Dir)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("begin a journal: %w", err)
 		}
-		return h.writer(file, name, broken), nil
+		return h.writer(made, name, broken), nil
 	}
 }
 
@@ -136,15 +138,6 @@ func (f Folder[D]) now() time.Time {
 		return f.Now().UTC()
 	}
 	return time.Now().UTC()
-}
-
-// syncDir makes the names in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // path gives the file of a journal: name is one in the folder, or a path.

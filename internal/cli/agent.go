@@ -16,11 +16,13 @@ import (
 
 	"holdfast/internal/agent"
 	"holdfast/internal/asynclog"
+	"holdfast/internal/cli/app"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
 )
 
 // agentCommand is "holdfast agent".
-func (a *app) agentCommand() *cobra.Command {
+func (a commands) agentCommand() *cobra.Command {
 	opt := agent.Options{Version: Version()}
 	var level slog.Level
 	cleanup := false
@@ -38,16 +40,16 @@ has it wait for the set-up that is to follow.
 What an agent has changed in the kernel it puts back when it ends. One that was
 killed, or ended with connections of a planned move still open, may leave some of
 it: with --cleanup the command takes that away and ends, while no agent runs.`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opt.Controller == "" {
-				return usagef("which controller is this? write --controller NAME, one of those in %s", a.file)
+				return app.Usagef("which controller is this? write --controller NAME, one of those in %s", a.File)
 			}
-			if a.file == "-" {
-				return usagef("the agent reads its spec again at each reload, so it takes a file, not stdin; name one with -f")
+			if a.File == "-" {
+				return app.Usagef("the agent reads its spec again at each reload, so it takes a file, not stdin; name one with -f")
 			}
 			opt.HAProxyNamed = cmd.Flags().Changed("haproxy")
-			opt.File, opt.RunDir = a.file, a.runDir
+			opt.File, opt.RunDir = a.File, a.RunDir
 			if cleanup {
 				return a.cleanUp(cmd.Context(), opt, level)
 			}
@@ -56,21 +58,21 @@ it: with --cleanup the command takes that away and ends, while no agent runs.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&opt.Controller, "controller", os.Getenv("HOLDFAST_CONTROLLER"), "name of this controller in the spec")
-	flags.StringVar(&opt.StateDir, "state-dir", defaultStateDir, "directory of what must survive a restart")
+	flags.StringVar(&opt.StateDir, "state-dir", app.DefaultStateDir, "directory of what must survive a restart")
 	flags.StringVar(&opt.HAProxy, "haproxy", "haproxy", "the HAProxy to run, version 2.4 or later")
 	flags.DurationVar(&opt.KeepAddress, "keep-address", 0, "how long an agent that is told to end goes on holding a virtual IP that nobody takes, until another agent or another VRRP router does")
 	flags.StringVar(&opt.HAProxyUser, "haproxy-user", "haproxy", `the user that HAProxy's workers become; "root" has them stay root`)
 	flags.BoolVar(&cleanup, "cleanup", false, "run no daemon: take away what one that has ended left in the kernel, and put its settings back")
 	flags.Var(&logLevel{&level}, "log-level", "debug, info, warn or error")
-	return a.withRunDir(cmd)
+	return a.WithRunDir(cmd)
 }
 
 // logPatience is how long an agent that ends waits for what takes its log.
 const logPatience = time.Second
 
 // runAgent runs the agent until ctx ends, reloading it at each SIGHUP.
-func (a *app) runAgent(ctx context.Context, opt agent.Options, level slog.Level) error {
-	log := asynclog.New(a.stdio.Err, func(lines int) []byte {
+func (a commands) runAgent(ctx context.Context, opt agent.Options, level slog.Level) error {
+	log := asynclog.New(a.Stdio.Err, func(lines int) []byte {
 		var b bytes.Buffer
 		a.logger(&b, level).Warn("lines of this log were lost: what takes it stood still", "lines", lines)
 		return b.Bytes()
@@ -87,33 +89,33 @@ func (a *app) runAgent(ctx context.Context, opt agent.Options, level slog.Level)
 		Findings() []status.Finding
 	}](err); ok {
 		for _, f := range bad.Findings() {
-			a.logf("%s", f)
+			a.Logf("%s", f)
 		}
 		pauseForManager(ctx)
-		return silent(exitUsage)
+		return app.Silent(app.ExitUsage)
 	}
 	if err != nil && wrongUse(err) {
-		a.logf("%v", err)
+		a.Logf("%v", err)
 		pauseForManager(ctx)
-		return silent(exitUsage)
+		return app.Silent(app.ExitUsage)
 	}
 	return err
 }
 
 // cleanUp takes away what an agent has left.
-func (a *app) cleanUp(ctx context.Context, opt agent.Options, level slog.Level) error {
-	opt.Log = a.logger(a.stdio.Err, level)
+func (a commands) cleanUp(ctx context.Context, opt agent.Options, level slog.Level) error {
+	opt.Log = a.logger(a.Stdio.Err, level)
 	result, err := agent.New(opt).CleanUp(ctx)
 	if err != nil {
 		return err
 	}
-	if a.asJSON() {
-		return a.printJSON(result)
+	if a.AsJSON() {
+		return a.PrintJSON(result)
 	}
 	if len(result.Changes) == 0 {
-		return a.print("nothing is left of an agent here\n")
+		return a.Print("nothing is left of an agent here\n")
 	}
-	return a.print(strings.Join(result.Changes, "\n") + "\n")
+	return a.Print(strings.Join(result.Changes, "\n") + "\n")
 }
 
 // logLevel is the value of --log-level.
@@ -154,12 +156,12 @@ func pauseForManager(ctx context.Context) {
 
 // logger gives the log of a daemon: text for a person at a terminal, JSON for
 // the journal and all else. Its lines go to w.
-func (a *app) logger(w io.Writer, level slog.Level) *slog.Logger {
+func (a commands) logger(w io.Writer, level slog.Level) *slog.Logger {
 	opt := &slog.HandlerOptions{Level: level}
-	if isTerminal(a.stdio.Err) {
+	if tui.IsTerminal(a.Stdio.Err) {
 		return slog.New(slog.NewTextHandler(w, opt))
 	}
-	if isJournal(a.stdio.Err) {
+	if isJournal(a.Stdio.Err) {
 		return slog.New(newPriorities(w, opt))
 	}
 	return slog.New(slog.NewJSONHandler(w, opt))

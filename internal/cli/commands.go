@@ -1,15 +1,20 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
 
-// commands gives every command, in the order of "holdfast --help".
-func (a *app) commands() []*cobra.Command {
+	"holdfast/internal/cli/changecmd"
+	"holdfast/internal/cli/labcmd"
+)
+
+// all gives every command, in the order of "holdfast --help".
+func (a commands) all() []*cobra.Command {
 	return []*cobra.Command{
 		a.importCommand(),
 		a.validateCommand(),
 		a.diffCommand(),
-		a.endpointsCommand(),
-		a.dnsCommand(),
+		changecmd.Endpoints(a.App),
+		changecmd.DNS(a.App),
 		a.renderCommand(),
 		a.agentCommand(),
 		a.statusCommand(),
@@ -17,7 +22,7 @@ func (a *app) commands() []*cobra.Command {
 		a.drainCommand(),
 		a.undrainCommand(),
 		a.handoverCommand(),
-		a.labCommand(),
+		labcmd.Command(a.App),
 		a.versionCommand(),
 		a.manCommand(),
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/haproxy"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -50,7 +52,7 @@ type haproxyEffect struct {
 }
 
 // diffCommand is "holdfast diff".
-func (a *app) diffCommand() *cobra.Command {
+func (a commands) diffCommand() *cobra.Command {
 	var stateDir string
 	cmd := &cobra.Command{
 		Use:   "diff [FILE]",
@@ -68,29 +70,29 @@ The exit code is 0 whether there are differences or not, and 2 when the file is 
   git show HEAD:holdfast.yaml | holdfast diff -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usagef("%s takes one file, got %d; see %q", cmd.CommandPath(), len(args), cmd.CommandPath()+" --help")
+				return app.Usagef("%s takes one file, got %d; see %q", cmd.CommandPath(), len(args), cmd.CommandPath()+" --help")
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				a.file = args[0]
+				a.File = args[0]
 			}
 			return a.diff(cmd.Context(), stateDir)
 		},
 	}
-	cmd.Flags().StringVar(&stateDir, "state-dir", defaultStateDir, "the agent's directory of what survives a restart")
-	return a.withRunDir(cmd)
+	cmd.Flags().StringVar(&stateDir, "state-dir", app.DefaultStateDir, "the agent's directory of what survives a restart")
+	return a.WithRunDir(cmd)
 }
 
-func (a *app) diff(ctx context.Context, stateDir string) error {
-	data, err := a.readSpec()
+func (a commands) diff(ctx context.Context, stateDir string) error {
+	data, err := a.ReadSpec()
 	if err != nil {
 		return err
 	}
-	next, findings := spec.Parse(a.specName(), data)
+	next, findings := spec.Parse(a.SpecName(), data)
 	answer := diffAnswer{
-		File: a.specName(), Valid: next != nil, Findings: append([]status.Finding{}, findings...),
+		File: a.SpecName(), Valid: next != nil, Findings: append([]status.Finding{}, findings...),
 		Changes: []spec.Change{}, VIPs: []spec.Retake{}, Notes: []string{},
 	}
 	if next != nil {
@@ -117,15 +119,15 @@ func (d *diffAnswer) compare(next *spec.Spec) {
 
 // inForce gives the spec in force, of the local agent or else as the last one
 // left it; nil when there is none.
-func (a *app) inForce(ctx context.Context, stateDir string) (*diffBase, error) {
+func (a commands) inForce(ctx context.Context, stateDir string) (*diffBase, error) {
 	base := diffBase{From: "agent"}
-	told, err := a.control().InForce(ctx)
+	told, err := a.Control().InForce(ctx)
 	text := []byte(told.Text)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		a.logf("%v", err)
+		a.Logf("%v", err)
 		base.From = "last-good"
 		text, err = os.ReadFile(filepath.Join(stateDir, "last-good.yaml"))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -134,11 +136,11 @@ func (a *app) inForce(ctx context.Context, stateDir string) (*diffBase, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the last spec that was in force: %w", err)
 		}
-		a.logf("taking the last spec that was in force from %s", stateDir)
+		a.Logf("taking the last spec that was in force from %s", stateDir)
 	}
 	s, findings := spec.Parse("the spec in force", text)
 	if s == nil {
-		printFindings(a.stdio.Err, findings)
+		tui.PrintFindings(a.Stdio.Err, findings)
 		return nil, errors.New("this holdfast cannot read the spec in force; is the agent of another version?")
 	}
 	base.Controller, base.Digest, base.spec = told.Controller, s.Digest, s
@@ -148,18 +150,18 @@ func (a *app) inForce(ctx context.Context, stateDir string) (*diffBase, error) {
 // effectOnHAProxy tells what bringing next, whose text is data, into force does
 // to HAProxy. The agent knows it, and what can be known without one is whether
 // the configurations differ: what a host brings to both is the same in both.
-func (a *app) effectOnHAProxy(ctx context.Context, d diffAnswer, next *spec.Spec, data []byte) haproxyEffect {
+func (a commands) effectOnHAProxy(ctx context.Context, d diffAnswer, next *spec.Spec, data []byte) haproxyEffect {
 	if d.InForce == nil {
 		return haproxyEffect{"started", "nothing is in force"}
 	}
 	if d.InForce.From == "agent" {
-		plan, err := a.control().Plan(ctx, web.PlanRequest{Text: string(data)})
+		plan, err := a.Control().Plan(ctx, web.PlanRequest{Text: string(data)})
 		if err == nil {
 			return haproxyEffect{plan.Action, plan.Why}
 		}
-		a.logf("the agent does not say what HAProxy needs: %v", err)
+		a.Logf("the agent does not say what HAProxy needs: %v", err)
 	}
-	local := haproxy.Local{RunDir: defaultRunDir, StateDir: defaultStateDir}
+	local := haproxy.Local{RunDir: app.DefaultRunDir, StateDir: app.DefaultStateDir}
 	if bytes.Equal(haproxy.Render(d.InForce.spec, local).Bytes(), haproxy.Render(next, local).Bytes()) {
 		return haproxyEffect{Action: "unchanged"}
 	}
@@ -190,24 +192,24 @@ func diffNotes(old, next *spec.Spec) []string {
 }
 
 // printDiff prints d; it ends the command with exit code 2 when the file is bad.
-func (a *app) printDiff(d diffAnswer) error {
-	if a.asJSON() {
-		if err := a.printJSON(d); err != nil {
+func (a commands) printDiff(d diffAnswer) error {
+	if a.AsJSON() {
+		if err := a.PrintJSON(d); err != nil {
 			return err
 		}
 	} else {
-		printFindings(a.stdio.Err, d.Findings)
+		tui.PrintFindings(a.Stdio.Err, d.Findings)
 		if d.Valid {
-			if err := a.print(diffText(d)); err != nil {
+			if err := a.Print(diffText(d)); err != nil {
 				return err
 			}
 		}
 	}
 	if len(d.Findings) > 0 {
-		a.logf("%s in %s", countFindings(d.Findings), d.File)
+		a.Logf("%s in %s", tui.CountFindings(d.Findings), d.File)
 	}
 	if !d.Valid {
-		return silent(exitUsage)
+		return app.Silent(app.ExitUsage)
 	}
 	return nil
 }
@@ -215,14 +217,14 @@ func (a *app) printDiff(d diffAnswer) error {
 // diffText is d for people.
 func diffText(d diffAnswer) string {
 	if d.InForce == nil {
-		return fmt.Sprintf("nothing is in force here; %s (%s) is valid\n", printable(d.File), d.Digest)
+		return fmt.Sprintf("nothing is in force here; %s (%s) is valid\n", tui.Printable(d.File), d.Digest)
 	}
 	of := "the last spec that was in force"
 	if d.InForce.From == "agent" {
-		of = "the spec in force on " + printable(d.InForce.Controller)
+		of = "the spec in force on " + tui.Printable(d.InForce.Controller)
 	}
 	var out strings.Builder
-	fmt.Fprintf(&out, "%s (%s) beside %s (%s)\n\n", printable(d.File), d.Digest, of, d.InForce.Digest)
+	fmt.Fprintf(&out, "%s (%s) beside %s (%s)\n\n", tui.Printable(d.File), d.Digest, of, d.InForce.Digest)
 	switch {
 	case d.Digest == d.InForce.Digest:
 		out.WriteString("no difference\n")
@@ -230,24 +232,24 @@ func diffText(d diffAnswer) string {
 	case len(d.Changes) == 0:
 		out.WriteString("no difference but the writing\n")
 	}
-	t := &table{head: words("", "PART", "CHANGE")}
+	t := &tui.Table{Head: tui.Words("", "PART", "CHANGE")}
 	for _, c := range d.Changes {
-		t.add(changeCells(c)...)
+		t.Add(changeCells(c)...)
 	}
-	lines := append(t.lines(false), "")
+	lines := append(t.Lines(false), "")
 	out.WriteString(strings.Join(append(lines, diffEffects(d)...), "\n") + "\n")
 	return out.String()
 }
 
 // changeCells gives the words of a change: "~", the part, and what of it.
-func changeCells(c spec.Change) []cell {
+func changeCells(c spec.Change) []tui.Cell {
 	switch c.Kind {
 	case spec.Added:
-		return []cell{plain("+"), plain(c.Subject), plain(c.New)}
+		return []tui.Cell{tui.Plain("+"), tui.Plain(c.Subject), tui.Plain(c.New)}
 	case spec.Removed:
-		return []cell{plain("-"), plain(c.Subject), plain(c.Old)}
+		return []tui.Cell{tui.Plain("-"), tui.Plain(c.Subject), tui.Plain(c.Old)}
 	default:
-		return []cell{plain("~"), plain(c.Subject), plain(fmt.Sprintf("%s: %s -> %s", c.Key, c.Old, c.New))}
+		return []tui.Cell{tui.Plain("~"), tui.Plain(c.Subject), tui.Plain(fmt.Sprintf("%s: %s -> %s", c.Key, c.Old, c.New))}
 	}
 }
 
@@ -261,7 +263,7 @@ func diffEffects(d diffAnswer) []string {
 		lines = append(lines, "VIPs: none is given up")
 	}
 	for _, n := range d.Notes {
-		lines = append(lines, "to do: "+printable(n))
+		lines = append(lines, "to do: "+tui.Printable(n))
 	}
 	return lines
 }
@@ -277,7 +279,7 @@ func haproxyWords(e haproxyEffect) string {
 	if e.Why != "" {
 		words += ": " + e.Why
 	}
-	return printable(words)
+	return tui.Printable(words)
 }
 
 // retakeWords says what becomes of a VIP, loudly.
@@ -287,8 +289,8 @@ func retakeWords(r spec.Retake, old *spec.Spec) string {
 		where = "on every controller"
 	}
 	if r.Gone {
-		return printable(fmt.Sprintf("VIP %s: GIVEN UP %s: ALL ITS CONNECTIONS ARE LOST, and nobody answers at its addresses", r.VIP, where))
+		return tui.Printable(fmt.Sprintf("VIP %s: GIVEN UP %s: ALL ITS CONNECTIONS ARE LOST, and nobody answers at its addresses", r.VIP, where))
 	}
-	return printable(fmt.Sprintf("VIP %s: GIVEN UP AND TAKEN ANEW %s, for %s: ALL ITS CONNECTIONS ARE LOST; have all controllers take the file in the same moment",
+	return tui.Printable(fmt.Sprintf("VIP %s: GIVEN UP AND TAKEN ANEW %s, for %s: ALL ITS CONNECTIONS ARE LOST; have all controllers take the file in the same moment",
 		r.VIP, where, strings.Join(slices.Sorted(slices.Values(r.Why)), " and ")))
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -106,7 +107,7 @@ func TestDiffWithoutAPlan(t *testing.T) {
 
 func TestDiffOfWhatCannotBeRead(t *testing.T) {
 	dir := agentWith(t, "cloud: [")
-	if _, said, code := runDiff(t, dir, diffSpec); code != exitFailed || !strings.Contains(said, "cannot read the spec in force") {
+	if _, said, code := runDiff(t, dir, diffSpec); code != app.ExitFailed || !strings.Contains(said, "cannot read the spec in force") {
 		t.Errorf("exit code %d, %q on stderr", code, said)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -23,7 +24,7 @@ type drainAnswer struct {
 }
 
 // drainCommand is "holdfast drain".
-func (a *app) drainCommand() *cobra.Command {
+func (a commands) drainCommand() *cobra.Command {
 	var req web.DrainRequest
 	var wait bool
 	cmd := &cobra.Command{
@@ -47,11 +48,11 @@ more; 1 when it was refused or could not be done, and 2 for wrong names.`,
 		Args: oneController,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Controller = args[0]
-			if err := a.knows(cmd, req.Controller); err != nil {
+			if err := a.CheckController(cmd, req.Controller); err != nil {
 				return err
 			}
 			if cmd.Flags().Changed("for") && req.For == 0 {
-				return usagef("--for is %s; for how long? 30m, 2h", req.For)
+				return app.Usagef("--for is %s; for how long? 30m, 2h", req.For)
 			}
 			return a.drain(cmd.Context(), req, wait)
 		},
@@ -59,11 +60,11 @@ more; 1 when it was refused or could not be done, and 2 for wrong names.`,
 	drainFlags(cmd, &req, &wait)
 	cmd.Flags().DurationVar(&req.For, "for", 0, "end it by itself after this time: 30m, 2h")
 	cmd.Flags().BoolVar(&req.Force, "force", false, "drain although a service is left without a host")
-	return a.withRunDir(cmd)
+	return a.WithRunDir(cmd)
 }
 
 // undrainCommand is "holdfast undrain".
-func (a *app) undrainCommand() *cobra.Command {
+func (a commands) undrainCommand() *cobra.Command {
 	var req web.DrainRequest
 	var wait bool
 	cmd := &cobra.Command{
@@ -78,14 +79,14 @@ IPs stay where they are.`,
 		Args: oneController,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Controller = args[0]
-			if err := a.knows(cmd, req.Controller); err != nil {
+			if err := a.CheckController(cmd, req.Controller); err != nil {
 				return err
 			}
 			return a.undrain(cmd.Context(), req, wait)
 		},
 	}
 	drainFlags(cmd, &req, &wait)
-	return a.withRunDir(cmd)
+	return a.WithRunDir(cmd)
 }
 
 func drainFlags(cmd *cobra.Command, req *web.DrainRequest, wait *bool) {
@@ -102,22 +103,22 @@ func drainFlags(cmd *cobra.Command, req *web.DrainRequest, wait *bool) {
 func oneController(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
-		return usagef("which controller? write %s NAME", cmd.CommandPath())
+		return app.Usagef("which controller? write %s NAME", cmd.CommandPath())
 	case len(args) > 1:
-		return usagef("%s takes one controller, got %q too; services are named with --service", cmd.CommandPath(), args[1])
+		return app.Usagef("%s takes one controller, got %q too; services are named with --service", cmd.CommandPath(), args[1])
 	}
 	return nil
 }
 
-func (a *app) drain(ctx context.Context, req web.DrainRequest, wait bool) error {
-	result, err := a.control().Drain(ctx, req)
+func (a commands) drain(ctx context.Context, req web.DrainRequest, wait bool) error {
+	result, err := a.Control().Drain(ctx, req)
 	if err != nil {
 		return drainError(err)
 	}
 	a.notes(result.Notes)
 	answer := drainAnswer{DrainResult: result}
-	if !a.asJSON() {
-		if err := a.print(drainedText(req, result)); err != nil {
+	if !a.AsJSON() {
+		if err := a.Print(drainedText(req, result)); err != nil {
 			return err
 		}
 	}
@@ -130,15 +131,15 @@ func (a *app) drain(ctx context.Context, req web.DrainRequest, wait bool) error 
 	return a.sayWaited(answer, wait, "nothing runs there any more")
 }
 
-func (a *app) undrain(ctx context.Context, req web.DrainRequest, wait bool) error {
-	result, err := a.control().Undrain(ctx, req)
+func (a commands) undrain(ctx context.Context, req web.DrainRequest, wait bool) error {
+	result, err := a.Control().Undrain(ctx, req)
 	if err != nil {
 		return drainError(err)
 	}
 	a.notes(result.Notes)
 	answer := drainAnswer{DrainResult: result}
-	if !a.asJSON() {
-		if err := a.print(undrainedText(req, result)); err != nil {
+	if !a.AsJSON() {
+		if err := a.Print(undrainedText(req, result)); err != nil {
 			return err
 		}
 	}
@@ -151,19 +152,19 @@ func (a *app) undrain(ctx context.Context, req web.DrainRequest, wait bool) erro
 	return a.sayWaited(answer, wait, "every HAProxy has it back")
 }
 
-func (a *app) sayWaited(answer drainAnswer, wait bool, what string) error {
+func (a commands) sayWaited(answer drainAnswer, wait bool, what string) error {
 	switch {
-	case a.asJSON():
-		return a.printJSON(answer)
+	case a.AsJSON():
+		return a.PrintJSON(answer)
 	case wait:
-		return a.print(fmt.Sprintf("%s, after %s\n", what, status.Brief(answer.Waited)))
+		return a.Print(fmt.Sprintf("%s, after %s\n", what, status.Brief(answer.Waited)))
 	}
 	return nil
 }
 
-func (a *app) notes(notes []string) {
+func (a commands) notes(notes []string) {
 	for _, n := range notes {
-		a.logf("%s", n)
+		a.Logf("%s", n)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -25,7 +26,7 @@ const (
 
 // awaitCloud looks at the cloud, every second, until left finds nothing left to
 // wait for, and gives how long that took. On a terminal it shows what is left.
-func (a *app) awaitCloud(ctx context.Context, left func(status.Cloud) []string) (time.Duration, error) {
+func (a commands) awaitCloud(ctx context.Context, left func(status.Cloud) []string) (time.Duration, error) {
 	begun := time.Now()
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
@@ -33,7 +34,7 @@ func (a *app) awaitCloud(ctx context.Context, left func(status.Cloud) []string) 
 	quiet, failed := 0, 0
 	var seen time.Time
 	for {
-		cloud, err := a.control().Cloud(ctx)
+		cloud, err := a.Control().Cloud(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return time.Since(begun), errors.New("not waited for any longer")
@@ -61,14 +62,14 @@ func (a *app) awaitCloud(ctx context.Context, left func(status.Cloud) []string) 
 }
 
 // progress shows text in place, on a terminal; "" takes it away.
-func (a *app) progress(text string) {
-	if !isTerminal(a.stdio.Err) {
+func (a commands) progress(text string) {
+	if !tui.IsTerminal(a.Stdio.Err) {
 		return
 	}
-	if runes := []rune(printable(text)); len(runes) > defaultWidth-1 {
-		text = string(runes[:defaultWidth-4]) + "..."
+	if runes := []rune(tui.Printable(text)); len(runes) > tui.DefaultWidth-1 {
+		text = string(runes[:tui.DefaultWidth-4]) + "..."
 	}
-	_, _ = io.WriteString(a.stdio.Err, "\r"+clearLine+printable(text)) // it is only shown
+	_, _ = io.WriteString(a.Stdio.Err, "\r"+tui.ClearLine+tui.Printable(text)) // it is only shown
 }
 
 // running says what still runs on the drained controller of result: VIPs that

@@ -6,11 +6,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
 )
 
 // eventsCommand is "holdfast events".
-func (a *app) eventsCommand() *cobra.Command {
+func (a commands) eventsCommand() *cobra.Command {
 	var follow bool
 	var n int
 	cmd := &cobra.Command{
@@ -23,12 +25,12 @@ long it took. Times are UTC.
 With -o json it prints one event a line when it follows, and one object otherwise.`,
 		Example: `  holdfast events
   holdfast events -n 0 --follow`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if n < 0 {
-				return usagef("-n is %d; how many of the newest events are wanted?", n)
+				return app.Usagef("-n is %d; how many of the newest events are wanted?", n)
 			}
-			if _, err := a.namedSpec(cmd); err != nil {
+			if _, err := a.NamedSpec(cmd); err != nil {
 				return err
 			}
 			if follow {
@@ -39,31 +41,31 @@ With -o json it prints one event a line when it follows, and one object otherwis
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "F", false, "go on with each event as it happens, until Ctrl-C")
 	cmd.Flags().IntVarP(&n, "lines", "n", 50, "how many of the newest events; at most 1000")
-	return a.withRunDir(cmd)
+	return a.WithRunDir(cmd)
 }
 
-func (a *app) events(ctx context.Context, n int) error {
-	answer, err := a.control().Events(ctx, n)
+func (a commands) events(ctx context.Context, n int) error {
+	answer, err := a.Control().Events(ctx, n)
 	if err != nil {
 		return err
 	}
-	if a.asJSON() {
-		return a.printJSON(answer)
+	if a.AsJSON() {
+		return a.PrintJSON(answer)
 	}
 	for _, e := range answer.Events {
-		if err := a.print(eventLine(e)); err != nil {
+		if err := a.Print(eventLine(e)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *app) followEvents(ctx context.Context, n int) error {
-	show := func(e status.Event) error { return a.print(eventLine(e)) }
-	if a.asJSON() {
-		show = func(e status.Event) error { return a.printLine(e) }
+func (a commands) followEvents(ctx context.Context, n int) error {
+	show := func(e status.Event) error { return a.Print(eventLine(e)) }
+	if a.AsJSON() {
+		show = func(e status.Event) error { return a.PrintLine(e) }
 	}
-	for e, err := range a.control().Follow(ctx, n) {
+	for e, err := range a.Control().Follow(ctx, n) {
 		if err == nil {
 			err = show(e)
 		}
@@ -83,5 +85,5 @@ func eventLine(e status.Event) string {
 	if e.Cause != "" {
 		line += "; cause: " + e.Cause
 	}
-	return printable(line) + "\n"
+	return tui.Printable(line) + "\n"
 }

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
+
+	"holdfast/internal/cli/app"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -19,7 +19,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	hint := cmd.CommandPath() + " --help"
 	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {
-		return usagef("%w; see %q", err, hint)
+		return app.Usagef("%w; see %q", err, hint)
 	}
 	flag, why := bad.GetFlag(), errors.Unwrap(bad).Error()
 	switch flag.Value.Type() {
@@ -32,7 +32,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	case "bool":
 		why = "write true or false, or the flag alone"
 	}
-	return usagef("invalid argument %q for %q flag: %s; see %q", bad.GetValue(), "--"+flag.Name, why, hint)
+	return app.Usagef("invalid argument %q for %q flag: %s; see %q", bad.GetValue(), "--"+flag.Name, why, hint)
 }
 
 // expectedTime says how to write the time that text was to be.
@@ -51,11 +51,11 @@ func checkFlags(cmd *cobra.Command) error {
 		switch {
 		case f.Value.Type() == "duration":
 			if d, err := time.ParseDuration(f.Value.String()); f.Changed && err == nil && d < 0 {
-				errs = append(errs, usagef("--%s is %s; a time is not below 0", f.Name, f.Value))
+				errs = append(errs, app.Usagef("--%s is %s; a time is not below 0", f.Name, f.Value))
 			}
 		case f.Name == "run-dir", f.Name == "state-dir", f.Name == "save", f.Name == "logs":
-			if why := noDirectory(f.Value.String()); why != "" {
-				errs = append(errs, usagef("--%s: %s; name a directory", f.Name, why))
+			if why := app.NoDirectory(f.Value.String()); why != "" {
+				errs = append(errs, app.Usagef("--%s: %s; name a directory", f.Name, why))
 			}
 		}
 	})
@@ -74,37 +74,7 @@ func checkFile(f *pflag.Flag, command string) error {
 	}
 	file, err := os.Open(f.Value.String())
 	if err != nil {
-		return specError(f.Value.String(), err)
+		return app.SpecError(f.Value.String(), err)
 	}
 	return file.Close()
-}
-
-// noDirectory says why there can be no directory at path; empty when there can.
-func noDirectory(path string) string {
-	if path == "" {
-		return ""
-	}
-	for ; ; path = filepath.Dir(path) {
-		switch info, err := os.Stat(path); {
-		case err == nil && !info.IsDir():
-			return path + " is a file"
-		case err == nil, !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR), path == filepath.Dir(path):
-			return ""
-		}
-	}
-}
-
-// noFile says why no file can be written at path; empty when one can, or there is none.
-func noFile(path string) string {
-	if path == "" {
-		return ""
-	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return path + " is a directory"
-	}
-	dir := filepath.Dir(path)
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return "there is no directory " + dir
-	}
-	return ""
 }

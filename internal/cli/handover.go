@@ -5,12 +5,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
 
 // handoverCommand is "holdfast handover".
-func (a *app) handoverCommand() *cobra.Command {
+func (a commands) handoverCommand() *cobra.Command {
 	var req web.HandoverRequest
 	cmd := &cobra.Command{
 		Use:   "handover [--to NAME]",
@@ -28,9 +29,9 @@ so: then it keeps the address, whatever it reaches. Where that has no agent that
 runs keepalived, the move is done by VRRP alone, and open connections are reset.`,
 		Example: `  holdfast handover
   holdfast handover --to cloudcontrol1004`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.knows(cmd, req.To); err != nil {
+			if err := a.CheckController(cmd, req.To); err != nil {
 				return err
 			}
 			return a.handover(cmd.Context(), req)
@@ -40,28 +41,28 @@ runs keepalived, the move is done by VRRP alone, and open connections are reset.
 	flags.StringVar(&req.To, "to", "", "the controller that is to have it")
 	flags.StringVar(&req.VIP, "vip", "", "only this virtual IP of several")
 	flags.BoolVar(&req.Force, "force", false, "also when it cuts what an earlier handover left open, to a drained controller, or to one that reaches less")
-	return a.withRunDir(cmd)
+	return a.WithRunDir(cmd)
 }
 
-func (a *app) handover(ctx context.Context, req web.HandoverRequest) error {
+func (a commands) handover(ctx context.Context, req web.HandoverRequest) error {
 	req.Cause = "asked for by hand"
-	result, err := a.control().Handover(ctx, req)
+	result, err := a.Control().Handover(ctx, req)
 	if err != nil {
 		return err
 	}
-	if a.asJSON() {
-		return a.printJSON(result)
+	if a.AsJSON() {
+		return a.PrintJSON(result)
 	}
 	for _, h := range result.Handovers {
 		line := h.String()
 		if h.Took > 0 {
 			line += " (" + status.Brief(h.Took) + ")"
 		}
-		if err := a.print(line + "\n"); err != nil {
+		if err := a.Print(line + "\n"); err != nil {
 			return err
 		}
 		if h.Warning != "" {
-			a.logf("%s", h.Warning)
+			a.Logf("%s", h.Warning)
 		}
 	}
 	return nil

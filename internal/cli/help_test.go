@@ -6,6 +6,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"holdfast/internal/cli/app"
+
 	"github.com/spf13/cobra"
 )
 
@@ -25,7 +27,7 @@ func tooWide(text string) []string {
 // columns, with examples that can be copied as they stand.
 func TestHelpFits(t *testing.T) {
 	var out bytes.Buffer
-	a := &app{stdio: Stdio{In: strings.NewReader(""), Out: &out, Err: &out}}
+	a := commands{&app.App{Stdio: Stdio{In: strings.NewReader(""), Out: &out, Err: &out}}}
 	seen := 0
 	var look func(*cobra.Command)
 	look = func(cmd *cobra.Command) {
@@ -62,17 +64,5 @@ func TestFaultsFit(t *testing.T) {
 	}
 	if all := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(all, "graceful-restart NODE [SERVICE] close the listener, finish what is in flight however long it takes, and start again") {
 		t.Errorf("words are lost:\n%s", out.String())
-	}
-}
-
-func TestReflowed(t *testing.T) {
-	for text, want := range map[string]string{
-		"one\ntwo\n\nthree":         "one two\n\nthree",
-		"one\n\n  a list\n  of two": "one\n\n  a list\n  of two",
-		strings.Repeat("word ", 20): strings.TrimSpace(strings.Repeat("word ", 16)) + "\n" + strings.TrimSpace(strings.Repeat("word ", 4)),
-	} {
-		if got := reflowed(text); got != want {
-			t.Errorf("%q is %q, want %q", text, got, want)
-		}
 	}
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/cli/app"
+	"holdfast/internal/cli/osauth"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/importer"
 	"holdfast/internal/keystone"
 	"holdfast/internal/spec"
@@ -30,9 +33,9 @@ type importFlags struct {
 type endpointSource func(context.Context) (name string, endpoints []keystone.Endpoint, findings []status.Finding, err error)
 
 // importCommand is "holdfast import".
-func (a *app) importCommand() *cobra.Command {
+func (a commands) importCommand() *cobra.Command {
 	var f importFlags
-	var live osFlags
+	var live osauth.Flags
 	cmd := &cobra.Command{
 		Use:   "import [FILE]",
 		Short: "Make a spec from an endpoint list",
@@ -53,13 +56,13 @@ What was left out, merged or taken for something is said on stderr, with its row
   holdfast import --os-cloud mycloud > holdfast.yaml`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usagef("import reads one file, got %d; put the lists into one", len(args))
+				return app.Usagef("import reads one file, got %d; put the lists into one", len(args))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("file") {
-				return usagef("-f is for the spec, which import prints on stdout; name the list alone: holdfast import %s", a.file)
+				return app.Usagef("-f is for the spec, which import prints on stdout; name the list alone: holdfast import %s", a.File)
 			}
 			opt, err := f.options(cmd.Flags().Changed("router-id"))
 			if err != nil {
@@ -67,10 +70,10 @@ What was left out, merged or taken for something is said on stderr, with its row
 			}
 			source := a.listingFrom(args)
 			switch {
-			case live.cloud != "" && len(args) > 0:
-				return usagef("--os-cloud asks Keystone, and %s is a list; leave one of them out", args[0])
-			case live.cloud != "", len(args) == 0 && isTerminal(a.stdio.In) && live.inEnvironment():
-				source = live.endpoints
+			case live.Cloud != "" && len(args) > 0:
+				return app.Usagef("--os-cloud asks Keystone, and %s is a list; leave one of them out", args[0])
+			case live.Cloud != "", len(args) == 0 && tui.IsTerminal(a.Stdio.In) && live.InEnvironment():
+				source = live.Endpoints
 			}
 			return a.runImport(cmd.Context(), source, opt)
 		},
@@ -83,7 +86,7 @@ What was left out, merged or taken for something is said on stderr, with its row
 	flags.StringArrayVar(&f.hosts, "host", nil, "host of a service that is not on the controllers, as `SERVICE:NAME=ADDRESS`; repeated")
 	flags.StringVar(&f.region, "region", "", "Keystone `REGION` (default: the one with most endpoints that are not local)")
 	flags.StringVar(&f.cloud, "cloud", "", "short `NAME` of the cloud (default: from the host name)")
-	live.add(cmd)
+	live.Add(cmd)
 	flags.IntVar(&f.routerID, "router-id", 0, "VRRP router `ID`, 1 to 255 (default 51)")
 	return cmd
 }
@@ -95,7 +98,7 @@ func (f importFlags) options(routerGiven bool) (importer.Options, error) {
 		RouterID: f.routerID, Hosts: map[string][]spec.Host{},
 	}
 	if routerGiven && (f.routerID < 1 || f.routerID > 255) {
-		return opt, usagef("--router-id %d: a VRRP router id is from 1 to 255", f.routerID)
+		return opt, app.Usagef("--router-id %d: a VRRP router id is from 1 to 255", f.routerID)
 	}
 	for _, text := range f.vips {
 		p, err := parseVIP(text)
@@ -103,7 +106,7 @@ func (f importFlags) options(routerGiven bool) (importer.Options, error) {
 			return opt, err
 		}
 		if slices.Contains(opt.VIPs, p) {
-			return opt, usagef("--vip %s is given twice", text)
+			return opt, app.Usagef("--vip %s is given twice", text)
 		}
 		opt.VIPs = append(opt.VIPs, p)
 	}
@@ -117,7 +120,7 @@ func (f importFlags) options(routerGiven bool) (importer.Options, error) {
 		const form = "SERVICE:NAME=ADDRESS, as in designate:ns1=10.64.20.23"
 		service, host, ok := strings.Cut(text, ":")
 		if !ok || service == "" || strings.Contains(service, "=") {
-			return opt, usagef("--host %q names no service; write %s", text, form)
+			return opt, app.Usagef("--host %q names no service; write %s", text, form)
 		}
 		var err error
 		if opt.Hosts[service], err = addHost("--host", text, host, form, opt.Hosts[service]); err != nil {
@@ -134,11 +137,11 @@ func parseVIP(text string) (netip.Prefix, error) {
 		if addr.Is6() {
 			length = 64
 		}
-		return netip.Prefix{}, usagef("--vip %s has no prefix length; write that of its network, as in %s/%d", text, addr, length)
+		return netip.Prefix{}, app.Usagef("--vip %s has no prefix length; write that of its network, as in %s/%d", text, addr, length)
 	}
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
-		return p, usagef("--vip %q is no address with a prefix length; write one like 10.64.20.10/24 or 2001:db8::10/64", text)
+		return p, app.Usagef("--vip %q is no address with a prefix length; write one like 10.64.20.10/24 or 2001:db8::10/64", text)
 	}
 	return p, nil
 }
@@ -148,43 +151,43 @@ func parseVIP(text string) (netip.Prefix, error) {
 func addHost(flag, whole, text, form string, hosts []spec.Host) ([]spec.Host, error) {
 	name, address, ok := strings.Cut(text, "=")
 	if !ok || name == "" {
-		return nil, usagef("%s %q: write %s", flag, whole, form)
+		return nil, app.Usagef("%s %q: write %s", flag, whole, form)
 	}
 	addr, err := netip.ParseAddr(address)
 	if err != nil {
 		if p, err := netip.ParsePrefix(address); err == nil {
-			return nil, usagef("%s %q: write the address without its prefix length: %s=%s", flag, whole, name, p.Addr())
+			return nil, app.Usagef("%s %q: write the address without its prefix length: %s=%s", flag, whole, name, p.Addr())
 		}
-		return nil, usagef("%s %q: %q is no IP address; write %s", flag, whole, address, form)
+		return nil, app.Usagef("%s %q: %q is no IP address; write %s", flag, whole, address, form)
 	}
 	for _, h := range hosts {
 		if h.Name == name {
-			return nil, usagef("%s %q: %s is given twice, first with %s", flag, whole, name, h.Address)
+			return nil, app.Usagef("%s %q: %s is given twice, first with %s", flag, whole, name, h.Address)
 		}
 		if h.Address == addr {
-			return nil, usagef("%s %q: %s has this address already", flag, whole, h.Name)
+			return nil, app.Usagef("%s %q: %s has this address already", flag, whole, h.Name)
 		}
 	}
 	return append(hosts, spec.Host{Name: name, Address: addr}), nil
 }
 
 // listingFrom reads a listing from the file named, or from stdin for none or "-".
-func (a *app) listingFrom(args []string) endpointSource {
+func (a commands) listingFrom(args []string) endpointSource {
 	return func(context.Context) (string, []keystone.Endpoint, []status.Finding, error) {
-		name, in := "stdin", a.stdio.In
+		name, in := "stdin", a.Stdio.In
 		if len(args) > 0 && args[0] != "-" {
 			f, err := os.Open(args[0])
 			if err != nil {
-				return "", nil, nil, readError("endpoint list", args[0], err)
+				return "", nil, nil, app.ReadError("endpoint list", args[0], err)
 			}
 			defer f.Close() //nolint:errcheck // it was only read
 			name, in = args[0], f
-		} else if len(args) == 0 && isTerminal(in) {
-			return "", nil, nil, usagef(`no endpoint list; write "openstack endpoint list | holdfast import", or name a file ("-" to type it in)`)
+		} else if len(args) == 0 && tui.IsTerminal(in) {
+			return "", nil, nil, app.Usagef(`no endpoint list; write "openstack endpoint list | holdfast import", or name a file ("-" to type it in)`)
 		}
 		data, err := io.ReadAll(io.LimitReader(in, importer.MaxListing+1))
 		if err != nil {
-			return "", nil, nil, readError("endpoint list", name, err)
+			return "", nil, nil, app.ReadError("endpoint list", name, err)
 		}
 		endpoints, findings := importer.ParseListing(name, data)
 		return name, endpoints, findings, nil
@@ -192,7 +195,7 @@ func (a *app) listingFrom(args []string) endpointSource {
 }
 
 // runImport drafts a spec of what source gives, and prints it.
-func (a *app) runImport(ctx context.Context, source endpointSource, opt importer.Options) error {
+func (a commands) runImport(ctx context.Context, source endpointSource, opt importer.Options) error {
 	name, endpoints, findings, err := source(ctx)
 	if err != nil {
 		return err
@@ -205,7 +208,7 @@ func (a *app) runImport(ctx context.Context, source endpointSource, opt importer
 			return err
 		}
 		if drafted, err = importer.Draft(endpoints, opt, known); err != nil {
-			return usagef("%w", err)
+			return app.Usagef("%w", err)
 		}
 	}
 	findings = append(findings, drafted.Findings...)
@@ -218,7 +221,7 @@ func (a *app) runImport(ctx context.Context, source endpointSource, opt importer
 	case drafted.Spec == nil:
 		return fmt.Errorf("no spec: %s has no endpoint of use", name)
 	case len(wrong) > 0:
-		return usagef("the spec is printed, but is not valid as the flags make it")
+		return app.Usagef("the spec is printed, but is not valid as the flags make it")
 	}
 	return nil
 }
@@ -244,22 +247,22 @@ type importAnswer struct {
 }
 
 // printDraft prints the spec on stdout and the findings beside it.
-func (a *app) printDraft(drafted importer.Drafted, findings []status.Finding) error {
-	if a.asJSON() {
-		return a.printJSON(importAnswer{
+func (a commands) printDraft(drafted importer.Drafted, findings []status.Finding) error {
+	if a.AsJSON() {
+		return a.PrintJSON(importAnswer{
 			Spec:     string(drafted.Spec),
 			Services: append([]string{}, drafted.Services...),
 			FillIn:   append([]importer.FillIn{}, drafted.FillIn...),
 			Findings: append([]status.Finding{}, findings...),
 		})
 	}
-	if _, err := a.stdio.Out.Write(drafted.Spec); err != nil {
+	if _, err := a.Stdio.Out.Write(drafted.Spec); err != nil {
 		return fmt.Errorf("write the spec: %w", err)
 	}
 	for _, f := range findings {
-		fmt.Fprintln(a.stdio.Err, f)
+		fmt.Fprintln(a.Stdio.Err, f)
 		if f.Line != "" {
-			fmt.Fprintf(a.stdio.Err, "    %s\n", strings.TrimSpace(f.Line))
+			fmt.Fprintf(a.Stdio.Err, "    %s\n", strings.TrimSpace(f.Line))
 		}
 	}
 	if drafted.Spec == nil {
@@ -267,16 +270,8 @@ func (a *app) printDraft(drafted importer.Drafted, findings []status.Finding) er
 	}
 	places := "nothing is left to fill in"
 	if n := len(drafted.FillIn); n > 0 {
-		places = fmt.Sprintf("%s marked %s to fill in, \"holdfast validate\" names each", countOf(n, "place"), importer.Mark)
+		places = fmt.Sprintf("%s marked %s to fill in, \"holdfast validate\" names each", status.Count(n, "place"), importer.Mark)
 	}
-	a.logf("drafted %s; %s", countOf(len(drafted.Services), "service"), places)
+	a.Logf("drafted %s; %s", status.Count(len(drafted.Services), "service"), places)
 	return nil
-}
-
-// countOf gives "1 service", "2 services".
-func countOf(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

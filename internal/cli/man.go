@@ -5,20 +5,22 @@ import (
 	"os"
 	"time"
 
+	"holdfast/internal/cli/app"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 )
 
 // manCommand is "holdfast man DIR", for packagers: a man page of each command.
-func (a *app) manCommand() *cobra.Command {
+func (a commands) manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIR",
 		Short:  "Write the man pages into a directory",
 		Hidden: true,
 		Args:   exactly(1, "the directory to write into"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if why := noDirectory(args[0]); why != "" {
-				return usagef("%s; name a directory", why)
+			if why := app.NoDirectory(args[0]); why != "" {
+				return app.Usagef("%s; name a directory", why)
 			}
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("write the man pages: %w", err)
@@ -41,7 +43,7 @@ func (a *app) manCommand() *cobra.Command {
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usagef("%s takes %s; see %q", cmd.CommandPath(), what, cmd.CommandPath()+" --help")
+			return app.Usagef("%s takes %s; see %q", cmd.CommandPath(), what, cmd.CommandPath()+" --help")
 		}
 		return nil
 	}

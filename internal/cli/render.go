@@ -3,13 +3,11 @@ package cli
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"holdfast/internal/catalog"
+	"holdfast/internal/cli/app"
 	"holdfast/internal/haproxy"
-	"holdfast/internal/spec"
 )
 
 // rendered is the answer of "holdfast render -o json".
@@ -19,7 +17,7 @@ type rendered struct {
 }
 
 // renderCommand is "holdfast render".
-func (a *app) renderCommand() *cobra.Command {
+func (a commands) renderCommand() *cobra.Command {
 	var controller, stateDir string
 	cmd := &cobra.Command{
 		Use:   "render --controller NAME",
@@ -34,47 +32,30 @@ hand. The server-state-file that it names is made by the agent: until there is o
 names: without them "haproxy -c" fails.`,
 		Example: `  holdfast render --controller ctl1
   diff <(holdfast render --controller ctl1) /var/lib/holdfast/haproxy.cfg`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return a.render(controller, haproxy.Local{RunDir: a.runDir, StateDir: stateDir})
+			return a.render(controller, haproxy.Local{RunDir: a.RunDir, StateDir: stateDir})
 		},
 	}
 	cmd.Flags().StringVar(&controller, "controller", os.Getenv("HOLDFAST_CONTROLLER"), "name of the controller in the spec")
-	cmd.Flags().StringVar(&stateDir, "state-dir", defaultStateDir, "the agent's directory of what survives a restart")
-	return a.withRunDir(cmd)
+	cmd.Flags().StringVar(&stateDir, "state-dir", app.DefaultStateDir, "the agent's directory of what survives a restart")
+	return a.WithRunDir(cmd)
 }
 
-func (a *app) render(controller string, local haproxy.Local) error {
-	s, err := a.loadSpec()
+func (a commands) render(controller string, local haproxy.Local) error {
+	s, err := a.LoadSpec()
 	if err != nil {
 		return err
 	}
 	if _, ok := s.Controller(controller); !ok {
-		return unknownController(s, controller)
+		return app.UnknownController(s, controller)
 	}
 	cfg := haproxy.Render(s, local).Bytes()
-	if a.asJSON() {
-		return a.printJSON(rendered{controller, string(cfg)})
+	if a.AsJSON() {
+		return a.PrintJSON(rendered{controller, string(cfg)})
 	}
-	if _, err := a.stdio.Out.Write(cfg); err != nil {
+	if _, err := a.Stdio.Out.Write(cfg); err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	return nil
-}
-
-// unknownController says that no controller of s is called name, and what to
-// write instead.
-func unknownController(s *spec.Spec, name string) error {
-	names := make([]string, len(s.Controllers))
-	for i, c := range s.Controllers {
-		names[i] = c.Name
-	}
-	all := strings.Join(names, ", ")
-	if name == "" {
-		return usagef("which controller? write --controller and one of %s", all)
-	}
-	if near, ok := catalog.Nearest(name, names); ok {
-		return usagef("no controller is called %q; did you mean %q? There are %s", name, near, all)
-	}
-	return usagef("no controller is called %q; there are %s", name, all)
 }

@@ -2,14 +2,13 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
@@ -19,7 +18,7 @@ import (
 type look func(context.Context) (status.Cloud, error)
 
 // statusCommand is "holdfast status".
-func (a *app) statusCommand() *cobra.Command {
+func (a commands) statusCommand() *cobra.Command {
 	var watch bool
 	cmd := &cobra.Command{
 		Use:   "status [--watch]",
@@ -36,7 +35,7 @@ spec is bad. A host drained on purpose is not degraded.`,
 		Example: `  holdfast status
   holdfast status --watch
   holdfast status -o json | jq -r '.vips[].holder'`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			look, err := a.cloudSource(cmd)
 			if err != nil {
@@ -49,55 +48,42 @@ spec is bad. A host drained on purpose is not degraded.`,
 		},
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every second, until Ctrl-C")
-	return a.withRunDir(cmd)
+	return a.WithRunDir(cmd)
 }
 
 // status shows the cloud once.
-func (a *app) status(ctx context.Context, look look) error {
+func (a commands) status(ctx context.Context, look look) error {
 	cloud, err := look(ctx)
 	if err != nil {
 		return err
 	}
-	if a.asJSON() {
-		err = a.printJSON(cloud)
+	if a.AsJSON() {
+		err = a.PrintJSON(cloud)
 	} else {
-		err = a.print(statusText(cloud, a.view()))
+		err = a.Print(statusText(cloud, a.view()))
 	}
 	if err == nil && !cloud.Healthy {
-		return silent(exitFailed)
+		return app.Silent(app.ExitFailed)
 	}
 	return err
 }
 
-// print writes text on stdout.
-func (a *app) print(text string) error {
-	if _, err := fmt.Fprint(a.stdio.Out, text); err != nil {
-		return fmt.Errorf("write the answer: %w", err)
-	}
-	return nil
-}
-
 // cloudSource gives whom to ask: the controllers of the spec or, when the spec
 // at its usual place cannot be used, the local agent, which has a good one.
-func (a *app) cloudSource(cmd *cobra.Command) (look, error) {
-	s, err := a.loadSpec()
+func (a commands) cloudSource(cmd *cobra.Command) (look, error) {
+	s, err := a.LoadSpec()
 	if err == nil {
 		return askControllers(s), nil
 	}
 	if cmd.Flags().Changed("file") {
 		return nil, err
 	}
-	agent := a.control()
+	agent := a.Control()
 	if _, agentErr := agent.Snapshot(cmd.Context()); agentErr != nil {
 		return nil, err
 	}
-	a.logf("%s cannot be used; this is what the local agent knows", a.file)
+	a.Logf("%s cannot be used; this is what the local agent knows", a.File)
 	return agent.Cloud, nil
-}
-
-// control gives the client of the local agent.
-func (a *app) control() *web.Control {
-	return web.NewControl(filepath.Join(a.runDir, "agent.sock"))
 }
 
 func askControllers(s *spec.Spec) look {
@@ -112,14 +98,4 @@ func askControllers(s *spec.Spec) look {
 		}
 		return status.Merge(time.Now(), s.Cloud, answers), nil
 	}
-}
-
-// printLine prints v as JSON on one line.
-func (a *app) printLine(v any) error {
-	enc := json.NewEncoder(a.stdio.Out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("write the answer: %w", err)
-	}
-	return nil
 }

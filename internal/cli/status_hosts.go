@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
 )
 
@@ -24,12 +25,12 @@ func (s *statusWriter) services() {
 	}
 	for _, g := range groups {
 		full := s.hostTable(g, name, s.fullCell, g.Hosts)
-		if full.width() <= s.v.width {
+		if full.Width() <= s.v.width {
 			s.table(full)
 			continue
 		}
 		numbered := s.hostTable(g, name, shortCell, numbers(len(g.Hosts)))
-		if numbered.width() <= s.v.width {
+		if numbered.Width() <= s.v.width {
 			s.table(numbered)
 			s.legend(g.Hosts)
 			continue
@@ -38,7 +39,7 @@ func (s *statusWriter) services() {
 	}
 	if n := len(s.c.Services) - len(services); n > 0 {
 		s.line("")
-		s.line(count(n, "more service") + " up on every host")
+		s.line(status.Count(n, "more service") + " up on every host")
 	}
 }
 
@@ -47,38 +48,38 @@ func allUp(s status.CloudService) bool {
 }
 
 // hostTable makes the table of a group with cells and column heads of some form.
-func (s *statusWriter) hostTable(g status.ServiceGroup, name int, form func(status.CloudHost) cell, heads []string) *table {
-	t := &table{head: words(append([]string{fmt.Sprintf("%-*s", name, "SERVICE"), "PORT ", "STATE   "}, heads...)...)}
+func (s *statusWriter) hostTable(g status.ServiceGroup, name int, form func(status.CloudHost) tui.Cell, heads []string) *tui.Table {
+	t := &tui.Table{Head: tui.Words(append([]string{fmt.Sprintf("%-*s", name, "SERVICE"), "PORT ", "STATE   "}, heads...)...)}
 	for _, svc := range g.Services {
-		row := []cell{plain(svc.Name), plain(strconv.Itoa(svc.Port)), stateCell(svc.State)}
+		row := []tui.Cell{tui.Plain(svc.Name), tui.Plain(strconv.Itoa(svc.Port)), stateCell(svc.State)}
 		for _, h := range svc.Hosts {
 			row = append(row, form(h))
 		}
-		t.add(row...)
+		t.Add(row...)
 	}
 	return t
 }
 
-func stateCell(state status.ServiceState) cell {
+func stateCell(state status.ServiceState) tui.Cell {
 	switch state {
 	case status.Up:
-		return marked("up", good)
+		return tui.Marked("up", tui.Good)
 	case status.Down:
-		return marked("DOWN", bad)
+		return tui.Marked("DOWN", tui.Bad)
 	default:
-		return marked(string(state), warn)
+		return tui.Marked(string(state), tui.Warn)
 	}
 }
 
 // fullCell tells a host's state and, if it is not up, for how long.
-func (s *statusWriter) fullCell(h status.CloudHost) cell {
+func (s *statusWriter) fullCell(h status.CloudHost) tui.Cell {
 	c := shortCell(h)
 	switch {
 	case len(h.Views) > 0:
 	case isLate(h):
-		c.text = strings.TrimSpace(c.text + " " + status.Age(s.c.Time, h.ConditionSince))
+		c.Text = strings.TrimSpace(c.Text + " " + status.Age(s.c.Time, h.ConditionSince))
 	case h.State != status.Up:
-		c.text = strings.TrimSpace(c.text + " " + status.Age(s.c.Time, h.Since))
+		c.Text = strings.TrimSpace(c.Text + " " + status.Age(s.c.Time, h.Since))
 	}
 	return c
 }
@@ -88,17 +89,17 @@ func isLate(h status.CloudHost) bool { return h.State == status.Up && h.Conditio
 
 // shortCell tells a host's state: "up", "late", "DOWN", "drain", or "up/DOWN" when
 // HAProxys see it differently.
-func shortCell(h status.CloudHost) cell {
+func shortCell(h status.CloudHost) tui.Cell {
 	c := stateCell(h.State)
 	switch {
 	case isLate(h):
-		c = marked("late", warn)
+		c = tui.Marked("late", tui.Warn)
 	case h.State == status.Drain:
-		c.tone = calm
+		c.Tone = tui.Calm
 	}
 	for _, v := range h.Views {
-		if word := stateCell(v.State).text; v.State != status.Unknown && !slices.Contains(strings.Split(c.text, "/"), word) {
-			c = marked(c.text+"/"+word, warn)
+		if word := stateCell(v.State).Text; v.State != status.Unknown && !slices.Contains(strings.Split(c.Text, "/"), word) {
+			c = tui.Marked(c.Text+"/"+word, tui.Warn)
 		}
 	}
 	return c
@@ -116,7 +117,7 @@ func numbers(n int) []string {
 func (s *statusWriter) legend(hosts []string) {
 	text := "hosts:"
 	for i, h := range hosts {
-		word := fmt.Sprintf(" #%d %s", i+1, printable(h))
+		word := fmt.Sprintf(" #%d %s", i+1, tui.Printable(h))
 		if len(text)+len(word) > s.v.width {
 			s.line(text)
 			text = "      "
@@ -128,18 +129,18 @@ func (s *statusWriter) legend(hosts []string) {
 
 // summary tells of a group with more hosts than there are columns for.
 func (s *statusWriter) summary(g status.ServiceGroup, name int) {
-	t := &table{head: words(fmt.Sprintf("%-*s", name, "SERVICE"), "PORT ", "STATE   ", "HOSTS")}
+	t := &tui.Table{Head: tui.Words(fmt.Sprintf("%-*s", name, "SERVICE"), "PORT ", "STATE   ", "HOSTS")}
 	for _, svc := range g.Services {
 		up, rest := 0, ""
 		for _, h := range svc.Hosts {
 			if h.State == status.Up {
 				up++
 			}
-			if c := s.fullCell(h); c.text != "up" {
-				rest += ", " + h.Name + " " + c.text
+			if c := s.fullCell(h); c.Text != "up" {
+				rest += ", " + h.Name + " " + c.Text
 			}
 		}
-		t.add(plain(svc.Name), plain(strconv.Itoa(svc.Port)), stateCell(svc.State), plain(fmt.Sprintf("%d of %d up%s", up, len(svc.Hosts), rest)))
+		t.Add(tui.Plain(svc.Name), tui.Plain(strconv.Itoa(svc.Port)), stateCell(svc.State), tui.Plain(fmt.Sprintf("%d of %d up%s", up, len(svc.Hosts), rest)))
 	}
 	s.table(t)
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/cli/app"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -128,7 +129,7 @@ func run(ctx context.Context, args ...string) (code int, stdout, stderr string) 
 func TestStatusAsksEveryController(t *testing.T) {
 	file, _, _ := liveCloud(t)
 	code, stdout, stderr := run(t.Context(), "status", "-f", file)
-	if code != exitFailed || stderr != "" {
+	if code != app.ExitFailed || stderr != "" {
 		t.Errorf("exit code %d, stderr %q", code, stderr)
 	}
 	for _, want := range []string{
@@ -150,16 +151,16 @@ func TestStatusFallsBackToTheAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{bad, filepath.Join(t.TempDir(), "none.yaml")} {
-		t.Setenv(envFile, file)
+		t.Setenv(app.EnvFile, file)
 		code, stdout, stderr := run(t.Context(), "status", "--run-dir", runDir)
-		if code != exitFailed || !strings.Contains(stdout, "cloudcontrol1004  127.0.66.2  0.3.1") {
+		if code != app.ExitFailed || !strings.Contains(stdout, "cloudcontrol1004  127.0.66.2  0.3.1") {
 			t.Errorf("exit code %d\n%s", code, stdout)
 		}
 		if want := file + " cannot be used; this is what the local agent knows\n"; !strings.HasSuffix(stderr, want) || strings.Count(stderr, "holdfast: ") < 2 && file == bad {
 			t.Errorf("stderr %q, want it to end in %q", stderr, want)
 		}
-		if code, _, _ := run(t.Context(), "status", "--run-dir", runDir, "-f", file); code != exitUsage {
-			t.Errorf("with -f: exit code %d, want %d", code, exitUsage)
+		if code, _, _ := run(t.Context(), "status", "--run-dir", runDir, "-f", file); code != app.ExitUsage {
+			t.Errorf("with -f: exit code %d, want %d", code, app.ExitUsage)
 		}
 	}
 }
@@ -172,13 +173,13 @@ func TestEvents(t *testing.T) {
 	}
 	const first, second = "2026-11-22 09:42:07.000  reloaded, took 94ms\n",
 		"2026-11-22 10:41:07.000  backup -> active, took 61ms; cause: no adverts\n"
-	if code, stdout, stderr := run(t.Context(), "events", "--run-dir", runDir); code != exitDone || stdout != first+second {
+	if code, stdout, stderr := run(t.Context(), "events", "--run-dir", runDir); code != app.ExitDone || stdout != first+second {
 		t.Errorf("%d %q %q", code, stdout, stderr)
 	}
-	if code, stdout, stderr := run(t.Context(), "events", "-n", "1", "--run-dir", runDir); code != exitDone || stdout != second {
+	if code, stdout, stderr := run(t.Context(), "events", "-n", "1", "--run-dir", runDir); code != app.ExitDone || stdout != second {
 		t.Errorf("%d %q %q", code, stdout, stderr)
 	}
-	if code, stdout, _ := run(t.Context(), "events", "-n", "0", "-o", "json", "--run-dir", runDir); code != exitDone || !strings.Contains(stdout, `"events": []`) {
+	if code, stdout, _ := run(t.Context(), "events", "-n", "0", "-o", "json", "--run-dir", runDir); code != app.ExitDone || !strings.Contains(stdout, `"events": []`) {
 		t.Errorf("%d %q", code, stdout)
 	}
 	agent.follow <- status.Event{Time: past(0), Controller: "cloudcontrol1003", Subject: "vip api", Text: "active -> backup"}
@@ -196,7 +197,7 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	cancel()
-	if code := <-done; code != exitDone {
+	if code := <-done; code != app.ExitDone {
 		t.Errorf("exit code %d after its end", code)
 	}
 }

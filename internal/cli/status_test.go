@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast/internal/cli/app"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
 )
 
@@ -154,7 +156,7 @@ func TestStatusFits(t *testing.T) {
 		tables, _, _ := strings.Cut(text, "\nERROR")
 		tables, _, _ = strings.Cut(tables, "\nwarning")
 		for line := range strings.Lines(tables) {
-			if len(line) > defaultWidth+1 {
+			if len(line) > tui.DefaultWidth+1 {
 				t.Errorf("%d controllers: %d columns: %s", n, len(line)-1, line)
 			}
 		}
@@ -190,13 +192,13 @@ func TestFrameFitsTheTerminal(t *testing.T) {
 	for _, size := range [][2]int{{80, 24}, {80, 50}, {100, 30}, {40, 10}, {20, 5}, {10, 2}, {300, 100}} {
 		v := viewport{width: size[0], height: size[1], colour: true}
 		got := frame(degradedCloud(3), v)
-		body := strings.TrimSuffix(strings.TrimPrefix(got, toTop), clearLine+clearBelow)
-		lines := strings.Split(body, clearLine+"\r\n")
+		body := strings.TrimSuffix(strings.TrimPrefix(got, tui.ToTop), tui.ClearLine+tui.ClearBelow)
+		lines := strings.Split(body, tui.ClearLine+"\r\n")
 		if len(lines) > v.height {
 			t.Errorf("%v: %d lines", size, len(lines))
 		}
 		for _, line := range lines {
-			if n := visible(line); n > v.width && v.width > 2*foldIndent && !strings.HasPrefix(line, "...") {
+			if n := tui.Visible(line); n > v.width && v.width > 2*foldIndent && !strings.HasPrefix(line, "...") {
 				t.Errorf("%v: %d columns: %q", size, n, line)
 			}
 		}
@@ -221,10 +223,10 @@ func TestFold(t *testing.T) {
 }
 
 func TestStatusExitCodes(t *testing.T) {
-	for want, cloud := range map[int]status.Cloud{exitDone: merged(cloudAnswers(3)), exitFailed: degradedCloud(3)} {
+	for want, cloud := range map[int]status.Cloud{app.ExitDone: merged(cloudAnswers(3)), app.ExitFailed: degradedCloud(3)} {
 		for _, output := range []string{"", "json"} {
 			var out bytes.Buffer
-			a := &app{stdio: Stdio{Out: &out, Err: &out}, output: output}
+			a := commands{&app.App{Stdio: Stdio{Out: &out, Err: &out}, Output: output}}
 			err := a.status(t.Context(), func(context.Context) (status.Cloud, error) { return cloud, nil })
 			if got := a.exitCode(err); got != want {
 				t.Errorf("exit code %d, want %d; output:\n%s", got, want, out.String())
@@ -239,7 +241,7 @@ func TestWatchAppends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for output, want := range map[string]string{"": "\n\neqiad1  DEGRADED", "json": "}\n{\"schema\":1"} {
 			var out bytes.Buffer
-			a := &app{stdio: Stdio{Out: &out}, output: output}
+			a := commands{&app.App{Stdio: Stdio{Out: &out}, Output: output}}
 			ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 			defer cancel()
 			if err := a.watchStatus(ctx, func(context.Context) (status.Cloud, error) { return degradedCloud(3), nil }); err != nil {

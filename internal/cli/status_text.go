@@ -9,11 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
 )
-
-// defaultWidth is how many columns are used when there is no terminal to ask.
-const defaultWidth = 100
 
 // viewport is where text is shown.
 type viewport struct {
@@ -31,7 +29,7 @@ type viewport struct {
 // service on every host, and then the findings, one line each.
 func statusText(c status.Cloud, v viewport) string {
 	if v.width <= 0 {
-		v.width = defaultWidth
+		v.width = tui.DefaultWidth
 	}
 	s := statusWriter{c: c, v: v}
 	s.title()
@@ -59,11 +57,11 @@ type statusWriter struct {
 func (s *statusWriter) line(text string) { s.out.WriteString(strings.TrimRight(text, " ") + "\n") }
 
 // table writes t, after an empty line.
-func (s *statusWriter) table(t *table) {
+func (s *statusWriter) table(t *tui.Table) {
 	if s.v.narrow || s.v.brief {
-		t.narrow(s.v.width)
+		t.Narrow(s.v.width)
 	}
-	for i, line := range t.lines(s.v.colour) {
+	for i, line := range t.Lines(s.v.colour) {
 		if i == 0 {
 			s.line("")
 		}
@@ -72,37 +70,37 @@ func (s *statusWriter) table(t *table) {
 }
 
 func (s *statusWriter) title() {
-	word, tone := "healthy", good
+	word, tone := "healthy", tui.Good
 	if !s.c.Healthy {
-		word, tone = "DEGRADED", bad
+		word, tone = "DEGRADED", tui.Bad
 	}
-	name, at := printable(s.c.Cloud), s.c.Time.UTC().Format("2006-01-02 15:04:05 UTC")
-	pad := max(2, min(s.v.width, defaultWidth)-len(name)-2-len(word)-len(at))
-	s.line(name + "  " + paint(word, tone, s.v.colour) + strings.Repeat(" ", pad) + at)
+	name, at := tui.Printable(s.c.Cloud), s.c.Time.UTC().Format("2006-01-02 15:04:05 UTC")
+	pad := max(2, min(s.v.width, tui.DefaultWidth)-len(name)-2-len(word)-len(at))
+	s.line(name + "  " + tui.Paint(word, tone, s.v.colour) + strings.Repeat(" ", pad) + at)
 }
 
 func (s *statusWriter) vips() {
-	t := &table{head: words("VIP", "ADDRESS", "HELD BY", "SINCE", "HOSTNAME")}
+	t := &tui.Table{Head: tui.Words("VIP", "ADDRESS", "HELD BY", "SINCE", "HOSTNAME")}
 	for _, vip := range s.c.VIPs {
 		addresses := append(slices.Clone(vip.Addresses), "")
-		t.add(plain(vip.Name), plain(addresses[0]), holder(vip), plain(s.since(vip.Since)), plain(vip.Hostname))
+		t.Add(tui.Plain(vip.Name), tui.Plain(addresses[0]), holder(vip), tui.Plain(s.since(vip.Since)), tui.Plain(vip.Hostname))
 		for _, more := range addresses[1:max(1, len(addresses)-1)] {
-			t.add(plain(""), plain(more))
+			t.Add(tui.Plain(""), tui.Plain(more))
 		}
 	}
 	s.table(t)
 }
 
-func holder(v status.CloudVIP) cell {
+func holder(v status.CloudVIP) tui.Cell {
 	switch {
 	case len(v.Holders) > 1:
-		return marked("TWO: "+strings.Join(v.Holders, ", "), bad)
+		return tui.Marked("TWO: "+strings.Join(v.Holders, ", "), tui.Bad)
 	case v.Holder == "":
-		return marked("NOBODY", bad)
+		return tui.Marked("NOBODY", tui.Bad)
 	case len(v.Holders) == 0:
-		return marked(v.Holder+" (no answer)", warn)
+		return tui.Marked(v.Holder+" (no answer)", tui.Warn)
 	}
-	return marked(v.Holder, good)
+	return tui.Marked(v.Holder, tui.Good)
 }
 
 // since gives the time, with the date when it was another day, and its age.
@@ -118,18 +116,18 @@ func (s *statusWriter) since(t time.Time) string {
 }
 
 func (s *statusWriter) controllers() {
-	t := &table{head: words("CONTROLLER", "ADDRESS", "AGENT", "HAPROXY", "CLIENTS", "VIPS", "SPEC")}
+	t := &tui.Table{Head: tui.Words("CONTROLLER", "ADDRESS", "AGENT", "HAPROXY", "CLIENTS", "VIPS", "SPEC")}
 	for _, c := range s.c.Controllers {
 		snap, address := c.Snapshot, c.Address
 		if addr, err := netip.ParseAddrPort(address); err == nil {
 			address = addr.Addr().String()
 		}
 		if snap == nil {
-			t.add(plain(c.Name), plain(address), cell{text: printable("NO ANSWER: " + c.Error), tone: bad, spans: true})
+			t.Add(tui.Plain(c.Name), tui.Plain(address), tui.Cell{Text: tui.Printable("NO ANSWER: " + c.Error), Tone: tui.Bad, Spans: true})
 			continue
 		}
-		t.add(plain(c.Name), plain(address), plain(shortVersion(snap.Version)+" "+status.Age(s.c.Time, snap.Started)), s.haproxy(snap.HAProxy),
-			plain(strconv.Itoa(snap.HAProxy.Connections)), vipStates(snap), specCell(snap.Config))
+		t.Add(tui.Plain(c.Name), tui.Plain(address), tui.Plain(shortVersion(snap.Version)+" "+status.Age(s.c.Time, snap.Started)), s.haproxy(snap.HAProxy),
+			tui.Plain(strconv.Itoa(snap.HAProxy.Connections)), vipStates(snap), specCell(snap.Config))
 	}
 	s.table(t)
 }
@@ -154,17 +152,17 @@ func upstream(v string) string {
 	return v
 }
 
-func (s *statusWriter) haproxy(h status.HAProxy) cell {
-	c := marked(string(h.State), good)
+func (s *statusWriter) haproxy(h status.HAProxy) tui.Cell {
+	c := tui.Marked(string(h.State), tui.Good)
 	if h.State != status.HAProxyRunning {
-		c = marked(strings.ToUpper(string(h.State)), bad)
+		c = tui.Marked(strings.ToUpper(string(h.State)), tui.Bad)
 	}
-	return marked(strings.Join(strings.Fields(c.text+" "+upstream(h.Version)+" "+status.Age(s.c.Time, h.Since)), " "), c.tone)
+	return tui.Marked(strings.Join(strings.Fields(c.Text+" "+upstream(h.Version)+" "+status.Age(s.c.Time, h.Since)), " "), c.Tone)
 }
 
 // vipStates gives the VRRP state of each VIP, with its name when there are
 // several, and says when the whole controller is drained.
-func vipStates(s *status.Snapshot) cell {
+func vipStates(s *status.Snapshot) tui.Cell {
 	var all []string
 	for _, v := range s.VIPs {
 		word := string(v.State)
@@ -176,17 +174,17 @@ func vipStates(s *status.Snapshot) cell {
 	if status.DrainedWhole(s.Drains) {
 		all = append(all, "drained")
 	}
-	return plain(dash(strings.Join(all, " ")))
+	return tui.Plain(tui.Dash(strings.Join(all, " ")))
 }
 
-func specCell(c status.Config) cell {
+func specCell(c status.Config) tui.Cell {
 	if len(c.Rejected) > 0 {
-		return marked("file REFUSED", warn)
+		return tui.Marked("file REFUSED", tui.Warn)
 	}
 	if !c.TrialUntil.IsZero() {
-		return plain(c.Digest + " on trial")
+		return tui.Plain(c.Digest + " on trial")
 	}
-	return plain(c.Digest)
+	return tui.Plain(c.Digest)
 }
 
 // leading gives the findings that explain others, or the rest.
@@ -199,14 +197,14 @@ func (s *statusWriter) findings(all []status.Finding) {
 		if i == 0 {
 			s.line("")
 		}
-		word, t := string(f.Severity), calm
+		word, t := string(f.Severity), tui.Calm
 		if f.Severity == status.Warning {
-			t = warn
+			t = tui.Warn
 		}
 		if f.Severity == status.Error {
-			word, t = "ERROR", bad
+			word, t = "ERROR", tui.Bad
 		}
 		f.Severity = "" // said already
-		s.line(paint(fmt.Sprintf("%-7s", printable(word)), t, s.v.colour) + "  " + printable(f.String()))
+		s.line(tui.Paint(fmt.Sprintf("%-7s", tui.Printable(word)), t, s.v.colour) + "  " + tui.Printable(f.String()))
 	}
 }

@@ -9,30 +9,20 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
 )
 
 // watchInterval is how often "status --watch" looks.
 const watchInterval = time.Second
 
-// Control sequences of xterm, which terminals share: the other screen, and the
-// cursor. What was on the terminal comes back with the first screen.
-const (
-	enterScreen = "\x1b[?1049h\x1b[?25l"
-	leaveScreen = "\x1b[?25h\x1b[?1049l"
-	toTop       = "\x1b[H"
-	clearLine   = "\x1b[K"
-	clearBelow  = "\x1b[J"
-)
-
 // view gives where stdout is shown.
-func (a *app) view() viewport {
-	file, ok := a.stdio.Out.(*os.File)
-	if !ok || !isTerminal(file) {
+func (a commands) view() viewport {
+	file, ok := a.Stdio.Out.(*os.File)
+	if !ok || !tui.IsTerminal(file) {
 		return viewport{}
 	}
 	v := viewport{colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
@@ -44,34 +34,34 @@ func (a *app) view() viewport {
 
 // watchStatus shows the cloud every second until ctx ends: on a terminal in
 // place, elsewhere one block, or with JSON one line, after the other.
-func (a *app) watchStatus(ctx context.Context, look look) error {
+func (a commands) watchStatus(ctx context.Context, look look) error {
 	switch {
-	case a.asJSON():
-		return everySecond(ctx, look, func(c status.Cloud) error { return a.printLine(c) }, nil)
-	case !isTerminal(a.stdio.Out):
-		return everySecond(ctx, look, func(c status.Cloud) error { return a.print(statusText(c, viewport{}) + "\n") }, nil)
+	case a.AsJSON():
+		return everySecond(ctx, look, func(c status.Cloud) error { return a.PrintLine(c) }, nil)
+	case !tui.IsTerminal(a.Stdio.Out):
+		return everySecond(ctx, look, func(c status.Cloud) error { return a.Print(statusText(c, viewport{}) + "\n") }, nil)
 	}
-	if err := a.print(enterScreen); err != nil {
+	if err := a.Print(tui.EnterScreen); err != nil {
 		return err
 	}
-	defer io.WriteString(a.stdio.Out, leaveScreen) //nolint:errcheck // the terminal is gone
-	return everySecond(ctx, look, func(c status.Cloud) error { return a.print(frame(c, a.view())) }, a.suspend)
+	defer io.WriteString(a.Stdio.Out, tui.LeaveScreen) //nolint:errcheck // the terminal is gone
+	return everySecond(ctx, look, func(c status.Cloud) error { return a.Print(frame(c, a.view())) }, a.suspend)
 }
 
 // suspend is what Ctrl-Z does: the terminal is as it was until "fg". The kernel
 // may stop this thread a moment after the call, so SIGCONT is waited for.
-func (a *app) suspend() error {
+func (a commands) suspend() error {
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, syscall.SIGCONT)
 	defer signal.Stop(continued)
-	if err := a.print(leaveScreen); err != nil {
+	if err := a.Print(tui.LeaveScreen); err != nil {
 		return err
 	}
 	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
 	<-continued
-	return a.print(enterScreen)
+	return a.Print(tui.EnterScreen)
 }
 
 // everySecond shows what look finds until ctx ends, which is no error. A
@@ -123,7 +113,7 @@ func frame(c status.Cloud, v viewport) string {
 	if more := len(lines) - v.height; more > 0 && v.height > 1 {
 		lines = append(lines[:v.height-1], fmt.Sprintf("... %d more lines; make the window higher", more+1))
 	}
-	return toTop + strings.Join(lines, clearLine+"\r\n") + clearLine + clearBelow
+	return tui.ToTop + strings.Join(lines, tui.ClearLine+"\r\n") + tui.ClearLine + tui.ClearBelow
 }
 
 func folded(c status.Cloud, v viewport) []string {
@@ -138,60 +128,4 @@ func folded(c status.Cloud, v viewport) []string {
 const foldIndent = 9
 
 // fold breaks a line of the status at spaces so that no part is wider than width.
-func fold(line string, width int) []string { return foldAt(line, width, foldIndent) }
-
-// foldAt breaks a line at spaces so that no part is wider than width; all parts but the
-// first are indented.
-func foldAt(line string, width, indent int) []string {
-	var parts []string
-	for visible(line) > width && width > 2*indent {
-		at := breakAt(line, width)
-		parts = append(parts, strings.TrimRight(line[:at], " "))
-		line = strings.Repeat(" ", indent) + strings.TrimLeft(line[at:], " ")
-	}
-	return append(parts, line)
-}
-
-// breakAt gives the byte at which to break line: before the last word that
-// ends within width, or in the middle of a word that is wider.
-func breakAt(line string, width int) int {
-	space, hard := 0, len(line)
-	seen := 0
-	for i, r := range line {
-		if inEscape(line, i) {
-			continue
-		}
-		if seen == width {
-			hard = i
-			break
-		}
-		if r == ' ' && strings.TrimLeft(line[:i], " ") != "" {
-			space = i
-		}
-		seen++
-	}
-	if space > 0 {
-		return space
-	}
-	return hard
-}
-
-// inEscape reports whether byte i of line is part of a sequence of paint's.
-func inEscape(line string, i int) bool {
-	start := strings.LastIndexByte(line[:i+1], '\x1b')
-	return start >= 0 && strings.IndexByte(line[start:], 'm')+start >= i
-}
-
-// visible gives the number of columns that line takes.
-func visible(line string) int {
-	n := utf8.RuneCountInString(line)
-	for rest := line; ; {
-		_, after, ok := strings.Cut(rest, "\x1b[")
-		if !ok {
-			return n
-		}
-		sgr, after, _ := strings.Cut(after, "m")
-		n -= len("\x1b[") + len(sgr) + len("m")
-		rest = after
-	}
-}
+func fold(line string, width int) []string { return tui.Fold(line, width, foldIndent) }

@@ -1,27 +1,15 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"strconv"
-	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
+	"holdfast/internal/cli/app"
+	"holdfast/internal/cli/tui"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
-
-// maxSpec bounds, in bytes, what is read of a spec file; package spec has a
-// lower bound, and says so.
-const maxSpec = 16 << 20
-
-// maxShown is how many characters of a line are shown below a finding.
-const maxShown = 100
 
 // validation is the answer of "holdfast validate -o json".
 type validation struct {
@@ -30,7 +18,7 @@ type validation struct {
 	Findings []status.Finding `json:"findings"`
 }
 
-func (a *app) validateCommand() *cobra.Command {
+func (a commands) validateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate",
 		Short: "Check the spec",
@@ -42,183 +30,36 @@ The exit code is 0 when the spec is valid, and 2 when it is not or cannot be rea
 "-f -" reads stdin.`,
 		Example: `  holdfast validate -f holdfast.yaml
   holdfast import endpoints.txt | holdfast validate -f -`,
-		Args: noArgs,
+		Args: app.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return a.validate() },
 	}
 }
 
-func (a *app) validate() error {
-	data, err := a.readSpec()
+func (a commands) validate() error {
+	data, err := a.ReadSpec()
 	if err != nil {
 		return err
 	}
-	s, findings := spec.Parse(a.specName(), data)
-	if a.asJSON() {
+	s, findings := spec.Parse(a.SpecName(), data)
+	if a.AsJSON() {
 		if findings == nil {
 			findings = []status.Finding{}
 		}
-		if err := a.printJSON(validation{a.specName(), s != nil, findings}); err != nil {
+		if err := a.PrintJSON(validation{a.SpecName(), s != nil, findings}); err != nil {
 			return err
 		}
 	} else {
-		printFindings(a.stdio.Out, findings)
+		tui.PrintFindings(a.Stdio.Out, findings)
 		if s != nil {
-			fmt.Fprintf(a.stdio.Out, "%s: valid: %s, %s, %s\n", a.specName(),
-				count(len(s.Controllers), "controller"), count(len(s.VIPs), "VIP"), count(len(s.Services), "service"))
+			fmt.Fprintf(a.Stdio.Out, "%s: valid: %s, %s, %s\n", a.SpecName(),
+				status.Count(len(s.Controllers), "controller"), status.Count(len(s.VIPs), "VIP"), status.Count(len(s.Services), "service"))
 		}
 	}
 	if len(findings) > 0 {
-		a.logf("%s in %s", countFindings(findings), a.specName())
+		a.Logf("%s in %s", tui.CountFindings(findings), a.SpecName())
 	}
 	if s == nil {
-		return silent(exitUsage)
+		return app.Silent(app.ExitUsage)
 	}
 	return nil
-}
-
-// loadSpec gives the spec for a command that needs one. It says the errors of a
-// bad one on stderr, and ends the command with exit code 2; warnings are for
-// "holdfast validate".
-func (a *app) loadSpec() (*spec.Spec, error) {
-	data, err := a.readSpec()
-	if err != nil {
-		return nil, err
-	}
-	s, findings := spec.Parse(a.specName(), data)
-	if s == nil {
-		printFindings(a.stdio.Err, findings)
-		a.logf("%s in %s", countFindings(findings), a.specName())
-		return nil, silent(exitUsage)
-	}
-	return s, nil
-}
-
-// specName is what findings call the spec file.
-func (a *app) specName() string {
-	if a.file == "-" {
-		return "stdin"
-	}
-	return a.file
-}
-
-// readSpec reads the bytes of the spec file, or of stdin for "-".
-func (a *app) readSpec() ([]byte, error) {
-	in := a.stdio.In
-	if a.file != "-" {
-		f, err := os.Open(a.file)
-		if err != nil {
-			return nil, specError(a.file, err)
-		}
-		defer f.Close() //nolint:errcheck // it was only read
-		in = f
-	}
-	data, err := io.ReadAll(io.LimitReader(in, maxSpec))
-	if err != nil {
-		return nil, usagef("read the spec: %w", err)
-	}
-	return data, nil
-}
-
-// specError says that the spec file called name cannot be read, and what to do.
-func specError(name string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return usagef("there is no spec %s; name it with -f, or make one with \"holdfast import\"", name)
-	}
-	return usagef("read the spec: %w", err)
-}
-
-// namedSpec gives the spec that -f names, which must be a good one; nil where -f was not
-// said. It is for commands that only ask the local agent, which has a spec of its own.
-func (a *app) namedSpec(cmd *cobra.Command) (*spec.Spec, error) {
-	if !cmd.Flags().Changed("file") {
-		return nil, nil
-	}
-	return a.loadSpec()
-}
-
-// knows says that no controller of the spec that -f names is called controller, if one is
-// named; empty is no name.
-func (a *app) knows(cmd *cobra.Command, controller string) error {
-	s, err := a.namedSpec(cmd)
-	if err != nil || s == nil || controller == "" {
-		return err
-	}
-	if _, ok := s.Controller(controller); !ok {
-		return unknownController(s, controller)
-	}
-	return nil
-}
-
-// printFindings prints each finding on a line of its own, with the line of the
-// file below it and a caret under the place.
-func printFindings(w io.Writer, findings []status.Finding) {
-	for _, f := range findings {
-		fmt.Fprintln(w, f)
-		if f.Line == "" || f.Where.Line == 0 {
-			continue
-		}
-		number := strconv.Itoa(f.Where.Line)
-		line, mark := excerpt(f.Line, f.Where.Column)
-		fmt.Fprintf(w, "  %s | %s\n", number, line)
-		if mark != "" {
-			fmt.Fprintf(w, "  %s | %s\n", strings.Repeat(" ", len(number)), mark)
-		}
-	}
-}
-
-// excerpt gives what to show of line so that column (from 1, in characters) is
-// in it, and the caret that points there; "" if the line was cut before it.
-func excerpt(line string, column int) (shown, mark string) {
-	runes := []rune(line)
-	for i, r := range runes {
-		if unicode.IsControl(r) && r != '\t' {
-			runes[i] = '?' // a terminal would obey it
-		}
-	}
-	at := column - 1
-	before, after := "", ""
-	if at > maxShown*3/4 && len(runes) > maxShown {
-		start := min(at-maxShown/2, len(runes)-maxShown/2)
-		runes, at, before = runes[start:], at-start, "..."
-	}
-	if len(runes) > maxShown {
-		runes, after = runes[:maxShown], "..."
-	}
-	shown = before + string(runes) + after
-	if at < 0 || at > len(runes) {
-		return shown, ""
-	}
-	pad := strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return r
-		}
-		return ' '
-	}, before+string(runes[:at]))
-	return shown, pad + "^"
-}
-
-func countFindings(findings []status.Finding) string {
-	errs, warnings := 0, 0
-	for _, f := range findings {
-		if f.Severity == status.Error {
-			errs++
-		} else {
-			warnings++
-		}
-	}
-	switch {
-	case warnings == 0:
-		return count(errs, "error")
-	case errs == 0:
-		return count(warnings, "warning")
-	}
-	return count(errs, "error") + " and " + count(warnings, "warning")
-}
-
-// count gives "1 error", "2 errors".
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -5,20 +5,22 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"holdfast/internal/cli/app"
+
 	"github.com/spf13/cobra"
 )
 
 // versionCommand is "holdfast version".
-func (a *app) versionCommand() *cobra.Command {
+func (a commands) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  noArgs,
+		Args:  app.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if a.asJSON() {
-				return a.printJSON(map[string]string{"version": Version(), "go": runtime.Version(), "platform": platform()})
+			if a.AsJSON() {
+				return a.PrintJSON(map[string]string{"version": Version(), "go": runtime.Version(), "platform": platform()})
 			}
-			_, err := fmt.Fprintf(a.stdio.Out, "holdfast %s (%s, %s)\n", Version(), runtime.Version(), platform())
+			_, err := fmt.Fprintf(a.Stdio.Out, "holdfast %s (%s, %s)\n", Version(), runtime.Version(), platform())
 			return err
 		},
 	}

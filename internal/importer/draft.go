@@ -173,10 +173,10 @@ func (d *draft) inRegion(rows []row) ([]row, error) {
 
 // leaveOut says that the endpoints of r have no place in the draft.
 func (d *draft) leaveOut(r regionCount) {
-	text, remedy := fmt.Sprintf("region %s is left out, with %s", r.name, count(r.endpoints, "endpoint")),
+	text, remedy := fmt.Sprintf("region %s is left out, with %s", r.name, status.Count(r.endpoints, "endpoint")),
 		fmt.Sprintf("a spec has one region, here %s; --region %s drafts the other one", d.region, r.name)
 	if r.name == "" {
-		text, remedy = fmt.Sprintf("%s without a region left out", count(r.endpoints, "endpoint")), ""
+		text, remedy = fmt.Sprintf("%s without a region left out", status.Count(r.endpoints, "endpoint")), ""
 	} else {
 		d.others = append(d.others, r.name)
 	}
@@ -244,12 +244,4 @@ func (d *draft) distinct(rows []row) []row {
 		out = append(out, r)
 	}
 	return out
-}
-
-// count gives "1 endpoint", "2 endpoints".
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -94,7 +94,7 @@ func (d *draft) head(marks int) []string {
 		n++
 	}
 	if marks > 0 {
-		next(fmt.Sprintf("Write what is marked %s: %s.", Mark, count(marks, "place")))
+		next(fmt.Sprintf("Write what is marked %s: %s.", Mark, status.Count(marks, "place")))
 	}
 	next("Check it: holdfast validate -f FILE")
 	next("Copy it, unchanged, to /etc/holdfast/holdfast.yaml on every controller.")
@@ -191,9 +191,9 @@ func (d *draft) writeTLS(w *writer) {
 
 // sayHTTPS says what TLS on the VIP means for the endpoints.
 func (d *draft) sayHTTPS(secure, plain int) {
-	severity, text := status.Info, count(secure, "endpoint")+" with https, so the VIP has TLS"
+	severity, text := status.Info, status.Count(secure, "endpoint")+" with https, so the VIP has TLS"
 	if plain > 0 {
-		severity, text = status.Warning, text+fmt.Sprintf("; it then is https for %s with http, too", count(plain, "endpoint"))
+		severity, text = status.Warning, text+fmt.Sprintf("; it then is https for %s with http, too", status.Count(plain, "endpoint"))
 	}
 	for _, s := range d.services {
 		for _, r := range s.rows {

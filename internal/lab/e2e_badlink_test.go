@@ -94,10 +94,18 @@ func (c *cloud) givesAway(holder, fault, value, how string) {
 		return nil
 	})
 	c.Logf("%s %s: the address moved %v after the fault", fault, value, time.Since(done.Time))
-	// It may have it back before long: over a link that loses adverts it hears none
-	// of the taker's for as long as it would wait for them.
 	c.await("every service through the VIP", c.allAnswer)
 	c.await("status to name the controller first", c.saysBadLink(taker, holder, how))
+	// Over such a link it hears none of the taker's adverts now and then, for as
+	// long as it would wait for them if it did not know.
+	time.Sleep(20 * time.Second)
+	if now := c.holder(); now != taker {
+		c.Errorf("%s has the address, want %s to have kept it", now, taker)
+	}
+	out, _ := c.run(holder, "holdfast", "events")
+	if after := out[strings.LastIndex(out, " to "+taker):]; strings.Contains(after, "vip api is active here") {
+		c.Errorf("%s took the address back:\n%s", holder, after)
+	}
 	c.fault("heal", "")
 	c.await("a whole lab", c.whole)
 	c.await("holdfast to call the lab well", c.well)

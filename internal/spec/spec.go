@@ -256,6 +256,15 @@ func (s *Spec) Controller(name string) (Controller, bool) {
 	return Controller{}, false
 }
 
+// ControllerNames gives the names of all controllers, in the order of preference.
+func (s *Spec) ControllerNames() []string {
+	var names []string
+	for _, c := range s.Controllers {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
 // Priority gives the VRRP priority of the controller called name: 254 for the
 // first and less by an equal step for each after it, so that the skew times
 // (RFC 9568 section 6.1) of any two are well apart. 0 if there is none.

@@ -94,6 +94,17 @@ func Worst(findings []Finding) Severity {
 	return worst
 }
 
+// Errors gives those of findings that are errors.
+func Errors(findings []Finding) []Finding {
+	var bad []Finding
+	for _, f := range findings {
+		if f.Severity == Error {
+			bad = append(bad, f)
+		}
+	}
+	return bad
+}
+
 // A Snapshot is all that one agent says of itself at one moment. Its JSON form
 // is the contract of docs/json.md: fields are added, never renamed or removed.
 type Snapshot struct {

@@ -42,6 +42,25 @@ func Age(now, since time.Time) string {
 	return Brief(d)
 }
 
+// Count gives n of what in words: "1 error", "2 errors".
+func Count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// Few names the first three of words, and how many more there are.
+func Few(words []string) string {
+	if more := len(words) - 3; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(words[:3], ", "), more)
+	}
+	return strings.Join(words, ", ")
+}
+
+// HostSubject gives the Subject of what is said of one host of a service.
+func HostSubject(service, host string) string { return "service " + service + " on " + host }
+
 // DrainedWhole reports whether drains, of a Snapshot, has the whole controller.
 func DrainedWhole(drains []Drained) bool {
 	return slices.ContainsFunc(drains, func(d Drained) bool { return d.Service == "" })

@@ -19,6 +19,9 @@ type Config struct {
 	// Source is the address from which this router sends. Between equal
 	// priorities the higher address wins.
 	Source netip.Addr
+	// Patient has a Backup router wait as long as if it had learned that adverts
+	// get lost, by whoever knows it: before it hears many it cannot know.
+	Patient bool
 }
 
 // normal gives c with every value in its bounds.
@@ -232,8 +235,11 @@ func (m *Machine) learn(now time.Time, a AdvertReceived) {
 }
 
 func (m *Machine) downInterval() time.Duration {
-	extra := time.Duration(m.patience.extra()) * m.backup.interval
-	return ActiveDownInterval(m.backup.interval, m.cfg.Priority) + extra
+	extra := m.patience.extra()
+	if m.cfg.Patient {
+		extra = maxExtra
+	}
+	return ActiveDownInterval(m.backup.interval, m.cfg.Priority) + time.Duration(extra)*m.backup.interval
 }
 
 func (m *Machine) skewTime() time.Duration {

@@ -61,6 +61,42 @@ func TestLossMovesNothing(t *testing.T) {
 	}
 }
 
+// TestPatientFromTheStart has a router that is told of the loss, as it gave the
+// address away for that, not take it back while it learns; and once it is told
+// that the loss is over, take it within the RFC's bound from a holder that is gone.
+func TestPatientFromTheStart(t *testing.T) {
+	const interval = 20 * time.Millisecond
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			all := three(interval, false)
+			n := newNetwork(t, all...)
+			time.Sleep(time.Second)
+			n.wantHolders("ctl1")
+			giver, limps := n.routers[0], all[0]
+			limps.Priority, limps.Patient = limps.Priority/10, true
+			giver.tell <- Configure{limps}
+			n.lossy(seed, func(from, to int) float64 {
+				if from == 0 || to == 0 {
+					return 0.3
+				}
+				return 0
+			})
+			giver.tell <- Yield{To: address(1), Wait: time.Second}
+			time.Sleep(time.Second)
+			n.takeovers()
+			time.Sleep(time.Minute)
+			n.wantHolders("ctl2")
+			if got := n.takeovers(); got > 0 {
+				t.Errorf("seed %d: %d takeovers, want none", seed, got)
+			}
+			n.lossy(seed, nil)
+			giver.tell <- Configure{all[0]}
+			time.Sleep(64 * interval)
+			n.wantTakeover(interval)
+		})
+	}
+}
+
 // wantTakeover isolates the only holder, and wants another one within the RFC's bound.
 func (n *network) wantTakeover(interval time.Duration) {
 	n.t.Helper()

@@ -19,7 +19,7 @@ import (
 //	startup, timer, shutdown, eligible, ineligible         events; the reason stands below
 //	advert from= priority= [interval=] [directed=true]     an advert is received
 //	yield [to=] wait= [any=true], stay                     a handover
-//	configure [priority=] [interval=] [preempt=]           what is not given stays
+//	configure [priority=] [interval=] [preempt=] [patient=] what is not given stays
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
 		tr := &transcript{}
@@ -145,6 +145,8 @@ func readConfig(t *testing.T, d *datadriven.TestData, c Config) Config {
 			c.Interval = duration(t, v)
 		case "preempt":
 			c.Preempt = v == "true"
+		case "patient":
+			c.Patient = v == "true"
 		case "source":
 			c.Source = netip.MustParseAddr(v)
 		case "from", "at", "directed":

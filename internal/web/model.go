@@ -181,11 +181,8 @@ func verdict(c status.Cloud) (words, tone string) {
 	}
 	var parts []string
 	for _, s := range []status.Severity{status.Error, status.Warning} {
-		switch n := count[s]; {
-		case n == 1:
-			parts = append(parts, "1 "+string(s))
-		case n > 1:
-			parts = append(parts, fmt.Sprintf("%d %ss", n, s))
+		if n := count[s]; n > 0 {
+			parts = append(parts, status.Count(n, string(s)))
 		}
 	}
 	tone = toneWarn
@@ -198,14 +195,7 @@ func verdict(c status.Cloud) (words, tone string) {
 // calm says what is well when there is nothing to find.
 func calm(c status.Cloud) string {
 	return fmt.Sprintf("All is well: %s held, %s, %s.",
-		counted(len(c.VIPs), "VIP"), counted(len(c.Controllers), "controller")+" well", counted(len(c.Services), "service")+" up on every host")
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+		status.Count(len(c.VIPs), "VIP"), status.Count(len(c.Controllers), "controller")+" well", status.Count(len(c.Services), "service")+" up on every host")
 }
 
 func findingOf(f status.Finding) findingRow {
@@ -284,7 +274,7 @@ func controllerOf(c status.Cloud, cc status.CloudController, self string) contro
 		row.SpecTone, row.SpecWord = toneWarn, glyph(toneWarn)+" not the spec of the others"
 	}
 	if n := len(s.Config.Rejected); n > 0 {
-		row.SpecTone, row.SpecWord = toneWarn, glyph(toneWarn)+" the file is refused: "+counted(n, "finding")
+		row.SpecTone, row.SpecWord = toneWarn, glyph(toneWarn)+" the file is refused: "+status.Count(n, "finding")
 	}
 	row.HAProxy = haproxyOf(c.Time, s.HAProxy)
 	return row
@@ -319,10 +309,10 @@ func haproxyOf(now time.Time, h status.HAProxy) haproxyCell {
 		more = append(more, h.Reason)
 	}
 	if h.Restarts > 0 {
-		more = append(more, counted(h.Restarts, "restart"))
+		more = append(more, status.Count(h.Restarts, "restart"))
 	}
 	if h.Reloads > 0 {
-		more = append(more, counted(h.Reloads, "reload"))
+		more = append(more, status.Count(h.Reloads, "reload"))
 	}
 	cell.More = strings.Join(more, ", ")
 	return cell

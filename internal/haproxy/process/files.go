@@ -5,35 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
+	"holdfast/internal/file"
 	"holdfast/internal/haproxy"
 )
-
-// writeAtomically puts data in place of path, so that a crash leaves the old
-// or the new content, whole.
-func writeAtomically(path string, data []byte) error {
-	tmp := path + ".new"
-	if err := writeSynced(tmp, data); err != nil {
-		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(tmp)))
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(tmp)))
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
 
 // replace puts data in place of path, whole to whoever reads it, but not safe
 // from a crash of the host: for what is of this boot only.
@@ -47,15 +22,6 @@ func replace(path string, data []byte) error {
 		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(tmp)))
 	}
 	return nil
-}
-
-// syncDir makes a rename in dir last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // readIfThere gives the content of path, nil when there is no such file.
@@ -88,7 +54,7 @@ func (s *supervisor) readConfig() (*haproxy.Config, error) {
 
 // put makes cfg the configuration file.
 func (s *supervisor) put(cfg *haproxy.Config) error {
-	if err := writeAtomically(s.configFile(), cfg.Bytes()); err != nil {
+	if err := file.Write(s.configFile(), cfg.Bytes(), 0o600); err != nil {
 		return err
 	}
 	s.written = cfg

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/internal/file"
 	"holdfast/internal/haproxy"
 	"holdfast/internal/haproxy/output"
 	"holdfast/internal/haproxy/runtime"
@@ -181,11 +182,11 @@ func (s *supervisor) readySockets(ctx context.Context, master int) (func(), erro
 		return nothing, err
 	}
 	s.spelled++
-	if err := writeAtomically(s.configFile(), respell(cfg, s.spelled)); err != nil {
+	if err := file.Write(s.configFile(), respell(cfg, s.spelled), 0o600); err != nil {
 		return nil, err
 	}
 	return func() {
-		if err := writeAtomically(s.configFile(), cfg); err != nil {
+		if err := file.Write(s.configFile(), cfg, 0o600); err != nil {
 			s.log.Warn("the next agent will reload HAProxy once for nothing", "error", err)
 		}
 	}, nil

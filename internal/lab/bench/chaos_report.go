@@ -10,6 +10,7 @@ import (
 
 	"holdfast/internal/lab"
 	"holdfast/internal/lab/load"
+	"holdfast/internal/status"
 )
 
 // A ChaosReport tells how a cloud came through its faults. All is as it must be
@@ -213,7 +214,7 @@ func (r *ChaosReport) Text() string {
 	}
 	switch {
 	case len(r.Violations) > 0:
-		fmt.Fprintf(&b, "\n%d %s. The logs of all nodes are in %s\n", len(r.Violations), plural("thing", len(r.Violations))+" broken", r.Logs)
+		fmt.Fprintf(&b, "\n%s broken. The logs of all nodes are in %s\n", status.Count(len(r.Violations), "thing"), r.Logs)
 	case r.Interrupted:
 		b.WriteString("interrupted; nothing was broken till then\n")
 	default:

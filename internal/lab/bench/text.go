@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast/internal/lab/load"
+	"holdfast/internal/status"
 )
 
 // The lines of the two tables; both fit 120 columns.
@@ -266,7 +267,7 @@ func (s SystemInfo) RunsText(faults bool) string {
 	var words []string
 	add := func(n int, of string) {
 		if n > 0 {
-			words = append(words, strings.TrimSpace(fmt.Sprintf("%d %s %s", n, plural("run", n), of)))
+			words = append(words, strings.TrimSpace(status.Count(n, "run")+" "+of))
 		}
 	}
 	if faults {
@@ -282,11 +283,4 @@ func (s SystemInfo) RunsText(faults bool) string {
 func (m Machine) String() string {
 	return fmt.Sprintf("%d x %s, %s, %s, %s,\nHAProxy %s, keepalived %s, %s, load before %s",
 		m.Cores, m.CPU, m.Memory, m.System, m.Kernel, m.HAProxy, m.Keepalived, m.Go, m.LoadBefore)
-}
-
-func plural(word string, n int) string {
-	if n == 1 {
-		return word
-	}
-	return word + "s"
 }

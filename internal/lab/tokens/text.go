@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast/internal/lab/bench"
+	"holdfast/internal/status"
 )
 
 // most is what holdfast's p99 may be, times kolla's.
@@ -49,14 +50,7 @@ seen/sent: requests that hosts saw beside those that clients sent.
 
 func (r *Report) machine() string {
 	m := r.Machine
-	return fmt.Sprintf("%d %s on %d cores (%s), HAProxy %s", r.Runs, plural("run", r.Runs), m.Cores, m.CPU, m.HAProxy)
-}
-
-func plural(word string, n int) string {
-	if n == 1 {
-		return word
-	}
-	return word + "s"
+	return fmt.Sprintf("%s on %d cores (%s), HAProxy %s", status.Count(r.Runs, "run"), m.Cores, m.CPU, m.HAProxy)
 }
 
 // line gives m in the columns of the table.

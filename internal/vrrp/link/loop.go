@@ -60,7 +60,7 @@ func (l *Loop) SetEligible(ok bool, reason string) {
 }
 
 // Configure takes new options without leaving Active: Priority, Interval,
-// Preempt, Peers, Addresses, Checksum, Refresh and AnnouncePeriod count from
+// Preempt, Patient, Peers, Addresses, Checksum, Refresh and AnnouncePeriod count from
 // now on. Holder, Log, OnTransition and NoPriority stay what they are. The
 // error is about options that are bad, or that need another Loop; then
 // nothing changes.

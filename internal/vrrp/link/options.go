@@ -40,11 +40,12 @@ type Options struct {
 	Controller string // this controller's name
 
 	VRID uint8 // virtual router id, 1 to 255
-	// Priority, Interval and Preempt are those of vrrp.Config. Interval is
-	// 10ms to 40.95s in steps of 10ms, Priority 1 to 254.
+	// Priority, Interval, Preempt and Patient are those of vrrp.Config. Interval
+	// is 10ms to 40.95s in steps of 10ms, Priority 1 to 254.
 	Priority uint8
 	Interval time.Duration
 	Preempt  bool
+	Patient  bool
 
 	// Interface is where the VIP is activated. While it is down or has no
 	// carrier, this controller is not eligible.

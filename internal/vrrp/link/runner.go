@@ -55,7 +55,7 @@ func newRunner(ctx context.Context, l *Loop, hand *hand, reports *reports) *runn
 
 // config gives the machine's part of the options.
 func (r *runner) config() vrrp.Config {
-	c := vrrp.Config{Priority: r.o.Priority, Interval: r.o.Interval, Preempt: r.o.Preempt, Source: r.o.Source}
+	c := vrrp.Config{Priority: r.o.Priority, Interval: r.o.Interval, Preempt: r.o.Preempt, Patient: r.o.Patient, Source: r.o.Source}
 	if r.conn != nil {
 		c.Source = r.conn.source()
 	}

@@ -1,0 +1,62 @@
+// Package file puts files on the disk for good. It makes one promise to all that
+// keep something: after a crash or a power cut the old bytes are there or the new
+// ones, never a part of either. It knows no format, and locks nothing: of two that
+// write one file at the same time, either may be the last.
+package file
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Write puts data at path, with exactly mode. Whoever reads path meanwhile, or after a
+// power cut, finds the old bytes or the new ones; once it returns nil the new ones are
+// on the disk, and so is their name.
+func Write(path string, data []byte, mode fs.FileMode) error {
+	return write(path, data, mode, (*os.File).Sync)
+}
+
+// write is Write with sync, which has the disk take a file, or the names in a
+// directory.
+func write(path string, data []byte, mode fs.FileMode, sync func(*os.File) error) error {
+	dir := filepath.Dir(path)
+	temp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = temp.Write(data)
+	err = errors.Join(err, temp.Chmod(mode), sync(temp), temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), Remove(temp.Name()))
+	}
+	if err := syncDir(dir, sync); err != nil {
+		return fmt.Errorf("write %s: keep its name: %w", path, err)
+	}
+	return nil
+}
+
+// SyncDir has the disk take the names in dir: of files that were made there, renamed
+// or removed.
+func SyncDir(dir string) error { return syncDir(dir, (*os.File).Sync) }
+
+func syncDir(dir string, sync func(*os.File) error) error {
+	names, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(sync(names), names.Close())
+}
+
+// Remove removes the file path. It is no error when there is none.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	return nil
+}

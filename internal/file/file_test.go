@@ -1,0 +1,90 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestWriteOutlivesAPowerCut proves that the disk has the content of a file before it
+// has the name, and the name in its directory at the end.
+func TestWriteOutlivesAPowerCut(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "last-good.yaml")
+	var synced []string
+	sync := func(f *os.File) error {
+		data, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Error(err)
+		}
+		what := "the file"
+		if f.Name() == dir {
+			what = "its directory"
+		}
+		synced = append(synced, fmt.Sprintf("%s, with %q in place", what, data))
+		return f.Sync()
+	}
+	if err := write(path, []byte("new"), 0o640, sync); err != nil {
+		t.Fatal(err)
+	}
+	if want := `the file, with "" in place; its directory, with "new" in place`; strings.Join(synced, "; ") != want {
+		t.Errorf("on the disk: %s; want %s", strings.Join(synced, "; "), want)
+	}
+	full := errors.New("no room")
+	err := write(path, []byte("newer"), 0o640, func(f *os.File) error {
+		if f.Name() == dir {
+			return full
+		}
+		return nil
+	})
+	if !errors.Is(err, full) {
+		t.Errorf("a name that may not be on the disk: %v", err)
+	}
+}
+
+// What cannot be written leaves the file before it, and nothing else.
+func TestWriteThatFailsLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "drain.json")
+	if err := Write(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("no room")
+	if err := write(path, []byte("new"), 0o640, func(*os.File) error { return full }); !errors.Is(err, full) {
+		t.Errorf("got %v", err)
+	}
+	names, err := os.ReadDir(dir)
+	if err != nil || len(names) != 1 {
+		t.Errorf("the directory has %v, %v", names, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != 0o600 || info.Size() != int64(len("old")) {
+		t.Errorf("the file is %v, %v", info, err)
+	}
+	if err := Write(filepath.Join(dir, "none", "x"), nil, 0o600); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("where there is no directory: %v", err)
+	}
+}
+
+func TestRemove(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "trial.json")
+	if err := Write(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := Remove(path); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := Remove(filepath.Dir(path)); err != nil { // it is empty
+		t.Error(err)
+	}
+	if err := Write(path, nil, 0o600); err == nil {
+		t.Error("written into a directory that is gone")
+	}
+}

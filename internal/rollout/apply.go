@@ -1,0 +1,80 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/process"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+)
+
+// A candidate is a spec that was read, and may be brought into force.
+type candidate struct {
+	spec *spec.Spec
+	data []byte
+	// rejected says why the spec file itself is not this candidate: empty
+	// unless it is the last good one in place of a bad file.
+	rejected []status.Finding
+	// first says that nothing is in force before it.
+	first bool
+}
+
+// firstSpec gives the spec to begin with: that of the file, or, where the file
+// is bad, the last one that was in force.
+func (r *Rollout) firstSpec() (candidate, error) {
+	s, data, _, err := readSpec(r.opt.File, r.opt.Controller)
+	failed := r.failedTrial(s)
+	if err == nil && failed == nil {
+		return candidate{spec: s, data: data, first: true}, nil
+	}
+	last, lastData, _, lastErr := readSpec(r.lastGood(), r.opt.Controller)
+	switch {
+	case lastErr == nil && failed != nil:
+		r.opt.Event(status.Event{
+			Kind: status.EventReloadRejected, Subject: "spec", Cause: failed.Text,
+			Text: fmt.Sprintf("spec %s was taken back before, and is not tried again by itself; starting with the last good one, %s", s.Digest, last.Digest),
+		})
+		return candidate{last, lastData, []status.Finding{*failed}, true}, nil
+	case lastErr == nil:
+		r.log.Error("the spec is bad; starting with the last good one", "error", err, "last_good", r.lastGood())
+		return candidate{last, lastData, asFindings(r.opt.File, err), true}, nil
+	case err != nil:
+		return candidate{}, err
+	}
+	r.log.Error("the last good spec cannot be read; trying the one that was taken back before", "error", lastErr)
+	return candidate{spec: s, data: data, first: true}, nil
+}
+
+// force brings c into force in the order that docs/architecture.md has: it was parsed;
+// it is rendered and checked by HAProxy, and only then is anything live touched.
+// What could fail for the VIPs has been made before that.
+func (r *Rollout) force(ctx context.Context, c candidate) (process.Result, error) {
+	useVIPs, err := r.opt.VIPs(c.spec)
+	if err != nil {
+		return process.Result{}, err
+	}
+	local, err := r.local(c.spec)
+	if err != nil {
+		return process.Result{}, err
+	}
+	events, err := r.opt.Certificates(c.spec, c.first)
+	if err != nil {
+		return process.Result{}, err
+	}
+	for _, e := range events {
+		r.opt.Event(e)
+	}
+	r.opt.Applying(true)
+	defer r.opt.Applying(false)
+	applied, err := r.opt.HAProxy.Apply(ctx, haproxy.Render(c.spec, local))
+	if err != nil {
+		return applied, fmt.Errorf("apply the configuration of HAProxy: %w", err)
+	}
+	r.use(c)
+	r.opt.SetFinding(CodeRoot, rootFinding(r.opt.HAProxyUser, os.Geteuid(), onlyUser()))
+	useVIPs(ctx)
+	return applied, nil
+}
