@@ -229,23 +229,17 @@ func (c *Config) HasClosingList() bool {
 	})
 }
 
-// stateFileKey begins the line that names the state file.
-const stateFileKey = "server-state-file "
-
 // WithStateFile gives the text of c with file as its server-state-file. "haproxy -c"
 // loads the states, and warns of each server that was down: no fault of the
 // configuration. Lines keep their numbers.
 func (c *Config) WithStateFile(file string) []byte {
-	other := Config{Sections: slices.Clone(c.Sections)}
-	for i := range other.Sections {
-		s := &other.Sections[i]
-		at := slices.IndexFunc(s.Lines, func(l Line) bool { return strings.HasPrefix(l.Text, stateFileKey) })
-		if at >= 0 {
-			s.Lines = slices.Clone(s.Lines)
-			s.Lines[at].Text = stateFileKey + word(file)
-		}
+	const key = "\n    server-state-file "
+	before, after, ok := bytes.Cut(c.text, []byte(key))
+	if !ok {
+		return c.text
 	}
-	return other.render()
+	_, rest, _ := bytes.Cut(after, []byte("\n"))
+	return slices.Concat(before, []byte(key+word(file)+"\n"), rest)
 }
 
 // Line gives the n-th line of the text of c, from 1, without the space around it.

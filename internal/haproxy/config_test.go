@@ -123,6 +123,9 @@ func TestWhereItListens(t *testing.T) {
 	if bytes.Count(other, []byte("\n")) != bytes.Count(cfg.Bytes(), []byte("\n")) {
 		t.Error("lines moved")
 	}
+	if !bytes.Equal(haproxy.ReadConfig(cfg.Bytes(), nil).WithStateFile("/tmp/x y"), other) {
+		t.Error("it is another where only the text is known")
+	}
 	if !bytes.Contains(cfg.Bytes(), []byte("/run/holdfast/haproxy.state")) || !haproxy.ReadConfig(cfg.Bytes(), modelOf(t, cfg)).Known() {
 		t.Error("the configuration itself changed")
 	}

@@ -158,7 +158,7 @@ func (w *writer) global(s *spec.Spec, l Local) {
 	w.line("mworker-max-reloads", itoa(noMaxReloads))
 	w.comment("The states of the servers outlive a reload or a crash: a host that was down gets no",
 		"request before a check finds it up.")
-	w.line(stateFileKey + word(path.Join(l.RunDir, StateFile)))
+	w.line("server-state-file", word(path.Join(l.RunDir, StateFile)))
 	w.comment("Checks of many services of one host do not fall together.")
 	w.line("spread-checks 5")
 	w.headerLimit(s)

@@ -460,6 +460,10 @@ func TestAdoptsWithoutAModel(t *testing.T) {
 			b.awaitUp(m, "abc")
 			changes()
 			again(spoil)
+			if r, err := m.Reload(t.Context()); err != nil || r.Action != Reloaded {
+				t.Errorf("of what is known by its text: %+v, %v", r, err)
+			}
+			b.awaitUp(m, "abc")
 			b.apply(m, Unchanged)
 			changes()
 			again(spoil)
