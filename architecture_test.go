@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/reach":           {"internal/status"},
 	"internal/reach/handshake": {},
+	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
 	"internal/certificate/keep": {
@@ -56,13 +57,14 @@ var mayImport = map[string][]string{
 	"internal/rollout": {
 		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
 	},
-	"internal/vip":  {"internal/status"},
-	"internal/peer": {"internal/connlimit", "internal/spec"},
-	"internal/web":  {"internal/status", "internal/connlimit"},
+	"internal/vip":   {"internal/status"},
+	"internal/peer":  {"internal/connlimit", "internal/spec"},
+	"internal/web":   {"internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/drain": {"internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
-		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/ours", "internal/haproxy/process", "internal/haproxy/client",
+		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/ours", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate/keep",
-		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/file",
+		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/file", "internal/drain",
 	},
 	"internal/pidfd":     {},
 	"internal/asynclog":  {},
@@ -79,7 +81,7 @@ var mayImport = map[string][]string{
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/load"},
 	"internal/lab/tokens":     {"internal/spec", "internal/status", "internal/haproxy/output", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack"},
 	"internal/lab/peer":       {"internal/spec"},
-	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
+	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/cloud", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":            {"*"},
 	"internal/cli/app":        {"internal/cli/tui", "internal/web", "internal/spec", "internal/catalog"},
 	"internal/cli/labcmd": {
@@ -100,7 +102,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach"}
+var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdfast/internal/certificate/keep"
+	"holdfast/internal/drain"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/health/watch"
 	"holdfast/internal/peer"
@@ -68,7 +69,7 @@ type Agent struct {
 	// certificates keeps those of the VIPs.
 	certificates *keep.Keeper
 	// drains has what of this controller is taken out for maintenance.
-	drains *drains
+	drains *drain.Drains
 	// configuring is held while the options of VRRP loops are changed.
 	configuring sync.Mutex
 	moves       *moves
@@ -102,11 +103,8 @@ func New(opt Options) *Agent {
 		findings: map[string]status.Finding{},
 		paces:    map[string]*pace{},
 	}
-	a.drains = newDrains(filepath.Join(opt.StateDir, drainFile), opt.Controller)
-	a.drains.handOver = a.handOverAll
 	a.moves = newMoves(opt.RunDir)
 	a.peers = peer.Client{Controller: opt.Controller, Spec: a.currentSpec}
-	a.check = peer.NewServer(peer.Options{Version: opt.Version, Answer: a.checkAnswer, Handlers: a.commands(), Log: a.log.With("component", "agent-check")})
 	a.haproxy = process.New(process.Options{
 		HAProxy:  opt.HAProxy,
 		StateDir: opt.StateDir,
@@ -128,6 +126,14 @@ func New(opt Options) *Agent {
 		Log: a.log, Reload: opt.Reload, HAProxy: a.haproxy, Servers: a.hosts.Servers,
 		VIPs: a.makeVIPs, Held: a.held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
 		Event: journal, SetFinding: a.setFinding, Report: a.report,
+	})
+	a.drains = drain.New(drain.Options{
+		Controller: opt.Controller, StateDir: opt.StateDir, Log: a.log, Spec: a.currentSpec, Snapshot: a.Snapshot, Gather: a.gather, Ask: a.peers.Ask,
+		Holds: func() bool { return len(a.held()) > 0 }, HandOver: a.giveAll, Settle: a.settlePriorities, Event: journal, Report: a.report,
+	})
+	a.check = peer.NewServer(peer.Options{
+		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(),
+		Log: a.log.With("component", "agent-check"),
 	})
 	a.web = web.New(web.Options{
 		Self:        opt.Controller,
@@ -198,7 +204,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.loadDrains()
+	a.drains.Load()
 	a.resumeMoves(ctx, first)
 	group, ctx := errgroup.WithContext(ctx)
 	useVIPs, err := a.makeVIPs(first)
@@ -212,7 +218,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	group.Go(func() error { return a.haproxy.Run(ctx) })
 	parts := []func(context.Context){
 		a.watchHAProxy, a.certificates.Watch, a.hosts.Run, a.watchScarcity, a.watchSockets,
-		a.watchDrains, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.watchPaths, a.notify, a.rollout.Run,
+		a.drains.Watch, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.watchPaths, a.notify, a.rollout.Run,
 	}
 	for _, part := range parts {
 		group.Go(func() error { part(ctx); return nil })

@@ -5,10 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
+	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
@@ -27,7 +28,7 @@ func (a *Agent) Handover(ctx context.Context, req web.HandoverRequest) (web.Hand
 	for _, o := range owners {
 		one, err := a.handOver(ctx, o, req)
 		if err != nil {
-			return result, &web.ControlError{Status: http.StatusConflict, Message: err.Error()}
+			return result, web.Refused("%v", err)
 		}
 		result.Handovers = append(result.Handovers, one)
 	}
@@ -41,7 +42,7 @@ func (a *Agent) ownersOf(req web.HandoverRequest) ([]*owner, error) {
 		return nil, errors.New("no spec is in force yet")
 	}
 	if _, known := s.Controller(req.To); req.To != "" && !known {
-		return nil, wrongRequest("no controller is called %q; name one of %s", req.To, strings.Join(s.ControllerNames(), ", "))
+		return nil, web.Wrong("no controller is called %q; name one of %s", req.To, strings.Join(s.ControllerNames(), ", "))
 	}
 	var owners []*owner
 	var names []string
@@ -53,7 +54,7 @@ func (a *Agent) ownersOf(req web.HandoverRequest) ([]*owner, error) {
 		}
 	}
 	if len(owners) == 0 {
-		return nil, wrongRequest("no vip is called %q; name one of %s", req.VIP, strings.Join(names, ", "))
+		return nil, web.Wrong("no vip is called %q; name one of %s", req.VIP, strings.Join(names, ", "))
 	}
 	return owners, nil
 }
@@ -108,38 +109,49 @@ func (a *Agent) handoverHere(ctx context.Context, from string, req web.HandoverR
 	return result, nil
 }
 
-// handOverAll gives away every VIP that this controller holds, those that have moved
-// often later if it can wait.
-func (a *Agent) handOverAll(ctx context.Context, cause string, waits bool) error {
-	return a.giveAll(ctx, web.HandoverRequest{Cause: cause, Waits: waits})
-}
-
-func (a *Agent) giveAll(ctx context.Context, req web.HandoverRequest) error {
+// giveAll gives away every VIP that this controller holds, and gives what is to be
+// said of these moves. With waits set those that have moved often come later, and
+// nothing is tried where no other controller looks fit.
+func (a *Agent) giveAll(ctx context.Context, req web.HandoverRequest, waits bool) (warnings []string, err error) {
+	if waits && !a.otherFit(ctx) {
+		return nil, nil
+	}
 	var errs []error
 	for _, o := range a.owners() {
-		if o.holds() {
-			_, err := a.give(ctx, o, req)
-			errs = append(errs, err)
+		if !o.holds() || waits && a.rest(o.view.Load().vip.Name, time.Now()) > 0 {
+			continue
 		}
+		h, err := a.give(ctx, o, req)
+		if h.Warning != "" {
+			warnings = append(warnings, h.Warning)
+		}
+		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return warnings, errors.Join(errs...)
+}
+
+// otherFit reports whether there is another controller that looks fit to take a VIP.
+func (a *Agent) otherFit(ctx context.Context) bool {
+	others := slices.DeleteFunc(a.currentSpec().ControllerNames(), func(name string) bool { return name == a.opt.Controller })
+	return slices.ContainsFunc(a.gather(ctx, others), func(answer cloud.Answer) bool {
+		s := answer.Snapshot
+		return s != nil && s.HAProxy.State == status.HAProxyRunning && !status.DrainedWhole(s.Drains)
+	})
 }
 
 // give gives the VIP of o away: to req.To, or to the best controller that takes
 // it: by what they reach, and then in the order of preference. One that would lose
 // clients a service takes it by force only. Those whose agent does not answer
-// come last: they may be ones that run keepalived, to which plain adverts speak.
+// come last: they may be ones that run keepalived, to which plain adverts speak. With
+// an error comes what there is to be said of the move all the same, and no more.
 func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (web.Handover, error) {
 	name := o.view.Load().vip.Name
-	if err := a.mayMove(name, req); err != nil {
-		return web.Handover{}, err
-	}
+	none := web.Handover{Warning: a.restless(name)}
 	done, err := a.moves.begin(name)
 	if err != nil {
-		return web.Handover{}, err
+		return none, err
 	}
 	defer done()
-	warning := a.restless(name)
 	var errs []error
 	silent := map[string]bool{} // the agents that did not answer
 	own := a.ownReach()
@@ -153,7 +165,7 @@ func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (we
 			h, err = a.giveTo(ctx, o, to.Controller, to.request, to.plain)
 		}
 		if err == nil {
-			h.Warning = warning
+			h.Warning = none.Warning
 			return h, nil
 		}
 		if silent[to.Name] = peer.Unanswered(err); !silent[to.Name] && !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == err.Error() }) {
@@ -161,11 +173,11 @@ func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (we
 		}
 	}
 	if len(errs) == 0 {
-		return web.Handover{}, fmt.Errorf("vip %s stays on %s: there is no other controller", name, a.opt.Controller)
+		return none, fmt.Errorf("vip %s stays on %s: there is no other controller", name, a.opt.Controller)
 	}
 	err = fmt.Errorf("vip %s stays on %s: %w", name, a.opt.Controller, inOneLine(errs))
 	a.journal.add(status.Event{Kind: status.EventHandoverFailed, Subject: "vip " + name, Text: err.Error(), Cause: req.Cause})
-	return web.Handover{}, err
+	return none, err
 }
 
 // inOneLine joins errors with "; ".

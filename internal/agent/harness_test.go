@@ -21,8 +21,18 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
+
+func mustParse(t *testing.T, text string) *spec.Spec {
+	t.Helper()
+	s, findings := spec.Parse("test.yaml", []byte(text))
+	if s == nil {
+		t.Fatal(findings)
+	}
+	return s
+}
 
 // inNamespace is set in the environment of the process that runs the tests in
 // a network namespace of its own: addresses and ports are all theirs.

@@ -123,12 +123,12 @@ func (a *Agent) sayLast(why error) {
 		a.journal.add(status.Event{
 			Kind: status.EventVIPLeft, Subject: "vip " + v.Name, Cause: why.Error(),
 			Text: fmt.Sprintf("the agent ends and nobody takes vip %s: unless an agent starts within 2s, %s %s gone from the network, and clients reach no service. HAProxy goes on, with nobody to serve",
-				v.Name, inWords(addresses), are),
+				v.Name, status.And(addresses), are),
 		})
 	}
 	m := serviceManager()
 	defer m.close()
-	a.tell(&m, fmt.Sprintf("STATUS=ended as the last: nobody has vip %s now (%v)", inWords(names), why))
+	a.tell(&m, fmt.Sprintf("STATUS=ended as the last: nobody has vip %s now (%v)", status.And(names), why))
 }
 
 // handOverAtLast gives every VIP away, and tries more than once: the others may
@@ -137,7 +137,7 @@ func (a *Agent) handOverAtLast(ctx context.Context) error {
 	const attempts, pause = 3, 300 * time.Millisecond
 	var err error
 	for i := range attempts {
-		if err = a.giveAll(ctx, web.HandoverRequest{Cause: "the agent ends", Force: true}); err == nil || !refused(err) || i == attempts-1 {
+		if _, err = a.giveAll(ctx, web.HandoverRequest{Cause: "the agent ends", Force: true}, false); err == nil || !refused(err) || i == attempts-1 {
 			break
 		}
 		select {

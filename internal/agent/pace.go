@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"holdfast/internal/status"
-	"holdfast/internal/web"
 )
 
 // A fabric with EVPN takes an address that moves five times in 180 s for one that
@@ -81,25 +80,6 @@ func (a *Agent) rest(name string, now time.Time) time.Duration {
 		return 0
 	}
 	return p.wait(now)
-}
-
-// A restError puts a move off that can wait: the VIP has moved often.
-type restError struct {
-	vip, controller string
-	wait            time.Duration
-}
-
-// Error is for a log.
-func (e *restError) Error() string {
-	return fmt.Sprintf("vip %s stays on %s for another %v: it has moved %d times within %s", e.vip, e.controller, upToSeconds(e.wait), paceMoves, status.Brief(paceTime))
-}
-
-// mayMove refuses a move that can wait, while it should.
-func (a *Agent) mayMove(name string, req web.HandoverRequest) error {
-	if wait := a.rest(name, time.Now()); req.Waits && wait > 0 {
-		return &restError{name, a.opt.Controller, wait}
-	}
-	return nil
 }
 
 // restless gives what to say of a VIP that is about to move more often than is

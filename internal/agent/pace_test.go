@@ -1,10 +1,7 @@
 package agent
 
 import (
-	"context"
-	"errors"
 	"log/slog"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -72,62 +69,27 @@ func restlessVIP(t *testing.T) (*Agent, *owner) {
 func TestPlannedWorkWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, o := restlessVIP(t)
-		putOff := func(waits bool) *restError {
-			_, err := a.give(t.Context(), o, web.HandoverRequest{Waits: waits})
-			if err == nil {
-				t.Fatal("handed over to nobody")
-			}
-			e, _ := errors.AsType[*restError](err)
-			return e
+		rests := func() bool { return a.rest("api", time.Now()) > 0 }
+		if !rests() {
+			t.Fatal("it has moved four times and may move")
 		}
-		if e := putOff(true); e == nil || e.Error() != "vip api stays on ctl1 for another 1m30s: it has moved 4 times within 3m" {
-			t.Fatalf("put off with %v", e)
+		given, err := a.give(t.Context(), o, web.HandoverRequest{})
+		if err == nil || !strings.Contains(err.Error(), "there is no other controller") {
+			t.Errorf("what a person orders is put off: %v", err)
 		}
-		if e := putOff(false); e != nil {
-			t.Errorf("what a person orders is put off: %v", e)
-		}
-		if got := a.restless("api"); !strings.Contains(got, "EVPN") || !strings.Contains(got, "1m30s") {
+		if got := given.Warning; !strings.Contains(got, "EVPN") || !strings.Contains(got, "1m30s") {
 			t.Errorf("the warning is %q", got)
 		}
 		time.Sleep(90*time.Second - 1)
-		if putOff(true) == nil {
+		if !rests() {
 			t.Error("it moves too early")
 		}
 		time.Sleep(time.Nanosecond)
-		if e := putOff(true); e != nil {
-			t.Errorf("it moves too late: %v", e)
+		if rests() {
+			t.Error("it moves too late")
 		}
-		if got := a.restless("api"); got != "" {
-			t.Errorf("a warning of a VIP that has rested: %s", got)
+		if given, _ := a.give(t.Context(), o, web.HandoverRequest{}); given.Warning != "" {
+			t.Errorf("a warning of a VIP that has rested: %s", given.Warning)
 		}
 	})
-}
-
-// TestDrainedVIPMovesLater has a drained controller hold a VIP that has moved often,
-// as after a failover: it is offered again until it may move, and a drain by hand
-// moves it at once.
-func TestDrainedVIPMovesLater(t *testing.T) {
-	a, _ := drainPair(t)
-	var err error = &restError{"api", "ctl1", 90 * time.Second}
-	var waited []bool
-	a.drains.handOver = func(_ context.Context, _ string, waits bool) error {
-		waited = append(waited, waits)
-		if waits {
-			return errors.Join(err)
-		}
-		return nil
-	}
-	if got, failed := a.Drain(t.Context(), web.DrainRequest{Controller: "ctl1"}); failed != nil || len(got.Notes) > 0 {
-		t.Errorf("drained with notes %q, %v", got.Notes, failed)
-	}
-	if a.offerVIPs(t.Context()) {
-		t.Error("a VIP that rests is offered at longer and longer intervals")
-	}
-	err = errors.New("nobody takes it")
-	if !a.offerVIPs(t.Context()) {
-		t.Error("a VIP that nobody takes is offered as often as one that rests")
-	}
-	if want := []bool{false, true, true}; !slices.Equal(waited, want) {
-		t.Errorf("handed over with waits %v, want %v", waited, want)
-	}
 }

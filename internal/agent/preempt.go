@@ -132,7 +132,7 @@ func (a *Agent) preferredTo(holder string) bool {
 
 // fit reports whether this controller is well enough to be given a VIP unasked.
 func (a *Agent) fit() bool {
-	return a.haproxy.State().State == status.HAProxyRunning && !a.ending.Load() && !a.drained()
+	return a.haproxy.State().State == status.HAProxyRunning && !a.ending.Load() && !a.drains.Whole()
 }
 
 // setPreempt says whether VRRP takes the VIP of o from a holder with a lower

@@ -18,7 +18,7 @@ func TestSetPreempt(t *testing.T) {
 	}
 	a.configuring.Lock() // a drain lowers the priority, say
 	lowered := *o.view.Load()
-	lowered.router.Priority /= drainedDivisor
+	lowered.router.Priority /= 10
 	done := make(chan bool)
 	go func() { done <- a.setPreempt(o, true) }()
 	select {

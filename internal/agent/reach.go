@@ -82,7 +82,7 @@ func (a *Agent) ownReach() reach.View {
 		v.Unfit = "HAProxy is " + string(h.State)
 	case a.ending.Load():
 		v.Unfit = "its agent is about to end"
-	case a.drained():
+	case a.drains.Whole():
 		v.Unfit = "it is drained"
 	case !config.TrialUntil.IsZero() || a.forcing.Load():
 		v.Unfit = "a new spec is on trial"
@@ -142,7 +142,7 @@ func lostBy(own, to reach.View) error {
 		return nil
 	}
 	return &peer.Error{Controller: to.Controller, Refusal: fmt.Sprintf(
-		"its HAProxy reaches no host of %s, and that of %s does; with --force it takes the vip all the same", fewInWords(lost), own.Controller)}
+		"its HAProxy reaches no host of %s, and that of %s does; with --force it takes the vip all the same", status.AndOthers(lost), own.Controller)}
 }
 
 // reachWatch is what watchReach remembers.
@@ -213,7 +213,7 @@ func (w *reachWatch) held() (holds, hears bool) {
 // may be cut off; seldom if it is well. One that hears adverts is not cut off, and
 // asks only, and seldom, while its own link may be bad.
 func (w *reachWatch) shouldAsk(others []spec.Controller, own reach.View, holds, hears bool) bool {
-	misses, suspect := false, slices.ContainsFunc(own.Paths, status.Path.Suspect)
+	misses, suspect := false, slices.ContainsFunc(own.Paths, reach.Suspect)
 	for _, has := range own.Services {
 		misses = misses || !has
 	}
@@ -261,7 +261,7 @@ func whyMove(self string, m reach.Move) string {
 	if len(m.Services) == 0 {
 		return m.Lag.String()
 	}
-	return fmt.Sprintf("HAProxy of %s reaches no host of %s, and that of %s does", self, fewInWords(m.Services), m.To)
+	return fmt.Sprintf("HAProxy of %s reaches no host of %s, and that of %s does", self, status.AndOthers(m.Services), m.To)
 }
 
 // noteHeard notes that this controller is not cut off.

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -25,8 +27,8 @@ const listenRetry = time.Second
 // serve starts what answers: the control socket, the page, the agent-check.
 func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Listener) {
 	control := web.NewControlServer(controls{a}, a.log.With("component", "control"))
-	web.Handle(control, "/drain", a.Drain)
-	web.Handle(control, "/undrain", a.Undrain)
+	web.Handle(control, "/drain", a.drains.Drain)
+	web.Handle(control, "/undrain", a.drains.Undrain)
 	web.Handle(control, "/handover", a.Handover)
 	web.HandleGet(control, "/spec", controls{a}.InForce)
 	web.Handle(control, "/plan", controls{a}.Plan)
@@ -126,8 +128,8 @@ func (a *Agent) controllers() []web.Target {
 // commands gives what other agents may ask for.
 func (a *Agent) commands() map[string]peer.Handler {
 	return map[string]peer.Handler{
-		"drain":    a.drainCommand(a.drainHere),
-		"undrain":  a.drainCommand(a.undrainHere),
+		"drain":    peer.Handle(a.drains.DrainAsked),
+		"undrain":  peer.Handle(a.drains.UndrainAsked),
 		"handover": peer.Handle(a.handoverHere),
 		"prepare":  peer.Handle(a.prepare),
 		"reach":    peer.Handle(a.tellReach),
@@ -139,11 +141,20 @@ func (a *Agent) commands() map[string]peer.Handler {
 	}
 }
 
+// gather asks controllers for their Snapshots, from this one's own address.
+func (a *Agent) gather(ctx context.Context, controllers []string) []cloud.Answer {
+	s := a.currentSpec()
+	own, _ := s.Controller(a.opt.Controller)
+	return web.GatherFrom(ctx, own.Address, slices.DeleteFunc(a.controllers(), func(t web.Target) bool {
+		return !slices.Contains(controllers, t.Name)
+	}))
+}
+
 // controls is the agent as the control socket sees it.
 type controls struct{ *Agent }
 
 // Cloud gives the cloud as this controller finds it.
-func (c controls) Cloud(ctx context.Context) status.Cloud { return c.web.Cloud(ctx) }
+func (c controls) Cloud(ctx context.Context) cloud.Cloud { return c.web.Cloud(ctx) }
 
 // Events gives the newest n events.
 func (c controls) Events(n int) []status.Event { return c.journal.last(n) }

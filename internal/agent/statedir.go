@@ -2,7 +2,6 @@ package agent
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 
 	"holdfast/internal/status"
@@ -33,15 +32,6 @@ func (a *Agent) restoreState() error {
 	if err := os.MkdirAll(a.opt.StateDir, 0o750); err != nil {
 		return err
 	}
-	a.drains.lose()
+	a.drains.KeepAgain()
 	return a.rollout.Restore()
-}
-
-// lose has the entries written again, as their file was removed.
-func (d *drains) lose() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.entries) > 0 {
-		d.unkept = fs.ErrNotExist
-	}
 }

@@ -87,7 +87,7 @@ func (a *Agent) canTake(o *owner, from string, force bool) error {
 		return fmt.Errorf("it holds vip %s too", name)
 	case s.State != vrrp.Backup:
 		return fmt.Errorf("it cannot hold vip %s: %s", name, s.Reason)
-	case a.drained() && !force:
+	case a.drains.Whole() && !force:
 		return errors.New("it is drained; holdfast undrain " + a.opt.Controller + " first")
 	case full != nil && !force:
 		return full

@@ -149,11 +149,13 @@ func (a *Agent) routerOptions(s *spec.Spec, v spec.VIP, self spec.Controller) li
 		checksum = vrrp.PseudoHeader
 	}
 	// No Preempt: the agent takes a VIP back by a planned handover; see preempt.go.
-	return a.asDrained(link.Options{
+	priority, patient := a.priority(s.Priority(self.Name))
+	return link.Options{
 		Name:         v.Name,
 		Controller:   self.Name,
 		VRID:         uint8(v.VRRP.RouterID),
-		Priority:     uint8(s.Priority(self.Name)),
+		Priority:     priority,
+		Patient:      patient,
 		Interval:     v.VRRP.Interval,
 		Interface:    s.Interface(v, self),
 		Source:       self.Address,
@@ -163,7 +165,49 @@ func (a *Agent) routerOptions(s *spec.Spec, v spec.VIP, self spec.Controller) li
 		Checksum:     checksum,
 		Log:          a.log.With("component", "vrrp"),
 		OnTransition: a.journalTransition,
-	})
+	}
+}
+
+// lowering divides the VRRP priority of a controller that is to be the last to take a
+// VIP: below those of all that are not, in the order of preference all the same.
+const lowering = 10
+
+// priority gives this controller's VRRP priority, own by the spec, as it is now: lower
+// while it is drained, or its own link is bad, or it is about to leave and gives way
+// to whoever comes. A patient one waits longer than others before it takes a VIP.
+func (a *Agent) priority(own int) (priority uint8, patient bool) {
+	if a.lastHere.Load() {
+		return 1, false
+	}
+	patient = a.limps.Load()
+	if patient || a.drains.Last() {
+		own = max(1, own/lowering)
+	}
+	return uint8(own), patient
+}
+
+// settlePriorities gives each VRRP loop the priority that it should have now.
+func (a *Agent) settlePriorities() {
+	s := a.currentSpec()
+	if s == nil {
+		return
+	}
+	self, _ := s.Controller(a.opt.Controller)
+	a.configuring.Lock()
+	defer a.configuring.Unlock()
+	for _, o := range a.owners() {
+		next := *o.view.Load()
+		before := next.router
+		next.router = a.routerOptions(s, next.vip, self)
+		if next.router.Priority == before.Priority && next.router.Patient == before.Patient {
+			continue
+		}
+		if err := o.loop.Configure(next.router); err != nil {
+			a.log.Error("the priority of a vip could not be changed", "vip", next.vip.Name, "error", err)
+			continue
+		}
+		o.view.Store(&next)
+	}
 }
 
 // keep gives the one of before that can go on in the place of o, reconfigured
@@ -242,6 +286,9 @@ func (a *Agent) owners() []*owner {
 	defer a.mu.Unlock()
 	return slices.Clone(a.vips)
 }
+
+// holdsAny reports whether this controller holds a VIP.
+func (a *Agent) holdsAny() bool { return slices.ContainsFunc(a.owners(), (*owner).holds) }
 
 // holds reports whether this controller holds the VIP as far as VRRP goes.
 func (o *owner) holds() bool { return o.loop.Stats().State == vrrp.Active }

@@ -61,43 +61,35 @@ func Few(words []string) string {
 // HostSubject gives the Subject of what is said of one host of a service.
 func HostSubject(service, host string) string { return "service " + service + " on " + host }
 
+// And lists names as a sentence does: "a, b and c".
+func And(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+}
+
+// AndOthers is And for the first few of many: "a, b, c, d, e, f and others".
+func AndOthers(names []string) string {
+	const most = 6
+	if more := len(names) - most; more > 1 {
+		names = append(slices.Clone(names[:most]), "others")
+	}
+	return And(names)
+}
+
 // DrainedWhole reports whether drains, of a Snapshot, has the whole controller.
 func DrainedWhole(drains []Drained) bool {
 	return slices.ContainsFunc(drains, func(d Drained) bool { return d.Service == "" })
 }
 
-// A ServiceGroup is some services that run on the same hosts, and so fit into
-// one table with a column for each host.
-type ServiceGroup struct {
-	Hosts []string
-	// Services have their hosts in the order of Hosts.
-	Services []CloudService
-}
+// Listed is how many names a finding lists before it only counts.
+const Listed = 8
 
-// Group sorts services into groups, in the order in which they come.
-func Group(services []CloudService) []ServiceGroup {
-	var groups []ServiceGroup
-	index := map[string]int{}
-	for _, s := range services {
-		sorted := slices.Sorted(slices.Values(names(s.Hosts)))
-		key := strings.Join(sorted, "\n")
-		i, ok := index[key]
-		if !ok {
-			i = len(groups)
-			index[key] = i
-			groups = append(groups, ServiceGroup{Hosts: names(s.Hosts)})
-		}
-		groups[i].Services = append(groups[i].Services, inOrder(s, groups[i].Hosts))
+// List gives names as "a, b, c", and of many the first ones and how many more.
+func List(names []string) string {
+	if more := len(names) - Listed; more > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:Listed], ", "), more)
 	}
-	return groups
-}
-
-// inOrder gives s with its hosts in the order of their names in hosts. Hosts of
-// one name keep their order.
-func inOrder(s CloudService, hosts []string) CloudService {
-	s.Hosts = slices.Clone(s.Hosts)
-	slices.SortStableFunc(s.Hosts, func(a, b CloudHost) int {
-		return slices.Index(hosts, a.Name) - slices.Index(hosts, b.Name)
-	})
-	return s
+	return strings.Join(names, ", ")
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -29,7 +30,7 @@ type Controls interface {
 	// Snapshot gives the agent's Snapshot of this moment.
 	Snapshot() status.Snapshot
 	// Cloud gives the cloud as this controller finds it.
-	Cloud(ctx context.Context) status.Cloud
+	Cloud(ctx context.Context) cloud.Cloud
 	// Events gives the newest n events of the journal, oldest first.
 	Events(n int) []status.Event
 	// Follow gives the events from now on, and what ends that.
@@ -65,6 +66,21 @@ type ControlError struct {
 }
 
 func (e *ControlError) Error() string { return e.Message }
+
+// Wrong refuses what makes no sense, whatever the cloud is like.
+func Wrong(format string, args ...any) *ControlError {
+	return &ControlError{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+}
+
+// Refused refuses what cannot be done as the cloud is now.
+func Refused(format string, args ...any) *ControlError {
+	return &ControlError{Status: http.StatusConflict, Message: fmt.Sprintf(format, args...)}
+}
+
+// Unanswered says that another agent, which has to do it, does not answer.
+func Unanswered(format string, args ...any) *ControlError {
+	return &ControlError{Status: http.StatusBadGateway, Message: fmt.Sprintf(format, args...)}
+}
 
 // withFindings is an error that knows what is wrong with a file.
 type withFindings interface {
@@ -131,7 +147,7 @@ func Handle[Req, Resp any](s *ControlServer, path string, command func(context.C
 
 // decodeRequest reads one JSON object and nothing after it.
 func decodeRequest(body io.Reader, into any) error {
-	bad := func(text string) error { return &ControlError{Status: http.StatusBadRequest, Message: text} }
+	bad := func(text string) error { return Wrong("%s", text) }
 	data, err := io.ReadAll(io.LimitReader(body, maxRequest+1))
 	switch {
 	case err != nil:
@@ -179,7 +195,7 @@ func (s *ControlServer) Serve(ctx context.Context, listener net.Listener) error 
 func (s *ControlServer) serveEvents(w http.ResponseWriter, r *http.Request) {
 	n, err := eventCount(r)
 	if err != nil {
-		writeError(w, &ControlError{Status: http.StatusBadRequest, Message: err.Error()})
+		writeError(w, Wrong("%v", err))
 		return
 	}
 	switch follow := r.URL.Query().Get("follow"); follow {
@@ -188,7 +204,7 @@ func (s *ControlServer) serveEvents(w http.ResponseWriter, r *http.Request) {
 	case "1":
 		s.follow(w, r, n)
 	default:
-		writeError(w, &ControlError{Status: http.StatusBadRequest, Message: fmt.Sprintf("follow is %q, want 1", follow)})
+		writeError(w, Wrong("follow is %q, want 1", follow))
 	}
 }
 

@@ -20,9 +20,6 @@ type HandoverRequest struct {
 	// Unasked says that no person asked for it, nor the end or the drain of the
 	// holder: the holder itself, which reaches less than To. Only the agent sets it.
 	Unasked bool `json:"-"`
-	// Waits says that the move can come later, where the VIP has moved often
-	// lately: nobody asked for it at this moment. Only the agent sets it.
-	Waits bool `json:"-"`
 }
 
 // A HandoverResult tells of each VIP that was asked for.

@@ -1,26 +1,17 @@
-package status
+package cloud
 
 import (
 	"fmt"
 	"slices"
 	"time"
-)
 
-// Codes of the findings that explain others, and so lead.
-const (
-	// CodeIsolated is reported by an agent that reaches no other controller.
-	CodeIsolated = "controller-isolated"
-	// CodeBlind is made by Merge of a controller whose HAProxy does not reach
-	// what others do.
-	CodeBlind = "controller-blind"
-	// CodeBadLink is made by Merge of a controller from which connections to most
-	// hosts get lost or take long, and from others do not.
-	CodeBadLink = "controller-bad-link"
+	"holdfast/internal/reach"
+	"holdfast/internal/status"
 )
 
 // Leads reports whether f explains others, and is to be told before anything else.
-func (f Finding) Leads() bool {
-	return slices.Contains([]string{CodeIsolated, CodeBlind, CodeBadLink}, f.Code)
+func Leads(f status.Finding) bool {
+	return slices.Contains([]string{status.CodeIsolated, status.CodeBlind, status.CodeBadLink}, f.Code)
 }
 
 // A blindness is what the HAProxy of one controller alone does not reach.
@@ -38,7 +29,7 @@ type blindness struct {
 // the last of a service.
 func (m *merger) findBlind() {
 	for _, s := range m.seeing {
-		if s.HAProxy.State != HAProxyRunning {
+		if s.HAProxy.State != status.HAProxyRunning {
 			continue
 		}
 		b := m.blindness(s.Controller)
@@ -58,10 +49,10 @@ func (m *merger) blindness(controller string) blindness {
 		var others []string
 		for _, h := range s.Hosts {
 			own, up, down := h.seenBy(controller)
-			has = has || own.State == Up || own.State == Unknown
+			has = has || own.State == status.Up || own.State == status.Unknown
 			others = withAll(others, up)
-			lacks = lacks || own.State == Down && own.settled
-			if own.State != Down || !own.settled || len(up) == 0 || down {
+			lacks = lacks || own.State == status.Down && own.settled
+			if own.State != status.Down || !own.settled || len(up) == 0 || down {
 				continue
 			}
 			b.hosts, b.by = with(b.hosts, h.Name), withAll(b.by, up)
@@ -78,14 +69,14 @@ func (m *merger) blindness(controller string) blindness {
 
 // seenBy gives how controller sees h, which others find it up for long enough,
 // and whether any other finds it down.
-func (h CloudHost) seenBy(controller string) (own HostView, up []string, down bool) {
+func (h Host) seenBy(controller string) (own HostView, up []string, down bool) {
 	for _, v := range h.Views {
 		switch {
 		case v.Controller == controller:
 			own = v
-		case v.State == Down:
+		case v.State == status.Down:
 			down = true
-		case v.State == Up && v.settled:
+		case v.State == status.Up && v.settled:
 			up = append(up, v.Controller)
 		}
 	}
@@ -94,24 +85,24 @@ func (h CloudHost) seenBy(controller string) (own HostView, up []string, down bo
 
 // servesAtLast reports whether hosts that fail their checks serve at controller.
 func (m *merger) servesAtLast(controller, service string) bool {
-	return slices.ContainsFunc(m.seeing, func(s *Snapshot) bool {
-		return s.Controller == controller && slices.ContainsFunc(s.Services, func(v Service) bool { return v.Name == service && v.LastResort })
+	return slices.ContainsFunc(m.seeing, func(s *status.Snapshot) bool {
+		return s.Controller == controller && slices.ContainsFunc(s.Services, func(v status.Service) bool { return v.Name == service && v.LastResort })
 	})
 }
 
 func (m *merger) tellBlind(b blindness) {
-	severity, remedy := Warning, "look at its link, its filters and its routes"
-	text := fmt.Sprintf("its HAProxy does not reach %s%s, and %s", list(b.hosts), m.since(b.since), reaches(b.by))
+	severity, remedy := status.Warning, "look at its link, its filters and its routes"
+	text := fmt.Sprintf("its HAProxy does not reach %s%s, and %s", status.List(b.hosts), m.since(b.since), reaches(b.by))
 	if len(b.services) > 0 {
-		text = fmt.Sprintf("its HAProxy reaches no host of %s%s, and %s", list(b.services), m.since(b.since), reaches(b.by))
+		text = fmt.Sprintf("its HAProxy reaches no host of %s%s, and %s", status.List(b.services), m.since(b.since), reaches(b.by))
 		if len(b.hosts) > 0 {
-			text += "; out of its reach: " + list(b.hosts)
+			text += "; out of its reach: " + status.List(b.hosts)
 		}
 	}
 	if held := m.heldBy(b.controller); len(held) > 0 {
-		text += "; it holds VIP " + list(held)
+		text += "; it holds VIP " + status.List(held)
 		if to := m.betterThan(b); len(b.services) > 0 {
-			severity = Error
+			severity = status.Error
 			text += ", so clients get errors"
 			if to != "" {
 				remedy = "holdfast handover --to " + to + " ends that, if the agent does not within some seconds; then look at the link, the filters and the routes of " + b.controller
@@ -120,36 +111,36 @@ func (m *merger) tellBlind(b blindness) {
 	} else if len(b.services) > 0 {
 		remedy += "; a handover to it is refused meanwhile"
 	}
-	m.find(severity, CodeBlind, "controller "+b.controller, text, remedy)
+	m.find(severity, status.CodeBlind, "controller "+b.controller, text, remedy)
 }
 
 // findLags tells of controllers whose own link is bad, beside those that are blind.
 func (m *merger) findLags() {
-	paths := map[string][]Path{}
+	var views []reach.View
 	for _, s := range m.seeing {
-		paths[s.Controller] = s.Paths
+		views = append(views, reach.View{Controller: s.Controller, Paths: s.Paths})
 	}
-	for _, s := range m.seeing {
-		lag := FindLag(s.Controller, paths)
+	for i, s := range m.seeing {
+		lag := reach.FindLag(views[i], views)
 		told := slices.ContainsFunc(m.blind, func(b blindness) bool { return b.controller == s.Controller })
 		if len(lag.Hosts) == 0 || told {
 			continue
 		}
 		text, remedy := lag.String(), "look at its link, its switch port and its routes"
 		if held := m.heldBy(s.Controller); len(held) > 0 {
-			text += "; it holds VIP " + list(held)
+			text += "; it holds VIP " + status.List(held)
 			if to := m.takerOf(lag); to != "" {
 				remedy = "holdfast handover --to " + to + " ends that for clients, if the agent does not within a minute; then look at the link, the switch port and the routes of " + s.Controller
 			}
 		}
-		m.find(Warning, CodeBadLink, "controller "+s.Controller, text, remedy)
+		m.find(status.Warning, status.CodeBadLink, "controller "+s.Controller, text, remedy)
 	}
 }
 
 // takerOf gives a controller that is better and may take a VIP; "" for none.
-func (m *merger) takerOf(l Lag) string {
+func (m *merger) takerOf(l reach.Lag) string {
 	for _, s := range m.seeing {
-		if slices.Contains(l.By, s.Controller) && s.HAProxy.State == HAProxyRunning && !DrainedWhole(s.Drains) {
+		if slices.Contains(l.By, s.Controller) && s.HAProxy.State == status.HAProxyRunning && !status.DrainedWhole(s.Drains) {
 			return s.Controller
 		}
 	}
@@ -160,22 +151,22 @@ func reaches(who []string) string {
 	if len(who) == 1 {
 		return who[0] + " does"
 	}
-	return list(who) + " do"
+	return status.List(who) + " do"
 }
 
 // betterThan gives a controller that has a host of every service which b lacks;
 // "" for none.
 func (m *merger) betterThan(b blindness) string {
 	for _, a := range m.answers {
-		if a.Name == b.controller || !slices.Contains(b.by, a.Name) || a.Snapshot == nil || DrainedWhole(a.Snapshot.Drains) {
+		if a.Name == b.controller || !slices.Contains(b.by, a.Name) || a.Snapshot == nil || status.DrainedWhole(a.Snapshot.Drains) {
 			continue
 		}
 		all := true
 		for _, s := range m.out.Services {
 			if slices.Contains(b.services, s.Name) {
-				all = all && slices.ContainsFunc(s.Hosts, func(h CloudHost) bool {
+				all = all && slices.ContainsFunc(s.Hosts, func(h Host) bool {
 					own, _, _ := h.seenBy(a.Name)
-					return own.State == Up
+					return own.State == status.Up
 				})
 			}
 		}
@@ -188,8 +179,8 @@ func (m *merger) betterThan(b blindness) string {
 
 // explained reports whether it is told already why h is seen differently: by
 // the controllers that do not reach it.
-func (m *merger) explained(h CloudHost) bool {
-	down := slices.DeleteFunc(slices.Clone(h.Views), func(v HostView) bool { return v.State != Down })
+func (m *merger) explained(h Host) bool {
+	down := slices.DeleteFunc(slices.Clone(h.Views), func(v HostView) bool { return v.State != status.Down })
 	return len(down) > 0 && !slices.ContainsFunc(down, func(v HostView) bool {
 		return !slices.ContainsFunc(m.blind, func(b blindness) bool {
 			return b.controller == v.Controller && slices.Contains(b.hosts, h.Name)

@@ -1,10 +1,12 @@
-package status
+package cloud
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"holdfast/internal/status"
 )
 
 // findServices tells of services and of hosts of them that do not answer.
@@ -12,18 +14,18 @@ func (m *merger) findServices() {
 	var unknown []string
 	for _, s := range m.out.Services {
 		switch {
-		case s.State == Down:
+		case s.State == status.Down:
 			m.findServiceDown(s)
 		case s.LastResort:
 			m.findLastResort(s)
 		}
 		m.findLate(s)
-		if s.State == Unknown {
+		if s.State == status.Unknown {
 			unknown = append(unknown, s.Name)
 		}
 	}
 	if len(unknown) > 0 {
-		m.find(Warning, CodeServiceUnknown, subjects("service", unknown), "no health check has ended yet",
+		m.find(status.Warning, status.CodeServiceUnknown, subjects("service", unknown), "no health check has ended yet",
 			"wait for the first; if it stays so, see whether HAProxy runs")
 	}
 	m.findHostsDown()
@@ -31,38 +33,38 @@ func (m *merger) findServices() {
 	m.findDrained()
 }
 
-func (m *merger) findServiceDown(s CloudService) {
+func (m *merger) findServiceDown(s Service) {
 	var whys []string
 	for _, h := range s.Hosts {
 		whys = append(whys, h.why())
 	}
 	text, remedy := "no host answers: ", "see its log on each host; it comes back by itself once a check passes"
 	if same := slices.Compact(slices.Clone(whys)); len(same) == 1 {
-		text += same[0] + " on " + list(names(s.Hosts))
+		text += same[0] + " on " + status.List(names(s.Hosts))
 	} else {
 		for i, h := range s.Hosts {
 			whys[i] = h.Name + ": " + whys[i]
 		}
-		text += strings.Join(whys[:min(len(whys), listed)], ", ")
+		text += strings.Join(whys[:min(len(whys), status.Listed)], ", ")
 	}
 	if b, blind := m.blindTo(s.Name); blind {
 		text, remedy = "no host answers "+b.controller+", whose HAProxy clients reach; others have it up", "see what is said of controller "+b.controller
 	}
-	if !slices.Contains(s.states(), Down) {
-		text, remedy = "every host is drained: "+list(names(s.Hosts)), "holdfast undrain one of them"
+	if !slices.Contains(s.states(), status.Down) {
+		text, remedy = "every host is drained: "+status.List(names(s.Hosts)), "holdfast undrain one of them"
 	}
-	m.find(Error, CodeServiceDown, "service "+s.Name, text, remedy)
+	m.find(status.Error, status.CodeServiceDown, "service "+s.Name, text, remedy)
 }
 
 // findLastResort tells of a service none of whose hosts passes its check, and
 // which is served all the same.
-func (m *merger) findLastResort(s CloudService) {
+func (m *merger) findLastResort(s Service) {
 	var whys []string
 	for _, h := range s.Hosts {
 		whys = append(whys, h.Name+": "+h.why())
 	}
-	m.find(Error, CodeServiceLastResort, "service "+s.Name,
-		"no host passes its check; those that accept a connection serve all the same ("+strings.Join(whys[:min(len(whys), listed)], ", ")+")",
+	m.find(status.Error, status.CodeServiceLastResort, "service "+s.Name,
+		"no host passes its check; those that accept a connection serve all the same ("+strings.Join(whys[:min(len(whys), status.Listed)], ", ")+")",
 		"see its log on each host, and what they share, as a database; it ends by itself once a check passes")
 }
 
@@ -72,11 +74,11 @@ const lateFor = 10 * time.Second
 
 // findLate tells of hosts whose answers take longer than their check may: more
 // is asked of them than they can do.
-func (m *merger) findLate(s CloudService) {
+func (m *merger) findLate(s Service) {
 	var late []string
-	var worst CloudHost
+	var worst Host
 	for _, h := range s.Hosts {
-		if h.Condition == Late && h.State == Up && m.now.Sub(h.ConditionSince) >= lateFor {
+		if h.Condition == status.Late && h.State == status.Up && m.now.Sub(h.ConditionSince) >= lateFor {
 			late = append(late, h.Name)
 			worst = h
 		}
@@ -84,16 +86,16 @@ func (m *merger) findLate(s CloudService) {
 	if len(late) == 0 {
 		return
 	}
-	m.find(Warning, CodeServiceLate, "service "+s.Name, "late on "+list(late)+m.since(worst.ConditionSince)+": "+worst.Evidence,
+	m.find(status.Warning, status.CodeServiceLate, "service "+s.Name, "late on "+status.List(late)+m.since(worst.ConditionSince)+": "+worst.Evidence,
 		"more waits there than it can do: give it more workers or hosts, or bound what each gets with limit:; it stays in use")
 }
 
 // why says why h is as it is: what the evidence says of it, or its check.
-func (h CloudHost) why() string {
+func (h Host) why() string {
 	switch {
-	case h.State == Drain:
+	case h.State == status.Drain:
 		return "drained"
-	case h.State == Down && h.Evidence != "" && h.Condition != Well && h.Condition != "":
+	case h.State == status.Down && h.Evidence != "" && h.Condition != status.Well && h.Condition != "":
 		return string(h.Condition) + ", " + h.Evidence
 	case h.Check != "":
 		return h.Check
@@ -107,7 +109,7 @@ func (m *merger) findHostsDown() {
 	told := map[string]bool{}
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
-			if h.State != Down || s.State == Down || s.LastResort || h.disagrees() || told[h.Name] {
+			if h.State != status.Down || s.State == status.Down || s.LastResort || h.disagrees() || told[h.Name] {
 				continue
 			}
 			down, whole := m.downOn(h.Name)
@@ -115,11 +117,11 @@ func (m *merger) findHostsDown() {
 			case whole && m.unreachable(h.Name): // said with the controller
 			case whole:
 				told[h.Name] = true
-				m.find(Warning, CodeHostDown, "host "+h.Name,
-					fmt.Sprintf("none of its %d services answers%s: %s (%s)", len(down), m.since(h.Since), h.why(), list(down)),
+				m.find(status.Warning, status.CodeHostDown, "host "+h.Name,
+					fmt.Sprintf("none of its %d services answers%s: %s (%s)", len(down), m.since(h.Since), h.why(), status.List(down)),
 					"is the host up, and does "+m.asker()+" reach "+h.Address+"?")
 			default:
-				m.find(Warning, CodeHostDown, "service "+s.Name+" on "+h.Name, "down"+m.since(h.Since)+": "+h.why(),
+				m.find(status.Warning, status.CodeHostDown, "service "+s.Name+" on "+h.Name, "down"+m.since(h.Since)+": "+h.why(),
 					"see its log there; it comes back by itself once its check passes")
 			}
 		}
@@ -136,7 +138,7 @@ func (m *merger) downOn(host string) (down []string, whole bool) {
 				continue
 			}
 			all++
-			if h.State == Down && !h.disagrees() {
+			if h.State == status.Down && !h.disagrees() {
 				down = append(down, s.Name)
 			}
 		}
@@ -171,16 +173,16 @@ func (m *merger) findDisagreements() {
 		}
 	}
 	for _, key := range order {
-		m.find(Warning, CodeHostDisagreement, subjects("service", services[key])+" on "+key[0], key[1],
+		m.find(status.Warning, status.CodeHostDisagreement, subjects("service", services[key])+" on "+key[0], key[1],
 			"check the network between "+key[0]+" and the controllers that find it down")
 	}
 }
 
 // disagreement says who sees h how: "up for a, b, down for c (why)"; "" when
 // all agree or a change is too young.
-func (h CloudHost) disagreement() string {
+func (h Host) disagreement() string {
 	var parts []string
-	for _, state := range []ServiceState{Up, Drain, Down} {
+	for _, state := range []status.ServiceState{status.Up, status.Drain, status.Down} {
 		var who []string
 		why := ""
 		for _, v := range h.Views {
@@ -192,8 +194,8 @@ func (h CloudHost) disagreement() string {
 		if len(who) == 0 {
 			continue
 		}
-		part := string(state) + " for " + list(who)
-		if state == Down && why != "" {
+		part := string(state) + " for " + status.List(who)
+		if state == status.Down && why != "" {
 			part += " (" + why + ")"
 		}
 		parts = append(parts, part)
@@ -212,7 +214,7 @@ func (m *merger) findDrained() {
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
 			all[h.Name]++
-			if h.State != Drain || m.drains(h.Address, s.Name) {
+			if h.State != status.Drain || m.drains(h.Address, s.Name) {
 				continue
 			}
 			if drained[h.Name] == nil {
@@ -227,11 +229,11 @@ func (m *merger) findDrained() {
 			subject = subjects("service", part) + " on " + host
 			remedy = "holdfast undrain " + host + " --service " + part[0] + " puts it back"
 		}
-		m.find(Info, CodeDrained, subject, "drained on purpose", remedy)
+		m.find(status.Info, status.CodeDrained, subject, "drained on purpose", remedy)
 	}
 }
 
-func names(hosts []CloudHost) []string {
+func names(hosts []Host) []string {
 	var all []string
 	for _, h := range hosts {
 		all = append(all, h.Name)

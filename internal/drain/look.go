@@ -1,4 +1,4 @@
-package agent
+package drain
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
-	"holdfast/internal/web"
 )
 
 // signTimeout is how long an agent may take to say that it lives: no work goes
@@ -23,11 +23,11 @@ const signTimeout = 4 * time.Second
 // may lack what another one is about to drain. unseen has, in words, those that do
 // not say how they are and yet live: each may be about to drain the same. One
 // of which nothing is left drains nothing; its hosts are down as others see them.
-func (a *Agent) lookAround(ctx context.Context, s *spec.Spec) (all []seen, unseen []string) {
-	own := a.Snapshot()
-	all = []seen{seenBy(a.opt.Controller, &own)}
-	var silent []status.Answer
-	for _, answer := range a.askTwice(ctx) {
+func (d *Drains) lookAround(ctx context.Context, s *spec.Spec) (all []seen, unseen []string) {
+	own := d.opt.Snapshot()
+	all = []seen{seenBy(d.opt.Controller, &own)}
+	var silent []cloud.Answer
+	for _, answer := range d.askTwice(ctx, s) {
 		if answer.Snapshot != nil {
 			all = append(all, seenBy(answer.Name, answer.Snapshot))
 		} else {
@@ -37,7 +37,7 @@ func (a *Agent) lookAround(ctx context.Context, s *spec.Spec) (all []seen, unsee
 	signs := make([]string, len(silent))
 	var asked sync.WaitGroup
 	for i, answer := range silent {
-		asked.Go(func() { signs[i] = a.signOfLife(ctx, s, answer.Name, &own) })
+		asked.Go(func() { signs[i] = d.signOfLife(ctx, s, answer.Name, &own) })
 	}
 	asked.Wait()
 	for i, answer := range silent {
@@ -51,28 +51,37 @@ func (a *Agent) lookAround(ctx context.Context, s *spec.Spec) (all []seen, unsee
 
 // askTwice asks all other controllers, and once more those that do not answer: one
 // lost packet takes as long as an answer may.
-func (a *Agent) askTwice(ctx context.Context) []status.Answer {
-	answers := a.askOthers(ctx)
-	var again []web.Target
+func (d *Drains) askTwice(ctx context.Context, s *spec.Spec) []cloud.Answer {
+	others := slices.DeleteFunc(s.ControllerNames(), func(name string) bool { return name == d.opt.Controller })
+	answers := d.opt.Gather(ctx, others)
+	var again []string
 	for _, answer := range answers {
 		if answer.Snapshot == nil {
-			again = append(again, web.Target{Name: answer.Name, Addr: answer.Address})
+			again = append(again, answer.Name)
 		}
 	}
 	if len(again) == 0 {
 		return answers
 	}
-	for _, second := range a.gather(ctx, again) {
-		i := slices.IndexFunc(answers, func(first status.Answer) bool { return first.Name == second.Name })
+	for _, second := range d.opt.Gather(ctx, again) {
+		i := slices.IndexFunc(answers, func(first cloud.Answer) bool { return first.Name == second.Name })
 		answers[i] = second
 	}
 	return answers
 }
 
+func seenBy(controller string, s *status.Snapshot) seen {
+	one := seen{controller: controller, drains: s.Drains}
+	if s.HAProxy.State == status.HAProxyRunning {
+		one.services = s.Services
+	}
+	return one
+}
+
 // signOfLife gives what shows that the controller lives, whose page does not
 // answer: "it holds vip api". "" when nothing does, or when its host says that no
 // agent is there.
-func (a *Agent) signOfLife(ctx context.Context, s *spec.Spec, controller string, own *status.Snapshot) string {
+func (d *Drains) signOfLife(ctx context.Context, s *spec.Spec, controller string, own *status.Snapshot) string {
 	for _, v := range own.VIPs {
 		if v.Holder == controller {
 			return "it holds vip " + v.Name
@@ -80,7 +89,7 @@ func (a *Agent) signOfLife(ctx context.Context, s *spec.Spec, controller string,
 	}
 	ctx, cancel := context.WithTimeout(ctx, signTimeout)
 	defer cancel()
-	err := a.peers.Ask(ctx, controller, "alive", struct{}{}, nil)
+	err := d.opt.Ask(ctx, controller, "alive", struct{}{}, nil)
 	_, wordless := errors.AsType[peer.WordlessError](err)
 	switch {
 	case err == nil, !peer.Unanswered(err): // one that does not know the question is there, too

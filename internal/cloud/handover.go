@@ -1,6 +1,10 @@
-package status
+package cloud
 
-import "fmt"
+import (
+	"fmt"
+
+	"holdfast/internal/status"
+)
 
 // findHandovers tells of connections that go on at a controller which has
 // handed their VIP over.
@@ -15,7 +19,7 @@ func (m *merger) findHandovers() {
 			if g.Connections == 1 {
 				connections = "1 connection goes on at " + s.Controller
 			}
-			m.find(Info, CodeHandover, "vip "+v.Name, fmt.Sprintf("%s, which handed it over to %s at %s", connections, g.To, m.at(g.Since)),
+			m.find(status.Info, status.CodeHandover, "vip "+v.Name, fmt.Sprintf("%s, which handed it over to %s at %s", connections, g.To, m.at(g.Since)),
 				fmt.Sprintf("wait until they have ended before you stop HAProxy there; they are cut at %s", m.at(g.Until)))
 		}
 	}

@@ -1,17 +1,19 @@
-package status
+package cloud
 
 import (
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/internal/status"
 )
 
 // cutOff has the HAProxy of answer i find hosts down that all others find up.
 func cutOff(a []Answer, i int, hosts ...string) {
 	for _, host := range hosts {
 		for _, service := range a[i].Snapshot.Services {
-			check(a[i], service.Name, host, Down, "no connection within 1.5s")
+			check(a[i], service.Name, host, status.Down, "no connection within 1.5s")
 		}
 	}
 }
@@ -19,9 +21,9 @@ func cutOff(a []Answer, i int, hosts ...string) {
 // withDNS adds a service on two hosts of its own.
 func withDNS(a []Answer) []Answer {
 	for _, answer := range a {
-		s := Service{Name: "designate", Type: "dns", Port: 9001, State: Up}
+		s := status.Service{Name: "designate", Type: "dns", Port: 9001, State: status.Up}
 		for i, host := range []string{"dns1", "dns2"} {
-			s.Hosts = append(s.Hosts, Host{Name: host, Address: "10.0.0." + string(rune('1'+i)) + "0:9001", State: Up, Since: now.Add(-time.Hour)})
+			s.Hosts = append(s.Hosts, status.Host{Name: host, Address: "10.0.0." + string(rune('1'+i)) + "0:9001", State: status.Up, Since: now.Add(-time.Hour)})
 		}
 		answer.Snapshot.Services = append(answer.Snapshot.Services, s)
 	}
@@ -40,7 +42,7 @@ func TestBlind(t *testing.T) {
 		{
 			"the holder has no host of a service", func(a []Answer) {
 				cutOff(a, 0, "ctl2", "ctl3", "dns1", "dns2")
-				a[1].Snapshot.HAProxy.State = HAProxyFailed
+				a[1].Snapshot.HAProxy.State = status.HAProxyFailed
 			},
 			"controller ctl1: its HAProxy reaches no host of designate since 10:32:07 UTC, and ctl3 does; out of its reach: ctl2, ctl3, dns1, dns2; it holds VIP api, so clients get errors; " +
 				"holdfast handover --to ctl3 ends that, if the agent does not within some seconds; then look at the link, the filters and the routes of ctl1",
@@ -69,7 +71,7 @@ func TestBlind(t *testing.T) {
 		{
 			"a drained controller is no remedy", func(a []Answer) {
 				cutOff(a, 0, "dns1", "dns2")
-				a[1].Snapshot.Drains = []Drained{{Since: now}}
+				a[1].Snapshot.Drains = []status.Drained{{Since: now}}
 			},
 			"controller ctl1: its HAProxy reaches no host of designate since 10:32:07 UTC, and ctl2, ctl3 do; out of its reach: dns1, dns2; it holds VIP api, so clients get errors; " +
 				"holdfast handover --to ctl3 ends that, if the agent does not within some seconds; then look at the link, the filters and the routes of ctl1",
@@ -83,7 +85,7 @@ func TestBlind(t *testing.T) {
 		{
 			"one is drained for one HAProxy only, which is another matter", func(a []Answer) {
 				cutOff(a, 0, "ctl2", "ctl3")
-				check(a[1], "designate", "dns1", Drain, "")
+				check(a[1], "designate", "dns1", status.Drain, "")
 			},
 			"controller ctl1: warning: its HAProxy does not reach ctl2, ctl3 since 10:32:07 UTC, and ctl2, ctl3 do; it holds VIP api; look at its link, its filters and its routes",
 			"controller-blind host-disagreement",
@@ -129,23 +131,23 @@ func TestBlind(t *testing.T) {
 // the other may hold the address too, and the one that is alone says that first.
 func TestPartition(t *testing.T) {
 	a := cloudOf(3)
-	a[0].Snapshot.Findings = []Finding{{Severity: Error, Code: CodeIsolated, Subject: "controller ctl1", Text: "reaches no other"}}
+	a[0].Snapshot.Findings = []status.Finding{{Severity: status.Error, Code: status.CodeIsolated, Subject: "controller ctl1", Text: "reaches no other"}}
 	cutOff(a, 0, "ctl2", "ctl3")
 	for i := range a[1:] {
 		lose(&a[i+1], "no answer within 1s")
 	}
 	alone := Merge(now, "", a).Findings
-	if alone[0].Code != CodeIsolated {
+	if alone[0].Code != status.CodeIsolated {
 		t.Errorf("first is %v", alone[0])
 	}
 	const may = "if it runs and is only cut off, it may hold VIP api too"
-	if !slices.ContainsFunc(alone, func(f Finding) bool { return f.Subject == "controller ctl2" && strings.Contains(f.Text, may) }) {
+	if !slices.ContainsFunc(alone, func(f status.Finding) bool { return f.Subject == "controller ctl2" && strings.Contains(f.Text, may) }) {
 		t.Errorf("nothing says that ctl2 may hold it: %v", alone)
 	}
 
-	a[0].Snapshot.VIPs[0].State, a[0].Snapshot.VIPs[0].Reason = Initialize, "eno1 is down"
+	a[0].Snapshot.VIPs[0].State, a[0].Snapshot.VIPs[0].Reason = status.Initialize, "eno1 is down"
 	unheld := Merge(now, "", a).Findings
-	if i := slices.IndexFunc(unheld, func(f Finding) bool { return f.Code == CodeVIPUnheld }); i < 0 ||
+	if i := slices.IndexFunc(unheld, func(f status.Finding) bool { return f.Code == status.CodeVIPUnheld }); i < 0 ||
 		unheld[i].Text != "no controller that answers holds it, and ctl2, ctl3 may: ctl1 is initialize (eno1 is down)" {
 		t.Errorf("of the VIP it is said: %v", unheld)
 	}
@@ -153,7 +155,7 @@ func TestPartition(t *testing.T) {
 	b := cloudOf(3)
 	lose(&b[0], "no answer within 1s")
 	v := &b[1].Snapshot.VIPs[0]
-	v.State, v.Present, v.Holder, b[2].Snapshot.VIPs[0].Holder = Active, true, "ctl2", "ctl2"
+	v.State, v.Present, v.Holder, b[2].Snapshot.VIPs[0].Holder = status.Active, true, "ctl2", "ctl2"
 	others := Merge(now, "", b).Findings
 	if !strings.Contains(others[0].Text, may) {
 		t.Errorf("of ctl1 it is said: %v", others)
@@ -161,5 +163,66 @@ func TestPartition(t *testing.T) {
 	b[0].Reached = true // its host refuses: it is not cut off, and its adverts would be heard
 	if others = Merge(now, "", b).Findings; strings.Contains(others[0].Text, "may hold") {
 		t.Errorf("of ctl1, whose host refuses, it is said: %v", others)
+	}
+}
+
+// TestBadLink names the controller, and what ends it.
+func TestBadLink(t *testing.T) {
+	path := func(host string, rtt time.Duration, lost float64) status.Path {
+		return status.Path{Host: host, Address: host, Sent: status.PathWindow, RTT: rtt, Lost: int(lost * status.PathWindow), Lasting: lost}
+	}
+	const ms = time.Millisecond
+	bad := [][]status.Path{
+		{path("ctl2", ms, 0.5), path("ctl3", ms, 0.4)},
+		{path("ctl1", ms, 0.5), path("ctl3", ms, 0)},
+		{path("ctl1", ms, 0.4), path("ctl2", ms, 0)},
+	}
+	for _, tt := range []struct {
+		name   string
+		paths  [][]status.Path // of ctl1, ctl2 and ctl3
+		change func([]Answer)
+		want   string
+	}{
+		{
+			"the holder", bad, nil,
+			"controller ctl1: warning: up to 50 % of the connections from ctl1 to ctl2, ctl3 get no answer at first, and from ctl2, ctl3 all do; it holds VIP api; " +
+				"holdfast handover --to ctl2 ends that for clients, if the agent does not within a minute; then look at the link, the switch port and the routes of ctl1",
+		},
+		{
+			"a drained controller is no remedy", bad, func(a []Answer) { a[1].Snapshot.Drains = []status.Drained{{Since: now}} },
+			"controller ctl1: warning: up to 50 % of the connections from ctl1 to ctl2, ctl3 get no answer at first, and from ctl2, ctl3 all do; it holds VIP api; " +
+				"holdfast handover --to ctl3 ends that for clients, if the agent does not within a minute; then look at the link, the switch port and the routes of ctl1",
+		},
+		{
+			"another one", [][]status.Path{
+				{path("ctl2", 400*ms, 0), path("ctl3", ms, 0)},
+				{path("ctl1", 400*ms, 0), path("ctl3", 400*ms, 0)},
+				{path("ctl1", ms, 0), path("ctl2", 400*ms, 0)},
+			}, nil,
+			"controller ctl2: warning: connections from ctl2 to ctl1, ctl3 take up to 399ms longer than from ctl1, ctl3; look at its link, its switch port and its routes",
+		},
+	} {
+		a := cloudOf(3)
+		for i := range a {
+			a[i].Snapshot.Paths = tt.paths[i]
+		}
+		if tt.change != nil {
+			tt.change(a)
+		}
+		found := Merge(now, "", a).Findings
+		if len(found) == 0 || found[0].Code != status.CodeBadLink || found[0].String() != tt.want {
+			t.Errorf("%s: %v, want first\n%s", tt.name, found, tt.want)
+		}
+	}
+	// It is told once where it is blind, too.
+	a := cloudOf(3)
+	cutOff(a, 0, "ctl2", "ctl3")
+	for i := range a {
+		a[i].Snapshot.Paths = bad[i]
+	}
+	for _, f := range Merge(now, "", a).Findings {
+		if f.Code == status.CodeBadLink {
+			t.Errorf("beside that it is blind: %v", f)
+		}
 	}
 }

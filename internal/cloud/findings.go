@@ -1,4 +1,4 @@
-package status
+package cloud
 
 import (
 	"cmp"
@@ -8,51 +8,25 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"holdfast/internal/status"
 )
 
-// The codes of the findings that Merge makes. An agent need not report these
-// of itself: Merge leaves them out of what it takes over from Snapshots.
-const (
-	CodeNoController      = "no-controller-answers"
-	CodeUnreachable       = "controller-unreachable"
-	CodeWrongController   = "wrong-controller"
-	CodeClockDiffers      = "clock-differs"
-	CodeSpecDiffers       = "spec-differs"
-	CodeSpecRejected      = "spec-rejected"
-	CodeHAProxyNotRunning = "haproxy-not-running"
-	CodeVIPUnheld         = "vip-unheld"
-	CodeVIPHeldTwice      = "vip-held-twice"
-	CodeVIPNotPresent     = "vip-not-present"
-	CodeServiceDown       = "service-down"
-	CodeServiceUnknown    = "service-unknown"
-	CodeServiceLastResort = "service-last-resort"
-	CodeServiceLate       = "service-late"
-	CodeHostDown          = "host-down"
-	CodeHostDisagreement  = "host-disagreement"
-	CodeDrained           = "drained"
-	CodeHandover          = "handover"
-	CodeAdvertsRejected   = "adverts-rejected"
-	CodeVersionsDiffer    = "versions-differ"
-)
-
-// CodeAgentStalled is reported by an agent's web server of the agent's own
-// loop, and by Merge of an agent whose Snapshots are old.
-const CodeAgentStalled = "agent-stalled"
-
-// madeByMerge reports whether code is one of those above.
+// madeByMerge reports whether code is of a finding that Merge makes. An agent need not
+// report these of itself: Merge leaves them out of what it takes over from Snapshots.
 func madeByMerge(code string) bool {
 	return slices.Contains([]string{
-		CodeNoController, CodeUnreachable, CodeWrongController, CodeClockDiffers,
-		CodeSpecDiffers, CodeSpecRejected, CodeHAProxyNotRunning, CodeVIPUnheld, CodeVIPHeldTwice,
-		CodeVIPNotPresent, CodeServiceDown, CodeServiceUnknown, CodeServiceLastResort, CodeServiceLate, CodeHostDown, CodeHostDisagreement,
-		CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer, CodeBlind, CodeBadLink,
+		status.CodeNoController, status.CodeUnreachable, status.CodeWrongController, status.CodeClockDiffers,
+		status.CodeSpecDiffers, status.CodeSpecRejected, status.CodeHAProxyNotRunning, status.CodeVIPUnheld, status.CodeVIPHeldTwice,
+		status.CodeVIPNotPresent, status.CodeServiceDown, status.CodeServiceUnknown, status.CodeServiceLastResort, status.CodeServiceLate, status.CodeHostDown, status.CodeHostDisagreement,
+		status.CodeDrained, status.CodeHandover, status.CodeAdvertsRejected, status.CodeVersionsDiffer, status.CodeBlind, status.CodeBadLink,
 	}, code)
 }
 
 // find adds a finding. Parts of it are words of other machines, so each is made
 // one line without anything that a terminal would obey.
-func (m *merger) find(severity Severity, code, subject, text, remedy string) {
-	m.out.Findings = append(m.out.Findings, Finding{
+func (m *merger) find(severity status.Severity, code, subject, text, remedy string) {
+	m.out.Findings = append(m.out.Findings, status.Finding{
 		Severity: severity, Code: code, Subject: oneLine(subject), Text: oneLine(text), Remedy: oneLine(remedy),
 	})
 }
@@ -80,7 +54,7 @@ func (m *merger) findControllers() {
 		m.findStalled(a)
 	}
 	if reachable == 0 {
-		m.find(Error, CodeNoController, "cloud", "no controller answers, so nothing is known",
+		m.find(status.Error, status.CodeNoController, "cloud", "no controller answers, so nothing is known",
 			"check that this host reaches the controllers' addresses, and that an agent runs there")
 	}
 	m.findClocks()
@@ -89,14 +63,14 @@ func (m *merger) findControllers() {
 func (m *merger) findUnreachable(a Answer) {
 	text := "its agent does not answer: " + a.Error
 	if held := m.heldBy(a.Name); len(held) > 0 {
-		text += "; by its adverts it still holds VIP " + list(held)
+		text += "; by its adverts it still holds VIP " + status.List(held)
 	} else if vips := m.vipNames(); !a.Reached && len(vips) > 0 {
-		text += "; if it runs and is only cut off, it may hold VIP " + list(vips) + " too"
+		text += "; if it runs and is only cut off, it may hold VIP " + status.List(vips) + " too"
 	}
 	if down, whole := m.downOn(a.Name); whole {
-		text += "; no service answers there: " + list(down)
+		text += "; no service answers there: " + status.List(down)
 	}
-	m.find(Warning, CodeUnreachable, "controller "+a.Name, text,
+	m.find(status.Warning, status.CodeUnreachable, "controller "+a.Name, text,
 		"see systemctl status holdfast there, if the host can be reached")
 }
 
@@ -121,12 +95,12 @@ func (m *merger) heldBy(controller string) []string {
 
 func (m *merger) findImpostor(a Answer) {
 	if got := a.Snapshot.Controller; got != a.Name {
-		m.find(Error, CodeWrongController, "controller "+a.Name,
+		m.find(status.Error, status.CodeWrongController, "controller "+a.Name,
 			fmt.Sprintf("the agent at %s says that it is controller %q", a.Address, got),
 			"start it with --controller "+a.Name+", or correct the address in the spec")
 	}
 	if got := a.Snapshot.Cloud; got != m.out.Cloud {
-		m.find(Error, CodeWrongController, "controller "+a.Name,
+		m.find(status.Error, status.CodeWrongController, "controller "+a.Name,
 			fmt.Sprintf("the agent at %s belongs to cloud %q, not %q", a.Address, got, m.out.Cloud),
 			"correct the address in the spec, or the spec on that controller")
 	}
@@ -134,7 +108,7 @@ func (m *merger) findImpostor(a Answer) {
 
 func (m *merger) findStalled(a Answer) {
 	if age := a.Clock.Sub(a.Snapshot.Time); !a.Clock.IsZero() && age > StaleAfter {
-		m.find(Error, CodeAgentStalled, "controller "+a.Name,
+		m.find(status.Error, status.CodeAgentStalled, "controller "+a.Name,
 			fmt.Sprintf("its agent stands still: what it says is %s old", age.Round(time.Second)),
 			"systemctl restart holdfast there; HAProxy goes on serving meanwhile")
 	}
@@ -166,7 +140,7 @@ func (m *merger) findClocks() {
 			if d < 0 {
 				word = "behind"
 			}
-			m.find(Warning, CodeClockDiffers, "controller "+o.name,
+			m.find(status.Warning, status.CodeClockDiffers, "controller "+o.name,
 				fmt.Sprintf("its clock is %s %s that of %s", d.Abs().Round(100*time.Millisecond), word, middle.name),
 				"let NTP set both (chronyc tracking): Keystone tokens and the journal go by it")
 		}
@@ -180,7 +154,7 @@ func (m *merger) findSpecs() {
 			continue
 		}
 		why := s.Config.Rejected[0]
-		text := "the file is refused and the spec before it stays in use: " + Finding{Severity: Error, Where: why.Where, Text: why.Text}.String()
+		text := "the file is refused and the spec before it stays in use: " + status.Finding{Severity: status.Error, Where: why.Where, Text: why.Text}.String()
 		if more := len(s.Config.Rejected) - 1; more > 0 {
 			text += fmt.Sprintf(" (and %d more)", more)
 		}
@@ -188,17 +162,17 @@ func (m *merger) findSpecs() {
 		if remedy == "" {
 			remedy = "mend it, then holdfast validate and systemctl reload holdfast there"
 		}
-		m.find(Warning, CodeSpecRejected, "spec on "+s.Controller, text, remedy)
+		m.find(status.Warning, status.CodeSpecRejected, "spec on "+s.Controller, text, remedy)
 	}
-	if text := m.differing(func(s *Snapshot) string { return s.Config.Digest }); text != "" {
-		m.find(Warning, CodeSpecDiffers, "spec", "controllers run different specs: "+text,
+	if text := m.differing(func(s *status.Snapshot) string { return s.Config.Digest }); text != "" {
+		m.find(status.Warning, status.CodeSpecDiffers, "spec", "controllers run different specs: "+text,
 			"put the same file on all, then systemctl reload holdfast on each that differs")
 	}
 }
 
 // differing says which controllers have which value, the most common first;
 // "" when all that have one have the same.
-func (m *merger) differing(value func(*Snapshot) string) string {
+func (m *merger) differing(value func(*status.Snapshot) string) string {
 	having := map[string][]string{}
 	var order []string
 	for _, s := range m.snapshots() {
@@ -216,32 +190,32 @@ func (m *merger) differing(value func(*Snapshot) string) string {
 	}
 	slices.SortStableFunc(order, func(a, b string) int { return len(having[b]) - len(having[a]) })
 	for i, v := range order {
-		order[i] = v + " on " + list(having[v])
+		order[i] = v + " on " + status.List(having[v])
 	}
 	return strings.Join(order, "; ")
 }
 
 func (m *merger) findHAProxys() {
 	for _, s := range m.snapshots() {
-		if s.HAProxy.State == HAProxyRunning {
+		if s.HAProxy.State == status.HAProxyRunning {
 			continue
 		}
-		severity, text := Warning, m.haproxyWords(s.HAProxy)
+		severity, text := status.Warning, m.haproxyWords(s.HAProxy)
 		if held := m.heldBy(s.Controller); len(held) > 0 {
-			severity = Error
-			text += "; it holds VIP " + list(held)
+			severity = status.Error
+			text += "; it holds VIP " + status.List(held)
 		}
-		m.find(severity, CodeHAProxyNotRunning, "haproxy on "+s.Controller, text,
+		m.find(severity, status.CodeHAProxyNotRunning, "haproxy on "+s.Controller, text,
 			"the agent tries again by itself; see journalctl -u holdfast there")
 	}
 }
 
-func (m *merger) haproxyWords(h HAProxy) string {
-	text := map[HAProxyState]string{
-		HAProxyStarting: "is starting",
-		HAProxyHung:     "runs but does not answer",
-		HAProxyDown:     "is not running",
-		HAProxyFailed:   "cannot start",
+func (m *merger) haproxyWords(h status.HAProxy) string {
+	text := map[status.HAProxyState]string{
+		status.HAProxyStarting: "is starting",
+		status.HAProxyHung:     "runs but does not answer",
+		status.HAProxyDown:     "is not running",
+		status.HAProxyFailed:   "cannot start",
 	}[h.State]
 	if text == "" {
 		text = "is in an unknown state"
@@ -253,14 +227,14 @@ func (m *merger) findVIPs() {
 	for _, v := range m.out.VIPs {
 		switch {
 		case len(v.Holders) > 1:
-			m.find(Error, CodeVIPHeldTwice, "vip "+v.Name, "held by "+list(v.Holders)+" at once",
+			m.find(status.Error, status.CodeVIPHeldTwice, "vip "+v.Name, "held by "+status.List(v.Holders)+" at once",
 				"they do not hear each other's adverts: let IP protocol 112 pass between them")
 		case v.Holder == "":
 			text := "no controller holds it"
 			if cut := m.cutOff(); len(cut) > 0 {
-				text = "no controller that answers holds it, and " + list(cut) + " may"
+				text = "no controller that answers holds it, and " + status.List(cut) + " may"
 			}
-			m.find(Error, CodeVIPUnheld, "vip "+v.Name, text+m.whyUnheld(v.Name),
+			m.find(status.Error, status.CodeVIPUnheld, "vip "+v.Name, text+m.whyUnheld(v.Name),
 				"holdfast events on each controller says why")
 		}
 	}
@@ -294,11 +268,11 @@ func (m *merger) whyUnheld(vip string) string {
 }
 
 // findAbsent tells of a VIP that is held by word but that the kernel does not have.
-func (m *merger) findAbsent(s *Snapshot) {
+func (m *merger) findAbsent(s *status.Snapshot) {
 	for _, v := range s.VIPs {
-		if v.State == Active && !v.Present && s.Time.Sub(v.Since) >= settleTime {
-			m.find(Error, CodeVIPNotPresent, "vip "+v.Name,
-				fmt.Sprintf("%s holds it, but %s does not have %s", s.Controller, v.Interface, list(v.Addresses)),
+		if v.State == status.Active && !v.Present && s.Time.Sub(v.Since) >= settleTime {
+			m.find(status.Error, status.CodeVIPNotPresent, "vip "+v.Name,
+				fmt.Sprintf("%s holds it, but %s does not have %s", s.Controller, v.Interface, status.List(v.Addresses)),
 				"is "+v.Interface+" up on "+s.Controller+"? see journalctl -u holdfast there")
 		}
 	}
@@ -313,11 +287,11 @@ func (m *merger) findWorthKnowing() {
 			m.findRejectedAdverts(s.Controller, v)
 		}
 	}
-	if text := m.differing(func(s *Snapshot) string { return s.Version }); text != "" {
-		m.find(Info, CodeVersionsDiffer, "holdfast", "controllers run different versions: "+text, "finish the upgrade, one controller after the other")
+	if text := m.differing(func(s *status.Snapshot) string { return s.Version }); text != "" {
+		m.find(status.Info, status.CodeVersionsDiffer, "holdfast", "controllers run different versions: "+text, "finish the upgrade, one controller after the other")
 	}
-	if text := m.differing(func(s *Snapshot) string { return s.HAProxy.Version }); text != "" {
-		m.find(Info, CodeVersionsDiffer, "haproxy", "controllers run different versions: "+text, "finish the upgrade, one controller after the other")
+	if text := m.differing(func(s *status.Snapshot) string { return s.HAProxy.Version }); text != "" {
+		m.find(status.Info, status.CodeVersionsDiffer, "haproxy", "controllers run different versions: "+text, "finish the upgrade, one controller after the other")
 	}
 }
 
@@ -341,7 +315,7 @@ func rejectedWords(reason string) string {
 
 // findRejectedAdverts is information only: the counts never go back, and what
 // was dropped did no harm.
-func (m *merger) findRejectedAdverts(controller string, v VIP) {
+func (m *merger) findRejectedAdverts(controller string, v status.VIP) {
 	var parts []string
 	for _, reason := range slices.Sorted(maps.Keys(v.Rejected)) {
 		if n, words := v.Rejected[reason], rejectedWords(reason); n > 0 && words != "" {
@@ -349,7 +323,7 @@ func (m *merger) findRejectedAdverts(controller string, v VIP) {
 		}
 	}
 	if len(parts) > 0 {
-		m.find(Info, CodeAdvertsRejected, "vip "+v.Name+" on "+controller,
+		m.find(status.Info, status.CodeAdvertsRejected, "vip "+v.Name+" on "+controller,
 			"adverts dropped since the agent started: "+strings.Join(parts, ", "),
 			"tcpdump -ni "+v.Interface+" vrrp shows who sends them; two clouds on one network need two router_ids")
 	}
@@ -359,7 +333,7 @@ func (m *merger) findRejectedAdverts(controller string, v VIP) {
 // several have is told once, with who has it.
 func (m *merger) takeReported() {
 	type reported struct {
-		finding Finding
+		finding status.Finding
 		by      []string
 	}
 	var all []reported
@@ -383,7 +357,7 @@ func (m *merger) takeReported() {
 		case f.Subject == "":
 			f.Subject = subjects("controller", r.by)
 		case len(r.by) < everyone && !slices.Contains(strings.Fields(f.Subject), r.by[0]):
-			f.Subject += " on " + list(r.by)
+			f.Subject += " on " + status.List(r.by)
 		}
 		f.Subject, f.Text, f.Remedy = oneLine(f.Subject), oneLine(f.Text), oneLine(f.Remedy)
 		m.out.Findings = append(m.out.Findings, f)
@@ -405,19 +379,9 @@ func because(reason string) string {
 	return ": " + reason
 }
 
-// listed is how many names a finding lists before it only counts.
-const listed = 8
-
-func list(names []string) string {
-	if more := len(names) - listed; more > 1 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:listed], ", "), more)
-	}
-	return strings.Join(names, ", ")
-}
-
 func subjects(kind string, names []string) string {
 	if len(names) > 1 {
 		kind += "s"
 	}
-	return kind + " " + list(names)
+	return kind + " " + status.List(names)
 }

@@ -1,8 +1,7 @@
-package agent
+package drain
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,18 +14,18 @@ import (
 	"holdfast/internal/status"
 )
 
-func testDrains(t *testing.T) (*drains, *time.Time) {
+func testState(t *testing.T) (*state, *time.Time) {
 	t.Helper()
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	d := newDrains(filepath.Join(t.TempDir(), drainFile), "ctl1")
+	d := newState(filepath.Join(t.TempDir(), "drain.json"), "ctl1")
 	d.now = func() time.Time { return now }
 	return d, &now
 }
 
 // again reads what d has written, as the next agent does.
-func again(t *testing.T, d *drains) *drains {
+func again(t *testing.T, d *state) *state {
 	t.Helper()
-	next := newDrains(d.path, d.controller)
+	next := newState(d.path, d.controller)
 	next.now = d.now
 	if err := next.load(); err != nil {
 		t.Fatal(err)
@@ -37,10 +36,10 @@ func again(t *testing.T, d *drains) *drains {
 // TestDrainAnswers holds what HAProxys are told of a service, with a cookie and
 // without, before, during and after a drain, and by the next agent.
 func TestDrainAnswers(t *testing.T) {
-	d, now := testDrains(t)
+	d, now := testState(t)
 	want := func(what, nova, horizon string) {
 		t.Helper()
-		for _, x := range []*drains{d, again(t, d)} {
+		for _, x := range []*state{d, again(t, d)} {
 			if got := x.answer("nova", false); got != nova {
 				t.Errorf("%s: nova: %q, want %q", what, got, nova)
 			}
@@ -76,7 +75,7 @@ func TestDrainAnswers(t *testing.T) {
 // TestDrainAgain proves that a second drain replaces the first, and that what
 // is only intended is told of but not in force.
 func TestDrainAgain(t *testing.T) {
-	d, now := testDrains(t)
+	d, now := testState(t)
 	d.put([]status.Drained{{Service: "nova", Since: *now, Reason: "one"}, {Service: "glance", Since: *now}})
 	d.put([]status.Drained{{Service: "nova", Since: now.Add(1), Reason: "two"}})
 	if got := again(t, d).list(); len(got) != 2 || got[0].Reason != "two" || got[1].Service != "glance" {
@@ -96,7 +95,7 @@ func TestDrainAgain(t *testing.T) {
 // told nothing, until somebody says anew what is drained.
 func TestDrainDamaged(t *testing.T) {
 	good := `{"schema": 1, "controller": "ctl1", "drains": [{"service": "nova", "since": "2026-11-22T12:00:00Z"}]}`
-	if _, err := parseDrains([]byte(good), "ctl1"); err != nil {
+	if _, err := parse([]byte(good), "ctl1"); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
@@ -107,10 +106,10 @@ func TestDrainDamaged(t *testing.T) {
 		"the same twice":  strings.Replace(good, `[`, `[{"service": "nova", "since": "2026-11-22T12:00:00Z"},`, 1),
 		"no time":         strings.Replace(good, "2026-11-22T12", "noon", 1),
 		"a list":          "[]",
-		"far too much":    strings.Repeat(" ", maxDrainFile) + good,
+		"far too much":    strings.Repeat(" ", maxFile) + good,
 		"a wrong service": strings.Replace(good, `"nova"`, `7`, 1),
 	} {
-		d, _ := testDrains(t)
+		d, _ := testState(t)
 		if err := os.WriteFile(d.path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -133,9 +132,9 @@ func TestDrainDamaged(t *testing.T) {
 // TestDrainUnkept proves that what cannot be written is in force all the same,
 // and is written when it can be.
 func TestDrainUnkept(t *testing.T) {
-	d, now := testDrains(t)
+	d, now := testState(t)
 	path := d.path
-	d.path = filepath.Join(t.TempDir(), "none", drainFile)
+	d.path = filepath.Join(t.TempDir(), "none", "drain.json")
 	d.put([]status.Drained{{Since: *now}})
 	if err := d.keepLater(); !errors.Is(err, os.ErrNotExist) || d.answer("nova", false) != answerDrain {
 		t.Errorf("%v", err)
@@ -151,11 +150,11 @@ func TestDrainUnkept(t *testing.T) {
 // entries are written once it goes on.
 func TestDrainStuckDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, now := testDrains(t)
+		d, now := testState(t)
 		goesOn := make(chan struct{})
-		d.store = func(path string, data []byte, mode fs.FileMode) error {
+		d.store = func(path string, data []byte) error {
 			<-goesOn
-			return file.Write(path, data, mode)
+			return file.Write(path, data, 0o640)
 		}
 		begun := time.Now()
 		asked := make(chan string)
@@ -182,7 +181,7 @@ func TestDrainStuckDisk(t *testing.T) {
 // TestDrainIsLast proves when a controller is the last to take a VIP: once its
 // VIPs were offered to others, and at once after a restart.
 func TestDrainIsLast(t *testing.T) {
-	d, now := testDrains(t)
+	d, now := testState(t)
 	d.put([]status.Drained{{Service: "nova", Since: *now}})
 	d.step()
 	if d.last() {
@@ -200,14 +199,14 @@ func TestDrainIsLast(t *testing.T) {
 	}
 }
 
-func FuzzParseDrains(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"schema": 1, "controller": "ctl1", "drains": [{"service": "nova", "since": "2026-11-22T12:00:00Z"}]}`))
 	f.Add([]byte(`{"schema": 1, "controller": "ctl1", "drains": [{"since": "2026-11-22T12:00:00Z", "until": "2026-11-23T12:00:00Z", "reason": "x"}]}`))
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		entries, err := parseDrains(data, "ctl1")
+		entries, err := parse(data, "ctl1")
 		for i, e := range entries {
-			if err == nil && (e.Since.IsZero() || findDrained(entries[i+1:], e.Service) >= 0) {
+			if err == nil && (e.Since.IsZero() || find(entries[i+1:], e.Service) >= 0) {
 				t.Errorf("%q gave %v", data, entries)
 			}
 		}

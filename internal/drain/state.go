@@ -1,8 +1,7 @@
-package agent
+package drain
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,10 +17,8 @@ import (
 )
 
 const (
-	// drainFile is where the drains are kept, in the state directory.
-	drainFile = "drain.json"
-	// maxDrainFile is the largest one that is read, in bytes.
-	maxDrainFile = 1 << 20
+	// maxFile is the largest file of drains that is read, in bytes.
+	maxFile = 1 << 20
 	// comeback is how long a service with a cookie is told to be in drain when it is put back,
 	// before it is up: by then every HAProxy has asked, and has checked its health.
 	comeback = 3 * time.Second
@@ -39,19 +36,13 @@ const (
 	answerMaint = "maint"
 )
 
-// drains is what of this controller is taken out for maintenance. It is kept in
-// a file, so that it outlives the agent and the host, and ends by the wall clock.
-type drains struct {
+// state is what of this controller is taken out. It is kept in a file, and ends by
+// the wall clock.
+type state struct {
 	path       string
 	controller string
 	now        func() time.Time
-	store      func(path string, data []byte, mode fs.FileMode) error
-	// handOver gives every VIP that this controller holds to another one, those that
-	// have moved often later if it can wait.
-	handOver func(ctx context.Context, cause string, waits bool) error
-
-	// commands is held while a drain or undrain is carried out.
-	commands sync.Mutex
+	store      func(path string, data []byte) error
 
 	mu      sync.Mutex // guards following
 	entries []status.Drained
@@ -73,23 +64,23 @@ type drains struct {
 	stepped bool
 }
 
-// drainsFile is the form of the file.
-type drainsFile struct {
+// kept is the form of the file.
+type kept struct {
 	Schema     int              `json:"schema"` // always 1
 	Controller string           `json:"controller"`
 	Drains     []status.Drained `json:"drains"`
 }
 
-func newDrains(path, controller string) *drains {
-	return &drains{
-		path: path, controller: controller, now: time.Now, store: file.Write, ended: map[string]time.Time{},
-		handOver: func(context.Context, string, bool) error { return nil },
+func newState(path, controller string) *state {
+	return &state{
+		path: path, controller: controller, now: time.Now, ended: map[string]time.Time{},
+		store: func(path string, data []byte) error { return file.Write(path, data, 0o640) },
 	}
 }
 
 // load reads the file. One that cannot be understood is remembered as such: then
 // nothing is known, and HAProxys are told nothing.
-func (d *drains) load() error {
+func (d *state) load() error {
 	entries, err := d.read()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -98,67 +89,67 @@ func (d *drains) load() error {
 	return err
 }
 
-func (d *drains) read() ([]status.Drained, error) {
-	file, err := os.Open(d.path)
+func (d *state) read() ([]status.Drained, error) {
+	f, err := os.Open(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read what is drained: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // it was only read
-	data, err := io.ReadAll(io.LimitReader(file, maxDrainFile+1))
+	defer f.Close() //nolint:errcheck // it was only read
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("read what is drained: %w", err)
 	}
-	entries, err := parseDrains(data, d.controller)
+	entries, err := parse(data, d.controller)
 	if err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w", d.path, err)
 	}
 	return entries, nil
 }
 
-// parseDrains reads the file's data strictly: what is not as it was written says nothing.
-func parseDrains(data []byte, controller string) ([]status.Drained, error) {
-	if len(data) > maxDrainFile {
-		return nil, fmt.Errorf("it has more than %d bytes", maxDrainFile)
+// parse reads the file's data strictly: what is not as it was written says nothing.
+func parse(data []byte, controller string) ([]status.Drained, error) {
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("it has more than %d bytes", maxFile)
 	}
-	var file drainsFile
+	var k kept
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&file); err != nil {
+	if err := decoder.Decode(&k); err != nil {
 		return nil, err
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it goes on after its end")
 	}
 	switch {
-	case file.Schema != 1:
-		return nil, fmt.Errorf("it is of schema %d, and this holdfast reads 1", file.Schema)
-	case file.Controller != controller:
-		return nil, fmt.Errorf("it is of controller %q, not of %q", file.Controller, controller)
+	case k.Schema != 1:
+		return nil, fmt.Errorf("it is of schema %d, and this holdfast reads 1", k.Schema)
+	case k.Controller != controller:
+		return nil, fmt.Errorf("it is of controller %q, not of %q", k.Controller, controller)
 	}
-	for i, e := range file.Drains {
+	for i, e := range k.Drains {
 		switch {
 		case e.Since.IsZero():
 			return nil, fmt.Errorf("entry %d has no beginning", i+1)
 		case !e.Until.IsZero() && e.Until.Before(e.Since):
 			return nil, fmt.Errorf("entry %d ends before it begins", i+1)
-		case findDrained(file.Drains[:i], e.Service) >= 0:
+		case find(k.Drains[:i], e.Service) >= 0:
 			return nil, fmt.Errorf("entry %d is there twice", i+1)
 		}
 	}
-	return file.Drains, nil
+	return k.Drains, nil
 }
 
-// findDrained gives the index of the entry of exactly service, "" for the whole controller; -1 for none.
-func findDrained(entries []status.Drained, service string) int {
+// find gives the index of the entry of exactly service, "" for the whole controller; -1 for none.
+func find(entries []status.Drained, service string) int {
 	return slices.IndexFunc(entries, func(e status.Drained) bool { return e.Service == service })
 }
 
 // covers reports whether entries take service out: by itself, or with the whole controller.
 func covers(entries []status.Drained, service string) bool {
-	return status.DrainedWhole(entries) || findDrained(entries, service) >= 0
+	return status.DrainedWhole(entries) || find(entries, service) >= 0
 }
 
 // errBeingWritten says that the disk has not taken the file yet.
@@ -167,7 +158,7 @@ var errBeingWritten = fmt.Errorf("the disk has taken more than %v to write it, a
 // keep has the entries written to the file, and gives why that cannot be. A disk
 // that stands still holds up neither the drains nor who asks for them for longer
 // than writePatience: what is not written is in force all the same.
-func (d *drains) keep() error {
+func (d *state) keep() error {
 	d.mu.Lock()
 	d.version++
 	if d.writing == nil {
@@ -190,15 +181,15 @@ func (d *drains) keep() error {
 
 // write writes the entries until the file has the newest. No lock is held
 // meanwhile: what HAProxys are told does not wait for a disk.
-func (d *drains) write() {
+func (d *state) write() {
 	for {
 		d.mu.Lock()
 		version := d.version
-		data, err := json.MarshalIndent(drainsFile{1, d.controller, slices.Concat([]status.Drained{}, d.entries)}, "", "  ")
+		data, err := json.MarshalIndent(kept{1, d.controller, slices.Concat([]status.Drained{}, d.entries)}, "", "  ")
 		path := d.path
 		d.mu.Unlock()
 		if err == nil {
-			err = d.store(path, append(data, '\n'), 0o640)
+			err = d.store(path, append(data, '\n'))
 		}
 		d.mu.Lock()
 		if d.version == version {
@@ -213,7 +204,7 @@ func (d *drains) write() {
 }
 
 // keepLater writes what could not be written before, and gives why it still cannot.
-func (d *drains) keepLater() error {
+func (d *state) keepLater() error {
 	d.mu.Lock()
 	unkept, writing := d.unkept, d.writing != nil
 	d.mu.Unlock()
@@ -226,13 +217,22 @@ func (d *drains) keepLater() error {
 	return nil
 }
 
+// lose has the entries written again, as their file was removed.
+func (d *state) lose() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.entries) > 0 {
+		d.unkept = fs.ErrNotExist
+	}
+}
+
 // list gives what is drained, and what is about to be.
-func (d *drains) list() []status.Drained {
+func (d *state) list() []status.Drained {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := slices.Clone(d.entries)
 	for _, e := range d.intended {
-		if findDrained(all, e.Service) < 0 {
+		if find(all, e.Service) < 0 {
 			all = append(all, e)
 		}
 	}
@@ -240,30 +240,30 @@ func (d *drains) list() []status.Drained {
 }
 
 // inForce gives what is drained, without what is about to be.
-func (d *drains) inForce() []status.Drained {
+func (d *state) inForce() []status.Drained {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]status.Drained{}, d.entries...)
 }
 
 // intend notes entries that are still to be looked into; none takes that back.
-func (d *drains) intend(entries []status.Drained) {
+func (d *state) intend(entries []status.Drained) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.intended = entries
 }
 
 // put brings entries into force in the place of those of the same services.
-func (d *drains) put(entries []status.Drained) {
+func (d *state) put(entries []status.Drained) {
 	d.replace(entries)
 	_ = d.keep() // keepLater tells
 }
 
-func (d *drains) replace(entries []status.Drained) {
+func (d *state) replace(entries []status.Drained) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range entries {
-		if i := findDrained(d.entries, e.Service); i >= 0 {
+		if i := find(d.entries, e.Service); i >= 0 {
 			d.entries[i] = e
 		} else {
 			d.entries = append(d.entries, e)
@@ -274,7 +274,7 @@ func (d *drains) replace(entries []status.Drained) {
 }
 
 // end takes the entries for which over holds out of force, and gives them.
-func (d *drains) end(over func(status.Drained) bool) []status.Drained {
+func (d *state) end(over func(status.Drained) bool) []status.Drained {
 	gone, changed := d.remove(over)
 	if changed {
 		_ = d.keep() // keepLater tells
@@ -282,7 +282,7 @@ func (d *drains) end(over func(status.Drained) bool) []status.Drained {
 	return gone
 }
 
-func (d *drains) remove(over func(status.Drained) bool) (gone []status.Drained, changed bool) {
+func (d *state) remove(over func(status.Drained) bool) (gone []status.Drained, changed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range d.entries {
@@ -302,7 +302,7 @@ func (d *drains) remove(over func(status.Drained) bool) (gone []status.Drained, 
 }
 
 // expire ends what has had its time. A file that is damaged stays as it is.
-func (d *drains) expire() []status.Drained {
+func (d *state) expire() []status.Drained {
 	d.mu.Lock()
 	now := d.now()
 	over := func(e status.Drained) bool { return !e.Until.IsZero() && !now.Before(e.Until) }
@@ -315,31 +315,31 @@ func (d *drains) expire() []status.Drained {
 }
 
 // whole reports whether the whole controller is drained. The caller has mu.
-func (d *drains) whole() bool { return status.DrainedWhole(d.entries) }
+func (d *state) whole() bool { return status.DrainedWhole(d.entries) }
 
 // isWhole is whole for those who do not have mu.
-func (d *drains) isWhole() bool {
+func (d *state) isWhole() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.whole()
 }
 
 // unknown gives why it is not known what is drained; nil when it is.
-func (d *drains) unknown() error {
+func (d *state) unknown() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.damaged
 }
 
 // step notes that the VIPs were offered to others, unless it is not drained any more.
-func (d *drains) step() {
+func (d *state) step() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stepped = d.whole()
 }
 
 // last reports whether this controller is to be the last to take a VIP.
-func (d *drains) last() bool {
+func (d *state) last() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.stepped
@@ -349,7 +349,7 @@ func (d *drains) last() bool {
 // sends the clients that have it even in drain, so it is taken out altogether;
 // and put back by way of drain, in which its health is checked. "" for nothing:
 // then HAProxys leave it as it is.
-func (d *drains) answer(service string, cookie bool) string {
+func (d *state) answer(service string, cookie bool) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {

@@ -1,9 +1,11 @@
-package status
+package cloud
 
 import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"holdfast/internal/status"
 )
 
 // drains reports whether the agent of the controller that has the address of a
@@ -18,7 +20,7 @@ func (m *merger) drains(host, service string) bool {
 		if err != nil || a.Snapshot == nil || agent.Addr().Unmap() != at.Addr().Unmap() {
 			continue
 		}
-		if slices.ContainsFunc(a.Snapshot.Drains, func(d Drained) bool { return d.Service == "" || d.Service == service }) {
+		if slices.ContainsFunc(a.Snapshot.Drains, func(d status.Drained) bool { return d.Service == "" || d.Service == service }) {
 			return true
 		}
 	}
@@ -28,11 +30,11 @@ func (m *merger) drains(host, service string) bool {
 // asDrained gives the hosts of s, with those that are down as drained where
 // their agent says so: what is stopped for maintenance is no fault, though an
 // HAProxy may have found it down before it was told of the drain.
-func (m *merger) asDrained(s Service) []Host {
+func (m *merger) asDrained(s status.Service) []status.Host {
 	hosts := slices.Clone(s.Hosts)
 	for i, h := range hosts {
-		if h.State == Down && m.drains(h.Address, s.Name) {
-			hosts[i].State = Drain
+		if h.State == status.Down && m.drains(h.Address, s.Name) {
+			hosts[i].State = status.Drain
 		}
 	}
 	return hosts
@@ -50,7 +52,7 @@ func (m *merger) findDrains() {
 			if !d.Until.IsZero() {
 				text += ", until " + m.at(d.Until)
 			}
-			m.find(Info, CodeDrained, subject, text+because(d.Reason), undrain+" when done")
+			m.find(status.Info, status.CodeDrained, subject, text+because(d.Reason), undrain+" when done")
 		}
 	}
 }

@@ -1,9 +1,11 @@
-package status
+package cloud
 
 import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/internal/status"
 )
 
 // TestDrains proves that what an agent says it has taken out is told with its
@@ -11,11 +13,11 @@ import (
 // stopped, and that what only HAProxys find drained is told, too.
 func TestDrains(t *testing.T) {
 	a := cloudOf(3)
-	a[1].Snapshot.Drains = []Drained{{Since: now.Add(-time.Minute), Until: now.Add(26 * time.Hour), Reason: "new\nkernel"}}
-	a[2].Snapshot.Drains = []Drained{{Service: "nova", Since: now.Add(-48 * time.Hour)}}
-	checkAll(a, "keystone", "ctl2", Drain, "")
-	checkAll(a, "nova", "ctl2", Down, "connection refused") // stopped before HAProxys knew
-	checkAll(a, "nova", "ctl3", Drain, "")
+	a[1].Snapshot.Drains = []status.Drained{{Since: now.Add(-time.Minute), Until: now.Add(26 * time.Hour), Reason: "new\nkernel"}}
+	a[2].Snapshot.Drains = []status.Drained{{Service: "nova", Since: now.Add(-48 * time.Hour)}}
+	checkAll(a, "keystone", "ctl2", status.Drain, "")
+	checkAll(a, "nova", "ctl2", status.Down, "connection refused") // stopped before HAProxys knew
+	checkAll(a, "nova", "ctl3", status.Drain, "")
 	got := Merge(now, "", a)
 	var lines []string
 	for _, f := range got.Findings {
@@ -29,7 +31,7 @@ func TestDrains(t *testing.T) {
 		t.Errorf("healthy: %v\n%s\nwant\n%s", got.Healthy, strings.Join(lines, "\n"), strings.Join(want, "\n"))
 	}
 	for _, s := range got.Services {
-		if s.State != Up || s.Hosts[1].State != Drain || len(s.Hosts[1].Views) > 0 {
+		if s.State != status.Up || s.Hosts[1].State != status.Drain || len(s.Hosts[1].Views) > 0 {
 			t.Errorf("%s is %s, ctl2 %s %v", s.Name, s.State, s.Hosts[1].State, s.Hosts[1].Views)
 		}
 	}

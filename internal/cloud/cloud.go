@@ -1,9 +1,15 @@
-package status
+// Package cloud makes one picture of the cloud from what all controllers say of
+// themselves: who holds each VIP, how services are, and what is wrong, as findings.
+// It is what "holdfast status", the page and the API show. It asks nobody: the
+// Snapshots of package status are given to it, with the time.
+package cloud
 
 import (
 	"cmp"
 	"slices"
 	"time"
+
+	"holdfast/internal/status"
 )
 
 // Bounds that Merge judges by.
@@ -25,7 +31,7 @@ type Answer struct {
 	Name    string
 	Address string // address:port that was asked
 	// Snapshot is nil when there is none; Error then says why, in words.
-	Snapshot *Snapshot
+	Snapshot *status.Snapshot
 	Error    string
 	// Reached reports whether the host said so itself, by a refusal: it is
 	// neither down nor cut off.
@@ -45,27 +51,27 @@ type Cloud struct {
 	Time   time.Time `json:"time"`
 	Cloud  string    `json:"cloud"`
 	// Healthy is false when there is a finding that Degrades.
-	Healthy     bool              `json:"healthy"`
-	Controllers []CloudController `json:"controllers"`
-	VIPs        []CloudVIP        `json:"vips"`
-	Services    []CloudService    `json:"services"`
+	Healthy     bool         `json:"healthy"`
+	Controllers []Controller `json:"controllers"`
+	VIPs        []VIP        `json:"vips"`
+	Services    []Service    `json:"services"`
 	// Findings has those that explain others first, then the errors, the
 	// warnings, and what is only worth knowing.
-	Findings []Finding `json:"findings"`
+	Findings []status.Finding `json:"findings"`
 }
 
 // A CloudController is one controller and what it said of itself.
-type CloudController struct {
+type Controller struct {
 	Name      string `json:"name"`
 	Address   string `json:"address"` // address:port of its agent
 	Reachable bool   `json:"reachable"`
 	// Error says in words why it did not answer.
-	Error    string    `json:"error,omitempty"`
-	Snapshot *Snapshot `json:"snapshot,omitempty"`
+	Error    string           `json:"error,omitempty"`
+	Snapshot *status.Snapshot `json:"snapshot,omitempty"`
 }
 
 // A CloudVIP is one virtual IP as all controllers together see it.
-type CloudVIP struct {
+type VIP struct {
 	Name      string   `json:"name"`
 	Addresses []string `json:"addresses"`
 	Hostname  string   `json:"hostname"`
@@ -81,37 +87,37 @@ type CloudVIP struct {
 }
 
 // A CloudService is one service as the HAProxy of the VIP's holder sees it.
-type CloudService struct {
-	Name  string       `json:"name"`
-	Type  string       `json:"type"`
-	Port  int          `json:"port"`
-	State ServiceState `json:"state"`
-	Hosts []CloudHost  `json:"hosts"`
+type Service struct {
+	Name  string              `json:"name"`
+	Type  string              `json:"type"`
+	Port  int                 `json:"port"`
+	State status.ServiceState `json:"state"`
+	Hosts []Host              `json:"hosts"`
 	// LastResort is as in a Service.
 	LastResort bool `json:"last_resort,omitempty"`
 }
 
 // A CloudHost is one host of a service as the HAProxy of the VIP's holder sees it.
-type CloudHost struct {
-	Name    string       `json:"name"`
-	Address string       `json:"address"`
-	State   ServiceState `json:"state"`
-	Check   string       `json:"check,omitempty"`
-	Since   time.Time    `json:"since,omitzero"`
+type Host struct {
+	Name    string              `json:"name"`
+	Address string              `json:"address"`
+	State   status.ServiceState `json:"state"`
+	Check   string              `json:"check,omitempty"`
+	Since   time.Time           `json:"since,omitzero"`
 	// Condition, Evidence and ConditionSince are as in a Host.
-	Condition      Condition `json:"condition,omitempty"`
-	Evidence       string    `json:"evidence,omitempty"`
-	ConditionSince time.Time `json:"condition_since,omitzero"`
+	Condition      status.Condition `json:"condition,omitempty"`
+	Evidence       string           `json:"evidence,omitempty"`
+	ConditionSince time.Time        `json:"condition_since,omitzero"`
 	// Views has what each controller's HAProxy sees; only set where two differ.
 	Views []HostView `json:"views,omitempty"`
 }
 
 // A HostView is how the HAProxy of one controller sees one host of a service.
 type HostView struct {
-	Controller string       `json:"controller"`
-	State      ServiceState `json:"state"`
-	Check      string       `json:"check,omitempty"`
-	Since      time.Time    `json:"since,omitzero"`
+	Controller string              `json:"controller"`
+	State      status.ServiceState `json:"state"`
+	Check      string              `json:"check,omitempty"`
+	Since      time.Time           `json:"since,omitzero"`
 
 	settled bool // has been so for settleTime
 }
@@ -119,31 +125,15 @@ type HostView struct {
 // Degrades reports whether a cloud with finding f is degraded: f is an error,
 // or a warning about what runs. A warning that points into a file is advice
 // about the spec, and Info is only worth knowing (a host drained on purpose).
-func Degrades(f Finding) bool {
-	return f.Severity == Error || f.Severity == Warning && f.Where.IsZero()
-}
-
-// CombineStates gives the state of a service from those of its hosts. It is Up
-// when a host is up and none is down, however many are drained or still
-// unknown, and Down when it has hosts but none that takes new requests.
-func CombineStates(hosts []ServiceState) ServiceState {
-	has := func(s ServiceState) bool { return slices.Contains(hosts, s) }
-	switch {
-	case has(Up) && has(Down):
-		return Degraded
-	case has(Up):
-		return Up
-	case has(Unknown) || len(hosts) == 0:
-		return Unknown
-	}
-	return Down
+func Degrades(f status.Finding) bool {
+	return f.Severity == status.Error || f.Severity == status.Warning && f.Where.IsZero()
 }
 
 // Merge makes one picture of the cloud from the answers of its controllers,
 // which are in the order of the spec. An empty cloud is taken from them.
 func Merge(now time.Time, cloud string, answers []Answer) Cloud {
 	m := &merger{now: now, cloud: cloud, answers: answers}
-	m.out = Cloud{Schema: 1, Time: now, Cloud: m.cloudName(), Controllers: m.controllers(), VIPs: []CloudVIP{}, Services: []CloudService{}, Findings: []Finding{}}
+	m.out = Cloud{Schema: 1, Time: now, Cloud: m.cloudName(), Controllers: m.controllers(), VIPs: []VIP{}, Services: []Service{}, Findings: []status.Finding{}}
 	m.mergeVIPs()
 	m.mergeServices()
 	m.findBlind()
@@ -156,7 +146,7 @@ func Merge(now time.Time, cloud string, answers []Answer) Cloud {
 	m.findWorthKnowing()
 	m.takeReported()
 	m.forgetAgreement()
-	slices.SortStableFunc(m.out.Findings, func(a, b Finding) int {
+	slices.SortStableFunc(m.out.Findings, func(a, b status.Finding) int {
 		return cmp.Or(cmp.Compare(leading(a), leading(b)), cmp.Compare(rank(a.Severity), rank(b.Severity)))
 	})
 	m.out.Healthy = !slices.ContainsFunc(m.out.Findings, Degrades)
@@ -171,24 +161,26 @@ type merger struct {
 	out     Cloud
 	// seeing are the Snapshots whose HAProxy can tell the state of services,
 	// that of the VIP's holder first.
-	seeing []*Snapshot
+	seeing []*status.Snapshot
 	// blind are the controllers that are found to be what is wrong with hosts.
 	blind []blindness
 }
 
 // leading gives the place of what explains the rest: a controller that reaches
 // no other sees nothing else as it is.
-func leading(f Finding) int {
+func leading(f status.Finding) int {
 	switch {
-	case f.Code == CodeIsolated:
+	case f.Code == status.CodeIsolated:
 		return 0
-	case f.Leads():
+	case Leads(f):
 		return 1
 	}
 	return 2
 }
 
-func rank(s Severity) int { return slices.Index([]Severity{Error, Warning, Info}, s) }
+func rank(s status.Severity) int {
+	return slices.Index([]status.Severity{status.Error, status.Warning, status.Info}, s)
+}
 
 func (m *merger) cloudName() string {
 	for _, s := range m.snapshots() {
@@ -201,8 +193,8 @@ func (m *merger) cloudName() string {
 
 // snapshots gives those there are, in the order of the answers, each under the
 // name that the spec has for its controller.
-func (m *merger) snapshots() []*Snapshot {
-	var all []*Snapshot
+func (m *merger) snapshots() []*status.Snapshot {
+	var all []*status.Snapshot
 	for _, a := range m.answers {
 		if a.Snapshot != nil {
 			s := *a.Snapshot
@@ -213,10 +205,10 @@ func (m *merger) snapshots() []*Snapshot {
 	return all
 }
 
-func (m *merger) controllers() []CloudController {
-	all := []CloudController{}
+func (m *merger) controllers() []Controller {
+	all := []Controller{}
 	for _, a := range m.answers {
-		all = append(all, CloudController{
+		all = append(all, Controller{
 			Name: a.Name, Address: a.Address, Reachable: a.Snapshot != nil, Error: a.Error, Snapshot: a.Snapshot,
 		})
 	}
@@ -231,22 +223,22 @@ func (m *merger) unreachable(name string) bool {
 // both by the asker's clock.
 type claim struct {
 	controller  string
-	vip         VIP
+	vip         status.VIP
 	begun, said time.Time
 }
 
 func (m *merger) mergeVIPs() {
 	for _, s := range m.snapshots() {
 		for _, v := range s.VIPs {
-			if !slices.ContainsFunc(m.out.VIPs, func(have CloudVIP) bool { return have.Name == v.Name }) {
+			if !slices.ContainsFunc(m.out.VIPs, func(have VIP) bool { return have.Name == v.Name }) {
 				m.out.VIPs = append(m.out.VIPs, m.mergeVIP(v))
 			}
 		}
 	}
 }
 
-func (m *merger) mergeVIP(v VIP) CloudVIP {
-	out := CloudVIP{Name: v.Name, Addresses: v.Addresses, Hostname: v.Hostname, Holders: []string{}}
+func (m *merger) mergeVIP(v status.VIP) VIP {
+	out := VIP{Name: v.Name, Addresses: v.Addresses, Hostname: v.Hostname, Holders: []string{}}
 	claims := m.claims(v.Name)
 	for _, c := range claims {
 		out.Holders = append(out.Holders, c.controller)
@@ -267,7 +259,7 @@ func (m *merger) claims(vip string) []claim {
 	var all []claim
 	for _, s := range m.snapshots() {
 		for _, v := range s.VIPs {
-			if v.Name == vip && v.State == Active {
+			if v.Name == vip && v.State == status.Active {
 				ahead := m.ahead(s.Controller)
 				all = append(all, claim{s.Controller, v, v.Since.Add(-ahead), s.Time.Add(-ahead)})
 			}
@@ -316,10 +308,10 @@ func (m *merger) mergeServices() {
 	m.seeing = m.whoSees()
 	for _, s := range m.seeing {
 		for _, service := range s.Services {
-			i := slices.IndexFunc(m.out.Services, func(have CloudService) bool { return have.Name == service.Name })
+			i := slices.IndexFunc(m.out.Services, func(have Service) bool { return have.Name == service.Name })
 			if i < 0 {
 				i = len(m.out.Services)
-				m.out.Services = append(m.out.Services, CloudService{Name: service.Name, Type: service.Type, Port: service.Port, Hosts: []CloudHost{}})
+				m.out.Services = append(m.out.Services, Service{Name: service.Name, Type: service.Type, Port: service.Port, Hosts: []Host{}})
 			}
 			m.out.Services[i].LastResort = m.out.Services[i].LastResort || service.LastResort && s == m.seeing[0]
 			m.out.Services[i].addView(s, m.asDrained(service))
@@ -327,9 +319,9 @@ func (m *merger) mergeServices() {
 	}
 	for i := range m.out.Services {
 		s := &m.out.Services[i]
-		s.State = CombineStates(s.states())
-		if s.LastResort = s.LastResort && s.State == Down; s.LastResort {
-			s.State = Degraded
+		s.State = status.CombineStates(s.states())
+		if s.LastResort = s.LastResort && s.State == status.Down; s.LastResort {
+			s.State = status.Degraded
 		}
 	}
 }
@@ -337,10 +329,10 @@ func (m *merger) mergeServices() {
 // whoSees gives the Snapshots in the order in which they are believed: of a
 // holder with a running HAProxy, of others with one, and of the rest. What an
 // HAProxy that does not answer says of hosts is not believed at all.
-func (m *merger) whoSees() []*Snapshot {
-	trust := func(s *Snapshot) int {
-		holds := slices.ContainsFunc(m.out.VIPs, func(v CloudVIP) bool { return v.Holder == s.Controller })
-		switch running := s.HAProxy.State == HAProxyRunning; {
+func (m *merger) whoSees() []*status.Snapshot {
+	trust := func(s *status.Snapshot) int {
+		holds := slices.ContainsFunc(m.out.VIPs, func(v VIP) bool { return v.Holder == s.Controller })
+		switch running := s.HAProxy.State == status.HAProxyRunning; {
 		case running && holds:
 			return 0
 		case running:
@@ -349,7 +341,7 @@ func (m *merger) whoSees() []*Snapshot {
 		return 2
 	}
 	all := m.snapshots()
-	slices.SortStableFunc(all, func(a, b *Snapshot) int { return cmp.Compare(trust(a), trust(b)) })
+	slices.SortStableFunc(all, func(a, b *status.Snapshot) int { return cmp.Compare(trust(a), trust(b)) })
 	for i, s := range all {
 		if trust(s) == 2 {
 			all[i] = blind(s)
@@ -359,13 +351,13 @@ func (m *merger) whoSees() []*Snapshot {
 }
 
 // blind gives s with every host's state unknown.
-func blind(s *Snapshot) *Snapshot {
+func blind(s *status.Snapshot) *status.Snapshot {
 	out := *s
 	out.Services = slices.Clone(s.Services)
 	for i, service := range out.Services {
 		hosts := slices.Clone(service.Hosts)
 		for j := range hosts {
-			hosts[j] = Host{Name: hosts[j].Name, Address: hosts[j].Address, State: Unknown}
+			hosts[j] = status.Host{Name: hosts[j].Name, Address: hosts[j].Address, State: status.Unknown}
 		}
 		out.Services[i].Hosts = hosts
 	}
@@ -373,15 +365,15 @@ func blind(s *Snapshot) *Snapshot {
 }
 
 // addView adds what the HAProxy of s sees of the service's hosts.
-func (c *CloudService) addView(s *Snapshot, hosts []Host) {
+func (c *Service) addView(s *status.Snapshot, hosts []status.Host) {
 	for _, h := range hosts {
-		i := slices.IndexFunc(c.Hosts, func(have CloudHost) bool { return have.Name == h.Name && have.Address == h.Address })
+		i := slices.IndexFunc(c.Hosts, func(have Host) bool { return have.Name == h.Name && have.Address == h.Address })
 		if i < 0 {
 			i = len(c.Hosts)
-			c.Hosts = append(c.Hosts, CloudHost{Name: h.Name, Address: h.Address, State: Unknown})
+			c.Hosts = append(c.Hosts, Host{Name: h.Name, Address: h.Address, State: status.Unknown})
 		}
 		have := &c.Hosts[i]
-		if have.State == Unknown || have.State == "" {
+		if have.State == status.Unknown || have.State == "" {
 			have.State, have.Check, have.Since = h.State, h.Check, h.Since
 			have.Condition, have.Evidence, have.ConditionSince = h.Condition, h.Evidence, h.ConditionSince
 		}
@@ -392,8 +384,8 @@ func (c *CloudService) addView(s *Snapshot, hosts []Host) {
 	}
 }
 
-func (c *CloudService) states() []ServiceState {
-	var all []ServiceState
+func (c *Service) states() []status.ServiceState {
+	var all []status.ServiceState
 	for _, h := range c.Hosts {
 		all = append(all, h.State)
 	}
@@ -401,8 +393,8 @@ func (c *CloudService) states() []ServiceState {
 }
 
 // disagrees reports whether two HAProxys that know h's state see it differently.
-func (h CloudHost) disagrees() bool {
-	return slices.ContainsFunc(h.Views, func(v HostView) bool { return v.State != Unknown && v.State != h.State })
+func (h Host) disagrees() bool {
+	return slices.ContainsFunc(h.Views, func(v HostView) bool { return v.State != status.Unknown && v.State != h.State })
 }
 
 // forgetAgreement leaves Views only where they tell more than the state does.

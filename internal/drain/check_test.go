@@ -1,8 +1,7 @@
-package agent
+package drain
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -123,23 +122,24 @@ func TestLeftWithout(t *testing.T) {
 		if len(services) == 0 {
 			services = servicesOn(s, self)
 		}
-		if got := (drainCheck{s, self, tt.all}).without(services); !slices.Equal(got, tt.want) {
+		if got := (look{s, self, tt.all}).without(services); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
 	alone := mustParse(t, strings.Replace(drainSpec, ", {name: ctl2, address: 192.0.2.2}, {name: ctl3, address: 192.0.2.3}", "", 1))
-	if got := (drainCheck{alone, self, views(alone)}).without([]string{"keystone"}); len(got) != 1 || !strings.HasSuffix(got[0], "it has no other") {
+	if got := (look{alone, self, views(alone)}).without([]string{"keystone"}); len(got) != 1 || !strings.HasSuffix(got[0], "it has no other") {
 		t.Errorf("a controller that is alone: %q", got)
 	}
 }
 
 // TestDrainNames refuses what the spec does not have, in words that help.
 func TestDrainNames(t *testing.T) {
-	a := New(Options{Controller: "ctl1", StateDir: t.TempDir(), RunDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
-	if _, err := a.Drain(t.Context(), web.DrainRequest{Controller: "ctl1"}); err == nil {
+	b := newBench(t)
+	b.spec = nil
+	if _, err := b.Drain(t.Context(), web.DrainRequest{Controller: "ctl1"}); err == nil {
 		t.Error("drained before there is a spec")
 	}
-	a.rollout.Use(mustParse(t, drainSpec))
+	b.spec = mustParse(t, drainSpec)
 	for _, tt := range []struct {
 		req  web.DrainRequest
 		want string
@@ -154,26 +154,15 @@ func TestDrainNames(t *testing.T) {
 		{web.DrainRequest{Controller: "ctl1", For: -1}, "a drain of -1ns is none"},
 		{web.DrainRequest{Controller: "ctl1", Reason: strings.Repeat("x", 501)}, "the reason has 501 bytes"},
 	} {
-		_, err := a.Drain(t.Context(), tt.req)
+		_, err := b.Drain(t.Context(), tt.req)
 		e, ok := errors.AsType[*web.ControlError](err)
 		if !ok || e.Status != http.StatusBadRequest || !strings.Contains(e.Message, tt.want) {
 			t.Errorf("%+v: %v, want %s", tt.req, err, tt.want)
 		}
 	}
 	for backend, want := range map[string]string{"keystone": "up ready", "no-such": "up ready"} {
-		if got := a.checkAnswer("ctl1", backend); got != want {
+		if got := b.Answer(backend); got != want {
 			t.Errorf("%s: %q", backend, got)
-		}
-	}
-}
-
-func TestFewInWords(t *testing.T) {
-	for in, want := range map[string]string{
-		"": "", "a": "a", "a b": "a and b", "a b c": "a, b and c",
-		"a b c d e f g": "a, b, c, d, e, f and g", "a b c d e f g h": "a, b, c, d, e, f and others",
-	} {
-		if got := fewInWords(strings.Fields(in)); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package drain
 
 import (
 	"fmt"
@@ -18,9 +18,9 @@ type seen struct {
 	drains   []status.Drained
 }
 
-// A drainCheck looks for services that a drain would leave without a host. It
+// A look finds services that a drain would leave without a host. It
 // decides by what it is given, and asks nobody.
-type drainCheck struct {
+type look struct {
 	spec *spec.Spec
 	self spec.Controller
 	all  []seen // by every controller that answers, this one too
@@ -30,7 +30,7 @@ type drainCheck struct {
 // without a host, why the others are none. Each HAProxy must have another host
 // that is up for it and that no agent drains, since any of them may get the
 // requests next. One that finds the service down on self has nothing to lose.
-func (c drainCheck) without(services []string) []string {
+func (c look) without(services []string) []string {
 	if !slices.ContainsFunc(c.all, func(s seen) bool { return s.services != nil }) {
 		return []string{"no HAProxy tells how the services are"}
 	}
@@ -50,13 +50,13 @@ func (c drainCheck) without(services []string) []string {
 		names[why] = append(names[why], svc.Name)
 	}
 	for i, why := range whys {
-		whys[i] = fmt.Sprintf("%s would be left without a host: %s", inWords(names[why]), why)
+		whys[i] = fmt.Sprintf("%s would be left without a host: %s", status.And(names[why]), why)
 	}
 	return whys
 }
 
 // leftWithout says why svc has no other host, "" when it has.
-func (c drainCheck) leftWithout(svc spec.Service) string {
+func (c look) leftWithout(svc spec.Service) string {
 	for _, s := range c.all {
 		states := map[string]status.ServiceState{}
 		for _, told := range s.services {
@@ -81,7 +81,7 @@ func (c drainCheck) leftWithout(svc spec.Service) string {
 // judge says what keeps the other hosts of svc from taking over, and whether
 // one can, by the states that one HAProxy has. It says nothing when the host
 // that is to be drained is down as it is.
-func (c drainCheck) judge(svc spec.Service, states map[string]status.ServiceState) (why string, other bool) {
+func (c look) judge(svc spec.Service, states map[string]status.ServiceState) (why string, other bool) {
 	var parts []string
 	for _, h := range svc.Hosts {
 		state := states[h.Name]
@@ -108,7 +108,7 @@ func (c drainCheck) judge(svc spec.Service, states map[string]status.ServiceStat
 }
 
 // drained reports whether the agent at address says that it drains service.
-func (c drainCheck) drained(address netip.Addr, service string) bool {
+func (c look) drained(address netip.Addr, service string) bool {
 	for _, controller := range c.spec.Controllers {
 		if controller.Address != address {
 			continue
@@ -120,23 +120,6 @@ func (c drainCheck) drained(address netip.Addr, service string) bool {
 		}
 	}
 	return false
-}
-
-// inWords lists names as a sentence does.
-func inWords(names []string) string {
-	if len(names) < 2 {
-		return strings.Join(names, "")
-	}
-	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
-}
-
-// fewInWords does it for the first few of many.
-func fewInWords(names []string) string {
-	const most = 6
-	if more := len(names) - most; more > 1 {
-		names = append(slices.Clone(names[:most]), "others")
-	}
-	return inWords(names)
 }
 
 // servicesOn gives the names of the services with a host at the address of c.

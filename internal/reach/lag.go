@@ -1,4 +1,4 @@
-package status
+package reach
 
 import (
 	"cmp"
@@ -6,11 +6,11 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"holdfast/internal/status"
 )
 
 const (
-	// PathWindow is how many handshakes, one a second, a Path is of.
-	PathWindow = 20
 	// pathLate is by how much the handshakes of one controller must take longer
 	// than those of another to the same host, and pathLossy which share of them
 	// must get no answer for as long as that, to be clearly worse.
@@ -18,37 +18,17 @@ const (
 	pathLossy = 0.1
 )
 
-// A Path is how the connections of one controller to one other host fare, by
-// what its kernel says of handshakes: how long they take, and how many get no
-// answer. No program on the host takes part in these, so that a service which is
-// busy, late or hung is no worse by them.
-type Path struct {
-	Host    string `json:"host"`
-	Address string `json:"address"` // an IP address
-	// RTT is the median time of those that were answered, in nanoseconds; 0 for none.
-	RTT time.Duration `json:"rtt_ns"`
-	// Sent is how many there were of late, PathWindow at most, and Lost how many
-	// of these got no answer within 900 ms.
-	Sent int `json:"sent"`
-	Lost int `json:"lost"`
-	// Lasting is the share, 0 to 1, lost of the earlier or of the later half of
-	// these, whichever is less.
-	Lasting float64 `json:"lost_lasting"`
-	// Silent is how many of the newest got none, in a row.
-	Silent int `json:"silent"`
-}
-
-// Clean reports whether nothing got lost of enough.
-func (p Path) Clean() bool { return p.Sent >= PathWindow/2 && p.Lost == 0 }
+// clean reports whether nothing got lost of enough.
+func clean(p status.Path) bool { return p.Sent >= status.PathWindow/2 && p.Lost == 0 }
 
 // Suspect reports whether p may be worse than another controller's: one handshake
 // after the other got no answer, or many, or they take long.
-func (p Path) Suspect() bool { return p.Silent > 1 || p.Lasting > pathLossy || p.RTT > pathLate }
+func Suspect(p status.Path) bool { return p.Silent > 1 || p.Lasting > pathLossy || p.RTT > pathLate }
 
 // worse reports whether p is clearly worse than o, another controller's path to
 // the same host, on which nothing is lost: by loss that lasts, or by time.
-func (p Path) worse(o Path) bool {
-	if p.Sent < PathWindow || o.Sent < PathWindow || !o.Clean() {
+func worse(p, o status.Path) bool {
+	if p.Sent < status.PathWindow || o.Sent < status.PathWindow || !clean(o) {
 		return false
 	}
 	return p.Lasting > pathLossy || p.RTT-o.RTT > pathLate && o.RTT > 0
@@ -64,18 +44,22 @@ type Lag struct {
 	By         []string      // controllers that are clearly better, and worse in nothing, in order
 }
 
-// FindLag compares the paths of a controller with those of all others, by name.
+// FindLag compares the paths of a controller with those of all others.
 // It is its own link that is bad when most hosts, and two at least, are worse
 // reached by it than by another. One for which no controller has a good path
 // counts neither way: that may be the host's own doing. A controller has no path
 // to itself, so that each host is compared among those that are remote to it.
-func FindLag(controller string, all map[string][]Path) Lag {
-	l := lagOf(controller, all)
+func FindLag(own View, others []View) Lag {
+	all := map[string][]status.Path{own.Controller: own.Paths}
+	for _, o := range others {
+		all[o.Controller] = o.Paths
+	}
+	l := lagOf(own.Controller, all)
 	if len(l.Hosts) == 0 {
 		return l
 	}
 	for _, other := range slices.Sorted(maps.Keys(all)) {
-		if other != controller && clearlyWorse(all[controller], all[other]) && len(lagOf(other, all).Hosts) == 0 {
+		if other != own.Controller && clearlyWorse(own.Paths, all[other]) && len(lagOf(other, all).Hosts) == 0 {
 			l.By = append(l.By, other)
 		}
 	}
@@ -83,15 +67,15 @@ func FindLag(controller string, all map[string][]Path) Lag {
 }
 
 // lagOf is FindLag without a word of who is better.
-func lagOf(controller string, all map[string][]Path) Lag {
+func lagOf(controller string, all map[string][]status.Path) Lag {
 	l, compared := Lag{Controller: controller}, 0
 	for _, own := range all[controller] {
 		best, ok := bestTo(own.Address, controller, all)
-		if !ok || own.Sent < PathWindow {
+		if !ok || own.Sent < status.PathWindow {
 			continue
 		}
 		compared++
-		if !own.worse(best) {
+		if !worse(own, best) {
 			continue
 		}
 		l.Hosts = append(l.Hosts, own.Host)
@@ -111,59 +95,59 @@ func lagOf(controller string, all map[string][]Path) Lag {
 
 // bestTo gives the best path to an address that any other controller has and on
 // which nothing is lost.
-func bestTo(address, but string, all map[string][]Path) (Path, bool) {
-	var good []Path
+func bestTo(address, but string, all map[string][]status.Path) (status.Path, bool) {
+	var good []status.Path
 	for controller, paths := range all {
 		for _, p := range paths {
-			if controller != but && p.Address == address && p.Clean() && p.Sent >= PathWindow {
+			if controller != but && p.Address == address && clean(p) && p.Sent >= status.PathWindow {
 				good = append(good, p)
 			}
 		}
 	}
 	if len(good) == 0 {
-		return Path{}, false
+		return status.Path{}, false
 	}
-	return slices.MinFunc(good, func(a, b Path) int {
+	return slices.MinFunc(good, func(a, b status.Path) int {
 		return cmp.Or(cmp.Compare(min(b.RTT, 1), min(a.RTT, 1)), cmp.Compare(a.RTT, b.RTT)) // a known time first
 	}), true
 }
 
 // clearlyWorse reports whether b is worse than a to no host, and a than b to most
 // of those that are remote to both and that either reaches well.
-func clearlyWorse(a, b []Path) bool {
-	worse, compared := 0, 0
+func clearlyWorse(a, b []status.Path) bool {
+	n, compared := 0, 0
 	for _, pa := range a {
-		i := slices.IndexFunc(b, func(pb Path) bool { return pb.Address == pa.Address })
+		i := slices.IndexFunc(b, func(pb status.Path) bool { return pb.Address == pa.Address })
 		switch {
 		case i < 0:
 			continue
-		case b[i].worse(pa):
+		case worse(b[i], pa):
 			return false
-		case pa.worse(b[i]):
-			worse++
+		case worse(pa, b[i]):
+			n++
 		}
-		if pa.Clean() || b[i].Clean() {
+		if clean(pa) || clean(b[i]) {
 			compared++
 		}
 	}
-	return 2*worse > compared
+	return 2*n > compared
 }
 
 // String tells what is wrong, in one line.
 func (l Lag) String() string {
-	to := fmt.Sprintf("from %s to %s", l.Controller, list(l.Hosts))
+	to := fmt.Sprintf("from %s to %s", l.Controller, status.List(l.Hosts))
 	from := "others"
 	if len(l.By) > 0 {
-		from = list(l.By)
+		from = status.List(l.By)
 	}
 	switch {
 	case len(l.Hosts) == 0:
 		return ""
 	case l.Lost == 0:
-		return fmt.Sprintf("connections %s take up to %s longer than from %s", to, Brief(l.Late), from)
+		return fmt.Sprintf("connections %s take up to %s longer than from %s", to, status.Brief(l.Late), from)
 	case l.Late == 0:
 		return fmt.Sprintf("up to %.0f %% of the connections %s get no answer at first, and from %s all do", 100*l.Lost, to, from)
 	}
 	return fmt.Sprintf("up to %.0f %% of the connections %s get no answer at first, the others take up to %s longer, and neither is so from %s",
-		100*l.Lost, to, Brief(l.Late), from)
+		100*l.Lost, to, status.Brief(l.Late), from)
 }

@@ -1,15 +1,17 @@
-package status
+package reach
 
 import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/internal/status"
 )
 
 // pathsOf gives the paths of controllers by words: "a: b c/400 d!30 e!100" says
 // that a reaches b in a millisecond, c in 400, and d and e with 30 and 100 % lost.
-func pathsOf(lines string) map[string][]Path {
-	all := map[string][]Path{}
+func pathsOf(lines string) map[string][]status.Path {
+	all := map[string][]status.Path{}
 	for line := range strings.Lines(lines) {
 		controller, hosts, ok := strings.Cut(strings.TrimSpace(line), ": ")
 		if !ok {
@@ -22,8 +24,8 @@ func pathsOf(lines string) map[string][]Path {
 	return all
 }
 
-func pathOf(word string) Path {
-	p := Path{Sent: PathWindow, RTT: time.Millisecond}
+func pathOf(word string) status.Path {
+	p := status.Path{Sent: status.PathWindow, RTT: time.Millisecond}
 	host, share, lossy := strings.Cut(word, "!")
 	host, ms, late := strings.Cut(host, "/")
 	p.Host, p.Address = host, host
@@ -39,6 +41,15 @@ func pathOf(word string) Path {
 		p.RTT, p.Silent = 0, p.Sent
 	}
 	return p
+}
+
+// lagOfA finds the lag of the controller a.
+func lagOfA(all map[string][]status.Path) Lag {
+	var others []View
+	for controller, paths := range all {
+		others = append(others, View{Controller: controller, Paths: paths})
+	}
+	return FindLag(View{Controller: "a", Paths: all["a"]}, others)
 }
 
 // TestFindLag says whose link it is, if it is anybody's.
@@ -100,7 +111,7 @@ func TestFindLag(t *testing.T) {
 		{"the others lose a little, too", "a: b!50 c!50 x!50\nb: a c!5 x!5\nc: a b!5 x!5", ""},
 		{"nothing is known of the others", "a: b!50 c!50 x!50", ""},
 	} {
-		if got := FindLag("a", pathsOf(tt.paths)).String(); got != tt.want {
+		if got := lagOfA(pathsOf(tt.paths)).String(); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
@@ -115,10 +126,10 @@ func TestFindLagOfFew(t *testing.T) {
 			all[few][i].Sent--
 			others[few][i].Sent--
 		}
-		if got := FindLag("a", others); len(got.Hosts) > 0 {
+		if got := lagOfA(others); len(got.Hosts) > 0 {
 			t.Errorf("with one handshake too few of %s: %v", few, got)
 		}
-		if got := FindLag("a", all); few == "b" && strings.Join(got.By, " ") != "c" {
+		if got := lagOfA(all); few == "b" && strings.Join(got.By, " ") != "c" {
 			t.Errorf("with one handshake too few of b, by %v, want c", got.By)
 		}
 	}
@@ -126,58 +137,8 @@ func TestFindLagOfFew(t *testing.T) {
 
 // TestNoTakerWithABadLink names no better one that is worse to any host.
 func TestNoTakerWithABadLink(t *testing.T) {
-	lag := FindLag("a", pathsOf("a: b!50 c!50 x!50 y!50 z\nb: a!50 c x y z/400\nc: a!50 b x y z"))
+	lag := lagOfA(pathsOf("a: b!50 c!50 x!50 y!50 z\nb: a!50 c x y z/400\nc: a!50 b x y z"))
 	if strings.Join(lag.By, " ") != "c" {
 		t.Errorf("better are %v, want c: z is late from b", lag.By)
-	}
-}
-
-// TestBadLink names the controller, and what ends it.
-func TestBadLink(t *testing.T) {
-	const bad = "ctl1: ctl2!50 ctl3!40\nctl2: ctl1!50 ctl3\nctl3: ctl1!40 ctl2"
-	for _, tt := range []struct {
-		name, paths string
-		change      func([]Answer)
-		want        string
-	}{
-		{
-			"the holder", bad, nil,
-			"controller ctl1: warning: up to 50 % of the connections from ctl1 to ctl2, ctl3 get no answer at first, and from ctl2, ctl3 all do; it holds VIP api; " +
-				"holdfast handover --to ctl2 ends that for clients, if the agent does not within a minute; then look at the link, the switch port and the routes of ctl1",
-		},
-		{
-			"a drained controller is no remedy", bad, func(a []Answer) { a[1].Snapshot.Drains = []Drained{{Since: now}} },
-			"controller ctl1: warning: up to 50 % of the connections from ctl1 to ctl2, ctl3 get no answer at first, and from ctl2, ctl3 all do; it holds VIP api; " +
-				"holdfast handover --to ctl3 ends that for clients, if the agent does not within a minute; then look at the link, the switch port and the routes of ctl1",
-		},
-		{
-			"another one", "ctl2: ctl1/400 ctl3/400\nctl1: ctl2/400 ctl3\nctl3: ctl1 ctl2/400", nil,
-			"controller ctl2: warning: connections from ctl2 to ctl1, ctl3 take up to 399ms longer than from ctl1, ctl3; look at its link, its switch port and its routes",
-		},
-	} {
-		a := cloudOf(3)
-		all := pathsOf(tt.paths)
-		for i := range a {
-			a[i].Snapshot.Paths = all[a[i].Name]
-		}
-		if tt.change != nil {
-			tt.change(a)
-		}
-		found := Merge(now, "", a).Findings
-		if len(found) == 0 || found[0].Code != CodeBadLink || found[0].String() != tt.want {
-			t.Errorf("%s: %v, want first\n%s", tt.name, found, tt.want)
-		}
-	}
-	// It is told once where it is blind, too.
-	a := cloudOf(3)
-	cutOff(a, 0, "ctl2", "ctl3")
-	all := pathsOf(bad)
-	for i := range a {
-		a[i].Snapshot.Paths = all[a[i].Name]
-	}
-	for _, f := range Merge(now, "", a).Findings {
-		if f.Code == CodeBadLink {
-			t.Errorf("beside that it is blind: %v", f)
-		}
 	}
 }

@@ -1,0 +1,314 @@
+package drain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"holdfast/internal/catalog"
+	"holdfast/internal/peer"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/web"
+)
+
+// maxReason is the longest reason of a drain, in bytes.
+const maxReason = 500
+
+// Drain takes a controller, or services on it, out for maintenance: this one,
+// or another by its agent. What is refused is a *web.ControlError.
+func (d *Drains) Drain(ctx context.Context, req web.DrainRequest) (web.DrainResult, error) {
+	return d.at(ctx, "drain", req, d.drain)
+}
+
+// Undrain puts a controller, or services on it, back.
+func (d *Drains) Undrain(ctx context.Context, req web.DrainRequest) (web.DrainResult, error) {
+	return d.at(ctx, "undrain", req, d.undrain)
+}
+
+// DrainAsked is the command of the agent of another controller, from.
+func (d *Drains) DrainAsked(ctx context.Context, from string, req web.DrainRequest) (any, error) {
+	return d.asked(ctx, from, req, d.drain)
+}
+
+// UndrainAsked is as DrainAsked.
+func (d *Drains) UndrainAsked(ctx context.Context, from string, req web.DrainRequest) (any, error) {
+	return d.asked(ctx, from, req, d.undrain)
+}
+
+// A command is carried out on this controller. by is who passed it on, "" for nobody.
+type command func(ctx context.Context, req web.DrainRequest, by string) (web.DrainResult, error)
+
+// at has the command carried out by the agent of the controller that req names.
+func (d *Drains) at(ctx context.Context, name string, req web.DrainRequest, here command) (web.DrainResult, error) {
+	s := d.opt.Spec()
+	if s == nil {
+		return web.DrainResult{}, errors.New("no spec is in force yet")
+	}
+	if err := check(s, req); err != nil {
+		return web.DrainResult{}, err
+	}
+	if req.Controller == d.opt.Controller {
+		return here(ctx, req, "")
+	}
+	var result web.DrainResult
+	err := d.opt.Ask(ctx, req.Controller, name, req, &result)
+	if e, ok := errors.AsType[*peer.Error](err); ok {
+		err = unasked(name, e)
+	}
+	return result, err
+}
+
+// unasked says why another agent has not drained, or put back, its controller.
+func unasked(command string, e *peer.Error) error {
+	what, remedy := "drained", "if its host is down, no request goes there as it is"
+	if command == "undrain" {
+		what, remedy = "put back", "ask again when it answers"
+	}
+	if e.Refusal != "" {
+		return web.Refused("%s", e.Refusal)
+	}
+	cause := e.Err
+	if op, ok := errors.AsType[*net.OpError](e.Err); ok {
+		cause = op.Err // without the addresses
+	}
+	if system, ok := errors.AsType[*os.SyscallError](cause); ok {
+		cause = system.Err // without the name of the call
+	}
+	text := fmt.Sprintf("the agent of %s does not answer at %s: %v; only that agent can have it %s", e.Controller, e.Address, cause, what)
+	if peer.NoAgent(e) {
+		return web.Unanswered("%s: start it there with systemctl start holdfast", text)
+	}
+	return web.Unanswered("%s; %s", text, remedy)
+}
+
+// asked has a command carried out that came from another agent.
+func (d *Drains) asked(ctx context.Context, from string, req web.DrainRequest, here command) (any, error) {
+	if req.Controller != d.opt.Controller {
+		return nil, fmt.Errorf("this is controller %s, not %q; are the specs of both the same?", d.opt.Controller, req.Controller)
+	}
+	if err := check(d.opt.Spec(), req); err != nil {
+		return nil, err
+	}
+	return here(ctx, req, from)
+}
+
+// check refuses names that the spec does not have, and values out of range.
+func check(s *spec.Spec, req web.DrainRequest) error {
+	c, ok := s.Controller(req.Controller)
+	switch {
+	case !ok:
+		return unknownController(s, req.Controller)
+	case req.For < 0:
+		return web.Wrong("a drain of %s is none", req.For)
+	case len(req.Reason) > maxReason || !utf8.ValidString(req.Reason):
+		return web.Wrong("the reason has %d bytes; write a text of at most %d", len(req.Reason), maxReason)
+	}
+	for _, name := range req.Services {
+		if err := checkService(s, c, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unknownController says that no controller is called name, and what to do.
+func unknownController(s *spec.Spec, name string) error {
+	for _, svc := range s.Services {
+		for _, h := range svc.Hosts {
+			if h.Name == name {
+				return web.Wrong("%s is a host of %s, not a controller: it has no agent, and so cannot be drained by name; stop the service there, "+
+					"and each HAProxy sends its requests elsewhere once a check has failed", name, svc.Name)
+			}
+		}
+	}
+	names := s.ControllerNames()
+	if near, ok := catalog.Nearest(name, names); ok {
+		return web.Wrong("no controller is called %q; did you mean %q? There are %s", name, near, strings.Join(names, ", "))
+	}
+	return web.Wrong("no controller is called %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// checkService refuses a service that c does not have. One that has been
+// drained and is not in the spec any more can be put back with all others.
+func checkService(s *spec.Spec, c spec.Controller, name string) error {
+	here := servicesOn(s, c)
+	if slices.Contains(here, name) {
+		return nil
+	}
+	for _, svc := range s.Services {
+		if svc.Name != name {
+			continue
+		}
+		var hosts []string
+		for _, h := range svc.Hosts {
+			hosts = append(hosts, h.Name)
+		}
+		return web.Wrong("service %s does not run on %s, but on %s", name, c.Name, strings.Join(hosts, ", "))
+	}
+	if near, ok := catalog.Nearest(name, here); ok {
+		return web.Wrong("no service is called %q; did you mean %q?", name, near)
+	}
+	return web.Wrong("no service is called %q; on %s there are %s", name, c.Name, strings.Join(here, ", "))
+}
+
+// drain drains this controller.
+//
+// The intention is noted before the look at the others: of two controllers that
+// are drained at the same moment at least one sees the other.
+func (d *Drains) drain(ctx context.Context, req web.DrainRequest, by string) (web.DrainResult, error) {
+	d.commands.Lock()
+	defer d.commands.Unlock()
+	s := d.opt.Spec()
+	self, _ := s.Controller(d.opt.Controller)
+	entries := newEntries(req, d.state.now())
+	d.state.intend(entries)
+	defer d.state.intend(nil)
+	services := req.Services
+	if len(services) == 0 {
+		services = servicesOn(s, self)
+	}
+	result := web.DrainResult{Controller: self.Name, Changed: true, Services: services, Notes: []string{}}
+	notes, err := d.may(ctx, s, self, services, req)
+	if err != nil {
+		return result, err
+	}
+	result.Notes = append(result.Notes, notes...)
+	d.state.put(entries)
+	for _, e := range entries {
+		d.opt.Event(begun(self.Name, e, by))
+	}
+	result.Notes = append(result.Notes, d.report()...)
+	if len(req.Services) == 0 {
+		result.Notes = append(result.Notes, d.stepDown(ctx, req.Reason)...)
+	}
+	result.Drains = d.state.inForce()
+	return result, nil
+}
+
+func newEntries(req web.DrainRequest, now time.Time) []status.Drained {
+	now = now.UTC().Truncate(time.Millisecond)
+	one := status.Drained{Since: now, Reason: req.Reason}
+	if req.For > 0 {
+		one.Until = now.Add(req.For)
+	}
+	if len(req.Services) == 0 {
+		return []status.Drained{one}
+	}
+	var entries []status.Drained
+	for _, name := range req.Services {
+		one.Service = name
+		if find(entries, name) < 0 {
+			entries = append(entries, one)
+		}
+	}
+	return entries
+}
+
+// may says why services cannot be drained here, or, by force, gives what speaks
+// against it.
+func (d *Drains) may(ctx context.Context, s *spec.Spec, self spec.Controller, services []string, req web.DrainRequest) (notes []string, err error) {
+	whys, unseen := d.leftWithout(ctx, s, self, services)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("nothing was drained: %w", err)
+	}
+	all := slices.Concat(whys, unseen)
+	if len(all) > 0 && !req.Force {
+		remedy := "mend or undrain another host first"
+		if len(whys) == 0 {
+			remedy = "ask again when it does"
+		}
+		are := "is"
+		if len(req.Services) > 1 {
+			are = "are"
+		}
+		return nil, web.Refused("%s %s not drained: %s; %s, or insist with --force", named(self.Name, req.Services...), are, strings.Join(all, "; "), remedy)
+	}
+	for _, why := range all {
+		notes = append(notes, "by force: "+why)
+	}
+	return notes, nil
+}
+
+// leftWithout gives why services cannot be drained, those that are not yet; and
+// which controllers may be draining the same, for all that is known.
+func (d *Drains) leftWithout(ctx context.Context, s *spec.Spec, self spec.Controller, services []string) (whys, unseen []string) {
+	have := d.state.inForce()
+	fresh := slices.DeleteFunc(slices.Clone(services), func(name string) bool { return covers(have, name) })
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	all, unseen := d.lookAround(ctx, s)
+	return look{s, self, all}.without(fresh), unseen
+}
+
+// undrain puts back what is drained here: the services of req or, where it has none, all.
+func (d *Drains) undrain(_ context.Context, req web.DrainRequest, by string) (web.DrainResult, error) {
+	d.commands.Lock()
+	defer d.commands.Unlock()
+	if len(req.Services) > 0 && d.state.isWhole() {
+		return web.DrainResult{}, web.Refused("%s stays drained, as all of %s is; holdfast undrain %[2]s puts all back", status.And(req.Services), d.opt.Controller)
+	}
+	known := d.state.unknown() == nil
+	gone := d.state.end(func(e status.Drained) bool { return len(req.Services) == 0 || slices.Contains(req.Services, e.Service) })
+	d.over(gone, causeOf(req.Reason, by))
+	s := d.opt.Spec()
+	self, _ := s.Controller(d.opt.Controller)
+	result := web.DrainResult{
+		Controller: self.Name, Changed: len(gone) > 0 || !known, Services: []string{}, Drains: d.state.inForce(), Notes: append([]string{}, d.report()...),
+	}
+	for _, name := range servicesOn(s, self) {
+		if covers(gone, name) && !covers(result.Drains, name) {
+			result.Services = append(result.Services, name)
+		}
+	}
+	return result, nil
+}
+
+// causeOf says why a drain begins or ends.
+func causeOf(reason, by string) string {
+	switch {
+	case reason != "":
+		return reason
+	case by != "":
+		return "asked for at " + by
+	}
+	return "asked for"
+}
+
+// named names what is drained: "ctl1", "keystone and nova on ctl1". A service called
+// "" stands for the whole controller.
+func named(controller string, services ...string) string {
+	if len(services) == 0 || services[0] == "" {
+		return controller
+	}
+	return status.And(services) + " on " + controller
+}
+
+func begun(controller string, e status.Drained, by string) status.Event {
+	text := named(controller, e.Service) + " is drained: it gets no new requests"
+	if !e.Until.IsZero() {
+		text += ", until " + e.Until.UTC().Format("2006-01-02 15:04:05 UTC")
+	}
+	return status.Event{Kind: status.EventDrainBegun, Subject: subject(controller, e), Cause: causeOf(e.Reason, by), Text: text}
+}
+
+func ended(controller string, e status.Drained, cause string, now time.Time) status.Event {
+	return status.Event{
+		Kind: status.EventDrainEnded, Subject: subject(controller, e), Cause: cause, Took: max(0, now.Sub(e.Since)),
+		Text: named(controller, e.Service) + " is drained no more",
+	}
+}
+
+func subject(controller string, e status.Drained) string {
+	if e.Service == "" {
+		return "controller " + controller
+	}
+	return status.HostSubject(e.Service, controller)
+}
