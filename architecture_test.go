@@ -62,15 +62,18 @@ var mayImport = map[string][]string{
 	"internal/web":   {"internal/cloud", "internal/status", "internal/connlimit"},
 	"internal/drain": {"internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
-		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/ours", "internal/haproxy/process", "internal/haproxy/client",
+		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate/keep",
 		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/file", "internal/drain",
+		"internal/onlyone", "internal/systemd",
 	},
 	"internal/pidfd":     {},
 	"internal/asynclog":  {},
 	"internal/changelog": {"internal/file"},
 	"internal/connlimit": {},
 	"internal/file":      {},
+	"internal/onlyone":   {"internal/haproxy/ours"},
+	"internal/systemd":   {},
 	// The lab runs the shipped binary: it must not reach into the agent.
 	"internal/lab":            {"internal/spec", "internal/status", "internal/lab/busy", "internal/lab/load", "internal/lab/openstack"},
 	"internal/lab/busy":       {},
@@ -95,6 +98,7 @@ var mayImport = map[string][]string{
 	"internal/cli/osauth": {"internal/cli/app", "internal/keystone", "internal/keystone/admin", "internal/status"},
 	"internal/cli/tui":    {"internal/status"},
 	// For tests only.
+	"internal/netnstest":                   {},
 	"internal/certificate/certificatetest": {},
 	"internal/keystone/keystonetest":       {},
 	"internal/dns/dnstest":                 {},

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"holdfast/internal/cloud"
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
@@ -25,19 +23,19 @@ import (
 const listenRetry = time.Second
 
 // serve starts what answers: the control socket, the page, the agent-check.
-func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Listener) {
+func (a *Agent) serve(ctx context.Context, all *tasks, socket net.Listener) {
 	control := web.NewControlServer(controls{a}, a.log.With("component", "control"))
 	web.Handle(control, "/drain", a.drains.Drain)
 	web.Handle(control, "/undrain", a.drains.Undrain)
 	web.Handle(control, "/handover", a.Handover)
 	web.HandleGet(control, "/spec", controls{a}.InForce)
 	web.Handle(control, "/plan", controls{a}.Plan)
-	group.Go(func() error { return a.serveControl(ctx, control, socket) })
-	group.Go(func() error {
+	all.start("the control socket", func() error { return a.serveControl(ctx, control, socket) })
+	all.start("the page", func() error {
 		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.Port }) }, "page", a.web.Serve)
 		return nil
 	})
-	group.Go(func() error {
+	all.start("the agent-check", func() error {
 		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.CheckPort }) }, "agent-check", a.check.Serve)
 		return nil
 	})

@@ -1,4 +1,6 @@
-package agent
+// Package onlyone lets one agent of a controller run on a host, and says of a second
+// one which process the first is.
+package onlyone
 
 import (
 	"context"
@@ -15,16 +17,16 @@ import (
 	"holdfast/internal/haproxy/ours"
 )
 
-// A lock keeps a second agent away: one from the same run directory, and one
+// A Lock keeps a second agent away: one from the same run directory, and one
 // for the same controller from any other. The kernel drops both parts when the
 // process ends, however it ends.
-type lock struct {
+type Lock struct {
 	file     *os.File
 	listener net.Listener
 }
 
-// acquire takes the lock, or says which process has it.
-func acquire(ctx context.Context, runDir, controller string) (*lock, error) {
+// Acquire takes the lock, or says which process has it.
+func Acquire(ctx context.Context, runDir, controller string) (*Lock, error) {
 	file, err := lockFile(filepath.Join(runDir, "agent.lock"))
 	if err != nil {
 		return nil, err
@@ -33,10 +35,11 @@ func acquire(ctx context.Context, runDir, controller string) (*lock, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &lock{file, listener}, nil
+	return &Lock{file, listener}, nil
 }
 
-func (l *lock) release() error {
+// Release lets another agent run.
+func (l *Lock) Release() error {
 	return errors.Join(l.listener.Close(), l.file.Close())
 }
 
