@@ -23,7 +23,6 @@ import (
 	"holdfast/internal/certificate/certificatetest"
 	"holdfast/internal/haproxy"
 	"holdfast/internal/haproxy/output"
-	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 )
 
@@ -313,7 +312,7 @@ func TestStartWithABadCertificateAndNoOther(t *testing.T) {
 	file := filepath.Join(dir, "cert.pem")
 	certificatetest.Put(t, file, []byte("nothing"))
 	d := h.start()
-	h.await("it is said", func() bool { return hasFinding(d.Snapshot(), rollout.CodeNotInForce, status.Error) })
+	h.await("it is said", func() bool { return hasFinding(d.Snapshot(), status.CodeNotInForce, status.Error) })
 	certificatetest.Put(t, file, ca.Issue(401, func(c *x509.Certificate) { c.DNSNames = []string{"www.example.org"} }).Both())
 	d.awaitActive()
 	h.await("it is found", func() bool { return hasFinding(d.Snapshot(), "certificate-name", status.Error) })

@@ -105,7 +105,7 @@ func listenFinding(address netip.AddrPort, what string, err error) *status.Findi
 		remedy = fmt.Sprintf("give this host the address %s, or correct its address in the spec", address.Addr())
 	}
 	return &status.Finding{
-		Severity: status.Warning, Code: "not-listening", Subject: what,
+		Severity: status.Warning, Code: status.CodeNotListening, Subject: what,
 		Text: fmt.Sprintf("cannot listen on %s: %v", address, err), Remedy: remedy,
 	}
 }

@@ -16,7 +16,7 @@ import (
 // report these of itself: Merge leaves them out of what it takes over from Snapshots.
 func madeByMerge(code string) bool {
 	return slices.Contains([]string{
-		status.CodeNoController, status.CodeUnreachable, status.CodeWrongController, status.CodeClockDiffers,
+		status.CodeNoControllerAnswers, status.CodeControllerUnreachable, status.CodeWrongController, status.CodeClockDiffers,
 		status.CodeSpecDiffers, status.CodeSpecRejected, status.CodeHAProxyNotRunning, status.CodeVIPUnheld, status.CodeVIPHeldTwice,
 		status.CodeVIPNotPresent, status.CodeServiceDown, status.CodeServiceUnknown, status.CodeServiceLastResort, status.CodeServiceLate, status.CodeHostDown, status.CodeHostDisagreement,
 		status.CodeDrained, status.CodeHandover, status.CodeAdvertsRejected, status.CodeVersionsDiffer, status.CodeBlind, status.CodeBadLink,
@@ -54,7 +54,7 @@ func (m *merger) findControllers() {
 		m.findStalled(a)
 	}
 	if reachable == 0 {
-		m.find(status.Error, status.CodeNoController, "cloud", "no controller answers, so nothing is known",
+		m.find(status.Error, status.CodeNoControllerAnswers, "cloud", "no controller answers, so nothing is known",
 			"check that this host reaches the controllers' addresses, and that an agent runs there")
 	}
 	m.findClocks()
@@ -70,7 +70,7 @@ func (m *merger) findUnreachable(a Answer) {
 	if down, whole := m.downOn(a.Name); whole {
 		text += "; no service answers there: " + status.List(down)
 	}
-	m.find(status.Warning, status.CodeUnreachable, "controller "+a.Name, text,
+	m.find(status.Warning, status.CodeControllerUnreachable, "controller "+a.Name, text,
 		"see systemctl status holdfast there, if the host can be reached")
 }
 
