@@ -31,12 +31,3 @@ services:
 	// frontend api-v4-keystone
 	//     bind 10.64.20.10:5000 transparent
 }
-
-// What "haproxy -c" says, in values.
-func ExampleParseMessages() {
-	for _, m := range haproxy.ParseMessages("[ALERT]    (14368) : config : parsing [haproxy.cfg:28] : 'hash-type' only supports 'map-based'.\n") {
-		fmt.Println(m.Severity, m.File, m.Line, m.Text)
-	}
-	// Output:
-	// ALERT haproxy.cfg 28 'hash-type' only supports 'map-based'.
-}
