@@ -22,6 +22,7 @@ import (
 
 	"holdfast/internal/certificate/certificatetest"
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/status"
 )
 
@@ -78,7 +79,7 @@ func (d *running) worker() int {
 	if err != nil {
 		d.h.t.Fatal(err)
 	}
-	info, err := haproxy.ParseInfo([]byte(reply))
+	info, err := output.ParseInfo([]byte(reply))
 	if err != nil {
 		d.h.t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ services:
   keystone: {}
 `))
 	cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast", StateDir: "/var/lib/holdfast"})
-	for line := range strings.Lines(string(cfg)) {
+	for line := range strings.Lines(string(cfg.Bytes())) {
 		if strings.HasPrefix(line, "frontend api") || strings.HasPrefix(line, "    bind 10.64.20.10") {
 			fmt.Print(line)
 		}
@@ -30,13 +30,4 @@ services:
 	// Output:
 	// frontend api-v4-keystone
 	//     bind 10.64.20.10:5000 transparent
-}
-
-// What "haproxy -c" says, in values.
-func ExampleParseMessages() {
-	for _, m := range haproxy.ParseMessages("[ALERT]    (14368) : config : parsing [haproxy.cfg:28] : 'hash-type' only supports 'map-based'.\n") {
-		fmt.Println(m.Severity, m.File, m.Line, m.Text)
-	}
-	// Output:
-	// ALERT haproxy.cfg 28 'hash-type' only supports 'map-based'.
 }

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/internal/haproxy/process"
+	"holdfast/internal/haproxy/ours"
 )
 
 // A Lock keeps a second agent away: one from the same run directory, and one
@@ -93,7 +93,7 @@ func lockName(ctx context.Context, controller string) (net.Listener, error) {
 // ownerOf names the process that listens on the abstract socket called name:
 // ": process 123", or nothing when the kernel doesn't tell.
 func ownerOf(ctx context.Context, name string) string {
-	if cred := process.Listener(ctx, name); cred != nil {
+	if cred := ours.Listener(ctx, name); cred != nil {
 		return fmt.Sprintf(": process %d", cred.Pid)
 	}
 	return ""

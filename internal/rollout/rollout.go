@@ -16,7 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -34,7 +34,7 @@ type Options struct {
 	Reload  <-chan os.Signal
 	HAProxy *process.Manager
 	// Servers asks HAProxy for its backends and servers.
-	Servers func(context.Context) ([]haproxy.Server, error)
+	Servers func(context.Context) ([]output.Row, error)
 
 	// VIPs makes what the VIPs of a spec need, and touches nothing: what it gives takes
 	// that into use. The error says why the spec cannot have its VIPs.

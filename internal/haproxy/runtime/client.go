@@ -1,12 +1,19 @@
-package process
+// Package runtime talks to a HAProxy: on the runtime socket to the worker that serves,
+// and on the master's. It finds a socket again whose name was taken away, and tells a
+// refusal from an answer. It starts no HAProxy, and decides nothing.
+package runtime
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
+
+	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 )
 
 const (
@@ -28,16 +35,30 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return fmt.Sprintf("%q: %s", e.Command, e.Reply) }
 
-// askRuntime has socket, of a worker, do commands: one, or several with ";"
-// between them, whose replies then come one after the other, with an empty
-// line after each. A reply that is an error to HAProxy is a *RefusedError.
-func askRuntime(ctx context.Context, socket *door, commands string) (string, error) {
+// A Client asks the HAProxy of one run directory.
+type Client struct {
+	WorkerSocket, MasterSocket *Socket
+}
+
+// New makes the Client of a run directory. It touches nothing.
+func New(runDir string) *Client {
+	return &Client{
+		WorkerSocket: &Socket{Path: filepath.Join(runDir, haproxy.RuntimeSocket)},
+		MasterSocket: &Socket{Path: filepath.Join(runDir, haproxy.MasterSocket)},
+	}
+}
+
+// Runtime has the current worker do a command of the runtime API (management
+// guide 9.3), or several with ";" between them, and gives the reply whole: those of
+// several one after the other, with an empty line after each.
+// What HAProxy refuses is a *RefusedError. Without a deadline, ctx gets one of 5 s.
+func (c *Client) Runtime(ctx context.Context, commands string) (string, error) {
 	if strings.Contains(commands, "\n") {
 		return "", fmt.Errorf("%q: a command is one line", commands)
 	}
 	// Severities tell an error from an answer (management guide 9.3, "set
 	// severity-output").
-	reply, err := converse(ctx, socket, "set severity-output number;"+commands+"\n")
+	reply, err := c.WorkerSocket.Converse(ctx, "set severity-output number;"+commands+"\n")
 	if err != nil {
 		return "", fmt.Errorf("ask HAProxy %q: %w", commands, err)
 	}
@@ -52,30 +73,47 @@ func askRuntime(ctx context.Context, socket *door, commands string) (string, err
 	return strings.TrimSuffix(body, "\n"), nil
 }
 
-// askMaster has socket, of a master, do one command. The master closes the
-// connection only when it is told to.
-func askMaster(ctx context.Context, socket *door, command string) (string, error) {
+// Master has the master do a command (management guide 9.4), as Runtime does.
+func (c *Client) Master(ctx context.Context, command string) (string, error) {
 	if strings.ContainsAny(command, "\n\r") {
 		return "", fmt.Errorf("%q: a command is one line", command)
 	}
-	reply, err := converse(ctx, socket, command+";quit\n")
+	reply, err := c.MasterSocket.Converse(ctx, command+";quit\n") // it closes only when it is told to
 	if err != nil {
 		return "", fmt.Errorf("ask HAProxy's master %q: %w", command, err)
 	}
 	if !complete(reply) {
 		return "", fmt.Errorf("ask HAProxy's master %q: %w", command, ErrTruncated)
 	}
-	if text := oneLine(reply); isRefusal(text) {
+	if text := OneLine(reply); isRefusal(text) {
 		return "", &RefusedError{command, text}
 	}
 	return strings.TrimSuffix(reply, "\n"), nil
 }
 
-// converse writes request to socket and reads until HAProxy closes.
-func converse(ctx context.Context, socket *door, request string) (string, error) {
+// Info asks the current worker how it is.
+func (c *Client) Info(ctx context.Context) (output.Info, error) {
+	reply, err := c.Runtime(ctx, "show info")
+	if err != nil {
+		return output.Info{}, err
+	}
+	return output.ParseInfo([]byte(reply))
+}
+
+// Processes asks the master for its processes.
+func (c *Client) Processes(ctx context.Context) (output.Processes, error) {
+	reply, err := c.Master(ctx, "show proc")
+	if err != nil {
+		return output.Processes{}, err
+	}
+	return output.ParseProc([]byte(reply))
+}
+
+// Converse writes request and reads until HAProxy closes.
+func (s *Socket) Converse(ctx context.Context, request string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
 	defer cancel()
-	conn, err := socket.dial(ctx)
+	conn, err := s.Dial(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -116,7 +154,7 @@ func withoutSeverities(command, reply string) (string, error) {
 	for line := range strings.Lines(reply) {
 		text, severity := severityOf(line)
 		if severity >= 0 && (severity <= 4 || isRefusal(text)) {
-			return "", &RefusedError{command, oneLine(text)}
+			return "", &RefusedError{command, OneLine(text)}
 		}
 		b.WriteString(text)
 	}
@@ -142,8 +180,8 @@ func isRefusal(text string) bool {
 	return false
 }
 
-// oneLine gives the first line of text that is not empty.
-func oneLine(text string) string {
+// OneLine gives the first line of text that is not empty.
+func OneLine(text string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
 	return strings.TrimSpace(line)
 }

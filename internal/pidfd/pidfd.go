@@ -1,4 +1,6 @@
-package process
+// Package pidfd holds processes, so that the kernel tells when one ends and no later
+// one can be taken for it. It starts none.
+package pidfd
 
 import (
 	"context"
@@ -11,15 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A watched is a process held by a pidfd: the kernel tells when it ends,
-// whether it is a child or not, and no later process can be taken for it.
-type watched struct {
-	pid int
+// A Process is one that is held, whether it is a child or not.
+type Process struct {
+	PID int
 	fd  *os.File
 }
 
-// watch takes hold of process pid. A process that is no more is os.ErrProcessDone.
-func watch(pid int) (*watched, error) {
+// Open takes hold of process pid. A process that is no more is os.ErrProcessDone.
+func Open(pid int) (*Process, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return nil, os.ErrProcessDone
@@ -31,15 +32,15 @@ func watch(pid int) (*watched, error) {
 		_ = unix.Close(fd) // nothing was done with it
 		return nil, fmt.Errorf("watch process %d: %w", pid, err)
 	}
-	return &watched{pid: pid, fd: os.NewFile(uintptr(fd), fmt.Sprintf("pidfd:%d", pid))}, nil
+	return &Process{PID: pid, fd: os.NewFile(uintptr(fd), fmt.Sprintf("pidfd:%d", pid))}, nil
 }
 
-// wait returns nil once the process has ended, or why it cannot tell: ctx has
-// ended, or w was closed.
-func (w *watched) wait(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { _ = w.fd.SetReadDeadline(time.Unix(1, 0)) })
+// Wait returns nil once the process has ended, or why it cannot tell: ctx has
+// ended, or p was closed.
+func (p *Process) Wait(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = p.fd.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	raw, err := w.fd.SyscallConn()
+	raw, err := p.fd.SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -50,9 +51,9 @@ func (w *watched) wait(ctx context.Context) error {
 	return err
 }
 
-// hasEnded reports whether the process has ended, as far as can be told.
-func (w *watched) hasEnded() bool {
-	raw, err := w.fd.SyscallConn()
+// HasEnded reports whether the process has ended, as far as can be told.
+func (p *Process) HasEnded() bool {
+	raw, err := p.fd.SyscallConn()
 	if err != nil {
 		return true
 	}
@@ -70,9 +71,9 @@ func ended(fd int) bool {
 	return err == nil && n == 1
 }
 
-// signal sends sig; to a process that has ended it does nothing.
-func (w *watched) signal(sig syscall.Signal) error {
-	raw, err := w.fd.SyscallConn()
+// Signal sends sig; to a process that has ended it does nothing.
+func (p *Process) Signal(sig syscall.Signal) error {
+	raw, err := p.fd.SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -86,9 +87,9 @@ func (w *watched) signal(sig syscall.Signal) error {
 	return sent
 }
 
-// close lets go of the process.
-func (w *watched) close() {
-	if w != nil {
-		_ = w.fd.Close() // a pidfd has nothing to lose
+// Close lets go of the process; nil is none.
+func (p *Process) Close() {
+	if p != nil {
+		_ = p.fd.Close() // a pidfd has nothing to lose
 	}
 }

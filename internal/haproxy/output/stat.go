@@ -1,4 +1,7 @@
-package haproxy
+// Package output reads what HAProxy answers on its sockets, and says on its standard
+// error. It is pure, and knows of no spec: what a reply means of a service is package
+// haproxy's.
+package output
 
 import (
 	"bytes"
@@ -22,10 +25,10 @@ const (
 	KindListener Kind = "listener"
 )
 
-// A Server is one row of "show stat" (management guide 9.1): a server in most
+// A Row is one of "show stat" (management guide 9.1): a server in most
 // uses, or a frontend, a backend or a listener, as Kind says. A column that
 // HAProxy does not have, or left empty, is zero.
-type Server struct {
+type Row struct {
 	Kind    Kind
 	Proxy   string // the frontend's or backend's name
 	Name    string // the server's name
@@ -73,10 +76,10 @@ type Server struct {
 // ParseStat reads the reply to "show stat". Columns are found by their names,
 // so new ones do no harm; pxname, svname and status must be there. A reply
 // that was cut short is an error.
-func ParseStat(reply []byte) ([]Server, error) {
+func ParseStat(reply []byte) ([]Row, error) {
 	body, ok := bytes.CutPrefix(reply, []byte("# "))
 	if !ok {
-		return nil, fmt.Errorf("show stat: no header line in %q", excerpt(reply))
+		return nil, fmt.Errorf("show stat: no header line in %q", Excerpt(reply))
 	}
 	if !bytes.HasSuffix(body, []byte("\n")) {
 		return nil, errors.New("show stat: the reply is cut short")
@@ -94,19 +97,19 @@ func ParseStat(reply []byte) ([]Server, error) {
 		return nil, err
 	}
 	width := len(header)
-	var servers []Server
+	var rows []Row
 	for {
 		rec, err := r.Read()
 		if errors.Is(err, io.EOF) {
-			return servers, nil
+			return rows, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("show stat: %w", err)
 		}
 		if len(rec) < width {
-			return nil, fmt.Errorf("show stat: row %d has %d columns of %d; the reply is cut short", len(servers)+1, len(rec), width)
+			return nil, fmt.Errorf("show stat: row %d has %d columns of %d; the reply is cut short", len(rows)+1, len(rec), width)
 		}
-		servers = append(servers, row{cols, rec}.server())
+		rows = append(rows, record{cols, rec}.row())
 	}
 }
 
@@ -126,16 +129,16 @@ func statColumns(header []string) (map[string]int, error) {
 	return cols, nil
 }
 
-// A row is one record with the names of its columns.
-type row struct {
+// A record is one row with the names of its columns.
+type record struct {
 	cols map[string]int
 	rec  []string
 }
 
-func (r row) text(name string) string { return strings.Clone(r.field(name)) }
+func (r record) text(name string) string { return strings.Clone(r.field(name)) }
 
 // field gives a column as it is until the next row is read.
-func (r row) field(name string) string {
+func (r record) field(name string) string {
 	if i, ok := r.cols[name]; ok {
 		return r.rec[i]
 	}
@@ -143,7 +146,7 @@ func (r row) field(name string) string {
 }
 
 // count gives a column's number, 0 for none and for what is no number.
-func (r row) count(name string) uint64 {
+func (r record) count(name string) uint64 {
 	n, err := strconv.ParseUint(r.field(name), 10, 63)
 	if err != nil {
 		return 0
@@ -151,16 +154,16 @@ func (r row) count(name string) uint64 {
 	return n
 }
 
-func (r row) int(name string) int { return int(min(r.count(name), 1<<31-1)) }
+func (r record) int(name string) int { return int(min(r.count(name), 1<<31-1)) }
 
-func (r row) seconds(name string) time.Duration {
+func (r record) seconds(name string) time.Duration {
 	return time.Duration(min(r.count(name), 1<<32)) * time.Second
 }
 
-func (r row) server() Server {
+func (r record) row() Row {
 	check, running := strings.CutPrefix(r.text("check_status"), "* ")
 	agent, _ := strings.CutPrefix(r.text("agent_status"), "* ")
-	s := Server{
+	s := Row{
 		Kind: r.kind(), Proxy: r.text("pxname"), Name: r.text("svname"), Status: r.text("status"),
 		ID: r.int("sid"), Address: r.text("addr"), Weight: r.int("weight"), Since: r.seconds("lastchg"),
 		CheckStatus: check, CheckRunning: running, CheckCode: r.int("check_code"),
@@ -184,7 +187,7 @@ func (r row) server() Server {
 	return s
 }
 
-func (r row) kind() Kind {
+func (r record) kind() Kind {
 	switch r.field("type") {
 	case "0":
 		return KindFrontend
@@ -204,8 +207,8 @@ func (r row) kind() Kind {
 	return KindServer
 }
 
-// excerpt gives the beginning of b, for an error.
-func excerpt(b []byte) string {
+// Excerpt gives the beginning of b, for an error.
+func Excerpt(b []byte) string {
 	s, _, _ := strings.Cut(strings.TrimSpace(string(b[:min(len(b), 200)])), "\n")
 	return s[:min(len(s), 80)]
 }

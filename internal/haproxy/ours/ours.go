@@ -1,4 +1,6 @@
-package process
+// Package ours finds the HAProxy of a run directory among all processes, so that none
+// but it is adopted, or ended. It ends none itself.
+package ours
 
 import (
 	"bytes"
@@ -19,18 +21,21 @@ import (
 	"holdfast/internal/haproxy"
 )
 
-// An identity names a process for as long as this boot lasts: the kernel may give
+// An Identity names a process for as long as this boot lasts: the kernel may give
 // its number to another one, which began at another time. Executing another program
 // keeps it, which is what a master does in a reload.
-type identity struct {
-	pid   int
-	began uint64 // ticks since the boot (proc(5), stat, field 22)
+type Identity struct {
+	PID   int
+	Began uint64 // ticks since the boot (proc(5), stat, field 22)
 }
 
-// A found is a process of ours that was found in /proc.
-type found struct {
-	identity
-	parent, session int
+// String gives i as it is kept in IdentityFile.
+func (i Identity) String() string { return fmt.Sprintf("%d %d", i.PID, i.Began) }
+
+// A Process is one that was found in /proc.
+type Process struct {
+	Identity
+	Parent, Session int // the processes that it is a child of, and in the session of
 }
 
 // A looker finds the HAProxy of one run directory among all processes.
@@ -43,29 +48,29 @@ type found struct {
 // of its session, which nobody else can join.
 type looker struct {
 	socket    string     // the master's
-	known     []identity // masters that were started or adopted
+	known     []Identity // masters that were started or adopted
 	installed string     // HAProxy's program
 }
 
-// findOurs finds the processes, masters and workers, of the HAProxy of a run
+// Find finds the processes, masters and workers, of the HAProxy of a run
 // directory, in this network namespace. program is what would be started, and
 // started who was, last; zero when that is not known.
-func findOurs(runDir, program string, started identity) ([]found, error) {
+func Find(runDir, program string, started Identity) ([]Process, error) {
 	l := looker{socket: filepath.Join(runDir, haproxy.MasterSocket), installed: program}
 	if path, err := exec.LookPath(program); err == nil {
 		l.installed = path
 	}
-	if started.pid != 0 {
+	if started.PID != 0 {
 		l.known = append(l.known, started)
 	}
-	if kept, ok := readIdentity(filepath.Join(runDir, identityFile)); ok {
+	if kept, ok := readIdentity(filepath.Join(runDir, IdentityFile)); ok {
 		l.known = append(l.known, kept)
 	}
 	return l.find()
 }
 
 // find looks for the processes.
-func (l looker) find() ([]found, error) {
+func (l looker) find() ([]Process, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return nil, fmt.Errorf("find the running HAProxy: %w", err)
@@ -74,8 +79,8 @@ func (l looker) find() ([]found, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the running HAProxy: %w", err)
 	}
-	peer := peerOf(l.socket)
-	var alike []found
+	peer := Peer(l.socket)
+	var alike []Process
 	masters := map[int]bool{}
 	for _, dir := range dirs {
 		f, ok := lookAt(dir)
@@ -87,19 +92,19 @@ func (l looker) find() ([]found, error) {
 			continue
 		}
 		alike = append(alike, f)
-		masters[f.pid] = ranByUs(dir) && (f.pid == peer || slices.Contains(l.known, f.identity) || f.session == f.pid && l.isHAProxy(dir))
+		masters[f.PID] = ranByUs(dir) && (f.PID == peer || slices.Contains(l.known, f.Identity) || f.Session == f.PID && l.isHAProxy(dir))
 	}
-	return slices.DeleteFunc(alike, func(f found) bool {
-		return !masters[f.pid] && !masters[f.parent] && !masters[f.session] && !l.leftBy(f, alike)
+	return slices.DeleteFunc(alike, func(f Process) bool {
+		return !masters[f.PID] && !masters[f.Parent] && !masters[f.Session] && !l.leftBy(f, alike)
 	}), nil
 }
 
 // leftBy reports whether f is of the session of a master of ours that has ended.
 // The number of a session is given to no process while there is one in it.
-func (l looker) leftBy(f found, alike []found) bool {
-	return slices.ContainsFunc(l.known, func(k identity) bool {
-		lives := slices.ContainsFunc(alike, func(a found) bool { return a.pid == k.pid })
-		return f.session == k.pid && f.began >= k.began && !lives
+func (l looker) leftBy(f Process, alike []Process) bool {
+	return slices.ContainsFunc(l.known, func(k Identity) bool {
+		lives := slices.ContainsFunc(alike, func(a Process) bool { return a.PID == k.PID })
+		return f.Session == k.PID && f.Began >= k.Began && !lives
 	})
 }
 
@@ -144,34 +149,37 @@ func ranByUs(dir string) bool {
 	return ok && len(ids) >= 3 && !slices.ContainsFunc(ids[:3], func(id string) bool { return id != mine })
 }
 
+// Look reads who process pid is; false where there is none, or none that lives.
+func Look(pid int) (Process, bool) { return lookAt("/proc/" + strconv.Itoa(pid)) }
+
 // lookAt reads who the process of dir is (proc(5), stat). Zombies do not count:
 // they are for their parents to reap, and hold nothing.
-func lookAt(dir string) (found, bool) {
+func lookAt(dir string) (Process, bool) {
 	const state, parent, session, began = 0, 1, 3, 19 // after the name
 	pid, err := strconv.Atoi(filepath.Base(dir))
 	if err != nil {
-		return found{}, false
+		return Process{}, false
 	}
 	stat, err := os.ReadFile(dir + "/stat")
 	if err != nil {
-		return found{}, false
+		return Process{}, false
 	}
 	_, rest, _ := strings.Cut(string(stat[max(0, bytes.LastIndexByte(stat, ')')):]), " ")
 	fields := strings.Fields(rest)
 	if len(fields) <= began || fields[state] == "Z" || fields[state] == "X" {
-		return found{}, false
+		return Process{}, false
 	}
-	f := found{identity: identity{pid: pid}}
+	f := Process{Identity: Identity{PID: pid}}
 	var errs [3]error
-	f.parent, errs[0] = strconv.Atoi(fields[parent])
-	f.session, errs[1] = strconv.Atoi(fields[session])
-	f.began, errs[2] = strconv.ParseUint(fields[began], 10, 64)
+	f.Parent, errs[0] = strconv.Atoi(fields[parent])
+	f.Session, errs[1] = strconv.Atoi(fields[session])
+	f.Began, errs[2] = strconv.ParseUint(fields[began], 10, 64)
 	return f, errors.Join(errs[:]...) == nil
 }
 
-// peerOf gives the process that listens on the socket, as the kernel knows it: the
+// Peer gives the process that listens on the socket, as the kernel knows it: the
 // one that called listen(2). 0 where nobody of our user does, or it cannot be told.
-func peerOf(socket string) int {
+func Peer(socket string) int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // it does not wait
 	defer cancel()
 	if cred := Listener(ctx, socket); cred != nil && int(cred.Uid) == os.Getuid() {
@@ -183,7 +191,8 @@ func peerOf(socket string) int {
 // Listener gives who listens on a unix socket, by its path or, with "@" before it, its
 // abstract name; nil where nobody does, or the kernel does not tell.
 func Listener(ctx context.Context, socket string) *unix.Ucred {
-	conn, err := dialUnix(ctx, socket)
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil
 	}
@@ -199,47 +208,48 @@ func Listener(ctx context.Context, socket string) *unix.Ucred {
 	return cred
 }
 
-// masters gives those of all that are masters: they have the socket, or lead a
+// Masters gives those of all that are masters: they have the socket, or lead a
 // session. A worker whose master has ended is none.
-func masters(all []found, peer int) []found {
-	return slices.DeleteFunc(slices.Clone(all), func(f found) bool {
-		return f.pid != peer && (f.session != f.pid || slices.ContainsFunc(all, func(q found) bool { return q.pid == f.parent }))
+func Masters(all []Process, peer int) []Process {
+	return slices.DeleteFunc(slices.Clone(all), func(f Process) bool {
+		return f.PID != peer && (f.Session != f.PID || slices.ContainsFunc(all, func(q Process) bool { return q.PID == f.Parent }))
 	})
 }
 
-// belongs reports whether f is master, or one of its workers.
-func (f found) belongs(master int) bool {
-	return f.pid == master || f.parent == master || f.session == master
+// Belongs reports whether f is master, or one of its workers.
+func (f Process) Belongs(master int) bool {
+	return f.PID == master || f.Parent == master || f.Session == master
 }
 
-// identityFile has the identity of the last HAProxy's master, in the run directory.
-const identityFile = "haproxy.master"
+// IdentityFile has the Identity of the last HAProxy's master, in the run directory.
+const IdentityFile = "haproxy.master"
 
-// readIdentity reads what identify wrote.
-func readIdentity(file string) (identity, bool) {
-	text, err := readIfThere(file)
+// readIdentity reads what is kept there.
+func readIdentity(file string) (Identity, bool) {
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return identity{}, false
+		return Identity{}, false
 	}
-	var i identity
-	_, err = fmt.Sscan(string(text), &i.pid, &i.began)
+	var i Identity
+	_, err = fmt.Sscan(string(text), &i.PID, &i.Began)
 	return i, err == nil
 }
 
-// identify keeps who the master is, for when its socket leads nowhere, and for
-// the next agent.
-func (s *supervisor) identify(master *watched) {
-	f, ok := lookAt(fmt.Sprintf("/proc/%d", master.pid))
-	if !ok {
-		return // it has ended
+// Choose gives the master that is to be adopted: the only one or, of several,
+// the one that has the socket.
+func Choose(masters []Process, peer int) (int, error) {
+	if len(masters) == 1 {
+		return masters[0].PID, nil
 	}
-	s.masterID = f.identity
-	if err := replace(filepath.Join(s.opt.RunDir, identityFile), fmt.Appendf(nil, "%d %d\n", f.pid, f.began)); err != nil {
-		s.log.Warn("which process HAProxy is is not written down", "error", err)
+	var pids []int
+	for _, f := range masters {
+		if f.PID == peer {
+			return peer, nil
+		}
+		pids = append(pids, f.PID)
 	}
-}
-
-// ours finds the processes of our HAProxy.
-func (s *supervisor) ours() ([]found, error) {
-	return findOurs(s.opt.RunDir, s.opt.HAProxy, s.masterID)
+	if len(pids) == 0 {
+		return 0, errors.New("its master has ended")
+	}
+	return 0, fmt.Errorf("there are %d of them, and none has the socket: pids %v", len(pids), pids)
 }

@@ -1,4 +1,4 @@
-package haproxy
+package output
 
 import (
 	"fmt"
@@ -33,7 +33,7 @@ func (m Message) Bad() bool { return m.Severity == "ALERT" || m.Severity == "WAR
 func ParseMessages(text string) []Message {
 	var all []Message
 	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(printable(strings.ToValidUTF8(strings.TrimSpace(line), "?")))
+		line = strings.TrimSpace(strings.Map(printable, strings.ToValidUTF8(strings.TrimSpace(line), "?")))
 		if line == "" {
 			continue
 		}
@@ -45,6 +45,14 @@ func ParseMessages(text string) []Message {
 		all = append(all, m)
 	}
 	return all
+}
+
+// printable gives r, or "?" for a control character.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f {
+		return '?'
+	}
+	return r
 }
 
 // message reads one line.
@@ -64,7 +72,7 @@ func message(line string) (Message, bool) {
 	}
 	m.Severity = severity
 	if _, pid, ok := strings.Cut(head, "("); ok {
-		m.PID = number(strings.TrimSuffix(strings.TrimSpace(pid), ")"))
+		m.PID = Number(strings.TrimSuffix(strings.TrimSpace(pid), ")"))
 	}
 	m.Text = strings.TrimPrefix(strings.TrimSpace(text), "config : ")
 	m.place()
@@ -84,10 +92,10 @@ func (m *Message) place() {
 		}
 	}
 	i := strings.LastIndexByte(at, ':')
-	if i < 0 || number(at[i+1:]) == 0 {
+	if i < 0 || Number(at[i+1:]) == 0 {
 		return
 	}
-	m.File, m.Line, m.Text = at[:i], number(at[i+1:]), text
+	m.File, m.Line, m.Text = at[:i], Number(at[i+1:]), text
 }
 
 // Complaints gives the alerts and warnings among all, without those that only

@@ -1,4 +1,6 @@
-package process
+// Package ports tells whether HAProxy could listen where it is to: which addresses
+// somebody else has, and who that is. It asks the kernel, and starts and ends nothing.
+package ports
 
 import (
 	"encoding/binary"
@@ -13,8 +15,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"holdfast/internal/haproxy"
 )
 
 // A Conflict is an address of HAProxy's that another process has.
@@ -39,11 +39,11 @@ func (c Conflict) String() string {
 	return fmt.Sprintf("cannot bind %v: taken by %s on %v; %s", c.Bind, who, c.Taken, what)
 }
 
-// A PortsTakenError says why HAProxy cannot be started, or reloaded, with a
+// A TakenError says why HAProxy cannot be started, or reloaded, with a
 // configuration.
-type PortsTakenError struct{ Conflicts []Conflict }
+type TakenError struct{ Conflicts []Conflict }
 
-func (e *PortsTakenError) Error() string {
+func (e *TakenError) Error() string {
 	s := e.Conflicts[0].String()
 	if more := len(e.Conflicts) - 1; more > 0 {
 		s += fmt.Sprintf(" (and %d more addresses)", more)
@@ -58,33 +58,35 @@ type listener struct {
 	uid   int
 }
 
-// checkPorts finds what of binds cannot be bound, or is shared; ours are the
+// Check finds what of binds cannot be bound, or is shared; ours are the
 // pids of the running HAProxy, if any. It is asked before HAProxy is, because a
 // reload that fails to bind silences every port for two seconds in HAProxy 2.6,
 // and ends HAProxy in 2.4. Two things are looked for: that the kernel refuses
 // the address (a service on 0.0.0.0), and, worse because it does not, that a
 // process with SO_REUSEPORT listens on the very address and would share its
 // connections.
-func checkPorts(binds []haproxy.Bind, ours []int) error {
+//
+// Errors: *TakenError, or another.
+func Check(binds []netip.AddrPort, ours []int) error {
 	listeners, err := readListeners()
 	if err != nil {
 		return fmt.Errorf("look for ports that are taken: %w", err)
 	}
 	own, all := inodesOf(ours)
 	var conflicts []Conflict
-	for _, b := range binds {
-		exact := slices.IndexFunc(listeners, func(l listener) bool { return l.at == b.Address })
+	for _, at := range binds {
+		exact := slices.IndexFunc(listeners, func(l listener) bool { return l.at == at })
 		if exact >= 0 {
 			if !own[listeners[exact].inode] {
-				conflicts = append(conflicts, conflictOf(b, listeners[exact]))
+				conflicts = append(conflicts, conflictOf(at, listeners[exact]))
 			}
 			continue
 		}
-		switch err := tryBind(b.Address); {
+		switch err := tryBind(at); {
 		case errors.Is(err, unix.EADDRINUSE):
-			conflicts = append(conflicts, conflictOf(b, wildcard(listeners, b.Address)))
+			conflicts = append(conflicts, conflictOf(at, wildcard(listeners, at)))
 		case err != nil:
-			return fmt.Errorf("cannot bind %v: %w", b.Address, err)
+			return fmt.Errorf("cannot bind %v: %w", at, err)
 		}
 	}
 	if len(conflicts) == 0 {
@@ -97,11 +99,11 @@ func checkPorts(binds []haproxy.Bind, ours []int) error {
 	if len(conflicts) == 0 {
 		return nil
 	}
-	return &PortsTakenError{conflicts}
+	return &TakenError{conflicts}
 }
 
-func conflictOf(b haproxy.Bind, l listener) Conflict {
-	return Conflict{Bind: b.Address, Taken: l.at, UID: l.uid}
+func conflictOf(at netip.AddrPort, l listener) Conflict {
+	return Conflict{Bind: at, Taken: l.at, UID: l.uid}
 }
 
 // wildcard finds the listener on all addresses that keeps at from being bound.

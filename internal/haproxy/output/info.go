@@ -1,4 +1,4 @@
-package haproxy
+package output
 
 import (
 	"errors"
@@ -38,31 +38,31 @@ func ParseInfo(reply []byte) (Info, error) {
 		case "Version":
 			i.Version = value
 		case "Pid":
-			i.PID = number(value)
+			i.PID = Number(value)
 		case "Uptime_sec":
-			i.Uptime = time.Duration(number(value)) * time.Second
+			i.Uptime = time.Duration(Number(value)) * time.Second
 		case "CurrConns":
-			i.Conns = number(value)
+			i.Conns = Number(value)
 		case "ConnRate":
-			i.ConnRate = number(value)
+			i.ConnRate = Number(value)
 		case "Maxconn":
-			i.MaxConn = number(value)
+			i.MaxConn = Number(value)
 		case "Maxsock":
-			i.MaxSock = number(value)
+			i.MaxSock = Number(value)
 		case "Listeners":
-			i.Listeners = number(value)
+			i.Listeners = Number(value)
 		case "Stopping":
 			i.Stopping = value != "0"
 		}
 	}
 	if i.PID <= 0 {
-		return Info{}, fmt.Errorf("show info: no pid in %q", excerpt(reply))
+		return Info{}, fmt.Errorf("show info: no pid in %q", Excerpt(reply))
 	}
 	return i, nil
 }
 
-// number gives s as a number of 0 to 2^31-1, 0 for what is none.
-func number(s string) int {
+// Number gives s as a number of 0 to 2^31-1, 0 for what is none.
+func Number(s string) int {
 	n, err := strconv.ParseUint(s, 10, 31)
 	if err != nil {
 		return 0
@@ -109,7 +109,7 @@ func ParseProc(reply []byte) (Processes, error) {
 		}
 	}
 	if p.Master.PID == 0 {
-		return Processes{}, fmt.Errorf("show proc: no master in %q", excerpt(reply))
+		return Processes{}, fmt.Errorf("show proc: no master in %q", Excerpt(reply))
 	}
 	return p, nil
 }
@@ -123,17 +123,17 @@ func process(line string) (kind string, p Process, ok bool) {
 		if !closed {
 			return "", Process{}, false
 		}
-		p.Failed = number(strings.TrimSpace(failed))
+		p.Failed = Number(strings.TrimSpace(failed))
 		line = before + rest
 	}
 	f := strings.Fields(line)
 	if len(f) < 4 {
 		return "", Process{}, false
 	}
-	p.PID = number(f[0])
+	p.PID = Number(f[0])
 	for i := 2; i < len(f); i++ {
 		if d, isUptime := uptime(f[i]); isUptime {
-			p.Uptime, p.Reloads = d, number(f[i-1])
+			p.Uptime, p.Reloads = d, Number(f[i-1])
 			p.Version = strings.Join(f[i+1:], " ")
 			return f[1], p, p.PID > 0
 		}
