@@ -58,14 +58,18 @@ var mayImport = map[string][]string{
 	"internal/rollout": {
 		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
 	},
-	"internal/vip":   {"internal/status"},
-	"internal/peer":  {"internal/connlimit", "internal/spec"},
-	"internal/web":   {"internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/vip":  {"internal/status"},
+	"internal/peer": {"internal/connlimit", "internal/spec"},
+	"internal/web":  {"internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/handover": {
+		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vrrp", "internal/vrrp/link",
+		"internal/web", "internal/peer", "internal/file",
+	},
 	"internal/drain": {"internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate/keep",
-		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/file", "internal/drain",
+		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/drain", "internal/handover",
 		"internal/onlyone", "internal/systemd",
 	},
 	"internal/pidfd":     {},

@@ -1,6 +1,7 @@
-package agent
+package handover
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -14,8 +15,9 @@ import (
 // person orders is done, with a warning: who moves a VIP for the fifth time in three
 // minutes has a reason, and most networks freeze nothing. Failovers wait for nothing.
 const (
-	paceTime  = 180 * time.Second
-	paceMoves = 4
+	paceTime     = 180 * time.Second
+	paceMoves    = 4
+	paceInterval = time.Second
 )
 
 // A pace knows when a VIP has moved lately.
@@ -44,37 +46,49 @@ func (p *pace) wait(now time.Time) time.Duration {
 	return max(0, p.moves[len(p.moves)-paceMoves].Add(paceTime).Sub(now))
 }
 
-// watchPace notes who holds each VIP, and says on the holder that one moves often.
-func (a *Agent) watchPace(now time.Time) {
-	for _, o := range a.owners() {
-		name, holder := o.view.Load().vip.Name, o.loop.Stats().Holder
-		a.mu.Lock()
-		p := a.paces[name]
+// watchPace notes, again and again, who holds each VIP.
+func (m *Moves) watchPace(ctx context.Context) {
+	ticker := time.NewTicker(paceInterval)
+	defer ticker.Stop()
+	for {
+		m.noteHolders(time.Now())
+		if !ticked(ctx, ticker) {
+			return
+		}
+	}
+}
+
+// noteHolders notes who holds each VIP, and says on the holder that one moves often.
+func (m *Moves) noteHolders(now time.Time) {
+	for _, v := range m.opt.VIPs() {
+		name, holder := v.Name, v.Loop.Stats().Holder
+		m.mu.Lock()
+		p := m.paces[name]
 		if p == nil {
 			p = &pace{}
-			a.paces[name] = p
+			m.paces[name] = p
 		}
 		p.see(now, holder)
 		n, wait := len(p.moves), p.wait(now)
-		a.mu.Unlock()
+		m.mu.Unlock()
 		var f *status.Finding
-		if wait > 0 && o.holds() {
+		if wait > 0 && v.Holds() {
 			f = &status.Finding{
 				Severity: status.Info, Code: status.CodeVIPMovesOften, Subject: "vip " + name,
 				Text:   fmt.Sprintf("vip %s moved %d times in the last %s", name, n, status.Brief(paceTime)),
 				Remedy: fmt.Sprintf("let it rest for %v: a fabric with EVPN freezes an address that moves five times in that time; planned work that can wait does, and holdfast events says why it moved", upToSeconds(wait)),
 			}
 		}
-		a.setFinding(status.CodeVIPMovesOften+" "+name, f)
+		m.opt.SetFinding(status.CodeVIPMovesOften+" "+name, f)
 	}
 }
 
 // rest gives for how long planned work on the VIP waits still, since it has moved
 // often; 0 for not at all.
-func (a *Agent) rest(name string, now time.Time) time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	p := a.paces[name]
+func (m *Moves) rest(name string, now time.Time) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.paces[name]
 	if p == nil {
 		return 0
 	}
@@ -83,8 +97,8 @@ func (a *Agent) rest(name string, now time.Time) time.Duration {
 
 // restless gives what to say of a VIP that is about to move more often than is
 // good; empty for nothing.
-func (a *Agent) restless(name string) string {
-	wait := a.rest(name, time.Now())
+func (m *Moves) restless(name string) string {
+	wait := m.rest(name, time.Now())
 	if wait == 0 {
 		return ""
 	}

@@ -1,12 +1,14 @@
-package agent
+package handover
 
 import (
-	"log/slog"
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"holdfast/internal/cloud"
+	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
 
@@ -44,52 +46,55 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// restlessVIP gives an agent without others, and a VIP of it that has just moved
-// four times, 30 s apart.
-func restlessVIP(t *testing.T) (*Agent, *owner) {
+// restless gives ctl1 of a cloud of one, with a VIP that has just moved four times, 30 s apart.
+func restless(t *testing.T) *controller {
 	t.Helper()
-	s := mustParse(t, strings.Replace(testSpec, "  - {name: ctl2, address: 192.0.2.2}\n", "", 1))
-	a := New(Options{Controller: "ctl1", RunDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
-	a.rollout.Use(s)
-	a.journal = testJournal(t, t.TempDir()+"/events.jsonl")
-	o, err := a.newOwner(s, s.VIPs[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newController(t, "ctl1")
+	c.spec.Controllers = c.spec.Controllers[:1]
 	p := &pace{}
 	for i, holder := range []string{"ctl1", "ctl2", "ctl1", "ctl2", "ctl1"} {
 		p.see(time.Now().Add(time.Duration(i-4)*30*time.Second), holder)
 	}
-	a.paces["api"] = p
-	return a, o
+	c.paces["api"] = p
+	return c
 }
 
 // TestPlannedWorkWaits has a VIP that has moved often: what can wait does, until the
 // VIP has rested; what a person orders is done, and he is warned.
 func TestPlannedWorkWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, o := restlessVIP(t)
-		rests := func() bool { return a.rest("api", time.Now()) > 0 }
-		if !rests() {
-			t.Fatal("it has moved four times and may move")
+		c := restless(t)
+		c.opt.Gather = func(context.Context, []string) []cloud.Answer { // as if there were others
+			return []cloud.Answer{{Snapshot: &status.Snapshot{HAProxy: status.HAProxy{State: status.HAProxyRunning}}}}
 		}
-		given, err := a.give(t.Context(), o, web.HandoverRequest{})
-		if err == nil || !strings.Contains(err.Error(), "there is no other controller") {
-			t.Errorf("what a person orders is put off: %v", err)
+		tried := func(waits bool) (bool, []string) {
+			warnings, err := c.GiveAll(t.Context(), web.HandoverRequest{}, waits)
+			if err != nil && !strings.Contains(err.Error(), "there is no other controller") {
+				t.Error(err)
+			}
+			return err != nil, warnings
 		}
-		if got := given.Warning; !strings.Contains(got, "EVPN") || !strings.Contains(got, "1m30s") {
-			t.Errorf("the warning is %q", got)
+		if yes, _ := tried(true); yes {
+			t.Error("what can wait is not put off")
+		}
+		yes, warnings := tried(false)
+		if !yes {
+			t.Error("what a person orders is put off")
+		}
+		if len(warnings) != 1 || !strings.Contains(warnings[0], "EVPN") || !strings.Contains(warnings[0], "1m30s") {
+			t.Errorf("the warnings are %q", warnings)
 		}
 		time.Sleep(90*time.Second - 1)
-		if !rests() {
+		if yes, _ := tried(true); yes {
 			t.Error("it moves too early")
 		}
 		time.Sleep(time.Nanosecond)
-		if rests() {
+		yes, warnings = tried(true)
+		if !yes {
 			t.Error("it moves too late")
 		}
-		if given, _ := a.give(t.Context(), o, web.HandoverRequest{}); given.Warning != "" {
-			t.Errorf("a warning of a VIP that has rested: %s", given.Warning)
+		if len(warnings) > 0 {
+			t.Errorf("a warning of a VIP that has rested: %s", warnings)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package agent
+package handover
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"holdfast/internal/spec"
@@ -35,9 +34,11 @@ const (
 	maxUnmended = 3
 	// failedProofs in a row say that nothing arrives.
 	failedProofs = 2
+	// blockedInterval is how often it is looked whether what was blocked gets through.
+	blockedInterval = 2 * time.Second
 )
 
-// mending is what a giver knows of what it needs. It is guarded by moves.mu.
+// mending is what a giver knows of what it needs. It is guarded by Moves.mu.
 type mending struct {
 	looked   time.Time
 	unmended int // looks in a row that could not put back what was missing
@@ -49,52 +50,52 @@ type mending struct {
 
 // lostWay looks after what the connections of a VIP that was given away need, and
 // says why they cannot go on; empty if they can, as far as is known.
-func (a *Agent) lostWay(ctx context.Context, name string, g *giving) string {
+func (m *Moves) lostWay(ctx context.Context, name string, g *giving) string {
 	now := time.Now()
-	a.moves.mu.Lock()
-	m := &g.mending
-	why, look := m.why, now.Sub(m.looked) >= mendInterval
-	prove := !m.proving && (now.Sub(m.proved) >= proofInterval || m.failed > 0) && now.Sub(g.Since) >= settleTime
-	if look {
-		m.looked = now
+	m.mu.Lock()
+	look := &g.mending
+	why, due := look.why, now.Sub(look.looked) >= mendInterval
+	prove := !look.proving && (now.Sub(look.proved) >= proofInterval || look.failed > 0) && now.Sub(g.Since) >= settleTime
+	if due {
+		look.looked = now
 	}
 	if prove {
-		m.proving, m.proved = true, now
-		a.moves.proofs.Go(func() { a.proveGiving(ctx, name, g) })
+		look.proving, look.proved = true, now
+		m.proofs.Go(func() { m.proveGiving(ctx, name, g) })
 	}
-	a.moves.mu.Unlock()
-	if why == "" && look {
-		why = a.mendCopy(ctx, name, g)
+	m.mu.Unlock()
+	if why == "" && due {
+		why = m.mendCopy(ctx, name, g)
 	}
 	return why
 }
 
 // mendCopy puts back what somebody has removed from this host. It says why that
 // cannot be; empty as long as there is hope.
-func (a *Agent) mendCopy(ctx context.Context, name string, g *giving) string {
+func (m *Moves) mendCopy(ctx context.Context, name string, g *giving) string {
 	left := time.Until(g.Until)
 	if left < time.Second {
 		return ""
 	}
-	a.moves.kernel.Lock()
-	a.moves.mu.Lock()
-	newest := a.moves.giving[name] == g
-	a.moves.mu.Unlock()
+	m.kernel.Lock()
+	m.mu.Lock()
+	newest := m.giving[name] == g
+	m.mu.Unlock()
 	missing, err := "", error(nil)
 	if newest {
 		missing, err = g.copy.Mend(ctx, left)
 	}
-	a.moves.kernel.Unlock()
+	m.kernel.Unlock()
 	if missing != "" && err == nil {
-		a.putBack(name, missing)
+		m.putBack(name, missing)
 	}
-	a.moves.mu.Lock()
-	defer a.moves.mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if err == nil {
 		g.mending.unmended = 0
 		return ""
 	}
-	a.log.Warn("what the connections of a vip that was handed over need is not put back", "vip", name, "error", err)
+	m.opt.Log.Warn("what the connections of a vip that was handed over need is not put back", "vip", name, "error", err)
 	if g.mending.unmended++; g.mending.unmended < maxUnmended {
 		return ""
 	}
@@ -102,9 +103,9 @@ func (a *Agent) mendCopy(ctx context.Context, name string, g *giving) string {
 }
 
 // putBack tells that something of a move was missing.
-func (a *Agent) putBack(name, missing string) {
-	a.log.Warn("somebody has removed what connections need since a handover; put it back", "vip", name, "removed", missing)
-	a.journal.add(status.Event{
+func (m *Moves) putBack(name, missing string) {
+	m.opt.Log.Warn("somebody has removed what connections need since a handover; put it back", "vip", name, "removed", missing)
+	m.opt.Event(status.Event{
 		Kind: status.EventHandoverMended, Subject: "vip " + name,
 		Text: fmt.Sprintf("somebody has removed what connections of vip %s need since its handover, and it was put back: %s", name, missing),
 	})
@@ -112,16 +113,16 @@ func (a *Agent) putBack(name, missing string) {
 
 // watchRules has the rules of detours looked at whenever somebody changes
 // nftables: until they are back, what they would send on is reset.
-func (a *Agent) watchRules(ctx context.Context) {
+func (m *Moves) watchRules(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := vip.WatchRules(ctx, func() {
 			select {
-			case a.moves.flushed <- struct{}{}:
+			case m.flushed <- struct{}{}:
 			default:
 			}
 		})
 		if err != nil {
-			a.log.Debug("changes of nftables are not seen at once", "error", err)
+			m.opt.Log.Debug("changes of nftables are not seen at once", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -131,11 +132,11 @@ func (a *Agent) watchRules(ctx context.Context) {
 }
 
 // mendDetours looks at the rules of all detours.
-func (a *Agent) mendDetours(ctx context.Context) {
-	_, taken := a.moves.names()
+func (m *Moves) mendDetours(ctx context.Context) {
+	_, taken := m.names()
 	for _, name := range taken {
-		if t := a.moves.takes(name); t != nil {
-			a.mendDetour(ctx, name, t, false)
+		if t := m.takes(name); t != nil {
+			m.mendDetour(ctx, name, t, false)
 		}
 	}
 }
@@ -144,37 +145,37 @@ func (a *Agent) mendDetours(ctx context.Context) {
 // restart of a firewall does, unless the VIP was taken anew meanwhile. Without
 // them the kernel resets what belongs to the giver: nothing stands still. Where they
 // are, it has the VIP's connections alone tracked, for as long again if renew is set.
-func (a *Agent) mendDetour(ctx context.Context, name string, t *taking, renew bool) {
-	a.moves.kernel.Lock()
-	defer a.moves.kernel.Unlock()
-	if a.moves.takes(name) != t {
+func (m *Moves) mendDetour(ctx context.Context, name string, t *taking, renew bool) {
+	m.kernel.Lock()
+	defer m.kernel.Unlock()
+	if m.takes(name) != t {
 		return
 	}
 	err := t.detour.Whole(ctx)
 	if err == nil {
-		a.trackLess(ctx, name, t, renew)
+		m.trackLess(ctx, name, t, renew)
 	}
 	if !errors.Is(err, vip.ErrNoDetour) {
 		return
 	}
 	if err = t.detour.Install(ctx); err == nil {
 		t.unmended = 0
-		a.putBack(name, "the nftables that send them on to "+t.From)
+		m.putBack(name, "the nftables that send them on to "+t.From)
 		return
 	}
 	if t.unmended++; t.unmended == 1 {
-		a.log.Warn("somebody has removed the rules that send connections on to the giver, and they cannot be put back; they are reset", "vip", name, "from", t.From, "error", err)
+		m.opt.Log.Warn("somebody has removed the rules that send connections on to the giver, and they cannot be put back; they are reset", "vip", name, "from", t.From, "error", err)
 	}
 }
 
 // trackLess has the VIP's connections alone tracked while nobody else needs others.
-func (a *Agent) trackLess(ctx context.Context, name string, t *taking, renew bool) {
+func (m *Moves) trackLess(ctx context.Context, name string, t *taking, renew bool) {
 	by, err := t.detour.KeepNarrow(ctx, renew)
 	switch {
 	case err != nil:
-		a.log.Warn("every connection of this host is tracked from now on, not only the vip's", "vip", name, "error", err)
+		m.opt.Log.Warn("every connection of this host is tracked from now on, not only the vip's", "vip", name, "error", err)
 	case by != "":
-		a.log.Info("every connection of this host is tracked from now on, not only the vip's: others need it", "vip", name, "by", by)
+		m.opt.Log.Info("every connection of this host is tracked from now on, not only the vip's: others need it", "vip", name, "by", by)
 	}
 }
 
@@ -187,12 +188,12 @@ type proveRequest struct {
 }
 
 // prove is the command of a giver. It is done when the probes are sent.
-func (a *Agent) prove(ctx context.Context, _ string, req proveRequest) (any, error) {
-	o := a.ownerOf(req.VIP)
-	if o == nil {
+func (m *Moves) prove(ctx context.Context, _ string, req proveRequest) (any, error) {
+	v, there := m.vip(req.VIP)
+	if !there {
 		return nil, fmt.Errorf("there is no vip %s here; are the specs of both the same?", req.VIP)
 	}
-	d, err := a.detourTo(a.currentSpec(), o.view.Load().vip, req.Givers)
+	d, err := m.detourTo(m.opt.Spec(), v.VIP, req.Givers)
 	if err == nil {
 		err = d.Probe(ctx, req.Nonce, req.Clients)
 	}
@@ -201,11 +202,11 @@ func (a *Agent) prove(ctx context.Context, _ string, req proveRequest) (any, err
 
 // proof has the controller send probes for clients of v, and gives those whose
 // probes do not arrive. The error says why that is not known.
-func (a *Agent) proof(ctx context.Context, v spec.VIP, to string, clients []netip.Addr) (missing []netip.Addr, err error) {
+func (m *Moves) proof(ctx context.Context, v spec.VIP, to string, clients []netip.Addr) (missing []netip.Addr, err error) {
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
-	s := a.currentSpec()
-	self, _ := s.Controller(a.opt.Controller)
+	s := m.opt.Spec()
+	self, _ := s.Controller(m.opt.Controller)
 	req := proveRequest{VIP: v.Name, Nonce: nonce(), Clients: clients}
 	if req.Givers, err = vip.GiverAddresses(s.Interface(v, self), self.Address, v.Addresses); err != nil {
 		return nil, err
@@ -220,7 +221,7 @@ func (a *Agent) proof(ctx context.Context, v spec.VIP, to string, clients []neti
 	defer over()
 	asked := make(chan error, 1)
 	go func() {
-		err := a.peers.Ask(ctx, to, "prove", req, nil)
+		err := m.opt.Ask(ctx, to, "prove", req, nil)
 		asked <- err
 		if err == nil {
 			select {
@@ -246,82 +247,75 @@ func nonce() uint64 {
 // blockedDetour proves, before a move of v, that what the taker will send on for
 // the clients that v has now arrives here. It says why not; empty also when that
 // cannot be found out.
-func (a *Agent) blockedDetour(ctx context.Context, v spec.VIP, to string) string {
-	c, err := a.copyOf(a.currentSpec(), v)
+func (m *Moves) blockedDetour(ctx context.Context, v spec.VIP, to string) string {
+	c, err := m.copyOf(m.opt.Spec(), v)
 	var clients []netip.Addr
 	if err == nil {
 		clients, err = c.Clients(ctx)
 	}
 	if err != nil || len(clients) == 0 {
-		a.logged(err)
+		m.logged(err)
 		return ""
 	}
 	for range failedProofs {
-		missing, err := a.proof(ctx, v, to, clients)
+		missing, err := m.proof(ctx, v, to, clients)
 		if err != nil {
-			a.log.Debug("whether the taker's segments arrive is not known", "vip", v.Name, "to", to, "error", err)
+			m.opt.Log.Debug("whether the taker's segments arrive is not known", "vip", v.Name, "to", to, "error", err)
 			return ""
 		}
 		if len(missing) == 0 {
-			a.blocked.over(a, to)
+			m.passes(to)
 			return ""
 		}
 		clients = missing
 	}
-	return a.blocked.begin(a, v.Name, to, clients)
+	return m.blocks(v.Name, to, clients)
 }
 
 // proveGiving proves it while a move lasts.
-func (a *Agent) proveGiving(ctx context.Context, name string, g *giving) {
+func (m *Moves) proveGiving(ctx context.Context, name string, g *giving) {
 	failed, why := 0, ""
 	defer func() {
-		a.moves.mu.Lock()
-		defer a.moves.mu.Unlock()
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		g.mending.proving, g.mending.failed, g.mending.why = false, failed, why
 	}()
 	clients, err := g.copy.Clients(ctx)
-	o := a.ownerOf(name)
-	if err != nil || len(clients) == 0 || o == nil {
+	v, there := m.vip(name)
+	if err != nil || len(clients) == 0 || !there {
 		return
 	}
 	for failed < failedProofs {
-		missing, err := a.proof(ctx, o.view.Load().vip, g.To, clients)
+		missing, err := m.proof(ctx, v.VIP, g.To, clients)
 		switch {
 		case err != nil: // the kernel of the taker goes on without its agent
-			a.log.Debug("whether the taker's segments arrive is not known", "vip", name, "to", g.To, "error", err)
+			m.opt.Log.Debug("whether the taker's segments arrive is not known", "vip", name, "to", g.To, "error", err)
 			return
 		case len(missing) == 0:
-			a.blocked.over(a, g.To)
+			m.passes(g.To)
 			return
 		}
 		clients = missing
 		failed++
 	}
-	why = a.blocked.begin(a, name, g.To, clients)
+	why = m.blocks(name, g.To, clients)
 }
 
-// blocked has the controllers whose detours did not get through, and for which
-// clients, to find out when they do.
+// blocked is of a controller whose detour did not get through, and for which
+// clients, to find out when it does.
 type blocked struct {
-	mu sync.Mutex
-	by map[string]blockedBy
-}
-
-type blockedBy struct {
 	vip     string
 	clients []netip.Addr
 }
 
-// begin reports the finding, and gives it in words.
-func (b *blocked) begin(a *Agent, vip, to string, clients []netip.Addr) string {
-	b.mu.Lock()
-	if b.by == nil {
-		b.by = map[string]blockedBy{}
-	}
-	b.by[to] = blockedBy{vip, clients}
-	b.mu.Unlock()
-	why := fmt.Sprintf("what %s sends on for clients does not arrive at %s, as from %s", to, a.opt.Controller, someAddresses(clients))
-	a.reportOne(status.CodeDetourBlocked, status.CodeDetourBlocked+" "+to, &status.Finding{
+// blocks notes that a controller's detour does not get through. It reports the
+// finding, and gives it in words.
+func (m *Moves) blocks(vip, to string, clients []netip.Addr) string {
+	m.mu.Lock()
+	m.blocked[to] = blocked{vip, clients}
+	m.mu.Unlock()
+	why := fmt.Sprintf("what %s sends on for clients does not arrive at %s, as from %s", to, m.opt.Controller, someAddresses(clients))
+	m.opt.Report(status.CodeDetourBlocked, status.CodeDetourBlocked+" "+to, &status.Finding{
 		Severity: status.Warning, Code: status.CodeDetourBlocked, Subject: "vip " + vip,
 		Text:   "planned moves to " + to + " reset open connections: " + why,
 		Remedy: "let frames of " + to + " pass that have clients' addresses as their source: source guard of switches, forged transmits and MAC spoofing filters of hypervisors, port security of a cloud below",
@@ -329,27 +323,32 @@ func (b *blocked) begin(a *Agent, vip, to string, clients []netip.Addr) string {
 	return why
 }
 
-func (b *blocked) over(a *Agent, to string) {
-	b.mu.Lock()
-	delete(b.by, to)
-	b.mu.Unlock()
-	a.reportOne(status.CodeDetourBlocked, status.CodeDetourBlocked+" "+to, nil)
+// passes notes that it does.
+func (m *Moves) passes(to string) {
+	m.mu.Lock()
+	delete(m.blocked, to)
+	m.mu.Unlock()
+	m.opt.Report(status.CodeDetourBlocked, status.CodeDetourBlocked+" "+to, nil)
 }
 
-// proveBlocked looks whether what was blocked gets through by now.
-func (a *Agent) proveBlocked(ctx context.Context) {
-	a.blocked.mu.Lock()
-	all := maps.Clone(a.blocked.by)
-	a.blocked.mu.Unlock()
-	for to, was := range all {
-		o := a.ownerOf(was.vip)
-		if _, known := a.currentSpec().Controller(to); !known || o == nil {
-			a.blocked.over(a, to)
-			continue
-		}
-		missing, err := a.proof(ctx, o.view.Load().vip, to, was.clients)
-		if err == nil && len(missing) == 0 {
-			a.blocked.over(a, to)
+// watchBlocked looks, again and again, whether what was blocked gets through by now.
+func (m *Moves) watchBlocked(ctx context.Context) {
+	ticker := time.NewTicker(blockedInterval)
+	defer ticker.Stop()
+	for ticked(ctx, ticker) {
+		m.mu.Lock()
+		all := maps.Clone(m.blocked)
+		m.mu.Unlock()
+		for to, was := range all {
+			v, there := m.vip(was.vip)
+			if _, known := m.opt.Spec().Controller(to); !known || !there {
+				m.passes(to)
+				continue
+			}
+			missing, err := m.proof(ctx, v.VIP, to, was.clients)
+			if err == nil && len(missing) == 0 {
+				m.passes(to)
+			}
 		}
 	}
 }

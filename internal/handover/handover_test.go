@@ -1,11 +1,10 @@
-package agent
+package handover
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -17,29 +16,13 @@ import (
 
 	"holdfast/internal/peer"
 	"holdfast/internal/reach"
-	"holdfast/internal/spec"
 	"holdfast/internal/vip"
 	"holdfast/internal/web"
 )
 
-// threeControllers is an agent of ctl1 of three controllers, which does not run.
-func threeControllers(t *testing.T) *Agent {
-	t.Helper()
-	dir := t.TempDir()
-	a := New(Options{Controller: "ctl1", RunDir: dir, StateDir: dir, Log: slog.New(slog.DiscardHandler)})
-	data := strings.Replace(testSpec, "services:", "  - {name: ctl3, address: 192.0.2.3}\nservices:", 1)
-	s, findings := spec.Parse("test.yaml", []byte(data))
-	if s == nil {
-		t.Fatal(findings)
-	}
-	a.rollout.Use(s)
-	a.journal = testJournal(t, filepath.Join(dir, "events.jsonl"))
-	return a
-}
-
 // TestTakers holds the order: with a word, by force, and without a word.
 func TestTakers(t *testing.T) {
-	a := threeControllers(t)
+	a := newController(t, "ctl1")
 	for _, tt := range []struct {
 		req  web.HandoverRequest
 		want string
@@ -66,7 +49,7 @@ func TestTakers(t *testing.T) {
 }
 
 func TestOneMoveAtATime(t *testing.T) {
-	m := newMoves(t.TempDir())
+	m := New(Options{RunDir: t.TempDir()})
 	done, err := m.begin("api")
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +76,7 @@ func TestInOneLine(t *testing.T) {
 
 // TestResume begins like the agent after one that was killed in the middle.
 func TestResume(t *testing.T) {
-	newHost(t) // its interfaces
+	interfacesUp(t)
 	for _, tt := range []struct {
 		name, record string
 		copy, detour bool // are in the kernel
@@ -109,9 +92,9 @@ func TestResume(t *testing.T) {
 		{"a damaged record", `{"giving": `, true, true, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a := threeControllers(t)
-			api := a.currentSpec().VIPs[0]
-			c, err := a.copyOf(a.currentSpec(), api)
+			a := newController(t, "ctl1")
+			api := a.spec.VIPs[0]
+			c, err := a.copyOf(a.spec, api)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,7 +104,7 @@ func TestResume(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			d, err := a.detourTo(a.currentSpec(), api, []netip.Addr{netip.MustParseAddr("192.0.2.2")})
+			d, err := a.detourTo(a.spec, api, []netip.Addr{netip.MustParseAddr("192.0.2.2")})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,13 +115,13 @@ func TestResume(t *testing.T) {
 				}
 			}
 			if tt.record != "" {
-				if err := os.WriteFile(a.moves.file, []byte(tt.record), 0o600); err != nil {
+				if err := os.WriteFile(a.file, []byte(tt.record), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			a.resumeMoves(t.Context(), a.currentSpec())
+			a.Resume(t.Context(), a.spec)
 
-			given, taken := a.moves.names()
+			given, taken := a.names()
 			if got := len(given) == 1; got != tt.giving {
 				t.Errorf("goes on giving: %v", got)
 			}
@@ -158,14 +141,14 @@ func TestResume(t *testing.T) {
 // TestLeftoversSpareTheNextMove ends moves that the next one of the same VIP
 // has replaced meanwhile: what that has in the kernel stays.
 func TestLeftoversSpareTheNextMove(t *testing.T) {
-	newHost(t) // its interfaces
-	a := threeControllers(t)
-	api := a.currentSpec().VIPs[0]
-	c, err := a.copyOf(a.currentSpec(), api)
+	interfacesUp(t)
+	a := newController(t, "ctl1")
+	api := a.spec.VIPs[0]
+	c, err := a.copyOf(a.spec, api)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := a.detourTo(a.currentSpec(), api, []netip.Addr{netip.MustParseAddr("192.0.2.2")})
+	d, err := a.detourTo(a.spec, api, []netip.Addr{netip.MustParseAddr("192.0.2.2")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +159,7 @@ func TestLeftoversSpareTheNextMove(t *testing.T) {
 	// Nobody is at home at ctl1: what the other side is told, is told at once.
 	was, is := &giving{To: "ctl1", copy: c}, &giving{To: "ctl1", copy: c}
 	took, takes := &taking{From: "ctl1", detour: d}, &taking{From: "ctl1", detour: d}
-	a.moves.giving["api"], a.moves.taking["api"] = is, takes
+	a.giving["api"], a.taking["api"] = is, takes
 	left := func(what string, want bool) {
 		t.Helper()
 		if present, err := c.Present(); err != nil || present != want {
@@ -185,7 +168,7 @@ func TestLeftoversSpareTheNextMove(t *testing.T) {
 		if rules, err := vip.Detours(t.Context()); err != nil || (len(rules) == 1) != want {
 			t.Errorf("%s: rules %v, %v; want some: %v", what, rules, err, want)
 		}
-		given, taken := a.moves.names()
+		given, taken := a.names()
 		if (len(given) == 1) != want || (len(taken) == 1) != want {
 			t.Errorf("%s: records %v and %v", what, given, taken)
 		}
@@ -245,8 +228,8 @@ func TestClocksDiffer(t *testing.T) {
 
 // TestMovesAreKept reads what was written down, with the settings to put back.
 func TestMovesAreKept(t *testing.T) {
-	newHost(t)
-	m := newMoves(t.TempDir())
+	interfacesUp(t)
+	m := New(Options{RunDir: t.TempDir()})
 	path := "/proc/sys/net/ipv4/conf/lo/accept_local"
 	if err := os.WriteFile(path, []byte("1"), 0); err != nil {
 		t.Fatal(err)
@@ -272,8 +255,8 @@ func TestMovesAreKept(t *testing.T) {
 		t.Errorf("settings: %v", kept.Settings)
 	}
 	// The next agent puts them back when the last move is over.
-	next := &moves{file: m.file, nudge: make(chan struct{}, 1), giving: kept.Giving, taking: kept.Taking}
-	next.settings, next.devices = vip.NewSettings(kept.Settings, next.write), vip.NewSettings(nil, nil)
+	next := New(Options{RunDir: filepath.Dir(m.file)})
+	next.giving, next.taking, next.settings = kept.Giving, kept.Taking, vip.NewSettings(kept.Settings, next.write)
 	value := func() string {
 		text, err := os.ReadFile(path)
 		if err != nil {

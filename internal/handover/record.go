@@ -1,7 +1,6 @@
-package agent
+package handover
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,43 +8,15 @@ import (
 	"maps"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/file"
-	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
 )
-
-// moves are the planned moves of VIPs that this controller has a part in, as
-// the one who gives or the one who takes. They are kept in the run directory:
-// what they have put into the kernel lasts as long as that does.
-type moves struct {
-	file  string
-	nudge chan struct{} // has room for one
-	// settings are what the moves have changed in the kernel.
-	settings *vip.Settings
-	// devices are what the macvlan devices of VIPs have changed below them.
-	devices *vip.Settings
-	// flushed has room for one, too: somebody has changed nftables.
-	flushed chan struct{}
-	proofs  sync.WaitGroup // those under way
-	// kernel is held while the kernel is given, or rid of, what belongs to a
-	// record, and the record with it: what is left of one move must not take
-	// away what the next one of the same VIP has just put there.
-	kernel sync.Mutex
-	closer closer // of watchMoves
-
-	mu     sync.Mutex // guards following
-	busy   string     // the VIP that is being given at this moment; empty for none
-	giving map[string]*giving
-	taking map[string]*taking
-}
 
 // giving is what this controller still does for a VIP that it has given away.
 type giving struct {
@@ -112,21 +83,12 @@ func bootClock() (time.Duration, error) {
 	return time.Duration(now.Nano()), nil
 }
 
-func newMoves(runDir string) *moves {
-	m := &moves{
-		file:  filepath.Join(runDir, "moves.json"),
-		nudge: make(chan struct{}, 1), flushed: make(chan struct{}, 1), giving: map[string]*giving{}, taking: map[string]*taking{},
-	}
-	m.settings, m.devices = vip.NewSettings(nil, m.write), vip.NewSettings(nil, nil)
-	return m
-}
-
 // errMoving begins what is said of a move that has to wait for another one.
 var errMoving = errors.New("a handover")
 
 // begin reserves the right to move a VIP: one move at a time. The function it
 // gives ends that.
-func (m *moves) begin(vip string) (func(), error) {
+func (m *Moves) begin(vip string) (func(), error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.busy != "" {
@@ -142,7 +104,7 @@ func (m *moves) begin(vip string) (func(), error) {
 
 // rid takes the record g of a VIP that was given away, and what the kernel has
 // for it, away; and reports whether that was still the newest one.
-func (m *moves) rid(vip string, g *giving, fromKernel func() error) (bool, error) {
+func (m *Moves) rid(vip string, g *giving, fromKernel func() error) (bool, error) {
 	m.kernel.Lock()
 	defer m.kernel.Unlock()
 	m.mu.Lock()
@@ -156,7 +118,7 @@ func (m *moves) rid(vip string, g *giving, fromKernel func() error) (bool, error
 }
 
 // isGiving reports whether this controller finishes connections of the VIP.
-func (m *moves) isGiving(vip string) bool {
+func (m *Moves) isGiving(vip string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.giving[vip] != nil
@@ -164,21 +126,21 @@ func (m *moves) isGiving(vip string) bool {
 
 // involves reports whether this controller finishes connections of the VIP, or
 // is about to.
-func (m *moves) involves(vip string) bool {
+func (m *Moves) involves(vip string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.giving[vip] != nil || m.busy == vip
 }
 
 // takes gives the record of a VIP that was taken; nil for none.
-func (m *moves) takes(vip string) *taking {
+func (m *Moves) takes(vip string) *taking {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.taking[vip]
 }
 
 // change changes the records and writes them down.
-func (m *moves) change(f func()) error {
+func (m *Moves) change(f func()) error {
 	m.mu.Lock()
 	f()
 	idle := len(m.giving)+len(m.taking) == 0
@@ -195,7 +157,7 @@ func (m *moves) change(f func()) error {
 }
 
 // write writes the records down, and what is to be put back in the kernel.
-func (m *moves) write() error {
+func (m *Moves) write() error {
 	boot, err := bootClock()
 	if err != nil {
 		return fmt.Errorf("keep the handovers: %w", err)
@@ -226,7 +188,7 @@ type keptMoves struct {
 }
 
 // read gives what is in the file; nothing where there is none.
-func (m *moves) read() (keptMoves, error) {
+func (m *Moves) read() (keptMoves, error) {
 	var kept keptMoves
 	data, err := os.ReadFile(m.file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -254,21 +216,21 @@ func (m *moves) read() (keptMoves, error) {
 }
 
 // empty reports whether there is nothing left to do.
-func (m *moves) empty() bool {
+func (m *Moves) empty() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.giving)+len(m.taking) == 0
 }
 
 // names gives the VIPs that are being given and taken, in a fixed order.
-func (m *moves) names() (given, taken []string) {
+func (m *Moves) names() (given, taken []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Sorted(maps.Keys(m.giving)), slices.Sorted(maps.Keys(m.taking))
 }
 
-// status tells of the moves of a VIP for the Snapshot.
-func (m *moves) status(name string) (g *status.Giving, t *status.Taking) {
+// Status tells of the moves of a VIP for the Snapshot.
+func (m *Moves) Status(name string) (g *status.Giving, t *status.Taking) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if x := m.giving[name]; x != nil {
@@ -278,111 +240,4 @@ func (m *moves) status(name string) (g *status.Giving, t *status.Taking) {
 		t = &status.Taking{From: x.From, Since: x.Since, Until: x.Until, Forwarded: x.forwarded}
 	}
 	return g, t
-}
-
-// resumeMoves goes on with what an earlier agent of this controller began, and
-// removes what it left and nobody needs.
-func (a *Agent) resumeMoves(ctx context.Context, s *spec.Spec) {
-	kept, err := a.moves.read()
-	if err != nil {
-		a.log.Warn("the handovers before this start are not known", "error", err)
-	}
-	a.moves.settings, a.moves.devices = vip.NewSettings(kept.Settings, a.moves.write), vip.NewSettings(kept.Devices, nil)
-	installed, err := vip.Detours(ctx)
-	if err != nil {
-		a.log.Warn("the rules of earlier handovers are not known", "error", err)
-	}
-	for _, v := range s.VIPs {
-		a.resumeGiving(ctx, s, v, kept.Giving[v.Name])
-		if slices.Contains(installed, v.Name) {
-			a.resumeTaking(s, v, kept.Taking[v.Name])
-		}
-	}
-	_, taken := a.moves.names()
-	if err := vip.CleanupDetours(ctx, a.log, taken...); err != nil {
-		a.log.Warn("the rules of earlier handovers are not removed", "error", err)
-	}
-	a.logged(a.moves.change(func() {}))
-}
-
-// resumeGiving goes on with g, nil for nothing.
-func (a *Agent) resumeGiving(ctx context.Context, s *spec.Spec, v spec.VIP, g *giving) {
-	c, err := a.copyOf(s, v)
-	if err != nil {
-		a.log.Warn("what is left of a handover is not known", "vip", v.Name, "error", err)
-		return
-	}
-	present, err := c.Present()
-	switch {
-	case err != nil:
-		a.log.Warn("what is left of a handover is not known", "vip", v.Name, "error", err)
-	case present && g != nil:
-		g.copy = c
-		a.moves.giving[v.Name] = g
-		a.log.Info("going on with the connections of a vip that was handed over", "vip", v.Name, "to", g.To)
-	case present:
-		a.logged(c.Drop(ctx))
-	}
-}
-
-// resumeTaking goes on with t, nil for nothing.
-func (a *Agent) resumeTaking(s *spec.Spec, v spec.VIP, t *taking) {
-	if t == nil {
-		return
-	}
-	d, err := a.detourTo(s, v, t.Givers)
-	if err != nil {
-		a.log.Warn("the rule of a handover is not known", "vip", v.Name, "error", err)
-		return
-	}
-	t.detour = d
-	a.moves.taking[v.Name] = t
-}
-
-// logged logs an error that stops nothing.
-func (a *Agent) logged(err error) {
-	if err != nil {
-		a.log.Warn("a handover left something behind, or is not written down", "error", err)
-	}
-}
-
-// Intervals of watchMoves.
-const (
-	// moveInterval is how often connections are counted after a handover.
-	moveInterval = 200 * time.Millisecond
-	// idleInterval is how often it is seen that HAProxy closes no connections when there was none.
-	idleInterval = time.Second
-)
-
-// watchMoves ends, one after the other, what handovers have left.
-func (a *Agent) watchMoves(ctx context.Context) {
-	defer a.moves.proofs.Wait()
-	a.moves.proofs.Go(func() { a.watchRules(ctx) })
-	looked := time.Now()
-	for {
-		wait := idleInterval
-		if !a.moves.empty() {
-			wait = moveInterval
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-a.moves.nudge:
-		case <-a.moves.flushed:
-			a.mendDetours(ctx)
-			if time.Since(looked) < wait {
-				continue // the rest has time, however often rules change
-			}
-		case <-time.After(wait):
-		}
-		looked = time.Now()
-		given, taken := a.moves.names()
-		for _, name := range given {
-			a.watchGiving(ctx, name)
-		}
-		for _, name := range taken {
-			a.watchTaking(ctx, name)
-		}
-		a.closePolitely(ctx)
-	}
 }

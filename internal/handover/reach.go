@@ -1,4 +1,4 @@
-package agent
+package handover
 
 import (
 	"context"
@@ -35,25 +35,18 @@ const (
 	isolatedAfter = 2
 )
 
-// arrivals has the last planned move of each VIP to this controller.
-type arrivals struct {
-	mu  sync.Mutex // guards following
-	all map[string]reach.Arrival
-}
-
-func (m *arrivals) note(vip string, came reach.Arrival) {
+// arrived notes the last planned move of a VIP to this controller.
+func (m *Moves) arrived(vip string, came reach.Arrival) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.all == nil {
-		m.all = map[string]reach.Arrival{}
-	}
-	m.all[vip] = came
+	m.arrivals[vip] = came
 }
 
-func (m *arrivals) of(vip string) reach.Arrival {
+// arrival gives it.
+func (m *Moves) arrival(vip string) reach.Arrival {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.all[vip]
+	return m.arrivals[vip]
 }
 
 // A reachReply tells what the HAProxy of a controller reaches.
@@ -68,31 +61,9 @@ type reachReply struct {
 	Needs map[string][]string `json:"needs,omitempty"`
 }
 
-// ownReach gives what this controller's HAProxy reaches.
-func (a *Agent) ownReach() reach.View {
-	v := reach.View{Controller: a.opt.Controller}
-	config := a.rollout.InForce().Config
-	a.mu.Lock()
-	services := a.services
-	v.At, v.Spec, v.Services = a.polled, config.Digest, reach.Services(services)
-	a.mu.Unlock()
-	v.Paths, v.Needs = a.paths.list(), a.paths.needs(services)
-	switch h := a.haproxy.State(); {
-	case h.State != status.HAProxyRunning:
-		v.Unfit = "HAProxy is " + string(h.State)
-	case a.ending.Load():
-		v.Unfit = "its agent is about to end"
-	case a.drains.Whole():
-		v.Unfit = "it is drained"
-	case !config.TrialUntil.IsZero() || a.forcing.Load():
-		v.Unfit = "a new spec is on trial"
-	}
-	return v
-}
-
 // tellReach is the command of another agent that wants to know what is reached from here.
-func (a *Agent) tellReach(context.Context, string, struct{}) (any, error) {
-	v := a.ownReach()
+func (m *Moves) tellReach(context.Context, string, struct{}) (any, error) {
+	v := m.opt.Reach()
 	if v.At.IsZero() {
 		return nil, errors.New("HAProxy has not told yet how the services are")
 	}
@@ -101,7 +72,7 @@ func (a *Agent) tellReach(context.Context, string, struct{}) (any, error) {
 
 // askReach asks controllers what they reach, all at once, and waits no longer than
 // timeout. It gives the Views of those that say so, and how many answer anything.
-func (a *Agent) askReach(ctx context.Context, controllers []spec.Controller, timeout time.Duration) (views map[string]reach.View, answered int) {
+func (m *Moves) askReach(ctx context.Context, controllers []spec.Controller, timeout time.Duration) (views map[string]reach.View, answered int) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	views = map[string]reach.View{}
@@ -111,7 +82,7 @@ func (a *Agent) askReach(ctx context.Context, controllers []spec.Controller, tim
 		all.Go(func() {
 			var reply reachReply
 			asked := time.Now()
-			err := a.peers.Ask(ctx, c.Name, "reach", struct{}{}, &reply)
+			err := m.opt.Ask(ctx, c.Name, "reach", struct{}{}, &reply)
 			mu.Lock()
 			defer mu.Unlock()
 			if !peer.Unanswered(err) || peer.NoAgent(err) {
@@ -129,9 +100,9 @@ func (a *Agent) askReach(ctx context.Context, controllers []spec.Controller, tim
 	return views, answered
 }
 
-// otherControllers gives all controllers but this one, in the order of preference.
-func (a *Agent) otherControllers(s *spec.Spec) []spec.Controller {
-	return slices.DeleteFunc(slices.Clone(s.Controllers), func(c spec.Controller) bool { return c.Name == a.opt.Controller })
+// otherControllers gives all controllers but self, in the order of preference.
+func otherControllers(s *spec.Spec, self string) []spec.Controller {
+	return slices.DeleteFunc(slices.Clone(s.Controllers), func(c spec.Controller) bool { return c.Name == self })
 }
 
 // lostBy says what clients would lose by a move of a VIP from own to another
@@ -147,7 +118,7 @@ func lostBy(own, to reach.View) error {
 
 // reachWatch is what watchReach remembers.
 type reachWatch struct {
-	*Agent
+	moves  *Moves
 	judges map[string]*reach.Judge // by VIP
 	views  map[string]reach.View   // the last word of each other controller, which may be old
 	asked  time.Time
@@ -157,12 +128,12 @@ type reachWatch struct {
 
 // watchReach has the holder of a VIP give it to a controller that reaches clearly
 // more, and says when this one reaches no other.
-func (a *Agent) watchReach(ctx context.Context) {
-	w := &reachWatch{Agent: a, judges: map[string]*reach.Judge{}, views: map[string]reach.View{}}
+func (m *Moves) watchReach(ctx context.Context) {
+	w := &reachWatch{moves: m, judges: map[string]*reach.Judge{}, views: map[string]reach.View{}}
 	ticker := time.NewTicker(reachInterval)
 	defer ticker.Stop()
 	for ticked(ctx, ticker) {
-		if s := a.currentSpec(); s != nil {
+		if s := m.opt.Spec(); s != nil {
 			w.look(ctx, s)
 		}
 	}
@@ -170,13 +141,13 @@ func (a *Agent) watchReach(ctx context.Context) {
 
 // look asks the others if there is reason to, and acts on what they say.
 func (w *reachWatch) look(ctx context.Context, s *spec.Spec) {
-	others, own := w.otherControllers(s), w.ownReach()
+	others, own := otherControllers(s, w.moves.opt.Controller), w.moves.opt.Reach()
 	holds, hears := w.held()
 	if hears && !holds {
 		w.noteHeard()
 	}
 	if w.shouldAsk(others, own, holds, hears) {
-		views, answered := w.askReach(ctx, others, patientTimeout)
+		views, answered := w.moves.askReach(ctx, others, patientTimeout)
 		maps.Copy(w.views, views)
 		w.asked = time.Now()
 		if holds || !hears {
@@ -189,19 +160,19 @@ func (w *reachWatch) look(ctx context.Context, s *spec.Spec) {
 			inOrder = append(inOrder, v)
 		}
 	}
-	if bad := w.link.Step(time.Now(), own, inOrder); w.limps.Swap(bad) != bad {
-		w.settlePriorities()
+	if bad := w.link.Step(time.Now(), own, inOrder); w.moves.limps.Swap(bad) != bad {
+		w.moves.opt.Settle()
 	}
-	for _, o := range w.owners() {
-		w.judge(ctx, o, own, inOrder)
+	for _, v := range w.moves.opt.VIPs() {
+		w.judge(ctx, v, own, inOrder)
 	}
 }
 
 // held reports whether this controller holds a VIP, and whether it hears of one
 // that another one does.
 func (w *reachWatch) held() (holds, hears bool) {
-	for _, o := range w.owners() {
-		s := o.loop.Stats()
+	for _, v := range w.moves.opt.VIPs() {
+		s := v.Loop.Stats()
 		holds = holds || s.State == vrrp.Active
 		hears = hears || s.State != vrrp.Active && s.Holder != ""
 	}
@@ -220,7 +191,7 @@ func (w *reachWatch) shouldAsk(others []spec.Controller, own reach.View, holds, 
 	switch {
 	case len(others) == 0:
 		return false
-	case hears && !holds && !suspect && !w.limps.Load():
+	case hears && !holds && !suspect && !w.moves.limps.Load():
 		return false
 	case holds && (misses || suspect), w.silent > 0:
 		return true
@@ -228,9 +199,9 @@ func (w *reachWatch) shouldAsk(others []spec.Controller, own reach.View, holds, 
 	return time.Since(w.asked) >= restInterval
 }
 
-// judge gives the VIP of o away if it is time.
-func (w *reachWatch) judge(ctx context.Context, o *owner, own reach.View, others []reach.View) {
-	name := o.view.Load().vip.Name
+// judge gives v away if it is time.
+func (w *reachWatch) judge(ctx context.Context, v VIP, own reach.View, others []reach.View) {
+	name := v.Name
 	j := w.judges[name]
 	if j == nil {
 		j = reach.NewJudge()
@@ -239,21 +210,21 @@ func (w *reachWatch) judge(ctx context.Context, o *owner, own reach.View, others
 	if own.Unfit != "" { // it mends that by itself, or gives the VIP away for it
 		own.At = time.Time{}
 	}
-	m := j.Step(time.Now(), o.holds(), w.arrivals.of(name), own, others)
+	m := j.Step(time.Now(), v.Holds(), w.moves.arrival(name), own, others)
 	if m.To == "" {
 		return
 	}
-	_, err := w.give(ctx, o, web.HandoverRequest{
+	_, err := w.moves.give(ctx, v, web.HandoverRequest{
 		VIP: name, To: m.To, Unasked: true,
-		Cause: whyMove(w.opt.Controller, m),
+		Cause: whyMove(w.moves.opt.Controller, m),
 	})
 	if err != nil {
 		j.Failed(time.Now())
-		w.log.Warn("the vip stays, though another controller reaches more", "vip", name, "to", m.To, "cause", whyMove(w.opt.Controller, m), "error", err)
+		w.moves.opt.Log.Warn("the vip stays, though another controller reaches more", "vip", name, "to", m.To, "cause", whyMove(w.moves.opt.Controller, m), "error", err)
 		return
 	}
 	j.Moved(time.Now())
-	w.arrivals.note(name, reach.Arrival{At: time.Now(), Unasked: true})
+	w.moves.arrived(name, reach.Arrival{At: time.Now(), Unasked: true})
 }
 
 // whyMove says why self does m.
@@ -267,13 +238,13 @@ func whyMove(self string, m reach.Move) string {
 // noteHeard notes that this controller is not cut off.
 func (w *reachWatch) noteHeard() {
 	w.silent = 0
-	w.report(status.CodeIsolated, nil)
+	w.moves.opt.Report(status.CodeIsolated, status.CodeIsolated, nil)
 }
 
 // meets reports whether the host of another controller has answered a handshake
 // of late: over a link that loses a third an agent's answers may all be missing.
 func (w *reachWatch) meets(others []spec.Controller) bool {
-	return slices.ContainsFunc(w.paths.list(), func(p status.Path) bool {
+	return slices.ContainsFunc(w.moves.opt.Reach().Paths, func(p status.Path) bool {
 		return p.Sent > 0 && p.Silent < isolatedAfter && slices.ContainsFunc(others, func(c spec.Controller) bool { return c.Name == p.Host })
 	})
 }
@@ -298,8 +269,8 @@ func (w *reachWatch) noteAnswers(s *spec.Spec, others []spec.Controller, answere
 	if len(names) == 1 {
 		it = names[0]
 	}
-	w.report(status.CodeIsolated, &status.Finding{
-		Severity: status.Error, Code: status.CodeIsolated, Subject: "controller " + w.opt.Controller,
+	w.moves.opt.Report(status.CodeIsolated, status.CodeIsolated, &status.Finding{
+		Severity: status.Error, Code: status.CodeIsolated, Subject: "controller " + w.moves.opt.Controller,
 		Text: fmt.Sprintf("this controller reaches no other (%s): it is cut off, or they are down; what is said here is what it alone sees, and %s may hold VIP %s too",
 			strings.Join(names, ", "), it, strings.Join(vips, ", ")),
 		Remedy: "look at its link, its switch port and its filters; holdfast status on another controller tells how they see it",

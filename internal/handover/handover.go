@@ -1,4 +1,4 @@
-package agent
+package handover
 
 import (
 	"cmp"
@@ -17,16 +17,16 @@ import (
 	"holdfast/internal/web"
 )
 
-// Handover moves VIPs, wherever they are, as planned work. The error is for
-// people; what was moved before it is in the result.
-func (a *Agent) Handover(ctx context.Context, req web.HandoverRequest) (web.HandoverResult, error) {
+// Move moves VIPs, wherever they are. What is refused is a *web.ControlError; what was
+// moved before it is in the result.
+func (m *Moves) Move(ctx context.Context, req web.HandoverRequest) (web.HandoverResult, error) {
 	result := web.HandoverResult{Handovers: []web.Handover{}}
-	owners, err := a.ownersOf(req)
+	named, err := m.named(req)
 	if err != nil {
 		return result, err
 	}
-	for _, o := range owners {
-		one, err := a.handOver(ctx, o, req)
+	for _, v := range named {
+		one, err := m.move(ctx, v, req)
 		if err != nil {
 			return result, web.Refused("%v", err)
 		}
@@ -35,72 +35,70 @@ func (a *Agent) Handover(ctx context.Context, req web.HandoverRequest) (web.Hand
 	return result, nil
 }
 
-// ownersOf gives what req names, which must be there.
-func (a *Agent) ownersOf(req web.HandoverRequest) ([]*owner, error) {
-	s := a.currentSpec()
+// named gives the VIPs that req names, which must be there.
+func (m *Moves) named(req web.HandoverRequest) ([]VIP, error) {
+	s := m.opt.Spec()
 	if s == nil {
 		return nil, errors.New("no spec is in force yet")
 	}
 	if _, known := s.Controller(req.To); req.To != "" && !known {
 		return nil, web.Wrong("no controller is called %q; name one of %s", req.To, strings.Join(s.ControllerNames(), ", "))
 	}
-	var owners []*owner
+	var named []VIP
 	var names []string
-	for _, o := range a.owners() {
-		name := o.view.Load().vip.Name
-		names = append(names, name)
-		if req.VIP == "" || req.VIP == name {
-			owners = append(owners, o)
+	for _, v := range m.opt.VIPs() {
+		names = append(names, v.Name)
+		if req.VIP == "" || req.VIP == v.Name {
+			named = append(named, v)
 		}
 	}
-	if len(owners) == 0 {
+	if len(named) == 0 {
 		return nil, web.Wrong("no vip is called %q; name one of %s", req.VIP, strings.Join(names, ", "))
 	}
-	return owners, nil
+	return named, nil
 }
 
-// handOver moves the VIP of o from whoever holds it.
-func (a *Agent) handOver(ctx context.Context, o *owner, req web.HandoverRequest) (web.Handover, error) {
-	name := o.view.Load().vip.Name
-	holder := o.loop.Stats().Holder
-	if o.holds() {
-		holder = a.opt.Controller
+// move moves v from whoever holds it.
+func (m *Moves) move(ctx context.Context, v VIP, req web.HandoverRequest) (web.Handover, error) {
+	holder := v.Loop.Stats().Holder
+	if v.Holds() {
+		holder = m.opt.Controller
 	}
 	switch holder {
 	case "":
-		return web.Handover{}, fmt.Errorf("nobody holds vip %s at the moment, as far as %s knows", name, a.opt.Controller)
+		return web.Handover{}, fmt.Errorf("nobody holds vip %s at the moment, as far as %s knows", v.Name, m.opt.Controller)
 	case req.To:
-		return web.Handover{VIP: name, From: holder, To: holder, Kept: true}, nil
-	case a.opt.Controller:
-		return a.give(ctx, o, req)
+		return web.Handover{VIP: v.Name, From: holder, To: holder, Kept: true}, nil
+	case m.opt.Controller:
+		return m.give(ctx, v, req)
 	}
-	req.VIP = name
+	req.VIP = v.Name
 	var result web.HandoverResult
-	if err := a.peers.Ask(ctx, holder, "handover", req, &result); err != nil {
+	if err := m.opt.Ask(ctx, holder, "handover", req, &result); err != nil {
 		if e, ok := errors.AsType[*peer.Error](err); ok && e.Refusal != "" {
 			return web.Handover{}, errors.New(e.Refusal) // which names the VIP and its holder
 		}
-		return web.Handover{}, fmt.Errorf("vip %s is held by %s: %w", name, holder, err)
+		return web.Handover{}, fmt.Errorf("vip %s is held by %s: %w", v.Name, holder, err)
 	}
 	if len(result.Handovers) != 1 {
-		return web.Handover{}, fmt.Errorf("%s has no vip %s; are the specs of both the same?", holder, name)
+		return web.Handover{}, fmt.Errorf("%s has no vip %s; are the specs of both the same?", holder, v.Name)
 	}
 	return result.Handovers[0], nil
 }
 
-// handoverHere is the command of another agent: it moves only what is held here.
-func (a *Agent) handoverHere(ctx context.Context, from string, req web.HandoverRequest) (any, error) {
+// moveAsked is the command of another agent: it moves only what is held here.
+func (m *Moves) moveAsked(ctx context.Context, from string, req web.HandoverRequest) (any, error) {
 	req.Cause = cmp.Or(req.Cause, "asked for by "+from)
-	owners, err := a.ownersOf(req)
+	named, err := m.named(req)
 	if err != nil {
 		return nil, err
 	}
 	result := web.HandoverResult{}
-	for _, o := range owners {
-		if !o.holds() {
-			return nil, fmt.Errorf("%s does not hold vip %s any more", a.opt.Controller, o.view.Load().vip.Name)
+	for _, v := range named {
+		if !v.Holds() {
+			return nil, fmt.Errorf("%s does not hold vip %s any more", m.opt.Controller, v.Name)
 		}
-		one, err := a.give(ctx, o, req)
+		one, err := m.give(ctx, v, req)
 		if err != nil {
 			return nil, err
 		}
@@ -109,19 +107,19 @@ func (a *Agent) handoverHere(ctx context.Context, from string, req web.HandoverR
 	return result, nil
 }
 
-// giveAll gives away every VIP that this controller holds, and gives what is to be
+// GiveAll gives away every VIP that this controller holds, and gives what is to be
 // said of these moves. With waits set those that have moved often come later, and
-// nothing is tried where no other controller looks fit.
-func (a *Agent) giveAll(ctx context.Context, req web.HandoverRequest, waits bool) (warnings []string, err error) {
-	if waits && !a.otherFit(ctx) {
+// nothing is tried where no other controller looks fit; neither is an error.
+func (m *Moves) GiveAll(ctx context.Context, req web.HandoverRequest, waits bool) (warnings []string, err error) {
+	if waits && !m.otherFit(ctx) {
 		return nil, nil
 	}
 	var errs []error
-	for _, o := range a.owners() {
-		if !o.holds() || waits && a.rest(o.view.Load().vip.Name, time.Now()) > 0 {
+	for _, v := range m.held() {
+		if waits && m.rest(v.Name, time.Now()) > 0 {
 			continue
 		}
-		h, err := a.give(ctx, o, req)
+		h, err := m.give(ctx, v, req)
 		if h.Warning != "" {
 			warnings = append(warnings, h.Warning)
 		}
@@ -131,38 +129,36 @@ func (a *Agent) giveAll(ctx context.Context, req web.HandoverRequest, waits bool
 }
 
 // otherFit reports whether there is another controller that looks fit to take a VIP.
-func (a *Agent) otherFit(ctx context.Context) bool {
-	others := slices.DeleteFunc(a.currentSpec().ControllerNames(), func(name string) bool { return name == a.opt.Controller })
-	return slices.ContainsFunc(a.gather(ctx, others), func(answer cloud.Answer) bool {
+func (m *Moves) otherFit(ctx context.Context) bool {
+	return slices.ContainsFunc(m.opt.Gather(ctx, m.others()), func(answer cloud.Answer) bool {
 		s := answer.Snapshot
 		return s != nil && s.HAProxy.State == status.HAProxyRunning && !status.DrainedWhole(s.Drains)
 	})
 }
 
-// give gives the VIP of o away: to req.To, or to the best controller that takes
+// give gives v away: to req.To, or to the best controller that takes
 // it: by what they reach, and then in the order of preference. One that would lose
 // clients a service takes it by force only. Those whose agent does not answer
 // come last: they may be ones that run keepalived, to which plain adverts speak. With
 // an error comes what there is to be said of the move all the same, and no more.
-func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (web.Handover, error) {
-	name := o.view.Load().vip.Name
-	none := web.Handover{Warning: a.restless(name)}
-	done, err := a.moves.begin(name)
+func (m *Moves) give(ctx context.Context, v VIP, req web.HandoverRequest) (web.Handover, error) {
+	none := web.Handover{Warning: m.restless(v.Name)}
+	done, err := m.begin(v.Name)
 	if err != nil {
 		return none, err
 	}
 	defer done()
 	var errs []error
 	silent := map[string]bool{} // the agents that did not answer
-	own := a.ownReach()
-	views, _ := a.askReach(ctx, a.candidates(req), reachTimeout)
-	for _, to := range a.takers(req, own, views) {
+	own := m.opt.Reach()
+	views, _ := m.askReach(ctx, m.candidates(req), reachTimeout)
+	for _, to := range m.takers(req, own, views) {
 		if to.plain != silent[to.Name] {
 			continue
 		}
 		var h web.Handover
 		if err = lostBy(own, views[to.Name]); err == nil || to.request.Force {
-			h, err = a.giveTo(ctx, o, to.Controller, to.request, to.plain)
+			h, err = m.offer(ctx, v, to)
 		}
 		if err == nil {
 			h.Warning = none.Warning
@@ -173,10 +169,10 @@ func (a *Agent) give(ctx context.Context, o *owner, req web.HandoverRequest) (we
 		}
 	}
 	if len(errs) == 0 {
-		return none, fmt.Errorf("vip %s stays on %s: there is no other controller", name, a.opt.Controller)
+		return none, fmt.Errorf("vip %s stays on %s: there is no other controller", v.Name, m.opt.Controller)
 	}
-	err = fmt.Errorf("vip %s stays on %s: %w", name, a.opt.Controller, inOneLine(errs))
-	a.journal.add(status.Event{Kind: status.EventHandoverFailed, Subject: "vip " + name, Text: err.Error(), Cause: req.Cause})
+	err = fmt.Errorf("vip %s stays on %s: %w", v.Name, m.opt.Controller, inOneLine(errs))
+	m.opt.Event(status.Event{Kind: status.EventHandoverFailed, Subject: "vip " + v.Name, Text: err.Error(), Cause: req.Cause})
 	return none, err
 }
 
@@ -196,8 +192,8 @@ type taker struct {
 }
 
 // candidates gives the controllers that may take a VIP, in the order of preference.
-func (a *Agent) candidates(req web.HandoverRequest) []spec.Controller {
-	return slices.DeleteFunc(a.otherControllers(a.currentSpec()), func(c spec.Controller) bool {
+func (m *Moves) candidates(req web.HandoverRequest) []spec.Controller {
+	return slices.DeleteFunc(otherControllers(m.opt.Spec(), m.opt.Controller), func(c spec.Controller) bool {
 		return req.To != "" && c.Name != req.To
 	})
 }
@@ -205,12 +201,12 @@ func (a *Agent) candidates(req web.HandoverRequest) []spec.Controller {
 // takers gives the attempts to have another controller take a VIP, in order:
 // those by force after those without, and last those without a word, for agents
 // that did not answer; in each the best first, by what they say that they reach.
-func (a *Agent) takers(req web.HandoverRequest, own reach.View, views map[string]reach.View) []taker {
+func (m *Moves) takers(req web.HandoverRequest, own reach.View, views map[string]reach.View) []taker {
 	gentle := req
 	gentle.Force = false
 	var asked, forced, plain []taker
-	candidates := a.candidates(req)
-	for _, name := range reach.Best(own, a.currentSpec().ControllerNames(), views) {
+	candidates := m.candidates(req)
+	for _, name := range reach.Best(own, m.opt.Spec().ControllerNames(), views) {
 		i := slices.IndexFunc(candidates, func(c spec.Controller) bool { return c.Name == name })
 		if i < 0 {
 			continue

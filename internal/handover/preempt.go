@@ -1,4 +1,4 @@
-package agent
+package handover
 
 import (
 	"context"
@@ -41,13 +41,12 @@ type preemption struct {
 
 // watchPreference takes each VIP back, by a planned handover, for which this
 // controller is preferred to the one that holds it, where the spec says so.
-func (a *Agent) watchPreference(ctx context.Context) {
+func (m *Moves) watchPreference(ctx context.Context) {
 	known := map[string]*preemption{}
 	ticker := time.NewTicker(preemptInterval)
 	defer ticker.Stop()
 	for ticked(ctx, ticker) {
-		for _, o := range a.owners() {
-			v := o.view.Load().vip
+		for _, v := range m.opt.VIPs() {
 			if !v.VRRP.Preempt {
 				delete(known, v.Name)
 				continue
@@ -55,42 +54,42 @@ func (a *Agent) watchPreference(ctx context.Context) {
 			if known[v.Name] == nil {
 				known[v.Name] = &preemption{}
 			}
-			a.preempt(ctx, o, known[v.Name], time.Now())
+			m.preempt(ctx, v, known[v.Name], time.Now())
 		}
 	}
 }
 
-// preempt takes the VIP of o back if it is time.
-func (a *Agent) preempt(ctx context.Context, o *owner, p *preemption, now time.Time) {
-	name, s := o.view.Load().vip.Name, o.loop.Stats()
+// preempt takes v back if it is time.
+func (m *Moves) preempt(ctx context.Context, v VIP, p *preemption, now time.Time) {
+	name, s := v.Name, v.Loop.Stats()
 	if p.held && s.State != vrrp.Active {
 		p.next = now.Add(preemptPause)
-		if came := a.arrivals.of(name); came.Unasked && now.Sub(came.At) < reach.Pause {
+		if came := m.arrival(name); came.Unasked && now.Sub(came.At) < reach.Pause {
 			p.next = came.At.Add(reach.Pause) // it was given away, since another one reaches more
 		}
 	}
 	p.held = s.State == vrrp.Active
 	if p.held && p.plain { // the next one to hold it may be a holdfast
 		p.plain = false
-		a.setPreempt(o, false)
+		m.opt.Preempt(name, false)
 	}
-	if s.State != vrrp.Backup || !a.preferredTo(s.Holder) || !a.fit() {
+	if s.State != vrrp.Backup || !m.preferredTo(s.Holder) || !m.fit() {
 		p.well, p.silent = time.Time{}, 0
 		return
 	}
 	if p.well.IsZero() {
 		p.well = now
 	}
-	if now.Sub(p.well) < preemptDelay || now.Before(p.next) || a.rest(name, now) > 0 {
+	if now.Sub(p.well) < preemptDelay || now.Before(p.next) || m.rest(name, now) > 0 {
 		return
 	}
-	if lost := a.lostByReturn(ctx, s.Holder); lost != nil {
+	if lost := m.lostByReturn(ctx, s.Holder); lost != nil {
 		p.next = now.Add(preemptPause)
-		a.log.Info("the vip is not taken back", "vip", name, "from", s.Holder, "reason", lost)
+		m.opt.Log.Info("the vip is not taken back", "vip", name, "from", s.Holder, "reason", lost)
 		return
 	}
-	err := a.peers.Ask(ctx, s.Holder, "handover", web.HandoverRequest{
-		VIP: name, To: a.opt.Controller, Cause: a.opt.Controller + " is back, which is preferred",
+	err := m.opt.Ask(ctx, s.Holder, "handover", web.HandoverRequest{
+		VIP: name, To: m.opt.Controller, Cause: m.opt.Controller + " is back, which is preferred",
 	}, nil)
 	switch {
 	case err == nil:
@@ -99,22 +98,22 @@ func (a *Agent) preempt(ctx context.Context, o *owner, p *preemption, now time.T
 		// Each time anew: a reload, or a drain, sets it back.
 		if p.silent++; p.silent >= wordless {
 			p.plain = true
-			if a.setPreempt(o, true) {
-				a.log.Warn("taking the vip back by VRRP alone, which resets open connections", "vip", name, "reason", err)
+			if m.opt.Preempt(name, true) {
+				m.opt.Log.Warn("taking the vip back by VRRP alone, which resets open connections", "vip", name, "reason", err)
 			}
 		}
 	default:
 		p.next = now.Add(preemptPause)
-		a.log.Info("the vip is not taken back", "vip", name, "from", s.Holder, "reason", err)
+		m.opt.Log.Info("the vip is not taken back", "vip", name, "from", s.Holder, "reason", err)
 	}
 }
 
 // lostByReturn says what clients would lose if this controller took a VIP back
 // from holder, which would refuse that each time, or give it back for this one's
 // bad link; nil for nothing.
-func (a *Agent) lostByReturn(ctx context.Context, holder string) error {
-	views, _ := a.askReach(ctx, a.otherControllers(a.currentSpec()), reachTimeout)
-	own := a.ownReach()
+func (m *Moves) lostByReturn(ctx context.Context, holder string) error {
+	views, _ := m.askReach(ctx, otherControllers(m.opt.Spec(), m.opt.Controller), reachTimeout)
+	own := m.opt.Reach()
 	if lag := reach.FindLag(own, slices.Collect(maps.Values(views))); slices.Contains(lag.By, holder) {
 		return errors.New(lag.String())
 	}
@@ -122,35 +121,15 @@ func (a *Agent) lostByReturn(ctx context.Context, holder string) error {
 }
 
 // preferredTo reports whether the spec has this controller before the one called holder.
-func (a *Agent) preferredTo(holder string) bool {
-	s := a.currentSpec()
+func (m *Moves) preferredTo(holder string) bool {
+	s := m.opt.Spec()
 	if _, known := s.Controller(holder); !known {
 		return false
 	}
-	return s.Priority(a.opt.Controller) > s.Priority(holder)
+	return s.Priority(m.opt.Controller) > s.Priority(holder)
 }
 
 // fit reports whether this controller is well enough to be given a VIP unasked.
-func (a *Agent) fit() bool {
-	return a.haproxy.State().State == status.HAProxyRunning && !a.ending.Load() && !a.drains.Whole()
-}
-
-// setPreempt says whether VRRP takes the VIP of o from a holder with a lower
-// priority, as it must when no word is possible with that: it runs keepalived. It
-// changes nothing else: a drain or a reload at the same moment has its say. It
-// reports whether that is another word than before.
-func (a *Agent) setPreempt(o *owner, preempt bool) bool {
-	a.configuring.Lock()
-	defer a.configuring.Unlock()
-	next := *o.view.Load()
-	if next.router.Preempt == preempt {
-		return false
-	}
-	next.router.Preempt = preempt
-	if err := o.loop.Configure(next.router); err != nil {
-		a.log.Error("the vip is not taken back as it should", "vip", next.router.Name, "error", err)
-		return false
-	}
-	o.view.Store(&next)
-	return true
+func (m *Moves) fit() bool {
+	return m.opt.HAProxy.State().State == status.HAProxyRunning && !m.ending.Load() && !m.opt.Drained()
 }
