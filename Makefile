@@ -16,7 +16,7 @@ TOOL     := $(GO) tool -modfile=tools.mod
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-openstack check race race-pure demo lab bench lint fmt cover fuzz install deps clean
+.PHONY: help build test test-openstack check race race-pure demo lab bench graph lint fmt cover fuzz install deps clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ lab: deps build ## A sample cloud, up until Ctrl-C, to play with
 
 bench: deps build ## Measure all, beside keepalived (25 minutes)
 	bin/holdfast lab bench --save docs/benchmarks
+
+graph: ## Draw the imports in docs/architecture.md, and say how large packages are
+	$(GO) test -count=1 -v -run='^TestImportsAreDrawn$$' . -update
 
 lint: check ## golangci-lint, known vulnerabilities, go.mod
 	$(GOLANGCI) run
