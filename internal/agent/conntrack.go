@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"holdfast/internal/status"
-	"holdfast/internal/vip"
+	"holdfast/internal/vip/conntrack"
 )
 
 const (
@@ -15,7 +15,7 @@ const (
 
 // lackOfTracking says that the table of tracked connections is filling up; known
 // that it was said.
-func lackOfTracking(u vip.ConntrackUse, known bool) *status.Finding {
+func lackOfTracking(u conntrack.Use, known bool) *status.Finding {
 	least := conntrackHigh
 	if known {
 		least = conntrackLow
@@ -32,7 +32,7 @@ func lackOfTracking(u vip.ConntrackUse, known bool) *status.Finding {
 
 // watchTracking reports how full the table is.
 func (a *Agent) watchTracking() {
-	u, err := vip.ReadConntrackUse()
+	u, err := conntrack.ReadUse()
 	if err != nil {
 		a.log.Debug("the table of tracked connections is not known", "error", err)
 		return

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"holdfast/internal/vip"
+	"holdfast/internal/vip/conntrack"
 )
 
 func TestLackOfDisk(t *testing.T) {
@@ -48,7 +48,7 @@ func TestLackOfTracking(t *testing.T) {
 		{69, 100, true, false},
 		{0, 0, true, false},
 	} {
-		u := vip.ConntrackUse{Count: tt.count, Max: tt.max}
+		u := conntrack.Use{Count: tt.count, Max: tt.max}
 		if got := lackOfTracking(u, tt.known) != nil; got != tt.want {
 			t.Errorf("%v, known %v: %v", u, tt.known, got)
 		}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"holdfast/internal/vip"
+	"holdfast/internal/vip/conntrack"
 )
 
 const (
@@ -26,7 +26,7 @@ const (
 // then, narrow, for the VIP's alone; or for the whole host, of which before tells: a
 // table that was of no account fills up. Conns and rate are those of the giver, open
 // and new in a second.
-func noRoomFor(before, now vip.ConntrackUse, narrow bool, conns, rate int) string {
+func noRoomFor(before, now conntrack.Use, narrow bool, conns, rate int) string {
 	if now.Max == 0 || !narrow && before.Count > 0 { // it is not known, or was on
 		return ""
 	}
@@ -42,7 +42,7 @@ func noRoomFor(before, now vip.ConntrackUse, narrow bool, conns, rate int) strin
 
 // tooFull says why this host is no place for a VIP; nil if it is.
 func tooFull() error {
-	u, err := vip.ReadConntrackUse()
+	u, err := conntrack.ReadUse()
 	if err != nil || u.Share() < fullShare {
 		return nil //nolint:nilerr // what is not known is no reason
 	}

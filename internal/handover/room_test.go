@@ -3,7 +3,7 @@ package handover
 import (
 	"testing"
 
-	"holdfast/internal/vip"
+	"holdfast/internal/vip/conntrack"
 )
 
 // TestNoRoomToTrack has a detour switch conntrack on, where its table is of a size.
@@ -27,7 +27,7 @@ func TestNoRoomToTrack(t *testing.T) {
 		{"nothing known of the giver", 0, 10, 65536, false, 0, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			why := noRoomFor(vip.ConntrackUse{Count: tt.before, Max: tt.max}, vip.ConntrackUse{Count: tt.count, Max: tt.max}, tt.narrow, tt.conns, tt.rate)
+			why := noRoomFor(conntrack.Use{Count: tt.before, Max: tt.max}, conntrack.Use{Count: tt.count, Max: tt.max}, tt.narrow, tt.conns, tt.rate)
 			if (why != "") != tt.want {
 				t.Errorf("got %q", why)
 			}

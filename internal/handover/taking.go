@@ -12,6 +12,7 @@ import (
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
+	"holdfast/internal/vip/conntrack"
 	"holdfast/internal/vrrp"
 )
 
@@ -53,11 +54,11 @@ func (m *Moves) prepare(ctx context.Context, from string, req prepareRequest) (a
 
 // installWithRoom installs d, unless the kernel cannot track what it is for.
 func installWithRoom(ctx context.Context, d *vip.Detour, req prepareRequest) error {
-	before, _ := vip.ReadConntrackUse() // not known, it is as if none were tracked
+	before, _ := conntrack.ReadUse() // not known, it is as if none were tracked
 	if err := d.Install(ctx); err != nil {
 		return err
 	}
-	now, err := vip.ReadConntrackUse()
+	now, err := conntrack.ReadUse()
 	if err != nil {
 		return nil //nolint:nilerr // what is not known is no reason
 	}

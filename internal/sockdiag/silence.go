@@ -1,16 +1,13 @@
-package vip
+package sockdiag
 
 import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Talk is what the TCP connections of this host to one address and port say,
@@ -33,13 +30,7 @@ const manyRemotes = 4
 
 // Talks tells of the connections to each of remotes. One to which there is none
 // is left out.
-func Talks(ctx context.Context, remotes ...netip.AddrPort) (map[netip.AddrPort]Talk, error) {
-	k := kernel{family: unix.NETLINK_SOCK_DIAG}
-	talks, err := k.talks(ctx, remotes)
-	return talks, errors.Join(err, k.close())
-}
-
-func (k *kernel) talks(ctx context.Context, remotes []netip.AddrPort) (map[netip.AddrPort]Talk, error) {
+func Talks(ctx context.Context, remotes ...netip.AddrPort) (talks map[netip.AddrPort]Talk, err error) {
 	wanted := make(map[netip.AddrPort]bool, len(remotes))
 	matches := make([]Match, 0, len(remotes))
 	for _, r := range remotes {
@@ -50,20 +41,20 @@ func (k *kernel) talks(ctx context.Context, remotes []netip.AddrPort) (map[netip
 	if len(matches) > manyRemotes {
 		matches = []Match{{}}
 	}
-	talks := map[netip.AddrPort]Talk{}
+	var c Conn
+	defer func() { err = errors.Join(err, c.Close()) }()
+	talks = map[netip.AddrPort]Talk{}
 	for _, m := range matches {
-		for _, family := range m.families() {
-			if err := ctx.Err(); err != nil {
-				return talks, err
-			}
-			found, err := k.sockets(family, m)
-			if err != nil {
-				return talks, fmt.Errorf("list sockets: %w", explainDiag(err))
-			}
-			for _, s := range found {
-				if wanted[s.remote] {
-					talks[s.remote] = talks[s.remote].with(s)
-				}
+		if err := ctx.Err(); err != nil {
+			return talks, err
+		}
+		found, err := c.Sockets(m)
+		if err != nil {
+			return talks, err
+		}
+		for _, s := range found {
+			if wanted[s.Remote] {
+				talks[s.Remote] = talks[s.Remote].with(s)
 			}
 		}
 	}
@@ -71,11 +62,11 @@ func (k *kernel) talks(ctx context.Context, remotes []netip.AddrPort) (map[netip
 }
 
 // with gives t with what s says.
-func (t Talk) with(s diagSocket) Talk {
+func (t Talk) with(s Socket) Talk {
 	if t == (Talk{}) {
 		t.Heard = -1
 	}
-	if s.state == tcpSynSent {
+	if s.Connecting() {
 		t.Connecting++
 		return t
 	}
@@ -92,11 +83,11 @@ func (t Talk) with(s diagSocket) Talk {
 // DestroySilent destroys the TCP connections that the processes pids have to one
 // of the addresses, if for the time that goes with it no byte came or went, or
 // if the other end has not accepted them yet: nothing was sent on those. It gives
-// the number of those destroyed by remote address. See DestroySockets.
+// the number of those destroyed by remote address. See Destroy.
 func DestroySilent(ctx context.Context, pids []int, silence map[netip.AddrPort]time.Duration) (map[netip.AddrPort]int, error) {
-	return destroyOf(ctx, pids, slices.Collect(maps.Keys(silence)), func(s diagSocket) bool {
-		limit, ok := silence[s.remote]
-		return ok && (s.state == tcpSynSent || s.silence() >= limit)
+	return destroyOf(ctx, pids, slices.Collect(maps.Keys(silence)), func(s Socket) bool {
+		limit, ok := silence[s.Remote]
+		return ok && (s.Connecting() || s.silence() >= limit)
 	})
 }
 
@@ -115,7 +106,7 @@ type age struct {
 // and confirmed by nobody, does not count as sent; nor, then, what the other end sends
 // again, since it does not hear either that it was heard: the kernel takes that for a
 // confirmation of what was confirmed long ago.
-func (s diagSocket) silence() time.Duration {
+func (s Socket) silence() time.Duration {
 	switch {
 	case s.age.again > 0:
 		return min(max(s.age.again+s.age.sent, s.age.acked), s.age.received)

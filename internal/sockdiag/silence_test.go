@@ -1,4 +1,4 @@
-package vip
+package sockdiag
 
 import (
 	"net"
@@ -12,7 +12,7 @@ import (
 // comes, just when a request follows an answer on one connection: the other end
 // sends its answer again and again, as it does not hear that it has arrived.
 func TestDestroySilentOneWay(t *testing.T) {
-	w := newWorld(t).withOwn()
+	w := newCable(t)
 	p := w.Connect(w.Listen("10.0.0.13:8774"), "10.0.0.13:8774")
 	send := func(c net.Conn) {
 		t.Helper()

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/netnstest"
+	"holdfast/internal/sockdiag"
 )
 
 func TestReleaseResetsConnections(t *testing.T) {
@@ -82,68 +83,6 @@ func TestWithdrawKeepsConnections(t *testing.T) {
 	w.Alive(p)
 }
 
-// The agent ends the connections that HAProxy has to a server that was marked
-// down: by remote address and port.
-func TestDestroySocketsByRemote(t *testing.T) {
-	w := newWorld(t).withOwn()
-	l := w.Listen("[::]:5000")
-	connect := func(address string) netnstest.Pair { return w.Connect(l, address) }
-	first, second := connect("10.0.0.13:5000"), connect("10.0.0.13:5000")
-	six := connect("[fd00::13]:5000")
-	remote := func(p netnstest.Pair) netip.AddrPort { return netip.MustParseAddrPort(p.Server.RemoteAddr().String()) }
-
-	destroy := func(m Match, want int) {
-		t.Helper()
-		if n, err := DestroySockets(t.Context(), m); err != nil || n != want {
-			t.Errorf("DestroySockets(%v) = %d, %v; want %d", m, n, err, want)
-		}
-	}
-	destroy(Match{Remote: remote(first)}, 1)
-	if err := netnstest.End(first.Server); !errors.Is(err, unix.ECONNABORTED) {
-		t.Errorf("%v, want ECONNABORTED", err)
-	}
-	w.Alive(second)
-	w.Alive(six)
-	destroy(Match{Remote: netip.AddrPortFrom(remote(second).Addr(), 9), Local: netip.MustParseAddrPort("10.0.0.13:5000")}, 0)
-	destroy(Match{Remote: remote(second), Local: netip.MustParseAddrPort("10.0.0.14:5000")}, 0)
-	destroy(Match{Remote: remote(second), Local: netip.MustParseAddrPort("10.0.0.13:5000")}, 1)
-	w.Alive(six)
-	destroy(Match{Local: netip.AddrPortFrom(netip.Addr{}, 5000)}, 1) // any address
-	if err := netnstest.End(six.Server); !errors.Is(err, unix.ECONNABORTED) {
-		t.Errorf("%v, want ECONNABORTED", err)
-	}
-	w.Alive(connect("10.0.0.13:5000")) // the listener is left alone
-}
-
-func TestDestroySocketsWaitingForAnAnswer(t *testing.T) {
-	w := newWorld(t).withOwn()
-	w.Over(func() { w.Run("ip link set peer down") }) // nobody answers the SYN
-	failed := make(chan error, 1)
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	w.Run("ip neigh add 10.0.0.99 lladdr 02:00:00:00:00:99 dev eth0")
-	go func() { failed <- unix.Connect(fd, &unix.SockaddrInet4{Port: 80, Addr: [4]byte{10, 0, 0, 99}}) }()
-	w.Await("the SYN is destroyed", func() bool {
-		n, err := DestroySockets(t.Context(), Match{Remote: netip.MustParseAddrPort("10.0.0.99:80")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n == 1
-	})
-	if err := <-failed; !errors.Is(err, unix.ECONNABORTED) {
-		t.Errorf("connect: %v, want ECONNABORTED", err)
-	}
-}
-
-func TestDestroySocketsNeedsAnEnd(t *testing.T) {
-	if n, err := DestroySockets(t.Context(), Match{}); err == nil || n != 0 {
-		t.Errorf("destroyed %d, %v; want an error", n, err)
-	}
-}
-
 func TestReleaseResetsManyConnections(t *testing.T) {
 	w := newWorld(t).withOwn()
 	a, _ := w.address(both())
@@ -153,7 +92,7 @@ func TestReleaseResetsManyConnections(t *testing.T) {
 	for range 300 {
 		pairs = append(pairs, w.Connect(l, "10.0.0.10:5000"))
 	}
-	n, err := DestroySockets(t.Context(), Match{Local: netip.MustParseAddrPort("10.0.0.10:0")})
+	n, err := sockdiag.Destroy(t.Context(), sockdiag.Match{Local: netip.MustParseAddrPort("10.0.0.10:0")})
 	if err != nil || n != len(pairs) {
 		t.Fatalf("destroyed %d, %v; want %d", n, err, len(pairs))
 	}

@@ -1,4 +1,9 @@
-package vip
+// Package sockdiag lists the TCP connections of this host, as the kernel has them,
+// and destroys those that it is told to: by their ends, their processes or their
+// silence. It knows no VIP, and does not decide which.
+//
+// The network namespace is that of the thread which opens a Conn.
+package sockdiag
 
 import (
 	"context"
@@ -12,6 +17,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
 )
 
 // A Match names TCP connections by their ends. An end without an address
@@ -38,51 +45,47 @@ func (m Match) families() []uint8 {
 }
 
 // matches reports whether m names s.
-func (m Match) matches(s diagSocket) bool {
-	return endMatches(m.Local, s.local) && endMatches(m.Remote, s.remote)
+func (m Match) matches(s Socket) bool {
+	return endMatches(m.Local, s.Local) && endMatches(m.Remote, s.Remote)
 }
 
 func endMatches(want, end netip.AddrPort) bool {
 	return (!want.Addr().IsValid() || want.Addr() == end.Addr()) && (want.Port() == 0 || want.Port() == end.Port())
 }
 
-// DestroySockets destroys the TCP connections of this host that m names, as
-// SOCK_DESTROY does: the process that has one gets ECONNABORTED, the other end
-// a reset where the local address is still the host's or the socket is
-// transparent. Listening sockets are left alone. It gives the number destroyed,
-// also when it fails half way.
-func DestroySockets(ctx context.Context, m Match) (n int, err error) {
-	k := kernel{family: unix.NETLINK_SOCK_DIAG}
-	n, err = k.destroy(ctx, m, anybodys)
-	return n, errors.Join(err, k.close())
+// Destroy destroys the TCP connections of this host that m names, as Conn.Destroy does.
+func Destroy(ctx context.Context, m Match) (n int, err error) {
+	var c Conn
+	n, err = c.Destroy(ctx, m, Anybodys)
+	return n, errors.Join(err, c.Close())
 }
 
 // destroyOf destroys those of the TCP connections of the processes pids to one of
-// remotes that are chosen, in the way of DestroySockets. It gives the number of those
+// remotes that are chosen, in the way of Destroy. It gives the number of those
 // destroyed by remote address.
-func destroyOf(ctx context.Context, pids []int, remotes []netip.AddrPort, chosen func(diagSocket) bool) (map[netip.AddrPort]int, error) {
+func destroyOf(ctx context.Context, pids []int, remotes []netip.AddrPort, chosen func(Socket) bool) (map[netip.AddrPort]int, error) {
 	inodes, err := socketsOf(pids)
 	if err != nil || len(inodes) == 0 {
 		return nil, err
 	}
 	destroyed, counted := map[netip.AddrPort]int{}, map[uint32]bool{}
-	whose := func(s diagSocket) bool {
+	whose := func(s Socket) bool {
 		if !inodes[s.inode] || !chosen(s) {
 			return false
 		}
 		if !counted[s.inode] { // one that ends slowly is listed again
 			counted[s.inode] = true
-			destroyed[s.remote]++
+			destroyed[s.Remote]++
 		}
 		return true
 	}
-	k := kernel{family: unix.NETLINK_SOCK_DIAG}
+	var c Conn
 	for _, r := range remotes {
-		if _, err = k.destroy(ctx, Match{Remote: r}, whose); err != nil {
+		if _, err = c.Destroy(ctx, Match{Remote: r}, whose); err != nil {
 			break
 		}
 	}
-	return destroyed, errors.Join(err, k.close())
+	return destroyed, errors.Join(err, c.Close())
 }
 
 // socketsOf gives the inodes of the sockets that the processes pids have open.
@@ -112,19 +115,38 @@ func socketsOf(pids []int) (map[uint32]bool, error) {
 	return inodes, nil
 }
 
-// anybodys stands for the connections of every process.
-func anybodys(diagSocket) bool { return true }
+// Anybodys stands for the connections of every process.
+func Anybodys(Socket) bool { return true }
 
-func (k *kernel) destroy(ctx context.Context, m Match, whose func(diagSocket) bool) (n int, err error) {
+// A Conn lists and destroys sockets. It is not safe for concurrent use; the zero Conn
+// is one that is not open.
+type Conn struct{ socket rtnl.Socket }
+
+// Open opens the netlink socket in the network namespace of the calling thread,
+// unless it is open. The other methods do so, too.
+func (c *Conn) Open() error {
+	c.socket.Family = unix.NETLINK_SOCK_DIAG
+	return c.socket.Open()
+}
+
+// Close closes the netlink socket, if it is open. The Conn can be used again.
+func (c *Conn) Close() error { return c.socket.Close() }
+
+// Destroy destroys the TCP connections that m names and whose chooses, as
+// SOCK_DESTROY does: the process that has one gets ECONNABORTED, the other end
+// a reset where the local address is still the host's or the socket is
+// transparent. Listening sockets are left alone. It gives the number destroyed,
+// also when it fails half way.
+func (c *Conn) Destroy(ctx context.Context, m Match, whose func(Socket) bool) (n int, err error) {
 	m = m.normal()
 	if m == (Match{}) {
 		return 0, errors.New("destroy sockets: the match names neither end")
 	}
 	for _, family := range m.families() {
-		destroyed, err := k.destroyAll(ctx, family, m, whose)
+		destroyed, err := c.destroyAll(ctx, family, m, whose)
 		n += destroyed
 		if err != nil {
-			return n, fmt.Errorf("destroy sockets: %w", explainDiag(err))
+			return n, fmt.Errorf("destroy sockets: %w", explain(err))
 		}
 	}
 	return n, nil
@@ -132,12 +154,12 @@ func (k *kernel) destroy(ctx context.Context, m Match, whose func(diagSocket) bo
 
 // destroyAll goes on until none is found twice: one that changes its place in the
 // kernel's table while that is read can be missed, also the only one.
-func (k *kernel) destroyAll(ctx context.Context, family uint8, m Match, whose func(diagSocket) bool) (n int, err error) {
+func (c *Conn) destroyAll(ctx context.Context, family uint8, m Match, whose func(Socket) bool) (n int, err error) {
 	const rounds = 5
 	none := 0
 	for range rounds {
-		found, err := k.sockets(family, m)
-		found = slices.DeleteFunc(found, func(s diagSocket) bool { return !whose(s) })
+		found, err := c.list(family, m)
+		found = slices.DeleteFunc(found, func(s Socket) bool { return !whose(s) })
 		if err != nil {
 			return n, err
 		}
@@ -150,7 +172,7 @@ func (k *kernel) destroyAll(ctx context.Context, family uint8, m Match, whose fu
 			if err := ctx.Err(); err != nil {
 				return n, err
 			}
-			_, err := k.do(unix.SOCK_DESTROY, netlink.Acknowledge, destroySocket(s))
+			_, err := c.socket.Do(unix.SOCK_DESTROY, netlink.Acknowledge, destroySocket(s))
 			if errors.Is(err, unix.ENOENT) {
 				continue // it ended by itself
 			}
@@ -163,13 +185,28 @@ func (k *kernel) destroyAll(ctx context.Context, family uint8, m Match, whose fu
 	return n, nil
 }
 
-// sockets lists the connected TCP sockets that m names.
-func (k *kernel) sockets(family uint8, m Match) ([]diagSocket, error) {
-	replies, err := k.dump(unix.SOCK_DIAG_BY_FAMILY, listSockets(family, m))
+// Sockets lists the connected TCP sockets that m names.
+func (c *Conn) Sockets(m Match) (found []Socket, err error) {
+	for _, family := range m.families() {
+		some, err := c.list(family, m)
+		if err != nil {
+			return nil, fmt.Errorf("list sockets: %w", explain(err))
+		}
+		found = append(found, some...)
+	}
+	return found, nil
+}
+
+// list lists those of one family.
+func (c *Conn) list(family uint8, m Match) ([]Socket, error) {
+	if err := c.Open(); err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	replies, err := c.socket.Dump(unix.SOCK_DIAG_BY_FAMILY, listSockets(family, m))
 	if err != nil {
 		return nil, err
 	}
-	var found []diagSocket
+	var found []Socket
 	for _, r := range replies {
 		s, err := parseSocket(r.Data)
 		if err != nil {
@@ -182,19 +219,7 @@ func (k *kernel) sockets(family uint8, m Match) ([]diagSocket, error) {
 	return found, nil
 }
 
-// socketsOfAny lists those of all families.
-func (k *kernel) socketsOfAny(m Match) (found []diagSocket, err error) {
-	for _, family := range m.families() {
-		some, err := k.sockets(family, m)
-		if err != nil {
-			return nil, fmt.Errorf("list sockets: %w", explainDiag(err))
-		}
-		found = append(found, some...)
-	}
-	return found, nil
-}
-
-func explainDiag(err error) error {
+func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return fmt.Errorf("%w; this kernel is built without CONFIG_INET_DIAG_DESTROY", err)

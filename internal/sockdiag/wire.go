@@ -1,4 +1,4 @@
-package vip
+package sockdiag
 
 import (
 	"encoding/binary"
@@ -7,6 +7,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
 )
 
 // The wire forms of linux/inet_diag.h, as far as they are needed here.
@@ -37,23 +39,31 @@ const (
 // connected is the set of the states in which somebody waits at the other end.
 const connected uint32 = (1<<(tcpStates+1) - 2) &^ (1<<tcpTimeWait | 1<<tcpClose | 1<<tcpListen)
 
-// A diagSocket is a TCP socket as the kernel lists it.
-type diagSocket struct {
-	family        uint8
-	state         uint8
-	local, remote netip.AddrPort
-	inode         uint32             // as /proc/PID/fd has it; 0 for one that no process has
-	id            [diagIDLength]byte // what identifies it in a request
-	age           age
+// A Socket is a TCP socket as the kernel lists it.
+type Socket struct {
+	Local, Remote netip.AddrPort
+
+	family uint8
+	state  uint8
+	inode  uint32             // as /proc/PID/fd has it; 0 for one that no process has
+	id     [diagIDLength]byte // what identifies it in a request
+	age    age
 }
+
+// Connecting reports whether the other end has not accepted s yet.
+func (s Socket) Connecting() bool { return s.state == tcpSynSent }
+
+// TimesOut reports whether s is one that its process has closed and whose other
+// end has all of it: it only waits for the other end to close too.
+func (s Socket) TimesOut() bool { return s.state == tcpFinWait2 && s.inode == 0 }
 
 // parseSocket reads a struct inet_diag_msg, and of the attributes after it the
 // struct tcp_info.
-func parseSocket(b []byte) (diagSocket, error) {
+func parseSocket(b []byte) (Socket, error) {
 	if len(b) < diagReplyLength {
-		return diagSocket{}, fmt.Errorf("socket of %d bytes is too short", len(b))
+		return Socket{}, fmt.Errorf("socket of %d bytes is too short", len(b))
 	}
-	s := diagSocket{family: b[0], state: b[1], id: [diagIDLength]byte(b[4:]), inode: binary.NativeEndian.Uint32(b[diagReplyLength-4:])}
+	s := Socket{family: b[0], state: b[1], id: [diagIDLength]byte(b[4:]), inode: binary.NativeEndian.Uint32(b[diagReplyLength-4:])}
 	var local, remote netip.Addr
 	switch s.family {
 	case unix.AF_INET:
@@ -61,13 +71,13 @@ func parseSocket(b []byte) (diagSocket, error) {
 	case unix.AF_INET6:
 		local, remote = netip.AddrFrom16([16]byte(s.id[4:])).Unmap(), netip.AddrFrom16([16]byte(s.id[20:])).Unmap()
 	default:
-		return diagSocket{}, fmt.Errorf("socket of unknown family %d", s.family)
+		return Socket{}, fmt.Errorf("socket of unknown family %d", s.family)
 	}
-	s.local = netip.AddrPortFrom(local, binary.BigEndian.Uint16(s.id[0:]))
-	s.remote = netip.AddrPortFrom(remote, binary.BigEndian.Uint16(s.id[2:]))
+	s.Local = netip.AddrPortFrom(local, binary.BigEndian.Uint16(s.id[0:]))
+	s.Remote = netip.AddrPortFrom(remote, binary.BigEndian.Uint16(s.id[2:]))
 	attributes, err := netlink.NewAttributeDecoder(b[diagReplyLength:])
 	if err != nil {
-		return diagSocket{}, fmt.Errorf("socket %v: %w", s.local, err)
+		return Socket{}, fmt.Errorf("socket %v: %w", s.Local, err)
 	}
 	for attributes.Next() {
 		if attributes.Type() == diagInfo {
@@ -93,7 +103,7 @@ func listSockets(family uint8, m Match) []byte {
 }
 
 // destroySocket is the request to destroy s.
-func destroySocket(s diagSocket) []byte {
+func destroySocket(s Socket) []byte {
 	b := []byte{s.family, unix.IPPROTO_TCP, 0, 0}
 	b = binary.NativeEndian.AppendUint32(b, connected)
 	return append(b, s.id[:]...)
@@ -126,7 +136,7 @@ func (m Match) bytecode() []byte {
 func condition(code uint8, end netip.AddrPort) []byte {
 	family, address := uint8(unix.AF_UNSPEC), []byte(nil)
 	if a := end.Addr(); a.IsValid() {
-		family, address = familyOf(a), a.AsSlice()
+		family, address = rtnl.FamilyOf(a), a.AsSlice()
 	}
 	port := int32(-1) // any
 	if end.Port() != 0 {

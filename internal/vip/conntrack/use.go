@@ -1,4 +1,4 @@
-package vip
+package conntrack
 
 import (
 	"errors"
@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// ConntrackUse is how many connections the kernel tracks in this network
+// Use is how many connections the kernel tracks in this network
 // namespace, and how many it can. Beyond that it drops whatever would be one
 // more: new connections to and from this host, and adverts of VRRP.
-type ConntrackUse struct{ Count, Max int }
+type Use struct{ Count, Max int }
 
 // Share gives how much of the table is used, 0 to 1; 0 where nothing is tracked.
-func (u ConntrackUse) Share() float64 {
+func (u Use) Share() float64 {
 	if u.Max <= 0 {
 		return 0
 	}
@@ -22,21 +22,21 @@ func (u ConntrackUse) Share() float64 {
 }
 
 // String gives "N of MAX".
-func (u ConntrackUse) String() string { return fmt.Sprintf("%d of %d", u.Count, u.Max) }
+func (u Use) String() string { return fmt.Sprintf("%d of %d", u.Count, u.Max) }
 
-// ReadConntrackUse asks the kernel; it is zero where the kernel has no conntrack.
-func ReadConntrackUse() (ConntrackUse, error) {
-	var u ConntrackUse
+// ReadUse asks the kernel; it is zero where the kernel has no conntrack.
+func ReadUse() (Use, error) {
+	var u Use
 	for name, to := range map[string]*int{"count": &u.Count, "max": &u.Max} {
 		text, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_" + name)
 		if errors.Is(err, os.ErrNotExist) {
-			return ConntrackUse{}, nil
+			return Use{}, nil
 		}
 		if err == nil {
 			*to, err = strconv.Atoi(strings.TrimSpace(string(text)))
 		}
 		if err != nil {
-			return ConntrackUse{}, fmt.Errorf("read how many connections are tracked: %w", err)
+			return Use{}, fmt.Errorf("read how many connections are tracked: %w", err)
 		}
 	}
 	return u, nil

@@ -1,4 +1,4 @@
-package vip
+package rtnl
 
 import (
 	"errors"
@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// explain says what was being done to which interface, and what to do about it.
-func (k *kernel) explain(doing, iface string, err error) error {
+// Explain says what was being done to which interface, and what to do about it.
+func (k *Conn) Explain(doing, iface string, err error) error {
 	err = fmt.Errorf("%s %s: %w", doing, iface, err)
 	switch {
 	case errors.Is(err, unix.ENODEV):
@@ -26,14 +26,14 @@ func (k *kernel) explain(doing, iface string, err error) error {
 }
 
 // names lists the interfaces, for a person.
-func (k *kernel) names() string {
-	all, err := k.links()
+func (k *Conn) names() string {
+	all, err := k.Links()
 	if err != nil {
 		return fmt.Sprintf("(cannot list them: %v)", err)
 	}
 	var names []string
 	for _, l := range all {
-		names = append(names, l.name)
+		names = append(names, l.Name)
 	}
 	slices.Sort(names)
 	const enough = 20

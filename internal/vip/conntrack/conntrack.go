@@ -1,14 +1,20 @@
-package vip
+// Package conntrack asks the kernel's table of tracked connections, and removes from
+// it: how full it is, whether this host tracks connections at all, and which of those
+// to some addresses have ended. It decides nothing.
+package conntrack
 
 import (
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
 )
 
 // The wire forms of linux/netfilter/nfnetlink_conntrack.h, as far as they are
@@ -40,44 +46,40 @@ const (
 	translated = 1 << 5 // IPS_DST_NAT
 )
 
+// Ends are those of a TCP connection.
+type Ends struct{ Remote, Local netip.AddrPort }
+
+// String gives "REMOTE to LOCAL".
+func (e Ends) String() string { return e.Remote.String() + " to " + e.Local.String() }
+
 // A tracked connection is one that conntrack knows.
 type tracked struct {
 	protocol uint8
-	ends     ends
+	ends     Ends
 	status   uint32
 	// tuple, id and zone name it in a request, as they came.
 	tuple, id, zone []byte
 }
 
-// forgetEnded removes from conntrack the connections to addresses of which
-// this host has neither end, live aside: ones that ended while conntrack did not look, or that it
-// keeps for some time after their end, two minutes or five days. A client may
-// use the same port again for a connection to the giver, whose segments could
-// be taken for theirs: with nf_conntrack_tcp_be_liberal all of them. It gives
-// their number.
-func forgetEnded(ctx context.Context, addresses []netip.Addr, live ...known) (n int, err error) {
-	k := &kernel{family: unix.NETLINK_NETFILTER}
-	defer func() { err = errors.Join(err, k.close()) }()
+// Forget removes the TCP connections to addresses but those that live, which is
+// asked after they are listed. It gives their number.
+func Forget(ctx context.Context, addresses []netip.Addr, live func() (map[Ends]bool, error)) (n int, err error) {
+	k := &rtnl.Socket{Family: unix.NETLINK_NETFILTER}
+	defer func() { err = errors.Join(err, k.Close()) }()
 	var found []tracked
 	for _, a := range addresses {
-		some, err := k.tracked(a)
+		some, err := listAt(k, a)
 		if err != nil {
-			return 0, fmt.Errorf("list tracked connections: %w", explainConntrack(err))
+			return 0, fmt.Errorf("list tracked connections: %w", explain(err))
 		}
 		found = append(found, some...)
 	}
 	if len(found) == 0 {
 		return 0, nil
 	}
-	now, err := knownAt(addresses) // some may be new
+	lives, err := live()
 	if err != nil {
 		return 0, err
-	}
-	lives := map[ends]bool{}
-	for _, k := range append(live, now) {
-		for _, e := range append(k.had, k.away...) {
-			lives[e] = true
-		}
 	}
 	for _, t := range found {
 		if lives[t.ends] {
@@ -86,18 +88,18 @@ func forgetEnded(ctx context.Context, addresses []netip.Addr, live ...known) (n 
 		if err := ctx.Err(); err != nil {
 			return n, err
 		}
-		if err := k.forget(t); err != nil {
-			return n, fmt.Errorf("forget tracked connection %s: %w", t.ends, explainConntrack(err))
+		if err := forget(k, t); err != nil {
+			return n, fmt.Errorf("forget tracked connection %s: %w", t.ends, explain(err))
 		}
 		n++
 	}
 	return n, nil
 }
 
-// tracked lists the TCP connections at a that are not translated to another
+// listAt lists the TCP connections at a that are not translated to another
 // address. One that conntrack met in its midst, by what comes from a, has it as
 // its source.
-func (k *kernel) tracked(a netip.Addr) (all []tracked, err error) {
+func listAt(k *rtnl.Socket, a netip.Addr) (all []tracked, err error) {
 	filters := []func(*netlink.AttributeEncoder){
 		func(e *netlink.AttributeEncoder) { only(e, ctaIPv4Src, filterBySource, a) },
 		func(e *netlink.AttributeEncoder) { only(e, ctaIPv4Dst, filterByTarget, a) },
@@ -110,11 +112,11 @@ func (k *kernel) tracked(a netip.Addr) (all []tracked, err error) {
 	for _, filter := range filters {
 		e := netlink.NewAttributeEncoder()
 		filter(e)
-		data, err := withHeader(nfHeader(a), e)
+		data, err := rtnl.Request(nfHeader(a), e)
 		if err != nil {
 			return nil, err
 		}
-		replies, err := k.dump(conntrackGet, data)
+		replies, err := k.Dump(conntrackGet, data)
 		if err != nil {
 			return nil, err
 		}
@@ -133,10 +135,10 @@ func (k *kernel) tracked(a netip.Addr) (all []tracked, err error) {
 
 // isAt reports whether one end is at a, which it makes the local one.
 func (t *tracked) isAt(a netip.Addr) bool {
-	if t.ends.remote.Addr() == a {
-		t.ends = ends{remote: t.ends.local, local: t.ends.remote}
+	if t.ends.Remote.Addr() == a {
+		t.ends = Ends{Remote: t.ends.Local, Local: t.ends.Remote}
 	}
-	return t.ends.local.Addr() == a
+	return t.ends.Local.Addr() == a
 }
 
 // only has the kernel list only the connections with an IPv4 address at one
@@ -156,21 +158,21 @@ func only(e *netlink.AttributeEncoder, place uint16, filter uint32, a netip.Addr
 }
 
 // nfHeader is struct nfgenmsg.
-func nfHeader(a netip.Addr) []byte { return []byte{familyOf(a), unix.NFNETLINK_V0, 0, 0} }
+func nfHeader(a netip.Addr) []byte { return []byte{rtnl.FamilyOf(a), unix.NFNETLINK_V0, 0, 0} }
 
 // forget is done also when t is gone.
-func (k *kernel) forget(t tracked) error {
+func forget(k *rtnl.Socket, t tracked) error {
 	e := netlink.NewAttributeEncoder()
 	e.Bytes(ctaTuple|unix.NLA_F_NESTED, t.tuple)
 	e.Bytes(ctaID, t.id)
 	if t.zone != nil {
 		e.Bytes(ctaZone, t.zone)
 	}
-	data, err := withHeader(nfHeader(t.ends.local.Addr()), e)
+	data, err := rtnl.Request(nfHeader(t.ends.Local.Addr()), e)
 	if err != nil {
 		return err
 	}
-	_, err = k.do(conntrackDelete, netlink.Acknowledge, data)
+	_, err = k.Do(conntrackDelete, netlink.Acknowledge, data)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
@@ -241,11 +243,72 @@ func (t *tracked) parseTuple(ad *netlink.AttributeDecoder) error {
 			})
 		}
 	}
-	t.ends = ends{netip.AddrPortFrom(source, from), netip.AddrPortFrom(target, to)}
+	t.ends = Ends{netip.AddrPortFrom(source, from), netip.AddrPortFrom(target, to)}
 	return nil
 }
 
-func explainConntrack(err error) error {
+// On reports whether connections are tracked now, whoever wants that: it
+// makes one, in either family that there is.
+func On() (bool, error) {
+	for _, own := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
+		on, err := tracks(own)
+		if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
+			continue // a host without IPv6
+		}
+		if err != nil || on {
+			return on, err
+		}
+	}
+	return false, nil
+}
+
+func tracks(own netip.Addr) (on bool, err error) {
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(own, 0)))
+	if err != nil {
+		return false, fmt.Errorf("find out whether connections are tracked: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	at := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	if _, err := conn.WriteToUDPAddrPort(nil, at); err != nil {
+		return false, fmt.Errorf("find out whether connections are tracked: %w", err)
+	}
+	k := &rtnl.Socket{Family: unix.NETLINK_NETFILTER}
+	defer k.Close() //nolint:errcheck // nothing is lost
+	e := netlink.NewAttributeEncoder()
+	e.ByteOrder = binary.BigEndian
+	e.Nested(ctaTuple, func(e *netlink.AttributeEncoder) error {
+		from, to := uint16(ctaIPv4Src), uint16(ctaIPv4Dst)
+		if own.Is6() {
+			from, to = ctaIPv6Src, ctaIPv6Dst
+		}
+		e.Nested(ctaTupleIP, func(e *netlink.AttributeEncoder) error {
+			e.Bytes(from, own.AsSlice())
+			e.Bytes(to, own.AsSlice())
+			return nil
+		})
+		e.Nested(ctaTupleProto, func(e *netlink.AttributeEncoder) error {
+			e.Uint8(ctaProtoNum, unix.IPPROTO_UDP)
+			e.Uint16(ctaProtoSrc, at.Port())
+			e.Uint16(ctaProtoDst, at.Port())
+			return nil
+		})
+		return nil
+	})
+	data, err := rtnl.Request(nfHeader(own), e)
+	if err != nil {
+		return false, err
+	}
+	_, err = k.Do(conntrackGet, netlink.Acknowledge, data)
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("find out whether connections are tracked: %w", explain(err))
+	}
+	return true, nil
+}
+
+func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%w; run as root or with CAP_NET_ADMIN", err)

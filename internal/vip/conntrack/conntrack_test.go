@@ -1,4 +1,4 @@
-package vip
+package conntrack
 
 import (
 	"encoding/binary"
@@ -42,7 +42,7 @@ func TestParseTracked(t *testing.T) {
 	for _, tt := range [][2]string{{"10.0.0.1:40000", "10.0.0.10:5000"}, {"[fd00::1]:40000", "[fd00::10]:5000"}} {
 		source, target := netip.MustParseAddrPort(tt[0]), netip.MustParseAddrPort(tt[1])
 		got, err := parseTracked(trackedReply(t, source, target))
-		if err != nil || got.ends != (ends{source, target}) || got.protocol != unix.IPPROTO_TCP || got.status != translated {
+		if err != nil || got.ends != (Ends{source, target}) || got.protocol != unix.IPPROTO_TCP || got.status != translated {
 			t.Errorf("got %+v, %v", got, err)
 		}
 		if binary.BigEndian.Uint32(got.id) != 7 || binary.BigEndian.Uint16(got.zone) != 3 || len(got.tuple) == 0 {
@@ -62,19 +62,13 @@ func FuzzParseTracked(f *testing.F) {
 	})
 }
 
-func FuzzParseRoute(f *testing.F) {
-	header := []byte{unix.AF_INET, 32, 0, 0, unix.RT_TABLE_MAIN, 0, 0, unix.RTN_UNICAST, 0, 0, 0, 0}
-	f.Add(append(header, attributes(f, func(e *netlink.AttributeEncoder) {
-		e.Bytes(unix.RTA_DST, []byte{10, 0, 0, 1})
-		e.Uint32(unix.RTA_TABLE, steerTable)
-		e.Uint32(unix.RTA_OIF, 2)
-		e.Bytes(unix.RTA_GATEWAY, []byte{10, 0, 0, 254})
-	})...))
-	f.Add(append(header, 5, 0, unix.RTA_OIF, 0, 1))
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if r, err := parseRoute(b); err == nil && r.kind != b[7] {
-			t.Errorf("%x: %+v", b, r)
-		}
-	})
+func attributes(t testing.TB, fill func(*netlink.AttributeEncoder)) []byte {
+	t.Helper()
+	e := netlink.NewAttributeEncoder()
+	fill(e)
+	b, err := e.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
