@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/reach":           {"internal/status"},
 	"internal/reach/handshake": {},
+	"internal/reach/paths":     {"internal/reach", "internal/reach/handshake", "internal/spec", "internal/status"},
 	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
@@ -70,7 +71,7 @@ var mayImport = map[string][]string{
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
-		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/drain", "internal/handover",
+		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/asynclog", "internal/peer", "internal/drain", "internal/handover",
 		"internal/onlyone", "internal/systemd",
 	},
 	"internal/pidfd":     {},

@@ -25,6 +25,7 @@ import (
 	"holdfast/internal/health/watch"
 	"holdfast/internal/onlyone"
 	"holdfast/internal/peer"
+	"holdfast/internal/reach/paths"
 	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 	"holdfast/internal/systemd"
@@ -75,8 +76,9 @@ type Agent struct {
 	// configuring is held while the options of VRRP loops are changed.
 	configuring sync.Mutex
 	// moves has the planned moves of VIPs.
-	moves       *handover.Moves
-	paths       paths
+	moves *handover.Moves
+	// paths has the ways to other hosts.
+	paths       *paths.Paths
 	hearing     hearing
 	forcing     atomic.Bool  // HAProxy is between one spec and the next
 	watchTurned atomic.Int64 // when watchHAProxy did, last: a time.Duration since started
@@ -99,6 +101,7 @@ func New(opt Options) *Agent {
 		findings: map[string]status.Finding{},
 	}
 	a.systemd = systemd.New(a.log)
+	a.paths = paths.New(paths.Options{Controller: opt.Controller, Spec: a.currentSpec})
 	a.peers = peer.Client{Controller: opt.Controller, Spec: a.currentSpec}
 	a.haproxy = process.New(process.Options{
 		HAProxy:  opt.HAProxy,
@@ -231,7 +234,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		{"who watches drains", a.drains.Watch},
 		{"who moves vips", a.moves.Watch},
 		{"who asks whether it is heard", a.watchHearing},
-		{"who measures paths", a.watchPaths},
+		{"who measures paths", a.paths.Watch},
 		{"who tells the service manager", func(ctx context.Context) { a.systemd.Notify(ctx, a.rollout.Tried(), a.alive) }},
 		{"who brings specs into force", a.rollout.Run},
 	} {
