@@ -63,15 +63,16 @@ var mayImport = map[string][]string{
 	"internal/vip/conntrack": {"internal/rtnl"},
 	"internal/peer":          {"internal/connlimit", "internal/spec"},
 	"internal/web":           {"internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/hearing":       {"internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
 	"internal/handover": {
 		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vip/conntrack", "internal/vrrp", "internal/vrrp/link",
-		"internal/web", "internal/peer", "internal/file",
+		"internal/web", "internal/peer", "internal/hearing", "internal/file",
 	},
 	"internal/drain": {"internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
-		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/asynclog", "internal/peer", "internal/drain", "internal/handover",
+		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/hearing", "internal/asynclog", "internal/peer", "internal/drain", "internal/handover",
 		"internal/onlyone", "internal/systemd",
 	},
 	"internal/pidfd":     {},

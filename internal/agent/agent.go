@@ -23,6 +23,7 @@ import (
 	"holdfast/internal/handover"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/health/watch"
+	"holdfast/internal/hearing"
 	"holdfast/internal/onlyone"
 	"holdfast/internal/peer"
 	"holdfast/internal/reach/paths"
@@ -78,8 +79,9 @@ type Agent struct {
 	// moves has the planned moves of VIPs.
 	moves *handover.Moves
 	// paths has the ways to other hosts.
-	paths       *paths.Paths
-	hearing     hearing
+	paths *paths.Paths
+	// hearing knows which controllers hear each other.
+	hearing     *hearing.Hearing
 	forcing     atomic.Bool  // HAProxy is between one spec and the next
 	watchTurned atomic.Int64 // when watchHAProxy did, last: a time.Duration since started
 
@@ -132,9 +134,12 @@ func New(opt Options) *Agent {
 			return a.moves.GiveAll(ctx, req, waits)
 		},
 	})
+	a.hearing = hearing.New(hearing.Options{
+		Controller: opt.Controller, Spec: a.currentSpec, VIPs: a.heard, Ask: a.peers.Ask, SetFinding: a.setFinding, Report: a.reportOne,
+	})
 	a.moves = handover.New(handover.Options{
 		Controller: opt.Controller, RunDir: opt.RunDir, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec, VIPs: a.parts,
-		Ask: a.peers.Ask, Gather: a.gather, Reach: a.reach, Drained: a.drains.Whole, Greet: a.greet, Preempt: a.setPreempt,
+		Ask: a.peers.Ask, Gather: a.gather, Reach: a.reach, Drained: a.drains.Whole, Greet: a.hearing.Greet, Preempt: a.setPreempt,
 		Settle: a.settlePriorities, Event: journal, SetFinding: a.setFinding, Report: a.reportOne,
 	})
 	a.check = peer.NewServer(peer.Options{
@@ -233,7 +238,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		{"who watches HAProxy's sockets", a.watchSockets},
 		{"who watches drains", a.drains.Watch},
 		{"who moves vips", a.moves.Watch},
-		{"who asks whether it is heard", a.watchHearing},
+		{"who asks whether it is heard", a.hearing.Watch},
 		{"who measures paths", a.paths.Watch},
 		{"who tells the service manager", func(ctx context.Context) { a.systemd.Notify(ctx, a.rollout.Tried(), a.alive) }},
 		{"who brings specs into force", a.rollout.Run},

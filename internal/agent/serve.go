@@ -128,7 +128,7 @@ func (a *Agent) controllers() []web.Target {
 func (a *Agent) commands() map[string]peer.Handler {
 	all := map[string]peer.Handler{
 		"alive": func(context.Context, string, json.RawMessage) (any, error) { return struct{}{}, nil },
-		"hears": peer.Handle(a.hears),
+		"hears": peer.Handle(a.hearing.Hears),
 	}
 	maps.Copy(all, a.drains.Commands())
 	maps.Copy(all, a.moves.Commands())

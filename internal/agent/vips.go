@@ -13,6 +13,7 @@ import (
 	"holdfast/internal/handover"
 	"holdfast/internal/haproxy/client"
 	"holdfast/internal/haproxy/process"
+	"holdfast/internal/hearing"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
@@ -289,6 +290,15 @@ func (a *Agent) parts() []handover.VIP {
 	var all []handover.VIP
 	for _, o := range a.owners() {
 		all = append(all, handover.VIP{VIP: o.view.Load().vip, Loop: o.loop, Release: o.address.Release})
+	}
+	return all
+}
+
+// heard gives the VIPs as who asks what is heard sees them.
+func (a *Agent) heard() []hearing.VIP {
+	var all []hearing.VIP
+	for _, o := range a.owners() {
+		all = append(all, hearing.VIP{Name: o.view.Load().vip.Name, Loop: o.loop})
 	}
 	return all
 }
