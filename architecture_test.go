@@ -72,11 +72,12 @@ var mayImport = map[string][]string{
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
-		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/hearing", "internal/asynclog", "internal/peer", "internal/drain", "internal/handover",
+		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/hearing", "internal/journal", "internal/peer", "internal/drain", "internal/handover",
 		"internal/onlyone", "internal/systemd",
 	},
 	"internal/pidfd":     {},
 	"internal/asynclog":  {},
+	"internal/journal":   {"internal/asynclog", "internal/status"},
 	"internal/rtnl":      {},
 	"internal/sockdiag":  {"internal/rtnl"},
 	"internal/changelog": {"internal/file"},

@@ -24,6 +24,7 @@ import (
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/health/watch"
 	"holdfast/internal/hearing"
+	"holdfast/internal/journal"
 	"holdfast/internal/onlyone"
 	"holdfast/internal/peer"
 	"holdfast/internal/reach/paths"
@@ -60,7 +61,7 @@ type Agent struct {
 	opt     Options
 	log     *slog.Logger
 	started time.Time
-	journal *journal
+	journal *journal.Journal
 	haproxy *process.Manager
 	systemd *systemd.Manager
 	check   *peer.Server
@@ -112,24 +113,24 @@ func New(opt Options) *Agent {
 		Log:      a.log.With("component", "haproxy"),
 		Probe:    a.probeVIPs,
 	})
-	journal := func(e status.Event) { a.journal.add(e) }
+	event := func(e status.Event) { a.journal.Add(e) }
 	a.certificates = keep.New(keep.Options{
 		StateDir: opt.StateDir, Controller: opt.Controller, HAProxy: a.haproxy, Spec: a.currentSpec,
-		Event: journal, Log: a.log.With("component", "certificates"),
+		Event: event, Log: a.log.With("component", "certificates"),
 	})
 	a.hosts = watch.New(watch.Options{
 		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: func() bool { return len(a.held()) > 0 },
-		Seen: a.seen, Event: journal, SetFinding: a.setFinding, Report: a.report,
+		Seen: a.seen, Event: event, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.rollout = rollout.New(rollout.Options{
 		File: opt.File, Controller: opt.Controller, StateDir: opt.StateDir, RunDir: opt.RunDir, HAProxyUser: opt.HAProxyUser,
 		Log: a.log, Reload: opt.Reload, HAProxy: a.haproxy, Servers: a.hosts.Servers,
 		VIPs: a.makeVIPs, Held: a.held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
-		Event: journal, SetFinding: a.setFinding, Report: a.report,
+		Event: event, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.drains = drain.New(drain.Options{
 		Controller: opt.Controller, StateDir: opt.StateDir, Log: a.log, Spec: a.currentSpec, Snapshot: a.Snapshot, Gather: a.gather, Ask: a.peers.Ask,
-		Holds: func() bool { return len(a.held()) > 0 }, Settle: a.settlePriorities, Event: journal, Report: a.report,
+		Holds: func() bool { return len(a.held()) > 0 }, Settle: a.settlePriorities, Event: event, Report: a.report,
 		HandOver: func(ctx context.Context, req web.HandoverRequest, waits bool) ([]string, error) {
 			return a.moves.GiveAll(ctx, req, waits)
 		},
@@ -140,7 +141,7 @@ func New(opt Options) *Agent {
 	a.moves = handover.New(handover.Options{
 		Controller: opt.Controller, RunDir: opt.RunDir, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec, VIPs: a.parts,
 		Ask: a.peers.Ask, Gather: a.gather, Reach: a.reach, Drained: a.drains.Whole, Greet: a.hearing.Greet, Preempt: a.setPreempt,
-		Settle: a.settlePriorities, Event: journal, SetFinding: a.setFinding, Report: a.reportOne,
+		Settle: a.settlePriorities, Event: event, SetFinding: a.setFinding, Report: a.reportOne,
 	})
 	a.check = peer.NewServer(peer.Options{
 		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(),
@@ -149,7 +150,7 @@ func New(opt Options) *Agent {
 	a.web = web.New(web.Options{
 		Self:        opt.Controller,
 		Snapshot:    a.Snapshot,
-		Events:      func(n int) []status.Event { return a.journal.last(n) },
+		Events:      func(n int) []status.Event { return a.journal.Last(n) },
 		Controllers: a.controllers,
 		Alive:       a.alive,
 		Log:         a.log.With("component", "web"),
@@ -199,8 +200,10 @@ func (a *Agent) Run(ctx context.Context) error {
 }
 
 func (a *Agent) runLocked(ctx context.Context) error {
-	a.journal = openJournal(filepath.Join(a.opt.StateDir, "events.jsonl"), a.opt.Controller, a.log)
-	defer a.journal.close()
+	a.journal = journal.Open(journal.Options{
+		Path: filepath.Join(a.opt.StateDir, "events.jsonl"), Controller: a.opt.Controller, Log: a.log,
+	})
+	defer a.journal.Close()
 	first, err := a.rollout.Begin()
 	if err != nil {
 		return err
@@ -222,7 +225,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
-	a.journal.add(status.Event{Kind: status.EventAgentStarted, Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
+	a.journal.Add(status.Event{Kind: status.EventAgentStarted, Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	useVIPs(ctx)
 	a.cleanUp(ctx)
 	a.serve(ctx, all, socket)
@@ -247,6 +250,6 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	}
 	err = all.wait(ctx)
 	a.endVIPs()
-	a.journal.add(status.Event{Kind: status.EventAgentEnded, Subject: "agent", Text: "agent ended; HAProxy stays as it is"})
+	a.journal.Add(status.Event{Kind: status.EventAgentEnded, Subject: "agent", Text: "agent ended; HAProxy stays as it is"})
 	return err
 }

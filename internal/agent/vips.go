@@ -413,11 +413,11 @@ func (a *Agent) journalHAProxy(was, is status.HAProxy, down time.Time) {
 	if is.State == status.HAProxyRunning {
 		e.Took = is.Since.Sub(down)
 	}
-	a.journal.add(e)
+	a.journal.Add(e)
 }
 
 func (a *Agent) journalTransition(t link.Transition) {
-	a.journal.add(status.Event{
+	a.journal.Add(status.Event{
 		Time: t.Time, Kind: "vip-" + t.To.String(), Subject: "vip " + t.VIP, Cause: t.Reason, Took: t.Took,
 		Text: fmt.Sprintf("vip %s is %s here, was %s", t.VIP, t.To, t.From),
 	})
