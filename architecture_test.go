@@ -70,7 +70,7 @@ var mayImport = map[string][]string{
 	"internal/lab/load":       {"internal/spec"},
 	"internal/lab/standin":    {"internal/spec", "internal/lab/busy"},
 	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load", "internal/lab/peer"},
-	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/load"},
+	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/bench", "internal/lab/load"},
 	"internal/lab/tokens":     {"internal/spec", "internal/status", "internal/haproxy", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack"},
 	"internal/lab/peer":       {"internal/spec"},
 	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
