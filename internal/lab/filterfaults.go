@@ -19,7 +19,7 @@ import (
 func filterFaultKinds() []FaultKind {
 	return []FaultKind{
 		{Name: "adverts-blocked", Args: "NODE [SIDE]", Text: "a filter on the node drops VRRP (IP protocol 112) on SIDE: out, which is usual, or in; back ends it", onNode: advertsBlocked},
-		{Name: "source-guard", Args: "NODE", Text: "the switch drops what the node sends on for others: what is neither from its own addresses nor from a VIP; back and heal end it", onLab: (*server).sourceGuard},
+		{Name: "source-guard", Args: "NODE", Text: "the switch drops what the node sends on for others: what is neither from its own addresses nor from a VIP; back and heal end it", onNode: sourceGuard},
 		{Name: "flush-rules", Args: "NODE", Text: "flush the node's nftables, the routing rules and routes of others than the kernel, and lo's addresses, as a network manager does that starts anew; it is done once, and nothing has to be ended", onNode: flushRules},
 	}
 }
@@ -90,22 +90,12 @@ func (n *node) inNetwork(f func() error) error {
 }
 
 // sourceGuard has the switch check the sources of what a node sends.
-func (s *server) sourceGuard(f *Fault) (string, error) {
-	n, err := s.node(f.Node)
-	if err != nil {
-		return "", err
+func sourceGuard(_ context.Context, n *node, _ Fault) (string, error) {
+	allowed := append([]netip.Addr{netip.IPv6Unspecified()}, n.holder.vips...)
+	for _, p := range n.plan.addresses() {
+		allowed = append(allowed, p.Addr())
 	}
-	f.Node = n.plan.name
-	allowed := []netip.Addr{netip.IPv6Unspecified()}
-	for _, l := range n.plan.links {
-		for _, p := range l.addresses {
-			allowed = append(allowed, p.Addr())
-		}
-	}
-	for _, v := range s.plan.spec.VIPs {
-		allowed = append(allowed, v.Addrs()...)
-	}
-	return fmt.Sprintf("the switch drops what %s sends from other addresses than its own and the VIPs", n.plan.name), s.wire.guard(n, allowed)
+	return fmt.Sprintf("the switch drops what %s sends from other addresses than its own and the VIPs", n.plan.name), n.wire.guard(n, allowed)
 }
 
 // guard lets nothing from n pass but what comes from an address that is allowed.

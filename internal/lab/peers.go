@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/user"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,10 +94,8 @@ func (n *node) endHAProxy(ctx context.Context) error {
 		if err := n.signalHAProxy(unix.SIGTERM, false); err != nil {
 			return fmt.Errorf("end HAProxy of %s: %w", n.plan.name, err)
 		}
-		select {
-		case <-time.After(readyPoll):
-		case <-ctx.Done():
-			return fmt.Errorf("HAProxy of %s does not end: %w", n.plan.name, ctx.Err())
+		if err := Sleep(ctx, readyPoll); err != nil {
+			return fmt.Errorf("HAProxy of %s does not end: %w", n.plan.name, err)
 		}
 	}
 }

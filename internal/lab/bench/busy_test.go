@@ -194,3 +194,16 @@ func TestSweepPicture(t *testing.T) {
 		t.Errorf("a picture of nothing: %s", got)
 	}
 }
+
+// drains is the longest that the last answers of f can be in coming after its
+// load has ended.
+func (f Fault) drains() time.Duration {
+	if f.Load == nil || len(f.Before) == 0 || f.Before[0].Kind != "busy" {
+		return 0
+	}
+	queue := 0.0
+	for _, p := range f.Load.Phases {
+		queue = max(0, queue+(p.Rate-capacity)*p.Duration.Seconds())
+	}
+	return time.Duration(queue / capacity * float64(time.Second))
+}

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/csv"
@@ -89,15 +88,10 @@ func ParseServers(text string) ([]Server, error) {
 func (t *testbed) downs(ctx context.Context) (map[string]int, error) {
 	all := map[string]int{}
 	for _, controller := range t.spec.Controllers {
-		var out, said bytes.Buffer
-		c := lab.Command{Node: controller.Name, Args: []string{"holdfast", "lab", "servers"}, Stdout: &out, Stderr: &said}
-		code, err := c.Run(ctx, t.dir())
-		if err == nil && code != 0 {
-			err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
-		}
+		out, err := lab.Command{Node: controller.Name, Args: []string{"holdfast", "lab", "servers"}}.Output(ctx, t.dir())
 		var servers []Server
 		if err == nil {
-			err = json.Unmarshal(out.Bytes(), &servers)
+			err = json.Unmarshal(out, &servers)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("ask HAProxy of %s for its servers: %w", controller.Name, err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+
+	"holdfast/internal/lab"
 )
 
 // A job is a scenario to be measured in a run.
@@ -106,7 +108,7 @@ func (b *bench) measure(ctx context.Context, t *testbed) error {
 // do: while one recovers, another one is measured, to the end.
 func (b *bench) awaitTurn(ctx context.Context, system System) error {
 	for b.ahead(system) {
-		if err := sleep(ctx, settlePoll/5); err != nil {
+		if err := lab.Sleep(ctx, settlePoll/5); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -70,7 +69,7 @@ func (b *bench) play(ctx context.Context, t *testbed, s scenario) (outcome, erro
 	}
 	b.quiet.Lock()
 	defer b.quiet.Unlock()
-	err = errors.Join(t.heal(ctx), d.again(ctx, deeds), sleep(ctx, recovery))
+	err = errors.Join(t.heal(ctx), d.again(ctx, deeds), lab.Sleep(ctx, recovery))
 	return o, err
 }
 
@@ -101,12 +100,12 @@ func (b *bench) drive(ctx context.Context, d *drive, s scenario) ([]deed, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := sleep(ctx, time.Until(begin.Add(before))); err != nil {
+	if err := lab.Sleep(ctx, time.Until(begin.Add(before))); err != nil {
 		return nil, err
 	}
 	deeds, err := d.faults(ctx, s, begin)
 	if err == nil {
-		err = sleep(ctx, time.Until(begin.Add(total)))
+		err = lab.Sleep(ctx, time.Until(begin.Add(total)))
 	}
 	if err == nil && s.phased() {
 		err = d.wait()
@@ -134,7 +133,7 @@ func (d *drive) prepare(ctx context.Context, s scenario) error {
 		return nil
 	}
 	if len(s[0].Before) > 0 { // health checks learn of it
-		if err := sleep(ctx, recovery); err != nil {
+		if err := lab.Sleep(ctx, recovery); err != nil {
 			return err
 		}
 	}
@@ -162,7 +161,7 @@ func (d *drive) faults(ctx context.Context, s scenario, begin time.Time) ([]deed
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
 		one.span = span{one.fault.Time, one.fault.Time.Add(f.watch(d.bed.system))}
-		if err := sleep(ctx, time.Until(one.to)); err != nil {
+		if err := lab.Sleep(ctx, time.Until(one.to)); err != nil {
 			return nil, err
 		}
 		if err := d.inspect(ctx, f, &one.worked); err != nil {
@@ -269,14 +268,8 @@ func (d *drive) loadFlags(f loadFlags, duration time.Duration) []string {
 
 // generate runs a load generator in the client's node, and passes its records on.
 func (d *drive) generate(ctx context.Context, out io.Writer, command string, flags ...string) error {
-	var said bytes.Buffer
-	args := append([]string{"holdfast", "lab", command}, flags...)
-	c := lab.Command{Node: "client", Args: args, Stdout: out, Stderr: &said}
-	code, err := c.Run(ctx, d.bed.dir())
-	if err == nil && code != 0 {
-		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
-	}
-	if err != nil {
+	c := lab.Command{Node: "client", Args: append([]string{"holdfast", "lab", command}, flags...), Stdout: out}
+	if err := c.Do(ctx, d.bed.dir()); err != nil {
 		return fmt.Errorf("the load generator (lab %s): %w", command, err)
 	}
 	return nil
@@ -288,7 +281,7 @@ func (d *drive) begin(ctx context.Context) (time.Time, error) {
 		if due, ok := d.records.First(); ok {
 			return due, nil
 		}
-		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+		if err := lab.Sleep(ctx, 5*time.Millisecond); err != nil {
 			return time.Time{}, err
 		}
 	}

@@ -1,12 +1,10 @@
 package demo
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -84,13 +82,7 @@ func (d *demo) busiest() string {
 // handOver moves the address by hand, as planned work.
 func (d *demo) handOver(ctx context.Context) (lab.Fault, error) {
 	f := lab.Fault{Kind: "handover", Time: time.Now()}
-	var said bytes.Buffer
-	c := lab.Command{Node: lab.Holder, Args: []string{"holdfast", "handover"}, Stdout: &said, Stderr: &said}
-	code, err := c.Run(ctx, d.lab.Dir)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
-	}
-	return f, err
+	return f, lab.Command{Node: lab.Holder, Args: []string{"holdfast", "handover"}}.Do(ctx, d.lab.Dir)
 }
 
 // breakThings runs the steps under load and prints the table.
@@ -170,7 +162,7 @@ func (d *demo) run(ctx context.Context, s step) (result, error) {
 		}
 		begin = f.Time
 	}
-	if err := sleep(ctx, s.watch); err != nil {
+	if err := lab.Sleep(ctx, s.watch); err != nil {
 		return result{}, err
 	}
 	end := time.Now()
@@ -202,7 +194,7 @@ func (d *demo) answered(ctx context.Context, begin, end time.Time) ([]load.Recor
 		if n >= want || time.Since(end) > requestTimeout+time.Second {
 			return records, nil
 		}
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := lab.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
@@ -229,7 +221,7 @@ func (d *demo) settle(ctx context.Context) error {
 				return nil
 			}
 		}
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := lab.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -249,15 +241,6 @@ func whole(s *lab.Status) bool {
 		}
 	}
 	return true
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // do injects a fault of a node, or its end.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/internal/lab/bench"
+	"holdfast/internal/lab/load"
 )
 
 // A Report is all that was measured. Durations are in nanoseconds. Its JSON form
@@ -98,7 +99,7 @@ func sum(all []Session, length time.Duration) Measure {
 		took = append(took, s.Took)
 	}
 	slices.Sort(took)
-	m.P50, m.P99, m.Slowest = quantile(took, 50), quantile(took, 99), quantile(took, 100)
+	m.P50, m.P99, m.Slowest = load.Quantile(took, 50), load.Quantile(took, 99), load.Quantile(took, 100)
 	m.PerSecond = float64(len(took)) / max(length, last.Sub(first)).Seconds()
 	return m
 }
@@ -119,14 +120,6 @@ func (m *Measure) addCounts(before, after counts) {
 		m.None += since(n, before.none[key])
 	}
 	m.Retries = since(after.retries, before.retries)
-}
-
-// quantile gives the smallest of sorted that percent of them do not exceed.
-func quantile(sorted []time.Duration, percent int) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[max(0, (len(sorted)*percent+99)/100-1)]
 }
 
 // String tells of m in a line.
