@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"os/user"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,34 +13,6 @@ import (
 // package peer plays: HAProxy and keepalived with a supervisor. Its faults are
 // the same: whatever is done to an agent is done to keepalived, which has the
 // agent's part in it.
-
-func (d Dir) peerFile() string { return d.path("peer") }
-
-// writePeer tells the lab's server which kind of peer its controllers run;
-// empty: none, but agents.
-func (d Dir) writePeer(kind string) error { return d.writeWord(d.peerFile(), kind) }
-
-func (d Dir) readPeer() (string, error) { return d.readWord(d.peerFile()) }
-
-// writeWord tells the lab's server one thing of how it is to be built.
-func (d Dir) writeWord(path, word string) error {
-	if word == "" {
-		return nil
-	}
-	if err := os.WriteFile(path, []byte(word), 0o644); err != nil {
-		return fmt.Errorf("write how the lab is to be: %w", err)
-	}
-	return nil
-}
-
-// readWord gives what writeWord wrote; empty if it was nothing.
-func (d Dir) readWord(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("read how the lab is to be: %w", err)
-	}
-	return strings.TrimSpace(string(data)), nil
-}
 
 // Switch has the controllers of the lab in d run the peer of kind, or agents when
 // that is empty, and returns when all services answer through them. What runs now
