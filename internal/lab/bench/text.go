@@ -9,32 +9,17 @@ import (
 	"holdfast/internal/status"
 )
 
-// The lines of the two tables; both fit 120 columns.
-const (
-	promiseLine = "%-21s %-25s" // and of holdfast and of each peer:
-	ownFields   = " %6s %8s %-8s"
-	peerFields  = " %6s %8s %6s"
-	detailLine  = "%-21s %-8s %5s %6s %6s %6s %5s %5s %4s %4s %7s %6s %6s %7s %8s"
-)
+// detailLine is a line of the table of all figures; it fits 120 columns.
+const detailLine = "%-21s %-8s %5s %6s %6s %6s %5s %5s %4s %4s %7s %6s %6s %7s %8s"
 
 // Text gives r for a person, in lines of at most 120 columns.
 func (r *Report) Text() string {
 	var b strings.Builder
 	for _, group := range Groups() {
-		if len(r.rows(group)) == 0 {
-			continue
+		if len(r.rows(group)) > 0 {
+			r.writeTable(&b, group)
+			b.WriteString("\n")
 		}
-		switch group {
-		case GroupFaults:
-			r.writePromises(&b)
-		case GroupBusy:
-			r.writeBusy(&b, group, "a busy service")
-		case GroupPlanned:
-			r.writePlanned(&b)
-		case GroupSweep:
-			r.writeBusy(&b, group, "load")
-		}
-		b.WriteString("\n")
 	}
 	r.writeDetails(&b)
 	b.WriteString("\n")
@@ -42,46 +27,6 @@ func (r *Report) Text() string {
 		b.WriteString(line + "\n")
 	}
 	return b.String()
-}
-
-// writePromises writes what was promised, what came of it, and what the same
-// fault costs the peers.
-func (r *Report) writePromises(b *strings.Builder) {
-	names, heads := fmt.Sprintf(promiseLine, "", ""), fmt.Sprintf(promiseLine, "fault", "promised")
-	for _, s := range r.Systems {
-		names += fields(s.Name, "", string(s.Name), "")
-		ratio := "ratio"
-		if s.Name == Holdfast {
-			ratio = ""
-		}
-		heads += fields(s.Name, "failed", "gap", ratio)
-	}
-	lines := []string{names, heads}
-	for _, row := range r.rows(GroupFaults) {
-		line := fmt.Sprintf(promiseLine, row.Name, row.Promise)
-		for _, s := range r.Systems {
-			got := row.result(s.Name)
-			last := got.ratio
-			if s.Name == Holdfast {
-				last = row.verdict()
-			}
-			line += fields(s.Name, got.failed, got.gap, last) //nolint:modernize // three short pieces
-		}
-		lines = append(lines, line)
-		lines = append(lines, indented(row.missed())...)
-	}
-	for _, line := range lines {
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
-	}
-}
-
-// fields gives what the first table has of a system.
-func fields(s System, failed, gap, last string) string {
-	format := peerFields
-	if s == Holdfast {
-		format = ownFields
-	}
-	return fmt.Sprintf(format, failed, gap, last)
 }
 
 // columns is how long a line of Text may be.
@@ -102,25 +47,6 @@ func indented(texts []string) []string {
 		lines = append(lines, line)
 	}
 	return lines
-}
-
-// A result is what a row cost a system, in words.
-type result struct{ failed, gap, ratio string }
-
-// result gives what row cost system.
-func (r Row) result(system System) result {
-	c, ok := r.cell(system)
-	if !ok {
-		return result{"-", "-", ""}
-	}
-	out := result{failed: fmt.Sprint(c.Median.Failed), gap: short(c.Median.Gap)}
-	if c.Median.Unfinished {
-		out.gap += "+"
-	}
-	if c.TimesGap > 0 {
-		out.ratio = factor(c.TimesGap)
-	}
-	return out
 }
 
 // factor gives how many times: 38x, 2.5x, 0.4x.

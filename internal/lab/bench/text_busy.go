@@ -3,79 +3,7 @@ package bench
 import (
 	"fmt"
 	"strings"
-	"time"
 )
-
-// The line of the tables of a busy service and of the sweep; it fits 120 columns.
-const (
-	busyLine   = "%-19s" // and of each system:
-	busyFields = " %5s %6s %6s %4s %4s"
-	busyName   = "  %-28s" // above them
-)
-
-// writeBusy writes what a service that is busy costs, or the sweep: a table whose
-// first column is called head.
-func (r *Report) writeBusy(b *strings.Builder, of Group, head string) {
-	names, heads := fmt.Sprintf(busyLine, ""), fmt.Sprintf(busyLine, head)
-	for _, s := range r.Systems {
-		names += fmt.Sprintf(busyName, s.Name) + r.room(s.Name, "")
-		heads += fmt.Sprintf(busyFields, "fail", "p99", "slow", "down", "seen") + r.room(s.Name, "")
-	}
-	lines := []string{names, heads}
-	for _, row := range r.rows(of) {
-		line := fmt.Sprintf(busyLine, row.Name)
-		for _, s := range r.Systems {
-			got := row.busyResult(s.Name)
-			line += fmt.Sprintf(busyFields, got.failed, got.p99, got.slowest, got.down, got.seen) + r.room(s.Name, row.verdict()) //nolint:modernize // some short pieces
-		}
-		lines = append(lines, line)
-		lines = append(lines, indented(append(row.missed(), row.uploads()...))...)
-	}
-	for _, line := range lines {
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
-	}
-}
-
-// room gives the column of the verdict, which holdfast alone has.
-func (r *Report) room(s System, verdict string) string {
-	if s != Holdfast {
-		return ""
-	}
-	return fmt.Sprintf(" %-8s", verdict)
-}
-
-// A busyResult is what a busy service cost a system, in words.
-type busyResult struct{ failed, p99, slowest, down, seen string }
-
-// busyResult gives what row cost system.
-func (r Row) busyResult(system System) busyResult {
-	c, ok := r.cell(system)
-	if !ok {
-		return busyResult{"-", "-", "-", "-", "-"}
-	}
-	m := c.Median
-	out := busyResult{
-		failed: fmt.Sprint(m.Failed), p99: tight(m.P99), slowest: tight(m.Slowest),
-		down: fmt.Sprint(m.Hosts.Down), seen: fmt.Sprintf("%.2f", m.Hosts.ratio()),
-	}
-	if m.P99 == 0 { // none succeeded
-		out.p99, out.slowest = "-", "-"
-	}
-	return out
-}
-
-// tight is short in six columns.
-func tight(d time.Duration) string {
-	if d >= 10*time.Second {
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	}
-	return short(d)
-}
-
-// String gives a result in one field of a table.
-func (r busyResult) String() string {
-	return fmt.Sprintf("%s / %s / %s / %s", r.failed, r.p99, r.down, r.seen)
-}
 
 // uploads says what became of the uploads of row, where it has some.
 func (r Row) uploads() []string {
