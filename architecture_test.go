@@ -27,17 +27,19 @@ var mayImport = map[string][]string{
 	"internal/health":       {"internal/status"},
 	"internal/health/probe": {"internal/health"},
 	"internal/health/watch": {
-		"internal/health", "internal/health/probe", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status", "internal/vip",
+		"internal/health", "internal/health/probe", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/process", "internal/spec", "internal/status", "internal/vip",
 	},
 	"internal/reach":           {"internal/status"},
 	"internal/reach/handshake": {},
+	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/vrrp":            {},
 	"internal/certificate":     {"internal/status"},
 	"internal/certificate/keep": {
 		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status",
 	},
 	"internal/spec":            {"internal/status", "internal/catalog"},
-	"internal/haproxy":         {"internal/spec", "internal/catalog", "internal/status", "internal/health"},
+	"internal/haproxy":         {"internal/haproxy/output", "internal/spec", "internal/catalog", "internal/status", "internal/health"},
+	"internal/haproxy/output":  {},
 	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status"},
 	"internal/keystone/admin":  {"internal/keystone", "internal/changelog", "internal/spec", "internal/catalog", "internal/status"},
 	"internal/importer":        {"internal/keystone", "internal/spec", "internal/catalog", "internal/status"},
@@ -45,24 +47,33 @@ var mayImport = map[string][]string{
 	"internal/dns/wire":        {"internal/dns"},
 	"internal/dns/zone":        {"internal/dns", "internal/dns/wire", "internal/changelog", "internal/status"},
 	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
-	"internal/haproxy/process": {"internal/haproxy", "internal/file", "internal/status"},
-	"internal/haproxy/client":  {"internal/haproxy", "internal/haproxy/process", "internal/spec"},
+	"internal/haproxy/ports":   {},
+	"internal/haproxy/runtime": {"internal/haproxy", "internal/haproxy/output"},
+	"internal/haproxy/ours":    {"internal/haproxy"},
+	"internal/haproxy/process": {
+		"internal/haproxy", "internal/haproxy/output", "internal/haproxy/ours", "internal/haproxy/ports", "internal/haproxy/runtime", "internal/pidfd", "internal/file", "internal/status",
+	},
+	"internal/haproxy/client": {"internal/haproxy", "internal/haproxy/process", "internal/spec"},
 	"internal/rollout": {
-		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
+		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
 	},
 	"internal/vip":   {"internal/status"},
 	"internal/peer":  {"internal/connlimit", "internal/spec"},
-	"internal/web":   {"internal/status", "internal/connlimit"},
-	"internal/drain": {"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
+	"internal/web":   {"internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/drain": {"internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
-		"internal/spec", "internal/status", "internal/catalog", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
+		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate/keep",
 		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/file", "internal/drain",
+		"internal/onlyone", "internal/systemd",
 	},
+	"internal/pidfd":     {},
 	"internal/asynclog":  {},
 	"internal/changelog": {"internal/file"},
 	"internal/connlimit": {},
 	"internal/file":      {},
+	"internal/onlyone":   {"internal/haproxy/ours"},
+	"internal/systemd":   {},
 	// The lab runs the shipped binary: it must not reach into the agent.
 	"internal/lab":            {"internal/spec", "internal/status", "internal/lab/busy", "internal/lab/load", "internal/lab/openstack"},
 	"internal/lab/busy":       {},
@@ -71,9 +82,9 @@ var mayImport = map[string][]string{
 	"internal/lab/standin":    {"internal/spec", "internal/lab/busy"},
 	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load", "internal/lab/peer"},
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/bench", "internal/lab/load"},
-	"internal/lab/tokens":     {"internal/spec", "internal/status", "internal/haproxy", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack"},
+	"internal/lab/tokens":     {"internal/spec", "internal/status", "internal/haproxy/output", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack"},
 	"internal/lab/peer":       {"internal/spec"},
-	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
+	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/cloud", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":            {"*"},
 	"internal/cli/app":        {"internal/cli/tui", "internal/web", "internal/spec", "internal/catalog"},
 	"internal/cli/labcmd": {
@@ -87,6 +98,7 @@ var mayImport = map[string][]string{
 	"internal/cli/osauth": {"internal/cli/app", "internal/keystone", "internal/keystone/admin", "internal/status"},
 	"internal/cli/tui":    {"internal/status"},
 	// For tests only.
+	"internal/netnstest":                   {},
 	"internal/certificate/certificatetest": {},
 	"internal/keystone/keystonetest":       {},
 	"internal/dns/dnstest":                 {},
@@ -94,7 +106,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach"}
+var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

@@ -154,6 +154,47 @@ func TestEventKindsAreListed(t *testing.T) {
 	}
 }
 
+// TestFindingCodesAreListed has docs/json.md say of each kind of finding how grave it
+// is, or docs/spec.md have it, and nobody make one that is not in the one table of these.
+func TestFindingCodesAreListed(t *testing.T) {
+	_, after, _ := strings.Cut(read(t, "docs/spec.md"), "\n## Findings\n")
+	ofSpec, _, _ := strings.Cut(after, "\n## ")
+	_, after, _ = strings.Cut(read(t, "docs/json.md"), "\n## Finding\n")
+	tables, _, _ := strings.Cut(after, "\n## ")
+	_, tables, _ = strings.Cut(tables, "\n| code |") // after that of the fields
+	listed, quoted := map[string]string{}, regexp.MustCompile("`([a-z-]+)`")
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]+) \\| ([^|]*) \\|").FindAllStringSubmatch(tables+ofSpec, -1) {
+		for _, code := range quoted.FindAllStringSubmatch(row[1], -1) {
+			if _, twice := listed[code[1]]; !twice {
+				listed[code[1]] = row[2]
+			}
+		}
+	}
+	for _, c := range status.FindingCodes() {
+		said, there := listed[c.Code]
+		if !there {
+			t.Errorf("neither docs/json.md nor docs/spec.md lists the code %s", c.Code)
+		} else if c.Severity != "" && said != string(c.Severity) && !strings.Contains(ofSpec, "`"+c.Code+"`") {
+			t.Errorf("docs/json.md says of the code %s %q, and it is always %s", c.Code, said, c.Severity)
+		}
+		delete(listed, c.Code)
+	}
+	for code := range listed {
+		t.Errorf("the code %s is listed, and no constant of package status", code)
+	}
+	literal := regexp.MustCompile(`(?:Code:\s*|\bCode [!=]= |\.(?:fail|warn)\(|(?:status\.(?:Error|Warning|Info)|severity), (?:[\w.]+, )?)"([a-z]+(?:-[a-z]+)*)"[,)} ]`)
+	for _, path := range filesOf(t, ".go") {
+		if strings.HasPrefix(path, "internal/") && !strings.HasPrefix(path, "internal/lab/") && !strings.HasSuffix(path, "_test.go") {
+			for _, l := range literal.FindAllStringSubmatch(read(t, path), -1) {
+				if strings.Contains(l[0], "status.Code") {
+					continue // it is said of what
+				}
+				t.Errorf("%s has the code %q, which is no constant of package status", path, l[1])
+			}
+		}
+	}
+}
+
 // TestFaultsAreTested holds docs/faults.md to the truth: each test that it names is
 // there.
 func TestFaultsAreTested(t *testing.T) {

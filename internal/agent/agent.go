@@ -18,15 +18,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"holdfast/internal/certificate/keep"
 	"holdfast/internal/drain"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/health/watch"
+	"holdfast/internal/onlyone"
 	"holdfast/internal/peer"
 	"holdfast/internal/rollout"
 	"holdfast/internal/status"
+	"holdfast/internal/systemd"
 	"holdfast/internal/web"
 )
 
@@ -59,6 +59,7 @@ type Agent struct {
 	started time.Time
 	journal *journal
 	haproxy *process.Manager
+	systemd *systemd.Manager
 	check   *peer.Server
 	peers   peer.Client
 	web     *web.Server
@@ -103,6 +104,7 @@ func New(opt Options) *Agent {
 		findings: map[string]status.Finding{},
 		paces:    map[string]*pace{},
 	}
+	a.systemd = systemd.New(a.log)
 	a.moves = newMoves(opt.RunDir)
 	a.peers = peer.Client{Controller: opt.Controller, Spec: a.currentSpec}
 	a.haproxy = process.New(process.Options{
@@ -166,7 +168,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			return fmt.Errorf("make the agent's directories: %w; run it as root, or name others with --state-dir and --run-dir", err)
 		}
 	}
-	held, err := acquire(ctx, a.opt.RunDir, a.opt.Controller)
+	held, err := onlyone.Acquire(ctx, a.opt.RunDir, a.opt.Controller)
 	if err != nil {
 		return err
 	}
@@ -184,7 +186,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if !leaving() {
 		<-left
 	}
-	return errors.Join(err, held.release())
+	return errors.Join(err, held.Release())
 }
 
 func (a *Agent) runLocked(ctx context.Context) error {
@@ -206,7 +208,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	}
 	a.drains.Load()
 	a.resumeMoves(ctx, first)
-	group, ctx := errgroup.WithContext(ctx)
+	all, ctx := newTasks(ctx, a.log)
 	useVIPs, err := a.makeVIPs(first)
 	if err != nil {
 		return errors.Join(err, socket.Close())
@@ -214,16 +216,29 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal.add(status.Event{Kind: status.EventAgentStarted, Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	useVIPs(ctx)
 	a.cleanUp(ctx)
-	a.serve(ctx, group, socket)
-	group.Go(func() error { return a.haproxy.Run(ctx) })
-	parts := []func(context.Context){
-		a.watchHAProxy, a.certificates.Watch, a.hosts.Run, a.watchScarcity, a.watchSockets,
-		a.drains.Watch, a.watchMoves, a.watchHearing, a.watchPreference, a.watchReach, a.watchPaths, a.notify, a.rollout.Run,
+	a.serve(ctx, all, socket)
+	all.start("HAProxy's supervisor", func() error { return a.haproxy.Run(ctx) })
+	for _, part := range []struct {
+		name string
+		run  func(context.Context)
+	}{
+		{"who watches HAProxy for VRRP", a.watchHAProxy},
+		{"who watches certificates", a.certificates.Watch},
+		{"who watches hosts", a.hosts.Run},
+		{"who watches what is scarce", a.watchScarcity},
+		{"who watches HAProxy's sockets", a.watchSockets},
+		{"who watches drains", a.drains.Watch},
+		{"who watches moves", a.watchMoves},
+		{"who asks whether it is heard", a.watchHearing},
+		{"who takes a preferred vip back", a.watchPreference},
+		{"who asks what others reach", a.watchReach},
+		{"who measures paths", a.watchPaths},
+		{"who tells the service manager", func(ctx context.Context) { a.systemd.Notify(ctx, a.rollout.Tried(), a.alive) }},
+		{"who brings specs into force", a.rollout.Run},
+	} {
+		all.start(part.name, func() error { part.run(ctx); return nil })
 	}
-	for _, part := range parts {
-		group.Go(func() error { part(ctx); return nil })
-	}
-	err = group.Wait()
+	err = all.wait(ctx)
 	a.endVIPs()
 	a.journal.add(status.Event{Kind: status.EventAgentEnded, Subject: "agent", Text: "agent ended; HAProxy stays as it is"})
 	return err

@@ -22,7 +22,7 @@ import (
 
 	"holdfast/internal/certificate/certificatetest"
 	"holdfast/internal/haproxy"
-	"holdfast/internal/rollout"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/status"
 )
 
@@ -79,7 +79,7 @@ func (d *running) worker() int {
 	if err != nil {
 		d.h.t.Fatal(err)
 	}
-	info, err := haproxy.ParseInfo([]byte(reply))
+	info, err := output.ParseInfo([]byte(reply))
 	if err != nil {
 		d.h.t.Fatal(err)
 	}
@@ -312,7 +312,7 @@ func TestStartWithABadCertificateAndNoOther(t *testing.T) {
 	file := filepath.Join(dir, "cert.pem")
 	certificatetest.Put(t, file, []byte("nothing"))
 	d := h.start()
-	h.await("it is said", func() bool { return hasFinding(d.Snapshot(), rollout.CodeNotInForce, status.Error) })
+	h.await("it is said", func() bool { return hasFinding(d.Snapshot(), status.CodeNotInForce, status.Error) })
 	certificatetest.Put(t, file, ca.Issue(401, func(c *x509.Certificate) { c.DNSNames = []string{"www.example.org"} }).Both())
 	d.awaitActive()
 	h.await("it is found", func() bool { return hasFinding(d.Snapshot(), "certificate-name", status.Error) })

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"holdfast/internal/onlyone"
 	"holdfast/internal/vip"
 )
 
@@ -25,11 +26,11 @@ func (a *Agent) CleanUp(ctx context.Context) (result CleanupResult, err error) {
 	if err := os.MkdirAll(a.opt.RunDir, 0o750); err != nil {
 		return result, fmt.Errorf("use the run directory: %w; run it as root, or name another with --run-dir", err)
 	}
-	held, err := acquire(ctx, a.opt.RunDir, a.opt.Controller)
+	held, err := onlyone.Acquire(ctx, a.opt.RunDir, a.opt.Controller)
 	if err != nil {
 		return result, err
 	}
-	defer func() { err = errors.Join(err, held.release()) }()
+	defer func() { err = errors.Join(err, held.Release()) }()
 	s, err := a.rollout.Recall()
 	if err != nil {
 		return result, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"holdfast/internal/onlyone"
 	"holdfast/internal/vip"
 )
 
@@ -111,14 +112,14 @@ func TestCleanUp(t *testing.T) {
 		t.Fatalf("settings are %s and %s, as before: this test shows nothing", arp(t, "all"), arp(t, "eno1"))
 	}
 
-	held, err := acquire(t.Context(), h.run, "ctl1")
+	held, err := onlyone.Acquire(t.Context(), h.run, "ctl1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := New(h.opt).CleanUp(t.Context()); err == nil || !strings.Contains(err.Error(), "stop it first") {
 		t.Errorf("while an agent runs: %v", err)
 	}
-	if err := held.release(); err != nil {
+	if err := held.Release(); err != nil {
 		t.Fatal(err)
 	}
 

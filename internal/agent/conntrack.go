@@ -10,7 +10,6 @@ import (
 )
 
 const (
-	codeConntrackFull = "conntrack-full"
 	// Shares of the table of tracked connections: from which one on it is said,
 	// below which one it is over, and from which one on this controller takes
 	// no VIP from one that may have room.
@@ -33,7 +32,7 @@ func lackOfTracking(u vip.ConntrackUse, known bool) *status.Finding {
 		return nil
 	}
 	return &status.Finding{
-		Severity: status.Warning, Code: codeConntrackFull, Subject: "kernel",
+		Severity: status.Warning, Code: status.CodeConntrackFull, Subject: "kernel",
 		Text:   fmt.Sprintf("the table of tracked connections is filling up: %s; when it is full, new connections and adverts are dropped", u),
 		Remedy: "raise net.netfilter.nf_conntrack_max, or have the firewall track less; conntrack -S counts what was dropped",
 	}
@@ -47,9 +46,9 @@ func (a *Agent) watchTracking() {
 		return
 	}
 	a.mu.Lock()
-	_, known := a.findings[codeConntrackFull]
+	_, known := a.findings[status.CodeConntrackFull]
 	a.mu.Unlock()
-	a.report(codeConntrackFull, lackOfTracking(u, known))
+	a.report(status.CodeConntrackFull, lackOfTracking(u, known))
 }
 
 // noRoomFor says why this host cannot track the connections of a VIP that it is

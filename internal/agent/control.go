@@ -58,7 +58,7 @@ func (a *Agent) controlAgain(ctx context.Context, ticker *time.Ticker) net.Liste
 			return socket
 		}
 		a.setFinding("listen-control", &status.Finding{
-			Severity: status.Warning, Code: "not-listening", Subject: "control socket",
+			Severity: status.Warning, Code: status.CodeNotListening, Subject: "control socket",
 			Text:   fmt.Sprintf("the control socket's name was taken away, and it cannot be made anew: %v", err),
 			Remedy: "the agent tries again every second; the commands that ask it do not work until then",
 		})

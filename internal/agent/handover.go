@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
@@ -132,7 +133,7 @@ func (a *Agent) giveAll(ctx context.Context, req web.HandoverRequest, waits bool
 // otherFit reports whether there is another controller that looks fit to take a VIP.
 func (a *Agent) otherFit(ctx context.Context) bool {
 	others := slices.DeleteFunc(a.currentSpec().ControllerNames(), func(name string) bool { return name == a.opt.Controller })
-	return slices.ContainsFunc(a.gather(ctx, others), func(answer status.Answer) bool {
+	return slices.ContainsFunc(a.gather(ctx, others), func(answer cloud.Answer) bool {
 		s := answer.Snapshot
 		return s != nil && s.HAProxy.State == status.HAProxyRunning && !status.DrainedWhole(s.Drains)
 	})

@@ -17,9 +17,6 @@ import (
 )
 
 const (
-	// codeAdvertsBlocked is the code of the finding that the adverts of a
-	// controller do not arrive at another, which is reached by other ways.
-	codeAdvertsBlocked = "adverts-blocked"
 	// hearInterval is how often each agent asks the others whom they hear.
 	hearInterval = 2 * time.Second
 	// deafAfter is the silence after which a controller is not heard: four hellos.
@@ -175,8 +172,8 @@ func (a *Agent) askHears(ctx context.Context, c spec.Controller) {
 // tellHearing reports what is wrong with a controller's hearing; nil for nothing.
 func (a *Agent) tellHearing(controller string, here, there *status.Finding) {
 	for key, f := range map[string]*status.Finding{" from ": here, " to ": there} {
-		if key = codeAdvertsBlocked + key + controller; a.hearing.lasts(key, f) {
-			a.reportOne(codeAdvertsBlocked, key, f)
+		if key = status.CodeAdvertsBlocked + key + controller; a.hearing.lasts(key, f) {
+			a.reportOne(status.CodeAdvertsBlocked, key, f)
 		}
 	}
 }
@@ -186,10 +183,10 @@ func (a *Agent) forgetHearing(s *spec.Spec) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	maps.DeleteFunc(a.findings, func(key string, f status.Finding) bool {
-		if f.Code != codeAdvertsBlocked {
+		if f.Code != status.CodeAdvertsBlocked {
 			return false
 		}
-		_, name, _ := strings.Cut(strings.TrimPrefix(key, codeAdvertsBlocked+" "), " ")
+		_, name, _ := strings.Cut(strings.TrimPrefix(key, status.CodeAdvertsBlocked+" "), " ")
 		_, known := s.Controller(name)
 		return !known
 	})
@@ -202,7 +199,7 @@ func notHeardHere(from string, vips []string) *status.Finding {
 		return nil
 	}
 	return &status.Finding{
-		Severity: status.Warning, Code: codeAdvertsBlocked, Subject: "controller " + from,
+		Severity: status.Warning, Code: status.CodeAdvertsBlocked, Subject: "controller " + from,
 		Text:   fmt.Sprintf("adverts of %s for %s do not arrive here, and its agent answers: were it to hold the address, both would", from, theVIPs(vips)),
 		Remedy: hearingRemedy,
 	}
@@ -213,7 +210,7 @@ func notHeardThere(self, to string, vips []string, refused string) *status.Findi
 		return nil
 	}
 	f := &status.Finding{
-		Severity: status.Warning, Code: codeAdvertsBlocked, Subject: "controller " + self,
+		Severity: status.Warning, Code: status.CodeAdvertsBlocked, Subject: "controller " + self,
 		Text:   fmt.Sprintf("adverts of %s for %s do not arrive at %s, whose agent answers: were %s to hold the address, both would", self, theVIPs(vips), to, self),
 		Remedy: hearingRemedy,
 	}

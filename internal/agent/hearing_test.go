@@ -14,6 +14,7 @@ import (
 
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
+	"holdfast/internal/status"
 )
 
 // peerServer answers like the agent of a controller at 127.0.0.2 that has these
@@ -110,7 +111,7 @@ func TestHearingFindings(t *testing.T) {
 	a.forgetHearing(&s)
 	said()
 	events := a.journal.last(10)
-	if len(events) != 5 || events[0].Kind != codeAdvertsBlocked || !strings.HasPrefix(events[4].Text, "over: ") {
+	if len(events) != 5 || events[0].Kind != status.CodeAdvertsBlocked || !strings.HasPrefix(events[4].Text, "over: ") {
 		t.Errorf("the journal has %+v", events)
 	}
 }
@@ -175,7 +176,7 @@ func TestBlockedFinding(t *testing.T) {
 	if want := "what ctl2 sends on for clients does not arrive at ctl1, as from 10.0.0.5, 10.0.0.6, 10.0.0.7 and 2 more"; why != want {
 		t.Errorf("got %q, want %q", why, want)
 	}
-	if f := a.Snapshot().Findings; len(f) != 1 || f[0].Code != codeDetourBlocked {
+	if f := a.Snapshot().Findings; len(f) != 1 || f[0].Code != status.CodeDetourBlocked {
 		t.Errorf("the findings are %v", f)
 	}
 	a.blocked.over(a, "ctl2")

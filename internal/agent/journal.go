@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"holdfast/internal/asynclog"
-	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 )
 
@@ -100,7 +99,7 @@ func level(kind string) slog.Level {
 	case status.EventStartFailed, status.EventReloadRejected, status.EventReloadRolledBack, status.EventRollbackNoHelp,
 		status.EventHAProxyUpgradeFailed, status.EventHAProxyDown, status.EventHAProxyHung, status.EventHAProxyFailed,
 		status.EventHostDown, status.EventCertificateRefused, status.EventVIPKept,
-		codeOutOfFiles, codeDiskFull, rollout.CodeNotKept, codeSocketLost:
+		status.CodeOutOfFiles, status.CodeDiskFull, status.CodeLastGoodNotKept, status.CodeHAProxySocketLost:
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo

@@ -69,8 +69,6 @@ func (a *Agent) lastOfAll(ctx context.Context, why error) error {
 			Text: fmt.Sprintf("the agent was told to end, and nobody takes vip %s: it stays here until somebody does, for %v at most", v.Name, a.opt.KeepAddress),
 		})
 	}
-	m := serviceManager()
-	defer m.close()
 	ticker := time.NewTicker(keepInterval)
 	defer ticker.Stop()
 	offered := time.Now()
@@ -78,7 +76,7 @@ func (a *Agent) lastOfAll(ctx context.Context, why error) error {
 		if time.Now().After(until) {
 			return why
 		}
-		a.tell(&m, fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=ends when somebody takes what it holds: %v", extendedStop.Microseconds(), why))
+		a.systemd.Tell(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=ends when somebody takes what it holds: %v", extendedStop.Microseconds(), why))
 		if time.Since(offered) < offerInterval {
 			continue
 		}
@@ -126,9 +124,7 @@ func (a *Agent) sayLast(why error) {
 				v.Name, status.And(addresses), are),
 		})
 	}
-	m := serviceManager()
-	defer m.close()
-	a.tell(&m, fmt.Sprintf("STATUS=ended as the last: nobody has vip %s now (%v)", status.And(names), why))
+	a.systemd.Tell(fmt.Sprintf("STATUS=ended as the last: nobody has vip %s now (%v)", status.And(names), why))
 }
 
 // handOverAtLast gives every VIP away, and tries more than once: the others may

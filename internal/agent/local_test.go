@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 )
 
@@ -16,7 +15,7 @@ func TestNoUserForHAProxy(t *testing.T) {
 	d := h.start()
 	h.await("it is said", func() bool {
 		f := d.wrong()
-		return len(f) == 1 && f[0].Code == rollout.CodeNotInForce && strings.Contains(f[0].Text, "would run as root") && strings.Contains(f[0].Text, "--haproxy-user")
+		return len(f) == 1 && f[0].Code == status.CodeNotInForce && strings.Contains(f[0].Text, "would run as root") && strings.Contains(f[0].Text, "--haproxy-user")
 	})
 	if s := d.Snapshot(); s.HAProxy.PID != 0 || s.VIPs[0].State == status.Active {
 		t.Errorf("HAProxy is %+v, the VIP %+v", s.HAProxy, s.VIPs[0])
@@ -27,7 +26,7 @@ func TestNoUserForHAProxy(t *testing.T) {
 	h.opt.HAProxyUser = "root"
 	d = h.start()
 	d.awaitActive()
-	if !hasFinding(d.Snapshot(), rollout.CodeRoot, status.Warning) {
+	if !hasFinding(d.Snapshot(), status.CodeHAProxyAsRoot, status.Warning) {
 		t.Errorf("findings: %+v", d.Snapshot().Findings)
 	}
 }

@@ -9,10 +9,6 @@ import (
 	"holdfast/internal/status"
 )
 
-// codeSocketLost is the code of the finding that the agent cannot reach a socket
-// of HAProxy's, which serves.
-const codeSocketLost = "haproxy-socket-lost"
-
 // watchSockets tells when a socket of HAProxy's is lost. Its supervisor heals
 // that by itself, and the VIP stays where it is.
 func (a *Agent) watchSockets(ctx context.Context) {
@@ -20,8 +16,8 @@ func (a *Agent) watchSockets(ctx context.Context) {
 	for ctx.Err() == nil {
 		changed := a.haproxy.Changes()
 		found := lostFinding(a.haproxy.LostSocket())
-		a.report(codeSocketLost, found)
-		a.setFinding(codeSocketLost, found) // with what has become of it since
+		a.report(status.CodeHAProxySocketLost, found)
+		a.setFinding(status.CodeHAProxySocketLost, found) // with what has become of it since
 		if was && found == nil && !a.moves.empty() {
 			a.logged(a.moves.change(func() {})) // the file may have gone with the sockets
 		}
@@ -39,7 +35,7 @@ func lostFinding(lost *process.LostSocket) *status.Finding {
 		return nil
 	}
 	f := &status.Finding{
-		Severity: status.Warning, Code: codeSocketLost, Subject: "haproxy",
+		Severity: status.Warning, Code: status.CodeHAProxySocketLost, Subject: "haproxy",
 		Text:   fmt.Sprintf("HAProxy serves, and its socket %s leads nowhere since %s: %s", lost.Path, lost.Since.Format(time.TimeOnly), lost.Why),
 		Remedy: "the agent has HAProxy make it anew, by a reload; see what removed it",
 	}

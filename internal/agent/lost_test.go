@@ -23,13 +23,13 @@ func TestRunDirectoryLost(t *testing.T) {
 	if err := os.RemoveAll(h.run); err != nil {
 		t.Fatal(err)
 	}
-	h.await("the finding", func() bool { return hasFinding(d.Snapshot(), codeSocketLost, status.Warning) })
+	h.await("the finding", func() bool { return hasFinding(d.Snapshot(), status.CodeHAProxySocketLost, status.Warning) })
 	for _, f := range d.Snapshot().Findings {
 		t.Logf("%s: %s; %s", f.Code, f.Text, f.Remedy)
 	}
 	h.await("the sockets are back", func() bool {
 		_, err := os.Lstat(filepath.Join(h.run, "agent.sock"))
-		return err == nil && !hasFinding(d.Snapshot(), codeSocketLost, status.Warning) && d.Snapshot().HAProxy.Reloads == 1
+		return err == nil && !hasFinding(d.Snapshot(), status.CodeHAProxySocketLost, status.Warning) && d.Snapshot().HAProxy.Reloads == 1
 	})
 	h.awaitAnswer("http://192.0.2.10:5000/v3", "200 keystone")
 	s := d.Snapshot()
@@ -39,7 +39,7 @@ func TestRunDirectoryLost(t *testing.T) {
 	if _, err := web.NewControl(filepath.Join(h.run, "agent.sock")).Snapshot(t.Context()); err != nil {
 		t.Errorf("the control socket: %v", err)
 	}
-	if !hasEvent(d, codeSocketLost) || hasEvent(d, "haproxy-hung") {
+	if !hasEvent(d, status.CodeHAProxySocketLost) || hasEvent(d, "haproxy-hung") {
 		t.Errorf("the events are %+v", d.journal.last(20))
 	}
 	if err := d.end(); err != nil {
@@ -65,7 +65,7 @@ func TestStartsBesideLostSockets(t *testing.T) {
 	}
 	next := h.start()
 	next.awaitActive()
-	h.await("it is well", func() bool { return !hasFinding(next.Snapshot(), codeSocketLost, status.Warning) })
+	h.await("it is well", func() bool { return !hasFinding(next.Snapshot(), status.CodeHAProxySocketLost, status.Warning) })
 	if s := next.Snapshot().HAProxy; s.PID != pid || !s.Adopted || s.Restarts != 0 {
 		t.Errorf("HAProxy is %+v, want pid %d adopted", s, pid)
 	}

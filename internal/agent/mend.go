@@ -22,9 +22,6 @@ import (
 // for while a move lasts: connections go on, or are reset, but do not stand still.
 
 const (
-	// codeDetourBlocked is the code of the finding that planned moves to another
-	// controller reset connections, because what it sends on does not arrive.
-	codeDetourBlocked = "detour-blocked"
 	// mendInterval is how often a giver looks whether all is there.
 	mendInterval = 500 * time.Millisecond
 	// proofInterval is how often a giver proves that what is sent on arrives.
@@ -324,8 +321,8 @@ func (b *blocked) begin(a *Agent, vip, to string, clients []netip.Addr) string {
 	b.by[to] = blockedBy{vip, clients}
 	b.mu.Unlock()
 	why := fmt.Sprintf("what %s sends on for clients does not arrive at %s, as from %s", to, a.opt.Controller, someAddresses(clients))
-	a.reportOne(codeDetourBlocked, codeDetourBlocked+" "+to, &status.Finding{
-		Severity: status.Warning, Code: codeDetourBlocked, Subject: "vip " + vip,
+	a.reportOne(status.CodeDetourBlocked, status.CodeDetourBlocked+" "+to, &status.Finding{
+		Severity: status.Warning, Code: status.CodeDetourBlocked, Subject: "vip " + vip,
 		Text:   "planned moves to " + to + " reset open connections: " + why,
 		Remedy: "let frames of " + to + " pass that have clients' addresses as their source: source guard of switches, forged transmits and MAC spoofing filters of hypervisors, port security of a cloud below",
 	})
@@ -336,7 +333,7 @@ func (b *blocked) over(a *Agent, to string) {
 	b.mu.Lock()
 	delete(b.by, to)
 	b.mu.Unlock()
-	a.reportOne(codeDetourBlocked, codeDetourBlocked+" "+to, nil)
+	a.reportOne(status.CodeDetourBlocked, status.CodeDetourBlocked+" "+to, nil)
 }
 
 // proveBlocked looks whether what was blocked gets through by now.

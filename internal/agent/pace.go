@@ -14,9 +14,8 @@ import (
 // person orders is done, with a warning: who moves a VIP for the fifth time in three
 // minutes has a reason, and most networks freeze nothing. Failovers wait for nothing.
 const (
-	codeMovesOften = "vip-moves-often"
-	paceTime       = 180 * time.Second
-	paceMoves      = 4
+	paceTime  = 180 * time.Second
+	paceMoves = 4
 )
 
 // A pace knows when a VIP has moved lately.
@@ -61,12 +60,12 @@ func (a *Agent) watchPace(now time.Time) {
 		var f *status.Finding
 		if wait > 0 && o.holds() {
 			f = &status.Finding{
-				Severity: status.Info, Code: codeMovesOften, Subject: "vip " + name,
+				Severity: status.Info, Code: status.CodeVIPMovesOften, Subject: "vip " + name,
 				Text:   fmt.Sprintf("vip %s moved %d times in the last %s", name, n, status.Brief(paceTime)),
 				Remedy: fmt.Sprintf("let it rest for %v: a fabric with EVPN freezes an address that moves five times in that time; planned work that can wait does, and holdfast events says why it moved", upToSeconds(wait)),
 			}
 		}
-		a.setFinding(codeMovesOften+" "+name, f)
+		a.setFinding(status.CodeVIPMovesOften+" "+name, f)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"testing"
 
-	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 )
 
@@ -68,7 +67,7 @@ func TestReplacedHAProxyIsTakenIntoUse(t *testing.T) {
 	h.installHAProxy(h.opt.HAProxy, "72")
 	h.await("the new version is told of", func() bool {
 		f := d.wrong()
-		return len(f) == 1 && f[0].Code == rollout.CodeHAProxyReplaced && f[0].Severity == status.Info &&
+		return len(f) == 1 && f[0].Code == status.CodeHAProxyReplaced && f[0].Severity == status.Info &&
 			strings.Contains(f[0].Text, "71 runs, and 2.") && strings.Contains(f[0].Text, "72 is installed") && strings.Contains(f[0].Remedy, "systemctl reload")
 	})
 	hangups <- syscall.SIGHUP
@@ -177,7 +176,7 @@ func TestReplacedLibraryIsTakenIntoUse(t *testing.T) {
 	d.awaitActive()
 	pid := d.Snapshot().HAProxy.PID
 	path := installLibrary(t, pid, dir)
-	told := func() bool { return hasFinding(d.Snapshot(), rollout.CodeLibraryReplaced, status.Info) }
+	told := func() bool { return hasFinding(d.Snapshot(), status.CodeHAProxyLibraryReplaced, status.Info) }
 	h.await("it is told of", told)
 	if f := d.wrong()[0]; !strings.Contains(f.Text, path) || !strings.Contains(f.Remedy, "systemctl reload") {
 		t.Errorf("the finding is %+v", f)

@@ -213,7 +213,7 @@ func (w *reachWatch) held() (holds, hears bool) {
 // may be cut off; seldom if it is well. One that hears adverts is not cut off, and
 // asks only, and seldom, while its own link may be bad.
 func (w *reachWatch) shouldAsk(others []spec.Controller, own reach.View, holds, hears bool) bool {
-	misses, suspect := false, slices.ContainsFunc(own.Paths, status.Path.Suspect)
+	misses, suspect := false, slices.ContainsFunc(own.Paths, reach.Suspect)
 	for _, has := range own.Services {
 		misses = misses || !has
 	}

@@ -21,12 +21,6 @@ const (
 	diskReserve = 1 << 20
 )
 
-// Codes of the findings about what the agent lacks.
-const (
-	codeOutOfFiles = "out-of-files"
-	codeDiskFull   = "disk-full"
-)
-
 // watchScarcity looks after what the agent needs and may run out of. Nothing of
 // it stops the agent: adverts, the lease and HAProxy go on without. It is said,
 // and what could not be done for the want of it is done when there is enough.
@@ -35,9 +29,9 @@ func (a *Agent) watchScarcity(ctx context.Context) {
 	defer ticker.Stop()
 	said := "" // of the state directory
 	for {
-		a.report(codeOutOfFiles, lackOfFiles())
+		a.report(status.CodeOutOfFiles, lackOfFiles())
 		said = a.remakeState(said)
-		a.report(codeDiskFull, lackOfDisk(a.opt.StateDir))
+		a.report(status.CodeDiskFull, lackOfDisk(a.opt.StateDir))
 		a.watchTracking()
 		a.watchPace(time.Now())
 		a.rollout.KeepLater()
@@ -76,7 +70,7 @@ func lackOfFiles() *status.Finding {
 		return nil
 	}
 	return &status.Finding{
-		Severity: status.Error, Code: codeOutOfFiles, Subject: "agent", Text: fmt.Sprintf("the agent can open no more files: %v", err),
+		Severity: status.Error, Code: status.CodeOutOfFiles, Subject: "agent", Text: fmt.Sprintf("the agent can open no more files: %v", err),
 		Remedy: "raise LimitNOFILE of its unit, or fs.file-max; the vip is served meanwhile, but a HAProxy that hangs is not noticed",
 	}
 }
@@ -92,13 +86,13 @@ func lackOfDisk(dir string) *status.Finding {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return &status.Finding{
-			Severity: status.Warning, Code: codeDiskFull, Subject: dir, Text: fmt.Sprintf("the state directory %s cannot be used: %v", dir, err),
+			Severity: status.Warning, Code: status.CodeDiskFull, Subject: dir, Text: fmt.Sprintf("the state directory %s cannot be used: %v", dir, err),
 			Remedy: "make it again; events are kept in memory only, and a restart finds no last good spec",
 		}
 	}
 	if fs.Flags&unix.ST_RDONLY != 0 {
 		return &status.Finding{
-			Severity: status.Warning, Code: codeDiskFull, Subject: dir,
+			Severity: status.Warning, Code: status.CodeDiskFull, Subject: dir,
 			Text:   fmt.Sprintf("nothing can be written to the state directory %s: it is read-only", dir),
 			Remedy: "see why in the kernel's log, as for a file system with errors, and mount it read-write; HAProxy goes on, a changed spec is refused, and events are kept in memory only",
 		}
@@ -109,7 +103,7 @@ func lackOfDisk(dir string) *status.Finding {
 		return nil
 	}
 	return &status.Finding{
-		Severity: status.Warning, Code: codeDiskFull, Subject: dir,
+		Severity: status.Warning, Code: status.CodeDiskFull, Subject: dir,
 		Text:   fmt.Sprintf("the disk with the state directory %s is full: %d KiB and %d inodes are free", dir, free>>10, fs.Ffree),
 		Remedy: "make room; until then events are kept in memory only, and a changed spec may not be kept for the next start",
 	}

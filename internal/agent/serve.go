@@ -11,8 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
+	"holdfast/internal/cloud"
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -24,19 +23,19 @@ import (
 const listenRetry = time.Second
 
 // serve starts what answers: the control socket, the page, the agent-check.
-func (a *Agent) serve(ctx context.Context, group *errgroup.Group, socket net.Listener) {
+func (a *Agent) serve(ctx context.Context, all *tasks, socket net.Listener) {
 	control := web.NewControlServer(controls{a}, a.log.With("component", "control"))
 	web.Handle(control, "/drain", a.drains.Drain)
 	web.Handle(control, "/undrain", a.drains.Undrain)
 	web.Handle(control, "/handover", a.Handover)
 	web.HandleGet(control, "/spec", controls{a}.InForce)
 	web.Handle(control, "/plan", controls{a}.Plan)
-	group.Go(func() error { return a.serveControl(ctx, control, socket) })
-	group.Go(func() error {
+	all.start("the control socket", func() error { return a.serveControl(ctx, control, socket) })
+	all.start("the page", func() error {
 		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.Port }) }, "page", a.web.Serve)
 		return nil
 	})
-	group.Go(func() error {
+	all.start("the agent-check", func() error {
 		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.CheckPort }) }, "agent-check", a.check.Serve)
 		return nil
 	})
@@ -106,7 +105,7 @@ func listenFinding(address netip.AddrPort, what string, err error) *status.Findi
 		remedy = fmt.Sprintf("give this host the address %s, or correct its address in the spec", address.Addr())
 	}
 	return &status.Finding{
-		Severity: status.Warning, Code: "not-listening", Subject: what,
+		Severity: status.Warning, Code: status.CodeNotListening, Subject: what,
 		Text: fmt.Sprintf("cannot listen on %s: %v", address, err), Remedy: remedy,
 	}
 }
@@ -141,7 +140,7 @@ func (a *Agent) commands() map[string]peer.Handler {
 }
 
 // gather asks controllers for their Snapshots, from this one's own address.
-func (a *Agent) gather(ctx context.Context, controllers []string) []status.Answer {
+func (a *Agent) gather(ctx context.Context, controllers []string) []cloud.Answer {
 	s := a.currentSpec()
 	own, _ := s.Controller(a.opt.Controller)
 	return web.GatherFrom(ctx, own.Address, slices.DeleteFunc(a.controllers(), func(t web.Target) bool {
@@ -153,7 +152,7 @@ func (a *Agent) gather(ctx context.Context, controllers []string) []status.Answe
 type controls struct{ *Agent }
 
 // Cloud gives the cloud as this controller finds it.
-func (c controls) Cloud(ctx context.Context) status.Cloud { return c.web.Cloud(ctx) }
+func (c controls) Cloud(ctx context.Context) cloud.Cloud { return c.web.Cloud(ctx) }
 
 // Events gives the newest n events.
 func (c controls) Events(n int) []status.Event { return c.journal.last(n) }

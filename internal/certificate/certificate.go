@@ -74,7 +74,7 @@ func Check(src Source, hostname string, now time.Time) (*Bundle, []status.Findin
 	}
 	b, err := bundle(src, certs, key)
 	if err != nil {
-		r.fail("certificate-key", src.File, err.Error(), "make a new key and certificate")
+		r.fail(status.CodeCertificateKey, src.File, err.Error(), "make a new key and certificate")
 		return nil, r.findings
 	}
 	r.chain(src, b, now)

@@ -21,7 +21,7 @@ const minRSA = 2048
 func (r *report) matches(src Source, certs []*x509.Certificate, key crypto.PrivateKey) bool {
 	public, ok := publicOf(key)
 	if !ok {
-		r.fail("certificate-key", src.File, fmt.Sprintf("a key of type %T cannot sign", key), "make one with RSA or ECDSA")
+		r.fail(status.CodeCertificateKey, src.File, fmt.Sprintf("a key of type %T cannot sign", key), "make one with RSA or ECDSA")
 		return false
 	}
 	isOf := func(c *x509.Certificate) bool { return public.Equal(c.PublicKey) }
@@ -30,9 +30,9 @@ func (r *report) matches(src Source, certs []*x509.Certificate, key crypto.Priva
 	case 0:
 		return true
 	case -1:
-		r.fail("certificate-key", src.File, fmt.Sprintf("the key in %s is not that of the certificate (%s)", file, certs[0].Subject), "write the key that the certificate was made for, or have one made for this key")
+		r.fail(status.CodeCertificateKey, src.File, fmt.Sprintf("the key in %s is not that of the certificate (%s)", file, certs[0].Subject), "write the key that the certificate was made for, or have one made for this key")
 	default:
-		r.fail("certificate-chain", src.File, fmt.Sprintf("the certificate of the key (%s) is number %d in it", certs[at].Subject, at+1), "write it first, and the intermediates after it, each before the one that signed it")
+		r.fail(status.CodeCertificateChain, src.File, fmt.Sprintf("the certificate of the key (%s) is number %d in it", certs[at].Subject, at+1), "write it first, and the intermediates after it, each before the one that signed it")
 	}
 	return false
 }
@@ -52,7 +52,7 @@ func publicOf(key crypto.PrivateKey) (publicKey, bool) {
 func (r *report) strong(src Source, certs []*x509.Certificate) bool {
 	for i, c := range certs {
 		if key, ok := c.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < minRSA {
-			r.fail("certificate-weak", src.File, fmt.Sprintf("the key of certificate %d (%s) has %d bits", i+1, c.Subject, key.N.BitLen()), fmt.Sprintf("make one with %d bits or more", minRSA))
+			r.fail(status.CodeCertificateWeak, src.File, fmt.Sprintf("the key of certificate %d (%s) has %d bits", i+1, c.Subject, key.N.BitLen()), fmt.Sprintf("make one with %d bits or more", minRSA))
 			return false
 		}
 		// The others need nothing here.
@@ -60,7 +60,7 @@ func (r *report) strong(src Source, certs []*x509.Certificate) bool {
 		switch c.SignatureAlgorithm {
 		case x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
 			if !selfIssued(c) { // nobody looks at the signature of an authority on itself
-				r.fail("certificate-weak", src.File, fmt.Sprintf("certificate %d (%s) is signed with %s, which clients refuse", i+1, c.Subject, c.SignatureAlgorithm), "have it signed with SHA-256 or better")
+				r.fail(status.CodeCertificateWeak, src.File, fmt.Sprintf("certificate %d (%s) is signed with %s, which clients refuse", i+1, c.Subject, c.SignatureAlgorithm), "have it signed with SHA-256 or better")
 				return false
 			}
 		}
@@ -83,9 +83,9 @@ func (r *report) chain(src Source, b *Bundle, now time.Time) {
 	}
 	switch last := certs[len(certs)-1]; {
 	case len(certs) == 1 && selfIssued(last):
-		r.add(status.Info, "certificate-self-signed", src.File, "the certificate is signed by itself", "every client has to be told to trust it")
+		r.add(status.Info, status.CodeCertificateSelfSigned, src.File, "the certificate is signed by itself", "every client has to be told to trust it")
 	case len(certs) == 1:
-		r.add(status.Info, "certificate-alone", src.File, "no intermediate certificate is with it", fmt.Sprintf("clients have to trust %s itself; if that is an intermediate, append its certificate", last.Issuer))
+		r.add(status.Info, status.CodeCertificateAlone, src.File, "no intermediate certificate is with it", fmt.Sprintf("clients have to trust %s itself; if that is an intermediate, append its certificate", last.Issuer))
 	}
 }
 
@@ -93,7 +93,7 @@ func (r *report) chain(src Source, b *Bundle, now time.Time) {
 func (r *report) broken(src Source, certs []*x509.Certificate, i int) {
 	c, next := certs[i], certs[i+1]
 	if err := signed(c, next); err != nil && bytes.Equal(c.RawIssuer, next.RawSubject) {
-		r.fail("certificate-chain", src.File, fmt.Sprintf("certificate %d (%s) has the name of who signed number %d, and did not sign it: %v", i+2, next.Subject, i+1, err), "get the chain anew from where the certificate was issued")
+		r.fail(status.CodeCertificateChain, src.File, fmt.Sprintf("certificate %d (%s) has the name of who signed number %d, and did not sign it: %v", i+2, next.Subject, i+1, err), "get the chain anew from where the certificate was issued")
 		return
 	}
 	r.outOfOrder(src, certs, i)
@@ -106,11 +106,11 @@ func (r *report) outOfOrder(src Source, certs []*x509.Certificate, i int) {
 	text := fmt.Sprintf("certificate %d (%s) did not sign number %d, which %s did", i+2, next.Subject, i+1, c.Issuer)
 	switch {
 	case signer > 0:
-		r.fail("certificate-chain", src.File, text, fmt.Sprintf("move certificate %d behind number %d", signer+1, i+1))
+		r.fail(status.CodeCertificateChain, src.File, text, fmt.Sprintf("move certificate %d behind number %d", signer+1, i+1))
 	case selfIssued(c):
-		r.fail("certificate-chain", src.File, text, fmt.Sprintf("remove certificate %d and those after it: the chain ends with number %d", i+2, i+1))
+		r.fail(status.CodeCertificateChain, src.File, text, fmt.Sprintf("remove certificate %d and those after it: the chain ends with number %d", i+2, i+1))
 	default:
-		r.fail("certificate-chain", src.File, text, "write the certificate of "+c.Issuer.String()+" there")
+		r.fail(status.CodeCertificateChain, src.File, text, "write the certificate of "+c.Issuer.String()+" there")
 	}
 }
 
@@ -127,7 +127,7 @@ func (r *report) name(src Source, leaf *x509.Certificate, hostname string) {
 	if len(names) == 0 {
 		text = fmt.Sprintf("the certificate is for no name (%s has no subject alternative name)", leaf.Subject)
 	}
-	r.fail("certificate-name", src.File, text, "have one made with "+hostname+" among its subject alternative names")
+	r.fail(status.CodeCertificateName, src.File, text, "have one made with "+hostname+" among its subject alternative names")
 }
 
 // usage says whether leaf may be a server's.
@@ -136,5 +136,5 @@ func (r *report) usage(src Source, leaf *x509.Certificate) {
 	if len(uses)+len(leaf.UnknownExtKeyUsage) == 0 || slices.Contains(uses, x509.ExtKeyUsageServerAuth) || slices.Contains(uses, x509.ExtKeyUsageAny) {
 		return
 	}
-	r.fail("certificate-usage", src.File, "the certificate is not for servers", "have one made with the extended key usage serverAuth")
+	r.fail(status.CodeCertificateUsage, src.File, "the certificate is not for servers", "have one made with the extended key usage serverAuth")
 }

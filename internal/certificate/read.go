@@ -42,7 +42,7 @@ func blocks(data []byte) []*pem.Block {
 // certificates reads the certificates of src; none when one cannot be read.
 func (r *report) certificates(src Source) []*x509.Certificate {
 	if problem, remedy := form(src.Data); problem != "" {
-		r.fail("certificate-format", src.File, problem, remedy)
+		r.fail(status.CodeCertificateFormat, src.File, problem, remedy)
 		return nil
 	}
 	var certs []*x509.Certificate
@@ -52,7 +52,7 @@ func (r *report) certificates(src Source) []*x509.Certificate {
 		}
 		c, err := parseCertificate(block.Bytes)
 		if err != nil {
-			r.fail("certificate-format", src.File, fmt.Sprintf("certificate %d cannot be read: %v", len(certs)+1, err), "get the file anew from where it was issued")
+			r.fail(status.CodeCertificateFormat, src.File, fmt.Sprintf("certificate %d cannot be read: %v", len(certs)+1, err), "get the file anew from where it was issued")
 			return nil
 		}
 		certs = append(certs, c)
@@ -60,9 +60,9 @@ func (r *report) certificates(src Source) []*x509.Certificate {
 	switch {
 	case len(certs) == 0:
 		text, remedy := noCertificate(src)
-		r.fail("certificate-format", src.File, text, remedy)
+		r.fail(status.CodeCertificateFormat, src.File, text, remedy)
 	case len(certs) > maxChain:
-		r.fail("certificate-chain", src.File, fmt.Sprintf("there are %d certificates in it", len(certs)), "leave the certificate and its intermediates in it: it is not a list of authorities")
+		r.fail(status.CodeCertificateChain, src.File, fmt.Sprintf("there are %d certificates in it", len(certs)), "leave the certificate and its intermediates in it: it is not a list of authorities")
 		return nil
 	}
 	return certs
@@ -96,7 +96,7 @@ func (r *report) key(src Source) crypto.PrivateKey {
 	file, data := src.keyPlace()
 	if problem, remedy := form(data); problem != "" {
 		if src.KeyFile != "" { // else it is said already
-			r.fail("certificate-key", file, problem, remedy)
+			r.fail(status.CodeCertificateKey, file, problem, remedy)
 		}
 		return nil
 	}
@@ -107,7 +107,7 @@ func (r *report) key(src Source) crypto.PrivateKey {
 		}
 		key, problem, remedy := parseKey(block)
 		if problem != "" {
-			r.fail("certificate-key", file, problem, remedy)
+			r.fail(status.CodeCertificateKey, file, problem, remedy)
 			return nil
 		}
 		keys = append(keys, key)
@@ -116,9 +116,9 @@ func (r *report) key(src Source) crypto.PrivateKey {
 	case len(keys) == 1:
 		return keys[0]
 	case len(keys) > 1:
-		r.fail("certificate-key", file, fmt.Sprintf("there are %d keys in it", len(keys)), "leave the one of the certificate")
+		r.fail(status.CodeCertificateKey, file, fmt.Sprintf("there are %d keys in it", len(keys)), "leave the one of the certificate")
 	case len(bytes.TrimSpace(data)) > 0 || src.KeyFile != "": // else it is said already that the file is empty
-		r.fail("certificate-key", file, "there is no key in it", `write the key into it, in PEM; if it has a file of its own, name that as "key" in the spec`)
+		r.fail(status.CodeCertificateKey, file, "there is no key in it", `write the key into it, in PEM; if it has a file of its own, name that as "key" in the spec`)
 	}
 	return nil
 }

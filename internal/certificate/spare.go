@@ -143,11 +143,11 @@ func Validity(file string, b *Bundle, now time.Time) []status.Finding {
 		}
 		switch left := c.NotAfter.Sub(now); {
 		case now.Before(c.NotBefore):
-			r.fail("certificate-not-yet-valid", file, fmt.Sprintf("%s is valid from %s on", what, day(c.NotBefore)), "wait until then, or set the clock of this host, which has "+day(now))
+			r.fail(status.CodeCertificateNotYetValid, file, fmt.Sprintf("%s is valid from %s on", what, day(c.NotBefore)), "wait until then, or set the clock of this host, which has "+day(now))
 		case left < 0:
-			r.fail("certificate-expired", file, fmt.Sprintf("%s expired on %s", what, day(c.NotAfter)), "renew it")
+			r.fail(status.CodeCertificateExpired, file, fmt.Sprintf("%s expired on %s", what, day(c.NotAfter)), "renew it")
 		case left < notice(c) && b.needs(i):
-			r.add(status.Warning, "certificate-expires", file, fmt.Sprintf("%s expires on %s, in %s", what, day(c.NotAfter), span(left)), "renew it, or see why it was not renewed by itself")
+			r.add(status.Warning, status.CodeCertificateExpires, file, fmt.Sprintf("%s expires on %s, in %s", what, day(c.NotAfter), span(left)), "renew it, or see why it was not renewed by itself")
 		}
 	}
 	return r.findings
@@ -159,9 +159,9 @@ func (r *report) superfluous(file, what string, c *x509.Certificate, now time.Ti
 	remedy := "remove it from the file, and from where renewals take it"
 	switch {
 	case c.NotAfter.Before(now):
-		r.add(status.Warning, "certificate-superfluous", file, fmt.Sprintf("%s expired on %s; clients that trust %s itself do without it, others refuse the chain", what, day(c.NotAfter), c.Subject), remedy)
+		r.add(status.Warning, status.CodeCertificateSuperfluous, file, fmt.Sprintf("%s expired on %s; clients that trust %s itself do without it, others refuse the chain", what, day(c.NotAfter), c.Subject), remedy)
 	case behind:
-		r.add(status.Warning, "certificate-superfluous", file, what+" is not needed: what is before it verifies without it", remedy)
+		r.add(status.Warning, status.CodeCertificateSuperfluous, file, what+" is not needed: what is before it verifies without it", remedy)
 	}
 }
 

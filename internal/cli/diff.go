@@ -162,7 +162,7 @@ func (a commands) effectOnHAProxy(ctx context.Context, d diffAnswer, next *spec.
 		a.Logf("the agent does not say what HAProxy needs: %v", err)
 	}
 	local := haproxy.Local{RunDir: app.DefaultRunDir, StateDir: app.DefaultStateDir}
-	if bytes.Equal(haproxy.Render(d.InForce.spec, local), haproxy.Render(next, local)) {
+	if bytes.Equal(haproxy.Render(d.InForce.spec, local).Bytes(), haproxy.Render(next, local).Bytes()) {
 		return haproxyEffect{Action: "unchanged"}
 	}
 	return haproxyEffect{Action: "differs"}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"holdfast/internal/cli/app"
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -30,7 +31,7 @@ services:
 type noControls struct{}
 
 func (noControls) Snapshot() status.Snapshot             { return status.Snapshot{} }
-func (noControls) Cloud(context.Context) status.Cloud    { return status.Cloud{} }
+func (noControls) Cloud(context.Context) cloud.Cloud     { return cloud.Cloud{} }
 func (noControls) Events(int) []status.Event             { return nil }
 func (noControls) Follow() (<-chan status.Event, func()) { return nil, func() {} }
 func (noControls) Reload(context.Context) (web.ReloadResult, error) {

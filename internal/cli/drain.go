@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/cli/app"
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -123,7 +124,7 @@ func (a commands) drain(ctx context.Context, req web.DrainRequest, wait bool) er
 		}
 	}
 	if wait {
-		answer.Waited, err = a.awaitCloud(ctx, func(c status.Cloud) []string { return running(c, result, len(req.Services) == 0) })
+		answer.Waited, err = a.awaitCloud(ctx, func(c cloud.Cloud) []string { return running(c, result, len(req.Services) == 0) })
 		if err != nil {
 			return fmt.Errorf("%w; %s stays drained: holdfast undrain %s puts it back", err, req.Controller, req.Controller)
 		}
@@ -144,7 +145,7 @@ func (a commands) undrain(ctx context.Context, req web.DrainRequest, wait bool) 
 		}
 	}
 	if wait {
-		answer.Waited, err = a.awaitCloud(ctx, func(c status.Cloud) []string { return stillOut(c, result) })
+		answer.Waited, err = a.awaitCloud(ctx, func(c cloud.Cloud) []string { return stillOut(c, result) })
 		if err != nil {
 			return fmt.Errorf("%w; %s is put back all the same", err, req.Controller)
 		}

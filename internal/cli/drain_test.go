@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -16,11 +17,11 @@ import (
 // drainAgent is a local agent that drains, or refuses to, as it is told.
 type drainAgent struct {
 	liveAgent
-	clouds func() status.Cloud
+	clouds func() cloud.Cloud
 	asked  []web.DrainRequest
 }
 
-func (d *drainAgent) Cloud(context.Context) status.Cloud { return d.clouds() }
+func (d *drainAgent) Cloud(context.Context) cloud.Cloud { return d.clouds() }
 
 // serveDrains starts d, and gives its run directory.
 func serveDrains(t *testing.T, d *drainAgent, answer func(web.DrainRequest) (web.DrainResult, error)) string {
@@ -102,8 +103,8 @@ func TestDrainSays(t *testing.T) {
 }
 
 // drainCloud is a cloud in which ctl2 is drained, as three HAProxys see it.
-func drainCloud(change func(*status.Cloud)) status.Cloud {
-	var c status.Cloud
+func drainCloud(change func(*cloud.Cloud)) cloud.Cloud {
+	var c cloud.Cloud
 	for _, name := range []string{"ctl1", "ctl2", "ctl3"} {
 		s := &status.Snapshot{Controller: name, HAProxy: status.HAProxy{State: status.HAProxyRunning}, VIPs: []status.VIP{{Name: "api", State: status.Backup}}}
 		for _, svc := range []string{"nova", "glance"} {
@@ -111,7 +112,7 @@ func drainCloud(change func(*status.Cloud)) status.Cloud {
 				{Name: "ctl1", Address: "10.0.0.1:1", State: status.Up, Sessions: 7}, {Name: "b", Address: "10.0.0.2:1", State: status.Drain},
 			}})
 		}
-		c.Controllers = append(c.Controllers, status.CloudController{Name: name, Address: "10.0.0." + name[3:] + ":9470", Reachable: true, Snapshot: s})
+		c.Controllers = append(c.Controllers, cloud.Controller{Name: name, Address: "10.0.0." + name[3:] + ":9470", Reachable: true, Snapshot: s})
 	}
 	change(&c)
 	return c
@@ -121,32 +122,32 @@ func TestDrainRunning(t *testing.T) {
 	result := web.DrainResult{Controller: "ctl2", Services: []string{"nova", "glance"}}
 	for _, tt := range []struct {
 		name   string
-		change func(*status.Cloud)
+		change func(*cloud.Cloud)
 		want   string
 	}{
-		{"all is done", func(*status.Cloud) {}, ""},
-		{"it holds the VIP", func(c *status.Cloud) { c.Controllers[1].Snapshot.VIPs[0].State = status.Active }, "it holds vip api"},
-		{"another one does", func(c *status.Cloud) { c.Controllers[0].Snapshot.VIPs[0].State = status.Active }, ""},
-		{"it finishes connections", func(c *status.Cloud) { c.Controllers[1].Snapshot.VIPs[0].Giving = &status.Giving{Connections: 3} }, "3 connections of vip api go on"},
-		{"requests of one HAProxy", func(c *status.Cloud) { c.Controllers[2].Snapshot.Services[1].Hosts[1].Sessions = 2 }, "2 of glance from ctl3"},
-		{"an HAProxy that has not heard", func(c *status.Cloud) { c.Controllers[0].Snapshot.Services[0].Hosts[1].State = status.Up }, "ctl1 still sends requests of nova"},
-		{"a service that was stopped", func(c *status.Cloud) { c.Controllers[0].Snapshot.Services[0].Hosts[1].State = status.Down }, ""},
-		{"one that does not answer", func(c *status.Cloud) { c.Controllers[0].Snapshot = nil }, ""},
-		{"its HAProxy does not run", func(c *status.Cloud) {
+		{"all is done", func(*cloud.Cloud) {}, ""},
+		{"it holds the VIP", func(c *cloud.Cloud) { c.Controllers[1].Snapshot.VIPs[0].State = status.Active }, "it holds vip api"},
+		{"another one does", func(c *cloud.Cloud) { c.Controllers[0].Snapshot.VIPs[0].State = status.Active }, ""},
+		{"it finishes connections", func(c *cloud.Cloud) { c.Controllers[1].Snapshot.VIPs[0].Giving = &status.Giving{Connections: 3} }, "3 connections of vip api go on"},
+		{"requests of one HAProxy", func(c *cloud.Cloud) { c.Controllers[2].Snapshot.Services[1].Hosts[1].Sessions = 2 }, "2 of glance from ctl3"},
+		{"an HAProxy that has not heard", func(c *cloud.Cloud) { c.Controllers[0].Snapshot.Services[0].Hosts[1].State = status.Up }, "ctl1 still sends requests of nova"},
+		{"a service that was stopped", func(c *cloud.Cloud) { c.Controllers[0].Snapshot.Services[0].Hosts[1].State = status.Down }, ""},
+		{"one that does not answer", func(c *cloud.Cloud) { c.Controllers[0].Snapshot = nil }, ""},
+		{"its HAProxy does not run", func(c *cloud.Cloud) {
 			c.Controllers[1].Snapshot.HAProxy.State = status.HAProxyDown
 			c.Controllers[1].Snapshot.Services[0].Hosts[1].State = status.Unknown
 		}, ""},
-		{"gone from the spec", func(c *status.Cloud) { c.Controllers = c.Controllers[:1] }, "controller ctl2 is not in the spec any more"},
+		{"gone from the spec", func(c *cloud.Cloud) { c.Controllers = c.Controllers[:1] }, "controller ctl2 is not in the spec any more"},
 	} {
 		if got := strings.Join(running(drainCloud(tt.change), result, true), "; "); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
-	holds := drainCloud(func(c *status.Cloud) { c.Controllers[1].Snapshot.VIPs[0].State = status.Active })
+	holds := drainCloud(func(c *cloud.Cloud) { c.Controllers[1].Snapshot.VIPs[0].State = status.Active })
 	if got := running(holds, result, false); got != nil {
 		t.Errorf("a VIP is no matter of a service's: %q", got)
 	}
-	if got := strings.Join(stillOut(drainCloud(func(c *status.Cloud) { c.Controllers[0].Snapshot = nil }), result), "; "); got !=
+	if got := strings.Join(stillOut(drainCloud(func(c *cloud.Cloud) { c.Controllers[0].Snapshot = nil }), result), "; "); got !=
 		"ctl2 does not send requests of nova, glance yet; ctl3 does not send requests of nova, glance yet" {
 		t.Errorf("an undrain that HAProxys have not heard of: %q", got)
 	}
@@ -156,10 +157,10 @@ func TestDrainRunning(t *testing.T) {
 // moments, that find nothing; and that Ctrl-C leaves the drain as it is.
 func TestDrainWaits(t *testing.T) {
 	looks := 0
-	busy := func(*status.Cloud) {}
-	d := &drainAgent{clouds: func() status.Cloud {
+	busy := func(*cloud.Cloud) {}
+	d := &drainAgent{clouds: func() cloud.Cloud {
 		looks++
-		c := drainCloud(func(c *status.Cloud) {
+		c := drainCloud(func(c *cloud.Cloud) {
 			if looks == 2 {
 				c.Controllers[0].Snapshot.Services[0].Hosts[1].Sessions = 1
 			}
@@ -176,7 +177,7 @@ func TestDrainWaits(t *testing.T) {
 		t.Errorf("exit code %d after %d looks\n%s%s", code, looks, out, errs)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	busy = func(c *status.Cloud) {
+	busy = func(c *cloud.Cloud) {
 		c.Controllers[1].Snapshot.VIPs[0].State = status.Active
 		cancel()
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"holdfast/internal/cli/tui"
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -26,7 +27,7 @@ const (
 
 // awaitCloud looks at the cloud, every second, until left finds nothing left to
 // wait for, and gives how long that took. On a terminal it shows what is left.
-func (a commands) awaitCloud(ctx context.Context, left func(status.Cloud) []string) (time.Duration, error) {
+func (a commands) awaitCloud(ctx context.Context, left func(cloud.Cloud) []string) (time.Duration, error) {
 	begun := time.Now()
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
@@ -34,7 +35,7 @@ func (a commands) awaitCloud(ctx context.Context, left func(status.Cloud) []stri
 	quiet, failed := 0, 0
 	var seen time.Time
 	for {
-		cloud, err := a.Control().Cloud(ctx)
+		all, err := a.Control().Cloud(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return time.Since(begun), errors.New("not waited for any longer")
@@ -42,10 +43,10 @@ func (a commands) awaitCloud(ctx context.Context, left func(status.Cloud) []stri
 			if failed++; failed == silence {
 				return time.Since(begun), err
 			}
-		case cloud.Time != seen: // the agent gives one look to all who ask within a second
-			seen, failed = cloud.Time, 0
+		case all.Time != seen: // the agent gives one look to all who ask within a second
+			seen, failed = all.Time, 0
 			quiet++
-			if waits := left(cloud); len(waits) > 0 {
+			if waits := left(all); len(waits) > 0 {
 				quiet = 0
 				a.progress("waiting: " + strings.Join(waits, "; "))
 			}
@@ -74,9 +75,9 @@ func (a commands) progress(text string) {
 
 // running says what still runs on the drained controller of result: VIPs that
 // it holds or finishes, and requests by any HAProxy.
-func running(c status.Cloud, result web.DrainResult, whole bool) []string {
+func running(c cloud.Cloud, result web.DrainResult, whole bool) []string {
 	var left []string
-	i := slices.IndexFunc(c.Controllers, func(cc status.CloudController) bool { return cc.Name == result.Controller })
+	i := slices.IndexFunc(c.Controllers, func(cc cloud.Controller) bool { return cc.Name == result.Controller })
 	if i < 0 {
 		return []string{"controller " + result.Controller + " is not in the spec any more"}
 	}
@@ -108,7 +109,7 @@ func vipsLeft(vips []status.VIP) []string {
 
 // requestsLeft says what the HAProxy of c has on the host at the agent's
 // address, of services: requests that run, or that it would send there still.
-func requestsLeft(c status.CloudController, agent string, services []string) []string {
+func requestsLeft(c cloud.Controller, agent string, services []string) []string {
 	var left, undrained []string
 	for _, svc := range c.Snapshot.Services {
 		for _, h := range svc.Hosts {
@@ -137,9 +138,9 @@ func sameHost(a, b string) bool {
 }
 
 // stillOut says which HAProxys do not have the services of result back yet.
-func stillOut(c status.Cloud, result web.DrainResult) []string {
+func stillOut(c cloud.Cloud, result web.DrainResult) []string {
 	var left []string
-	i := slices.IndexFunc(c.Controllers, func(cc status.CloudController) bool { return cc.Name == result.Controller })
+	i := slices.IndexFunc(c.Controllers, func(cc cloud.Controller) bool { return cc.Name == result.Controller })
 	for _, cc := range c.Controllers {
 		s := cc.Snapshot
 		if i < 0 || s == nil || s.HAProxy.State != status.HAProxyRunning {

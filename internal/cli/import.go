@@ -234,7 +234,7 @@ func faults(text []byte) []status.Finding {
 	}
 	_, findings := spec.Parse("the spec", text)
 	return slices.DeleteFunc(findings, func(f status.Finding) bool {
-		return f.Severity != status.Error || f.Code == "not-filled-in"
+		return f.Severity != status.Error || f.Code == status.CodeNotFilledIn
 	})
 }
 

@@ -50,7 +50,7 @@ func (a commands) render(controller string, local haproxy.Local) error {
 	if _, ok := s.Controller(controller); !ok {
 		return app.UnknownController(s, controller)
 	}
-	cfg := haproxy.Render(s, local)
+	cfg := haproxy.Render(s, local).Bytes()
 	if a.AsJSON() {
 		return a.PrintJSON(rendered{controller, string(cfg)})
 	}

@@ -9,13 +9,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/cli/app"
+	"holdfast/internal/cloud"
 	"holdfast/internal/spec"
-	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
 
 // look asks for the cloud as it is now.
-type look func(context.Context) (status.Cloud, error)
+type look func(context.Context) (cloud.Cloud, error)
 
 // statusCommand is "holdfast status".
 func (a commands) statusCommand() *cobra.Command {
@@ -53,16 +53,16 @@ spec is bad. A host drained on purpose is not degraded.`,
 
 // status shows the cloud once.
 func (a commands) status(ctx context.Context, look look) error {
-	cloud, err := look(ctx)
+	all, err := look(ctx)
 	if err != nil {
 		return err
 	}
 	if a.AsJSON() {
-		err = a.PrintJSON(cloud)
+		err = a.PrintJSON(all)
 	} else {
-		err = a.Print(statusText(cloud, a.view()))
+		err = a.Print(statusText(all, a.view()))
 	}
-	if err == nil && !cloud.Healthy {
+	if err == nil && !all.Healthy {
 		return app.Silent(app.ExitFailed)
 	}
 	return err
@@ -91,11 +91,11 @@ func askControllers(s *spec.Spec) look {
 	for _, c := range s.Controllers {
 		targets = append(targets, web.Target{Name: c.Name, Addr: netip.AddrPortFrom(c.Address, uint16(s.Agent.Port)).String()})
 	}
-	return func(ctx context.Context) (status.Cloud, error) {
+	return func(ctx context.Context) (cloud.Cloud, error) {
 		answers := web.Gather(ctx, targets)
 		if err := ctx.Err(); err != nil {
-			return status.Cloud{}, fmt.Errorf("ask the controllers: %w", err)
+			return cloud.Cloud{}, fmt.Errorf("ask the controllers: %w", err)
 		}
-		return status.Merge(time.Now(), s.Cloud, answers), nil
+		return cloud.Merge(time.Now(), s.Cloud, answers), nil
 	}
 }

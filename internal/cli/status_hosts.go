@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"holdfast/internal/cli/tui"
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -18,7 +19,7 @@ func (s *statusWriter) services() {
 	if s.v.brief {
 		services = slices.DeleteFunc(slices.Clone(services), allUp)
 	}
-	groups := status.Group(services)
+	groups := cloud.Group(services)
 	name := len("SERVICE")
 	for _, svc := range services {
 		name = max(name, len(svc.Name))
@@ -43,12 +44,12 @@ func (s *statusWriter) services() {
 	}
 }
 
-func allUp(s status.CloudService) bool {
-	return s.State == status.Up && !slices.ContainsFunc(s.Hosts, func(h status.CloudHost) bool { return h.State != status.Up || isLate(h) || len(h.Views) > 0 })
+func allUp(s cloud.Service) bool {
+	return s.State == status.Up && !slices.ContainsFunc(s.Hosts, func(h cloud.Host) bool { return h.State != status.Up || isLate(h) || len(h.Views) > 0 })
 }
 
 // hostTable makes the table of a group with cells and column heads of some form.
-func (s *statusWriter) hostTable(g status.ServiceGroup, name int, form func(status.CloudHost) tui.Cell, heads []string) *tui.Table {
+func (s *statusWriter) hostTable(g cloud.ServiceGroup, name int, form func(cloud.Host) tui.Cell, heads []string) *tui.Table {
 	t := &tui.Table{Head: tui.Words(append([]string{fmt.Sprintf("%-*s", name, "SERVICE"), "PORT ", "STATE   "}, heads...)...)}
 	for _, svc := range g.Services {
 		row := []tui.Cell{tui.Plain(svc.Name), tui.Plain(strconv.Itoa(svc.Port)), stateCell(svc.State)}
@@ -72,7 +73,7 @@ func stateCell(state status.ServiceState) tui.Cell {
 }
 
 // fullCell tells a host's state and, if it is not up, for how long.
-func (s *statusWriter) fullCell(h status.CloudHost) tui.Cell {
+func (s *statusWriter) fullCell(h cloud.Host) tui.Cell {
 	c := shortCell(h)
 	switch {
 	case len(h.Views) > 0:
@@ -85,11 +86,11 @@ func (s *statusWriter) fullCell(h status.CloudHost) tui.Cell {
 }
 
 // isLate reports whether h serves, and answers over the time of its check.
-func isLate(h status.CloudHost) bool { return h.State == status.Up && h.Condition == status.Late }
+func isLate(h cloud.Host) bool { return h.State == status.Up && h.Condition == status.Late }
 
 // shortCell tells a host's state: "up", "late", "DOWN", "drain", or "up/DOWN" when
 // HAProxys see it differently.
-func shortCell(h status.CloudHost) tui.Cell {
+func shortCell(h cloud.Host) tui.Cell {
 	c := stateCell(h.State)
 	switch {
 	case isLate(h):
@@ -128,7 +129,7 @@ func (s *statusWriter) legend(hosts []string) {
 }
 
 // summary tells of a group with more hosts than there are columns for.
-func (s *statusWriter) summary(g status.ServiceGroup, name int) {
+func (s *statusWriter) summary(g cloud.ServiceGroup, name int) {
 	t := &tui.Table{Head: tui.Words(fmt.Sprintf("%-*s", name, "SERVICE"), "PORT ", "STATE   ", "HOSTS")}
 	for _, svc := range g.Services {
 		up, rest := 0, ""

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"holdfast/internal/cli/app"
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -31,7 +32,7 @@ func (l *liveAgent) Snapshot() status.Snapshot {
 	s.Time = time.Now()
 	return s
 }
-func (l *liveAgent) Cloud(ctx context.Context) status.Cloud { return l.web.Cloud(ctx) }
+func (l *liveAgent) Cloud(ctx context.Context) cloud.Cloud { return l.web.Cloud(ctx) }
 func (l *liveAgent) Events(n int) []status.Event {
 	return l.journal[max(0, len(l.journal)-n):]
 }

@@ -16,6 +16,7 @@ import (
 
 	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -27,8 +28,8 @@ func past(d time.Duration) time.Time { return statusNow.Add(-d) }
 
 // cloudAnswers gives the answers of n controllers of a healthy cloud, the first
 // of which holds the VIP.
-func cloudAnswers(n int) []status.Answer {
-	var answers []status.Answer
+func cloudAnswers(n int) []cloud.Answer {
+	var answers []cloud.Answer
 	for i := range n {
 		name := fmt.Sprintf("cloudcontrol%d", 1003+i)
 		s := &status.Snapshot{
@@ -55,13 +56,13 @@ func cloudAnswers(n int) []status.Answer {
 			{Name: "cloudservices1003", Address: "10.64.20.23:9001", State: status.Up, Since: past(50 * time.Hour)},
 			{Name: "cloudservices1004", Address: "10.64.20.24:9001", State: status.Up, Since: past(50 * time.Hour)},
 		}})
-		answers = append(answers, status.Answer{Name: name, Address: fmt.Sprintf("10.64.20.%d:9470", 13+i), Snapshot: s})
+		answers = append(answers, cloud.Answer{Name: name, Address: fmt.Sprintf("10.64.20.%d:9470", 13+i), Snapshot: s})
 	}
 	return answers
 }
 
 // setHost sets what the HAProxys of answers see of one host.
-func setHost(answers []status.Answer, service, host string, state status.ServiceState, since time.Duration, check string) {
+func setHost(answers []cloud.Answer, service, host string, state status.ServiceState, since time.Duration, check string) {
 	for _, a := range answers {
 		for i := range a.Snapshot.Services {
 			for j := range a.Snapshot.Services[i].Hosts {
@@ -73,9 +74,9 @@ func setHost(answers []status.Answer, service, host string, state status.Service
 	}
 }
 
-func merged(answers []status.Answer) status.Cloud { return status.Merge(statusNow, "eqiad1", answers) }
+func merged(answers []cloud.Answer) cloud.Cloud { return cloud.Merge(statusNow, "eqiad1", answers) }
 
-func degradedCloud(n int) status.Cloud {
+func degradedCloud(n int) cloud.Cloud {
 	a := cloudAnswers(n)
 	setHost(a, "nova", "cloudcontrol1004", status.Down, 3*time.Minute, "GET / answered 503, want 200")
 	setHost(a[2:], "glance", "cloudcontrol1004", status.Down, 2*time.Minute, "GET /healthcheck timed out after 2s")
@@ -85,7 +86,7 @@ func degradedCloud(n int) status.Cloud {
 	return merged(a)
 }
 
-func lostCloud() status.Cloud {
+func lostCloud() cloud.Cloud {
 	a := cloudAnswers(3)
 	a[1].Snapshot.VIPs[0].State, a[1].Snapshot.VIPs[0].Present, a[1].Snapshot.VIPs[0].Since = status.Active, true, past(40*time.Second)
 	for _, service := range []string{"keystone", "glance", "nova"} {
@@ -109,7 +110,7 @@ func TestStatusText(t *testing.T) {
 	}}
 	isolated[1].Snapshot, isolated[1].Error = nil, "no answer within 1s"
 	for name, tt := range map[string]struct {
-		cloud status.Cloud
+		cloud cloud.Cloud
 		view  viewport
 	}{
 		"healthy":   {merged(cloudAnswers(3)), viewport{}},
@@ -178,7 +179,7 @@ func TestStatusIsSafe(t *testing.T) {
 	s.Findings = []status.Finding{{Severity: hostile, Text: hostile, Subject: hostile}}
 	a[1].Snapshot, a[1].Error, a[1].Name = nil, hostile, hostile
 	for _, width := range []int{40, 100} {
-		text := statusText(status.Merge(statusNow, "", a), viewport{width: width})
+		text := statusText(cloud.Merge(statusNow, "", a), viewport{width: width})
 		if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && (r < 32 || r > 126) }); i >= 0 {
 			t.Errorf("width %d: %q", width, text[i:min(len(text), i+40)])
 		}
@@ -223,11 +224,11 @@ func TestFold(t *testing.T) {
 }
 
 func TestStatusExitCodes(t *testing.T) {
-	for want, cloud := range map[int]status.Cloud{app.ExitDone: merged(cloudAnswers(3)), app.ExitFailed: degradedCloud(3)} {
+	for want, all := range map[int]cloud.Cloud{app.ExitDone: merged(cloudAnswers(3)), app.ExitFailed: degradedCloud(3)} {
 		for _, output := range []string{"", "json"} {
 			var out bytes.Buffer
 			a := commands{&app.App{Stdio: Stdio{Out: &out, Err: &out}, Output: output}}
-			err := a.status(t.Context(), func(context.Context) (status.Cloud, error) { return cloud, nil })
+			err := a.status(t.Context(), func(context.Context) (cloud.Cloud, error) { return all, nil })
 			if got := a.exitCode(err); got != want {
 				t.Errorf("exit code %d, want %d; output:\n%s", got, want, out.String())
 			}
@@ -244,7 +245,7 @@ func TestWatchAppends(t *testing.T) {
 			a := commands{&app.App{Stdio: Stdio{Out: &out}, Output: output}}
 			ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 			defer cancel()
-			if err := a.watchStatus(ctx, func(context.Context) (status.Cloud, error) { return degradedCloud(3), nil }); err != nil {
+			if err := a.watchStatus(ctx, func(context.Context) (cloud.Cloud, error) { return degradedCloud(3), nil }); err != nil {
 				t.Errorf("watch: %v", err)
 			}
 			if n := strings.Count(out.String(), want); n != 2 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/internal/cli/tui"
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -27,7 +28,7 @@ type viewport struct {
 
 // statusText is "holdfast status" for people: the VIPs, the controllers, every
 // service on every host, and then the findings, one line each.
-func statusText(c status.Cloud, v viewport) string {
+func statusText(c cloud.Cloud, v viewport) string {
 	if v.width <= 0 {
 		v.width = tui.DefaultWidth
 	}
@@ -48,7 +49,7 @@ func statusText(c status.Cloud, v viewport) string {
 }
 
 type statusWriter struct {
-	c   status.Cloud
+	c   cloud.Cloud
 	v   viewport
 	out strings.Builder
 }
@@ -91,7 +92,7 @@ func (s *statusWriter) vips() {
 	s.table(t)
 }
 
-func holder(v status.CloudVIP) tui.Cell {
+func holder(v cloud.VIP) tui.Cell {
 	switch {
 	case len(v.Holders) > 1:
 		return tui.Marked("TWO: "+strings.Join(v.Holders, ", "), tui.Bad)
@@ -189,7 +190,7 @@ func specCell(c status.Config) tui.Cell {
 
 // leading gives the findings that explain others, or the rest.
 func leading(all []status.Finding, leads bool) []status.Finding {
-	return slices.DeleteFunc(slices.Clone(all), func(f status.Finding) bool { return f.Leads() != leads })
+	return slices.DeleteFunc(slices.Clone(all), func(f status.Finding) bool { return cloud.Leads(f) != leads })
 }
 
 func (s *statusWriter) findings(all []status.Finding) {

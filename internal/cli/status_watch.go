@@ -13,7 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"holdfast/internal/cli/tui"
-	"holdfast/internal/status"
+	"holdfast/internal/cloud"
 )
 
 // watchInterval is how often "status --watch" looks.
@@ -37,15 +37,15 @@ func (a commands) view() viewport {
 func (a commands) watchStatus(ctx context.Context, look look) error {
 	switch {
 	case a.AsJSON():
-		return everySecond(ctx, look, func(c status.Cloud) error { return a.PrintLine(c) }, nil)
+		return everySecond(ctx, look, func(c cloud.Cloud) error { return a.PrintLine(c) }, nil)
 	case !tui.IsTerminal(a.Stdio.Out):
-		return everySecond(ctx, look, func(c status.Cloud) error { return a.Print(statusText(c, viewport{}) + "\n") }, nil)
+		return everySecond(ctx, look, func(c cloud.Cloud) error { return a.Print(statusText(c, viewport{}) + "\n") }, nil)
 	}
 	if err := a.Print(tui.EnterScreen); err != nil {
 		return err
 	}
 	defer io.WriteString(a.Stdio.Out, tui.LeaveScreen) //nolint:errcheck // the terminal is gone
-	return everySecond(ctx, look, func(c status.Cloud) error { return a.Print(frame(c, a.view())) }, a.suspend)
+	return everySecond(ctx, look, func(c cloud.Cloud) error { return a.Print(frame(c, a.view())) }, a.suspend)
 }
 
 // suspend is what Ctrl-Z does: the terminal is as it was until "fg". The kernel
@@ -66,7 +66,7 @@ func (a commands) suspend() error {
 
 // everySecond shows what look finds until ctx ends, which is no error. A
 // suspend that is not nil is what to do at SIGTSTP.
-func everySecond(ctx context.Context, look look, show func(status.Cloud) error, suspend func() error) error {
+func everySecond(ctx context.Context, look look, show func(cloud.Cloud) error, suspend func() error) error {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	stops := make(chan os.Signal, 1)
@@ -75,12 +75,12 @@ func everySecond(ctx context.Context, look look, show func(status.Cloud) error, 
 		defer signal.Stop(stops)
 	}
 	for {
-		cloud, err := look(ctx)
+		all, err := look(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err == nil {
-			err = show(cloud)
+			err = show(all)
 		}
 		if err != nil {
 			return err
@@ -100,7 +100,7 @@ func everySecond(ctx context.Context, look look, show func(status.Cloud) error, 
 // frame gives what to write to a terminal so that it shows c and nothing else.
 // Columns that do not fit are left out when there is no room for lines that are
 // folded, and what is well when there is still none for all.
-func frame(c status.Cloud, v viewport) string {
+func frame(c cloud.Cloud, v viewport) string {
 	lines := folded(c, v)
 	if len(lines) > v.height {
 		v.narrow = true
@@ -116,7 +116,7 @@ func frame(c status.Cloud, v viewport) string {
 	return tui.ToTop + strings.Join(lines, tui.ClearLine+"\r\n") + tui.ClearLine + tui.ClearBelow
 }
 
-func folded(c status.Cloud, v viewport) []string {
+func folded(c cloud.Cloud, v viewport) []string {
 	var lines []string
 	for line := range strings.Lines(statusText(c, v)) {
 		lines = append(lines, fold(strings.TrimRight(line, "\n"), v.width)...)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"holdfast/internal/cli/app"
 
@@ -28,20 +29,33 @@ func (a commands) versionCommand() *cobra.Command {
 
 func platform() string { return runtime.GOOS + "/" + runtime.GOARCH }
 
-// Version gives the version that the build was stamped with: the module's, or
-// that of the commit it was built from, or "devel".
+// release is the one that this source becomes; CHANGELOG.md begins with it.
+const release = "0.9.0"
+
+// Version gives the version of the program that runs: a release's, or, between
+// two, that of the next one with "-dev", and the commit it was built from if known.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "devel"
+		return release + "-dev"
 	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
+	return versionOf(info)
+}
+
+func versionOf(info *debug.BuildInfo) string {
+	if v := info.Main.Version; strings.TrimPrefix(v, "v") == release {
+		return release
 	}
+	set := map[string]string{}
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return "devel-" + s.Value[:12]
-		}
+		set[s.Key] = s.Value
 	}
-	return "devel"
+	version := release + "-dev"
+	if commit := set["vcs.revision"]; commit != "" {
+		version += "." + commit[:min(12, len(commit))]
+	}
+	if set["vcs.modified"] == "true" {
+		version += "+changed"
+	}
+	return version
 }

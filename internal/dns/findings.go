@@ -20,7 +20,7 @@ func (p *planner) say(severity status.Severity, code, text, remedy string) {
 }
 
 func (p *planner) sayTwoVIPs() {
-	p.say(status.Error, "two-vips", fmt.Sprintf("the VIPs %s have this one hostname, and a name leads all clients to all of its addresses", strings.Join(p.want.VIPs, " and ")),
+	p.say(status.Error, status.CodeTwoVIPs, fmt.Sprintf("the VIPs %s have this one hostname, and a name leads all clients to all of its addresses", strings.Join(p.want.VIPs, " and ")),
 		"give each its own hostname; or, where DNS has a view for each group of clients, do one at a time: --vip NAME --server ADDRESS")
 }
 
@@ -30,13 +30,13 @@ func (p *planner) sayNoZone() {
 	if p.view.Named {
 		remedy = "see that the server that --server names has the zone, and answers this machine"
 	}
-	p.say(status.Error, "zone-not-found", "it is in no zone that could be found: "+p.view.ZoneError, remedy)
+	p.say(status.Error, status.CodeZoneNotFound, "it is in no zone that could be found: "+p.view.ZoneError, remedy)
 }
 
 // sayTopLevel warns of a zone in which nobody but a registry can write.
 func (p *planner) sayTopLevel() {
 	if p.view.Zone != "" && labels(p.view.Zone) == 1 && labels(p.want.Hostname) > 2 {
-		p.say(status.Warning, "top-level-zone", fmt.Sprintf("the nearest zone is %s, a top-level domain", p.view.Zone),
+		p.say(status.Warning, status.CodeTopLevelZone, fmt.Sprintf("the nearest zone is %s, a top-level domain", p.view.Zone),
 			"see that the domain is registered and delegated, unless that zone is your own")
 	}
 }
@@ -58,13 +58,13 @@ func (p *planner) sayServer(s Server) {
 	switch s.Condition() {
 	case Good:
 	case NoRoute:
-		p.say(status.Info, "no-route", what+" "+s.Trouble(), "")
+		p.say(status.Info, status.CodeNoRoute, what+" "+s.Trouble(), "")
 	case Unreachable:
-		p.say(status.Warning, "unreachable", what+" "+s.Trouble(), "clients lose time with it; see that it runs, or take it out of the NS records")
+		p.say(status.Warning, status.CodeUnreachable, what+" "+s.Trouble(), "clients lose time with it; see that it runs, or take it out of the NS records")
 	case KeyRefused:
-		p.say(status.Error, "key-refused", what+" "+s.Trouble(), "make name, algorithm and secret of the key, what it may do and the clocks agree on both sides (docs/dns.md)")
+		p.say(status.Error, status.CodeKeyRefused, what+" "+s.Trouble(), "make name, algorithm and secret of the key, what it may do and the clocks agree on both sides (docs/dns.md)")
 	case Lame:
-		p.say(status.Warning, "lame", fmt.Sprintf("%s %s", what, s.Trouble()), fmt.Sprintf("configure the zone %s there, or take it out of the NS records", ShownName(p.view.Zone)))
+		p.say(status.Warning, status.CodeLame, fmt.Sprintf("%s %s", what, s.Trouble()), fmt.Sprintf("configure the zone %s there, or take it out of the NS records", ShownName(p.view.Zone)))
 	}
 }
 
@@ -85,7 +85,7 @@ func (p *planner) sayOwnCloud() {
 	if len(own) == 0 {
 		return
 	}
-	p.say(status.Warning, "own-cloud", fmt.Sprintf("every name server of its zone is of the cloud that needs this name to start: %s", strings.Join(own, ", ")),
+	p.say(status.Warning, status.CodeOwnCloud, fmt.Sprintf("every name server of its zone is of the cloud that needs this name to start: %s", strings.Join(own, ", ")),
 		"have a secondary outside of it, or the hostname in a zone that is served elsewhere")
 }
 
@@ -98,7 +98,7 @@ func (p *planner) sayRecords(n NamePlan) {
 	}
 	if len(n.Before) == 0 {
 		if p.wildcard() == "" {
-			p.say(status.Error, "no-name", "it has no address in DNS", "")
+			p.say(status.Error, status.CodeNoName, "it has no address in DNS", "")
 		}
 		return
 	}
@@ -116,7 +116,7 @@ func (p *planner) sayWildcard(n NamePlan) {
 	if !slices.Equal(from.addresses(), p.want.Addresses) {
 		severity = status.Error
 	}
-	p.say(severity, "wildcard", fmt.Sprintf("it has no records of its own, the wildcard %s answers for it: %s", from.Wildcard, ShownAnswers(from.A, from.AAAA)),
+	p.say(severity, status.CodeWildcard, fmt.Sprintf("it has no records of its own, the wildcard %s answers for it: %s", from.Wildcard, ShownAnswers(from.A, from.AAAA)),
 		"its own records take precedence, for every type of record")
 }
 
@@ -130,14 +130,14 @@ func (p *planner) wildcard() string {
 func (p *planner) sayAlias(n NamePlan) {
 	alias := n.Before.Of(TypeCNAME).Values[0]
 	if p.aliasFits(n.Before) {
-		p.say(status.Info, "alias", fmt.Sprintf("it is an alias of %s, which has the VIP's addresses", alias), "")
+		p.say(status.Info, status.CodeAlias, fmt.Sprintf("it is an alias of %s, which has the VIP's addresses", alias), "")
 		return
 	}
 	leads := "leads nowhere"
 	if a := p.behindAlias(); len(a) > 0 {
 		leads = "leads to " + described(p.spec, a)
 	}
-	p.say(status.Error, "alias", fmt.Sprintf("it is an alias of %s, which %s; the VIP has %s", alias, leads, plain(p.want.Addresses)), "")
+	p.say(status.Error, status.CodeAlias, fmt.Sprintf("it is an alias of %s, which %s; the VIP has %s", alias, leads, plain(p.want.Addresses)), "")
 }
 
 // sayFamily compares the addresses of one family.
@@ -147,11 +147,11 @@ func (p *planner) sayFamily(n NamePlan, typ, family string) {
 	extra, missing := without(has, want), without(want, has)
 	switch {
 	case len(extra) > 0 && len(want) == 0:
-		p.say(status.Error, "no-such-family", fmt.Sprintf("it has %s records, and the VIP has no %s address: %s", typ, family, described(p.spec, extra)), "")
+		p.say(status.Error, status.CodeNoSuchFamily, fmt.Sprintf("it has %s records, and the VIP has no %s address: %s", typ, family, described(p.spec, extra)), "")
 	case len(extra) > 0:
-		p.say(status.Error, "wrong-address", fmt.Sprintf("its %s records have %s; the VIP has %s", typ, described(p.spec, extra), plain(want)), "")
+		p.say(status.Error, status.CodeWrongAddress, fmt.Sprintf("its %s records have %s; the VIP has %s", typ, described(p.spec, extra), plain(want)), "")
 	case len(missing) > 0:
-		p.say(status.Error, "missing-address", fmt.Sprintf("its %s records lack %s", typ, plain(missing)), "")
+		p.say(status.Error, status.CodeMissingAddress, fmt.Sprintf("its %s records lack %s", typ, plain(missing)), "")
 	}
 }
 
@@ -168,7 +168,7 @@ func (p *planner) sayDisagreement(n NamePlan) {
 		return
 	}
 	if _, edited := p.opt.Sources[p.want.Hostname]; edited && !from.Records().SameValues(n.Before) {
-		p.say(status.Warning, "disagree", fmt.Sprintf("%s has %s (serial %s); where the zone is edited it has %s", *from, ShownAnswers(from.A, from.AAAA), ShownSerial(*from), ShownRecords(n.Before)),
+		p.say(status.Warning, status.CodeDisagree, fmt.Sprintf("%s has %s (serial %s); where the zone is edited it has %s", *from, ShownAnswers(from.A, from.AAAA), ShownSerial(*from), ShownRecords(n.Before)),
 			"see that the zone is brought to its name servers, and that they are the right ones")
 	}
 	for _, s := range p.view.Servers {
@@ -177,11 +177,11 @@ func (p *planner) sayDisagreement(n NamePlan) {
 		}
 		if s.A.Same(from.A) && s.AAAA.Same(from.AAAA) {
 			if !sameSerial(s, *from) {
-				p.say(status.Info, "serial", fmt.Sprintf("%s has serial %s of the zone %s, %s has %s; they agree on this name", s, ShownSerial(s), n.Zone, *from, ShownSerial(*from)), "")
+				p.say(status.Info, status.CodeSerial, fmt.Sprintf("%s has serial %s of the zone %s, %s has %s; they agree on this name", s, ShownSerial(s), n.Zone, *from, ShownSerial(*from)), "")
 			}
 			continue
 		}
-		p.say(status.Warning, "disagree", fmt.Sprintf("%s has %s (serial %s), %s has %s (serial %s)",
+		p.say(status.Warning, status.CodeDisagree, fmt.Sprintf("%s has %s (serial %s), %s has %s (serial %s)",
 			s, ShownAnswers(s.A, s.AAAA), ShownSerial(s), *from, ShownAnswers(from.A, from.AAAA), ShownSerial(*from)),
 			"see that the zone is transferred: NOTIFY, allow-transfer, the log of the one that is behind")
 	}
@@ -227,9 +227,9 @@ func (p *planner) sayStale(n NamePlan) {
 	long := status.Brief(n.StaleFor)
 	switch {
 	case p.opt.TTLOnly:
-		p.say(status.Info, "high-ttl", fmt.Sprintf("caches may keep the old TTL for up to %s after the change", long), "change the addresses after that")
+		p.say(status.Info, status.CodeHighTTL, fmt.Sprintf("caches may keep the old TTL for up to %s after the change", long), "change the addresses after that")
 	case !n.Before.SameValues(n.After):
-		p.say(status.Info, "high-ttl", fmt.Sprintf("caches may give the old answer for up to %s after the change", long),
+		p.say(status.Info, status.CodeHighTTL, fmt.Sprintf("caches may give the old answer for up to %s after the change", long),
 			fmt.Sprintf("to be quicker, lower the TTL first (holdfast dns apply --ttl 60 --ttl-only) and come back in %s", long))
 	}
 }

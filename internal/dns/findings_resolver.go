@@ -16,7 +16,7 @@ func (p *planner) sayResolvers(n *NamePlan) {
 	for _, r := range p.view.Resolvers {
 		switch {
 		case r.trouble() != "":
-			p.say(status.Warning, "resolver-fails", fmt.Sprintf("%s %s", r, r.trouble()), "")
+			p.say(status.Warning, status.CodeResolverFails, fmt.Sprintf("%s %s", r, r.trouble()), "")
 		case n != nil:
 			p.sayResolver(r, *n)
 		}
@@ -47,10 +47,10 @@ func (p *planner) sayResolver(r Resolver, n NamePlan) {
 		old = "if that is from its cache, until " + p.clock(until)
 	}
 	if len(r.addresses()) == 0 {
-		p.say(status.Warning, "resolver-unknown", fmt.Sprintf("%s has %s, the name servers have %s; %s", r, ShownAnswers(r.A, r.AAAA), plain(expected), old), p.whyUnknown(expected))
+		p.say(status.Warning, status.CodeResolverUnknown, fmt.Sprintf("%s has %s, the name servers have %s; %s", r, ShownAnswers(r.A, r.AAAA), plain(expected), old), p.whyUnknown(expected))
 		return
 	}
-	p.say(status.Warning, "resolver-stale", fmt.Sprintf("%s gives %s, the name servers have %s; %s", r, described(p.spec, r.addresses()), p.orNothing(expected), old),
+	p.say(status.Warning, status.CodeResolverStale, fmt.Sprintf("%s gives %s, the name servers have %s; %s", r, described(p.spec, r.addresses()), p.orNothing(expected), old),
 		"if it still does after that, it asks other servers: see how it forwards, and whether there are views")
 }
 

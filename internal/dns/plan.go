@@ -103,7 +103,7 @@ func MakePlan(s *spec.Spec, wants []Want, views []View, opt PlanOptions) Plan {
 func (p *Plan) Refuse(n *NamePlan, server netip.AddrPort, why error) {
 	n.Change, n.Blocked = false, true
 	p.Findings = append(p.Findings, status.Finding{
-		Severity: status.Error, Code: "update-refused", Subject: n.Hostname,
+		Severity: status.Error, Code: status.CodeUpdateRefused, Subject: n.Hostname,
 		Text:   fmt.Sprintf("primary %s would not make this change: %v", ShownAddr(server), why),
 		Remedy: "see docs/dns.md for what each server needs; --primary ADDRESS names another, --print prints the lines for whom edits by hand",
 	})
@@ -174,7 +174,7 @@ func (p *planner) before(source Source, edited bool) (Records, bool) {
 		return nil, false
 	}
 	if edited && p.view.Zone == "" {
-		p.say(status.Warning, "not-served", fmt.Sprintf("nobody serves its zone %s, as far as could be found: %s", source.Zone, p.view.ZoneError),
+		p.say(status.Warning, status.CodeNotServed, fmt.Sprintf("nobody serves its zone %s, as far as could be found: %s", source.Zone, p.view.ZoneError),
 			"without name servers to ask, no change can be proved; --server ADDRESS names them")
 	}
 	p.sayTopLevel()
@@ -187,7 +187,7 @@ func (p *planner) before(source Source, edited bool) (Records, bool) {
 	case from == nil && p.view.keyRefused(): // said with the server
 		return nil, false
 	case from == nil:
-		p.say(status.Error, "no-server", fmt.Sprintf("no name server of the zone %s could be asked", p.view.Zone),
+		p.say(status.Error, status.CodeNoServer, fmt.Sprintf("no name server of the zone %s could be asked", p.view.Zone),
 			"see the warnings above; --server ADDRESS names one to ask instead")
 		return nil, false
 	}
@@ -205,7 +205,7 @@ func (p *planner) canBe() bool {
 	}
 	if from := p.view.source(); from != nil {
 		if above := from.A.Above; above != "" {
-			p.say(status.Error, "below-alias", fmt.Sprintf("the DNAME record of %s makes it an alias of %s", above, from.A.Alias),
+			p.say(status.Error, status.CodeBelowAlias, fmt.Sprintf("the DNAME record of %s makes it an alias of %s", above, from.A.Alias),
 				"no record of its own can exist below a DNAME; choose another hostname, or remove that record")
 			return false
 		}

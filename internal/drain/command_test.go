@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -77,11 +78,11 @@ func refusedConnection(controller string) error {
 }
 
 // gather has ctl2 say what its bench has; a ctl3 is as it was before a fault of ctl2.
-func (b *bench) gather(_ context.Context, controllers []string) []status.Answer {
+func (b *bench) gather(_ context.Context, controllers []string) []cloud.Answer {
 	b.asked()
-	var all []status.Answer
+	var all []cloud.Answer
 	for _, name := range controllers {
-		answer := status.Answer{Name: name, Address: "127.0.71.2:9470", Error: "timeout"}
+		answer := cloud.Answer{Name: name, Address: "127.0.71.2:9470", Error: "timeout"}
 		if name != "ctl2" || !b.mute {
 			told := b.neighbour
 			told.Controller, answer.Snapshot, answer.Error = name, &told, ""

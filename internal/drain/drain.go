@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/haproxy"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -28,7 +29,7 @@ type Options struct {
 	Snapshot func() status.Snapshot
 	// Gather asks controllers for what they say of themselves, now. The answers are
 	// in the order of the spec.
-	Gather func(ctx context.Context, controllers []string) []status.Answer
+	Gather func(ctx context.Context, controllers []string) []cloud.Answer
 	// Ask has the agent of another controller carry out a command, and decodes its
 	// answer into resp, unless that is nil. Where that agent has said no, or could
 	// not be asked, the error is a *peer.Error.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -25,7 +26,7 @@ const signTimeout = 4 * time.Second
 func (d *Drains) lookAround(ctx context.Context, s *spec.Spec) (all []seen, unseen []string) {
 	own := d.opt.Snapshot()
 	all = []seen{seenBy(d.opt.Controller, &own)}
-	var silent []status.Answer
+	var silent []cloud.Answer
 	for _, answer := range d.askTwice(ctx, s) {
 		if answer.Snapshot != nil {
 			all = append(all, seenBy(answer.Name, answer.Snapshot))
@@ -50,7 +51,7 @@ func (d *Drains) lookAround(ctx context.Context, s *spec.Spec) (all []seen, unse
 
 // askTwice asks all other controllers, and once more those that do not answer: one
 // lost packet takes as long as an answer may.
-func (d *Drains) askTwice(ctx context.Context, s *spec.Spec) []status.Answer {
+func (d *Drains) askTwice(ctx context.Context, s *spec.Spec) []cloud.Answer {
 	others := slices.DeleteFunc(s.ControllerNames(), func(name string) bool { return name == d.opt.Controller })
 	answers := d.opt.Gather(ctx, others)
 	var again []string
@@ -63,7 +64,7 @@ func (d *Drains) askTwice(ctx context.Context, s *spec.Spec) []status.Answer {
 		return answers
 	}
 	for _, second := range d.opt.Gather(ctx, again) {
-		i := slices.IndexFunc(answers, func(first status.Answer) bool { return first.Name == second.Name })
+		i := slices.IndexFunc(answers, func(first cloud.Answer) bool { return first.Name == second.Name })
 		answers[i] = second
 	}
 	return answers

@@ -19,12 +19,6 @@ const (
 	stepDownTime = 20 * time.Second
 )
 
-// Codes of the findings about drains.
-const (
-	codeUnknown = "drain-unknown"
-	codeUnkept  = "drain-not-kept"
-)
-
 // Load reads what is drained. What has had its time meanwhile is over.
 func (d *Drains) Load() {
 	if err := d.state.load(); err != nil {
@@ -90,21 +84,21 @@ func (d *Drains) report() []string {
 	var unknown, unkept *status.Finding
 	if err := d.state.unknown(); err != nil {
 		unknown = &status.Finding{
-			Severity: status.Warning, Code: codeUnknown, Subject: "controller " + d.opt.Controller,
+			Severity: status.Warning, Code: status.CodeDrainUnknown, Subject: "controller " + d.opt.Controller,
 			Text:   fmt.Sprintf("it is not known what is drained here, so every HAProxy leaves it as it is: %v", err),
 			Remedy: fmt.Sprintf("say it anew: holdfast undrain %[1]s, or holdfast drain %[1]s", d.opt.Controller),
 		}
 	}
 	if err := d.state.keepLater(); err != nil {
 		unkept = &status.Finding{
-			Severity: status.Warning, Code: codeUnkept, Subject: "controller " + d.opt.Controller,
+			Severity: status.Warning, Code: status.CodeDrainNotKept, Subject: "controller " + d.opt.Controller,
 			Text:   fmt.Sprintf("what is drained is in force, but not kept for the next start: %v", err),
 			Remedy: "it is tried again every second",
 		}
 		notes = append(notes, unkept.Text)
 	}
-	d.opt.Report(codeUnknown, unknown)
-	d.opt.Report(codeUnkept, unkept)
+	d.opt.Report(status.CodeDrainUnknown, unknown)
+	d.opt.Report(status.CodeDrainNotKept, unkept)
 	return notes
 }
 

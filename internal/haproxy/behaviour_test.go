@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -423,7 +424,7 @@ func TestOneBadRequest(t *testing.T) {
 		}
 	}
 	for _, r := range x.rows() {
-		if r.Kind == haproxy.KindServer && (r.Downs > 0 || r.Status != "UP") {
+		if r.Kind == output.KindServer && (r.Downs > 0 || r.Status != "UP") {
 			t.Errorf("%s is %s, went down %d times", r.Name, r.Status, r.Downs)
 		}
 	}
@@ -466,7 +467,7 @@ func TestAgentCheck(t *testing.T) {
 	b.hosts["ctl1"].down() // powered off: nothing of it answers any more
 	x.eventually("its check has failed", func() bool {
 		rows := x.rows()
-		i := slices.IndexFunc(rows, func(r haproxy.Server) bool { return r.Proxy == "api" && r.Name == "ctl1" })
+		i := slices.IndexFunc(rows, func(r output.Row) bool { return r.Proxy == "api" && r.Name == "ctl1" })
 		return i >= 0 && strings.HasPrefix(rows[i].Status, "DOWN")
 	})
 	rows := x.rows()
@@ -920,7 +921,7 @@ func TestLimit(t *testing.T) {
 		}
 	}
 	for _, r := range x.rows() {
-		if r.Kind == haproxy.KindServer && r.Downs > 0 {
+		if r.Kind == output.KindServer && r.Downs > 0 {
 			t.Errorf("%s/%s went down", r.Proxy, r.Name)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -95,7 +96,7 @@ func (b *bench) start(vip int) *balancer {
 	write(b.t, filepath.Join(x.run, haproxy.StateFile), []byte(haproxy.EmptyState))
 	write(b.t, filepath.Join(x.run, haproxy.ClosingList), nil)
 	cfg := filepath.Join(x.run, "haproxy.cfg")
-	text := haproxy.Render(&s, haproxy.Local{RunDir: x.run, StateDir: x.run, MaxConn: 500})
+	text := haproxy.Render(&s, haproxy.Local{RunDir: x.run, StateDir: x.run, MaxConn: 500}).Bytes()
 	if b.edit != nil {
 		text = b.edit(text)
 	}
@@ -147,8 +148,8 @@ func (x *balancer) ask(command string) []byte {
 }
 
 // rows gives "show stat".
-func (x *balancer) rows() []haproxy.Server {
-	rows, err := haproxy.ParseStat(x.ask("show stat"))
+func (x *balancer) rows() []output.Row {
+	rows, err := output.ParseStat(x.ask("show stat"))
 	if err != nil {
 		return nil
 	}
@@ -174,7 +175,7 @@ func (x *balancer) awaitState(host string, want status.ServiceState) status.Host
 func (x *balancer) awaitLast(host string, up bool) {
 	x.t.Helper()
 	x.eventually(fmt.Sprintf("%s of last resort: %t", host, up), func() bool {
-		return slices.ContainsFunc(x.rows(), func(r haproxy.Server) bool {
+		return slices.ContainsFunc(x.rows(), func(r output.Row) bool {
 			return r.Proxy == "api" && r.Name == host+":last" && strings.HasPrefix(r.Status, "UP") == up
 		})
 	})

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"holdfast/internal/haproxy/output"
 )
 
 // maxSteps is how many commands a change may take: more take longer than a reload.
@@ -22,6 +24,9 @@ type Change struct {
 	// use; see Worker.Differs.
 	Fresh []string
 }
+
+// Unknown is why it takes a reload where the configuration before is not known.
+const Unknown = "the configuration that it ran with is not known"
 
 // A Step is one step of a Change.
 type Step struct {
@@ -45,22 +50,20 @@ type Step struct {
 //     until the next reload: no server can track one that was added.
 //   - A host that moves: "set server addr" leaves connections to the address
 //     before in use for as long as there are always requests for them.
-func PlanChange(from, to []byte, w Worker) Change {
-	old, err := sections(from)
-	if err != nil {
-		return Change{Reload: "the configuration before is not understood: " + err.Error()}
+//   - What the worker runs with may be known by its text only, as an agent of an
+//     earlier release leaves it.
+func PlanChange(from, to *Config, w Worker) Change {
+	if !from.Known() || !to.Known() {
+		return Change{Reload: Unknown}
 	}
-	now, err := sections(to)
-	if err != nil {
-		return Change{Reload: "the configuration is not understood: " + err.Error()}
-	}
-	if differ := differences(old, now); len(differ) > 0 {
+	if differ := differences(from.proper(), to.proper()); len(differ) > 0 {
 		return Change{Reload: someOf(differ)}
 	}
 	if why := w.Differs(from); why != "" {
 		return Change{Reload: "HAProxy's servers are not as they were configured: " + why}
 	}
-	p := planner{old: serversOf(old), now: serversOf(now), worker: w}
+	old, now := from.servers(), to.servers()
+	p := planner{old: byPath(old), now: byPath(now), worker: w}
 	p.plan(old, now)
 	if p.why != "" {
 		return Change{Reload: p.why}
@@ -90,21 +93,19 @@ type tell struct {
 
 // plan collects the steps, as long as it needs no reload: hosts come before
 // others go, so that there is always one.
-func (p *planner) plan(old, now []section) {
-	for i := range now {
-		for _, s := range now[i].servers {
-			if was, ok := p.old[s.path()]; ok {
-				p.alter(was, s)
-			} else {
-				p.add(s)
-			}
+func (p *planner) plan(old, now []server) {
+	left := map[string]bool{} // backends that have a host
+	for _, s := range now {
+		left[s.backend] = true
+		if was, ok := p.old[s.path()]; ok {
+			p.alter(was, s)
+		} else {
+			p.add(s)
 		}
 	}
-	for i := range old {
-		for _, s := range old[i].servers {
-			if _, ok := p.now[s.path()]; !ok {
-				p.remove(s, now[i])
-			}
+	for _, s := range old {
+		if _, ok := p.now[s.path()]; !ok {
+			p.remove(s, left[s.backend])
 		}
 	}
 }
@@ -116,7 +117,12 @@ func (p *planner) reload(format string, args ...any) {
 	}
 }
 
-func (p *planner) do(command string) { p.steps = append(p.steps, Step{Command: command}) }
+func (p *planner) do(command string) {
+	if strings.Contains(command, "\n") {
+		p.reload("%q cannot be said in a command", command)
+	}
+	p.steps = append(p.steps, Step{Command: command})
+}
 
 // tell records what was done to a service, once for both of its backends.
 func (p *planner) tell(s server, what, link string) {
@@ -141,10 +147,10 @@ func (p *planner) done() string {
 // alter has server was become s.
 func (p *planner) alter(was, s server) {
 	switch {
-	case was.at != s.at:
-		p.reload("host %s of %s moved from %v to %v", s.name, s.service(), was.at, s.at)
+	case was.At != s.At:
+		p.reload("host %s of %s moved from %v to %v", s.Name, s.service(), was.At, s.At)
 	case !slices.Equal(fixed(was), fixed(s)):
-		p.reload("the line of server %s of %s changed", s.name, s.backend)
+		p.reload("the line of server %s of %s changed", s.Name, s.backend)
 	}
 	if was.weight() != s.weight() {
 		p.do("set server " + s.path() + " weight " + strconv.Itoa(s.weight()))
@@ -153,10 +159,8 @@ func (p *planner) alter(was, s server) {
 }
 
 // fixed gives the settings of s that cannot change without a reload.
-func fixed(s server) []setting {
-	return slices.DeleteFunc(slices.Clone(s.settings), func(one setting) bool {
-		return one.name == "weight"
-	})
+func fixed(s server) []Setting {
+	return slices.DeleteFunc(slices.Clone(s.Settings), func(one Setting) bool { return one.Name == "weight" })
 }
 
 // asks reports whether a server of the worker asks an agent: that of a second
@@ -204,7 +208,7 @@ func (p *planner) checked(s server) server {
 	}
 	tracked, there := p.now[path]
 	if _, before := p.old[path]; !there || before {
-		p.reload("server %s of %s is new, and %s is not", s.name, s.backend, path)
+		p.reload("server %s of %s is new, and %s is not", s.Name, s.backend, path)
 	}
 	return tracked
 }
@@ -214,32 +218,43 @@ func (p *planner) checked(s server) server {
 func (p *planner) arguments(s server) string {
 	p.addable(s)
 	checked := p.checked(s)
-	settings := append(slices.Clone(checked.defaults), s.settings...)
+	settings := slices.Concat(checked.defaults, s.Settings)
 	if checked.path() != s.path() {
-		settings = slices.DeleteFunc(settings, func(one setting) bool { return one.name == "track" || one.name == "no-check" })
-		for _, one := range checked.settings {
-			if strings.HasPrefix(one.name, "agent-") {
+		settings = slices.DeleteFunc(settings, func(one Setting) bool { return one.Name == "track" || one.Name == "no-check" })
+		for _, one := range checked.Settings {
+			if strings.HasPrefix(one.Name, "agent-") {
 				settings = append(settings, one)
 			}
 		}
 	}
 	// What HAProxy before 2.6.17 leaves at 0, and then reuses no connection.
-	words := []string{s.at.String(), "pool-max-conn", "-1", "pool-purge-delay", "5s"}
+	words := []string{s.At.String(), "pool-max-conn", "-1", "pool-purge-delay", "5s"}
 	for _, one := range settings {
-		if !keywordOf(one.name).runtime {
-			p.reload("host %s is new in %s, and HAProxy takes %q of a server in a reload only", s.name, s.service(), one.name)
+		if !isTaken(one.Name) {
+			p.reload("host %s is new in %s, and HAProxy takes %q of a server in a reload only", s.Name, s.service(), one.Name)
 			return ""
 		}
-		if one.name == "id" {
+		if one.Name == "id" {
 			continue
 		}
-		words = append(words, one.name)
-		if one.value != "" {
-			words = append(words, p.argument(one.value))
+		words = append(words, one.Name)
+		if one.Value != "" {
+			words = append(words, p.argument(one.Value))
 		}
 	}
 	// Last, so that no line ends in what the value of agent-send ends in.
 	return strings.Join(append(words, "id", strconv.Itoa(s.id())), " ")
+}
+
+// isTaken reports whether "add server" takes a keyword (HAProxy 2.6 and later). TLS it
+// takes too, but only where another server has loaded the same files before.
+func isTaken(keyword string) bool {
+	switch keyword {
+	case "check", "inter", "fastinter", "downinter", "fall", "rise", "observe", "error-limit", "on-error", "on-marked-down",
+		"slowstart", "weight", "maxconn", "id", "backup", "agent-check", "agent-addr", "agent-port", "agent-inter", "agent-send":
+		return true
+	}
+	return false
 }
 
 // argument gives value as one word of a command. No command can have a line
@@ -260,20 +275,20 @@ func (p *planner) addable(s server) {
 	major, minor := version(p.worker.Version)
 	newer := func(a, b int) bool { return major > a || major == a && minor >= b }
 	if !newer(2, 6) {
-		p.reload("host %s is new in %s, and HAProxy %s takes a new host in a reload only", s.name, s.service(), p.worker.Version)
+		p.reload("host %s is new in %s, and HAProxy %s takes a new host in a reload only", s.Name, s.service(), p.worker.Version)
 	}
 	// Its list of servers with few connections can break over servers that
 	// were added (haproxy/haproxy#3360), which have slowstart here.
 	if _, least := s.get("slowstart"); least && newer(3, 2) {
-		p.reload("host %s is new in %s, which balances by connections", s.name, s.service())
+		p.reload("host %s is new in %s, which balances by connections", s.Name, s.service())
 	}
 	for _, there := range p.worker.Servers {
 		switch {
 		case there.Backend != s.backend:
-		case there.Name == s.name:
-			p.reload("host %s was removed from %s since the last reload, and comes back", s.name, s.service())
-		case there.ID == s.id() && p.old[s.backend+"/"+there.Name].name == "":
-			p.reload("host %s of %s has the id of %s, which was removed since the last reload", s.name, s.service(), there.Name)
+		case there.Name == s.Name:
+			p.reload("host %s was removed from %s since the last reload, and comes back", s.Name, s.service())
+		case there.ID == s.id() && p.old[s.backend+"/"+there.Name].Name == "":
+			p.reload("host %s of %s has the id of %s, which was removed since the last reload", s.Name, s.service(), there.Name)
 		}
 	}
 }
@@ -285,23 +300,23 @@ func version(s string) (major, minor int) {
 		return 0, 0
 	}
 	digits, _, _ := strings.Cut(parts[1], "-")
-	return number(parts[0]), number(digits)
+	return output.Number(parts[0]), output.Number(digits)
 }
 
-// remove takes server s out of use. What it has goes on.
-func (p *planner) remove(s server, in section) {
+// remove takes server s out of use, whose backend may have others. What it has goes on.
+func (p *planner) remove(s server, others bool) {
 	if value, ok := s.get("on-marked-down"); ok {
-		p.reload("host %s of %s is gone, and its connections are to go on (on-marked-down %s)", s.name, s.service(), value)
+		p.reload("host %s of %s is gone, and its connections are to go on (on-marked-down %s)", s.Name, s.service(), value)
 		return
 	}
 	path := s.path()
-	if p.asks(s.backend, s.name) {
+	if p.asks(s.backend, s.Name) {
 		p.do("disable agent " + path)
-		p.steps = append(p.steps, Step{Quiet: &ServerState{Backend: s.backend, Name: s.name}})
+		p.steps = append(p.steps, Step{Quiet: &ServerState{Backend: s.backend, Name: s.Name}})
 	}
 	p.do("set server " + path + " state maint")
 	p.tell(s, "removed host "+s.host(), "from")
-	if len(in.servers) == 0 {
-		p.reload("host %s of %s is gone, and there is no other", s.name, s.service())
+	if !others {
+		p.reload("host %s of %s is gone, and there is no other", s.Name, s.service())
 	}
 }

@@ -2,6 +2,7 @@ package haproxy_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -38,17 +39,17 @@ func host(name, address string, weight int) spec.Host {
 	return spec.Host{Name: name, Address: netip.MustParseAddr(address), Weight: weight}
 }
 
-func render(s *spec.Spec) []byte {
+func render(s *spec.Spec) *haproxy.Config {
 	return haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast", StateDir: "/var/lib/holdfast", MaxConn: 500})
 }
 
 var serverLine = regexp.MustCompile(`^    server (\S+) (\S+) id (\d+)(?: weight (\d+))?`)
 
 // workerOf gives the worker that HAProxy has with cfg.
-func workerOf(t testing.TB, cfg []byte) haproxy.Worker {
+func workerOf(t testing.TB, cfg *haproxy.Config) haproxy.Worker {
 	t.Helper()
 	reply, backend := "1\n# be_id …\n", ""
-	for line := range strings.Lines(string(cfg)) {
+	for line := range strings.Lines(string(cfg.Bytes())) {
 		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "backend "); ok {
 			backend = name
 		}
@@ -294,9 +295,9 @@ func TestPlanChangeDoubts(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, got.Reload, c.want)
 		}
 	}
-	for _, bad := range []string{"  x\n", "backend b\n  server a 1.2.3.4:5 frob\n", "backend b\n  server a b\n", "defaults\n  default-server weight\n", "backend b\n  server a 1.2.3.4:5 agent-send $X\n"} {
-		if got := haproxy.PlanChange([]byte(bad), to, haproxy.Worker{}); !strings.Contains(got.Reload, "not understood") {
-			t.Errorf("%q: %q", bad, got.Reload)
+	for _, bad := range []*haproxy.Config{nil, haproxy.ReadConfig(from.Bytes(), nil)} {
+		if got := haproxy.PlanChange(bad, to, workerOf(t, from)); got.Reload != haproxy.Unknown {
+			t.Errorf("from what is not known: %q", got.Reload)
 		}
 	}
 }
@@ -354,16 +355,24 @@ func TestParseServerStates(t *testing.T) {
 func FuzzPlanChange(f *testing.F) {
 	from, s := render(changeable()), changeable()
 	s.Services[0].Hosts = append(s.Services[0].Hosts[1:], host("ctl3", "10.0.0.3", 5))
-	f.Add(from, render(s))
-	f.Add(render(s), from)
-	f.Add([]byte("backend b\n server a 1.2.3.4:5 id 1 agent-check agent-send 'x\\'\n"), []byte("backend b\n server b 1.2.3.4:5 agent-send \"\\n;\\n\"\n"))
+	f.Add(modelOf(f, from), modelOf(f, render(s)))
+	f.Add(modelOf(f, render(s)), modelOf(f, from))
+	backend := func(server string) []byte {
+		return []byte(`{"sections":[{"kind":"backend","name":"b","servers":[{"at":"1.2.3.4:5",` + server + `}]}]}`)
+	}
+	f.Add(backend(`"name":"a","settings":[{"name":"id","value":"1"},{"name":"agent-check"},{"name":"agent-send","value":"x\\"}]`),
+		backend(`"name":"b\nx","settings":[{"name":"agent-send","value":"\n;\n"}]`))
 	command := regexp.MustCompile(`^(add server|set server|enable health|enable agent|disable agent) [^\n]*$`)
 	f.Fuzz(func(t *testing.T, from, to []byte) {
+		var old, now haproxy.Config
+		if json.Unmarshal(from, &old) != nil || json.Unmarshal(to, &now) != nil {
+			return
+		}
 		w := haproxy.Worker{Version: "2.6.12"}
-		if bytes.Contains(from, []byte("server ")) && bytes.HasPrefix(from, []byte("#")) {
+		if bytes.Contains(from, []byte(`"nova"`)) {
 			w = workerOf(t, render(changeable()))
 		}
-		c := haproxy.PlanChange(from, to, w)
+		c := haproxy.PlanChange(&old, &now, w)
 		if c.Reload != "" && len(c.Steps) > 0 {
 			t.Errorf("both: %+v", c)
 		}

@@ -7,11 +7,11 @@ import (
 )
 
 // differences tells in words where two configurations differ beside servers.
-func differences(old, now []section) []string {
-	heads := func(all []section) []string {
+func differences(old, now []*Section) []string {
+	heads := func(all []*Section) []string {
 		out := make([]string, len(all))
 		for i, s := range all {
-			out[i] = s.head
+			out[i] = s.head()
 		}
 		return out
 	}
@@ -36,34 +36,39 @@ func differences(old, now []section) []string {
 }
 
 // missing names the sections of all whose heads are not among others.
-func missing(all []section, others []string) []string {
+func missing(all []*Section, others []string) []string {
 	var out []string
 	for _, s := range all {
-		if slices.Contains(others, s.head) {
+		name := s.head()
+		if slices.Contains(others, name) {
 			continue
 		}
-		if first := serviceOfBackend(s.head); first != s.head && !slices.Contains(others, first) {
+		if first := serviceOfBackend(name); first != name && !slices.Contains(others, first) {
 			continue // it came or went with the service's first backend
 		}
-		name := s.head
-		if strings.HasPrefix(name, "frontend ") {
-			if i := slices.IndexFunc(s.lines, func(l string) bool { return strings.HasPrefix(l, "bind ") }); i >= 0 {
-				name = "frontend for " + strings.Fields(s.lines[i])[1]
-			}
+		if s.Bind != nil {
+			name = "frontend for " + s.Bind.Address.String()
 		}
 		out = append(out, name)
 	}
 	return out
 }
 
+// directives gives what s says, but for servers, and for what names each of them:
+// see countsTries.
+func (s *Section) directives() []string {
+	return slices.DeleteFunc(s.lines(), func(l string) bool { return isProse(l) || strings.HasPrefix(l, countsTries) })
+}
+
 // lineDifferences tells in words in what lines two sections of one head differ.
-func lineDifferences(old, now section) []string {
-	if slices.Equal(old.lines, now.lines) {
+func lineDifferences(old, now *Section) []string {
+	before, after := old.directives(), now.directives()
+	if slices.Equal(before, after) {
 		return nil
 	}
-	gone, come := without(old.lines, now.lines), without(now.lines, old.lines)
+	gone, come := without(before, after), without(after, before)
 	if len(gone) == 0 && len(come) == 0 {
-		return []string{"another order of lines in " + now.head}
+		return []string{"another order of lines in " + now.head()}
 	}
 	var out []string
 	for _, key := range keys(come, gone) {
@@ -74,7 +79,7 @@ func lineDifferences(old, now section) []string {
 		case !slices.Contains(keys(come), key):
 			verb = "is gone"
 		}
-		out = append(out, key+" of "+now.head+" "+verb)
+		out = append(out, key+" of "+now.head()+" "+verb)
 	}
 	return out
 }

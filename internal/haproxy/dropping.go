@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -22,7 +23,7 @@ const (
 
 // A Drop is a host that may be failing by what it ends without an answer.
 type Drop struct {
-	Host Server // its row with the checks
+	Host output.Row // its row with the checks
 	// Spare is how many requests of the service went unanswered for another reason
 	// meanwhile: as many clients without an answer say nothing of the host.
 	Spare uint64
@@ -40,8 +41,8 @@ type Drop struct {
 // that answered nobody anything, and several clients, which the rows do not tell:
 // see Clients. No second host goes while one is out, so that bad requests never
 // take one after the other.
-func Dropping(before, after []Server, window time.Duration) []Drop {
-	old := make(map[[2]string]Server, len(before))
+func Dropping(before, after []output.Row, window time.Duration) []Drop {
+	old := make(map[[2]string]output.Row, len(before))
 	for _, r := range before {
 		old[[2]string{r.Proxy, r.Name}] = r
 	}
@@ -51,8 +52,8 @@ func Dropping(before, after []Server, window time.Duration) []Drop {
 		was, known := old[[2]string{r.Proxy, r.Name}]
 		name := hostOfServer(r.Name)
 		switch r.Kind {
-		case KindServer:
-		case KindBackend:
+		case output.KindServer:
+		case output.KindBackend:
 			name = ""
 		default:
 			continue
@@ -66,7 +67,7 @@ func Dropping(before, after []Server, window time.Duration) []Drop {
 	}
 	var found []Drop
 	for _, r := range after {
-		if r.Kind != KindServer || r.Proxy != serviceOf(r) || hostOfServer(r.Name) != r.Name {
+		if r.Kind != output.KindServer || r.Proxy != serviceOf(r) || hostOfServer(r.Name) != r.Name {
 			continue
 		}
 		if hostState(&r) == status.Up && r.Since >= window && drops(of, split[r.Proxy], after, r) {
@@ -77,14 +78,14 @@ func Dropping(before, after []Server, window time.Duration) []Drop {
 }
 
 // drops reports whether the host of r stands out among those of its service.
-func drops(of map[[2]string]*endings, split bool, rows []Server, r Server) bool {
+func drops(of map[[2]string]*endings, split bool, rows []output.Row, r output.Row) bool {
 	mine := of[[2]string{r.Proxy, r.Name}]
 	if mine.unknown || mine.good > 0 || mine.failed < 2*dropsLeast || of[[2]string{r.Proxy, ""}] == nil {
 		return false
 	}
 	well := false
 	for _, o := range rows {
-		if o.Kind != KindServer || o.Proxy != r.Proxy || o.Name == r.Name || hostOfServer(o.Name) != o.Name {
+		if o.Kind != output.KindServer || o.Proxy != r.Proxy || o.Name == r.Name || hostOfServer(o.Name) != o.Name {
 			continue
 		}
 		its := of[[2]string{o.Proxy, o.Name}]
@@ -105,7 +106,7 @@ type endings struct {
 }
 
 // add adds what happened between two rows.
-func (e *endings) add(was, is Server, known bool) {
+func (e *endings) add(was, is output.Row, known bool) {
 	if !known || is.RespErr < was.RespErr || is.ServerErr < was.ServerErr || is.ConnErr < was.ConnErr || is.ClientErr < was.ClientErr {
 		e.unknown = true
 		return
@@ -148,7 +149,7 @@ func ParseClients(reply []byte) Clients {
 			key, value, _ := strings.Cut(word, "=")
 			values[key] = value
 		}
-		asked, answered := number(values["gpc0"]), number(values["gpc1"])
+		asked, answered := output.Number(values["gpc0"]), output.Number(values["gpc1"])
 		if key := values["key"]; key != "" && asked >= answered {
 			all[key] = Client{Unanswered: uint64(asked - answered), Waits: values["use"] != "0"}
 		}

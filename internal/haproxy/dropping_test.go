@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 )
 
 // window is over which rows are compared here.
@@ -13,7 +14,7 @@ const window = 10 * time.Second
 // uploads gives the row of a host in the backend for what cannot be sent again:
 // so many good answers, requests that its resets ended, and those that HAProxy
 // counts twice in one place, not in two.
-func uploads(name string, good, reset, twice uint64) haproxy.Server {
+func uploads(name string, good, reset, twice uint64) output.Row {
 	r := answered(name, good, 0, 0)
 	r.Proxy, r.CheckStatus = "nova:once", ""
 	r.RespErr, r.ServerErr = reset+2*twice, reset
@@ -22,7 +23,7 @@ func uploads(name string, good, reset, twice uint64) haproxy.Server {
 
 // uploadsOf gives the row of all hosts in that backend: connections that failed,
 // clients that gave up, and requests without an answer.
-func uploadsOf(refused, gaveUp, failed uint64) haproxy.Server {
+func uploadsOf(refused, gaveUp, failed uint64) output.Row {
 	r := backend(0)
 	r.Proxy = "nova:once"
 	r.ConnErr, r.ClientErr, r.RespErr, r.ServerErr = refused, gaveUp, failed, failed
@@ -30,7 +31,7 @@ func uploadsOf(refused, gaveUp, failed uint64) haproxy.Server {
 }
 
 func TestDropping(t *testing.T) {
-	main := func(name string, good uint64) haproxy.Server {
+	main := func(name string, good uint64) output.Row {
 		r := answered(name, good, 0, 0)
 		r.Since = time.Hour
 		return r
@@ -43,27 +44,27 @@ func TestDropping(t *testing.T) {
 	last := answered("ctl1:last", 7, 0, 0)
 	for _, test := range []struct {
 		name  string
-		after []haproxy.Server
+		after []output.Row
 		want  string // the host
 		spare uint64
 	}{
-		{"one resets all, others do uploads well", []haproxy.Server{main("ctl1", 10), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 6, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 8)}, "ctl1", 0},
-		{"some are counted otherwise", []haproxy.Server{main("ctl1", 10), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 3, 3), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 8)}, "ctl1", 0},
-		{"clients that gave up, and what was refused, is told", []haproxy.Server{main("ctl1", 10), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 6, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(2, 4, 9)}, "ctl1", 4},
-		{"too few", []haproxy.Server{main("ctl1", 10), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 5, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 7)}, "", 0},
-		{"one upload went well", []haproxy.Server{main("ctl1", 10), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 2, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
-		{"one GET went well", []haproxy.Server{main("ctl1", 11), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
-		{"one went well as the last resort", []haproxy.Server{main("ctl1", 10), last, main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
-		{"another host reset one, too", []haproxy.Server{main("ctl1", 10), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 2, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 12)}, "", 0},
-		{"no other host did an upload", []haproxy.Server{main("ctl1", 10), main("ctl2", 30), main("ctl3", 30), uploads("ctl1", 1, 9, 0), uploads("ctl2", 1, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
-		{"another host is out", []haproxy.Server{main("ctl1", 10), main("ctl2", 30), down, uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
-		{"another host is drained", []haproxy.Server{main("ctl1", 10), main("ctl2", 30), drained, uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "ctl1", 0},
-		{"it was out: what it had was cut", []haproxy.Server{young, main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
-		{"out already", []haproxy.Server{out, main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
-		{"a new process", []haproxy.Server{main("ctl1", 9), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
-		{"alone", []haproxy.Server{main("ctl1", 10), uploads("ctl1", 1, 9, 0), uploadsOf(1, 1, 11)}, "", 0},
+		{"one resets all, others do uploads well", []output.Row{main("ctl1", 10), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 6, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 8)}, "ctl1", 0},
+		{"some are counted otherwise", []output.Row{main("ctl1", 10), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 3, 3), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 8)}, "ctl1", 0},
+		{"clients that gave up, and what was refused, is told", []output.Row{main("ctl1", 10), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 6, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(2, 4, 9)}, "ctl1", 4},
+		{"too few", []output.Row{main("ctl1", 10), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 5, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 7)}, "", 0},
+		{"one upload went well", []output.Row{main("ctl1", 10), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 2, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
+		{"one GET went well", []output.Row{main("ctl1", 11), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
+		{"one went well as the last resort", []output.Row{main("ctl1", 10), last, main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
+		{"another host reset one, too", []output.Row{main("ctl1", 10), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 2, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 12)}, "", 0},
+		{"no other host did an upload", []output.Row{main("ctl1", 10), main("ctl2", 30), main("ctl3", 30), uploads("ctl1", 1, 9, 0), uploads("ctl2", 1, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
+		{"another host is out", []output.Row{main("ctl1", 10), main("ctl2", 30), down, uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
+		{"another host is drained", []output.Row{main("ctl1", 10), main("ctl2", 30), drained, uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "ctl1", 0},
+		{"it was out: what it had was cut", []output.Row{young, main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
+		{"out already", []output.Row{out, main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
+		{"a new process", []output.Row{main("ctl1", 9), main("ctl2", 30), main("ctl3", 10), uploads("ctl1", 1, 9, 0), uploads("ctl2", 9, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 11)}, "", 0},
+		{"alone", []output.Row{main("ctl1", 10), uploads("ctl1", 1, 9, 0), uploadsOf(1, 1, 11)}, "", 0},
 	} {
-		before := []haproxy.Server{main("ctl1", 10), main("ctl2", 10), main("ctl3", 10), answered("ctl1:last", 6, 0, 0)}
+		before := []output.Row{main("ctl1", 10), main("ctl2", 10), main("ctl3", 10), answered("ctl1:last", 6, 0, 0)}
 		before = append(before, uploads("ctl1", 1, 1, 0), uploads("ctl2", 1, 1, 0), uploads("ctl3", 1, 1, 0), uploadsOf(1, 1, 3))
 		got := haproxy.Dropping(before, test.after, window)
 		switch {
@@ -78,10 +79,10 @@ func TestDropping(t *testing.T) {
 
 // A service with a limit has one backend for all that it is asked.
 func TestDroppingWithALimit(t *testing.T) {
-	rows := func(good, reset uint64) []haproxy.Server {
+	rows := func(good, reset uint64) []output.Row {
 		a, b, all := answered("ctl1", 10, 0, 0), answered("ctl2", good, 0, 0), backend(0)
 		a.Since, a.RespErr, a.ServerErr = time.Hour, reset, reset
-		return []haproxy.Server{a, b, all}
+		return []output.Row{a, b, all}
 	}
 	if got := haproxy.Dropping(rows(10, 1), rows(12, 6), window); len(got) != 1 || got[0].Host.Name != "ctl1" {
 		t.Errorf("%+v, want ctl1", got)

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"strings"
 
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/status"
 )
 
@@ -30,8 +31,8 @@ const (
 // what failed at a host and was not sent again says nothing of the others.
 //
 // One that is down, or alone in its backend, is not among them.
-func Failing(before, after []Server) []Server {
-	old := make(map[[2]string]Server, len(before))
+func Failing(before, after []output.Row) []output.Row {
+	old := make(map[[2]string]output.Row, len(before))
 	for _, r := range before {
 		old[[2]string{r.Proxy, r.Name}] = r
 	}
@@ -43,7 +44,7 @@ func Failing(before, after []Server) []Server {
 		was, known := old[[2]string{r.Proxy, r.Name}]
 		switch {
 		case !known:
-		case r.Kind == KindServer:
+		case r.Kind == output.KindServer:
 			a, service := answersSince(was, r), serviceOf(r)
 			if strings.HasSuffix(r.Proxy, onceSuffix) {
 				a = answers{good: a.good}
@@ -54,13 +55,13 @@ func Failing(before, after []Server) []Server {
 			}
 			own[key] = own[key].plus(a)
 			all[service] = all[service].plus(a)
-		case r.Kind == KindBackend && !strings.HasSuffix(r.Proxy, onceSuffix):
+		case r.Kind == output.KindBackend && !strings.HasSuffix(r.Proxy, onceSuffix):
 			lost[serviceOf(r)] += more(was.Responses[5], r.Responses[5])
 		}
 	}
-	var failing []Server
+	var failing []output.Row
 	for _, r := range after {
-		if r.Kind != KindServer || r.Proxy != serviceOf(r) || hostOfServer(r.Name) != r.Name || hostState(&r) != status.Up {
+		if r.Kind != output.KindServer || r.Proxy != serviceOf(r) || hostOfServer(r.Name) != r.Name || hostState(&r) != status.Up {
 			continue
 		}
 		key := [2]string{r.Proxy, r.Name}
@@ -76,7 +77,7 @@ func Failing(before, after []Server) []Server {
 
 // serviceOf gives the backend that has the checks of r: a service's requests
 // may go through two, see OnceName.
-func serviceOf(r Server) string { return serviceOfBackend(r.Proxy) }
+func serviceOf(r output.Row) string { return serviceOfBackend(r.Proxy) }
 
 // answers counts what a server answered well, and what it failed and HAProxy sent
 // again elsewhere, unseen by the client.
@@ -89,7 +90,7 @@ func more(was, is uint64) uint64 { return is - min(was, is) }
 
 // answersSince counts the answers of a server between two of its rows. Of a row
 // of a new process nothing is known.
-func answersSince(was, is Server) answers {
+func answersSince(was, is output.Row) answers {
 	if is.Redisp < was.Redisp {
 		return answers{}
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -58,7 +59,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			local := haproxy.Local{RunDir: "/run/holdfast", StateDir: "/var/lib/holdfast"}
-			got := haproxy.Render(parse(t, archive.Files[0].Data), local)
+			got := haproxy.Render(parse(t, archive.Files[0].Data), local).Bytes()
 			if *update {
 				archive.Files[1].Data = got
 				write(t, file, txtar.Format(archive))
@@ -122,7 +123,7 @@ func TestPlaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := haproxy.Render(parse(t, archive.Files[0].Data), haproxy.Local{RunDir: "/run/holdfast"})
+	cfg := haproxy.Render(parse(t, archive.Files[0].Data), haproxy.Local{RunDir: "/run/holdfast"}).Bytes()
 	var binds []string
 	for line := range strings.Lines(string(cfg)) {
 		if words := strings.Fields(line); len(words) > 1 && words[0] == "bind" {
@@ -145,8 +146,8 @@ func TestLocalIsAllThatDiffers(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := parse(t, archive.Files[0].Data)
-	one := strings.Split(string(haproxy.Render(s, haproxy.Local{RunDir: "/run/one", StateDir: "/var/one", MaxConn: 1000})), "\n")
-	two := strings.Split(string(haproxy.Render(s, haproxy.Local{RunDir: "/run/two", StateDir: "/var/two", MaxConn: 2000})), "\n")
+	one := strings.Split(string(haproxy.Render(s, haproxy.Local{RunDir: "/run/one", StateDir: "/var/one", MaxConn: 1000}).Bytes()), "\n")
+	two := strings.Split(string(haproxy.Render(s, haproxy.Local{RunDir: "/run/two", StateDir: "/var/two", MaxConn: 2000}).Bytes()), "\n")
 	if len(one) != len(two) {
 		t.Fatalf("%d and %d lines", len(one), len(two))
 	}
@@ -156,7 +157,7 @@ func TestLocalIsAllThatDiffers(t *testing.T) {
 			t.Errorf("line %d:\n%s\n%s", i+1, one[i], two[i])
 		}
 	}
-	users := string(haproxy.Render(s, haproxy.Local{RunDir: "/run/one", User: "haproxy", Group: "haproxy"}))
+	users := string(haproxy.Render(s, haproxy.Local{RunDir: "/run/one", User: "haproxy", Group: "haproxy"}).Bytes())
 	if !strings.Contains(users, "\n    user haproxy\n    group haproxy\n") {
 		t.Error("no user and group lines")
 	}
@@ -174,7 +175,7 @@ func TestHostileSpec(t *testing.T) {
 			Hosts: []spec.Host{{Name: evil, Address: netip.MustParseAddr("10.0.0.1")}},
 		}},
 	}
-	cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast", StateDir: evil, User: "root"})
+	cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast", StateDir: evil, User: "root"}).Bytes()
 	if n := bytes.Count(cfg, []byte("\n    server ")); n != 5 { // two in each of the two backends, and one in the third
 		t.Errorf("%d servers", n)
 	}
@@ -210,7 +211,7 @@ func TestServerIDs(t *testing.T) {
 func ids(t *testing.T, s *spec.Spec) map[string]string {
 	t.Helper()
 	out := make(map[string]string)
-	for line := range strings.Lines(string(haproxy.Render(s, haproxy.Local{}))) {
+	for line := range strings.Lines(string(haproxy.Render(s, haproxy.Local{}).Bytes())) {
 		if f := strings.Fields(line); len(f) > 4 && f[0] == "server" && f[3] == "id" && !strings.HasSuffix(f[1], ":last") {
 			out[f[1]] = f[4]
 		}
@@ -240,7 +241,7 @@ func large(services, hosts int) *spec.Spec {
 }
 
 func TestLargeIsValid(t *testing.T) {
-	check(t, haproxy.Render(large(100, 50), haproxy.Local{RunDir: "/run/holdfast"}))
+	check(t, haproxy.Render(large(100, 50), haproxy.Local{RunDir: "/run/holdfast"}).Bytes())
 }
 
 // The target is 50 ms.
@@ -248,7 +249,7 @@ func BenchmarkRender100x50(b *testing.B) {
 	s := large(100, 50)
 	var n int
 	for b.Loop() {
-		n = len(haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast", StateDir: "/var/lib/holdfast"}))
+		n = len(haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast", StateDir: "/var/lib/holdfast"}).Bytes())
 	}
 	b.ReportMetric(float64(n), "bytes")
 }
@@ -260,7 +261,7 @@ func TestMaxConnFits(t *testing.T) {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, haproxy.StateFile), []byte(haproxy.EmptyState))
 		write(t, filepath.Join(dir, haproxy.ClosingList), nil)
-		cfg := haproxy.Render(s, haproxy.Local{RunDir: dir, MaxConn: haproxy.MaxConn(s, uint64(limit))})
+		cfg := haproxy.Render(s, haproxy.Local{RunDir: dir, MaxConn: haproxy.MaxConn(s, uint64(limit))}).Bytes()
 		write(t, filepath.Join(dir, "haproxy.cfg"), bytes.ReplaceAll(cfg, []byte("2001:db8::10"), []byte("::1")))
 		cmd := exec.Command("sh", "-c", fmt.Sprintf("ulimit -n %d; exec haproxy -db -f %s/haproxy.cfg", limit, dir))
 		var said bytes.Buffer
@@ -269,8 +270,8 @@ func TestMaxConnFits(t *testing.T) {
 			t.Fatal(err)
 		}
 		x := &balancer{run: dir, bench: &bench{t: t}}
-		var info haproxy.Info
-		x.eventually("started", func() bool { info, _ = haproxy.ParseInfo(x.ask("show info")); return info.PID > 0 })
+		var info output.Info
+		x.eventually("started", func() bool { info, _ = output.ParseInfo(x.ask("show info")); return info.PID > 0 })
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
 			t.Error(err)
 		}

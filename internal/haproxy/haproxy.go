@@ -1,5 +1,6 @@
-// Package haproxy turns a spec into the configuration of HAProxy, and the
-// replies of HAProxy's sockets into values and the words of package status.
+// Package haproxy turns a spec into the configuration of HAProxy, tells how a running
+// HAProxy comes from one to another, and says in the words of package status what
+// its replies mean.
 //
 // It is pure: bytes in, bytes or values out. It starts nothing, opens nothing
 // and reads no clock; package process, below it, does. Facts about HAProxy are

@@ -5,14 +5,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -35,126 +33,17 @@ func replies(t testing.TB, command string) map[string][]byte {
 	return all
 }
 
-func TestParseStat(t *testing.T) {
-	for version, reply := range replies(t, "stat") {
-		t.Run(version, func(t *testing.T) {
-			rows, err := haproxy.ParseStat(reply)
-			if err != nil || len(rows) != 4 {
-				t.Fatalf("%d rows, %v", len(rows), err)
-			}
-			if rows[0].Kind != haproxy.KindFrontend || rows[0].Proxy != "api-v4-nova" || rows[3].Kind != haproxy.KindBackend {
-				t.Errorf("rows %+v", rows)
-			}
-			up, down := rows[1], rows[2]
-			if up.Kind != haproxy.KindServer || up.Name != "ctl1" || up.Status != "UP" || up.CheckStatus != "L7OK" || up.CheckCode != 200 ||
-				up.Weight != 16 || up.ID != 1 || up.Total != 1 || up.Responses != [6]uint64{2: 1} {
-				t.Errorf("up: %+v", up)
-			}
-			if down.Status != "DOWN" || down.CheckStatus != "L4CON" || down.CheckText != "Connection refused" || down.Downs != 1 || down.Since != time.Second {
-				t.Errorf("down: %+v", down)
-			}
-			for cut := range reply {
-				if rows, err := haproxy.ParseStat(reply[:cut]); err == nil && len(rows) == 4 {
-					if rest := string(reply[cut:]); strings.TrimSpace(rest) != "" {
-						t.Errorf("cut before %q: no error", rest)
-					}
-				}
-			}
-		})
-	}
-	for _, bad := range []string{"", "\n", "# pxname,svname\na,b\n", "Permission denied\n", "# pxname,svname,status\na,b\n"} {
-		if rows, err := haproxy.ParseStat([]byte(bad)); err == nil {
-			t.Errorf("%q: %v, want an error", bad, rows)
-		}
-	}
-	rows, err := haproxy.ParseStat([]byte("# new,status,svname,pxname,\nx,UP,ctl1,nova,\n\n"))
-	if err != nil || len(rows) != 1 || rows[0].Name != "ctl1" {
-		t.Errorf("other columns: %+v, %v", rows, err)
-	}
-}
-
-func TestParseInfo(t *testing.T) {
-	for version, reply := range replies(t, "info") {
-		i, err := haproxy.ParseInfo(reply)
-		if err != nil || !strings.HasPrefix(i.Version, version) || i.PID == 0 || i.MaxConn != 100 || i.MaxSock < 200 || i.Stopping {
-			t.Errorf("%s: %+v, %v", version, i, err)
-		}
-	}
-	for _, bad := range []string{"", "Name: HAProxy\n", "Pid: 12", "Pid: -1\n", "Pid: 99999999999999999999\n"} {
-		if i, err := haproxy.ParseInfo([]byte(bad)); err == nil {
-			t.Errorf("%q: %+v, want an error", bad, i)
-		}
-	}
-}
-
-func TestParseProc(t *testing.T) {
-	for version, reply := range replies(t, "proc") {
-		p, err := haproxy.ParseProc(reply)
-		if err != nil {
-			t.Errorf("%s: %v", version, err)
-			continue
-		}
-		if p.Master.PID == 0 || p.Master.Reloads != 1 || p.Master.Failed != 0 || !strings.HasPrefix(p.Master.Version, version) {
-			t.Errorf("%s: master %+v", version, p.Master)
-		}
-		if len(p.Workers) != 1 || p.Workers[0].Reloads != 0 || len(p.Old) != 1 || p.Old[0].Reloads != 1 || p.Old[0].Uptime < time.Second {
-			t.Errorf("%s: workers %+v, old %+v", version, p.Workers, p.Old)
-		}
-	}
-	failed := "#<PID> <type> <reloads> <uptime> <version>\n14368 master 2 [failed: 1] 1d02h03m04s 2.6.12\n# workers\n16811 worker 1 0d00h00m02s 2.6.12\n# programs\n9 sidecar 0 0d00h00m02s -\n\n"
-	p, err := haproxy.ParseProc([]byte(failed))
-	want := haproxy.Processes{
-		Master:  haproxy.Process{PID: 14368, Reloads: 2, Failed: 1, Uptime: 26*time.Hour + 3*time.Minute + 4*time.Second, Version: "2.6.12"},
-		Workers: []haproxy.Process{{PID: 16811, Reloads: 1, Uptime: 2 * time.Second, Version: "2.6.12"}},
-	}
-	if d := cmp.Diff(want, p); d != "" || err != nil {
-		t.Errorf("a failed reload: %v\n%s", err, d)
-	}
-	for _, bad := range []string{"", "# workers\n1 worker 0 0d00h00m02s 2.6\n", "x master 0 0d00h00m02s 2.6\n", "1 master 0 [failed: 0d00h00m02s\n"} {
-		if p, err := haproxy.ParseProc([]byte(bad)); err == nil {
-			t.Errorf("%q: %+v, want an error", bad, p)
-		}
-	}
-}
-
-func TestParseMessages(t *testing.T) {
-	const text = `[NOTICE]   (14368) : haproxy version is 2.6.12
-[ALERT]    (14368) : config : parsing [/etc/a b.cfg:28] : 'hash-type' only supports 'consistent'.
-[ALERT] 325/093000 (77) : parsing [x.cfg:3]: missing '=' after it
-[WARNING]  (9) : config : backend 'a'
-   | has more to say
-[ALERT]    (14368) : config : Error(s) found in configuration file : a.cfg
-[ALERT]    (14368) : config : Fatal errors found in configuration.
-no form at all
-[ALERT]`
-	got := haproxy.ParseMessages(text)
-	want := []haproxy.Message{
-		{Severity: "NOTICE", PID: 14368, Text: "haproxy version is 2.6.12"},
-		{Severity: "ALERT", PID: 14368, File: "/etc/a b.cfg", Line: 28, Text: "'hash-type' only supports 'consistent'."},
-		{Severity: "ALERT", PID: 77, File: "x.cfg", Line: 3, Text: "missing '=' after it"},
-		{Severity: "WARNING", PID: 9, Text: "backend 'a' | has more to say"},
-		{Severity: "ALERT", PID: 14368, Text: "Error(s) found in configuration file : a.cfg"},
-		{Severity: "ALERT", PID: 14368, Text: "Fatal errors found in configuration. no form at all [ALERT]"},
-	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
-	}
-	if bad := haproxy.Complaints(got); len(bad) != 3 || bad[0].String() != "line 28: 'hash-type' only supports 'consistent'." {
-		t.Errorf("complaints: %v", bad)
-	}
-}
-
 // rowOf makes the row of one server.
-func rowOf(name, state, check string, code int, text string) haproxy.Server {
-	return haproxy.Server{
-		Kind: haproxy.KindServer, Proxy: "nova", Name: name, Status: state, CheckStatus: check,
+func rowOf(name, state, check string, code int, text string) output.Row {
+	return output.Row{
+		Kind: output.KindServer, Proxy: "nova", Name: name, Status: state, CheckStatus: check,
 		CheckCode: code, CheckText: text, CheckDesc: "Layer4 connection problem", Since: 90 * time.Second, Sessions: 3, Weight: 16,
 	}
 }
 
 // drainedRow is a row of a server whose agent answers "drain" or "maint", as
 // HAProxy 2.6 shows it.
-func drainedRow(state, check string, code int) haproxy.Server {
+func drainedRow(state, check string, code int) output.Row {
 	row := rowOf("ctl1", state, check, code, "")
 	row.AgentStatus = "CHECKED"
 	return row
@@ -162,7 +51,7 @@ func drainedRow(state, check string, code int) haproxy.Server {
 
 // offRow is a row of a server whose host is powered off, and whose agent was asked
 // last with the outcome agent; drained says what "show servers state" has.
-func offRow(agent string, drained bool) haproxy.Server {
+func offRow(agent string, drained bool) output.Row {
 	row := rowOf("ctl1", "DOWN", "L4TOUT", 0, "")
 	row.AgentStatus, row.Drained = agent, drained
 	return row
@@ -171,7 +60,7 @@ func offRow(agent string, drained bool) haproxy.Server {
 // TestWordless proves of which servers HAProxy is asked whether they are drained:
 // no more than it must.
 func TestWordless(t *testing.T) {
-	rows := []haproxy.Server{offRow("L4TOUT", false), offRow("L4CON", false), offRow("L7OK", false), offRow("CHECKED", false), offRow("", false)}
+	rows := []output.Row{offRow("L4TOUT", false), offRow("L4CON", false), offRow("L7OK", false), offRow("CHECKED", false), offRow("", false)}
 	for i, proxy := range []string{"nova", "nova", "glance", "heat", "designate"} {
 		rows[i].Proxy = proxy
 	}
@@ -190,7 +79,7 @@ func TestServices(t *testing.T) {
 		Hosts: []spec.Host{{Name: "ctl1", Address: netip.MustParseAddr("10.0.0.1")}},
 	}
 	for _, c := range []struct {
-		row  haproxy.Server
+		row  output.Row
 		want status.ServiceState
 		all  status.ServiceState
 		text string
@@ -223,7 +112,7 @@ func TestServices(t *testing.T) {
 		{rowOf("other", "UP", "L7OK", 200, ""), status.Unknown, status.Unknown, "HAProxy does not have it"},
 	} {
 		s := &spec.Spec{Services: []spec.Service{svc}}
-		got := haproxy.Services(s, []haproxy.Server{c.row}, now)
+		got := haproxy.Services(s, []output.Row{c.row}, now)
 		if len(got) != 1 || len(got[0].Hosts) != 1 {
 			t.Fatalf("%+v", got)
 		}
@@ -237,7 +126,7 @@ func TestServices(t *testing.T) {
 	}
 
 	svc.Hosts = append(svc.Hosts, spec.Host{Name: "ctl2", Address: netip.MustParseAddr("10.0.0.2")})
-	rows := []haproxy.Server{rowOf("ctl1", "UP", "L7OK", 200, ""), rowOf("ctl2", "DRAIN", "L7OK", 200, "")}
+	rows := []output.Row{rowOf("ctl1", "UP", "L7OK", 200, ""), rowOf("ctl2", "DRAIN", "L7OK", 200, "")}
 	if got := haproxy.Services(&spec.Spec{Services: []spec.Service{svc}}, rows, now); got[0].State != status.Up {
 		t.Errorf("one up, one drained on purpose: %s", got[0].State)
 	}
@@ -283,48 +172,6 @@ func TestServerStates(t *testing.T) {
 	}
 }
 
-func TestReadsItsOwnConfiguration(t *testing.T) {
-	s := large(2, 2)
-	cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast"})
-	var got []string
-	for _, b := range haproxy.Binds(cfg) {
-		got = append(got, b.Frontend+" "+b.Address.String())
-		if !strings.HasPrefix(haproxy.Line(cfg, b.Line), "bind "+b.Address.String()) {
-			t.Errorf("line %d is %q", b.Line, haproxy.Line(cfg, b.Line))
-		}
-	}
-	want := []string{
-		"api-v4-service1 10.0.0.10:10000", "api-v4-service2 10.0.0.10:10001",
-		"api-v6-service1 [2001:db8::10]:10000", "api-v6-service2 [2001:db8::10]:10001",
-	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
-	}
-	other := haproxy.WithStateFile(cfg, "/tmp/x y")
-	if !bytes.Contains(other, []byte("\n    server-state-file '/tmp/x y'\n")) || bytes.Contains(other, []byte("/run/holdfast/haproxy.state")) {
-		t.Error("the state file was not replaced")
-	}
-	if bytes.Count(other, []byte("\n")) != bytes.Count(cfg, []byte("\n")) {
-		t.Error("lines moved")
-	}
-}
-
-func TestH2Addresses(t *testing.T) {
-	s := large(1, 1)
-	if cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast"}); len(haproxy.H2Addresses(cfg)) > 0 || !haproxy.HasClosingList(cfg) {
-		t.Errorf("without TLS: %v, list %t", haproxy.H2Addresses(cfg), haproxy.HasClosingList(cfg))
-	}
-	s.VIPs[0].TLS = &spec.TLS{}
-	want := map[netip.Addr]bool{netip.MustParseAddr("10.0.0.10"): true, netip.MustParseAddr("2001:db8::10"): true}
-	if got := haproxy.H2Addresses(haproxy.Render(s, haproxy.Local{})); !reflect.DeepEqual(got, want) {
-		t.Errorf("with TLS: %v", got)
-	}
-	s.Services[0].Mode = spec.TCP
-	if cfg := haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast"}); len(haproxy.H2Addresses(cfg)) > 0 || haproxy.HasClosingList(cfg) {
-		t.Errorf("without HTTP: %v, list %t", haproxy.H2Addresses(cfg), haproxy.HasClosingList(cfg))
-	}
-}
-
 func TestMaxConn(t *testing.T) {
 	s := large(6, 3) // two addresses: 12 listeners, 18 servers
 	for _, c := range []struct {
@@ -344,49 +191,9 @@ func FuzzParseStat(f *testing.F) {
 	f.Add([]byte("# pxname,svname,status\n\"a,b\n"))
 	s := large(1, 1)
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		rows, err := haproxy.ParseStat(data)
+		rows, err := output.ParseStat(data)
 		if err == nil {
 			haproxy.Services(s, rows, time.Time{})
-		}
-	})
-}
-
-func FuzzParseInfo(f *testing.F) {
-	for _, r := range replies(f, "info") {
-		f.Add(r)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if i, err := haproxy.ParseInfo(data); err == nil && (i.PID <= 0 || i.Conns < 0 || i.MaxConn < 0) {
-			t.Errorf("%+v", i)
-		}
-	})
-}
-
-func FuzzParseProc(f *testing.F) {
-	for _, r := range replies(f, "proc") {
-		f.Add(r)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := haproxy.ParseProc(data)
-		for _, w := range append(append([]haproxy.Process{}, p.Workers...), p.Old...) {
-			if w.PID <= 0 || w.Uptime < 0 {
-				t.Errorf("%+v", w)
-			}
-		}
-		if err == nil && p.Master.PID <= 0 {
-			t.Errorf("%+v", p)
-		}
-	})
-}
-
-func FuzzParseMessages(f *testing.F) {
-	f.Add("[ALERT]    (1) : config : parsing [a:1] : x\n  y")
-	f.Add("[WARNING]")
-	f.Fuzz(func(t *testing.T, text string) {
-		for _, m := range haproxy.ParseMessages(text) {
-			if strings.ContainsAny(m.String(), "\n\r") || m.Line < 0 {
-				t.Errorf("%q", m)
-			}
 		}
 	})
 }
@@ -405,33 +212,4 @@ func FuzzServerStates(f *testing.F) {
 			t.Errorf("%q, %v, from %q", again, err, out)
 		}
 	})
-}
-
-func FuzzConfig(f *testing.F) {
-	f.Add(haproxy.Render(large(1, 1), haproxy.Local{RunDir: "/run/holdfast"}), 12)
-	f.Add([]byte("a\n bind\n bind x\n server\n server a b\n"), 0)
-	f.Fuzz(func(t *testing.T, cfg []byte, n int) {
-		haproxy.Line(cfg, n)
-		haproxy.H2Addresses(cfg)
-		for _, b := range haproxy.Binds(haproxy.WithStateFile(cfg, "/x")) {
-			if !b.Address.IsValid() || b.Line < 1 {
-				t.Errorf("%+v", b)
-			}
-		}
-		if a, b := haproxy.Binds(cfg), haproxy.Binds(cfg); !reflect.DeepEqual(a, b) {
-			t.Errorf("%v and %v", a, b)
-		}
-	})
-}
-
-func TestParseFingerprint(t *testing.T) {
-	reply := "Filename: /c.pem\nStatus: Used\nAlgorithm: EC256\nSHA1 FingerPrint: 6BB103F519588B9D2473F27D425DAE23657BA4D7\nSubject: /CN=b\n"
-	if got, err := haproxy.ParseFingerprint([]byte(reply)); got != "6BB103F519588B9D2473F27D425DAE23657BA4D7" || err != nil {
-		t.Errorf("%q, %v", got, err)
-	}
-	for _, bad := range []string{"", "Filename: /c.pem\nStatus: Empty\n", "SHA1 FingerPrint: \n"} {
-		if got, err := haproxy.ParseFingerprint([]byte(bad)); err == nil {
-			t.Errorf("%q: %q, want an error", bad, got)
-		}
-	}
 }

@@ -35,7 +35,13 @@ func word(s string) string {
 }
 
 // isSpecial reports whether r means something to HAProxy's parser.
-func isSpecial(r rune) bool { return strings.ContainsRune(" \t\\\"'#$", r) }
+func isSpecial(r rune) bool {
+	switch r {
+	case ' ', '\t', '\\', '"', '\'', '#', '$':
+		return true
+	}
+	return false
+}
 
 // printable gives s without control characters, fit for a comment.
 func printable(s string) string {
@@ -66,3 +72,9 @@ func duration(d time.Duration) string {
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
+
+// CLIWord gives s as one word of a command of the runtime API (management
+// guide 9.3).
+func CLIWord(s string) string {
+	return strings.NewReplacer(`\`, `\\`, " ", `\ `, ";", `\;`).Replace(s)
+}

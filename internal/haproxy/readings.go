@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/health"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -11,10 +12,10 @@ import (
 
 // Readings gives what the rows of "show stat" say of every host of s that
 // HAProxy has, for a health.Judge.
-func Readings(s *spec.Spec, rows []Server) []health.Reading {
-	found := make(map[[2]string]*Server, len(rows))
+func Readings(s *spec.Spec, rows []output.Row) []health.Reading {
+	found := make(map[[2]string]*output.Row, len(rows))
 	for i := range rows {
-		if rows[i].Kind == KindServer {
+		if rows[i].Kind == output.KindServer {
 			found[[2]string{rows[i].Proxy, rows[i].Name}] = &rows[i]
 		}
 	}
@@ -53,7 +54,7 @@ func serversOfHost(svc spec.Service, h spec.Host) [][2]string {
 }
 
 // reading reads the row with the checks of a host.
-func reading(s *spec.Spec, svc spec.Service, h spec.Host, r *Server) health.Reading {
+func reading(s *spec.Spec, svc spec.Service, h spec.Host, r *output.Row) health.Reading {
 	state := hostState(r)
 	return health.Reading{
 		Key:     health.Key{Service: svc.Name, Host: h.Name},
@@ -87,10 +88,10 @@ func checkResult(word string) health.CheckResult {
 
 // CheckedServers names, as "backend/server", the servers of a host of a service
 // that have checks of their own: one, and another that was added without a reload.
-func CheckedServers(rows []Server, service, host string) []string {
+func CheckedServers(rows []output.Row, service, host string) []string {
 	var names []string
 	for _, r := range rows {
-		if r.Kind == KindServer && r.CheckStatus != "" && r.Name == proxyName(host) &&
+		if r.Kind == output.KindServer && r.CheckStatus != "" && r.Name == proxyName(host) &&
 			serviceOf(r) == proxyName(service) && !strings.HasSuffix(r.Proxy, acceptsSuffix) {
 			names = append(names, r.Proxy+"/"+r.Name)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/spec"
 )
 
@@ -82,18 +83,18 @@ func after(text, mark string) string {
 func numberAfter(text, mark string) int {
 	rest := after(text, mark)
 	end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
-	return number(rest[:max(end, 0)])
+	return output.Number(rest[:max(end, 0)])
 }
 
 // causeOf says why a request was refused, by the rest of its entry.
 func causeOf(entry string) Cause {
 	before, _, _ := strings.Cut(entry, " free,")
-	free := number(before[strings.LastIndexByte(before, ' ')+1:])
+	free := output.Number(before[strings.LastIndexByte(before, ' ')+1:])
 	length, position := numberAfter(entry, "\n  len "), numberAfter(entry, "error at position ")
 	lines, first := 0, ""
 	for line := range strings.Lines(entry) {
 		offset, text, ok := strings.Cut(strings.TrimSpace(line), "  ") // one that goes on has "+" and one blank
-		if !ok || len(offset) < 5 || strings.Trim(offset, "0123456789") != "" || number(offset) >= max(position, 1) {
+		if !ok || len(offset) < 5 || strings.Trim(offset, "0123456789") != "" || output.Number(offset) >= max(position, 1) {
 			continue
 		}
 		if lines++; lines == 1 {
@@ -120,16 +121,16 @@ type Refusal struct {
 
 // A RefusalCounter counts what HAProxy refused, from its first reading on.
 type RefusalCounter struct {
-	before map[string]Server // by the frontend's name; nil: nothing was read yet
-	events map[string]string // the last of each frontend
+	before map[string]output.Row // by the frontend's name; nil: nothing was read yet
+	events map[string]string     // the last of each frontend
 }
 
 // Rose gives the frontends among rows that refused something since the reading
 // before, whose "show errors" is worth a look. It gives none the first time.
-func (c *RefusalCounter) Rose(rows []Server) []string {
+func (c *RefusalCounter) Rose(rows []output.Row) []string {
 	var names []string
 	for _, r := range rows {
-		if c.before != nil && r.Kind == KindFrontend && since(c.before[r.Proxy].Refused, r.Refused) > 0 {
+		if c.before != nil && r.Kind == output.KindFrontend && since(c.before[r.Proxy].Refused, r.Refused) > 0 {
 			names = append(names, r.Proxy)
 		}
 	}
@@ -149,7 +150,7 @@ func since(before, now uint64) uint64 {
 // stat" of frontends, and what "show errors" has of those that rose. That knows the last
 // request of each frontend alone: those of one reading are taken for one kind.
 // What "show errors" has nothing new of did not come whole.
-func (c *RefusalCounter) Count(s *spec.Spec, rows []Server, invalid []InvalidRequest) []Refusal {
+func (c *RefusalCounter) Count(s *spec.Spec, rows []output.Row, invalid []InvalidRequest) []Refusal {
 	causes, events := map[string]Cause{}, map[string]string{}
 	maps.Copy(events, c.events)
 	for _, r := range invalid {
@@ -158,10 +159,10 @@ func (c *RefusalCounter) Count(s *spec.Spec, rows []Server, invalid []InvalidReq
 		}
 	}
 	services := servicesOfFrontends(s)
-	sums, next := map[Refusal]uint64{}, map[string]Server{}
+	sums, next := map[Refusal]uint64{}, map[string]output.Row{}
 	for _, r := range rows {
 		service, ok := services[r.Proxy]
-		if r.Kind != KindFrontend || !ok {
+		if r.Kind != output.KindFrontend || !ok {
 			continue
 		}
 		next[r.Proxy] = r
@@ -187,7 +188,7 @@ func (c *RefusalCounter) Count(s *spec.Spec, rows []Server, invalid []InvalidReq
 
 // withoutStream gives how many requests came by HTTP/2 that HAProxy made no stream for,
 // and reset: it counts those nowhere else. Trailers make no stream either, and are not reset.
-func withoutStream(was, now Server) uint64 {
+func withoutStream(was, now output.Row) uint64 {
 	headers, streams := since(was.H2Headers, now.H2Headers), since(was.H2Streams, now.H2Streams)
 	if headers <= streams {
 		return 0

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/spec"
 )
 
@@ -40,7 +41,7 @@ func (x *balancer) send(raw string, half bool) string {
 // refused gives what counter counts since it was asked last.
 func (x *balancer) refused(counter *haproxy.RefusalCounter) []haproxy.Refusal {
 	x.t.Helper()
-	rows, err := haproxy.ParseStat(x.ask("show stat -1 1 -1"))
+	rows, err := output.ParseStat(x.ask("show stat -1 1 -1"))
 	if err != nil {
 		x.t.Fatal(err)
 	}

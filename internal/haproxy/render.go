@@ -1,7 +1,6 @@
 package haproxy
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"path"
@@ -59,7 +58,7 @@ const retryAfter = 5
 // Render gives the configuration of HAProxy for s. It is the same on every
 // controller but for what l says, and has no warnings in "haproxy -c" once the
 // state file that it names is there.
-func Render(s *spec.Spec, l Local) []byte {
+func Render(s *spec.Spec, l Local) *Config {
 	w := &writer{}
 	w.header(s, l)
 	w.global(s, l)
@@ -69,29 +68,49 @@ func Render(s *spec.Spec, l Local) []byte {
 		w.defaults(s, spec.TCP)
 		w.proxies(s, spec.TCP, l)
 	}
-	return w.Bytes()
+	c := &Config{Sections: w.sections}
+	c.text = c.render()
+	return c
 }
 
-// A writer collects the lines of a configuration.
-type writer struct{ bytes.Buffer }
+// A writer collects the sections of a configuration, in their order.
+type writer struct{ sections []Section }
 
-// section begins a section.
-func (w *writer) section(words ...string) {
-	w.WriteByte('\n')
-	w.WriteString(strings.Join(words, " "))
-	w.WriteByte('\n')
+// section begins a section; a name that is "" is none.
+func (w *writer) section(kind, name string) {
+	w.sections = append(w.sections, Section{Kind: kind, Name: name})
 }
+
+// last gives the section that was begun last.
+func (w *writer) last() *Section { return &w.sections[len(w.sections)-1] }
 
 // line adds a line to the section.
 func (w *writer) line(words ...string) {
-	w.WriteString("    ")
-	w.WriteString(strings.Join(words, " "))
-	w.WriteByte('\n')
+	w.last().Lines = append(w.last().Lines, Line{Text: strings.Join(words, " ")})
+}
+
+// defaultServer says what is so of all servers, as pairs of a keyword and its value.
+func (w *writer) defaultServer(pairs ...string) {
+	w.last().Lines = append(w.last().Lines, Line{Text: "default-server", Settings: settings(pairs...)})
+}
+
+// settings makes settings of pairs of a keyword and its value; empty for none.
+func settings(pairs ...string) []Setting {
+	all := make([]Setting, 0, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		all = append(all, Setting{pairs[i], pairs[i+1]})
+	}
+	return all
 }
 
 // comment adds lines of prose to the section, and an empty line before them.
 func (w *writer) comment(lines ...string) {
-	w.WriteByte('\n')
+	w.line()
+	w.prose(lines...)
+}
+
+// prose adds lines of prose to the section.
+func (w *writer) prose(lines ...string) {
 	for _, l := range lines {
 		w.line("# " + l)
 	}
@@ -99,17 +118,15 @@ func (w *writer) comment(lines ...string) {
 
 // banner begins a part of the file with lines of prose.
 func (w *writer) banner(lines ...string) {
-	w.WriteByte('\n')
-	for _, l := range lines {
-		w.WriteString("# " + l + "\n")
-	}
+	w.section("", "")
+	w.prose(lines...)
 }
 
 func (w *writer) header(s *spec.Spec, l Local) {
-	w.WriteString("# HAProxy (2.4 or later) of cloud " + printable(s.Cloud) + ", made by holdfast from its spec.\n")
-	w.WriteString("# Do not edit: the agent writes " + printable(path.Join(l.StateDir, ConfigFile)) + " anew, and reloads\n")
-	w.WriteString("# HAProxy, when the spec changes. Apart from paths, user and maxconn it is the same on\n")
-	w.WriteString("# every controller, so that any of them sends a client to the same host.\n")
+	w.banner("HAProxy (2.4 or later) of cloud "+printable(s.Cloud)+", made by holdfast from its spec.",
+		"Do not edit: the agent writes "+printable(path.Join(l.StateDir, ConfigFile))+" anew, and reloads",
+		"HAProxy, when the spec changes. Apart from paths, user and maxconn it is the same on",
+		"every controller, so that any of them sends a client to the same host.")
 }
 
 func (w *writer) global(s *spec.Spec, l Local) {
@@ -117,9 +134,9 @@ func (w *writer) global(s *spec.Spec, l Local) {
 	if maxconn == 0 {
 		maxconn = MaxConn(s, DefaultNoFile)
 	}
-	w.section("global")
-	w.line("# Runtime API, for the agent alone. expose-fd hands the listening sockets to the")
-	w.line("# next worker, so that a reload refuses no connection.")
+	w.section(globalSection, "")
+	w.prose("Runtime API, for the agent alone. expose-fd hands the listening sockets to the",
+		"next worker, so that a reload refuses no connection.")
 	w.line("stats socket", word(path.Join(l.RunDir, RuntimeSocket)), "mode 600 level admin expose-fd listeners")
 	w.line("stats timeout 30s")
 	w.line("stats maxconn 50")
@@ -242,7 +259,7 @@ func (w *writer) writtenOut(mode spec.Mode) {
 
 // defaults writes the defaults section of all proxies of mode.
 func (w *writer) defaults(s *spec.Spec, mode spec.Mode) {
-	w.section("defaults")
+	w.section(defaultsSection, "")
 	w.line("mode", string(mode))
 	if !s.Log.Off {
 		w.line("log global")
@@ -349,16 +366,16 @@ func (w *writer) checkTiming(s *spec.Spec, mode spec.Mode) {
 		"after three good ones.",
 		"A failed request only brings the next check forward, which then decides (on-error",
 		"fastinter): one bad request, sent again and again, cannot take hosts out one by one.")
-	observe := "observe layer7"
+	observe := "layer7"
 	if mode == spec.TCP {
-		observe = "observe layer4"
+		observe = "layer4"
 	}
 	w.line("timeout check", duration(patience))
-	w.line("default-server check inter", duration(inter), "fastinter", duration(fastInterval),
-		"downinter", duration(min(inter, downInterval)), "fall 2 rise 3", observe, "error-limit 1 on-error fastinter")
+	w.defaultServer("check", "", "inter", duration(inter), "fastinter", duration(fastInterval), "downinter", duration(min(inter, downInterval)),
+		"fall", "2", "rise", "3", "observe", observe, "error-limit", "1", "on-error", "fastinter")
 	w.comment("16 gives each host 256 points on the ring of the consistent hash: shares even to some",
 		"per cent. The same for all that have no weight in the spec, so that only ids and health decide.")
-	w.line("default-server weight", itoa(spec.DefaultWeight))
+	w.defaultServer("weight", itoa(spec.DefaultWeight))
 }
 
 // checkInterval gives the time between two checks of a host by one HAProxy.

@@ -71,13 +71,13 @@ func (w *writer) evenBackend(s *spec.Spec, svc spec.Service, ids map[string]int,
 	if !spreads(svc) {
 		return
 	}
-	w.section("backend", EvenName(svc))
+	w.section(backendSection, EvenName(svc))
 	w.balance(s, svc)
 	w.line("hash-balance-factor", itoa(evenWithin))
 	w.check(s, svc) // for a host that is added without a reload
 	w.backendTimeouts(svc.Timeout)
 	w.sendsOnce(EvenName(svc), svc)
 	for _, h := range svc.Hosts {
-		w.server(svc, h, ids[h.Name], l, "no-check track "+BackendName(svc)+"/"+ServerName(h))
+		w.server(svc, h, ids[h.Name], l, tracks(svc, h)...)
 	}
 }

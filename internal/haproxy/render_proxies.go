@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,19 +45,19 @@ func (w *writer) frontendBanner(mode spec.Mode) {
 	if mode == spec.TCP {
 		return
 	}
-	w.WriteString("# " + PingPath + " is answered by HAProxy itself; the agent asks it for a sign of life.\n")
-	w.WriteString("# X-Forwarded-* is what HAProxy sees, never what the client says; in the spellings with \"_\"\n")
-	w.WriteString("# too, which WSGI cannot tell apart. Forwarded is removed and not set: oslo.middleware\n")
-	w.WriteString("# prefers it to X-Forwarded-*, and does not understand its quotes.\n")
-	w.WriteString("# A planned move leaves the connections that are open with the holder before, whose agent then puts\n")
-	w.WriteString("# the address on the list in " + ClosingList + ": each is closed with its next answer, and its client comes\n")
-	w.WriteString("# anew, to the new holder. The list is empty but for that. Not with a 101, which begins a tunnel.\n")
+	w.prose(PingPath+" is answered by HAProxy itself; the agent asks it for a sign of life.",
+		"X-Forwarded-* is what HAProxy sees, never what the client says; in the spellings with \"_\"",
+		"too, which WSGI cannot tell apart. Forwarded is removed and not set: oslo.middleware",
+		"prefers it to X-Forwarded-*, and does not understand its quotes.",
+		"A planned move leaves the connections that are open with the holder before, whose agent then puts",
+		"the address on the list in "+ClosingList+": each is closed with its next answer, and its client comes",
+		"anew, to the new holder. The list is empty but for that. Not with a 101, which begins a tunnel.")
 }
 
 // frontend writes the frontend of svc on the i-th address of v.
 func (w *writer) frontend(v spec.VIP, i int, svc spec.Service, l Local) {
-	w.section("frontend", FrontendName(v, i, svc))
-	w.line(bindWords(v, i, svc, l.StateDir)...)
+	w.section(frontendSection, FrontendName(v, i, svc))
+	w.last().Bind = bindOf(v, i, svc, l.StateDir)
 	if svc.Timeout.Client > 0 {
 		w.line("timeout client", duration(svc.Timeout.Client))
 	}
@@ -69,15 +70,6 @@ func (w *writer) frontend(v spec.VIP, i int, svc spec.Service, l Local) {
 		}
 	}
 	w.line("default_backend", BackendName(svc))
-}
-
-func bindWords(v spec.VIP, i int, svc spec.Service, stateDir string) []string {
-	at := netip.AddrPortFrom(v.Addresses[i].Addr().Unmap(), uint16(svc.Port))
-	words := []string{"bind", at.String(), "transparent"}
-	if v.TLS == nil {
-		return words
-	}
-	return append(words, bindTLS(v, svc, stateDir)...)
 }
 
 // Names of headers that tell where a request comes from, in any spelling that
@@ -101,7 +93,7 @@ func (w *writer) frontendRules(v spec.VIP, svc spec.Service) {
 	w.line("http-request set-log-level silent", ping)
 	w.line(`http-request return status 200 content-type text/plain string "holdfast\n"`, ping)
 	if svc.KeepForwarded {
-		w.line("# X-Forwarded-For goes through: a part of OpenStack sets it, and means something else by it.")
+		w.prose("X-Forwarded-For goes through: a part of OpenStack sets it, and means something else by it.")
 		w.line("http-request del-header", claimsButFor, "-m reg", anyClaim)
 	} else {
 		w.line("http-request del-header", claims, "-m reg", anyClaim)
@@ -129,23 +121,23 @@ func (w *writer) backendBanner(mode spec.Mode) {
 	if mode == spec.TCP {
 		return
 	}
-	w.WriteString("# An http service has several backends, with the same hosts. The first is for what is safe to repeat:\n")
-	w.WriteString("# it uses idle connections to hosts again, since a request that meets one's end is retried. The\n")
-	w.WriteString("# second, \"...:once\", is for all else: each request has a new connection, which no idle host can\n")
-	w.WriteString("# be about to close, and is retried only when that failed before the request was sent. Its servers\n")
-	w.WriteString("# are up, down or drained as those of the first are, and not checked again; but for a host that\n")
-	w.WriteString("# was added without a reload, which no other can follow: it is checked here, too, until the next one.\n")
-	w.WriteString("# Where no host passes its check, those of last resort (\"...:last\", the same hosts) serve: all that accept\n")
-	w.WriteString("# a connection, which the backend \"...:accepts\" tries. Late, hung and failing is better than nobody.\n")
-	w.WriteString("# Where the hash of a client or a token says which host it gets, that holds while there is little to do.\n")
-	w.WriteString("# While a service is busy or slow, a client's requests go to its host only if that has no more than its\n")
-	w.WriteString("# share, by \"...:even\": busy with four requests for each host for a moment (50 ms), until there are fewer than two;\n")
-	w.WriteString("# slow while most answers, of the last sixteen or so, come later than 50 ms, for a second. So\n")
-	w.WriteString("# no client waits in the queue of one host while another has nothing to do.\n")
+	w.prose("An http service has several backends, with the same hosts. The first is for what is safe to repeat:",
+		"it uses idle connections to hosts again, since a request that meets one's end is retried. The",
+		"second, \"...:once\", is for all else: each request has a new connection, which no idle host can",
+		"be about to close, and is retried only when that failed before the request was sent. Its servers",
+		"are up, down or drained as those of the first are, and not checked again; but for a host that",
+		"was added without a reload, which no other can follow: it is checked here, too, until the next one.",
+		"Where no host passes its check, those of last resort (\"...:last\", the same hosts) serve: all that accept",
+		"a connection, which the backend \"...:accepts\" tries. Late, hung and failing is better than nobody.",
+		"Where the hash of a client or a token says which host it gets, that holds while there is little to do.",
+		"While a service is busy or slow, a client's requests go to its host only if that has no more than its",
+		"share, by \"...:even\": busy with four requests for each host for a moment (50 ms), until there are fewer than two;",
+		"slow while most answers, of the last sixteen or so, come later than 50 ms, for a second. So",
+		"no client waits in the queue of one host while another has nothing to do.")
 }
 
 func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
-	w.section("backend", BackendName(svc))
+	w.section(backendSection, BackendName(svc))
 	w.balance(s, svc)
 	w.check(s, svc)
 	w.backendTimeouts(svc.Timeout)
@@ -153,7 +145,7 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	case modeOf(svc) != spec.HTTP && svc.Check.Layer == 7:
 		w.comment("A client of a host that answers its check with a failure finds out now, as one of a database that lost",
 			"its cluster. One that refuses may be about to end, and finishes what it has.")
-		w.line("default-server on-marked-down shutdown-sessions")
+		w.defaultServer("on-marked-down", "shutdown-sessions")
 	case modeOf(svc) != spec.HTTP:
 	case svc.Limit > 0:
 		w.limited(svc)
@@ -163,14 +155,14 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	}
 	ids := serverIDs(svc.Hosts)
 	controllers := controllerAddresses(s)
-	agent := func(h spec.Host) string {
+	agent := func(h spec.Host) []Setting {
 		if controllers[h.Address] {
 			return agentCheck(s, svc, h)
 		}
-		return ""
+		return nil
 	}
 	for _, h := range svc.Hosts {
-		w.server(svc, h, ids[h.Name], l, agent(h))
+		w.server(svc, h, ids[h.Name], l, agent(h)...)
 	}
 	if modeOf(svc) == spec.HTTP {
 		w.lastResort(svc, ids, l)
@@ -201,23 +193,19 @@ func (w *writer) lastResort(svc spec.Service, ids map[string]int, l Local) {
 	for _, h := range svc.Hosts {
 		last := svc
 		last.Affinity = spec.AffinityNone // no cookie: it would keep a client here
-		w.serverAs(LastName(h), last, h, ids[h.Name]+1<<idBits, l, "backup no-check track "+AcceptsName(svc)+"/"+ServerName(h))
+		w.serverAs(LastName(h), last, h, ids[h.Name]+1<<idBits, l, settings("backup", "", "no-check", "", "track", AcceptsName(svc)+"/"+ServerName(h)))
 	}
 }
 
 // acceptsBackend writes the backend that gets no request: it tells which hosts
 // of svc accept a connection.
-func (w *writer) acceptsBackend(svc spec.Service, ids map[string]int, agent func(spec.Host) string) {
-	w.section("backend", AcceptsName(svc))
-	w.line("default-server inter", duration(acceptInterval), "rise 1 observe layer4")
+func (w *writer) acceptsBackend(svc spec.Service, ids map[string]int, agent func(spec.Host) []Setting) {
+	w.section(backendSection, AcceptsName(svc))
+	w.defaultServer("inter", duration(acceptInterval), "rise", "1", "observe", "layer4")
 	w.comment("What is sent once, and its answers, by clients: a host's resets count when they are of several.")
 	w.line("stick-table type ipv6 size 10k expire", itoa(unansweredFor)+"s store gpc0,gpc1")
 	for _, h := range svc.Hosts {
-		words := []string{"server", ServerName(h), netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(ids[h.Name])}
-		if a := agent(h); a != "" {
-			words = append(words, a)
-		}
-		w.line(words...)
+		w.serverLine(ServerName(h), addressOf(svc, h), append(settings("id", itoa(ids[h.Name])), agent(h)...))
 	}
 }
 
@@ -228,14 +216,14 @@ const repeatable = "{ method GET HEAD OPTIONS } !{ req.fhdr(Content-Length) -m f
 
 // onceBackend writes the backend of the requests of svc that are not repeatable.
 func (w *writer) onceBackend(s *spec.Spec, svc spec.Service, ids map[string]int, l Local) {
-	w.section("backend", OnceName(svc))
+	w.section(backendSection, OnceName(svc))
 	w.balance(s, svc)
 	w.line("option allbackups")
 	w.check(s, svc) // for a host that is added without a reload
 	w.backendTimeouts(svc.Timeout)
 	w.sendsOnce(OnceName(svc), svc)
 	for _, h := range svc.Hosts {
-		w.server(svc, h, ids[h.Name], l, "no-check track "+BackendName(svc)+"/"+ServerName(h))
+		w.server(svc, h, ids[h.Name], l, tracks(svc, h)...)
 	}
 	w.lastResort(svc, ids, l)
 }
@@ -269,7 +257,7 @@ func (w *writer) balance(s *spec.Spec, svc spec.Service) {
 	switch affinity {
 	case spec.AffinityNone:
 		w.line("balance leastconn")
-		w.line("default-server slowstart 10s")
+		w.defaultServer("slowstart", "10s")
 	case spec.AffinityCookie:
 		w.line("balance leastconn")
 		w.line("cookie", "HOLDFAST_"+cookieName(svc), "insert indirect nocache httponly"+secure(s, svc))
@@ -391,38 +379,45 @@ func (w *writer) backendTimeouts(t spec.Timeout) {
 }
 
 // agentCheck says how the agent of host h is asked about svc.
-func agentCheck(s *spec.Spec, svc spec.Service, h spec.Host) string {
-	return strings.Join([]string{
-		"agent-check agent-addr", h.Address.Unmap().String(),
-		"agent-port", itoa(s.Agent.CheckPort), "agent-inter", duration(agentCheckInterval(s)),
-		`agent-send "` + ServerName(h) + " " + BackendName(svc) + `\n"`,
-	}, " ")
+func agentCheck(s *spec.Spec, svc spec.Service, h spec.Host) []Setting {
+	return settings("agent-check", "", "agent-addr", h.Address.Unmap().String(), "agent-port", itoa(s.Agent.CheckPort),
+		"agent-inter", duration(agentCheckInterval(s)), "agent-send", ServerName(h)+" "+BackendName(svc)+"\n")
 }
 
-// server writes the line of host h of svc, with more words at its end.
-func (w *writer) server(svc spec.Service, h spec.Host, id int, l Local, more string) {
+// tracks says that a server of another backend of svc is up, down or drained as that
+// of the service's own backend is.
+func tracks(svc spec.Service, h spec.Host) []Setting {
+	return settings("no-check", "", "track", BackendName(svc)+"/"+ServerName(h))
+}
+
+// addressOf gives where host h serves svc.
+func addressOf(svc spec.Service, h spec.Host) netip.AddrPort {
+	return netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port))
+}
+
+// server writes the line of host h of svc, with more settings at its end.
+func (w *writer) server(svc spec.Service, h spec.Host, id int, l Local, more ...Setting) {
 	w.serverAs(ServerName(h), svc, h, id, l, more)
 }
 
 // serverAs is server under another name.
-func (w *writer) serverAs(name string, svc spec.Service, h spec.Host, id int, l Local, more string) {
-	words := []string{
-		"server", name, netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(), "id", itoa(id),
-	}
+func (w *writer) serverAs(name string, svc spec.Service, h spec.Host, id int, l Local, more []Setting) {
+	pairs := []string{"id", itoa(id)}
 	if svc.Limit > 0 {
-		words = append(words, "maxconn", itoa(svc.Limit))
+		pairs = append(pairs, "maxconn", itoa(svc.Limit))
 	}
 	if h.Weight != 0 && h.Weight != spec.DefaultWeight {
-		words = append(words, "weight", itoa(h.Weight))
+		pairs = append(pairs, "weight", itoa(h.Weight))
 	}
 	if modeOf(svc) == spec.HTTP && svc.Affinity == spec.AffinityCookie {
-		words = append(words, "cookie", cookieValue(svc, h))
+		pairs = append(pairs, "cookie", cookieValue(svc, h))
 	}
-	words = append(words, hostTLS(svc, h, l)...)
-	if more != "" {
-		words = append(words, more)
-	}
-	w.line(words...)
+	w.serverLine(name, addressOf(svc, h), slices.Concat(settings(pairs...), hostTLS(svc, h, l), more))
+}
+
+// serverLine writes the line of a server.
+func (w *writer) serverLine(name string, at netip.AddrPort, all []Setting) {
+	w.last().Servers = append(w.last().Servers, ServerLine{Name: name, At: at, Settings: all})
 }
 
 // controllerAddresses tells which addresses are those of controllers.

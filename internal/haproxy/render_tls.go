@@ -49,17 +49,14 @@ func (w *writer) tlsDefaults(s *spec.Spec) {
 	}
 }
 
-// bindTLS gives the words of a bind line for TLS on v. The certificate is the
+// bindOf tells where svc listens on the i-th address of v. The certificate is the
 // agent's copy of the one that the spec names: one that was checked.
-func bindTLS(v spec.VIP, svc spec.Service, stateDir string) []string {
-	words := []string{"ssl crt", word(CertificateFile(stateDir, v.Name))}
-	if v.TLS.MinVersion == "1.3" {
-		words = append(words, "ssl-min-ver TLSv1.3")
+func bindOf(v spec.VIP, i int, svc spec.Service, stateDir string) *Bind {
+	b := &Bind{Address: netip.AddrPortFrom(v.Addresses[i].Addr().Unmap(), uint16(svc.Port))}
+	if v.TLS != nil {
+		b.Certificate, b.TLS13, b.HTTP2 = CertificateFile(stateDir, v.Name), v.TLS.MinVersion == "1.3", modeOf(svc) == spec.HTTP
 	}
-	if modeOf(svc) == spec.HTTP {
-		words = append(words, "alpn h2,http/1.1")
-	}
-	return words
+	return b
 }
 
 // hsts tells browsers to come to v by TLS only, with every answer, HAProxy's own too.
@@ -82,10 +79,9 @@ func (w *writer) redirects(s *spec.Spec, l Local) {
 			first = false
 		}
 		for i, a := range v.Addresses {
-			at := netip.AddrPortFrom(a.Addr().Unmap(), uint16(v.TLS.Redirect))
 			// No service has a ":" in its name.
-			w.section("frontend", strings.TrimSuffix(FrontendName(v, i, spec.Service{}), "-")+":redirect")
-			w.line("bind", at.String(), "transparent")
+			w.section(frontendSection, strings.TrimSuffix(FrontendName(v, i, spec.Service{}), "-")+":redirect")
+			w.last().Bind = &Bind{Address: netip.AddrPortFrom(a.Addr().Unmap(), uint16(v.TLS.Redirect))}
 			unless := ""
 			if v.TLS.ACME.IsValid() {
 				unless = " unless " + isChallenge
@@ -115,26 +111,26 @@ func (w *writer) challenges(s *spec.Spec) {
 		if v.TLS == nil || v.TLS.Redirect == 0 || !v.TLS.ACME.IsValid() {
 			continue
 		}
-		w.section("backend", acmeName(v))
-		w.line("# A client of ACME answers here while it asks for a certificate, and nobody at other times.")
+		w.section(backendSection, acmeName(v))
+		w.prose("A client of ACME answers here while it asks for a certificate, and nobody at other times.")
 		at := v.TLS.ACME
 		w.httpError(503, "Service Unavailable", "no client of ACME accepted the request at "+at.String())
-		w.line("server acme", netip.AddrPortFrom(at.Addr().Unmap(), at.Port()).String(), "id 1 no-check")
+		w.serverLine("acme", netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), settings("id", "1", "no-check", ""))
 	}
 }
 
-// hostTLS gives the words of a server line for the TLS that h speaks. Health
+// hostTLS gives the settings of a server for the TLS that h speaks. Health
 // checks use it, too.
-func hostTLS(svc spec.Service, h spec.Host, l Local) []string {
+func hostTLS(svc spec.Service, h spec.Host, l Local) []Setting {
 	if svc.TLS.Mode == spec.PlainHosts {
 		return nil
 	}
 	name := cmp.Or(svc.TLS.ServerName, h.Name)
-	words := []string{"ssl sni", word("str(" + name + ")"), "check-sni", word(name)}
+	pairs := []string{"ssl", "", "sni", "str(" + name + ")", "check-sni", name}
 	if svc.TLS.Mode == spec.InsecureHosts {
-		return append(words, "verify none")
+		return settings(append(pairs, "verify", "none")...)
 	}
-	return append(words, "verify required verifyhost", word(name), "ca-file", word(cmp.Or(svc.TLS.CA, l.CA, SystemCA)))
+	return settings(append(pairs, "verify", "required", "verifyhost", name, "ca-file", cmp.Or(svc.TLS.CA, l.CA, SystemCA))...)
 }
 
 func hasTLS(s *spec.Spec) bool {

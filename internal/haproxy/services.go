@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -14,10 +15,10 @@ import (
 // Services tells how the services of s are, by the rows of "show stat" that
 // were read at now. Services and hosts are in the order of s; a host that has
 // no row is Unknown.
-func Services(s *spec.Spec, rows []Server, now time.Time) []status.Service {
-	found := make(map[[2]string]*Server, len(rows))
+func Services(s *spec.Spec, rows []output.Row, now time.Time) []status.Service {
+	found := make(map[[2]string]*output.Row, len(rows))
 	for i := range rows {
-		if rows[i].Kind == KindServer {
+		if rows[i].Kind == output.KindServer {
 			found[[2]string{rows[i].Proxy, rows[i].Name}] = &rows[i]
 		}
 	}
@@ -46,7 +47,7 @@ func Services(s *spec.Spec, rows []Server, now time.Time) []status.Service {
 }
 
 // host tells of host h of svc by its row, nil for none.
-func host(s *spec.Spec, svc spec.Service, h spec.Host, r *Server, now time.Time) status.Host {
+func host(s *spec.Spec, svc spec.Service, h spec.Host, r *output.Row, now time.Time) status.Host {
 	out := status.Host{
 		Name: h.Name, Address: netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(),
 		State: status.Unknown, Since: now,
@@ -75,11 +76,11 @@ const agentNoHealth = "CHECKED"
 // Wordless gives the backends with a server that is down, and whose agent does not
 // answer: its row does not tell whether it is drained. Whom to ask instead is
 // HAProxy's "show servers state", see MarkDrained.
-func Wordless(rows []Server) []string {
+func Wordless(rows []output.Row) []string {
 	var backends []string
 	for i := range rows {
 		r := &rows[i]
-		if r.Kind != KindServer || r.AgentStatus == "" || r.AgentStatus == agentUp || r.AgentStatus == agentNoHealth || !strings.HasPrefix(r.Status, "DOWN") {
+		if r.Kind != output.KindServer || r.AgentStatus == "" || r.AgentStatus == agentUp || r.AgentStatus == agentNoHealth || !strings.HasPrefix(r.Status, "DOWN") {
 			continue
 		}
 		if !slices.Contains(backends, r.Proxy) {
@@ -93,13 +94,13 @@ func Wordless(rows []Server) []string {
 // keeps that for as long as the agent there does not answer, also over a reload and
 // whatever becomes of our agents, and shows of a host that is powered off only
 // that it is down.
-func MarkDrained(rows []Server, states []ServerState) {
+func MarkDrained(rows []output.Row, states []ServerState) {
 	drained := map[[2]string]bool{}
 	for _, s := range states {
 		drained[[2]string{s.Backend, s.Name}] = s.Admin&adminDrain != 0
 	}
 	for i := range rows {
-		if r := &rows[i]; r.Kind == KindServer && drained[[2]string{r.Proxy, r.Name}] {
+		if r := &rows[i]; r.Kind == output.KindServer && drained[[2]string{r.Proxy, r.Name}] {
 			r.Drained = true
 		}
 	}
@@ -109,7 +110,7 @@ func MarkDrained(rows []Server, states []ServerState) {
 const agentUp = "L7OK"
 
 // hostState gives the state of a server by its row.
-func hostState(r *Server) status.ServiceState {
+func hostState(r *output.Row) status.ServiceState {
 	word, _, _ := strings.Cut(r.Status, " ")
 	word, _, _ = strings.Cut(word, "(")
 	switch word {
@@ -140,7 +141,7 @@ func serviceState(hosts []status.Host) status.ServiceState {
 
 // CheckWords tells in words what the last check of r, a host of svc, found:
 // "GET /healthcheck answered 503, want 200", "connection refused".
-func CheckWords(s *spec.Spec, svc spec.Service, r *Server) string {
+func CheckWords(s *spec.Spec, svc spec.Service, r *output.Row) string {
 	request := "connect"
 	if svc.Check.Layer == 7 {
 		request = checkMethod(svc) + " " + svc.Check.Path
@@ -169,7 +170,7 @@ func CheckWords(s *spec.Spec, svc spec.Service, r *Server) string {
 }
 
 // because gives what HAProxy adds to the status of a check.
-func because(r *Server) string {
+func because(r *output.Row) string {
 	if r.CheckText == "" || r.CheckText == r.CheckDesc {
 		return ""
 	}
@@ -178,7 +179,7 @@ func because(r *Server) string {
 
 // refused gives why a connection failed: HAProxy has the kernel's words for
 // it, with its own beside them in some versions.
-func refused(r *Server) string {
+func refused(r *output.Row) string {
 	text := strings.TrimPrefix(r.CheckText, "Layer4 connection problem, ")
 	if text == "" || text == r.CheckDesc {
 		return "connection failed"

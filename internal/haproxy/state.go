@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"holdfast/internal/haproxy/output"
 )
 
 // EmptyState is a state file that says nothing. HAProxy warns of one that is
@@ -27,24 +29,20 @@ const (
 	stateAgentPort   = 24
 )
 
-// ServerStates makes the state file for cfg out of the reply to "show servers
+// ServerStates makes the state file for c out of the reply to "show servers
 // state". A state file overrides the ports, the agent's address, the weight and
 // whether a host is spoken to in TLS that a configuration has, so a server that is
-// not in cfg with the same address and port is left out, to begin afresh, and the
+// not in c with the same address and port is left out, to begin afresh, and the
 // rest keeps states only.
-func ServerStates(reply, cfg []byte) ([]byte, error) {
+func ServerStates(reply []byte, c *Config) ([]byte, error) {
 	version, rows, ok := bytes.Cut(reply, []byte("\n"))
 	if !ok || string(version) != "1" {
-		return nil, fmt.Errorf("show servers state: version %q, want 1", excerpt(version))
+		return nil, fmt.Errorf("show servers state: version %q, want 1", output.Excerpt(version))
 	}
 	if !bytes.HasSuffix(reply, []byte("\n")) {
 		return nil, fmt.Errorf("show servers state: the reply is cut short")
 	}
-	all, err := sections(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("make the state file: %w", err)
-	}
-	servers := serversOf(all)
+	servers := byPath(c.servers())
 	out := bytes.NewBufferString(EmptyState)
 	for line := range strings.Lines(string(rows)) {
 		words := strings.Fields(line)
@@ -53,10 +51,10 @@ func ServerStates(reply, cfg []byte) ([]byte, error) {
 		case words[0] == "#":
 			out.WriteString(strings.Join(words, " ") + "\n")
 		case len(words) <= statePort:
-			return nil, fmt.Errorf("show servers state: %d columns in %q; the reply is cut short", len(words), excerpt([]byte(line)))
+			return nil, fmt.Errorf("show servers state: %d columns in %q; the reply is cut short", len(words), output.Excerpt([]byte(line)))
 		default:
 			s, ok := servers[words[stateBackend]+"/"+words[stateServer]]
-			if ok && s.at.Addr().String() == words[stateAddr] && itoa(int(s.at.Port())) == words[statePort] {
+			if ok && s.At.Addr().String() == words[stateAddr] && itoa(int(s.At.Port())) == words[statePort] {
 				out.WriteString(strings.Join(statesOnly(words, s), " ") + "\n")
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"holdfast/internal/haproxy/output"
 )
 
 // A ServerState is one row of "show servers state" (management guide 9.3).
@@ -55,7 +57,7 @@ const (
 func ParseServerStates(reply []byte) ([]ServerState, error) {
 	version, rows, _ := bytes.Cut(reply, []byte("\n"))
 	if string(version) != "1" {
-		return nil, fmt.Errorf("show servers state: version %q, want 1", excerpt(version))
+		return nil, fmt.Errorf("show servers state: version %q, want 1", output.Excerpt(version))
 	}
 	if !bytes.HasSuffix(reply, []byte("\n")) {
 		return nil, fmt.Errorf("show servers state: the reply is cut short")
@@ -68,7 +70,7 @@ func ParseServerStates(reply []byte) ([]ServerState, error) {
 		}
 		one, err := serverState(words)
 		if err != nil {
-			return nil, fmt.Errorf("show servers state: %w in %q", err, excerpt([]byte(line)))
+			return nil, fmt.Errorf("show servers state: %w in %q", err, output.Excerpt([]byte(line)))
 		}
 		all = append(all, one)
 	}
@@ -115,16 +117,12 @@ func (w Worker) Quiet(backend, name string) bool {
 	return i < 0 || w.Servers[i].Agent&checkInProgress == 0
 }
 
-// Differs tells, in words, in what the servers of w are not those of cfg, made
-// by Render; empty when they are. Those in fresh, by "backend/server", must be
-// in use beside that. A server that cfg does not have does no harm when it is
+// Differs tells, in words, in what the servers of w are not those of c;
+// empty when they are. Those in fresh, by "backend/server", must be
+// in use beside that. A server that c does not have does no harm when it is
 // in maintenance and no agent can take it out of that.
-func (w Worker) Differs(cfg []byte, fresh ...string) string {
-	all, err := sections(cfg)
-	if err != nil {
-		return err.Error()
-	}
-	want := serversOf(all)
+func (w Worker) Differs(c *Config, fresh ...string) string {
+	want := byPath(c.servers())
 	for _, s := range w.Servers {
 		path := s.Backend + "/" + s.Name
 		one, ok := want[path]
@@ -156,8 +154,8 @@ func (s ServerState) differs(one server, want map[string]server, fresh bool) str
 	switch {
 	case s.ID != one.id():
 		return fmt.Sprintf("has id %d, and not %d", s.ID, one.id())
-	case s.Address != one.at:
-		return fmt.Sprintf("is at %v, and not at %v", s.Address, one.at)
+	case s.Address != one.At:
+		return fmt.Sprintf("is at %v, and not at %v", s.Address, one.At)
 	case s.Weight != one.weight():
 		return fmt.Sprintf("has weight %d, and not %d", s.Weight, one.weight())
 	case hasAgent && s.AgentAddress.String() != agent:

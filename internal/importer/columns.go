@@ -73,13 +73,13 @@ func (l *listing) usable(line int, columns []column, names []string) bool {
 	case has[colURL] && (has[colName] || has[colType]):
 		return true
 	case strings.Contains(strings.ToLower(strings.Join(names, " ")), "endpoints"):
-		l.once(status.Error, line, "not-endpoint-list", `this is "openstack catalog list", or the API's own answer`,
+		l.once(status.Error, line, status.CodeNotEndpointList, `this is "openstack catalog list", or the API's own answer`,
 			fmt.Sprintf("give the output of %q", listCommand))
 	case !has[colURL]:
-		l.once(status.Error, line, "no-url-column", "the listing has no URL column",
+		l.once(status.Error, line, status.CodeNoURLColumn, "the listing has no URL column",
 			fmt.Sprintf("print it with %q, or add -c URL", listCommand))
 	default:
-		l.once(status.Error, line, "no-service-column", "the listing names no services",
+		l.once(status.Error, line, status.CodeNoServiceColumn, "the listing names no services",
 			fmt.Sprintf(`print it with %q, or add -c "Service Name" -c "Service Type"`, listCommand))
 	}
 	return false
@@ -111,7 +111,7 @@ func (l *listing) endpoint(line int, shown string, v values) {
 		return
 	}
 	if len(l.endpoints) == maxEndpoints {
-		l.once(status.Warning, line, "too-many", fmt.Sprintf("this and what follows is left out: %d endpoints are read already", maxEndpoints),
+		l.once(status.Warning, line, status.CodeTooMany, fmt.Sprintf("this and what follows is left out: %d endpoints are read already", maxEndpoints),
 			"give the list of one region: openstack endpoint list --region NAME")
 		return
 	}

@@ -76,7 +76,7 @@ func Draft(endpoints []keystone.Endpoint, opt Options, cat catalog.Catalog) (Dra
 	}
 	if len(d.services) == 0 {
 		d.findings = append(d.findings, status.Finding{
-			Severity: status.Error, Code: "no-endpoints", Where: status.Position{File: opt.Source},
+			Severity: status.Error, Code: status.CodeNoEndpoints, Where: status.Position{File: opt.Source},
 			Text: "no endpoint is left to make a spec of", Remedy: "see what was left out",
 		})
 		return Drafted{Findings: d.findings}, nil
@@ -121,16 +121,16 @@ func (d *draft) enabled(endpoints []keystone.Endpoint) []row {
 	var rows []row
 	for _, e := range endpoints {
 		if !e.Enabled {
-			d.say(status.Warning, e, "disabled-endpoint", "the "+e.Label()+" is disabled", "it is left out")
+			d.say(status.Warning, e, status.CodeDisabledEndpoint, "the "+e.Label()+" is disabled", "it is left out")
 			continue
 		}
 		at, err := keystone.Locate(e.URL)
 		if err != nil {
-			d.say(status.Warning, e, "bad-url", "the "+e.Label()+" has no URL of use: "+err.Error(), "it is left out; write it by hand")
+			d.say(status.Warning, e, status.CodeBadURL, "the "+e.Label()+" has no URL of use: "+err.Error(), "it is left out; write it by hand")
 			continue
 		}
 		if at.Dropped != "" {
-			d.say(status.Warning, e, "url-cut", "the URL of the "+e.Label()+" has more than a spec can say", at.Dropped+" is left out")
+			d.say(status.Warning, e, status.CodeURLCut, "the URL of the "+e.Label()+" has more than a spec can say", at.Dropped+" is left out")
 		}
 		rows = append(rows, row{e, at})
 	}
@@ -180,7 +180,7 @@ func (d *draft) leaveOut(r regionCount) {
 	} else {
 		d.others = append(d.others, r.name)
 	}
-	d.say(status.Warning, r.first.Endpoint, "other-region", text, remedy)
+	d.say(status.Warning, r.first.Endpoint, status.CodeOtherRegion, text, remedy)
 }
 
 func (d *draft) noRegion(regions []regionCount) error {
@@ -231,12 +231,12 @@ func (d *draft) distinct(rows []row) []row {
 			first[k] = r
 		case same[bare]:
 			if r.Interface != "" {
-				d.say(status.Warning, r.Endpoint, "duplicate-endpoint",
+				d.say(status.Warning, r.Endpoint, status.CodeDuplicateEndpoint,
 					fmt.Sprintf("the %s is listed twice, first in line %d", r.Label(), before.Row), "one is left out")
 			}
 			continue
 		case r.Interface != "":
-			d.say(status.Warning, r.Endpoint, "two-endpoints",
+			d.say(status.Warning, r.Endpoint, status.CodeTwoEndpoints,
 				fmt.Sprintf("it is a second %s, the first is in line %d: %s", r.Label(), before.Row, before.URL),
 				"clients get either; the first one's port and path are taken")
 		}

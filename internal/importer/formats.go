@@ -23,7 +23,7 @@ func (l *listing) readJSON(from int) {
 	array := strings.HasPrefix(strings.TrimSpace(text), "[")
 	if array {
 		if _, err := dec.Token(); err != nil {
-			l.fail(from+1, "bad-json", "the JSON cannot be read: "+err.Error(), "")
+			l.fail(from+1, status.CodeBadJSON, "the JSON cannot be read: "+err.Error(), "")
 			return
 		}
 	}
@@ -44,7 +44,7 @@ func (l *listing) readJSON(from int) {
 		}
 	}
 	if _, err := dec.Token(); err != nil {
-		l.add(status.Warning, len(l.lines), "unreadable-row", "the JSON ends too early, rows may be missing", "print the list again", "")
+		l.add(status.Warning, len(l.lines), status.CodeUnreadableRow, "the JSON ends too early, rows may be missing", "print the list again", "")
 	}
 }
 
@@ -113,7 +113,7 @@ func isCSVHeader(line string) bool {
 func (l *listing) readCSV(from int) {
 	names, err := csvRecord(l.lines[from])
 	if err != nil {
-		l.fail(from+1, "bad-csv", "the headings cannot be read: "+err.Error(), "")
+		l.fail(from+1, status.CodeBadCSV, "the headings cannot be read: "+err.Error(), "")
 		return
 	}
 	columns, _ := headings(names)

@@ -101,7 +101,7 @@ func (d *draft) identify(r row) (catalog.Service, bool) {
 	case isNamed && slices.ContainsFunc(typed, isType):
 		return named, true
 	case isNamed && hasPort(named) && !slices.ContainsFunc(typed, hasPort):
-		d.say(status.Warning, r.Endpoint, "wrong-type",
+		d.say(status.Warning, r.Endpoint, status.CodeWrongType,
 			fmt.Sprintf("the type %s is that of %s, but name and port are those of %s", r.ServiceType, typed[0].Name, named.Name),
 			"it is taken for "+named.Name)
 		return named, true
@@ -167,7 +167,7 @@ func (d *draft) joinAliases() {
 			f.rows = append(f.rows, s.rows...)
 			f.sortRows()
 		default:
-			d.say(status.Warning, s.main().Endpoint, "second-service",
+			d.say(status.Warning, s.main().Endpoint, status.CodeSecondService,
 				fmt.Sprintf("it is %s too, with another port than line %d has", s.name, f.main().Row), "it becomes a service of its own")
 			s.name, s.known, s.entry = serviceName(s.main().Endpoint), false, catalog.Service{}
 			out = append(out, s)
@@ -197,7 +197,7 @@ func (d *draft) sayCarried(s *service) {
 		}
 		said = append(said, typ)
 		s.carries = append(s.carries, strings.TrimSpace(r.ServiceType+" "+r.at.Path))
-		d.say(status.Info, r.Endpoint, "same-service",
+		d.say(status.Info, r.Endpoint, status.CodeSameService,
 			fmt.Sprintf("%s is %s on the same port as %s", r.ServiceType, s.name, s.main().ServiceType),
 			"one service carries both; each endpoint keeps its path")
 	}

@@ -81,7 +81,7 @@ func (d *draft) sayHosts(s *service, names []string) {
 	if !slices.ContainsFunc(names, func(h string) bool { return !d.isController(h) }) {
 		severity, remedy = status.Info, "all of them are taken for controllers"
 	}
-	d.say(severity, s.rows[i].Endpoint, "several-hosts",
+	d.say(severity, s.rows[i].Endpoint, status.CodeSeveralHosts,
 		fmt.Sprintf("%s is listed with %d hosts: %s", s.name, len(names), strings.Join(names, ", ")), remedy)
 }
 
@@ -100,7 +100,7 @@ func (d *draft) sayStrangers() {
 			if i < 0 || s.elsewhere {
 				continue
 			}
-			d.say(status.Warning, s.rows[i].Endpoint, "no-controller",
+			d.say(status.Warning, s.rows[i].Endpoint, status.CodeNoController,
 				fmt.Sprintf("%s is none of the controllers given", h), "what is there is taken to run on the controllers; if it does not, say --host "+s.name+":NAME=ADDRESS")
 			break
 		}

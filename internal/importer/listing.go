@@ -32,7 +32,7 @@ const (
 func ParseListing(name string, data []byte) ([]keystone.Endpoint, []status.Finding) {
 	l := &listing{name: name}
 	if len(data) > MaxListing {
-		l.fail(0, "too-large", fmt.Sprintf("%d bytes are more than a listing has", len(data)),
+		l.fail(0, status.CodeTooLarge, fmt.Sprintf("%d bytes are more than a listing has", len(data)),
 			fmt.Sprintf("give the output of %q, at most %d MiB", listCommand, MaxListing>>20))
 		return nil, l.findings
 	}
@@ -99,12 +99,12 @@ func formatOf(line string) string {
 func (l *listing) refuse() {
 	for i, line := range l.lines {
 		if strings.Contains(line, "://") && len(strings.Fields(line)) > 1 && !strings.Contains(line, listCommand) {
-			l.fail(i+1, "value-format", "this does not say which column is which, as with -f value",
+			l.fail(i+1, status.CodeValueFormat, "this does not say which column is which, as with -f value",
 				fmt.Sprintf("give the output of %q as it is, or with -f json", listCommand))
 			return
 		}
 	}
-	l.fail(0, "no-listing", "there is no list of endpoints in it",
+	l.fail(0, status.CodeNoListing, "there is no list of endpoints in it",
 		fmt.Sprintf("give the output of %q: the table, or with -f json, -f csv or -f yaml", listCommand))
 }
 
@@ -131,7 +131,7 @@ func (l *listing) skip(line int, shown, why string) {
 	if l.unreadable > maxUnreadable {
 		return
 	}
-	l.add(status.Warning, line, "unreadable-row", "the row cannot be read: "+why, "it is left out; write it by hand", shown)
+	l.add(status.Warning, line, status.CodeUnreadableRow, "the row cannot be read: "+why, "it is left out; write it by hand", shown)
 }
 
 func (l *listing) add(severity status.Severity, line int, code, text, remedy, shown string) {
@@ -145,11 +145,11 @@ func (l *listing) add(severity status.Severity, line int, code, text, remedy, sh
 // of the listing is a warning after all when another part gave endpoints.
 func (l *listing) closeFindings() {
 	if more := l.unreadable - maxUnreadable; more > 0 {
-		l.add(status.Warning, 0, "unreadable-row", fmt.Sprintf("%d more rows cannot be read", more), "", "")
+		l.add(status.Warning, 0, status.CodeUnreadableRow, fmt.Sprintf("%d more rows cannot be read", more), "", "")
 	}
 	if len(l.endpoints) == 0 {
 		if status.Worst(l.findings) != status.Error {
-			l.fail(0, "no-endpoints", "the listing has no endpoint that can be read",
+			l.fail(0, status.CodeNoEndpoints, "the listing has no endpoint that can be read",
 				fmt.Sprintf("see what %q prints; it needs a user with the admin or reader role", listCommand))
 		}
 		return

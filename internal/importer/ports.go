@@ -44,7 +44,7 @@ func (d *draft) choosePort(s *service) {
 			continue
 		}
 		if r.at.Port != s.port {
-			d.say(status.Warning, r.Endpoint, "other-port",
+			d.say(status.Warning, r.Endpoint, status.CodeOtherPort,
 				fmt.Sprintf("the %s has port %d, but %d elsewhere", r.Label(), r.at.Port, s.port),
 				fmt.Sprintf("a service has one port; the spec has %d", s.port))
 		}
@@ -57,14 +57,14 @@ func (d *draft) choosePort(s *service) {
 		s.port = s.entry.Port
 		remedy = fmt.Sprintf("the usual one is taken, %d", s.port)
 	}
-	d.say(status.Warning, s.main().Endpoint, "template-port", "the port of the "+s.main().Label()+" is a template", remedy)
+	d.say(status.Warning, s.main().Endpoint, status.CodeTemplatePort, "the port of the "+s.main().Label()+" is a template", remedy)
 }
 
 // sayPath says which endpoints of s, of the main one's type, have another path.
 func (d *draft) sayPath(s *service) {
 	for _, r := range s.rows[1:] {
 		if r.at.Path != s.main().at.Path && r.ServiceType == s.main().ServiceType {
-			d.say(status.Info, r.Endpoint, "other-path",
+			d.say(status.Info, r.Endpoint, status.CodeOtherPath,
 				fmt.Sprintf("the %s has the path %q, not %q", r.Label(), r.at.Path, s.main().at.Path), "each endpoint keeps its path")
 		}
 	}
@@ -99,7 +99,7 @@ func (d *draft) standardPort(s *service) {
 	if s.port == 0 {
 		remedy = "write the port that its hosts serve it at"
 	}
-	d.say(status.Warning, s.main().Endpoint, "shared-web-port",
+	d.say(status.Warning, s.main().Endpoint, status.CodeSharedWebPort,
 		fmt.Sprintf("%s shares port %d with other services", s.name, web), remedy)
 }
 
@@ -109,11 +109,11 @@ func (d *draft) collide(s, other *service, hosts []string) {
 	if slices.ContainsFunc(s.hostNames(), func(h string) bool { return slices.Contains(hosts, h) }) {
 		other.rows = append(other.rows, s.rows...)
 		other.carries = append(other.carries, strings.TrimSpace(s.name+" "+s.main().at.Path))
-		d.say(status.Warning, s.main().Endpoint, "same-port",
+		d.say(status.Warning, s.main().Endpoint, status.CodeSamePort,
 			fmt.Sprintf("%s has port %d of the same host as %s", s.name, s.port, other.name), other.name+" carries both")
 		return
 	}
-	d.say(status.Warning, s.main().Endpoint, "port-taken",
+	d.say(status.Warning, s.main().Endpoint, status.CodePortTaken,
 		fmt.Sprintf("%s has port %d, which %s has too, on another host; one address serves only one of them", s.name, s.port, other.name),
 		s.name+" is left out; give it another port on its hosts, and write it by hand")
 	d.dropped = append(d.dropped, s)

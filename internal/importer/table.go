@@ -101,11 +101,11 @@ func (t *table) header(n int, line string, cells []string) bool {
 func (t *table) guess(n int, cells []string) bool {
 	standard := standardColumns()
 	if len(cells) != len(standard) || !strings.Contains(cells[len(cells)-1], "://") {
-		t.once(status.Error, n, "no-headings", "the table has no line with the headings",
+		t.once(status.Error, n, status.CodeNoHeadings, "the table has no line with the headings",
 			"give the whole output, with its first three lines")
 		return false
 	}
-	t.once(status.Info, n, "no-headings", "the table has no line with the headings; the client's usual columns are taken", "")
+	t.once(status.Info, n, status.CodeNoHeadings, "the table has no line with the headings; the client's usual columns are taken", "")
 	t.columns = standard
 	return true
 }

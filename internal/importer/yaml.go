@@ -198,7 +198,7 @@ func (d *draft) sayHTTPS(secure, plain int) {
 	for _, s := range d.services {
 		for _, r := range s.rows {
 			if r.at.Scheme == "https" {
-				d.say(severity, r.Endpoint, "https", text, "remove tls from the spec where http is wanted")
+				d.say(severity, r.Endpoint, status.CodeHTTPS, text, "remove tls from the spec where http is wanted")
 				return
 			}
 		}
@@ -304,7 +304,7 @@ func (d *draft) writeService(w *writer, i int, s *service) {
 	for _, f := range fields {
 		if f.what != "" {
 			if f.refused {
-				d.say(status.Warning, s.main().Endpoint, "odd-value",
+				d.say(status.Warning, s.main().Endpoint, status.CodeOddValue,
 					fmt.Sprintf("a spec cannot have the %s of the %s", f.key, s.main().Label()), "write what is meant into the spec")
 			}
 			w.line("    "+f.key+": "+w.mark(path+"."+f.key, f.what), f.what)

@@ -161,5 +161,5 @@ func (p *planner) sayLacking(i int, lacking []string) {
 	if p.opt.Create {
 		remedy = "--create does not make a second one; add --prune, or disable by hand what is there"
 	}
-	p.say(status.Finding{Severity: severity, Code: "no-endpoint", Subject: "service " + svc.Name, Text: text, Remedy: remedy})
+	p.say(status.Finding{Severity: severity, Code: status.CodeNoEndpoint, Subject: "service " + svc.Name, Text: text, Remedy: remedy})
 }

@@ -187,11 +187,11 @@ func (p *planner) assignOutside(row *Row, b belonging) {
 	switch {
 	case b.several:
 		row.Verdict = Ambiguous
-		p.about(row.Record, status.Warning, "ambiguous",
+		p.about(row.Record, status.Warning, status.CodeAmbiguous,
 			fmt.Sprintf("the type %s is that of several services of the spec, and neither name nor port says which", row.ServiceType),
 			"give the service in Keystone the name that the spec has; until then it is not touched")
 	case b.unlisted != "":
-		p.about(row.Record, status.Warning, "wrong-type",
+		p.about(row.Record, status.Warning, status.CodeWrongType,
 			fmt.Sprintf("it has the name and port of %s, but the type %s", b.unlisted, row.ServiceType),
 			"it is not touched; clients look for "+b.unlisted+" by its type")
 	}
@@ -229,7 +229,7 @@ func (p *planner) setTarget(row *Row, svc spec.Service, wrong string) {
 		p.about(row.Record, status.Warning, badURLCode(err), err.Error(),
 			fmt.Sprintf("correct it by hand: openstack endpoint set --url URL %s", row.ID))
 	case WrongType:
-		p.about(row.Record, status.Warning, "wrong-type",
+		p.about(row.Record, status.Warning, status.CodeWrongType,
 			fmt.Sprintf("%s is a URL of %s, registered under the type %s", row.URL, wrong, row.ServiceType),
 			fmt.Sprintf("it is not moved; disable it by \"openstack endpoint set --disable %s\"", row.ID))
 	case Moves:

@@ -32,7 +32,7 @@ func (p *planner) checkRegion() bool {
 		remedy += `; correct "region" in the spec`
 	}
 	p.say(status.Finding{
-		Severity: status.Error, Code: "unknown-region", Subject: "region " + p.spec.Region,
+		Severity: status.Error, Code: status.CodeUnknownRegion, Subject: "region " + p.spec.Region,
 		Text: fmt.Sprintf("Keystone has no region %q, which the spec names", p.spec.Region), Remedy: remedy,
 	})
 	return false
@@ -45,7 +45,7 @@ func (p *planner) sayNoRegion(e Record) {
 	if b.service < 0 || !e.Enabled {
 		return
 	}
-	p.about(e, status.Warning, "no-region",
+	p.about(e, status.Warning, status.CodeNoRegion,
 		fmt.Sprintf("%s is in no region, so clients that name one do not find it; it is not touched", e.URL),
 		fmt.Sprintf("if it is of this cloud: openstack endpoint set --region %s %s", p.spec.Region, e.ID))
 }
@@ -53,7 +53,7 @@ func (p *planner) sayNoRegion(e Record) {
 // sayNoVIP says once for each interface that no VIP serves it.
 func (p *planner) sayNoVIP(r *Row, svc spec.Service) {
 	if slices.ContainsFunc(p.spec.VIPs, func(v spec.VIP) bool { return slices.Contains(v.Endpoints, r.Interface) }) {
-		p.about(r.Record, status.Info, "no-vip",
+		p.about(r.Record, status.Info, status.CodeNoVIP,
 			fmt.Sprintf("%s is not on the VIP that serves the %s interface, by its \"vips\" in the spec, so this endpoint is not touched", svc.Name, r.Interface),
 			"add that VIP to them, if its "+r.Interface+" clients are to use it")
 		return
@@ -63,7 +63,7 @@ func (p *planner) sayNoVIP(r *Row, svc spec.Service) {
 	}
 	p.saidNoVIP[r.Interface] = true
 	p.say(status.Finding{
-		Severity: status.Info, Code: "no-vip", Subject: "interface " + r.Interface,
+		Severity: status.Info, Code: status.CodeNoVIP, Subject: "interface " + r.Interface,
 		Text:   fmt.Sprintf("no VIP of the spec serves the %s interface, so its endpoints are not touched", r.Interface),
 		Remedy: fmt.Sprintf(`add it to "endpoints" of a VIP, if %s clients are to use the VIP`, r.Interface),
 	})
@@ -78,17 +78,17 @@ func (p *planner) sayWhere(r *Row, svc spec.Service, vip spec.VIP) {
 	remedy := "it is to be " + r.Target
 	switch who := p.whose(at, svc); {
 	case who != "":
-		p.about(r.Record, status.Warning, "single-controller",
+		p.about(r.Record, status.Warning, status.CodeSingleController,
 			fmt.Sprintf("%s names %s, and nothing answers when that is down", r.URL, who), remedy)
 	case p.isVIP(at, vip):
 	default:
-		p.about(r.Record, status.Warning, "not-the-vip", fmt.Sprintf("%s does not point at the VIP", r.URL), remedy)
+		p.about(r.Record, status.Warning, status.CodeNotTheVIP, fmt.Sprintf("%s does not point at the VIP", r.URL), remedy)
 	}
 	if vip.TLS != nil && at.Scheme == "http" && svc.Mode == spec.HTTP {
-		p.about(r.Record, status.Warning, "no-tls", fmt.Sprintf("%s is http, and the VIP has TLS", r.URL), remedy)
+		p.about(r.Record, status.Warning, status.CodeNoTLS, fmt.Sprintf("%s is http, and the VIP has TLS", r.URL), remedy)
 	}
 	if strings.HasPrefix(r.Target, "http:") && at.Scheme == "https" {
-		p.about(r.Record, status.Warning, "loses-tls", fmt.Sprintf("%s is https, and would be http: the VIP has no TLS", r.URL),
+		p.about(r.Record, status.Warning, status.CodeLosesTLS, fmt.Sprintf("%s is https, and would be http: the VIP has no TLS", r.URL),
 			fmt.Sprintf("give the VIP %s a certificate, \"tls\" in the spec", vip.Name))
 	}
 }
@@ -170,7 +170,7 @@ func (p *planner) sayDuplicates(enabled []*Row, keep *Row) {
 	if p.opt.Prune {
 		remedy = "all but " + keep.ID + " are to be disabled"
 	}
-	p.about(keep.Record, status.Warning, "several-endpoints",
+	p.about(keep.Record, status.Warning, status.CodeSeveralEndpoints,
 		fmt.Sprintf("there are %d definitions, and clients get either: %s", len(urls), strings.Join(urls, ", ")), remedy)
 }
 
@@ -180,10 +180,10 @@ func (p *planner) sayDisabled(rows []*Row, enabled int) {
 		switch {
 		case r.Enabled:
 		case enabled > 0:
-			p.about(r.Record, status.Info, "disabled-endpoint", "it is disabled, beside one that is not",
+			p.about(r.Record, status.Info, status.CodeDisabledEndpoint, "it is disabled, beside one that is not",
 				fmt.Sprintf("when no way back to it is needed: openstack endpoint delete %s", r.ID))
 		default:
-			p.about(r.Record, status.Warning, "disabled-endpoint", "it is disabled, and there is no other: clients do not find the service",
+			p.about(r.Record, status.Warning, status.CodeDisabledEndpoint, "it is disabled, and there is no other: clients do not find the service",
 				fmt.Sprintf("openstack endpoint set --enable %s, or --create", r.ID))
 		}
 	}
@@ -194,14 +194,14 @@ func (p *planner) sayDisabled(rows []*Row, enabled int) {
 func (p *planner) sayUnanswered() {
 	for _, r := range p.rows {
 		if why, ok := p.opt.Unanswered[r.ID]; ok && r.Enabled && r.Service != "" {
-			p.about(r.Record, status.Warning, "no-answer", fmt.Sprintf("%s does not answer: %s", r.URL, why), "")
+			p.about(r.Record, status.Warning, status.CodeNoAnswer, fmt.Sprintf("%s does not answer: %s", r.URL, why), "")
 		}
 	}
 	for _, s := range p.state.Services {
 		used := slices.ContainsFunc(p.rows, func(r *Row) bool { return r.ServiceID == s.ID && r.Service != "" })
 		if !s.Enabled && used {
 			p.say(status.Finding{
-				Severity: status.Warning, Code: "disabled-service", Subject: fmt.Sprintf("service %s (%s) in Keystone", s.Name, s.Type),
+				Severity: status.Warning, Code: status.CodeDisabledService, Subject: fmt.Sprintf("service %s (%s) in Keystone", s.Name, s.Type),
 				Text: "it is disabled, so clients see none of its endpoints", Remedy: "openstack service set --enable " + s.ID,
 			})
 		}

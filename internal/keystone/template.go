@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"holdfast/internal/status"
 )
 
 // keystoneKeys are what Keystone fills into URLs (keystone.common.utils,
@@ -130,7 +132,7 @@ func FaultError(url string) error {
 // badURLCode gives the code of the finding for an URL that is wrong for err.
 func badURLCode(err error) string {
 	if _, ok := errors.AsType[*notFillable](err); ok {
-		return "not-fillable"
+		return status.CodeNotFillable
 	}
-	return "bad-url"
+	return status.CodeBadURL
 }

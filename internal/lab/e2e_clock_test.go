@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	overview "holdfast/internal/cloud"
 	"holdfast/internal/lab"
 	"holdfast/internal/status"
 )
@@ -18,7 +19,7 @@ func (c *cloud) clockDiffers(node, words string, want bool) {
 	c.Helper()
 	c.await(fmt.Sprintf("the clock of %s to be called off, %v", node, want), func() error {
 		out, code := c.run("client", "holdfast", "status", "-o", "json")
-		var all status.Cloud
+		var all overview.Cloud
 		if err := json.Unmarshal([]byte(out), &all); err != nil {
 			return fmt.Errorf("status: exit code %d, %w", code, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	overview "holdfast/internal/cloud"
 	"holdfast/internal/lab/load"
 	"holdfast/internal/status"
 )
@@ -84,13 +85,13 @@ func (l *runningLoad) end() []load.Record {
 
 // everyHost says which controllers see a host of a service in another state than want.
 func (c *drainCloud) everyHost(want func(host string) status.ServiceState) error {
-	var cloud status.Cloud
+	var all overview.Cloud
 	out, _ := c.run("ctl1", "holdfast", "status", "-o", "json")
-	if err := json.Unmarshal([]byte(out), &cloud); err != nil {
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	var wrong []string
-	for _, cc := range cloud.Controllers {
+	for _, cc := range all.Controllers {
 		if cc.Snapshot == nil {
 			wrong = append(wrong, cc.Name+" does not answer")
 			continue

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	overview "holdfast/internal/cloud"
 	"holdfast/internal/lab"
 	"holdfast/internal/status"
 )
@@ -93,7 +94,7 @@ func (c *cloud) keystone() string {
 func (c *cloud) hostname() string {
 	c.Helper()
 	out, _ := c.run("holder", "holdfast", "status", "-o", "json")
-	var all status.Cloud
+	var all overview.Cloud
 	if err := json.Unmarshal([]byte(out), &all); err != nil {
 		c.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	overview "holdfast/internal/cloud"
 	"holdfast/internal/lab/load"
 	"holdfast/internal/status"
 )
@@ -91,11 +92,11 @@ func (c *cloud) handOver(asked, to string) {
 // settled says what is left of handovers: nothing must be.
 func (c *cloud) settled() error {
 	out, code := c.run("holder", "holdfast", "status", "-o", "json")
-	var cloud status.Cloud
-	if err := json.Unmarshal([]byte(out), &cloud); err != nil {
+	var all overview.Cloud
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
 		return fmt.Errorf("status: exit code %d, %w", code, err)
 	}
-	for _, controller := range cloud.Controllers {
+	for _, controller := range all.Controllers {
 		if controller.Snapshot == nil {
 			return errors.New(controller.Name + " does not answer")
 		}
@@ -179,11 +180,11 @@ func (c *cloud) agentPID(node string) int { return c.snapshot(node).PID }
 func (c *cloud) snapshot(node string) status.Snapshot {
 	c.Helper()
 	out, _ := c.run(node, "holdfast", "status", "-o", "json")
-	var cloud status.Cloud
-	if json.Unmarshal([]byte(out), &cloud) != nil {
+	var all overview.Cloud
+	if json.Unmarshal([]byte(out), &all) != nil {
 		return status.Snapshot{}
 	}
-	for _, controller := range cloud.Controllers {
+	for _, controller := range all.Controllers {
 		if controller.Name == node && controller.Snapshot != nil {
 			return *controller.Snapshot
 		}

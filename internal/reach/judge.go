@@ -3,8 +3,6 @@ package reach
 import (
 	"slices"
 	"time"
-
-	"holdfast/internal/status"
 )
 
 const (
@@ -56,7 +54,7 @@ type Move struct {
 	Services []string
 	// Lag is what the paths of this controller have in common that are worse; the
 	// zero Lag where they are not.
-	Lag status.Lag
+	Lag Lag
 }
 
 // Step says what is to be done at now by a controller that holds the VIP, or
@@ -94,7 +92,7 @@ func (j *Judge) arrived(now time.Time, came Arrival) {
 
 // compare notes who is better, and gives the best of those that were so for
 // long enough; the first of several.
-func (j *Judge) compare(now time.Time, own View, others []View, lag status.Lag) View {
+func (j *Judge) compare(now time.Time, own View, others []View, lag Lag) View {
 	var best View
 	better := func(a, b View) bool {
 		if a.count() != b.count() {

@@ -86,8 +86,8 @@ func cutOff(a, b View) []string {
 	var services []string
 	for _, name := range slices.Sorted(maps.Keys(a.Needs)) {
 		silent := !slices.ContainsFunc(a.Needs[name], func(address string) bool { return a.path(address).Silent < silentFor })
-		clean := slices.ContainsFunc(a.Needs[name], func(address string) bool { return b.path(address).Clean() })
-		if silent && clean && b.Services[name] {
+		answered := slices.ContainsFunc(a.Needs[name], func(address string) bool { return clean(b.path(address)) })
+		if silent && answered && b.Services[name] {
 			services = append(services, name)
 		}
 	}
@@ -100,15 +100,6 @@ func (v View) path(address string) status.Path {
 		return status.Path{}
 	}
 	return v.Paths[i]
-}
-
-// FindLag tells what the paths of own have in common that are worse than those of others.
-func FindLag(own View, others []View) status.Lag {
-	all := map[string][]status.Path{own.Controller: own.Paths}
-	for _, o := range others {
-		all[o.Controller] = o.Paths
-	}
-	return status.FindLag(own.Controller, all)
 }
 
 // gain gives the services that clients would gain by a move from a to b: those
@@ -124,7 +115,7 @@ func gain(b, a View) []string {
 // lose none. Services come first, and a holder that moves the VIP for its paths is
 // one whose own link is bad, and the taker is none: no chain of such moves comes back
 // to where it began, whatever three controllers see, unless what they reach changes.
-func clearlyBetter(b, a View, lag status.Lag) bool {
+func clearlyBetter(b, a View, lag Lag) bool {
 	return len(gain(a, b)) == 0 && (len(gain(b, a)) > 0 || slices.Contains(lag.By, b.Controller))
 }
 

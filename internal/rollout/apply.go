@@ -74,7 +74,7 @@ func (r *Rollout) force(ctx context.Context, c candidate) (process.Result, error
 		return applied, fmt.Errorf("apply the configuration of HAProxy: %w", err)
 	}
 	r.use(c)
-	r.opt.SetFinding(CodeRoot, rootFinding(r.opt.HAProxyUser, os.Geteuid(), onlyUser()))
+	r.opt.SetFinding(status.CodeHAProxyAsRoot, rootFinding(r.opt.HAProxyUser, os.Geteuid(), onlyUser()))
 	useVIPs(ctx)
 	return applied, nil
 }

@@ -211,7 +211,7 @@ func (r *Rollout) again(ctx context.Context, next candidate) {
 		remedy += "; until then this controller takes no vip"
 	}
 	r.tellNotInForce(&status.Finding{
-		Severity: status.Error, Code: CodeNotInForce, Subject: "controller " + r.opt.Controller, Text: err.Error(), Remedy: remedy,
+		Severity: status.Error, Code: status.CodeNotInForce, Subject: "controller " + r.opt.Controller, Text: err.Error(), Remedy: remedy,
 	})
 	if err.Error() != r.said {
 		r.opt.Event(status.Event{Kind: status.EventStartFailed, Subject: "haproxy", Text: err.Error()})
@@ -222,5 +222,5 @@ func (r *Rollout) again(ctx context.Context, next candidate) {
 // tellNotInForce records that a spec is not in force which should be; nil: it is.
 func (r *Rollout) tellNotInForce(f *status.Finding) {
 	r.lacks = f != nil
-	r.opt.SetFinding(CodeNotInForce, f)
+	r.opt.SetFinding(status.CodeNotInForce, f)
 }

@@ -41,11 +41,11 @@ func (r *Rollout) keepLocked(data []byte) {
 	r.kept = r.kept || err == nil
 	r.mu.Unlock()
 	if err == nil {
-		r.opt.Report(CodeNotKept, nil)
+		r.opt.Report(status.CodeLastGoodNotKept, nil)
 		return
 	}
-	r.opt.Report(CodeNotKept, &status.Finding{
-		Severity: status.Warning, Code: CodeNotKept, Subject: "spec",
+	r.opt.Report(status.CodeLastGoodNotKept, &status.Finding{
+		Severity: status.Warning, Code: status.CodeLastGoodNotKept, Subject: "spec",
 		Text:   fmt.Sprintf("the spec is in force, but not kept as the last good one: %v", err),
 		Remedy: "until it is, a restart of the agent with a bad file comes up with an older spec; it is tried again every second",
 	})

@@ -18,7 +18,7 @@ func TestSpecIsKeptLater(t *testing.T) {
 	r.keep([]byte("old"))
 	r.keep([]byte("new"))
 	r.KeepLater()
-	if f := b.findings[CodeNotKept]; f.Severity != status.Warning || f.Text == "" || f.Remedy == "" {
+	if f := b.findings[status.CodeLastGoodNotKept]; f.Severity != status.Warning || f.Text == "" || f.Remedy == "" {
 		t.Errorf("finding %+v, want a warning", f)
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -29,7 +29,7 @@ func TestSpecIsKeptLater(t *testing.T) {
 	if err != nil || string(got) != "new" {
 		t.Errorf("kept %q, %v, want the newest", got, err)
 	}
-	if f, is := b.findings[CodeNotKept]; is {
+	if f, is := b.findings[status.CodeLastGoodNotKept]; is {
 		t.Errorf("finding %+v, want none any more", f)
 	}
 	before, err := os.Stat(r.lastGood())

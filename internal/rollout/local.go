@@ -79,7 +79,7 @@ func rootFinding(name string, euid int, only bool) *status.Finding {
 		return nil
 	}
 	return &status.Finding{
-		Severity: status.Warning, Code: CodeRoot, Subject: "haproxy",
+		Severity: status.Warning, Code: status.CodeHAProxyAsRoot, Subject: "haproxy",
 		Text:   "HAProxy's workers, which read everybody's requests, run as root, as --haproxy-user root has it",
 		Remedy: "make a user for them, and restart the agent with --haproxy-user NAME",
 	}

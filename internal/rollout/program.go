@@ -58,8 +58,8 @@ func (r *Rollout) renew(ctx context.Context, was old, cause string) (string, err
 	if was.version != "" {
 		text += fmt.Sprintf(", now %s (was %s)", r.opt.HAProxy.State().Version, was.version)
 	}
-	r.opt.SetFinding(CodeHAProxyReplaced, nil)
-	r.opt.SetFinding(CodeLibraryReplaced, nil)
+	r.opt.SetFinding(status.CodeHAProxyReplaced, nil)
+	r.opt.SetFinding(status.CodeHAProxyLibraryReplaced, nil)
 	r.opt.Event(status.Event{Kind: status.EventHAProxyUpgraded, Subject: "haproxy", Cause: cause, Took: time.Since(begun), Text: text})
 	return text, nil
 }
@@ -96,13 +96,13 @@ func (r *Rollout) watchProgram(ctx context.Context) {
 func (r *Rollout) lookAtProgram(ctx context.Context, told os.FileInfo) os.FileInfo {
 	p, err := r.opt.HAProxy.Program()
 	if err == nil {
-		r.opt.Report(CodeLibraryReplaced, libraryFinding(p))
+		r.opt.Report(status.CodeHAProxyLibraryReplaced, libraryFinding(p))
 	}
 	switch {
 	case err != nil: // as in the middle of the upgrade
 		return told
 	case !p.Replaced:
-		r.opt.SetFinding(CodeHAProxyReplaced, nil)
+		r.opt.SetFinding(status.CodeHAProxyReplaced, nil)
 		return nil
 	case told != nil && os.SameFile(told, p.File):
 		return told
@@ -112,7 +112,7 @@ func (r *Rollout) lookAtProgram(ctx context.Context, told os.FileInfo) os.FileIn
 		r.log.Debug("the version of the installed HAProxy is not known", "error", err)
 		installed = "another build"
 	}
-	r.opt.SetFinding(CodeHAProxyReplaced, replacedFinding(p, r.opt.HAProxy.State(), installed))
+	r.opt.SetFinding(status.CodeHAProxyReplaced, replacedFinding(p, r.opt.HAProxy.State(), installed))
 	return p.File
 }
 
@@ -123,7 +123,7 @@ func libraryFinding(p process.Program) *status.Finding {
 		return nil
 	}
 	return &status.Finding{
-		Severity: status.Info, Code: CodeLibraryReplaced, Subject: "haproxy",
+		Severity: status.Info, Code: status.CodeHAProxyLibraryReplaced, Subject: "haproxy",
 		Text:   "HAProxy runs with what was replaced since, or removed: " + status.Few(p.Deleted),
 		Remedy: "systemctl reload holdfast takes what is installed now into use, and no connection is lost",
 	}
@@ -131,7 +131,7 @@ func libraryFinding(p process.Program) *status.Finding {
 
 func replacedFinding(p process.Program, running status.HAProxy, installed string) *status.Finding {
 	f := &status.Finding{
-		Severity: status.Info, Code: CodeHAProxyReplaced, Subject: "haproxy",
+		Severity: status.Info, Code: status.CodeHAProxyReplaced, Subject: "haproxy",
 		Text:   fmt.Sprintf("HAProxy %s runs, and %s is installed in %s", running.Version, installed, p.Path),
 		Remedy: "systemctl reload holdfast takes it into use, and no connection is lost",
 	}

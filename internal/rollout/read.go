@@ -60,7 +60,7 @@ func readSpec(file, controller string) (*spec.Spec, []byte, []status.Finding, er
 	if _, ok := s.Controller(controller); !ok {
 		return nil, nil, nil, &rejectedError{file, []status.Finding{{
 			Severity: status.Error,
-			Code:     "unknown-controller",
+			Code:     status.CodeUnknownController,
 			Where:    status.Position{File: file},
 			Text:     fmt.Sprintf("no controller is called %q", controller),
 			Remedy:   "name one of " + strings.Join(s.ControllerNames(), ", ") + " with --controller, or add it to the file",
@@ -97,7 +97,7 @@ func asFindings(file string, err error) []status.Finding {
 	}
 	return []status.Finding{{
 		Severity: status.Error,
-		Code:     "config-not-applied",
+		Code:     status.CodeConfigNotApplied,
 		Where:    status.Position{File: file},
 		Text:     err.Error(),
 		Remedy:   "mend it and reload; the configuration before it stays in force",

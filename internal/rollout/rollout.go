@@ -16,27 +16,10 @@ import (
 	"sync"
 	"time"
 
-	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
-)
-
-// Codes of the findings that a Rollout reports.
-const (
-	// CodeNotInForce says that a spec is not in force which should be: the first
-	// one, or the one to go back to.
-	CodeNotInForce = "not-in-force"
-	// CodeRolledBack says that a spec was taken back.
-	CodeRolledBack = "config-rolled-back"
-	// CodeNotKept says that the spec in force is not kept as the last good one.
-	CodeNotKept = "last-good-not-kept"
-	// CodeRoot says that HAProxy's workers run as root.
-	CodeRoot = "haproxy-as-root"
-	// CodeHAProxyReplaced says that another HAProxy is installed than the one that runs.
-	CodeHAProxyReplaced = "haproxy-replaced"
-	// CodeLibraryReplaced says that HAProxy runs with libraries that were replaced.
-	CodeLibraryReplaced = "haproxy-library-replaced"
 )
 
 // Options is what a Rollout is made of.
@@ -51,7 +34,7 @@ type Options struct {
 	Reload  <-chan os.Signal
 	HAProxy *process.Manager
 	// Servers asks HAProxy for its backends and servers.
-	Servers func(context.Context) ([]haproxy.Server, error)
+	Servers func(context.Context) ([]output.Row, error)
 
 	// VIPs makes what the VIPs of a spec need, and touches nothing: what it gives takes
 	// that into use. The error says why the spec cannot have its VIPs.
@@ -97,7 +80,7 @@ type Rollout struct {
 	good   candidate  // the last one that passed its trial; without a spec: none yet
 	retry  *candidate // that could not be brought into force, and is tried again; nil: none
 	said   string     // what stood in its way
-	lacks  bool       // there is the finding CodeNotInForce
+	lacks  bool       // there is the finding status.CodeNotInForce
 	trial  *trial     // of what is in force; nil: it is good
 	relief *relief    // what going back is to bring; nil: nothing is waited for
 

@@ -209,7 +209,7 @@ func (r *Rollout) breakdown(ctx context.Context, b broken) {
 func (r *Rollout) rollBack(ctx context.Context, why string) (takenBack, bool) {
 	t, begun := r.trial, time.Now()
 	f := status.Finding{
-		Severity: status.Error, Code: CodeRolledBack, Where: status.Position{File: r.opt.File},
+		Severity: status.Error, Code: status.CodeConfigRolledBack, Where: status.Position{File: r.opt.File},
 		Text: why, Remedy: "mend the file and reload",
 	}
 	was := takenBack{digest: t.spec.Digest, finding: f}

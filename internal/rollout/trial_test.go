@@ -432,7 +432,7 @@ func TestSpecThatWasTakenBackIsNotTriedAtTheNextStart(t *testing.T) {
 		next := newBench(t, dir, with("/nope"), "keystone")
 		defer next.ended()
 		got := next.config()
-		if got.Digest != digestOf(t, twoServices) || len(got.Rejected) != 1 || got.Rejected[0].Code != CodeRolledBack {
+		if got.Digest != digestOf(t, twoServices) || len(got.Rejected) != 1 || got.Rejected[0].Code != status.CodeConfigRolledBack {
 			t.Fatalf("the next agent has %+v, want the last good one and why", got)
 		}
 		if e := next.last(); e.Kind != "reload-rejected" || !strings.Contains(e.Text, "is not tried again by itself") {
@@ -506,7 +506,7 @@ func TestGoingBackIsTriedUntilItWorks(t *testing.T) {
 		b.saw(down)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if f := b.found(); len(f) != 1 || f[0].Code != CodeNotInForce || strings.Contains(f[0].Remedy, "takes no vip") {
+		if f := b.found(); len(f) != 1 || f[0].Code != status.CodeNotInForce || strings.Contains(f[0].Remedy, "takes no vip") {
 			t.Errorf("findings %+v, want that going back is tried again", f)
 		}
 		b.fail.Store(nil)

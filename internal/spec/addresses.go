@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 
+	"holdfast/internal/status"
+
 	"go.yaml.in/yaml/v4"
 )
 
@@ -15,7 +17,7 @@ func (d *decoder) address(v value) item[netip.Addr] {
 		return bad[netip.Addr](v)
 	}
 	if p, err := netip.ParsePrefix(t.v); err == nil {
-		d.fail("bad-address", v.node, fmt.Sprintf("%s %s has a prefix length", v.path, quote(t.v)), "write "+p.Addr().String())
+		d.fail(status.CodeBadAddress, v.node, fmt.Sprintf("%s %s has a prefix length", v.path, quote(t.v)), "write "+p.Addr().String())
 		return bad[netip.Addr](v)
 	}
 	a, ok := d.parseAddr(v.node, v.path, t.v)
@@ -42,7 +44,7 @@ func (d *decoder) addressPort(v value) item[netip.AddrPort] {
 	if a, err := netip.ParseAddr(t.v); err == nil {
 		remedy = "write " + netip.AddrPortFrom(a, 8402).String() + ", with the port that is listened on"
 	}
-	d.fail("bad-address", v.node, fmt.Sprintf("%s %s is not an address with a port", v.path, quote(t.v)), remedy)
+	d.fail(status.CodeBadAddress, v.node, fmt.Sprintf("%s %s is not an address with a port", v.path, quote(t.v)), remedy)
 	return bad[netip.AddrPort](v)
 }
 
@@ -62,16 +64,16 @@ func (d *decoder) vip(v value) item[netip.Prefix] {
 		example = 64
 	}
 	if !hasBits {
-		d.fail("bad-address", v.node, fmt.Sprintf("%s %s has no prefix length", v.path, quote(t.v)), fmt.Sprintf("write %s/%d, if that is how long the prefix of its network is", a, example))
+		d.fail(status.CodeBadAddress, v.node, fmt.Sprintf("%s %s has no prefix length", v.path, quote(t.v)), fmt.Sprintf("write %s/%d, if that is how long the prefix of its network is", a, example))
 		return bad[netip.Prefix](v)
 	}
 	p, err := netip.ParsePrefix(a.String() + "/" + bits)
 	if err != nil || p.Bits() == 0 {
-		d.fail("bad-address", v.node, fmt.Sprintf("%s %s has the prefix length %s", v.path, quote(t.v), quote(bits)), fmt.Sprintf("write one from 1 to %d, like %s/%d", a.BitLen(), a, example))
+		d.fail(status.CodeBadAddress, v.node, fmt.Sprintf("%s %s has the prefix length %s", v.path, quote(t.v), quote(bits)), fmt.Sprintf("write one from 1 to %d, like %s/%d", a.BitLen(), a, example))
 		return bad[netip.Prefix](v)
 	}
 	if what := edge(p); what != "" {
-		d.fail("outside-network", v.node, fmt.Sprintf("%s %s is the %s address of %s, not a host's", v.path, quote(t.v), what, p.Masked()), "write another address of that network, or correct the prefix length")
+		d.fail(status.CodeOutsideNetwork, v.node, fmt.Sprintf("%s %s is the %s address of %s, not a host's", v.path, quote(t.v), what, p.Masked()), "write another address of that network, or correct the prefix length")
 		return bad[netip.Prefix](v)
 	}
 	return good(v, p)
@@ -101,7 +103,7 @@ func (d *decoder) parseAddr(n *yaml.Node, path, text string) (netip.Addr, bool) 
 	a, err := netip.ParseAddr(strings.Trim(text, "[]"))
 	if err != nil {
 		problem, remedy := notAnAddress(text)
-		d.fail("bad-address", n, fmt.Sprintf("%s %s %s", path, quote(text), problem), remedy)
+		d.fail(status.CodeBadAddress, n, fmt.Sprintf("%s %s %s", path, quote(text), problem), remedy)
 		return a, false
 	}
 	problem, remedy := addrProblem(a)
@@ -109,14 +111,14 @@ func (d *decoder) parseAddr(n *yaml.Node, path, text string) (netip.Addr, bool) 
 		problem, remedy = "has brackets", "write "+a.String()
 	}
 	if problem != "" {
-		d.fail("bad-address", n, fmt.Sprintf("%s %s %s", path, quote(text), problem), remedy)
+		d.fail(status.CodeBadAddress, n, fmt.Sprintf("%s %s %s", path, quote(text), problem), remedy)
 		return a, false
 	}
 	if a.IsLoopback() {
-		d.warn("loopback", n, fmt.Sprintf("%s %s is a loopback address, which no other machine reaches", path, quote(text)), "write one of the network, unless this is a trial on one machine")
+		d.warn(status.CodeLoopback, n, fmt.Sprintf("%s %s is a loopback address, which no other machine reaches", path, quote(text)), "write one of the network, unless this is a trial on one machine")
 	}
 	if a.String() != text {
-		d.warn("address-form", n, fmt.Sprintf("%s %s is not the usual form", path, quote(text)), fmt.Sprintf("write %s (RFC 5952)", a))
+		d.warn(status.CodeAddressForm, n, fmt.Sprintf("%s %s is not the usual form", path, quote(text)), fmt.Sprintf("write %s (RFC 5952)", a))
 	}
 	return a, true
 }

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/status"
 )
 
 // The default ports of the agents.
@@ -57,7 +58,7 @@ func (c *checker) checkRelease() {
 	if near, ok := catalog.Nearest(strings.ToLower(r.v), known); ok {
 		remedy = fmt.Sprintf("did you mean %q?", near)
 	}
-	c.fail("unknown-release", r.node, quote(r.v)+" is no known release of OpenStack", remedy)
+	c.fail(status.CodeUnknownRelease, r.node, quote(r.v)+" is no known release of OpenStack", remedy)
 }
 
 func (c *checker) checkControllers() {
@@ -66,9 +67,9 @@ func (c *checker) checkControllers() {
 	case !l.ok:
 		return
 	case len(l.all) == 0:
-		c.fail("no-controller", l.node, "there is no controller", "write at least one, better three: {name: ctl1, address: 10.64.20.13}")
+		c.fail(status.CodeNoController, l.node, "there is no controller", "write at least one, better three: {name: ctl1, address: 10.64.20.13}")
 	case len(l.all) == 1 && l.all[0].address.ok:
-		c.warn("one-controller", l.node, "there is one controller only, so nothing takes over when it fails", "write two or more")
+		c.warn(status.CodeOneController, l.node, "there is one controller only, so nothing takes over when it fails", "write two or more")
 	}
 	c.twice("controller", l.all)
 }
@@ -79,10 +80,10 @@ func (c *checker) twice(what string, hosts []rawHost) {
 	for _, h := range hosts {
 		if first := names.take(h.name); first != nil {
 			c.twins[h.name.node] = true
-			c.fail("duplicate-name", h.name.node, fmt.Sprintf("a second %s is called %s, the first is in line %d", what, quote(h.name.v), first.Line), "write another name")
+			c.fail(status.CodeDuplicateName, h.name.node, fmt.Sprintf("a second %s is called %s, the first is in line %d", what, quote(h.name.v), first.Line), "write another name")
 		}
 		if first := addrs.take(h.address); first != nil {
-			c.fail("duplicate-address", h.address.node, fmt.Sprintf("a second %s has the address %s, the first is in line %d", what, h.address.v, first.Line), "write the address that it has")
+			c.fail(status.CodeDuplicateAddress, h.address.node, fmt.Sprintf("a second %s has the address %s, the first is in line %d", what, h.address.v, first.Line), "write the address that it has")
 		}
 	}
 }
@@ -112,7 +113,7 @@ func (c *checker) checkPorts() {
 			at = checkPort
 		}
 		if at.ok {
-			c.fail("port-clash", at.node, fmt.Sprintf("agent.port and agent.check_port are both %d", at.v), "write another port for one of them")
+			c.fail(status.CodePortClash, at.node, fmt.Sprintf("agent.port and agent.check_port are both %d", at.v), "write another port for one of them")
 		}
 	}
 	for _, s := range c.raw.services.all {
@@ -122,7 +123,7 @@ func (c *checker) checkPorts() {
 			port int
 		}{{"agent.port", port.or(defaultPort)}, {"agent.check_port", checkPort.or(defaultCheckPort)}} {
 			if p == own.port {
-				c.fail("port-clash", at, fmt.Sprintf("port %d of service %s is the agents' own (%s)", p, s.name.v, own.name), fmt.Sprintf("write another %s", own.name))
+				c.fail(status.CodePortClash, at, fmt.Sprintf("port %d of service %s is the agents' own (%s)", p, s.name.v, own.name), fmt.Sprintf("write another %s", own.name))
 			}
 		}
 	}
@@ -140,7 +141,7 @@ func (c *checker) checkNames() {
 		if !used {
 			addrs[h.name.v] = h
 		} else if first.address.v != h.address.v {
-			c.warn("two-addresses", h.address.node, fmt.Sprintf("host %s has the address %s here and %s in line %d", h.name.v, h.address.v, first.address.v, first.address.node.Line), "write the same, unless it has both")
+			c.warn(status.CodeTwoAddresses, h.address.node, fmt.Sprintf("host %s has the address %s here and %s in line %d", h.name.v, h.address.v, first.address.v, first.address.node.Line), "write the same, unless it has both")
 		}
 	}
 }

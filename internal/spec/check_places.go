@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"holdfast/internal/status"
+
 	"go.yaml.in/yaml/v4"
 )
 
@@ -24,7 +26,7 @@ func (c *checker) checkPlaces() {
 	}
 	for i, v := range c.raw.vips.all {
 		if !used[i] && v.at.node.Kind == yaml.MappingNode {
-			c.warn("no-service", v.at.node, fmt.Sprintf("no service listens on %s, VIP %s", v.at.path, v.name.or("?")), `name it under "vips" of a service, or remove it`)
+			c.warn(status.CodeNoService, v.at.node, fmt.Sprintf("no service listens on %s, VIP %s", v.at.path, v.name.or("?")), `name it under "vips" of a service, or remove it`)
 		}
 	}
 }
@@ -32,7 +34,7 @@ func (c *checker) checkPlaces() {
 func (c *checker) checkVIPNames(s rawService) {
 	l := s.vips
 	if l.ok && len(l.all) == 0 {
-		c.fail("no-vip", l.node, s.at.path+".vips is empty", "write the name of at least one VIP, or leave it out for the usual ones")
+		c.fail(status.CodeNoVIP, l.node, s.at.path+".vips is empty", "write the name of at least one VIP, or leave it out for the usual ones")
 	}
 	var known []string
 	for _, v := range c.raw.vips.all {
@@ -43,9 +45,9 @@ func (c *checker) checkVIPNames(s rawService) {
 		switch {
 		case !name.ok:
 		case !slices.Contains(known, name.v):
-			c.fail("unknown-vip", name.node, fmt.Sprintf("no VIP is called %s", quote(name.v)), "write "+list(known, "or"))
+			c.fail(status.CodeUnknownVIP, name.node, fmt.Sprintf("no VIP is called %s", quote(name.v)), "write "+list(known, "or"))
 		case own.take(name) != nil:
-			c.fail("duplicate-name", name.node, fmt.Sprintf("%s is here a second time", quote(name.v)), "remove one of the two")
+			c.fail(status.CodeDuplicateName, name.node, fmt.Sprintf("%s is here a second time", quote(name.v)), "remove one of the two")
 		}
 	}
 }
@@ -65,7 +67,7 @@ func (c *checker) checkPublic(s rawService, v rawVIP) {
 	if others := c.without("public"); len(others) > 0 {
 		remedy = fmt.Sprintf(`write "vips: [%s]"`, c.raw.vips.all[others[0]].name.v)
 	}
-	c.warn("public-address", at, fmt.Sprintf("service %s is for the cloud itself, and port %d of VIP %s, which serves the public endpoints, leads everybody to it", s.name.v, port, v.name.or(v.at.path)), remedy)
+	c.warn(status.CodePublicAddress, at, fmt.Sprintf("service %s is for the cloud itself, and port %d of VIP %s, which serves the public endpoints, leads everybody to it", s.name.v, port, v.name.or(v.at.path)), remedy)
 }
 
 // internal reports whether only the cloud itself asks s, and none of its users: the

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/status"
 )
 
 func (c *checker) checkServices() {
@@ -17,7 +18,7 @@ func (c *checker) checkServices() {
 		return
 	}
 	if len(l.all) == 0 {
-		c.fail("no-service", l.node, "there is no service", `write at least one, as in "keystone: {}"`)
+		c.fail(status.CodeNoService, l.node, "there is no service", `write at least one, as in "keystone: {}"`)
 	}
 	ports := map[int]rawService{}
 	for _, s := range l.all {
@@ -30,7 +31,7 @@ func (c *checker) checkServices() {
 			continue
 		}
 		if first, taken := ports[port]; taken {
-			c.fail("duplicate-port", at, fmt.Sprintf("service %s has port %d, and service %s in line %d has it, too", s.name.v, port, first.name.v, first.key.Line), "write another port for one of them, on its hosts and here")
+			c.fail(status.CodeDuplicatePort, at, fmt.Sprintf("service %s has port %d, and service %s in line %d has it, too", s.name.v, port, first.name.v, first.key.Line), "write another port for one of them, on its hosts and here")
 			continue
 		}
 		ports[port] = s
@@ -75,15 +76,15 @@ func (c *checker) checkKnown(s rawService) {
 	if near, ok := c.catalog.Nearest(s.name.v); ok {
 		remedy = fmt.Sprintf("did you mean %q? If not, %s", near, remedy)
 	}
-	c.fail("unknown-service", s.key, fmt.Sprintf("service %s is not a known one, so it needs a %s", quote(s.name.v), list(missing, "and a")), remedy)
+	c.fail(status.CodeUnknownService, s.key, fmt.Sprintf("service %s is not a known one, so it needs a %s", quote(s.name.v), list(missing, "and a")), remedy)
 }
 
 func (c *checker) checkHosts(s rawService) {
 	switch {
 	case s.hosts.ok && len(s.hosts.all) == 0:
-		c.fail("no-host", s.hosts.node, s.at.path+".hosts is empty", "write at least one, or leave it out for the controllers")
+		c.fail(status.CodeNoHost, s.hosts.node, s.at.path+".hosts is empty", "write at least one, or leave it out for the controllers")
 	case s.hosts.ok && len(s.hosts.all) == 1:
-		c.warn("one-host", s.hosts.node, fmt.Sprintf("service %s runs on one host only, so nothing answers for it when that fails", s.name.v), "write two or more")
+		c.warn(status.CodeOneHost, s.hosts.node, fmt.Sprintf("service %s runs on one host only, so nothing answers for it when that fails", s.name.v), "write two or more")
 	}
 	c.twice("host of service "+s.name.v, s.hosts.all)
 }
@@ -92,7 +93,7 @@ func (c *checker) checkHosts(s rawService) {
 func (c *checker) checkMode(s rawService) {
 	affinity := Affinity(s.affinity.or(""))
 	if c.modeOf(s) == TCP && (affinity == AffinityCookie || affinity == AffinityToken) {
-		c.fail("affinity-mode", s.affinity.node, fmt.Sprintf("affinity %s needs HTTP, and service %s is mode tcp", affinity, s.name.v), "write source or none, or mode: http")
+		c.fail(status.CodeAffinityMode, s.affinity.node, fmt.Sprintf("affinity %s needs HTTP, and service %s is mode tcp", affinity, s.name.v), "write source or none, or mode: http")
 	}
 }
 
@@ -105,12 +106,12 @@ func (c *checker) checkLayer(s rawService) {
 	}
 	for _, n := range []*yaml.Node{k.method.node, k.path.node, k.expect.node} {
 		if n != nil {
-			c.fail("check-layer", k.layer.node, fmt.Sprintf("%s.check is a mere connect (layer 4), and says what to ask for", s.at.path), "remove layer, or method, path and expect")
+			c.fail(status.CodeCheckLayer, k.layer.node, fmt.Sprintf("%s.check is a mere connect (layer 4), and says what to ask for", s.at.path), "remove layer, or method, path and expect")
 			return
 		}
 	}
 	if c.modeOf(s) == HTTP {
-		c.warn("check-layer", k.layer.node, fmt.Sprintf("a connect is the whole check of service %s: one that hangs, or answers 503, counts as healthy", s.name.v), `write a path to ask for, as in "check: {path: /healthcheck}"`)
+		c.warn(status.CodeCheckLayer, k.layer.node, fmt.Sprintf("a connect is the whole check of service %s: one that hangs, or answers 503, counts as healthy", s.name.v), `write a path to ask for, as in "check: {path: /healthcheck}"`)
 	}
 }
 

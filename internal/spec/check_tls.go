@@ -3,6 +3,8 @@ package spec
 import (
 	"fmt"
 	"slices"
+
+	"holdfast/internal/status"
 )
 
 // The usual ports of HTTP and HTTPS.
@@ -35,13 +37,13 @@ func (c *checker) checkHostTLS(s rawService) {
 		return
 	}
 	if s.ca.given() && mode != VerifyHosts {
-		c.fail("host-tls", s.ca.node, fmt.Sprintf("service %s has a ca, and the certificates of its hosts are not checked", s.name.v), `write "tls: verify" beside it, or remove ca`)
+		c.fail(status.CodeHostTLS, s.ca.node, fmt.Sprintf("service %s has a ca, and the certificates of its hosts are not checked", s.name.v), `write "tls: verify" beside it, or remove ca`)
 	}
 	if s.serverName.given() && mode == PlainHosts {
-		c.fail("host-tls", s.serverName.node, fmt.Sprintf("service %s has a server_name, and its hosts are spoken to without TLS", s.name.v), `write "tls: verify" beside it, or remove server_name`)
+		c.fail(status.CodeHostTLS, s.serverName.node, fmt.Sprintf("service %s has a server_name, and its hosts are spoken to without TLS", s.name.v), `write "tls: verify" beside it, or remove server_name`)
 	}
 	if mode == InsecureHosts {
-		c.warn("host-tls", s.tls.node, fmt.Sprintf("nothing tells the hosts of service %s from others: their certificates are not checked", s.name.v), `write "tls: verify", with the file of their authority as "ca"`)
+		c.warn(status.CodeHostTLS, s.tls.node, fmt.Sprintf("nothing tells the hosts of service %s from others: their certificates are not checked", s.name.v), `write "tls: verify", with the file of their authority as "ca"`)
 	}
 }
 
@@ -52,15 +54,15 @@ func (c *checker) checkRedirect(v rawVIP, ports map[int]rawService) {
 		return
 	}
 	if s, taken := ports[r.v]; taken {
-		c.fail("redirect-port", r.node, fmt.Sprintf("%s.tls.redirect wants port %d, which service %s has (line %d)", v.at.path, r.v, s.name.v, s.key.Line), "write a port that no service has, or remove redirect")
+		c.fail(status.CodeRedirectPort, r.node, fmt.Sprintf("%s.tls.redirect wants port %d, which service %s has (line %d)", v.at.path, r.v, s.name.v, s.key.Line), "write a port that no service has, or remove redirect")
 		return
 	}
 	if a := c.raw.agent; r.v == a.port.or(defaultPort) || r.v == a.checkPort.or(defaultCheckPort) {
-		c.fail("port-clash", r.node, fmt.Sprintf("port %d of %s.tls.redirect is the agents' own", r.v, v.at.path), "write another port")
+		c.fail(status.CodePortClash, r.node, fmt.Sprintf("port %d of %s.tls.redirect is the agents' own", r.v, v.at.path), "write another port")
 		return
 	}
 	if s, is := ports[securePort]; !is || c.modeOf(s) != HTTP {
-		c.fail("redirect-target", r.node, fmt.Sprintf("%s.tls.redirect leads to https on port %d, and no http service has that", v.at.path, securePort), fmt.Sprintf(`give the service that it is for "port: %d", or remove redirect`, securePort))
+		c.fail(status.CodeRedirectTarget, r.node, fmt.Sprintf("%s.tls.redirect leads to https on port %d, and no http service has that", v.at.path, securePort), fmt.Sprintf(`give the service that it is for "port: %d", or remove redirect`, securePort))
 	}
 }
 
@@ -71,8 +73,8 @@ func (c *checker) checkACME(v rawVIP) {
 	switch {
 	case !a.ok || r.given() && !r.ok:
 	case r.v == 0:
-		c.fail("acme-redirect", a.node, v.at.path+".tls.acme is for the port of redirect, and there is none", `write "redirect: true" beside it, or remove acme`)
+		c.fail(status.CodeACMERedirect, a.node, v.at.path+".tls.acme is for the port of redirect, and there is none", `write "redirect: true" beside it, or remove acme`)
 	case r.v != plainPort:
-		c.warn("acme-redirect", a.node, fmt.Sprintf("authorities come to port %d, and %s.tls.redirect is on port %d", plainPort, v.at.path, r.v), `write "redirect: true", unless something leads there from port 80`)
+		c.warn(status.CodeACMERedirect, a.node, fmt.Sprintf("authorities come to port %d, and %s.tls.redirect is on port %d", plainPort, v.at.path, r.v), `write "redirect: true", unless something leads there from port 80`)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/status"
+
 	"go.yaml.in/yaml/v4"
 )
 
@@ -21,7 +23,7 @@ func (c *checker) checkVIPs() {
 		return
 	}
 	if len(l.all) == 0 {
-		c.fail("no-vip", l.node, "there is no VIP", "write at least one: {name: api, addresses: [10.64.20.10/24], ...}")
+		c.fail(status.CodeNoVIP, l.node, "there is no VIP", "write at least one: {name: api, addresses: [10.64.20.10/24], ...}")
 	}
 	c.checkVIPsTwice()
 	c.checkEndpoints()
@@ -37,17 +39,17 @@ func (c *checker) checkVIPsTwice() {
 	names, hostnames, routers, addrs := uses[string]{}, uses[string]{}, uses[int]{}, uses[netip.Addr]{}
 	for _, v := range c.raw.vips.all {
 		if first := names.take(v.name); first != nil {
-			c.fail("duplicate-name", v.name.node, fmt.Sprintf("a second VIP is called %s, the first is in line %d", quote(v.name.v), first.Line), "write another name")
+			c.fail(status.CodeDuplicateName, v.name.node, fmt.Sprintf("a second VIP is called %s, the first is in line %d", quote(v.name.v), first.Line), "write another name")
 		}
 		if first := hostnames.take(v.hostname); first != nil {
-			c.warn("duplicate-hostname", v.hostname.node, fmt.Sprintf("a second VIP has the hostname %s, the first is in line %d", v.hostname.v, first.Line), "write another, unless DNS tells the two clients apart")
+			c.warn(status.CodeDuplicateHostname, v.hostname.node, fmt.Sprintf("a second VIP has the hostname %s, the first is in line %d", v.hostname.v, first.Line), "write another, unless DNS tells the two clients apart")
 		}
 		if first := routers.take(v.vrrp.routerID); first != nil {
-			c.fail("duplicate-router-id", v.vrrp.routerID.node, fmt.Sprintf("a second VIP has router id %d, the first is in line %d", v.vrrp.routerID.v, first.Line), "write another number from 1 to 255")
+			c.fail(status.CodeDuplicateRouterID, v.vrrp.routerID.node, fmt.Sprintf("a second VIP has router id %d, the first is in line %d", v.vrrp.routerID.v, first.Line), "write another number from 1 to 255")
 		}
 		for _, a := range v.addresses.all {
 			if first := addrs.take(item[netip.Addr]{a.v.Addr(), a.node, a.ok}); first != nil {
-				c.fail("duplicate-address", a.node, fmt.Sprintf("the address %s is here a second time, first in line %d", a.v.Addr(), first.Line), "write another address")
+				c.fail(status.CodeDuplicateAddress, a.node, fmt.Sprintf("the address %s is here a second time, first in line %d", a.v.Addr(), first.Line), "write another address")
 			}
 		}
 	}
@@ -62,14 +64,14 @@ func (c *checker) checkEndpoints() {
 			continue
 		}
 		if v.endpoints.ok && len(v.endpoints.all) == 0 {
-			c.fail("no-endpoint", v.endpoints.node, v.at.path+".endpoints is empty", "write one or more of public, internal and admin, or leave it out for all three")
+			c.fail(status.CodeNoEndpoint, v.endpoints.node, v.at.path+".endpoints is empty", "write one or more of public, internal and admin, or leave it out for all three")
 		}
 		own := uses[string]{}
 		var taken []string
 		var by rawVIP
 		for _, e := range v.served() {
 			if own.take(e) != nil {
-				c.fail("duplicate-endpoint", e.node, fmt.Sprintf("%q is here a second time", e.v), "remove one of the two")
+				c.fail(status.CodeDuplicateEndpoint, e.node, fmt.Sprintf("%q is here a second time", e.v), "remove one of the two")
 			} else if other, is := servedBy[e.v]; is {
 				taken, by = append(taken, e.v), other
 			} else {
@@ -78,7 +80,7 @@ func (c *checker) checkEndpoints() {
 		}
 		if len(taken) > 0 {
 			at := cmp.Or(v.endpoints.node, v.at.node)
-			c.fail("duplicate-endpoint", at, fmt.Sprintf("%s serves the %s endpoints, and %s (line %d) does so, too", v.at.path, list(taken, "and"), by.at.path, by.at.node.Line), `divide them between the VIPs, as in "endpoints: [public]" and "endpoints: [internal, admin]"`)
+			c.fail(status.CodeDuplicateEndpoint, at, fmt.Sprintf("%s serves the %s endpoints, and %s (line %d) does so, too", v.at.path, list(taken, "and"), by.at.path, by.at.node.Line), `divide them between the VIPs, as in "endpoints: [public]" and "endpoints: [internal, admin]"`)
 		}
 	}
 }
@@ -104,14 +106,14 @@ func (c *checker) checkInterface(v rawVIP) {
 	if i < 0 {
 		return
 	}
-	c.fail("missing-key", v.at.node, fmt.Sprintf("%s has no \"interface\", and controller %s has none of its own", v.at.path, c.raw.controllers.all[i].called()),
+	c.fail(status.CodeMissingKey, v.at.node, fmt.Sprintf("%s has no \"interface\", and controller %s has none of its own", v.at.path, c.raw.controllers.all[i].called()),
 		`write the network interface on which it is activated, as in "interface: eno1"`)
 }
 
 func (c *checker) checkHostname(v rawVIP) {
 	for _, h := range c.raw.controllers.all {
 		if v.hostname.ok && v.hostname.v == h.name.v {
-			c.fail("bad-hostname", v.hostname.node, fmt.Sprintf("%s.hostname %s is the name of a controller", v.at.path, v.hostname.v), "write a name of its own for the VIP, that maps to no host's address")
+			c.fail(status.CodeBadHostname, v.hostname.node, fmt.Sprintf("%s.hostname %s is the name of a controller", v.at.path, v.hostname.v), "write a name of its own for the VIP, that maps to no host's address")
 		}
 	}
 }
@@ -119,10 +121,10 @@ func (c *checker) checkHostname(v rawVIP) {
 // checkAddresses holds the addresses of v against those of all hosts.
 func (c *checker) checkAddresses(v rawVIP) {
 	if v.addresses.ok && len(v.addresses.all) == 0 {
-		c.fail("no-address", v.addresses.node, v.at.path+".addresses is empty", `write at least one, as in "addresses: [10.64.20.10/24]"`)
+		c.fail(status.CodeNoAddress, v.addresses.node, v.at.path+".addresses is empty", `write at least one, as in "addresses: [10.64.20.10/24]"`)
 	}
 	if len(v.addresses.all) > maxAddresses {
-		c.fail("no-address", v.addresses.node, fmt.Sprintf("%s has %d addresses, more than an advert can carry", v.at.path, len(v.addresses.all)), fmt.Sprintf("write at most %d", maxAddresses))
+		c.fail(status.CodeNoAddress, v.addresses.node, fmt.Sprintf("%s has %d addresses, more than an advert can carry", v.at.path, len(v.addresses.all)), fmt.Sprintf("write at most %d", maxAddresses))
 	}
 	for _, a := range v.addresses.all {
 		if a.ok {
@@ -143,7 +145,7 @@ func (c *checker) checkOwn(a item[netip.Prefix]) {
 		if strings.HasPrefix(h.at.path, "controllers") {
 			what = "controller"
 		}
-		c.fail("own-address", a.node, fmt.Sprintf("%s is the own address of %s %s (line %d)", a.v.Addr(), what, h.called(), h.address.node.Line), "write an address for the VIP that no host has: a VIP is HAProxy's alone")
+		c.fail(status.CodeOwnAddress, a.node, fmt.Sprintf("%s is the own address of %s %s (line %d)", a.v.Addr(), what, h.called(), h.address.node.Line), "write an address for the VIP that no host has: a VIP is HAProxy's alone")
 		return
 	}
 }
@@ -166,11 +168,11 @@ func (c *checker) checkNetwork(v rawVIP, a item[netip.Prefix]) {
 		}
 	}
 	if len(out) == same && same > 1 {
-		c.warn("outside-network", a.node, fmt.Sprintf("no controller is in %s, the network of VIP %s", a.v.Masked(), v.name.or(v.at.path)), "correct the address or its prefix length, unless that interface is in another network on purpose")
+		c.warn(status.CodeOutsideNetwork, a.node, fmt.Sprintf("no controller is in %s, the network of VIP %s", a.v.Masked(), v.name.or(v.at.path)), "correct the address or its prefix length, unless that interface is in another network on purpose")
 		return
 	}
 	for _, h := range out {
-		c.warn("outside-network", h.address.node, fmt.Sprintf("%s of controller %s is outside of %s, the network of VIP %s", h.address.v, h.called(), a.v.Masked(), v.name.or(v.at.path)), "correct the address, or the prefix length of the VIP, unless it is in another network on purpose")
+		c.warn(status.CodeOutsideNetwork, h.address.node, fmt.Sprintf("%s of controller %s is outside of %s, the network of VIP %s", h.address.v, h.called(), a.v.Masked(), v.name.or(v.at.path)), "correct the address, or the prefix length of the VIP, unless it is in another network on purpose")
 	}
 }
 
@@ -194,7 +196,7 @@ func (c *checker) checkPeers(v rawVIP) {
 	if a.v.Addr().Is4() {
 		family = "IPv4"
 	}
-	c.fail("no-peer", a.node, fmt.Sprintf("%s is %s, and not every controller has an %s address, by which it sends adverts and hears them", a.v.Addr(), family, family), "write addresses of one family for all controllers, and give the VIP one of that family")
+	c.fail(status.CodeNoPeer, a.node, fmt.Sprintf("%s is %s, and not every controller has an %s address, by which it sends adverts and hears them", a.v.Addr(), family, family), "write addresses of one family for all controllers, and give the VIP one of that family")
 }
 
 // called gives h's name, or its place in the file if it has none.

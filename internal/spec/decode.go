@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/status"
 )
 
 // placeholder is what "holdfast import" writes where only the operator knows the value.
@@ -118,7 +119,7 @@ func mapping[T any](d *decoder, v value, fields []field[T], into *T) bool {
 	}
 	for _, f := range fields {
 		if f.required && !seen[f.key] {
-			d.fail("missing-key", v.node, fmt.Sprintf("%s has no %q", whole(v.path), f.key), f.hint().String())
+			d.fail(status.CodeMissingKey, v.node, fmt.Sprintf("%s has no %q", whole(v.path), f.key), f.hint().String())
 		}
 	}
 	return true
@@ -145,7 +146,7 @@ func (d *decoder) unknownKey(key *yaml.Node, path string, known []string) string
 	if path != "" {
 		text += " in " + path
 	}
-	d.fail("unknown-key", key, text, remedy)
+	d.fail(status.CodeUnknownKey, key, text, remedy)
 	return near
 }
 
@@ -165,11 +166,11 @@ func (d *decoder) entries(v value) ([]entry, bool) {
 		key := pair[0]
 		switch line, twice := first[key.Value]; {
 		case key.Kind != yaml.ScalarNode || key.Tag == "!!null":
-			d.fail("wrong-type", key, "a key that is "+kind(key), "write a word")
+			d.fail(status.CodeWrongType, key, "a key that is "+kind(key), "write a word")
 		case key.Tag == "!!merge":
 			merges = append(merges, pair[1])
 		case twice:
-			d.fail("duplicate-key", key, fmt.Sprintf("%s is here a second time, first in line %d", quote(key.Value), line.Line), "remove one of the two")
+			d.fail(status.CodeDuplicateKey, key, fmt.Sprintf("%s is here a second time, first in line %d", quote(key.Value), line.Line), "remove one of the two")
 		default:
 			first[key.Value] = key
 			all = append(all, entry{key, pair[1]})
@@ -186,13 +187,13 @@ func (d *decoder) entries(v value) ([]entry, bool) {
 func (d *decoder) merge(all []entry, first map[string]*yaml.Node, m *yaml.Node, depth int) []entry {
 	switch {
 	case depth > 8:
-		d.fail("wrong-type", m, `"<<" within "<<", too deep`, "write the keys out")
+		d.fail(status.CodeWrongType, m, `"<<" within "<<", too deep`, "write the keys out")
 	case m.Kind == yaml.SequenceNode:
 		for _, part := range m.Content {
 			all = d.merge(all, first, follow(part), depth+1)
 		}
 	case m.Kind != yaml.MappingNode:
-		d.fail("wrong-type", m, `"<<" wants a mapping, and this is `+kind(m), `write "<<: *NAME", where NAME is the anchor of a mapping`)
+		d.fail(status.CodeWrongType, m, `"<<" wants a mapping, and this is `+kind(m), `write "<<: *NAME", where NAME is the anchor of a mapping`)
 	default:
 		for pair := range slices.Chunk(m.Content, 2) {
 			key := pair[0]
@@ -225,16 +226,16 @@ func (d *decoder) is(v value, want yaml.Kind) bool {
 	switch {
 	case d.steps > maxSteps:
 		if d.steps-1-len(v.node.Content) <= maxSteps {
-			d.fail("too-large", v.node, fmt.Sprintf("with its aliases the file has more than %d values", maxSteps), "write it out, or make it smaller")
+			d.fail(status.CodeTooLarge, v.node, fmt.Sprintf("with its aliases the file has more than %d values", maxSteps), "write it out, or make it smaller")
 		}
 		return false
 	case v.node.Kind == want:
 		return true
 	case d.unfilled(v):
 	case isNull(v.node):
-		d.fail("wrong-type", v.node, whole(v.path)+" has no value", v.hint.String())
+		d.fail(status.CodeWrongType, v.node, whole(v.path)+" has no value", v.hint.String())
 	default:
-		d.fail("wrong-type", v.node, fmt.Sprintf("%s is %s", whole(v.path), kind(v.node)), v.hint.String())
+		d.fail(status.CodeWrongType, v.node, fmt.Sprintf("%s is %s", whole(v.path), kind(v.node)), v.hint.String())
 	}
 	return false
 }
@@ -245,7 +246,7 @@ func (d *decoder) unfilled(v value) bool {
 	if v.node.Kind != yaml.ScalarNode || !strings.Contains(v.node.Value, placeholder) {
 		return false
 	}
-	d.fail("not-filled-in", v.node, whole(v.path)+" is not filled in", v.hint.String())
+	d.fail(status.CodeNotFilledIn, v.node, whole(v.path)+" is not filled in", v.hint.String())
 	return true
 }
 

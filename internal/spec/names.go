@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"holdfast/internal/status"
 )
 
 // hostname reads a DNS name (RFC 1123 section 2.1).
@@ -15,14 +17,14 @@ func (d *decoder) hostname(v value) item[string] {
 		return t
 	}
 	if _, err := netip.ParseAddr(strings.Trim(t.v, "[]")); err == nil {
-		d.fail("bad-hostname", v.node, fmt.Sprintf("%s %s is an address", v.path, quote(t.v)), "write the DNS name that maps to the VIP: endpoints keep a name when the address changes")
+		d.fail(status.CodeBadHostname, v.node, fmt.Sprintf("%s %s is an address", v.path, quote(t.v)), "write the DNS name that maps to the VIP: endpoints keep a name when the address changes")
 		return bad[string](v)
 	}
 	problem, remedy := hostnameProblem(t.v)
 	if problem == "" {
 		return t
 	}
-	d.fail("bad-hostname", v.node, fmt.Sprintf("%s %s %s", v.path, quote(t.v), problem), remedy)
+	d.fail(status.CodeBadHostname, v.node, fmt.Sprintf("%s %s %s", v.path, quote(t.v), problem), remedy)
 	return bad[string](v)
 }
 
@@ -65,9 +67,9 @@ func (d *decoder) device(v value) item[string] {
 	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == ':' }
 	switch {
 	case len(t.v) > 15:
-		d.fail("bad-interface", v.node, fmt.Sprintf("%s %s has %d characters", v.path, quote(t.v), len(t.v)), `write the name of an interface as "ip link" shows it, at most 15 characters`)
+		d.fail(status.CodeBadInterface, v.node, fmt.Sprintf("%s %s has %d characters", v.path, quote(t.v), len(t.v)), `write the name of an interface as "ip link" shows it, at most 15 characters`)
 	case t.v == "." || t.v == ".." || strings.ContainsFunc(t.v, odd):
-		d.fail("bad-interface", v.node, fmt.Sprintf("%s %s cannot be an interface", v.path, quote(t.v)), `write its name as "ip link" shows it`)
+		d.fail(status.CodeBadInterface, v.node, fmt.Sprintf("%s %s cannot be an interface", v.path, quote(t.v)), `write its name as "ip link" shows it`)
 	default:
 		return t
 	}
@@ -81,9 +83,9 @@ func (d *decoder) filePath(v value) item[string] {
 	case !t.ok:
 		return t
 	case !strings.HasPrefix(t.v, "/"):
-		d.fail("bad-path", v.node, fmt.Sprintf("%s %s is not absolute", v.path, quote(t.v)), "write the whole path, beginning with /")
+		d.fail(status.CodeBadPath, v.node, fmt.Sprintf("%s %s is not absolute", v.path, quote(t.v)), "write the whole path, beginning with /")
 	case strings.ContainsFunc(t.v, unicode.IsSpace):
-		d.fail("bad-path", v.node, fmt.Sprintf("%s %s has a blank in it", v.path, quote(t.v)), "write a path without blanks")
+		d.fail(status.CodeBadPath, v.node, fmt.Sprintf("%s %s has a blank in it", v.path, quote(t.v)), "write a path without blanks")
 	default:
 		return t
 	}
@@ -101,14 +103,14 @@ func (d *decoder) logTarget(v value) item[string] {
 	}
 	if strings.HasPrefix(t.v, "/") {
 		if len(t.v) > maxSocketPath {
-			d.fail("bad-log", v.node, fmt.Sprintf("%s has %d characters", v.path, len(t.v)), fmt.Sprintf("write the path of a socket, which has at most %d", maxSocketPath))
+			d.fail(status.CodeBadLog, v.node, fmt.Sprintf("%s has %d characters", v.path, len(t.v)), fmt.Sprintf("write the path of a socket, which has at most %d", maxSocketPath))
 			return bad[string](v)
 		}
 		return d.filePath(v)
 	}
 	at, err := netip.ParseAddrPort(t.v)
 	if err != nil || at.Port() == 0 || at.Addr().Zone() != "" || at.String() != t.v {
-		d.fail("bad-log", v.node, fmt.Sprintf("%s %s is neither the path of a socket nor an address with its port", v.path, quote(t.v)),
+		d.fail(status.CodeBadLog, v.node, fmt.Sprintf("%s %s is neither the path of a socket nor an address with its port", v.path, quote(t.v)),
 			`write one, like "/dev/log", "10.64.20.5:514" or "[2001:db8::5]:514"`)
 		return bad[string](v)
 	}
@@ -125,12 +127,12 @@ func (d *decoder) urlPath(v value) item[string] {
 	odd := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("\"'\\#<>^`{|}", r) }
 	switch i := strings.IndexFunc(t.v, odd); {
 	case strings.Contains(t.v, "://"):
-		d.fail("bad-path", v.node, fmt.Sprintf("%s %s is a URL", v.path, quote(t.v)), "write the path in it only, beginning with /")
+		d.fail(status.CodeBadPath, v.node, fmt.Sprintf("%s %s is a URL", v.path, quote(t.v)), "write the path in it only, beginning with /")
 	case !strings.HasPrefix(t.v, "/"):
-		d.fail("bad-path", v.node, fmt.Sprintf("%s %s does not begin with /", v.path, quote(t.v)), "write /"+t.v)
+		d.fail(status.CodeBadPath, v.node, fmt.Sprintf("%s %s does not begin with /", v.path, quote(t.v)), "write /"+t.v)
 	case i >= 0:
 		r := []rune(t.v[i:])[0]
-		d.fail("bad-path", v.node, fmt.Sprintf("%s %s has the character %q in it", v.path, quote(t.v), r), fmt.Sprintf("write it as %s", percent(r)))
+		d.fail(status.CodeBadPath, v.node, fmt.Sprintf("%s %s has the character %q in it", v.path, quote(t.v), r), fmt.Sprintf("write it as %s", percent(r)))
 	default:
 		return t
 	}
@@ -152,7 +154,7 @@ func (d *decoder) endpointPath(v value) item[string] {
 		return t
 	}
 	if wrong := badTemplate(t.v); wrong != "" {
-		d.fail("bad-path", v.node, fmt.Sprintf("%s %s has %s in it, which Keystone does not replace", v.path, quote(t.v), quote(wrong)), "write %(project_id)s or $(project_id)s")
+		d.fail(status.CodeBadPath, v.node, fmt.Sprintf("%s %s has %s in it, which Keystone does not replace", v.path, quote(t.v), quote(wrong)), "write %(project_id)s or $(project_id)s")
 		return bad[string](v)
 	}
 	return t

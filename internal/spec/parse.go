@@ -24,7 +24,7 @@ func Parse(name string, data []byte) (*Spec, []status.Finding) {
 	src := newSource(name, data)
 	known, err := catalog.Load()
 	if err != nil {
-		src.report(status.Error, "internal", 1, 1, err.Error(), "report this, it is a fault of the program")
+		src.report(status.Error, status.CodeInternal, 1, 1, err.Error(), "report this, it is a fault of the program")
 		return nil, src.sorted()
 	}
 	root := src.document(data)
@@ -48,7 +48,7 @@ func Parse(name string, data []byte) (*Spec, []status.Finding) {
 // has reported why there is none.
 func (s *source) document(data []byte) *yaml.Node {
 	if len(data) > maxBytes {
-		s.report(status.Error, "too-large", 1, 1, fmt.Sprintf("the file has %d bytes, and a spec at most %d", len(data), maxBytes), "is this the right file?")
+		s.report(status.Error, status.CodeTooLarge, 1, 1, fmt.Sprintf("the file has %d bytes, and a spec at most %d", len(data), maxBytes), "is this the right file?")
 		return nil
 	}
 	if !s.readable(data) {
@@ -68,7 +68,7 @@ func (s *source) document(data []byte) *yaml.Node {
 	}
 	switch err := loader.Load(&next); {
 	case err == nil:
-		s.fail("several-documents", &next, "a second YAML document begins here", `remove the "---" line, or what follows it`)
+		s.fail(status.CodeSeveralDocuments, &next, "a second YAML document begins here", `remove the "---" line, or what follows it`)
 		return nil
 	case !errors.Is(err, io.EOF):
 		s.syntax(err)
@@ -110,7 +110,7 @@ func (s *source) readable(data []byte) bool {
 }
 
 func (s *source) unreadable(line, column int, text, remedy string) bool {
-	s.report(status.Error, "encoding", line, column, text, remedy)
+	s.report(status.Error, status.CodeEncoding, line, column, text, remedy)
 	last := &s.findings[len(s.findings)-1]
 	last.Line = strings.ToValidUTF8(last.Line, "?")
 	return false
@@ -121,14 +121,14 @@ func (s *source) noDocument(err error) {
 		s.syntax(err)
 		return
 	}
-	s.report(status.Error, "empty", 1, 1, "the file says nothing", `write a spec, or have "holdfast import" make one from an endpoint list`)
+	s.report(status.Error, status.CodeEmpty, 1, 1, "the file says nothing", `write a spec, or have "holdfast import" make one from an endpoint list`)
 }
 
 // syntax reports err, the YAML reader's, in our own words where there are better ones.
 func (s *source) syntax(err error) {
 	e, ok := errors.AsType[*yaml.LoadError](err)
 	if !ok {
-		s.report(status.Error, "syntax", 1, 1, "not YAML: "+err.Error(), "correct the file")
+		s.report(status.Error, status.CodeSyntax, 1, 1, "not YAML: "+err.Error(), "correct the file")
 		return
 	}
 	at := e.Mark
@@ -148,7 +148,7 @@ func (s *source) syntax(err error) {
 		at, text, remedy = e.ContextMark, fmt.Sprintf("a bracket that is not closed properly (line %d)", e.Mark.Line), "close it, and write commas between what is in it"
 	}
 	line, column := s.within(at)
-	s.report(status.Error, "syntax", line, column, text, remedy)
+	s.report(status.Error, status.CodeSyntax, line, column, text, remedy)
 }
 
 // within gives the place of mark, or the end of the last line with text when

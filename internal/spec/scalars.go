@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/status"
 )
 
 // scalar gives the text of the single value v. It reports lists, mappings,
@@ -20,11 +21,11 @@ func (d *decoder) scalar(v value) (string, bool) {
 		return "", false
 	}
 	if isNull(v.node) || v.node.Value == "" {
-		d.fail("wrong-type", v.node, v.path+" has no value", v.hint.String())
+		d.fail(status.CodeWrongType, v.node, v.path+" has no value", v.hint.String())
 		return "", false
 	}
 	if !strings.HasPrefix(v.node.Tag, "!!") || v.node.Tag == "!!binary" {
-		d.fail("wrong-type", v.node, fmt.Sprintf("%s has the tag %s, which means nothing here", v.path, quote(v.node.Tag)), "remove the tag")
+		d.fail(status.CodeWrongType, v.node, fmt.Sprintf("%s has the tag %s, which means nothing here", v.path, quote(v.node.Tag)), "remove the tag")
 		return "", false
 	}
 	return v.node.Value, true
@@ -37,13 +38,13 @@ func (d *decoder) text(v value) item[string] {
 	case !ok:
 		return bad[string](v)
 	case v.node.Tag == "!!bool":
-		d.fail("wrong-type", v.node, fmt.Sprintf("%s is %s", v.path, kind(v.node)), v.hint.String()+", or put it in quotes, if that is the name")
+		d.fail(status.CodeWrongType, v.node, fmt.Sprintf("%s is %s", v.path, kind(v.node)), v.hint.String()+", or put it in quotes, if that is the name")
 		return bad[string](v)
 	case strings.TrimSpace(s) != s || strings.ContainsFunc(s, unicode.IsControl):
-		d.fail("bad-name", v.node, fmt.Sprintf("%s %s has blanks around it or a control character in it", v.path, quote(s)), "remove them")
+		d.fail(status.CodeBadName, v.node, fmt.Sprintf("%s %s has blanks around it or a control character in it", v.path, quote(s)), "remove them")
 		return bad[string](v)
 	case len(s) > 255:
-		d.fail("bad-name", v.node, fmt.Sprintf("%s has %d characters", v.path, len(s)), "write at most 255")
+		d.fail(status.CodeBadName, v.node, fmt.Sprintf("%s has %d characters", v.path, len(s)), "write at most 255")
 		return bad[string](v)
 	}
 	return good(v, s)
@@ -53,7 +54,7 @@ func (d *decoder) text(v value) item[string] {
 func (d *decoder) name(v value) item[string] {
 	t := d.text(v)
 	if t.ok && !isName(t.v) {
-		d.fail("bad-name", v.node, fmt.Sprintf("%s %s is not a name", v.path, quote(t.v)), "write letters, digits and . - _, a letter or digit first, at most 100")
+		d.fail(status.CodeBadName, v.node, fmt.Sprintf("%s %s is not a name", v.path, quote(t.v)), "write letters, digits and . - _, a letter or digit first, at most 100")
 		return bad[string](v)
 	}
 	return t
@@ -78,7 +79,7 @@ func (d *decoder) choice(v value, words ...string) item[string] {
 	if near, ok := catalog.Nearest(strings.ToLower(t.v), words); ok {
 		remedy = fmt.Sprintf("did you mean %q?", near)
 	}
-	d.fail("unknown-value", v.node, fmt.Sprintf("%s cannot be %s", v.path, quote(t.v)), remedy)
+	d.fail(status.CodeUnknownValue, v.node, fmt.Sprintf("%s cannot be %s", v.path, quote(t.v)), remedy)
 	return bad[string](v)
 }
 
@@ -89,7 +90,7 @@ func (d *decoder) boolean(v value) item[bool] {
 		return bad[bool](v)
 	}
 	if v.node.Tag != "!!bool" {
-		d.fail("wrong-type", v.node, fmt.Sprintf("%s is %s", v.path, kind(v.node)), "write true or false, without quotes")
+		d.fail(status.CodeWrongType, v.node, fmt.Sprintf("%s is %s", v.path, kind(v.node)), "write true or false, without quotes")
 		return bad[bool](v)
 	}
 	return good(v, strings.EqualFold(s, "true"))
@@ -106,13 +107,13 @@ func (d *decoder) integer(v value, high int, code string) item[int] {
 	remedy := fmt.Sprintf("write a whole number from 1 to %d", high)
 	switch {
 	case err == nil && v.node.Tag == "!!str":
-		d.fail("wrong-type", v.node, fmt.Sprintf("%s is %s in quotes", v.path, s), fmt.Sprintf("write it without: %d", n))
+		d.fail(status.CodeWrongType, v.node, fmt.Sprintf("%s is %s in quotes", v.path, s), fmt.Sprintf("write it without: %d", n))
 	case err == nil && strconv.Itoa(n) != s:
-		d.fail("wrong-type", v.node, fmt.Sprintf("%s %s could be an octal number", v.path, s), fmt.Sprintf("write %d", n))
+		d.fail(status.CodeWrongType, v.node, fmt.Sprintf("%s %s could be an octal number", v.path, s), fmt.Sprintf("write %d", n))
 	case err != nil && v.node.Tag != "!!int":
-		d.fail("wrong-type", v.node, fmt.Sprintf("%s is %s", v.path, kind(v.node)), remedy)
+		d.fail(status.CodeWrongType, v.node, fmt.Sprintf("%s is %s", v.path, kind(v.node)), remedy)
 	case err != nil && strings.ContainsAny(s, "_xXoObB"):
-		d.fail("wrong-type", v.node, fmt.Sprintf("%s %s is not in plain digits", v.path, quote(s)), remedy)
+		d.fail(status.CodeWrongType, v.node, fmt.Sprintf("%s %s is not in plain digits", v.path, quote(s)), remedy)
 	case err != nil || n < 1 || n > high:
 		d.fail(code, v.node, fmt.Sprintf("%s %s is out of range", v.path, quote(s)), remedy)
 	default:
@@ -130,13 +131,13 @@ func (d *decoder) size(v value, low, high int) item[int] {
 	digits, isKiB := strings.CutSuffix(t, "k")
 	n, err := strconv.Atoi(digits)
 	if err != nil || !isKiB || n < low || n > high {
-		d.fail("bad-size", v.node, fmt.Sprintf("%s %s is not a size from %dk to %dk", v.path, quote(t), low, high), fmt.Sprintf("write a number of KiB with a k, from %dk to %dk", low, high))
+		d.fail(status.CodeBadSize, v.node, fmt.Sprintf("%s %s is not a size from %dk to %dk", v.path, quote(t), low, high), fmt.Sprintf("write a number of KiB with a k, from %dk to %dk", low, high))
 		return bad[int](v)
 	}
 	return good(v, n<<10)
 }
 
-func (d *decoder) port(v value) item[int] { return d.integer(v, 65535, "bad-port") }
+func (d *decoder) port(v value) item[int] { return d.integer(v, 65535, status.CodeBadPort) }
 
 // maxTimeout is what HAProxy can count: 2^31-1 milliseconds, 24 days.
 const maxTimeout = 24 * 24 * time.Hour
@@ -150,15 +151,15 @@ func (d *decoder) duration(v value) item[time.Duration] {
 	t, err := time.ParseDuration(s)
 	switch {
 	case isNumber(s):
-		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s has no unit", v.path, s), fmt.Sprintf("write %ss, if seconds are meant; the units are ms, s, m and h", s))
+		d.fail(status.CodeBadDuration, v.node, fmt.Sprintf("%s %s has no unit", v.path, s), fmt.Sprintf("write %ss, if seconds are meant; the units are ms, s, m and h", s))
 	case err != nil:
-		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is not a time", v.path, quote(s)), "write a number with its unit, like 500ms, 60s, 10m or 6h")
+		d.fail(status.CodeBadDuration, v.node, fmt.Sprintf("%s %s is not a time", v.path, quote(s)), "write a number with its unit, like 500ms, 60s, 10m or 6h")
 	case t <= 0:
-		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is not above 0", v.path, s), "write a time above 0, or leave it out for the default")
+		d.fail(status.CodeBadDuration, v.node, fmt.Sprintf("%s %s is not above 0", v.path, s), "write a time above 0, or leave it out for the default")
 	case t%time.Millisecond != 0:
-		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is not in whole milliseconds", v.path, s), fmt.Sprintf("write %dms", t.Milliseconds()+1))
+		d.fail(status.CodeBadDuration, v.node, fmt.Sprintf("%s %s is not in whole milliseconds", v.path, s), fmt.Sprintf("write %dms", t.Milliseconds()+1))
 	case t > maxTimeout:
-		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is above HAProxy's limit", v.path, s), "write at most 576h")
+		d.fail(status.CodeBadDuration, v.node, fmt.Sprintf("%s %s is above HAProxy's limit", v.path, s), "write at most 576h")
 	default:
 		return good(v, t)
 	}
@@ -187,11 +188,11 @@ func (d *decoder) period(v value) item[time.Duration] {
 	}
 	switch {
 	case err != nil || isNumber(s):
-		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is not a time", v.path, quote(s)), "write a number with its unit, like 365d, 24h or 300s")
+		d.fail(status.CodeBadDuration, v.node, fmt.Sprintf("%s %s is not a time", v.path, quote(s)), "write a number with its unit, like 365d, 24h or 300s")
 	case t < time.Second || t%time.Second != 0:
-		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is not in whole seconds above 0", v.path, s), "write a time like 365d, or leave it out for none")
+		d.fail(status.CodeBadDuration, v.node, fmt.Sprintf("%s %s is not in whole seconds above 0", v.path, s), "write a time like 365d, or leave it out for none")
 	case t > maxPeriod:
-		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is more than ten years", v.path, s), "write at most 3650d")
+		d.fail(status.CodeBadDuration, v.node, fmt.Sprintf("%s %s is more than ten years", v.path, s), "write at most 3650d")
 	default:
 		return good(v, t)
 	}
@@ -212,10 +213,10 @@ func (d *decoder) interval(v value) item[time.Duration] {
 	case !t.ok:
 		return t
 	case t.v < minInterval || t.v > maxInterval:
-		d.fail("bad-interval", v.node, fmt.Sprintf("%s %s is out of range", v.path, v.node.Value), "write a time from 10ms to 40.95s")
+		d.fail(status.CodeBadInterval, v.node, fmt.Sprintf("%s %s is out of range", v.path, v.node.Value), "write a time from 10ms to 40.95s")
 	case t.v%intervalStep != 0:
 		below := t.v.Truncate(intervalStep)
-		d.fail("bad-interval", v.node, fmt.Sprintf("%s %s is not in steps of 10ms", v.path, v.node.Value), fmt.Sprintf("write %v or %v", below, below+intervalStep))
+		d.fail(status.CodeBadInterval, v.node, fmt.Sprintf("%s %s is not in steps of 10ms", v.path, v.node.Value), fmt.Sprintf("write %v or %v", below, below+intervalStep))
 	default:
 		return t
 	}
@@ -226,7 +227,7 @@ func (d *decoder) interval(v value) item[time.Duration] {
 func (d *decoder) handoverLimit(v value) item[time.Duration] {
 	i := d.duration(v)
 	if i.ok && (i.v < time.Second || i.v > 24*time.Hour) {
-		d.fail("bad-duration", v.node, fmt.Sprintf("%s %s is out of range", v.path, i.v), "write a time from 1s to 24h")
+		d.fail(status.CodeBadDuration, v.node, fmt.Sprintf("%s %s is out of range", v.path, i.v), "write a time from 1s to 24h")
 		return bad[time.Duration](v)
 	}
 	return i
@@ -240,7 +241,7 @@ func (d *decoder) codes(v value) item[[]CodeRange] {
 	}
 	ranges, err := catalog.ParseCodes(s)
 	if err != nil {
-		d.fail("bad-expect", v.node, fmt.Sprintf("%s: %s", v.path, err), `write codes and ranges of them, like "200", "200-299" or "200,300-308"`)
+		d.fail(status.CodeBadExpect, v.node, fmt.Sprintf("%s: %s", v.path, err), `write codes and ranges of them, like "200", "200-299" or "200,300-308"`)
 		return bad[[]CodeRange](v)
 	}
 	own := make([]CodeRange, len(ranges))
@@ -248,7 +249,7 @@ func (d *decoder) codes(v value) item[[]CodeRange] {
 		own[i] = CodeRange(r)
 	}
 	if own[len(own)-1].To >= 500 {
-		d.warn("expect-failure", v.node, fmt.Sprintf("%s %s takes a service that answers 5xx for healthy", v.path, quote(s)), "write codes below 500")
+		d.warn(status.CodeExpectFailure, v.node, fmt.Sprintf("%s %s takes a service that answers 5xx for healthy", v.path, quote(s)), "write codes below 500")
 	}
 	return good(v, own)
 }

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"holdfast/internal/status"
+
 	"go.yaml.in/yaml/v4"
 )
 
@@ -258,7 +260,7 @@ func vrrpFields() []field[rawVRRP] {
 	return []field[rawVRRP]{
 		{
 			"router_id", true, "a number from 1 to 255 that no other virtual router of the network has", "51",
-			func(d *decoder, v value, r *rawVRRP) { r.routerID = d.integer(v, 255, "bad-router-id") },
+			func(d *decoder, v value, r *rawVRRP) { r.routerID = d.integer(v, 255, status.CodeBadRouterID) },
 		},
 		{
 			"interval", false, "the time between adverts, 10ms to 40.95s", "100ms",
@@ -362,10 +364,10 @@ func serviceHostFields() []field[rawHost] {
 // what a drain is for: that one ends, and is told.
 func (d *decoder) weight(v value) item[int] {
 	if v.node.Kind == yaml.ScalarNode && v.node.Value == "0" {
-		d.fail("bad-weight", v.node, v.path+" 0 would give it no requests", "write 1 to 256; to take a host out for a while, use holdfast drain")
+		d.fail(status.CodeBadWeight, v.node, v.path+" 0 would give it no requests", "write 1 to 256; to take a host out for a while, use holdfast drain")
 		return bad[int](v)
 	}
-	return d.integer(v, 256, "bad-weight")
+	return d.integer(v, 256, status.CodeBadWeight)
 }
 
 // maxLimit is the most requests at once that a host can be limited to: more than
@@ -396,7 +398,7 @@ func (d *decoder) serviceName(v value) item[string] {
 		return bad[string](v)
 	}
 	if !isName(v.node.Value) {
-		d.fail("bad-name", v.node, quote(v.node.Value)+" is not a name for a service", "write letters, digits and . - _, a letter or digit first, at most 100")
+		d.fail(status.CodeBadName, v.node, quote(v.node.Value)+" is not a name for a service", "write letters, digits and . - _, a letter or digit first, at most 100")
 		return bad[string](v)
 	}
 	return good(v, v.node.Value)
@@ -428,7 +430,7 @@ func serviceFields() []field[rawService] {
 		},
 		{
 			"limit", false, "how many requests a host gets at once", "16",
-			func(d *decoder, v value, r *rawService) { r.limit = d.integer(v, maxLimit, "bad-limit") },
+			func(d *decoder, v value, r *rawService) { r.limit = d.integer(v, maxLimit, status.CodeBadLimit) },
 		},
 		{
 			"check", false, "how its health is checked", "{path: /healthcheck, expect: 200}",
@@ -490,9 +492,9 @@ func checkFields() []field[rawCheck] {
 
 // layer reads 4 or 7.
 func (d *decoder) layer(v value) item[int] {
-	n := d.integer(v, 99, "unknown-value")
+	n := d.integer(v, 99, status.CodeUnknownValue)
 	if n.ok && n.v != 4 && n.v != 7 {
-		d.fail("unknown-value", v.node, v.path+" is neither 4 nor 7", v.hint.String())
+		d.fail(status.CodeUnknownValue, v.node, v.path+" is neither 4 nor 7", v.hint.String())
 		return bad[int](v)
 	}
 	return n

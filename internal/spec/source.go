@@ -77,7 +77,7 @@ func (s *source) sorted() []status.Finding {
 	})
 	if s.more > 0 {
 		s.findings = append(s.findings, status.Finding{
-			Severity: status.Error, Code: "too-many", Where: status.Position{File: s.file},
+			Severity: status.Error, Code: status.CodeTooMany, Where: status.Position{File: s.file},
 			Text: fmt.Sprintf("%d more findings are not shown", s.more), Remedy: "correct these first",
 		})
 	}

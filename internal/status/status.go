@@ -7,6 +7,7 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -264,6 +265,22 @@ const (
 	Drain    ServiceState = "drain" // of a host: taken out on purpose
 	Unknown  ServiceState = "unknown"
 )
+
+// CombineStates gives the state of a service from those of its hosts. It is Up
+// when a host is up and none is down, however many are drained or still
+// unknown, and Down when it has hosts but none that takes new requests.
+func CombineStates(hosts []ServiceState) ServiceState {
+	has := func(s ServiceState) bool { return slices.Contains(hosts, s) }
+	switch {
+	case has(Up) && has(Down):
+		return Degraded
+	case has(Up):
+		return Up
+	case has(Unknown) || len(hosts) == 0:
+		return Unknown
+	}
+	return Down
+}
 
 // A Condition is what the evidence says of a host: what HAProxy's checks found,
 // what it answers to clients, and how the others of its service do. A host of

@@ -83,38 +83,13 @@ func DrainedWhole(drains []Drained) bool {
 	return slices.ContainsFunc(drains, func(d Drained) bool { return d.Service == "" })
 }
 
-// A ServiceGroup is some services that run on the same hosts, and so fit into
-// one table with a column for each host.
-type ServiceGroup struct {
-	Hosts []string
-	// Services have their hosts in the order of Hosts.
-	Services []CloudService
-}
+// Listed is how many names a finding lists before it only counts.
+const Listed = 8
 
-// Group sorts services into groups, in the order in which they come.
-func Group(services []CloudService) []ServiceGroup {
-	var groups []ServiceGroup
-	index := map[string]int{}
-	for _, s := range services {
-		sorted := slices.Sorted(slices.Values(names(s.Hosts)))
-		key := strings.Join(sorted, "\n")
-		i, ok := index[key]
-		if !ok {
-			i = len(groups)
-			index[key] = i
-			groups = append(groups, ServiceGroup{Hosts: names(s.Hosts)})
-		}
-		groups[i].Services = append(groups[i].Services, inOrder(s, groups[i].Hosts))
+// List gives names as "a, b, c", and of many the first ones and how many more.
+func List(names []string) string {
+	if more := len(names) - Listed; more > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:Listed], ", "), more)
 	}
-	return groups
-}
-
-// inOrder gives s with its hosts in the order of their names in hosts. Hosts of
-// one name keep their order.
-func inOrder(s CloudService, hosts []string) CloudService {
-	s.Hosts = slices.Clone(s.Hosts)
-	slices.SortStableFunc(s.Hosts, func(a, b CloudHost) int {
-		return slices.Index(hosts, a.Name) - slices.Index(hosts, b.Name)
-	})
-	return s
+	return strings.Join(names, ", ")
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/netnstest"
 )
 
 // both is a VIP of both families in the network of the world.
@@ -32,11 +34,11 @@ func TestLeaseEndsByItself(t *testing.T) {
 		t.Errorf("put back %d addresses that nobody removed", n)
 	}
 	// From here on nobody renews it.
-	w.await("the kernel removes both addresses", func() bool {
-		out := w.run("ip -o address show dev eth0")
+	w.Await("the kernel removes both addresses", func() bool {
+		out := w.Run("ip -o address show dev eth0")
 		return !strings.Contains(out, "10.0.0.10/") && !strings.Contains(out, "fd00::10/")
 	})
-	if out := w.run("ip -o address show dev eth0"); !strings.Contains(out, "10.0.0.13/24") || !strings.Contains(out, "fd00::13/64") {
+	if out := w.Run("ip -o address show dev eth0"); !strings.Contains(out, "10.0.0.13/24") || !strings.Contains(out, "fd00::13/64") {
 		t.Errorf("the host's own addresses went, too: %s", out)
 	}
 	w.present(a, false)
@@ -54,7 +56,7 @@ func TestClaimIsIdempotent(t *testing.T) {
 	w.claim(a)
 	w.claim(a)
 	w.present(a, true)
-	if out := w.run("ip -o address show dev eth0"); strings.Count(out, "10.0.0.10/") != 1 || strings.Count(out, "fd00::10/") != 1 {
+	if out := w.Run("ip -o address show dev eth0"); strings.Count(out, "10.0.0.10/") != 1 || strings.Count(out, "fd00::10/") != 1 {
 		t.Errorf("not each address once: %s", out)
 	}
 	for range 2 {
@@ -83,7 +85,7 @@ func TestHoldPutsBack(t *testing.T) {
 	w := newWorld(t).withOwn()
 	a, log := w.address(both())
 	w.claim(a)
-	w.run("ip address del 10.0.0.10/32 dev eth0")
+	w.Run("ip address del 10.0.0.10/32 dev eth0")
 	if err := a.Hold(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +97,8 @@ func TestHoldPutsBack(t *testing.T) {
 		t.Errorf("the log does not name the address: %q", log)
 	}
 	// Setting an interface down takes the IPv6 address away.
-	w.run("ip link set eth0 down")
-	w.run("ip link set eth0 up")
+	w.Run("ip link set eth0 down")
+	w.Run("ip link set eth0 up")
 	if err := a.Hold(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -108,13 +110,13 @@ func TestHoldFollowsTheDevice(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.address(both())
 	w.claim(a)
-	w.run("ip link del eth0")
+	w.Run("ip link del eth0")
 	err := a.Hold(t.Context())
 	if !errors.Is(err, unix.ENODEV) || !strings.Contains(err.Error(), "only lo") {
 		t.Fatalf("Hold without the interface: %v", err)
 	}
-	w.run("ip link add eth0 type veth peer name other")
-	w.run("ip link set eth0 up")
+	w.Run("ip link add eth0 type veth peer name other")
+	w.Run("ip link set eth0 up")
 	if err := a.Hold(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -128,11 +130,11 @@ func TestNoTentativeIPv6Address(t *testing.T) {
 	w := newWorld(t).withOwn()
 	a, _ := w.address(both())
 	w.claim(a)
-	out := w.run("ip -6 -o address show dev eth0 to fd00::10")
+	out := w.Run("ip -6 -o address show dev eth0 to fd00::10")
 	if strings.Contains(out, "tentative") || !strings.Contains(out, "deprecated") || !strings.Contains(out, "nodad") {
 		t.Errorf("want nodad, deprecated, not tentative: %s", out)
 	}
-	w.over(func() { w.run("ping -6 -c 1 -W 5 fd00::10") })
+	w.Over(func() { w.Run("ping -6 -c 1 -W 5 fd00::10") })
 }
 
 // The kernel makes an IPv6 address work only some time after adding it. A
@@ -157,14 +159,14 @@ func TestClaimedMeansLocal(t *testing.T) {
 
 func TestInterfaceThatIsDown(t *testing.T) {
 	w := newWorld(t).withOwn()
-	w.run("ip link set eth0 down")
+	w.Run("ip link set eth0 down")
 	a, log := w.address(both())
 	w.claim(a)
 	w.present(a, true)
 	if !strings.Contains(log.String(), "interface is down") {
 		t.Errorf("the log does not say so: %s", log)
 	}
-	w.run("ip link set eth0 up")
+	w.Run("ip link set eth0 up")
 	if err := a.Hold(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -185,16 +187,16 @@ func TestNeverTheSource(t *testing.T) {
 			if !ownFirst {
 				w.withOwn()
 			}
-			w.run("ip route add default via 10.0.0.1")
-			w.run("ip route add 192.0.2.0/24 dev eth0")
-			w.run("ip -6 route add default via fd00::1")
+			w.Run("ip route add default via 10.0.0.1")
+			w.Run("ip route add 192.0.2.0/24 dev eth0")
+			w.Run("ip -6 route add default via fd00::1")
 			for _, to := range []string{"10.0.0.1", "198.51.100.1", "192.0.2.1"} {
-				if out := w.run("ip route get " + to); !strings.Contains(out, "src 10.0.0.13") {
+				if out := w.Run("ip route get " + to); !strings.Contains(out, "src 10.0.0.13") {
 					t.Errorf("to %s: %s", to, out)
 				}
 			}
 			for _, to := range []string{"fd00::1", "2001:db8::1"} {
-				if out := w.run("ip -6 route get " + to); !strings.Contains(out, "src fd00::13") {
+				if out := w.Run("ip -6 route get " + to); !strings.Contains(out, "src fd00::13") {
 					t.Errorf("to %s: %s", to, out)
 				}
 			}
@@ -206,20 +208,20 @@ func TestNeverTheSource(t *testing.T) {
 // address, added later, a secondary of the VIP, and remove both at once.
 func TestOwnAddressOutlivesTheVIP(t *testing.T) {
 	w := newWorld(t)
-	w.run("sysctl -qw net.ipv4.conf.all.promote_secondaries=0 net.ipv4.conf.eth0.promote_secondaries=0")
+	w.Run("sysctl -qw net.ipv4.conf.all.promote_secondaries=0 net.ipv4.conf.eth0.promote_secondaries=0")
 	a, _ := w.address(both())
 	w.claim(a)
 	w.withOwn()
 	if err := a.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	out := w.run("ip -o address show dev eth0")
+	out := w.Run("ip -o address show dev eth0")
 	if !strings.Contains(out, "10.0.0.13/24") || !strings.Contains(out, "fd00::13/64") || strings.Contains(out, "0.10/") {
 		t.Errorf("after the VIP has gone: %s", out)
 	}
-	w.over(func() {
-		w.run("ping -c 1 -W 5 10.0.0.13")
-		w.run("ping -6 -c 1 -W 5 fd00::13")
+	w.Over(func() {
+		w.Run("ping -c 1 -W 5 10.0.0.13")
+		w.Run("ping -6 -c 1 -W 5 fd00::13")
 	})
 }
 
@@ -231,22 +233,22 @@ func TestInterfaceWithoutAddresses(t *testing.T) {
 	o.Lease = time.Second
 	a, _ := w.address(o)
 	w.claim(a)
-	w.over(func() {
-		w.run("ping -c 1 -W 5 10.0.0.10")
-		w.run("ping -6 -c 1 -W 5 fd00::10")
+	w.Over(func() {
+		w.Run("ping -c 1 -W 5 10.0.0.10")
+		w.Run("ping -6 -c 1 -W 5 fd00::10")
 	})
 	routes := func() string {
-		return w.run("ip route show 10.0.0.0/24") + w.run("ip -6 route show fd00::/64")
+		return w.Run("ip route show 10.0.0.0/24") + w.Run("ip -6 route show fd00::/64")
 	}
 	if out := routes(); strings.Count(out, "metric 1024") != 2 {
 		t.Errorf("want two routes of ours: %q", out)
 	}
-	w.await("the kernel removes the address and its IPv4 route", func() bool {
-		return w.run("ip route show 10.0.0.0/24") == "" && !strings.Contains(w.run("ip -o address show dev eth0"), "fd00::10/")
+	w.Await("the kernel removes the address and its IPv4 route", func() bool {
+		return w.Run("ip route show 10.0.0.0/24") == "" && !strings.Contains(w.Run("ip -o address show dev eth0"), "fd00::10/")
 	})
 	// The IPv6 route is collected later, but no longer used.
-	w.await("the kernel uses the IPv6 route no more", func() bool {
-		_, err := w.try("ip -6 route get fd00::1")
+	w.Await("the kernel uses the IPv6 route no more", func() bool {
+		_, err := netnstest.Try(w.T, "ip -6 route get fd00::1")
 		return err != nil
 	})
 	if err := a.Hold(t.Context()); err != nil {
@@ -268,12 +270,12 @@ func TestNoRouteWhereThereIsOne(t *testing.T) {
 	w := newWorld(t).withOwn()
 	a, _ := w.address(both())
 	w.claim(a)
-	if out := w.run("ip route show") + w.run("ip -6 route show"); strings.Contains(out, "metric 1024") {
+	if out := w.Run("ip route show") + w.Run("ip -6 route show"); strings.Contains(out, "metric 1024") {
 		t.Errorf("a route that nobody needs: %s", out)
 	}
-	w.over(func() {
-		w.run("ping -c 1 -W 5 10.0.0.10")
-		w.run("ping -6 -c 1 -W 5 fd00::10")
+	w.Over(func() {
+		w.Run("ping -c 1 -W 5 10.0.0.10")
+		w.Run("ping -6 -c 1 -W 5 fd00::10")
 	})
 }
 
@@ -281,8 +283,8 @@ func TestNoRouteWhereThereIsOne(t *testing.T) {
 // not stay behind when the VIP moves.
 func TestReleaseRemovesForeignCopies(t *testing.T) {
 	w := newWorld(t).withOwn()
-	w.run("ip address add 10.0.0.10/24 dev eth0")
-	w.run("ip address add fd00::10/64 dev eth0 nodad")
+	w.Run("ip address add 10.0.0.10/24 dev eth0")
+	w.Run("ip address add fd00::10/64 dev eth0 nodad")
 	a, log := w.address(both())
 	w.claim(a)
 	if !strings.Contains(log.String(), "10.0.0.10/24") {
@@ -291,7 +293,7 @@ func TestReleaseRemovesForeignCopies(t *testing.T) {
 	if err := a.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if out := w.run("ip -o address show dev eth0"); strings.Contains(out, "0.10/") || strings.Contains(out, "::10/") {
+	if out := w.Run("ip -o address show dev eth0"); strings.Contains(out, "0.10/") || strings.Contains(out, "::10/") {
 		t.Errorf("still there: %s", out)
 	}
 }
@@ -339,7 +341,7 @@ func TestOnLoopback(t *testing.T) {
 
 func TestFailedClaimLeavesNothing(t *testing.T) {
 	w := newWorld(t).withOwn()
-	w.run("sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1")
+	w.Run("sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1")
 	a, _ := w.address(both())
 	err := a.Claim(t.Context())
 	if !errors.Is(err, unix.EACCES) {
@@ -350,7 +352,7 @@ func TestFailedClaimLeavesNothing(t *testing.T) {
 			t.Errorf("%q does not say %s", err, want)
 		}
 	}
-	if out := w.run("ip -o address show dev eth0"); strings.Contains(out, "10.0.0.10") {
+	if out := w.Run("ip -o address show dev eth0"); strings.Contains(out, "10.0.0.10") {
 		t.Errorf("half a VIP is left: %s", out)
 	}
 	a.Announce()

@@ -18,22 +18,22 @@ type tap struct {
 }
 
 func (w *world) tap() *tap {
-	w.t.Helper()
+	w.T.Helper()
 	c := &tap{w: w}
-	w.over(func() {
+	w.Over(func() {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(networkOrder(unix.ETH_P_ALL)))
 		if err != nil {
-			w.t.Fatal(err)
+			w.T.Fatal(err)
 		}
 		c.fd = fd
 		timeout := unix.NsecToTimeval(int64(10 * time.Second))
 		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-			w.t.Fatal(err)
+			w.T.Fatal(err)
 		}
 	})
-	w.t.Cleanup(func() {
+	w.T.Cleanup(func() {
 		if err := unix.Close(c.fd); err != nil {
-			w.t.Error(err)
+			w.T.Error(err)
 		}
 	})
 	return c
@@ -41,12 +41,12 @@ func (w *world) tap() *tap {
 
 // next gives the next frame that has part in it.
 func (c *tap) next(part []byte) []byte {
-	c.w.t.Helper()
+	c.w.T.Helper()
 	b := make([]byte, 2048)
 	for {
 		n, err := unix.Read(c.fd, b)
 		if err != nil {
-			c.w.t.Fatalf("wait for a frame with %x: %v", part, err)
+			c.w.T.Fatalf("wait for a frame with %x: %v", part, err)
 		}
 		if bytes.Contains(b[:n], part) {
 			return b[:n]
@@ -55,14 +55,14 @@ func (c *tap) next(part []byte) []byte {
 }
 
 func (w *world) mac(device string) mac {
-	w.t.Helper()
+	w.T.Helper()
 	k := kernel{family: unix.NETLINK_ROUTE}
 	l, err := k.linkByName(device)
 	if err == nil {
 		err = k.close()
 	}
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	return l.hw
 }
@@ -87,7 +87,7 @@ func TestAnnouncementsOnTheWire(t *testing.T) {
 	a.Announce()
 	check("first round", wire.next(arpHeader), gratuitousARP(hw, v4, arpRequest))
 	check("first round", wire.next(na), unsolicitedNA(hw, v6, false))
-	w.run("sysctl -qw net.ipv6.conf.eth0.forwarding=1")
+	w.Run("sysctl -qw net.ipv6.conf.eth0.forwarding=1")
 	a.Announce()
 	check("second round", wire.next(arpHeader), gratuitousARP(hw, v4, arpReply))
 	check("second round", wire.next(na), unsolicitedNA(hw, v6, true))
@@ -102,16 +102,16 @@ func TestAnnouncementsMoveTheAddress(t *testing.T) {
 	w.claim(a)
 	want := w.mac("eth0").String()
 	for _, round := range []string{"request", "reply"} {
-		w.over(func() {
-			w.run("ip neigh replace 10.0.0.10 lladdr 02:00:00:00:00:99 nud stale dev peer")
-			w.run("ip neigh replace fd00::10 lladdr 02:00:00:00:00:99 nud stale dev peer")
+		w.Over(func() {
+			w.Run("ip neigh replace 10.0.0.10 lladdr 02:00:00:00:00:99 nud stale dev peer")
+			w.Run("ip neigh replace fd00::10 lladdr 02:00:00:00:00:99 nud stale dev peer")
 			// A fresh entry is locked against change for this long.
-			w.run("sysctl -qw net.ipv4.neigh.peer.locktime=0")
+			w.Run("sysctl -qw net.ipv4.neigh.peer.locktime=0")
 		})
 		a.Announce()
-		w.over(func() {
-			w.await("the neighbour learns the new place from the "+round, func() bool {
-				return bytes.Count([]byte(w.run("ip neigh show dev peer")), []byte(want)) >= 2
+		w.Over(func() {
+			w.Await("the neighbour learns the new place from the "+round, func() bool {
+				return bytes.Count([]byte(w.Run("ip neigh show dev peer")), []byte(want)) >= 2
 			})
 		})
 	}
@@ -121,7 +121,7 @@ func TestAnnounceTroubleIsCountedAndLoggedOnce(t *testing.T) {
 	w := newWorld(t).withOwn()
 	a, log := w.address(both())
 	w.claim(a)
-	w.run("ip link set eth0 down")
+	w.Run("ip link set eth0 down")
 	a.Announce()
 	a.Announce()
 	if s := a.Stats(); s.AnnounceFailed != 2 {

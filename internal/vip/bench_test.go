@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"holdfast/internal/netnstest"
 )
 
 func benchmarkClaim(b *testing.B, o Options) {
@@ -42,7 +44,7 @@ func BenchmarkHold(b *testing.B) {
 func BenchmarkClaimAmongManyAddresses(b *testing.B) {
 	w := newWorld(b).withOwn()
 	for i := range 1000 {
-		w.run(fmt.Sprintf("ip address add 10.%d.%d.1/24 dev lo", 1+i/250, i%250))
+		w.Run(fmt.Sprintf("ip address add 10.%d.%d.1/24 dev lo", 1+i/250, i%250))
 	}
 	a, _ := w.address(both())
 	for b.Loop() {
@@ -70,12 +72,12 @@ func BenchmarkRelease(b *testing.B) {
 func BenchmarkDestroySockets(b *testing.B) {
 	const connections = 2000
 	w := newWorld(b).withOwn()
-	l := w.listen("10.0.0.13:5000")
+	l := w.Listen("10.0.0.13:5000")
 	for b.Loop() {
 		b.StopTimer()
-		var pairs []pair
+		var pairs []netnstest.Pair
 		for range connections {
-			pairs = append(pairs, w.connect(l, "10.0.0.13:5000"))
+			pairs = append(pairs, w.Connect(l, "10.0.0.13:5000"))
 		}
 		b.StartTimer()
 		n, err := DestroySockets(b.Context(), Match{Local: netip.MustParseAddrPort("10.0.0.13:0")})
@@ -84,7 +86,7 @@ func BenchmarkDestroySockets(b *testing.B) {
 		}
 		b.StopTimer()
 		for _, p := range pairs {
-			_, _ = p.client.Close(), p.server.Close()
+			_, _ = p.Client.Close(), p.Server.Close()
 		}
 		b.StartTimer()
 	}

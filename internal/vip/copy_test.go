@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
+	"holdfast/internal/netnstest"
 )
 
 // The connections that the giver has go on without the address on its
@@ -46,7 +45,7 @@ func TestCopyKeepsConnections(t *testing.T) {
 func (l *lan) pointAtGiver() {
 	l.t.Helper()
 	var hw string
-	l.in("giver", func() { hw = (&world{t: l.t}).mac("eth0").String() })
+	l.in("giver", func() { hw = netnstest.MAC(l.t, "eth0") })
 	l.in("client", func() {
 		for _, v := range vips {
 			l.run("ip neigh replace " + v + " lladdr " + hw + " dev eth0")
@@ -170,7 +169,7 @@ func TestKeepHidesFromARP(t *testing.T) {
 func TestCopyAnswersOnNoInterface(t *testing.T) {
 	l, a := giverOfBoth(t, both())
 	l.in("switch", func() {
-		l.run("ip link add second type veth peer name eth1 netns " + l.path("giver"))
+		l.run("ip link add second type veth peer name eth1 netns " + l.hosts["giver"].Path())
 		l.run("ip link set second up master br0")
 	})
 	l.in("giver", func() {
@@ -329,7 +328,7 @@ func TestEndCuts(t *testing.T) {
 		t.Errorf("%d connections were cut, want 4", cut)
 	}
 	for _, s := range open {
-		if err := end(s); !strings.Contains(fmt.Sprint(err), "reset") {
+		if err := netnstest.End(s); !strings.Contains(fmt.Sprint(err), "reset") {
 			t.Errorf("the client finds out by %v", err)
 		}
 	}
@@ -418,35 +417,36 @@ func TestEndLeadsLocalConnectionsAway(t *testing.T) {
 
 // knock connects from the host, one connection after the other, until stopped,
 // and tells who answers, or the error.
-func knock(host netns.NsHandle, address string, stop *atomic.Bool, results chan<- string) {
+func knock(host *netnstest.Namespace, address string, stop *atomic.Bool, results chan<- string) {
 	defer close(results)
-	runtime.LockOSThread() // never unlocked
-	if err := netns.Set(host); err != nil {
+	err := host.Do(func() error {
+		all := make(chan string, 1<<20)
+		for !stop.Load() {
+			r := "giver"
+			c, err := net.DialTimeout("tcp", net.JoinHostPort(address, "5000"), 5*time.Second)
+			if err == nil {
+				s := &session{c, bufio.NewReader(c)}
+				r, err = s.ask()
+				c.Close() //nolint:errcheck // it was asked
+			}
+			if err != nil {
+				r = err.Error()
+			}
+			select {
+			case results <- r: // the first
+			default:
+				all <- r
+			}
+			time.Sleep(time.Millisecond)
+		}
+		close(all)
+		for r := range all {
+			results <- r
+		}
+		return nil
+	})
+	if err != nil {
 		results <- err.Error()
-		return
-	}
-	all := make(chan string, 1<<20)
-	for !stop.Load() {
-		r := "giver"
-		c, err := net.DialTimeout("tcp", net.JoinHostPort(address, "5000"), 5*time.Second)
-		if err == nil {
-			s := &session{c, bufio.NewReader(c)}
-			r, err = s.ask()
-			c.Close() //nolint:errcheck // it was asked
-		}
-		if err != nil {
-			r = err.Error()
-		}
-		select {
-		case results <- r: // the first
-		default:
-			all <- r
-		}
-		time.Sleep(time.Millisecond)
-	}
-	close(all)
-	for r := range all {
-		results <- r
 	}
 }
 
@@ -480,7 +480,7 @@ func TestCleanupEndsAnEnd(t *testing.T) {
 		}
 	})
 	for _, s := range open {
-		if err := end(s); !strings.Contains(fmt.Sprint(err), "reset") {
+		if err := netnstest.End(s); !strings.Contains(fmt.Sprint(err), "reset") {
 			t.Errorf("the client finds out by %v", err)
 		}
 	}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/netnstest"
 )
 
 // detour gives the rules of a host, not installed, that send on to another.
@@ -89,7 +91,7 @@ func TestInstallForgetsEndedConnections(t *testing.T) {
 			if who, err := s.say("bye"); who != "taker" || err != nil {
 				t.Fatal(who, err)
 			}
-			if err := end(s); !errors.Is(err, io.EOF) {
+			if err := netnstest.End(s); !errors.Is(err, io.EOF) {
 				t.Fatal(err)
 			}
 			if err := s.Close(); err != nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/netnstest"
 )
 
 // handOver moves the VIP from one host to another, where it installs the rules
@@ -98,7 +100,7 @@ func (l *lan) beginAnew(old []*session) {
 		if who, err := s.say("bye"); who != "giver" || err != nil {
 			l.t.Fatal(who, err)
 		}
-		if err := end(s); !errors.Is(err, io.EOF) {
+		if err := netnstest.End(s); !errors.Is(err, io.EOF) {
 			l.t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {
@@ -322,7 +324,7 @@ func (l *lan) behindTaker() {
 	l.namespace("box")
 	l.in("taker", func() {
 		l.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
-		l.run("ip link add box up type veth peer name eth0 netns " + l.path("box"))
+		l.run("ip link add box up type veth peer name eth0 netns " + l.hosts["box"].Path())
 		l.run("ip address add 10.0.1.1/24 dev box")
 		l.run("ip address add fd01::1/64 dev box nodad")
 	})

@@ -10,42 +10,29 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
+	"holdfast/internal/netnstest"
 )
 
 // A lan is hosts on one bridge, each in a network namespace of its own, with
 // the addresses 10.0.0.N/24 and fd00::N/64 on eth0: the client is 1, the giver
 // 13 and the taker 14.
 type lan struct {
-	t     testing.TB
-	home  netns.NsHandle
-	hosts map[string]netns.NsHandle
+	t      testing.TB
+	bridge netnstest.Bridge
+	hosts  map[string]*netnstest.Namespace
 }
 
-// newLAN makes a lan. The test's goroutine is on a thread of its own from then on.
+// newLAN makes a lan. The test's goroutine is in the namespace that was made last
+// from then on.
 func newLAN(t testing.TB) *lan {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, for network namespaces")
-	}
-	runtime.LockOSThread() // never unlocked: the thread is thrown away
-	l := &lan{t: t, hosts: map[string]netns.NsHandle{}}
-	t.Cleanup(func() {
-		for _, ns := range l.hosts {
-			if err := ns.Close(); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	l.namespace("switch")
-	l.in("switch", func() { l.run("ip link add br0 up type bridge forward_delay 0 mcast_snooping 0") })
+	l := &lan{t: t, bridge: netnstest.NewBridge(t)}
+	l.hosts = map[string]*netnstest.Namespace{"switch": l.bridge.Namespace}
 	l.host("client", 1)
 	l.host("giver", 13)
 	l.host("taker", 14)
@@ -55,12 +42,8 @@ func newLAN(t testing.TB) *lan {
 // namespace adds a host without a network.
 func (l *lan) namespace(name string) {
 	l.t.Helper()
-	ns, err := netns.New()
-	if err != nil {
-		l.t.Skipf("cannot make a network namespace: %v", err)
-	}
-	l.hosts[name], l.home = ns, ns
-	l.run("ip link set lo up")
+	l.hosts[name] = netnstest.New(l.t)
+	l.hosts[name].Enter()
 	// Else a new link-local address asks no neighbour for two seconds.
 	l.run("sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0")
 }
@@ -69,57 +52,29 @@ func (l *lan) namespace(name string) {
 func (l *lan) host(name string, number int) {
 	l.t.Helper()
 	l.namespace(name)
-	l.in("switch", func() {
-		l.run("ip link add " + name + " type veth peer name eth0 netns " + l.path(name))
-		l.run("ip link set " + name + " up master br0")
-	})
+	l.bridge.Plug(name, l.hosts[name])
 	l.in(name, func() {
-		l.run("ip link set eth0 up")
 		l.run(fmt.Sprintf("ip address add 10.0.0.%d/24 dev eth0", number))
 		l.run(fmt.Sprintf("ip address add fd00::%d/64 dev eth0 nodad", number))
 	})
 }
 
-func (l *lan) path(name string) string {
-	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(l.hosts[name]))
-}
-
 // in runs f on a host.
 func (l *lan) in(name string, f func()) {
 	l.t.Helper()
-	before := l.home
-	l.enter(l.hosts[name])
-	defer l.enter(before)
-	f()
-}
-
-func (l *lan) enter(ns netns.NsHandle) {
-	l.t.Helper()
-	if err := netns.Set(ns); err != nil {
-		l.t.Fatal(err)
-	}
-	l.home = ns
+	l.hosts[name].In(f)
 }
 
 // run runs a command on the present host.
 func (l *lan) run(command string) string {
 	l.t.Helper()
-	args := strings.Fields(command)
-	out, err := exec.CommandContext(l.t.Context(), args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		l.t.Fatalf("%s: %v: %s", command, err, out)
-	}
-	return string(out)
+	return netnstest.Run(l.t, command)
 }
 
 // await waits until true holds.
 func (l *lan) await(what string, holds func() bool) {
 	l.t.Helper()
-	for start := time.Now(); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Since(start) > 20*time.Second {
-			l.t.Fatalf("still waiting: %s", what)
-		}
-	}
+	netnstest.Await(l.t, what, holds)
 }
 
 // serve has the host answer each line with its name and the line, on
@@ -128,7 +83,7 @@ func (l *lan) await(what string, holds func() bool) {
 // that to "bye" it closes the connection.
 func (l *lan) serve(name string) {
 	l.t.Helper()
-	l.serveAt(name, ":5000", net.ListenConfig{Control: transparent})
+	l.serveAt(name, ":5000", net.ListenConfig{Control: netnstest.Transparent})
 }
 
 // serveAt does it with other listeners.

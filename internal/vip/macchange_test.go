@@ -25,7 +25,7 @@ func (c macChange) claim(w *world) (*Address, *syncBuffer) {
 
 func (w *world) runAll(commands []string) {
 	for _, command := range commands {
-		w.run(command)
+		w.Run(command)
 	}
 }
 
@@ -95,10 +95,10 @@ func TestHoldAnnouncesAnotherMACAddress(t *testing.T) {
 			w := newWorld(t)
 			a, log := tt.claim(w)
 			was := w.mac(tt.iface).String()
-			w.over(func() {
-				w.run("ip neigh replace 10.0.0.10 lladdr " + was + " nud reachable dev peer")
-				w.run("ip neigh replace fd00::10 lladdr " + was + " nud reachable dev peer")
-				w.run("sysctl -qw net.ipv4.neigh.peer.locktime=0")
+			w.Over(func() {
+				w.Run("ip neigh replace 10.0.0.10 lladdr " + was + " nud reachable dev peer")
+				w.Run("ip neigh replace fd00::10 lladdr " + was + " nud reachable dev peer")
+				w.Run("sysctl -qw net.ipv4.neigh.peer.locktime=0")
 			})
 			w.runAll(tt.change)
 			for range 2 { // the second time there is nothing to say
@@ -113,9 +113,9 @@ func TestHoldAnnouncesAnotherMACAddress(t *testing.T) {
 			if !strings.Contains(log.String(), "is="+is) {
 				t.Errorf("the log does not name %s: %s", is, log)
 			}
-			w.over(func() {
-				w.await("the neighbour knows both addresses at "+is, func() bool {
-					return strings.Count(w.run("ip neigh show dev peer"), is) >= 2
+			w.Over(func() {
+				w.Await("the neighbour knows both addresses at "+is, func() bool {
+					return strings.Count(w.Run("ip neigh show dev peer"), is) >= 2
 				})
 			})
 		})
@@ -128,7 +128,7 @@ func TestMacvlanKeepsItsMACAddress(t *testing.T) {
 	w := newWorld(t).withOwn()
 	a, _ := w.address(macvlan())
 	w.claim(a)
-	w.run("ip link set eth0 address 02:00:00:00:00:77")
+	w.Run("ip link set eth0 address 02:00:00:00:00:77")
 	if err := a.Hold(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -147,16 +147,16 @@ func TestHoldFollowsTheName(t *testing.T) {
 	w := newWorld(t).withOwn()
 	a, _ := w.address(both())
 	w.claim(a)
-	w.run("ip link set eth0 down")
-	w.run("ip link set eth0 name old0")
-	w.run("ip link set old0 up")
-	w.run("ip link add eth0 type veth peer name other")
-	w.run("ip link set eth0 up")
+	w.Run("ip link set eth0 down")
+	w.Run("ip link set eth0 name old0")
+	w.Run("ip link set old0 up")
+	w.Run("ip link add eth0 type veth peer name other")
+	w.Run("ip link set eth0 up")
 	if err := a.Hold(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.present(a, true)
-	if out := w.run("ip address show dev old0"); strings.Contains(out, "10.0.0.10/") || strings.Contains(out, "fd00::10/") {
+	if out := w.Run("ip address show dev old0"); strings.Contains(out, "10.0.0.10/") || strings.Contains(out, "fd00::10/") {
 		t.Errorf("the old device has the address still: %s", out)
 	}
 }

@@ -12,11 +12,11 @@ func macvlan() Options {
 	return o
 }
 
-func (w *world) devices() string { return w.run("ip -o -d link show type macvlan") }
+func (w *world) devices() string { return w.Run("ip -o -d link show type macvlan") }
 
 func TestMacvlan(t *testing.T) {
 	w := newWorld(t).withOwn()
-	w.run("sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=1")
+	w.Run("sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=1")
 	a, _ := w.address(macvlan())
 	w.present(a, false)
 	w.claim(a)
@@ -27,15 +27,15 @@ func TestMacvlan(t *testing.T) {
 			t.Errorf("no %s in %s", want, out)
 		}
 	}
-	if out := w.run("ip -6 -o address show scope link"); strings.Contains(out, "hf-51") {
+	if out := w.Run("ip -6 -o address show scope link"); strings.Contains(out, "hf-51") {
 		t.Errorf("the virtual MAC address has a link-local address: %s", out)
 	}
-	w.over(func() {
-		w.run("ip neigh flush all")
-		w.run("ping -c 1 -W 5 10.0.0.10")
-		w.run("ping -6 -c 1 -W 5 fd00::10")
-		w.run("ping -c 1 -W 5 10.0.0.13")
-		neighbours := w.run("ip neigh show dev peer")
+	w.Over(func() {
+		w.Run("ip neigh flush all")
+		w.Run("ping -c 1 -W 5 10.0.0.10")
+		w.Run("ping -6 -c 1 -W 5 fd00::10")
+		w.Run("ping -c 1 -W 5 10.0.0.13")
+		neighbours := w.Run("ip neigh show dev peer")
 		for ip, hw := range map[string]string{
 			"10.0.0.10 ": "00:00:5e:00:01:33", "fd00::10 ": "00:00:5e:00:02:33",
 			"10.0.0.13 ": w.hereMAC("eth0"),
@@ -58,12 +58,8 @@ func TestMacvlan(t *testing.T) {
 }
 
 // hereMAC gives the MAC address of a device here, from over there.
-func (w *world) hereMAC(device string) string {
-	var hw string
-	there := *w
-	there.there = w.here
-	there.here = w.there
-	there.over(func() { hw = w.mac(device).String() })
+func (w *world) hereMAC(device string) (hw string) {
+	w.Here.In(func() { hw = w.mac(device).String() })
 	return hw
 }
 
@@ -75,13 +71,13 @@ func TestMacvlanKeepsItsAddressInARP(t *testing.T) {
 	o.Addresses = o.Addresses[:1]
 	a, _ := w.address(o)
 	w.claim(a)
-	w.over(func() {
-		w.run("ping -c 1 -W 5 10.0.0.10")
+	w.Over(func() {
+		w.Run("ping -c 1 -W 5 10.0.0.10")
 	})
-	w.run("ip neigh flush all") // the host has to ask for 10.0.0.1 to reply
-	w.over(func() {
-		w.run("ping -c 1 -W 5 10.0.0.10")
-		if out := w.run("ip neigh show to 10.0.0.10"); !strings.Contains(out, "00:00:5e:00:01:33") {
+	w.Run("ip neigh flush all") // the host has to ask for 10.0.0.1 to reply
+	w.Over(func() {
+		w.Run("ping -c 1 -W 5 10.0.0.10")
+		if out := w.Run("ip neigh show to 10.0.0.10"); !strings.Contains(out, "00:00:5e:00:01:33") {
 			t.Errorf("the neighbour has been told another place: %s", out)
 		}
 	})
@@ -105,7 +101,7 @@ func TestMacvlanIsMadeAgain(t *testing.T) {
 	w := newWorld(t).withOwn()
 	a, _ := w.address(macvlan())
 	w.claim(a)
-	w.run("ip link del hf-51")
+	w.Run("ip link del hf-51")
 	if err := a.Hold(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -113,15 +109,15 @@ func TestMacvlanIsMadeAgain(t *testing.T) {
 	if n := a.Stats().PutBack; n != 1 {
 		t.Errorf("put back %d, want 1", n)
 	}
-	w.over(func() { w.run("ping -c 1 -W 5 10.0.0.10") })
+	w.Over(func() { w.Run("ping -c 1 -W 5 10.0.0.10") })
 }
 
 // What a macvlan device needs of the interface below is put back when no VIP has one
 // there any more: not before, by a later agent too, and not what somebody else has set.
 func TestMacvlanSettingsArePutBack(t *testing.T) {
 	w := newWorld(t).withOwn()
-	w.run("ip link add eth1 type veth peer name other")
-	w.run("sysctl -qw net.ipv4.conf.eth0.arp_announce=1")
+	w.Run("ip link add eth1 type veth peer name other")
+	w.Run("sysctl -qw net.ipv4.conf.eth0.arp_announce=1")
 	one, _ := w.address(macvlan())
 	direct, _ := w.address(both())
 	other := macvlan()
@@ -130,7 +126,7 @@ func TestMacvlanSettingsArePutBack(t *testing.T) {
 	are := func(want string) {
 		t.Helper()
 		names := "net.ipv4.conf.eth0.arp_ignore net.ipv4.conf.eth0.arp_announce net.ipv4.conf.eth1.arp_ignore net.ipv4.conf.eth1.arp_announce"
-		if now := strings.Join(strings.Fields(w.run("sysctl -n "+names)), " "); now != want {
+		if now := strings.Join(strings.Fields(w.Run("sysctl -n "+names)), " "); now != want {
 			t.Errorf("arp_ignore and arp_announce of eth0 and eth1 are %s, want %s", now, want)
 		}
 	}
@@ -151,7 +147,7 @@ func TestMacvlanSettingsArePutBack(t *testing.T) {
 	s = NewSettings(s.Changed(), nil) // the next agent
 	note(true, direct, one)
 	are("1 2 0 0")
-	w.run("sysctl -qw net.ipv4.conf.eth0.arp_ignore=8")
+	w.Run("sysctl -qw net.ipv4.conf.eth0.arp_ignore=8")
 	note(true)
 	are("8 1 0 0")
 	if left := s.Changed(); len(left) > 0 {
@@ -161,11 +157,11 @@ func TestMacvlanSettingsArePutBack(t *testing.T) {
 
 func TestCleanupRemovesLeftDevices(t *testing.T) {
 	w := newWorld(t).withOwn()
-	w.run("ip link add eth1 type veth peer name other")
+	w.Run("ip link add eth1 type veth peer name other")
 	crashed, _ := w.address(macvlan())
 	w.claim(crashed)
-	w.run("ip link add hf-9 link eth1 address 00:00:5e:00:01:09 type macvlan mode private")
-	w.run("ip link add hf-mine link eth1 type macvlan mode private") // somebody else's
+	w.Run("ip link add hf-9 link eth1 address 00:00:5e:00:01:09 type macvlan mode private")
+	w.Run("ip link add hf-mine link eth1 type macvlan mode private") // somebody else's
 
 	log := slog.New(slog.DiscardHandler)
 	now, _ := w.address(macvlan())
@@ -200,11 +196,11 @@ func TestMacvlanOnAnInterfaceWithoutAddresses(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.address(macvlan())
 	w.claim(a)
-	w.over(func() {
-		w.run("ping -c 1 -W 5 10.0.0.10")
-		w.run("ping -6 -c 1 -W 5 fd00::10")
+	w.Over(func() {
+		w.Run("ping -c 1 -W 5 10.0.0.10")
+		w.Run("ping -6 -c 1 -W 5 fd00::10")
 	})
-	if out := w.run("ip route show 10.0.0.0/24"); !strings.Contains(out, "dev hf-51 ") {
+	if out := w.Run("ip route show 10.0.0.0/24"); !strings.Contains(out, "dev hf-51 ") {
 		t.Errorf("the route is %q", out)
 	}
 }

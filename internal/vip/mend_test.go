@@ -3,12 +3,9 @@ package vip
 import (
 	"context"
 	"errors"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netns"
 )
 
 // mend has the giver put back what is missing, and fails the test unless it says so.
@@ -101,14 +98,12 @@ func TestWholeDetour(t *testing.T) {
 
 // watchIn watches the rules of a host, on a thread of its own.
 func (l *lan) watchIn(ctx context.Context, host string, changed chan<- struct{}) error {
-	runtime.LockOSThread() // never unlocked: the thread is thrown away
-	if err := netns.Set(l.hosts[host]); err != nil {
-		return err
-	}
-	return WatchRules(ctx, func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
+	return l.hosts[host].Do(func() error {
+		return WatchRules(ctx, func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		})
 	})
 }

@@ -13,7 +13,7 @@ import (
 // sends its answer again and again, as it does not hear that it has arrived.
 func TestDestroySilentOneWay(t *testing.T) {
 	w := newWorld(t).withOwn()
-	p := w.connect(w.listen("10.0.0.13:8774"), "10.0.0.13:8774")
+	p := w.Connect(w.Listen("10.0.0.13:8774"), "10.0.0.13:8774")
 	send := func(c net.Conn) {
 		t.Helper()
 		if _, err := c.Write([]byte("x")); err != nil {
@@ -26,19 +26,19 @@ func TestDestroySilentOneWay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	send(p.server)
-	hear(p.client)
-	w.over(func() {
-		w.run("nft add table ip lossy")
-		w.run("nft add chain ip lossy in { type filter hook prerouting priority 0 ; policy accept ; }")
-		w.run("nft add rule ip lossy in tcp sport 8774 drop")
+	send(p.Server)
+	hear(p.Client)
+	w.Over(func() {
+		w.Run("nft add table ip lossy")
+		w.Run("nft add chain ip lossy in { type filter hook prerouting priority 0 ; policy accept ; }")
+		w.Run("nft add rule ip lossy in tcp sport 8774 drop")
 	})
-	send(p.client)
-	hear(p.server)
-	send(p.server)
+	send(p.Client)
+	hear(p.Server)
+	send(p.Server)
 
 	time.Sleep(800 * time.Millisecond) // the answer was sent again after 0.2 and 0.6 s
-	to := netip.MustParseAddrPort(p.server.RemoteAddr().String())
+	to := netip.MustParseAddrPort(p.Server.RemoteAddr().String())
 	n, err := DestroySilent(t.Context(), []int{os.Getpid()}, map[netip.AddrPort]time.Duration{to: 500 * time.Millisecond})
 	if err != nil || n[to] != 1 {
 		t.Errorf("destroyed %v, %v; want the one", n, err)

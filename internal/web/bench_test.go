@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"testing"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
 // bigCloud gives the answers of three controllers with 100 services on 50 hosts
 // each, of which every tenth host is down: the largest cloud we plan for.
-func bigCloud() []status.Answer {
+func bigCloud() []cloud.Answer {
 	answers := demoAnswers(3)
 	for _, a := range answers {
 		a.Snapshot.Services = nil
@@ -33,7 +34,7 @@ func bigCloud() []status.Answer {
 func BenchmarkMerge(b *testing.B) {
 	answers := bigCloud()
 	for b.Loop() {
-		status.Merge(demoNow, "", answers)
+		cloud.Merge(demoNow, "", answers)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -20,7 +21,7 @@ const (
 
 // A view is one look at the cloud.
 type view struct {
-	cloud  status.Cloud
+	cloud  cloud.Cloud
 	events []status.Event // of all controllers, newest first
 	// fragments has the page of this view, once some stream has asked for it.
 	fragments *fragments
@@ -89,7 +90,7 @@ func (s *Server) look(ctx context.Context) view {
 			own = at.Addr()
 		}
 	}
-	var answers []status.Answer
+	var answers []cloud.Answer
 	events := s.opt.Events(pageEvents)
 	var both sync.WaitGroup
 	both.Go(func() { answers = GatherFrom(ctx, own, others) })
@@ -97,19 +98,19 @@ func (s *Server) look(ctx context.Context) view {
 		events = newestFirst(append(events, gatherEvents(ctx, own, others, pageEvents)...), pageEvents)
 	})
 	both.Wait()
-	return view{cloud: status.Merge(s.opt.Now(), "", s.inOrder(targets, answers)), events: events, fragments: &fragments{}}
+	return view{cloud: cloud.Merge(s.opt.Now(), "", s.inOrder(targets, answers)), events: events, fragments: &fragments{}}
 }
 
 // inOrder gives the answers in the order of targets, with this controller's own.
-func (s *Server) inOrder(targets []Target, answers []status.Answer) []status.Answer {
-	var all []status.Answer
+func (s *Server) inOrder(targets []Target, answers []cloud.Answer) []cloud.Answer {
+	var all []cloud.Answer
 	for _, t := range targets {
 		if t.Name != s.opt.Self {
 			all, answers = append(all, answers[0]), answers[1:]
 			continue
 		}
 		now, snap := s.opt.Now(), s.snapshot()
-		all = append(all, status.Answer{Name: t.Name, Address: t.Addr, Snapshot: &snap, Received: now, Clock: now})
+		all = append(all, cloud.Answer{Name: t.Name, Address: t.Addr, Snapshot: &snap, Received: now, Clock: now})
 	}
 	return all
 }

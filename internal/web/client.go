@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -45,9 +46,9 @@ func (c *Control) Snapshot(ctx context.Context) (status.Snapshot, error) {
 }
 
 // Cloud gives the cloud as the agent finds it.
-func (c *Control) Cloud(ctx context.Context) (status.Cloud, error) {
-	var cloud status.Cloud
-	return cloud, c.quick(ctx, "/cloud", &cloud)
+func (c *Control) Cloud(ctx context.Context) (cloud.Cloud, error) {
+	var all cloud.Cloud
+	return all, c.quick(ctx, "/cloud", &all)
 }
 
 // Events gives the newest n events of the agent's journal, oldest first.

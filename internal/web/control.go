@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -29,7 +30,7 @@ type Controls interface {
 	// Snapshot gives the agent's Snapshot of this moment.
 	Snapshot() status.Snapshot
 	// Cloud gives the cloud as this controller finds it.
-	Cloud(ctx context.Context) status.Cloud
+	Cloud(ctx context.Context) cloud.Cloud
 	// Events gives the newest n events of the journal, oldest first.
 	Events(n int) []status.Event
 	// Follow gives the events from now on, and what ends that.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -29,9 +30,9 @@ type fakeControls struct {
 	reload    func(context.Context) (ReloadResult, error)
 }
 
-func (f *fakeControls) Snapshot() status.Snapshot          { return demoController(0, 3) }
-func (f *fakeControls) Cloud(context.Context) status.Cloud { return demoDegraded().cloud }
-func (f *fakeControls) Events(n int) []status.Event        { return f.events[max(0, len(f.events)-n):] }
+func (f *fakeControls) Snapshot() status.Snapshot         { return demoController(0, 3) }
+func (f *fakeControls) Cloud(context.Context) cloud.Cloud { return demoDegraded().cloud }
+func (f *fakeControls) Events(n int) []status.Event       { return f.events[max(0, len(f.events)-n):] }
 
 func (f *fakeControls) Follow() (<-chan status.Event, func()) {
 	if f.following != nil {
@@ -73,9 +74,9 @@ func TestControlAnswers(t *testing.T) {
 	if diff := cmp.Diff(demoController(0, 3), snap); err != nil || diff != "" {
 		t.Errorf("Snapshot: %v (-want +got):\n%s", err, diff)
 	}
-	cloud, err := c.Cloud(t.Context())
-	if err != nil || cloud.Healthy || len(cloud.Findings) != len(demoDegraded().cloud.Findings) {
-		t.Errorf("Cloud: %v, %+v", err, cloud)
+	all, err := c.Cloud(t.Context())
+	if err != nil || all.Healthy || len(all.Findings) != len(demoDegraded().cloud.Findings) {
+		t.Errorf("Cloud: %v, %+v", err, all)
 	}
 	events, err := c.Events(t.Context(), 2)
 	if diff := cmp.Diff(eventsAnswer(demoName(0), demoEvents()[3:]), events); err != nil || diff != "" {

@@ -28,9 +28,6 @@ func (s *Server) class(remote netip.AddrPort) (connlimit.Class, bool) {
 	return connlimit.Class{Name: "strangers", Total: connectionsOfStrangers, PerPeer: connectionsOfOne, Network: true}, true
 }
 
-// codePageCrowded is the code of the finding that connections were refused.
-const codePageCrowded = "page-crowded"
-
 // crowdMemory is how long it is told that connections were refused.
 const crowdMemory = time.Minute
 
@@ -72,7 +69,7 @@ func (c *crowd) finding(controller string, now time.Time) *status.Finding {
 		return nil
 	}
 	return &status.Finding{
-		Severity: status.Warning, Code: codePageCrowded, Subject: "controller " + controller,
+		Severity: status.Warning, Code: status.CodePageCrowded, Subject: "controller " + controller,
 		Text: fmt.Sprintf("its page has refused %d connections since %s, last from %s: one address may have %d at once, and all but controllers %d together",
 			c.refused, c.first.UTC().Format("15:04:05 UTC"), c.from, connectionsOfOne, connectionsOfStrangers),
 		Remedy: "see with ss -tn who has them open; what controllers ask each other has its own, and goes on",

@@ -51,7 +51,7 @@ func TestIdleConnections(t *testing.T) {
 		if got[0].Snapshot == nil {
 			t.Fatalf("another controller gets %q", got[0].Error)
 		}
-		i := findingAt(got[0].Snapshot.Findings, codePageCrowded)
+		i := findingAt(got[0].Snapshot.Findings, status.CodePageCrowded)
 		if i < 0 || !strings.Contains(got[0].Snapshot.Findings[i].Text, "last from 127.0.74.2") {
 			t.Errorf("who was refused is not said: %v", got[0].Snapshot.Findings)
 		}

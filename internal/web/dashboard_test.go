@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -53,7 +54,7 @@ func TestPage(t *testing.T) {
 func TestPageOfManyHosts(t *testing.T) {
 	a := demoAnswers(20)
 	demoHost(a, "nova", demoName(6), status.Down, 0, "connection refused")
-	v := view{cloud: status.Merge(demoNow, "", a)}
+	v := view{cloud: cloud.Merge(demoNow, "", a)}
 	s := demoServer(v)
 	html, err := s.page.render("services", s.model(v))
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -71,11 +72,11 @@ func demoController(i, n int) status.Snapshot {
 
 func demoName(i int) string { return fmt.Sprintf("cloudcontrol%d", 1003+i) }
 
-func demoAnswers(n int) []status.Answer {
-	var answers []status.Answer
+func demoAnswers(n int) []cloud.Answer {
+	var answers []cloud.Answer
 	for i := range n {
 		s := demoController(i, n)
-		answers = append(answers, status.Answer{
+		answers = append(answers, cloud.Answer{
 			Name: s.Controller, Address: fmt.Sprintf("10.64.20.%d:9470", 13+i), Snapshot: &s, Received: demoNow, Took: time.Millisecond, Clock: demoNow,
 		})
 	}
@@ -83,7 +84,7 @@ func demoAnswers(n int) []status.Answer {
 }
 
 // demoHost sets what all HAProxys see of one host of a service; "" is every service.
-func demoHost(answers []status.Answer, service, host string, state status.ServiceState, since time.Duration, check string) {
+func demoHost(answers []cloud.Answer, service, host string, state status.ServiceState, since time.Duration, check string) {
 	for _, a := range answers {
 		if a.Snapshot == nil {
 			continue
@@ -110,8 +111,8 @@ func demoViews() map[string]view {
 	}
 }
 
-func viewOf(answers []status.Answer, events []status.Event) view {
-	return view{cloud: status.Merge(demoNow, "eqiad1", answers), events: events, fragments: &fragments{}}
+func viewOf(answers []cloud.Answer, events []status.Event) view {
+	return view{cloud: cloud.Merge(demoNow, "eqiad1", answers), events: events, fragments: &fragments{}}
 }
 
 func demoDegraded() view {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"holdfast/internal/status"
+	"holdfast/internal/cloud"
 )
 
 // TestContractIsWritten proves that docs/json.md names every field and metric
@@ -23,7 +23,7 @@ func TestContractIsWritten(t *testing.T) {
 	}
 	doc := string(data)
 	fields := map[string]bool{}
-	for _, v := range []any{status.Cloud{}, Events{}, ReloadResult{}, InForce{}, PlanRequest{}, PlanResult{}, DrainRequest{}, DrainResult{}, HandoverRequest{}, HandoverResult{}, ControlError{}} {
+	for _, v := range []any{cloud.Cloud{}, Events{}, ReloadResult{}, InForce{}, PlanRequest{}, PlanResult{}, DrainRequest{}, DrainResult{}, HandoverRequest{}, HandoverResult{}, ControlError{}} {
 		jsonFields(reflect.TypeOf(v), fields)
 	}
 	for name := range fields {

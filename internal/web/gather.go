@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -42,16 +43,16 @@ type Target struct {
 // Gather asks all targets for their Snapshots at the same time, each for at
 // most one second. The answers are in the order of targets; one without a
 // Snapshot says why in words.
-func Gather(ctx context.Context, targets []Target) []status.Answer {
+func Gather(ctx context.Context, targets []Target) []cloud.Answer {
 	return GatherFrom(ctx, netip.Addr{}, targets)
 }
 
 // GatherFrom is Gather from the address source, where this host has it: a
 // controller's own, for which the others keep slots. The zero Addr is any.
-func GatherFrom(ctx context.Context, source netip.Addr, targets []Target) []status.Answer {
+func GatherFrom(ctx context.Context, source netip.Addr, targets []Target) []cloud.Answer {
 	client := newAsker(source)
 	defer client.CloseIdleConnections()
-	answers := make([]status.Answer, len(targets))
+	answers := make([]cloud.Answer, len(targets))
 	var all sync.WaitGroup
 	for i, t := range targets {
 		all.Go(func() { answers[i] = gatherOne(ctx, client, t) })
@@ -60,8 +61,8 @@ func GatherFrom(ctx context.Context, source netip.Addr, targets []Target) []stat
 	return answers
 }
 
-func gatherOne(ctx context.Context, client *http.Client, t Target) status.Answer {
-	answer := status.Answer{Name: t.Name, Address: t.Addr}
+func gatherOne(ctx context.Context, client *http.Client, t Target) cloud.Answer {
+	answer := cloud.Answer{Name: t.Name, Address: t.Addr}
 	began := time.Now()
 	body, header, err := ask(ctx, client, t, "/status", nil)
 	answer.Received = time.Now()

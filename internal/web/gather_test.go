@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"holdfast/internal/status"
+	"holdfast/internal/cloud"
 )
 
 // peer starts a server that answers /status with handler, and gives a target.
@@ -128,14 +128,14 @@ func FuzzDecodeSnapshot(f *testing.F) {
 			return
 		}
 		other := demoController(1, 2)
-		cloud := status.Merge(demoNow, "", []status.Answer{
+		merged := cloud.Merge(demoNow, "", []cloud.Answer{
 			{Name: "a", Snapshot: snap, Received: demoNow, Clock: demoNow}, {Name: "b", Snapshot: &other, Received: demoNow, Clock: demoNow},
 		})
-		if _, err := json.Marshal(cloud); err != nil {
+		if _, err := json.Marshal(merged); err != nil {
 			t.Errorf("what was accepted cannot be passed on: %v", err)
 		}
 		s := demoServer(view{})
-		html, err := s.page.render("page.html", s.model(view{cloud: cloud}))
+		html, err := s.page.render("page.html", s.model(view{cloud: merged}))
 		if err != nil {
 			t.Errorf("what was accepted cannot be shown: %v", err)
 		}

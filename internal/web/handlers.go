@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -74,7 +75,7 @@ func (s *Server) unhealthy() string {
 		return "the agent stands still: " + err.Error()
 	}
 	snap := s.opt.Snapshot()
-	if age := s.opt.Now().Sub(snap.Time); age > status.StaleAfter {
+	if age := s.opt.Now().Sub(snap.Time); age > cloud.StaleAfter {
 		return fmt.Sprintf("the agent stands still: what it says is %s old", age.Round(time.Second))
 	}
 	if h := snap.HAProxy; h.State != status.HAProxyRunning {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -38,7 +39,7 @@ func glyph(tone string) string {
 // A model is what the page's templates show: words and tones, nothing to decide.
 type model struct {
 	Title, Stamp, Self, Version string
-	Cloud                       status.Cloud
+	Cloud                       cloud.Cloud
 	Now                         time.Time
 	Verdict, Tone, Calm         string
 	Findings                    []findingRow
@@ -169,13 +170,13 @@ func ageless(cells []hostCell) []hostCell {
 func agedBy(now, since time.Time) aged { return aged{since, status.Age(now, since)} }
 
 // verdict says in a few words how the cloud is.
-func verdict(c status.Cloud) (words, tone string) {
+func verdict(c cloud.Cloud) (words, tone string) {
 	if c.Healthy {
 		return "healthy", toneOK
 	}
 	count := map[status.Severity]int{}
 	for _, f := range c.Findings {
-		if status.Degrades(f) {
+		if cloud.Degrades(f) {
 			count[f.Severity]++
 		}
 	}
@@ -193,7 +194,7 @@ func verdict(c status.Cloud) (words, tone string) {
 }
 
 // calm says what is well when there is nothing to find.
-func calm(c status.Cloud) string {
+func calm(c cloud.Cloud) string {
 	return fmt.Sprintf("All is well: %s held, %s, %s.",
 		status.Count(len(c.VIPs), "VIP"), status.Count(len(c.Controllers), "controller")+" well", status.Count(len(c.Services), "service")+" up on every host")
 }
@@ -212,7 +213,7 @@ func findingOf(f status.Finding) findingRow {
 	return row
 }
 
-func vipOf(c status.Cloud, v status.CloudVIP) vipRow {
+func vipOf(c cloud.Cloud, v cloud.VIP) vipRow {
 	row := vipRow{
 		aged: agedBy(c.Time, v.Since), Name: v.Name, Hostname: v.Hostname, Addresses: v.Addresses,
 		Holder: v.Holder, HeldWord: "held by", Reason: v.Reason, Tone: toneOK,
@@ -234,7 +235,7 @@ func vipOf(c status.Cloud, v status.CloudVIP) vipRow {
 }
 
 // standbyOf says what a controller that does not hold a VIP does about it.
-func standbyOf(c status.CloudController, vip string) standbyRow {
+func standbyOf(c cloud.Controller, vip string) standbyRow {
 	row := standbyRow{Name: c.Name, Word: "no answer", Tone: toneBad}
 	if c.Snapshot == nil {
 		return row
@@ -255,7 +256,7 @@ func standbyOf(c status.CloudController, vip string) standbyRow {
 	return row
 }
 
-func controllerOf(c status.Cloud, cc status.CloudController, self string) controllerRow {
+func controllerOf(c cloud.Cloud, cc cloud.Controller, self string) controllerRow {
 	row := controllerRow{Name: cc.Name, Address: cc.Address, Self: cc.Name == self, Error: cc.Error}
 	if addr, err := netip.ParseAddrPort(cc.Address); err == nil {
 		row.Link = "http://" + addr.String() + "/"
@@ -281,7 +282,7 @@ func controllerOf(c status.Cloud, cc status.CloudController, self string) contro
 }
 
 // usualDigest gives the digest that most controllers have, the first of equals.
-func usualDigest(c status.Cloud) string {
+func usualDigest(c cloud.Cloud) string {
 	count, usual := map[string]int{}, ""
 	for _, cc := range c.Controllers {
 		if cc.Snapshot != nil {
@@ -319,10 +320,10 @@ func haproxyOf(now time.Time, h status.HAProxy) haproxyCell {
 }
 
 // groupsOf makes the tables of services, with columns that stand below each other.
-func groupsOf(c status.Cloud) []groupTable {
+func groupsOf(c cloud.Cloud) []groupTable {
 	var tables []groupTable
 	columns := 3
-	for _, g := range status.Group(c.Services) {
+	for _, g := range cloud.Group(c.Services) {
 		t := groupOf(c, g)
 		tables = append(tables, t)
 		if !t.Wide {
@@ -336,7 +337,7 @@ func groupsOf(c status.Cloud) []groupTable {
 	return tables
 }
 
-func groupOf(c status.Cloud, g status.ServiceGroup) groupTable {
+func groupOf(c cloud.Cloud, g cloud.ServiceGroup) groupTable {
 	table := groupTable{Hosts: g.Hosts, Wide: len(g.Hosts) > maxColumns}
 	for _, s := range g.Services {
 		row := serviceRow{Name: s.Name, Port: s.Port, State: string(s.State), Tone: toneOf(s.State)}
@@ -357,7 +358,7 @@ func groupOf(c status.Cloud, g status.ServiceGroup) groupTable {
 	return table
 }
 
-func cellOf(now time.Time, h status.CloudHost) hostCell {
+func cellOf(now time.Time, h cloud.Host) hostCell {
 	cell := hostCell{aged: agedBy(now, h.Since), Host: h.Name, Address: h.Address, Word: string(h.State), Tone: toneOf(h.State), Check: h.Check}
 	switch {
 	case h.State == status.Drain:
@@ -375,7 +376,7 @@ func cellOf(now time.Time, h status.CloudHost) hostCell {
 }
 
 // viewsOf says which controllers see h in which state; "" when all agree.
-func viewsOf(h status.CloudHost) string {
+func viewsOf(h cloud.Host) string {
 	var parts []string
 	for _, state := range serviceStates() {
 		var who []string

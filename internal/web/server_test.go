@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 )
 
@@ -275,7 +276,7 @@ func TestCacheAsksOnce(t *testing.T) {
 		c := cache{now: time.Now, load: func(context.Context) view {
 			loads++
 			time.Sleep(300 * time.Millisecond)
-			return view{cloud: status.Cloud{Cloud: fmt.Sprint(loads)}}
+			return view{cloud: cloud.Cloud{Cloud: fmt.Sprint(loads)}}
 		}}
 		for range 10 {
 			go c.get(t.Context())

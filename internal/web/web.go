@@ -4,7 +4,7 @@
 //
 // It shows and it passes on, and decides nothing. All that it tells of an agent
 // comes from one status.Snapshot, and all that it tells of the cloud from
-// status.Merge of the Snapshots of all controllers, so page, JSON, metrics and
+// cloud.Merge of the Snapshots of all controllers, so page, JSON, metrics and
 // command line cannot disagree.
 package web
 
@@ -18,6 +18,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/connlimit"
 	"holdfast/internal/status"
 )
@@ -100,7 +101,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 
 // Cloud gives the cloud as this controller finds it: its own Snapshot and what
 // the others answer. An answer of the last second is given again.
-func (s *Server) Cloud(ctx context.Context) status.Cloud { return s.views.get(ctx).cloud }
+func (s *Server) Cloud(ctx context.Context) cloud.Cloud { return s.views.get(ctx).cloud }
 
 // snapshot gives the agent's Snapshot, which says so when its loop stands still.
 func (s *Server) snapshot() status.Snapshot {

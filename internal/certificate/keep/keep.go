@@ -116,7 +116,7 @@ func (k *Keeper) judge(v spec.VIP) judged {
 	j := judged{digest: digest(d.Sum(nil))}
 	if err = errors.Join(err, keyErr); err != nil {
 		text := strings.ReplaceAll(err.Error(), "\n", "; ")
-		j.findings = []status.Finding{{Severity: status.Error, Code: "certificate-unreadable", Text: text, Remedy: "put it there, or correct its path in the spec"}}
+		j.findings = []status.Finding{{Severity: status.Error, Code: status.CodeCertificateUnreadable, Text: text, Remedy: "put it there, or correct its path in the spec"}}
 		return j
 	}
 	j.bundle, j.findings = certificate.Check(src, v.Hostname, k.now())
@@ -363,12 +363,12 @@ func (k *Keeper) Findings() []status.Finding {
 			case h.refused:
 				p.Severity, p.Text = status.Warning, "refused, the certificate before it stays: "+p.Text
 				found = append(found, p)
-			case p.Code != "certificate-expired" && p.Code != "certificate-not-yet-valid": // which Validity says
+			case p.Code != status.CodeCertificateExpired && p.Code != status.CodeCertificateNotYetValid: // which Validity says
 				found = append(found, p)
 			}
 		}
 		if h.trouble != "" {
-			found = append(found, status.Finding{Severity: status.Error, Code: "certificate-not-live", Text: "the new certificate is not in use yet: " + h.trouble, Remedy: "the agent tries again every second"})
+			found = append(found, status.Finding{Severity: status.Error, Code: status.CodeCertificateNotLive, Text: "the new certificate is not in use yet: " + h.trouble, Remedy: "the agent tries again every second"})
 		}
 		for _, f := range found {
 			f.Subject = "vip " + vip + " on " + k.opt.Controller

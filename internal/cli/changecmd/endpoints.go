@@ -226,7 +226,7 @@ The plan's id stands for the changes and for the catalog that they were planned 
 
 // planText shows a plan, and what of its findings it does not put right.
 func planText(plan keystone.Plan) string {
-	solved := []string{"single-controller", "not-the-vip", "no-tls"}
+	solved := []string{status.CodeSingleController, status.CodeNotTheVIP, status.CodeNoTLS}
 	left := slices.DeleteFunc(slices.Clone(plan.Findings), func(f status.Finding) bool { return slices.Contains(solved, f.Code) })
 	return tui.PrintableLines(plan.Diff()) + tui.ListFindings(left)
 }

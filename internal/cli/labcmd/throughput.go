@@ -59,7 +59,7 @@ those that begin with it) or added ("SECTION+TEXT": to each section that begins 
 }
 
 func renderForThroughput(s *spec.Spec, dir string, maxconn int) []byte {
-	return haproxy.Render(s, haproxy.Local{RunDir: dir, StateDir: dir, MaxConn: maxconn})
+	return haproxy.Render(s, haproxy.Local{RunDir: dir, StateDir: dir, MaxConn: maxconn}).Bytes()
 }
 
 func (a commands) throughput(ctx context.Context, opt throughput.Options) error {

@@ -5,13 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"holdfast/internal/file"
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
+	"holdfast/internal/haproxy/ports"
+	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/status"
 )
 
@@ -57,7 +60,7 @@ func (r Result) String() string {
 // A request asks the supervisor to bring a configuration, that was checked,
 // into force.
 type request struct {
-	cfg    []byte
+	cfg    *haproxy.Config
 	always bool           // also when HAProxy runs with it already
 	reply  chan<- outcome // with room for one
 }
@@ -74,8 +77,8 @@ type outcome struct {
 // and its process goes on. Run must be running. Once the check is done ctx does
 // not end it: a reload that has begun is carried through.
 //
-// Errors: *CheckError, *PortsTakenError, or another.
-func (m *Manager) Apply(ctx context.Context, cfg []byte) (Result, error) {
+// Errors: *CheckError, *ports.TakenError, or another.
+func (m *Manager) Apply(ctx context.Context, cfg *haproxy.Config) (Result, error) {
 	return m.bring(ctx, cfg, false)
 }
 
@@ -91,7 +94,7 @@ func (m *Manager) Reload(ctx context.Context) (Result, error) {
 }
 
 // bring brings cfg into force, also when it is so already and always is set.
-func (m *Manager) bring(ctx context.Context, cfg []byte, always bool) (Result, error) {
+func (m *Manager) bring(ctx context.Context, cfg *haproxy.Config, always bool) (Result, error) {
 	begun := time.Now()
 	select {
 	case m.applying <- struct{}{}:
@@ -99,15 +102,18 @@ func (m *Manager) bring(ctx context.Context, cfg []byte, always bool) (Result, e
 	case <-ctx.Done():
 		return Result{}, fmt.Errorf("apply: another one is under way: %w", ctx.Err())
 	}
-	if !always && m.runsWith(cfg) {
+	same := !always && m.runsWith(cfg)
+	if same && m.config().Known() {
 		return Result{Action: Unchanged, Took: time.Since(begun)}, nil
 	}
-	if err := m.check(ctx, cfg); err != nil {
-		return Result{}, err
+	if !same {
+		if err := m.check(ctx, cfg); err != nil {
+			return Result{}, err
+		}
 	}
 	reply := make(chan outcome, 1)
 	select {
-	case m.requests <- request{bytes.Clone(cfg), always, reply}:
+	case m.requests <- request{cfg, always, reply}:
 	case <-ctx.Done():
 		return Result{}, fmt.Errorf("apply: HAProxy's supervisor is busy, or not running: %w", ctx.Err())
 	}
@@ -121,10 +127,10 @@ func (m *Manager) bring(ctx context.Context, cfg []byte, always bool) (Result, e
 }
 
 // runsWith reports whether HAProxy runs with cfg.
-func (m *Manager) runsWith(cfg []byte) bool {
+func (m *Manager) runsWith(cfg *haproxy.Config) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.proc != nil && !m.proc.over() && !m.half && m.cfg != nil && bytes.Equal(m.cfg, cfg)
+	return m.proc != nil && !m.proc.over() && !m.half && m.cfg != nil && bytes.Equal(m.cfg.Bytes(), cfg.Bytes())
 }
 
 // ErrHung says why there is no reload: HAProxy hangs, which ends soon, or is ended.
@@ -137,12 +143,13 @@ var errNoOutcome = errors.New("no new worker")
 func (s *supervisor) hung() bool { return s.State().State == status.HAProxyHung }
 
 // apply brings cfg, which was checked, into force.
-func (s *supervisor) apply(cfg []byte, always bool) (Result, error) {
+func (s *supervisor) apply(cfg *haproxy.Config, always bool) (Result, error) {
 	if !always && s.runsWith(cfg) { // since it was asked: adopted, or started again
+		s.know(cfg)
 		return Result{Action: Unchanged}, nil
 	}
-	before, err := readIfThere(s.configFile())
-	if err != nil {
+	before, err := s.readConfig()
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return Result{}, fmt.Errorf("read the configuration before: %w", err)
 	}
 	p := s.current()
@@ -163,20 +170,31 @@ func (s *supervisor) apply(cfg []byte, always bool) (Result, error) {
 	}
 	err = s.applyReload(p, before, cfg)
 	if err != nil && before != nil && s.halfChanged() {
-		err = errors.Join(err, file.Write(s.configFile(), before, 0o600))
+		err = errors.Join(err, s.put(before))
 	}
 	return Result{Action: Reloaded, Why: why}, err
+}
+
+// know keeps cfg, which HAProxy runs with, where only its text was known.
+func (s *supervisor) know(cfg *haproxy.Config) {
+	if s.config().Known() {
+		return
+	}
+	s.remember(cfg, s.current())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg = cfg
 }
 
 // applyStart starts HAProxy with cfg. Where that fails, what was there before
 // is tried again from now on, or cfg where nothing was. Where cfg cannot be
 // written, as on a disk that is full or read-only, HAProxy runs with what was there.
-func (s *supervisor) applyStart(before, cfg []byte) error {
-	same := bytes.Equal(before, cfg)
-	if !same {
-		if err := file.Write(s.configFile(), cfg, 0o600); err != nil {
-			return s.startUnwritten(before, err)
-		}
+func (s *supervisor) applyStart(before, cfg *haproxy.Config) error {
+	same := before != nil && bytes.Equal(before.Bytes(), cfg.Bytes())
+	if same {
+		s.written = cfg
+	} else if err := s.put(cfg); err != nil {
+		return s.startUnwritten(before, err)
 	}
 	s.restart = nil
 	err := s.start("")
@@ -188,7 +206,7 @@ func (s *supervisor) applyStart(before, cfg []byte) error {
 		return s.ctx.Err()
 	}
 	if before != nil && !same {
-		err = errors.Join(err, file.Write(s.configFile(), before, 0o600))
+		err = errors.Join(err, s.put(before))
 	}
 	s.failed(err)
 	return err
@@ -196,7 +214,7 @@ func (s *supervisor) applyStart(before, cfg []byte) error {
 
 // startUnwritten starts HAProxy with what was there before, if anything was, and
 // says that it is not what it was to run with, which could not be written: why.
-func (s *supervisor) startUnwritten(before []byte, why error) error {
+func (s *supervisor) startUnwritten(before *haproxy.Config, why error) error {
 	if before == nil {
 		return why
 	}
@@ -208,21 +226,21 @@ func (s *supervisor) startUnwritten(before []byte, why error) error {
 
 // applyReload reloads p with cfg, and puts the configuration before back when
 // that fails.
-func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
+func (s *supervisor) applyReload(p *proc, before, cfg *haproxy.Config) error {
 	if s.hung() {
 		return ErrHung
 	}
-	if since, mute := s.runtime.muteFor(s.opt.BusyAfter); mute {
+	if since, mute := s.WorkerSocket.MuteFor(s.opt.BusyAfter); mute {
 		return fmt.Errorf("HAProxy serves, and has not answered on %s since %s: it would not hand its listeners on, and connections would be lost; see with ss -xp who has connections there",
-			s.runtime.path, since.Format(time.TimeOnly))
+			s.WorkerSocket.Path, since.Format(time.TimeOnly))
 	}
 	if err := s.checkNewPorts(cfg); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.opt.ReadyTimeout)
 	defer cancel()
-	only := [][]byte{cfg}
-	if from := s.config(); from != nil {
+	only := []*haproxy.Config{cfg}
+	if from := s.config(); from.Known() {
 		only = append(only, from) // of what was left over, or is half there, no state is worth keeping
 	}
 	if err := s.saveStates(ctx, only...); err != nil {
@@ -231,12 +249,12 @@ func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
 			return err
 		}
 	}
-	if err := file.Write(s.configFile(), cfg, 0o600); err != nil {
+	if err := s.put(cfg); err != nil {
 		return err
 	}
 	if err := s.reload(ctx, p); err != nil {
 		if before != nil {
-			err = errors.Join(err, file.Write(s.configFile(), before, 0o600))
+			err = errors.Join(err, s.put(before))
 		}
 		return err
 	}
@@ -250,32 +268,32 @@ func (s *supervisor) applyReload(p *proc, before, cfg []byte) error {
 }
 
 // checkNewPorts looks for ports of cfg that someone other than our HAProxy has.
-func (s *supervisor) checkNewPorts(cfg []byte) error {
+func (s *supervisor) checkNewPorts(cfg *haproxy.Config) error {
 	all, err := s.ours()
 	if err != nil {
 		return err
 	}
 	pids := make([]int, len(all))
 	for i, f := range all {
-		pids[i] = f.pid
+		pids[i] = f.PID
 	}
-	return checkPorts(haproxy.Binds(cfg), pids)
+	return ports.Check(cfg.Binds(), pids)
 }
 
 // reload has p read the configuration file again, and returns when a new
 // worker serves. Until HAProxy 2.6 the master says nothing of the outcome; then
 // it is told from its processes: a new worker, or one more failed reload.
 func (s *supervisor) reload(ctx context.Context, p *proc) error {
-	restore, err := s.readySockets(ctx, p.master.pid)
+	restore, err := s.readySockets(ctx, p.master.PID)
 	if err != nil {
 		return fmt.Errorf("reload HAProxy: %w", err)
 	}
 	defer restore()
-	before, err := s.processes(ctx)
+	before, err := s.Processes(ctx)
 	ask := s.askReload
-	if leadsNowhere(err) { // whatever answers there then is the master after it
-		before = haproxy.Processes{Master: haproxy.Process{PID: p.master.pid, Reloads: -1}, Workers: []haproxy.Process{{PID: p.serving().pid}}}
-		ask, err = func(context.Context) (string, error) { return "", p.master.signal(syscall.SIGUSR2) }, nil
+	if runtime.LeadsNowhere(err) { // whatever answers there then is the master after it
+		before = output.Processes{Master: output.Process{PID: p.master.PID, Reloads: -1}, Workers: []output.Process{{PID: p.serving().PID}}}
+		ask, err = func(context.Context) (string, error) { return "", p.master.Signal(syscall.SIGUSR2) }, nil
 	}
 	if err != nil {
 		return fmt.Errorf("reload HAProxy: %w", err)
@@ -306,10 +324,10 @@ func (s *supervisor) reload(ctx context.Context, p *proc) error {
 // err. One whose old worker is gone and whose new one is there was reloaded, late.
 func (s *supervisor) reloadedAllTheSame(p *proc, err error) error {
 	was := p.serving()
-	if !was.hasEnded() {
+	if !was.HasEnded() {
 		return err
 	}
-	if next, ok := s.successor(p, was.pid, s.opt.BusyAfter); ok && s.serveBy(p, next) == nil {
+	if next, ok := s.successor(p, was.PID, s.opt.BusyAfter); ok && s.serveBy(p, next) == nil {
 		s.log.Warn("HAProxy was reloaded, and took long to say so", "worker", next, "error", err)
 		return nil
 	}
@@ -319,11 +337,11 @@ func (s *supervisor) reloadedAllTheSame(p *proc, err error) error {
 
 // askReload asks the master for a reload, and gives its reply.
 func (s *supervisor) askReload(ctx context.Context) (string, error) {
-	return converse(ctx, s.master, "reload\n")
+	return s.MasterSocket.Converse(ctx, "reload\n")
 }
 
 // reloaded asks for the reload and waits for its outcome: the new worker.
-func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Processes, ask func(context.Context) (string, error)) (int, error) {
+func (s *supervisor) reloaded(ctx context.Context, p *proc, before output.Processes, ask func(context.Context) (string, error)) (int, error) {
 	reply, err := ask(ctx)
 	if err != nil {
 		// The master closes the connection to execute itself anew; how that
@@ -335,12 +353,12 @@ func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Proce
 	}
 	for {
 		switch {
-		case p.over() || p.master.hasEnded():
+		case p.over() || p.master.HasEnded():
 			return 0, s.whyNot("reload HAProxy")
 		case s.hung(): // to be killed, by the goroutine that waits here
 			return 0, ErrHung
 		}
-		now, err := s.processes(ctx)
+		now, err := s.Processes(ctx)
 		if err == nil && now.Master.Reloads > before.Master.Reloads {
 			worker, err := s.outcome(ctx, before, now)
 			if worker != 0 || err != nil {
@@ -358,14 +376,14 @@ func (s *supervisor) reloaded(ctx context.Context, p *proc, before haproxy.Proce
 
 // outcome tells how a reload went by the processes before and now: the new
 // worker, or 0 while it does not serve yet, or why it failed.
-func (s *supervisor) outcome(ctx context.Context, before, now haproxy.Processes) (int, error) {
-	isOld := func(w haproxy.Process) bool {
-		return slices.ContainsFunc(before.Workers, func(o haproxy.Process) bool { return o.PID == w.PID })
+func (s *supervisor) outcome(ctx context.Context, before, now output.Processes) (int, error) {
+	isOld := func(w output.Process) bool {
+		return slices.ContainsFunc(before.Workers, func(o output.Process) bool { return o.PID == w.PID })
 	}
 	if now.Master.Failed > 0 || len(now.Workers) > 0 && isOld(now.Workers[0]) {
 		return 0, s.whyNot("reload HAProxy")
 	}
-	if worker, ok := s.serves(ctx, now.Master.PID); ok && !isOld(haproxy.Process{PID: worker}) {
+	if worker, ok := s.serves(ctx, now.Master.PID); ok && !isOld(output.Process{PID: worker}) {
 		return worker, nil
 	}
 	return 0, nil
@@ -379,7 +397,7 @@ func (m *Manager) SaveServerState(ctx context.Context) error {
 
 // saveStates saves the states of the servers that all of cfgs have, with the
 // weights of the first. With no cfg none can be compared, and none are saved.
-func (m *Manager) saveStates(ctx context.Context, cfgs ...[]byte) error {
+func (m *Manager) saveStates(ctx context.Context, cfgs ...*haproxy.Config) error {
 	reply, err := m.Runtime(ctx, "show servers state")
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ func BenchmarkApply100x50(b *testing.B) {
 		b.Fatal(err)
 	}
 	m, _ := bench.manager(func(o *Options) { o.Log = nil })
-	cfg := func(i int) []byte {
+	cfg := func(i int) *haproxy.Config {
 		s.Services[0].Timeout.Server = time.Duration(i+1) * time.Second
 		return haproxy.Render(s, haproxy.Local{RunDir: bench.run, StateDir: bench.state, MaxConn: haproxy.MaxConn(s, nofile)})
 	}

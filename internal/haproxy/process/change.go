@@ -7,7 +7,6 @@ import (
 	"os"
 	"time"
 
-	"holdfast/internal/file"
 	"holdfast/internal/haproxy"
 )
 
@@ -24,11 +23,11 @@ const (
 // applyChange brings cfg into force without a reload, and says what it did. Where
 // that takes a reload it says why; the file has cfg then, or what it had, and
 // the worker may be half changed, which m.half tells of.
-func (s *supervisor) applyChange(p *proc, cfg []byte) (done, why string) {
+func (s *supervisor) applyChange(p *proc, cfg *haproxy.Config) (done, why string) {
 	from := s.config()
 	switch {
-	case from == nil:
-		return "", "the configuration that it ran with is not known"
+	case !from.Known():
+		return "", haproxy.Unknown
 	case s.halfChanged():
 		return "", "an earlier change was left half done"
 	case s.hung():
@@ -55,11 +54,11 @@ func (s *supervisor) applyChange(p *proc, cfg []byte) (done, why string) {
 
 // carryOut puts cfg in place and does the steps to it. An agent or an HAProxy
 // that ends within it is reloaded, or started, with the whole of cfg.
-func (s *supervisor) carryOut(ctx context.Context, p *proc, change haproxy.Change, cfg []byte) error {
+func (s *supervisor) carryOut(ctx context.Context, p *proc, change haproxy.Change, cfg *haproxy.Config) error {
 	if err := os.Remove(s.runningFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := file.Write(s.configFile(), cfg, 0o600); err != nil {
+	if err := s.put(cfg); err != nil {
 		return err
 	}
 	s.setHalf(true)

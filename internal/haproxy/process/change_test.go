@@ -3,6 +3,7 @@ package process
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
+	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -96,13 +99,13 @@ func (b *bench) awaitUp(m *Manager, names string) {
 		if err != nil {
 			return false
 		}
-		rows, err := haproxy.ParseStat([]byte(reply))
+		rows, err := output.ParseStat([]byte(reply))
 		if err != nil {
 			return false
 		}
 		up := map[string]string{}
 		for _, r := range rows {
-			if r.Kind == haproxy.KindServer && strings.HasPrefix(r.Status, "UP") && r.CheckStatus != "INI" && !strings.HasSuffix(r.Name, ":last") {
+			if r.Kind == output.KindServer && strings.HasPrefix(r.Status, "UP") && r.CheckStatus != "INI" && !strings.HasSuffix(r.Name, ":last") {
 				up[r.Proxy] += r.Name
 			}
 		}
@@ -228,7 +231,7 @@ func TestChangesUnderLoad(t *testing.T) {
 	m, stopManager := b.manager()
 	b.apply(m, Started)
 	b.awaitUp(m, "abc")
-	worker := m.current().serving().pid
+	worker := m.current().serving().PID
 	asked, stop := b.hashLoad()
 
 	b.add("d", 14)
@@ -250,8 +253,9 @@ func TestChangesUnderLoad(t *testing.T) {
 	if err := <-slow; err != nil {
 		t.Errorf("a request that the host had: %v", err)
 	}
-	if now := m.current().serving().pid; now != worker || m.State().Reloads != 0 || m.OldWorkers() != 0 {
-		t.Errorf("worker %d, and %d before; %d reloads", now, worker, m.State().Reloads)
+	procs, err := m.Processes(t.Context())
+	if now := m.current().serving().PID; now != worker || m.State().Reloads != 0 || err != nil || len(procs.Old) != 0 {
+		t.Errorf("worker %d, and %d before; %d reloads, old workers %v, %v", now, worker, m.State().Reloads, procs.Old, err)
 	}
 
 	newStandIn(t, "b", netip.AddrPortFrom(b.addr(32), uint16(b.port)))
@@ -352,7 +356,7 @@ func TestHalfAChange(t *testing.T) {
 	change := haproxy.PlanChange(was, b.cfg(), worker)
 	change.Steps = append(change.Steps[:1:1], haproxy.Step{Command: "set server nothing/there weight 1"})
 	err = s.carryOut(t.Context(), m.current(), change, b.cfg())
-	if refused, ok := errors.AsType[*RefusedError](err); !ok || !strings.Contains(refused.Command, "nothing/there") {
+	if refused, ok := errors.AsType[*runtime.RefusedError](err); !ok || !strings.Contains(refused.Command, "nothing/there") {
 		t.Fatalf("the change went through: %v", err)
 	}
 	if s.recall(m.current()) != nil {
@@ -410,6 +414,69 @@ func TestWhyItReloads(t *testing.T) {
 	m, _ = b.manager()
 	awaitState(t, m, status.HAProxyRunning)
 	reloads("the configuration that it ran with is not known")
+}
+
+// An agent of an earlier release leaves no model of what HAProxy runs with, and another
+// may leave one that is not its own. Then a change takes a reload, once, in which no
+// request fails; what is the same is left alone, and is known from then on.
+func TestAdoptsWithoutAModel(t *testing.T) {
+	b := newHashBench(t)
+	m, stop := b.manager()
+	b.apply(m, Started)
+	b.awaitUp(m, "abc")
+	asked, stopLoad := b.hashLoad()
+	pid, weight := m.State().PID, 16
+	again := func(spoil func(file string) error) {
+		t.Helper()
+		stop()
+		if err := spoil(m.modelFile()); err != nil {
+			t.Fatal(err)
+		}
+		m, stop = b.manager()
+		awaitState(t, m, status.HAProxyRunning)
+	}
+	changes := func() {
+		t.Helper()
+		weight++
+		b.spec.Services[0].Hosts[0].Weight = weight
+		b.change(m, fmt.Sprintf("gave host a weight %d in api", weight), "abc")
+	}
+	for name, spoil := range map[string]func(string) error{
+		"none":      os.Remove,
+		"no model":  func(file string) error { return os.WriteFile(file, []byte("haproxy\n"), 0o600) },
+		"cut short": func(file string) error { return os.Truncate(file, 100) },
+		"another's": func(file string) error {
+			model, err := json.Marshal(b.edited("mode http", "mode tcp"))
+			return errors.Join(err, os.WriteFile(file, model, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			again(spoil)
+			weight++
+			b.spec.Services[0].Hosts[0].Weight = weight
+			if r, err := m.Apply(t.Context(), b.cfg()); err != nil || r.Action != Reloaded || r.Why != haproxy.Unknown {
+				t.Errorf("%+v, %v", r, err)
+			}
+			b.awaitUp(m, "abc")
+			changes()
+			again(spoil)
+			if r, err := m.Reload(t.Context()); err != nil || r.Action != Reloaded {
+				t.Errorf("of what is known by its text: %+v, %v", r, err)
+			}
+			b.awaitUp(m, "abc")
+			b.apply(m, Unchanged)
+			changes()
+			again(spoil)
+			b.apply(m, Unchanged)
+			again(func(string) error { return nil })
+			changes()
+		})
+	}
+	stopLoad()
+	if now := m.State().PID; now != pid {
+		t.Errorf("HAProxy is pid %d, and was %d", now, pid)
+	}
+	t.Logf("%d requests", asked.Load())
 }
 
 // A change beside a reload, each with its check by "haproxy -c", which is

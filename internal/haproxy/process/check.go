@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
+	"holdfast/internal/haproxy/runtime"
 )
 
 // checkTimeout is how long "haproxy -c" may take.
@@ -20,7 +22,7 @@ const checkTimeout = 30 * time.Second
 // A CheckError says why HAProxy does not take a configuration: it refused it,
 // or warned of something in it.
 type CheckError struct {
-	Messages []haproxy.Message
+	Messages []output.Message
 	// Lines has the line of the configuration that each message is about;
 	// empty where it names none.
 	Lines []string
@@ -47,7 +49,7 @@ func (e *CheckError) Error() string {
 
 // check has HAProxy check cfg. A warning is an error: what HAProxy ignores is
 // a promise that would not be kept.
-func (m *Manager) check(ctx context.Context, cfg []byte) error {
+func (m *Manager) check(ctx context.Context, cfg *haproxy.Config) error {
 	if err := m.makeRunDir(); err != nil {
 		return err
 	}
@@ -66,7 +68,7 @@ func (m *Manager) check(ctx context.Context, cfg []byte) error {
 	if err := os.WriteFile(state, []byte(haproxy.EmptyState), 0o600); err != nil {
 		return fmt.Errorf("check the configuration: %w", err)
 	}
-	if err := os.WriteFile(file, haproxy.WithStateFile(cfg, state), 0o600); err != nil {
+	if err := os.WriteFile(file, cfg.WithStateFile(state), 0o600); err != nil {
 		return fmt.Errorf("check the configuration: %w", err)
 	}
 	said, err := m.runCheck(ctx, file)
@@ -74,14 +76,14 @@ func (m *Manager) check(ctx context.Context, cfg []byte) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("haproxy -c: %w", ctx.Err())
 	}
-	if bad := haproxy.Complaints(haproxy.ParseMessages(said)); len(bad) > 0 {
+	if bad := output.Complaints(output.ParseMessages(said)); len(bad) > 0 {
 		return newCheckError(bad, cfg)
 	}
 	if err != nil && said == "" { // it was not started
 		return fmt.Errorf("haproxy -c: %w", err)
 	}
 	if err != nil {
-		return fmt.Errorf("haproxy -c: %w: %s", err, oneLine(said))
+		return fmt.Errorf("haproxy -c: %w: %s", err, runtime.OneLine(said))
 	}
 	return nil
 }
@@ -102,11 +104,11 @@ func (m *Manager) runCheck(ctx context.Context, file string) (string, error) {
 	return stderr.String(), err
 }
 
-func newCheckError(bad []haproxy.Message, cfg []byte) *CheckError {
+func newCheckError(bad []output.Message, cfg *haproxy.Config) *CheckError {
 	e := &CheckError{Messages: bad, Lines: make([]string, len(bad))}
 	for i, m := range bad {
 		if m.Line > 0 {
-			e.Lines[i] = haproxy.Line(cfg, m.Line)
+			e.Lines[i] = cfg.Line(m.Line)
 		}
 	}
 	return e

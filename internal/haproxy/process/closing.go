@@ -83,13 +83,13 @@ func (m *Manager) listClosing(ctx context.Context, vips []netip.Addr) (reload bo
 	if err := m.tellClosing(ctx, vips); err != nil {
 		return false, err
 	}
-	h2 := haproxy.H2Addresses(m.config())
+	h2 := m.config().H2Addresses()
 	return slices.ContainsFunc(vips, func(a netip.Addr) bool { return h2[a] && !slices.Contains(m.closing.left, a) }), nil
 }
 
 // tellClosing gives the current worker the list.
 func (m *Manager) tellClosing(ctx context.Context, vips []netip.Addr) error {
-	if cfg := m.config(); cfg != nil && !haproxy.HasClosingList(cfg) {
+	if cfg := m.config(); cfg.Known() && !cfg.HasClosingList() {
 		return nil // it has no http frontend
 	}
 	file := haproxy.CLIWord(m.closingList())

@@ -112,7 +112,7 @@ func TestClosingHTTP1(t *testing.T) {
 	if b.closes("/") {
 		t.Error("a VIP that is not listed closes")
 	}
-	worker := m.current().serving().pid
+	worker := m.current().serving().PID
 	l := b.load(4, b.url("/"))
 	eventually(t, "asked", func() bool { return l.asked.Load() > 50 })
 	if l.closed.Load() > 0 {
@@ -129,7 +129,7 @@ func TestClosingHTTP1(t *testing.T) {
 			t.Errorf("%s does not close", path)
 		}
 	}
-	if got := m.current().serving().pid; got != worker {
+	if got := m.current().serving().PID; got != worker {
 		t.Error("it was reloaded; HTTP/1.1 does not need that")
 	}
 	b.tunnel()

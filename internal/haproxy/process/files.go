@@ -1,9 +1,13 @@
 package process
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+
+	"holdfast/internal/file"
+	"holdfast/internal/haproxy"
 )
 
 // replace puts data in place of path, whole to whoever reads it, but not safe
@@ -27,6 +31,34 @@ func readIfThere(path string) ([]byte, error) {
 		return nil, nil
 	}
 	return data, err
+}
+
+// readConfig reads the configuration file. What is in it is known where this agent has
+// written it, or the one that did left its model.
+func (s *supervisor) readConfig() (*haproxy.Config, error) {
+	text, err := os.ReadFile(s.configFile())
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range []*haproxy.Config{s.written, s.config()} {
+		if c.Known() && bytes.Equal(c.Bytes(), text) {
+			return c, nil
+		}
+	}
+	model, err := readIfThere(s.modelFile())
+	if err != nil {
+		s.log.Warn("the model of HAProxy's configuration cannot be read", "error", err)
+	}
+	return haproxy.ReadConfig(text, model), nil
+}
+
+// put makes cfg the configuration file.
+func (s *supervisor) put(cfg *haproxy.Config) error {
+	if err := file.Write(s.configFile(), cfg.Bytes(), 0o600); err != nil {
+		return err
+	}
+	s.written = cfg
+	return nil
 }
 
 // defaultRunMode is the mode of a run directory that is made anew, where

@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ours"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/status"
 )
 
@@ -48,12 +49,12 @@ func TestHangThatPasses(t *testing.T) {
 // signalAll signals the master and the worker.
 func (b *bench) signalAll(sig syscall.Signal) {
 	b.t.Helper()
-	all, err := findOurs(b.run, "haproxy", identity{})
+	all, err := ours.Find(b.run, "haproxy", ours.Identity{})
 	if err != nil || len(all) < 2 {
 		b.t.Fatalf("found %v, %v; want a master and a worker", all, err)
 	}
 	for _, p := range all {
-		if err := syscall.Kill(p.pid, sig); err != nil {
+		if err := syscall.Kill(p.PID, sig); err != nil {
 			b.t.Fatal(err)
 		}
 	}
@@ -107,11 +108,11 @@ func TestHungIsNotAdopted(t *testing.T) {
 
 func TestFull(t *testing.T) {
 	for conns, want := range map[int]bool{0: false, 979: false, 980: true, 1000: true} {
-		if got := full(haproxy.Info{Conns: conns, MaxConn: 1000}); got != want {
+		if got := full(output.Info{Conns: conns, MaxConn: 1000}); got != want {
 			t.Errorf("%d of 1000: %t", conns, got)
 		}
 	}
-	if full(haproxy.Info{}) {
+	if full(output.Info{}) {
 		t.Error("nothing is known, and it is full")
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"sync"
 
-	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 )
 
 const (
@@ -32,7 +32,7 @@ type logFile struct {
 	other      string     // a name of it for when path is gone; empty for none
 	offset     int64      // that was read up to
 	rest       []byte     // a line whose end was not there yet
-	complaints []haproxy.Message
+	complaints []output.Message
 }
 
 // open opens the file for a HAProxy that is to be started, and forgets the
@@ -99,7 +99,7 @@ func (l *logFile) trim(f *os.File, most int64) error {
 
 // read gives what HAProxy has said since the last read. The file is opened
 // only when it has grown.
-func (l *logFile) read() ([]haproxy.Message, error) {
+func (l *logFile) read() ([]output.Message, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	info, name, err := l.find()
@@ -128,8 +128,8 @@ func (l *logFile) read() ([]haproxy.Message, error) {
 	if len(l.rest) > maxLogRead {
 		l.rest = nil
 	}
-	said := haproxy.ParseMessages(string(data[:end]))
-	l.complaints = append(l.complaints, haproxy.Complaints(said)...)
+	said := output.ParseMessages(string(data[:end]))
+	l.complaints = append(l.complaints, output.Complaints(said)...)
 	l.complaints = l.complaints[max(0, len(l.complaints)-maxComplaints):]
 	return said, l.trim(f, maxLog)
 }
@@ -161,14 +161,14 @@ func (l *logFile) why() string {
 // isServerChange reports whether m tells of a server that went up or down. A
 // worker of 2.6 that was told of a server while it ran begins with "CLI" what
 // it says after that.
-func isServerChange(m haproxy.Message) bool {
+func isServerChange(m output.Message) bool {
 	text := strings.TrimPrefix(m.Text, "CLI : ")
 	return strings.HasPrefix(text, "Server ") || strings.HasPrefix(text, "Backup Server ")
 }
 
 // isHelperEmpty reports whether m says that a backend which only helps another one, as
 // "keystone:once" does keystone, has no server: the other says so, too, when it has none.
-func isHelperEmpty(m haproxy.Message) bool {
+func isHelperEmpty(m output.Message) bool {
 	name, found := strings.CutPrefix(strings.TrimPrefix(m.Text, "CLI : "), "backend ")
 	name, rest, _ := strings.Cut(name, " ")
 	return found && strings.Contains(name, ":") && strings.HasPrefix(rest, "has no server available")
@@ -176,14 +176,14 @@ func isHelperEmpty(m haproxy.Message) bool {
 
 // isNoSyslog reports whether m says, as each worker does once, that a request
 // could not be logged.
-func isNoSyslog(m haproxy.Message) bool {
+func isNoSyslog(m output.Message) bool {
 	return strings.HasPrefix(m.Text, "sendmsg()/writev() failed in logger")
 }
 
 // isChatter reports whether m says nothing that an operator wants to read:
 // each reload says once for each proxy that it stopped, and for each server
 // that was down and is so still.
-func isChatter(m haproxy.Message) bool {
+func isChatter(m output.Message) bool {
 	return m.Severity == "NOTICE" || strings.HasPrefix(m.Text, "Proxy ") || strings.HasPrefix(m.Text, "Former worker") ||
 		strings.Contains(m.Text, "changed from server-state after a reload")
 }

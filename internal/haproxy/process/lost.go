@@ -13,6 +13,9 @@ import (
 
 	"holdfast/internal/file"
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
+	"holdfast/internal/haproxy/runtime"
+	"holdfast/internal/pidfd"
 	"holdfast/internal/status"
 )
 
@@ -48,25 +51,17 @@ func (m *Manager) LostSocket() *LostSocket {
 	if p == nil || p.over() || p.isReloading() || m.State().State != status.HAProxyRunning {
 		return nil
 	}
-	for _, d := range []*door{m.runtime, m.master} {
-		if since, why := d.lostFor(m.opt.HungAfter); why != nil {
+	for _, d := range []*runtime.Socket{m.WorkerSocket, m.MasterSocket} {
+		if since, why := d.LostFor(m.opt.HungAfter); why != "" {
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			return &LostSocket{Path: d.path, Since: since, Why: cause(why), Trouble: m.unhealed}
+			return &LostSocket{Path: d.Path, Since: since, Why: why, Trouble: m.unhealed}
 		}
 	}
-	if since, mute := m.runtime.muteFor(m.opt.BusyAfter); mute {
-		return &LostSocket{Path: m.runtime.path, Since: since, Mute: true}
+	if since, mute := m.WorkerSocket.MuteFor(m.opt.BusyAfter); mute {
+		return &LostSocket{Path: m.WorkerSocket.Path, Since: since, Mute: true}
 	}
 	return nil
-}
-
-// cause gives the innermost error of err in the words of the system.
-func cause(err error) string {
-	if e, ok := errors.AsType[syscall.Errno](err); ok {
-		return e.Error()
-	}
-	return err.Error()
 }
 
 // lookAtSockets tells whoever waits for a change when a socket is lost, and when it is back.
@@ -74,7 +69,7 @@ func (p *prober) lookAtSockets(found asked) {
 	if found.reloading {
 		return
 	}
-	p.runtime.hears(found.runtime != Silent || found.listeners != Answered)
+	p.WorkerSocket.Hears(found.runtime != Silent || found.listeners != Answered)
 	lost := p.LostSocket()
 	if (lost != nil) == p.told {
 		return
@@ -127,7 +122,7 @@ func (s *supervisor) heal(p *proc) error {
 	known := cfg != nil
 	if !known {
 		var err error
-		if cfg, err = os.ReadFile(s.configFile()); err != nil {
+		if cfg, err = s.readConfig(); err != nil {
 			return fmt.Errorf("read the configuration: %w", err)
 		}
 	}
@@ -148,7 +143,7 @@ func (s *supervisor) heal(p *proc) error {
 		s.remember(cfg, p)
 	}
 	s.identify(p.master)
-	err := errors.Join(s.runtime.leads(ctx), s.master.leads(ctx))
+	err := errors.Join(s.WorkerSocket.Leads(ctx), s.MasterSocket.Leads(ctx))
 	if err != nil {
 		err = fmt.Errorf("the reload has not brought the socket back: %w", err)
 	}
@@ -179,7 +174,7 @@ func (s *supervisor) readySockets(ctx context.Context, master int) (func(), erro
 		return nil, fmt.Errorf("HAProxy would end in a reload: it cannot make its sockets in %s: %w", s.opt.RunDir, err)
 	}
 	nothing := func() {}
-	if s.runtime.leads(ctx) == nil {
+	if s.WorkerSocket.Leads(ctx) == nil {
 		return nothing, nil
 	}
 	cfg, err := readIfThere(s.configFile())
@@ -228,9 +223,9 @@ func (s *supervisor) canBind(master int) error {
 	if err := errors.Join(err, file.Close(), os.Remove(file.Name())); err != nil {
 		return err
 	}
-	for _, d := range []*door{s.runtime, s.master} {
-		if info, err := os.Lstat(d.path); err == nil && info.IsDir() {
-			return fmt.Errorf("%s is a directory; remove it", d.path)
+	for _, d := range []*runtime.Socket{s.WorkerSocket, s.MasterSocket} {
+		if info, err := os.Lstat(d.Path); err == nil && info.IsDir() {
+			return fmt.Errorf("%s is a directory; remove it", d.Path)
 		}
 	}
 	return nil
@@ -238,30 +233,30 @@ func (s *supervisor) canBind(master int) error {
 
 // revive has a HAProxy whose master's socket leads to nobody make it anew, by the
 // signal that is a reload, and gives its processes.
-func (s *supervisor) revive(master *watched) (haproxy.Processes, error) {
-	s.log.Warn("a HAProxy runs whose sockets are lost; telling it to make them anew, by a reload", "pid", master.pid)
+func (s *supervisor) revive(master *pidfd.Process) (output.Processes, error) {
+	s.log.Warn("a HAProxy runs whose sockets are lost; telling it to make them anew, by a reload", "pid", master.PID)
 	ctx, cancel := context.WithTimeout(s.ctx, s.opt.ReadyTimeout)
 	defer cancel()
-	restore, err := s.readySockets(ctx, master.pid)
+	restore, err := s.readySockets(ctx, master.PID)
 	if err != nil {
-		return haproxy.Processes{}, err
+		return output.Processes{}, err
 	}
 	defer restore()
-	if cfg, err := readIfThere(s.configFile()); err == nil && cfg != nil {
+	if cfg, err := s.readConfig(); err == nil {
 		if err := s.freshState(cfg); err != nil {
-			return haproxy.Processes{}, err
+			return output.Processes{}, err
 		}
 	}
-	if err := master.signal(syscall.SIGUSR2); err != nil {
-		return haproxy.Processes{}, err
+	if err := master.Signal(syscall.SIGUSR2); err != nil {
+		return output.Processes{}, err
 	}
 	for {
-		procs, err := s.processes(ctx)
-		_, serves := s.serves(ctx, master.pid)
+		procs, err := s.Processes(ctx)
+		_, serves := s.serves(ctx, master.PID)
 		switch {
 		case err == nil && (serves || procs.Master.Failed > 0): // then the worker before it serves
 			return procs, nil
-		case master.hasEnded():
+		case master.HasEnded():
 			return procs, errors.New("it ended when it was told to")
 		case ctx.Err() != nil:
 			return procs, fmt.Errorf("it has not done so after %v", s.opt.ReadyTimeout)

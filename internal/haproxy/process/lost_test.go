@@ -132,7 +132,7 @@ func (b *bench) awaitSockets(m *Manager) {
 	b.t.Helper()
 	back := func() bool {
 		p := m.current()
-		return p != nil && !p.isReloading() && m.runtime.leads(b.t.Context()) == nil && m.master.leads(b.t.Context()) == nil && m.LostSocket() == nil
+		return p != nil && !p.isReloading() && m.WorkerSocket.Leads(b.t.Context()) == nil && m.MasterSocket.Leads(b.t.Context()) == nil && m.LostSocket() == nil
 	}
 	for deadline := time.Now().Add(3 * patience); !back() && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
@@ -176,7 +176,7 @@ func TestSocketsLost(t *testing.T) {
 			same(t, m, pid)
 			eventually(t, "the configuration what it was", func() bool {
 				on, err := os.ReadFile(m.configFile())
-				return err == nil && string(on) == string(b.cfg())
+				return err == nil && string(on) == string(b.cfg().Bytes())
 			})
 			b.apply(m, Unchanged)
 			b.spec.Services[0].Timeout.Server = time.Minute
@@ -219,8 +219,8 @@ func TestReloadWithoutSockets(t *testing.T) {
 			clients := b.load(4, b.url("/"))
 			l.take(b)
 			if l.name == "both" || l.name == "refused" { // as after a start of the agent
-				m.runtime.close()
-				m.master.close()
+				m.WorkerSocket.Close()
+				m.MasterSocket.Close()
 			}
 			b.spec.Services[0].Timeout.Server = time.Minute
 			b.apply(m, Reloaded)
@@ -261,8 +261,8 @@ func TestHangWithNoOtherWay(t *testing.T) {
 			l.take(b)
 		}
 	}
-	m.runtime.close()
-	m.master.close()
+	m.WorkerSocket.Close()
+	m.MasterSocket.Close()
 	if s := awaitState(t, m, status.HAProxyHung); !strings.Contains(s.Reason, "listeners") {
 		t.Errorf("reason %q", s.Reason)
 	}
@@ -278,7 +278,7 @@ func TestMute(t *testing.T) {
 	states := b.follow(m)
 	var conns []net.Conn
 	for range 50 { // stats maxconn
-		c, err := net.Dial("unix", m.runtime.path)
+		c, err := net.Dial("unix", m.WorkerSocket.Path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -335,8 +335,8 @@ func TestFailedReloadAfterHealing(t *testing.T) {
 	}
 	b.awaitSockets(m)
 	states := b.follow(m)
-	bad := strings.Replace(string(b.cfg()), fmt.Sprintf("%v:%d transparent", b.addr(1), b.port), fmt.Sprintf("192.0.2.1:%d", b.port), 1)
-	if _, err := m.Apply(t.Context(), []byte(bad)); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
+	bad := b.edited(fmt.Sprintf("bind %v:%d transparent", b.addr(1), b.port), fmt.Sprintf("bind 192.0.2.1:%d", b.port))
+	if _, err := m.Apply(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
 		t.Fatalf("Apply: %v; want HAProxy's words", err)
 	}
 	b.awaitSockets(m)

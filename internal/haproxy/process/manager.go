@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/status"
 )
 
@@ -68,25 +69,24 @@ func (o Options) withDefaults() Options {
 
 // A Manager supervises one HAProxy. Its methods may be called by any goroutine.
 type Manager struct {
+	*runtime.Client
+
 	opt      Options
 	log      *slog.Logger
 	requests chan request
 	applying chan struct{} // holds one token: the right to apply
 	logFile  logFile
 	closing  closing
-	runtime  *door
-	master   *door
 	begun    time.Time
 	turned   atomic.Int64 // when the supervisor did, last: a time.Duration since begun
 
 	mu      sync.Mutex // guards following
 	state   status.HAProxy
-	changed chan struct{} // closed at the next change of state
-	servers chan struct{} // closed at the next change of a server
-	proc    *proc         // nil while none runs
-	cfg     []byte        // that proc runs with, as far as known
-	half    bool          // proc is between cfg and another configuration
-	old     int           // workers that finish what they have
+	changed chan struct{}   // closed at the next change of state
+	servers chan struct{}   // closed at the next change of a server
+	proc    *proc           // nil while none runs
+	cfg     *haproxy.Config // that proc runs with, as far as known
+	half    bool            // proc is between cfg and another configuration
 	// unhealed says why sockets that are lost are so still; empty for nothing.
 	unhealed string
 
@@ -100,12 +100,10 @@ const NotStarted = "not started yet"
 func New(opt Options) *Manager {
 	opt = opt.withDefaults()
 	m := &Manager{
-		opt: opt, log: opt.Log, begun: time.Now(), requests: make(chan request), applying: make(chan struct{}, 1),
+		Client: runtime.New(opt.RunDir), opt: opt, log: opt.Log, begun: time.Now(), requests: make(chan request), applying: make(chan struct{}, 1),
 		state:   status.HAProxy{State: status.HAProxyDown, Reason: NotStarted, Since: time.Now()},
 		changed: make(chan struct{}), servers: make(chan struct{}),
 	}
-	m.runtime = &door{path: filepath.Join(opt.RunDir, haproxy.RuntimeSocket)}
-	m.master = &door{path: m.masterSocket()}
 	m.logFile.path = filepath.Join(opt.RunDir, "haproxy.log")
 	return m
 }
@@ -149,34 +147,14 @@ func (m *Manager) ServerChanges() <-chan struct{} {
 	return m.servers
 }
 
-// OldWorkers gives how many workers still finish what they had before a
-// reload; seconds old.
-func (m *Manager) OldWorkers() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.old
-}
-
-// Runtime has the current worker do a command of the runtime API (management
-// guide 9.3), or several with ";" between them, and gives the reply whole.
-// What HAProxy refuses is a *RefusedError. Without a deadline, ctx gets one of 5 s.
-func (m *Manager) Runtime(ctx context.Context, commands string) (string, error) {
-	return askRuntime(ctx, m.runtime, commands)
-}
-
-// Master has the master do a command (management guide 9.4), as Runtime does.
-func (m *Manager) Master(ctx context.Context, command string) (string, error) {
-	return askMaster(ctx, m.master, command)
-}
-
-func (m *Manager) masterSocket() string { return filepath.Join(m.opt.RunDir, haproxy.MasterSocket) }
-func (m *Manager) stateFile() string    { return filepath.Join(m.opt.RunDir, haproxy.StateFile) }
-func (m *Manager) pidFile() string      { return filepath.Join(m.opt.RunDir, "haproxy.pid") }
-func (m *Manager) runningFile() string  { return filepath.Join(m.opt.RunDir, "haproxy.running") }
-func (m *Manager) configFile() string   { return filepath.Join(m.opt.StateDir, haproxy.ConfigFile) }
+func (m *Manager) stateFile() string   { return filepath.Join(m.opt.RunDir, haproxy.StateFile) }
+func (m *Manager) pidFile() string     { return filepath.Join(m.opt.RunDir, "haproxy.pid") }
+func (m *Manager) runningFile() string { return filepath.Join(m.opt.RunDir, "haproxy.running") }
+func (m *Manager) modelFile() string   { return filepath.Join(m.opt.RunDir, "haproxy.running.json") }
+func (m *Manager) configFile() string  { return filepath.Join(m.opt.StateDir, haproxy.ConfigFile) }
 
 // digest names a configuration.
-func digest(cfg []byte) string { return fmt.Sprintf("%x", sha256.Sum256(cfg)) }
+func digest(cfg *haproxy.Config) string { return fmt.Sprintf("%x", sha256.Sum256(cfg.Bytes())) }
 
 // set changes the state and tells all who wait for that.
 func (m *Manager) set(state status.HAProxyState, reason string) {
@@ -218,7 +196,7 @@ func (m *Manager) current() *proc {
 }
 
 // config gives the configuration that is in force, nil when not known.
-func (m *Manager) config() []byte {
+func (m *Manager) config() *haproxy.Config {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.cfg

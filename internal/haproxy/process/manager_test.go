@@ -17,6 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ours"
+	"holdfast/internal/haproxy/output"
+	"holdfast/internal/haproxy/ports"
 	"holdfast/internal/status"
 )
 
@@ -91,7 +94,7 @@ func TestDeath(t *testing.T) {
 				before := m.State()
 				pid := before.PID
 				if victim == "worker" {
-					pid = m.current().serving().pid
+					pid = m.current().serving().PID
 				}
 				changed := m.Changes()
 				killed := time.Now()
@@ -122,13 +125,13 @@ func TestRefusesBadConfiguration(t *testing.T) {
 	b := newBench(t)
 	m, _ := b.manager()
 	b.apply(m, Started)
-	good := string(b.cfg())
-	for name, bad := range map[string]string{
-		"error":   strings.Replace(good, "balance leastconn", "balance sideways", 1),
-		"warning": strings.Replace(good, "    option httpchk\n", "", 1),
+	good := string(b.cfg().Bytes())
+	for name, bad := range map[string]*haproxy.Config{
+		"error":   b.edited("balance leastconn", "balance sideways"),
+		"warning": b.edited("option httpchk", ""),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := m.Apply(t.Context(), []byte(bad))
+			_, err := m.Apply(t.Context(), bad)
 			e, ok := errors.AsType[*CheckError](err)
 			if !ok {
 				t.Fatalf("Apply: %v, want a CheckError", err)
@@ -156,9 +159,9 @@ func TestReloadThatFails(t *testing.T) {
 	b := newBench(t)
 	m, _ := b.manager()
 	b.apply(m, Started)
-	good := string(b.cfg())
-	bad := strings.Replace(good, fmt.Sprintf("%v:%d transparent", b.addr(1), b.port), fmt.Sprintf("192.0.2.1:%d", b.port), 1)
-	_, err := m.Apply(t.Context(), []byte(bad))
+	good := string(b.cfg().Bytes())
+	bad := b.edited(fmt.Sprintf("bind %v:%d transparent", b.addr(1), b.port), fmt.Sprintf("bind 192.0.2.1:%d", b.port))
+	_, err := m.Apply(t.Context(), bad)
 	if err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
 		t.Fatalf("Apply: %v; want HAProxy's words", err)
 	}
@@ -185,12 +188,12 @@ func TestReloadOfTheSame(t *testing.T) {
 		t.Error("there is nothing to reload, and no error")
 	}
 	b.apply(m, Started)
-	pid, worker := m.State().PID, m.current().serving().pid
+	pid, worker := m.State().PID, m.current().serving().PID
 	r, err := m.Reload(t.Context())
 	if err != nil || r.Action != Reloaded {
 		t.Fatalf("Reload: %v, %v", r, err)
 	}
-	if s := m.State(); s.PID != pid || s.Reloads != 1 || m.current().serving().pid == worker {
+	if s := m.State(); s.PID != pid || s.Reloads != 1 || m.current().serving().PID == worker {
 		t.Errorf("state %+v, worker %d", s, worker)
 	}
 	b.apply(m, Unchanged)
@@ -283,7 +286,7 @@ func (b *bench) states(m *Manager) map[string]status.ServiceState {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	rows, err := haproxy.ParseStat([]byte(reply))
+	rows, err := output.ParseStat([]byte(reply))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -327,9 +330,9 @@ func TestPortTaken(t *testing.T) {
 	defer l.Close()
 	m, _ := b.manager()
 	_, err = m.Apply(t.Context(), b.cfg())
-	e, ok := errors.AsType[*PortsTakenError](err)
+	e, ok := errors.AsType[*ports.TakenError](err)
 	if !ok {
-		t.Fatalf("Apply: %v, want a PortsTakenError", err)
+		t.Fatalf("Apply: %v, want a TakenError", err)
 	}
 	t.Log(err)
 	if c := e.Conflicts[0]; c.PID != os.Getpid() || c.Bind.Addr() != b.addr(1) || !c.Taken.Addr().IsUnspecified() {
@@ -360,8 +363,8 @@ func TestPortShared(t *testing.T) {
 	defer l.Close()
 	m, _ := b.manager()
 	_, err = m.Apply(t.Context(), b.cfg())
-	if e, ok := errors.AsType[*PortsTakenError](err); !ok || e.Conflicts[0].PID != os.Getpid() {
-		t.Fatalf("Apply: %v, want a PortsTakenError with pid %d", err, os.Getpid())
+	if e, ok := errors.AsType[*ports.TakenError](err); !ok || e.Conflicts[0].PID != os.Getpid() {
+		t.Fatalf("Apply: %v, want a TakenError with pid %d", err, os.Getpid())
 	}
 	t.Log(err)
 }
@@ -376,7 +379,7 @@ func TestOwnUser(t *testing.T) {
 	b.user = "haproxy"
 	m, stop := b.manager()
 	b.apply(m, Started)
-	info, err := os.Stat(fmt.Sprintf("/proc/%d", m.current().serving().pid))
+	info, err := os.Stat(fmt.Sprintf("/proc/%d", m.current().serving().PID))
 	if err != nil || info.Sys().(*syscall.Stat_t).Uid == 0 {
 		t.Errorf("the worker is root's, or: %v", err)
 	}
@@ -401,11 +404,11 @@ func TestForeignReload(t *testing.T) {
 	b := newBench(t)
 	m, _ := b.manager()
 	b.apply(m, Started)
-	pid, worker := m.State().PID, m.current().serving().pid
+	pid, worker := m.State().PID, m.current().serving().PID
 	if err := syscall.Kill(pid, syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another worker", func() bool { return m.current() != nil && m.current().serving().pid != worker })
+	eventually(t, "another worker", func() bool { return m.current() != nil && m.current().serving().PID != worker })
 	if s := m.State(); s.State != status.HAProxyRunning || s.PID != pid || s.Restarts != 0 {
 		t.Errorf("state %+v", s)
 	}
@@ -432,7 +435,7 @@ func (b *bench) powerCut() {
 	b.t.Helper()
 	b.signalAll(syscall.SIGKILL)
 	eventually(b.t, "gone", func() bool {
-		all, err := findOurs(b.run, "haproxy", identity{})
+		all, err := ours.Find(b.run, "haproxy", ours.Identity{})
 		if err != nil {
 			b.t.Fatal(err)
 		}

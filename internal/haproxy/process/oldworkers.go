@@ -6,7 +6,8 @@ import (
 	"slices"
 	"syscall"
 
-	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
+	"holdfast/internal/pidfd"
 )
 
 // maxOldWorkers is how many workers may finish, beside each other, what they had
@@ -17,32 +18,32 @@ const maxOldWorkers = 25
 // boundOldWorkers ends the oldest of the workers that finish what they have since a
 // reload, when they are too many.
 func (s *supervisor) boundOldWorkers(ctx context.Context) {
-	procs, err := s.processes(ctx)
+	procs, err := s.Processes(ctx)
 	if err != nil {
 		s.log.Warn("not known how many workers finish what they have", "error", err)
 		return
 	}
 	for _, old := range surplus(procs.Old) {
-		w, err := watch(old.PID)
+		w, err := pidfd.Open(old.PID)
 		if err != nil {
 			continue // it has ended
 		}
 		// Held, it is still the process that the master spoke of: else the pid is another's.
-		again, err := s.processes(ctx)
-		if err == nil && slices.ContainsFunc(again.Old, func(p haproxy.Process) bool { return p.PID == old.PID }) {
+		again, err := s.Processes(ctx)
+		if err == nil && slices.ContainsFunc(again.Old, func(p output.Process) bool { return p.PID == old.PID }) {
 			s.log.Warn("ending the oldest worker, which had not finished since a reload: there are too many", "pid", old.PID, "age", old.Uptime, "limit", maxOldWorkers)
-			err = w.signal(syscall.SIGTERM)
+			err = w.Signal(syscall.SIGTERM)
 		}
 		if err != nil {
 			s.log.Warn("an old worker is not ended", "pid", old.PID, "error", err)
 		}
-		w.close()
+		w.Close()
 	}
 }
 
 // surplus gives the oldest of old that are more than may be.
-func surplus(old []haproxy.Process) []haproxy.Process {
-	byAge := slices.SortedStableFunc(slices.Values(old), func(a, b haproxy.Process) int {
+func surplus(old []output.Process) []output.Process {
+	byAge := slices.SortedStableFunc(slices.Values(old), func(a, b output.Process) int {
 		return cmp.Or(cmp.Compare(b.Uptime, a.Uptime), cmp.Compare(b.Reloads, a.Reloads))
 	})
 	return byAge[:max(len(byAge)-maxOldWorkers, 0)]

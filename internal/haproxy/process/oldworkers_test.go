@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 )
 
 // openTunnel opens a tunnel, as a console's page does, on the VIP, and gives a function
@@ -61,12 +61,12 @@ func TestFailedReloadsDoNotCount(t *testing.T) {
 	}
 	for i := range 30 {
 		// By hand: the agent would have seen that it is bad.
-		reply, _ := converse(t.Context(), m.master, "reload\n") //nolint:errcheck // the connection ends with it
+		reply, _ := m.MasterSocket.Converse(t.Context(), "reload\n") //nolint:errcheck // the connection ends with it
 		if strings.HasPrefix(reply, "Success=0") {
 			continue // later versions tell at once, and 3.2 counts no reload whose file is bad
 		}
 		eventually(t, fmt.Sprintf("reload %d failed", i+1), func() bool {
-			p, err := m.processes(t.Context())
+			p, err := m.Processes(t.Context())
 			return err == nil && p.Master.PID == before.PID && p.Master.Reloads > i && p.Master.Failed > 0
 		})
 	}
@@ -75,7 +75,7 @@ func TestFailedReloadsDoNotCount(t *testing.T) {
 	}
 	b.spec.Services[0].Timeout.Server = time.Minute
 	b.apply(m, Reloaded)
-	if p, err := m.processes(t.Context()); err != nil || len(p.Old) != 1 {
+	if p, err := m.Processes(t.Context()); err != nil || len(p.Old) != 1 {
 		t.Errorf("the old worker is to finish what it has: %+v, %v", p, err)
 	}
 	if err := goesOn(); err != nil {
@@ -88,15 +88,15 @@ func TestFailedReloadsDoNotCount(t *testing.T) {
 
 // Of too many old workers the oldest are ended, and those only.
 func TestTooManyOldWorkers(t *testing.T) {
-	var old []haproxy.Process
+	var old []output.Process
 	for i := range maxOldWorkers {
-		old = append(old, haproxy.Process{PID: 100 + i, Uptime: time.Duration(i) * time.Minute})
+		old = append(old, output.Process{PID: 100 + i, Uptime: time.Duration(i) * time.Minute})
 	}
 	if got := surplus(old); len(got) > 0 {
 		t.Errorf("%d are as many as may be, and of them are too many: %v", maxOldWorkers, got)
 	}
 	// Two more, of the same minute: who has seen more reloads is the older.
-	old = append(old, haproxy.Process{PID: 1, Uptime: time.Hour, Reloads: 3}, haproxy.Process{PID: 2, Uptime: time.Hour, Reloads: 4}, haproxy.Process{PID: 3, Uptime: time.Second})
+	old = append(old, output.Process{PID: 1, Uptime: time.Hour, Reloads: 3}, output.Process{PID: 2, Uptime: time.Hour, Reloads: 4}, output.Process{PID: 3, Uptime: time.Second})
 	var pids []int
 	for _, p := range surplus(old) {
 		pids = append(pids, p.PID)

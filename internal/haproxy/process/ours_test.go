@@ -2,7 +2,6 @@ package process
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ours"
 	"holdfast/internal/status"
 )
 
@@ -88,7 +88,7 @@ func TestNamesakes(t *testing.T) {
 	alive := func() {
 		t.Helper()
 		for _, n := range namesakes {
-			if f, ok := lookAt(fmt.Sprintf("/proc/%d", n)); !ok {
+			if f, ok := ours.Look(n); !ok {
 				t.Errorf("a namesake was killed: %+v", f)
 			}
 		}
@@ -120,7 +120,7 @@ func TestOrphanIsEnded(t *testing.T) {
 			b.user = user
 			m, stop := b.manager()
 			b.apply(m, Started)
-			master, worker := m.State().PID, m.current().serving().pid
+			master, worker := m.State().PID, m.current().serving().PID
 			stop()
 			for _, end := range []struct {
 				pid int
@@ -130,10 +130,10 @@ func TestOrphanIsEnded(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			eventually(t, "the master is gone", func() bool { _, lives := lookAt(fmt.Sprintf("/proc/%d", master)); return !lives })
+			eventually(t, "the master is gone", func() bool { _, lives := ours.Look(master); return !lives })
 			m, _ = b.manager()
 			awaitState(t, m, status.HAProxyRunning)
-			if f, lives := lookAt(fmt.Sprintf("/proc/%d", worker)); lives {
+			if f, lives := ours.Look(worker); lives {
 				t.Errorf("the old worker is there: %+v", f)
 			}
 			if code, _ := b.get("/"); code != 200 {
@@ -162,7 +162,7 @@ func TestTwoMasters(t *testing.T) {
 	has := 0
 	eventually(t, "the second one has the socket, and keeps it", func() bool { // it makes it twice
 		has++
-		if reply, err := askMaster(t.Context(), m.master, "show proc"); err != nil || !strings.Contains(reply, "worker") || peerOf(m.masterSocket()) != second.Process.Pid {
+		if reply, err := m.Master(t.Context(), "show proc"); err != nil || !strings.Contains(reply, "worker") || ours.Peer(m.MasterSocket.Path) != second.Process.Pid {
 			has = 0
 		}
 		return has > 10
@@ -172,7 +172,7 @@ func TestTwoMasters(t *testing.T) {
 	if s := m.State(); s.PID != second.Process.Pid || !s.Adopted {
 		t.Errorf("it is %+v, want pid %d adopted", s, second.Process.Pid)
 	}
-	if _, lives := lookAt(fmt.Sprintf("/proc/%d", first)); lives {
+	if _, lives := ours.Look(first); lives {
 		t.Error("the first one is there still")
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/status"
 )
 
@@ -75,7 +75,7 @@ func (p *prober) once(planned time.Time) {
 		p.subject = subject
 		p.detector.reset()
 		p.busy, p.resting, p.toldBy = false, false, NoSign
-		p.runtime.hears(true)
+		p.WorkerSocket.Hears(true)
 	}
 	if subject == nil || subject.over() {
 		return
@@ -85,7 +85,7 @@ func (p *prober) once(planned time.Time) {
 	if p.busy { // it may answer late
 		t.limit *= busyPatience
 	}
-	pid := subject.serving().pid
+	pid := subject.serving().PID
 	// What a HAProxy does that answers at once nobody needs to know.
 	before := make(chan activity, 1)
 	slow := time.AfterFunc(t.limit/5, func() { before <- activityOf(pid) })
@@ -185,7 +185,7 @@ func inWords(err error, limit time.Duration) string {
 
 // full reports whether HAProxy has all the connections that it may have, or
 // almost: then it accepts no more, and that is no hang.
-func full(i haproxy.Info) bool { return i.MaxConn > 0 && i.Conns >= i.MaxConn-i.MaxConn/50 }
+func full(i output.Info) bool { return i.MaxConn > 0 && i.Conns >= i.MaxConn-i.MaxConn/50 }
 
 // hangs records that subject hangs, and has it replaced after a while.
 func (p *prober) hangs(subject *proc) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/pidfd"
 	"holdfast/internal/status"
 )
 
@@ -18,14 +19,14 @@ const successorTimeout = 250 * time.Millisecond
 
 // A proc is one HAProxy that runs: its master, and the worker that serves.
 type proc struct {
-	master  *watched
+	master  *pidfd.Process
 	child   *exec.Cmd // nil when it was adopted
 	adopted bool
 	started time.Time     // or adopted
 	gone    chan struct{} // closed when the master has ended, or the worker that served
 
 	mu        sync.Mutex // guards following
-	worker    *watched
+	worker    *pidfd.Process
 	reloading bool // workers come and go
 	pending   bool // what has become of the last reload was not known in time
 	closed    bool
@@ -47,7 +48,7 @@ func (p *proc) isReloading() bool {
 }
 
 // serving gives the worker that serves.
-func (p *proc) serving() *watched {
+func (p *proc) serving() *pidfd.Process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.worker
@@ -68,17 +69,17 @@ func (p *proc) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	p.master.close()
-	p.worker.close()
+	p.master.Close()
+	p.worker.Close()
 }
 
 // follow makes p the current HAProxy, which runs with cfg (nil: not known) and
 // has worker serving, and watches both until they end or ctx does.
-func (s *supervisor) follow(p *proc, worker int, cfg []byte) error {
+func (s *supervisor) follow(p *proc, worker int, cfg *haproxy.Config) error {
 	p.gone = make(chan struct{})
 	s.wg.Go(func() {
-		if p.master.wait(s.ctx) == nil {
-			s.end(p, fmt.Sprintf("the master (pid %d) ended", p.master.pid))
+		if p.master.Wait(s.ctx) == nil {
+			s.end(p, fmt.Sprintf("the master (pid %d) ended", p.master.PID))
 		}
 	})
 	if err := s.serveBy(p, worker); err != nil {
@@ -87,8 +88,8 @@ func (s *supervisor) follow(p *proc, worker int, cfg []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.proc, s.cfg, s.half = p, cfg, false
-	s.state.PID, s.state.Adopted = p.master.pid, p.adopted
-	s.logFile.of(p.master.pid)
+	s.state.PID, s.state.Adopted = p.master.PID, p.adopted
+	s.logFile.of(p.master.PID)
 	if p.over() {
 		s.setLocked(status.HAProxyDown, "it ended as soon as it ran")
 		return nil
@@ -99,20 +100,20 @@ func (s *supervisor) follow(p *proc, worker int, cfg []byte) error {
 
 // serveBy makes the process pid the worker of p that serves.
 func (s *supervisor) serveBy(p *proc, pid int) error {
-	w, err := watch(pid)
+	w, err := pidfd.Open(pid)
 	if err != nil {
 		return fmt.Errorf("watch HAProxy's worker: %w", err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		w.close()
+		w.Close()
 		return os.ErrProcessDone
 	}
-	p.worker.close()
+	p.worker.Close()
 	p.worker = w
 	s.wg.Go(func() {
-		if w.wait(s.ctx) == nil {
+		if w.Wait(s.ctx) == nil {
 			s.workerEnded(p, w)
 		}
 	})
@@ -121,7 +122,7 @@ func (s *supervisor) serveBy(p *proc, pid int) error {
 
 // workerEnded is called when worker w of p has ended: by a reload, of ours or
 // of someone else's, or by death, which ends the master too a moment later.
-func (s *supervisor) workerEnded(p *proc, w *watched) {
+func (s *supervisor) workerEnded(p *proc, w *pidfd.Process) {
 	p.mu.Lock()
 	past := p.worker != w || p.reloading || p.closed
 	limit := successorTimeout
@@ -132,11 +133,11 @@ func (s *supervisor) workerEnded(p *proc, w *watched) {
 	if past {
 		return
 	}
-	if next, ok := s.successor(p, w.pid, limit); ok && s.serveBy(p, next) == nil {
+	if next, ok := s.successor(p, w.PID, limit); ok && s.serveBy(p, next) == nil {
 		s.log.Warn("HAProxy was reloaded by someone else", "worker", next)
 		return
 	}
-	s.end(p, fmt.Sprintf("the worker (pid %d) ended", w.pid))
+	s.end(p, fmt.Sprintf("the worker (pid %d) ended", w.PID))
 }
 
 // successor finds, within limit, the worker that serves in place of the one that was pid. A
@@ -146,8 +147,8 @@ func (s *supervisor) successor(p *proc, pid int, limit time.Duration) (int, bool
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	for {
-		procs, err := s.processes(ctx)
-		if err == nil && procs.Master.PID == p.master.pid && len(procs.Workers) > 0 && procs.Workers[0].PID != pid {
+		procs, err := s.Processes(ctx)
+		if err == nil && procs.Master.PID == p.master.PID && len(procs.Workers) > 0 && procs.Workers[0].PID != pid {
 			return procs.Workers[0].PID, true
 		}
 		select {
@@ -171,22 +172,4 @@ func (s *supervisor) end(p *proc, cause string) {
 	if s.proc == p {
 		s.setLocked(status.HAProxyDown, cause)
 	}
-}
-
-// processes asks the master for its processes.
-func (m *Manager) processes(ctx context.Context) (haproxy.Processes, error) {
-	reply, err := m.Master(ctx, "show proc")
-	if err != nil {
-		return haproxy.Processes{}, err
-	}
-	return haproxy.ParseProc([]byte(reply))
-}
-
-// Info asks the current worker how it is.
-func (m *Manager) Info(ctx context.Context) (haproxy.Info, error) {
-	reply, err := m.Runtime(ctx, "show info")
-	if err != nil {
-		return haproxy.Info{}, err
-	}
-	return haproxy.ParseInfo([]byte(reply))
 }

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"holdfast/internal/haproxy/ours"
+	"holdfast/internal/haproxy/runtime"
 )
 
 // versionTimeout is how long "haproxy -v" may take.
@@ -40,7 +43,7 @@ func (m *Manager) Startable() error {
 	if err == nil {
 		return nil
 	}
-	if running, lookErr := findOurs(m.opt.RunDir, m.opt.HAProxy, identity{}); lookErr != nil || len(running) > 0 {
+	if running, lookErr := ours.Find(m.opt.RunDir, m.opt.HAProxy, ours.Identity{}); lookErr != nil || len(running) > 0 {
 		return nil
 	}
 	return fmt.Errorf("no program can be run as %s: %w", m.opt.HAProxy, errors.Unwrap(err))
@@ -62,7 +65,7 @@ func (m *Manager) Program() (Program, error) {
 	if running == nil || running.over() || !isExecutable(path) {
 		return p, nil
 	}
-	dir := fmt.Sprintf("/proc/%d", running.master.pid)
+	dir := fmt.Sprintf("/proc/%d", running.master.PID)
 	runs, err := os.Stat(dir + "/exe")
 	if err != nil {
 		return p, fmt.Errorf("look for the program that HAProxy is: %w", err)
@@ -141,7 +144,7 @@ func (m *Manager) InstalledVersion(ctx context.Context) (string, error) {
 	}
 	version := versionOf(string(out))
 	if version == "" {
-		return "", fmt.Errorf("%s -v: no version in %q", m.opt.HAProxy, oneLine(string(out)))
+		return "", fmt.Errorf("%s -v: no version in %q", m.opt.HAProxy, runtime.OneLine(string(out)))
 	}
 	return version, nil
 }

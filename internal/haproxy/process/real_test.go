@@ -3,6 +3,8 @@ package process
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,6 +24,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ours"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -85,19 +90,54 @@ func (b *bench) addr(n int) netip.Addr {
 // killHAProxy ends what HAProxy processes the test has left, as the run
 // directory is this test's alone.
 func (b *bench) killHAProxy() {
-	all, err := findOurs(b.run, "haproxy", identity{})
+	all, err := ours.Find(b.run, "haproxy", ours.Identity{})
 	if err != nil {
 		b.t.Error(err)
 	}
 	for _, p := range all {
-		if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+		if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
 			b.t.Error(err)
 		}
 	}
 }
 
-func (b *bench) cfg() []byte {
+func (b *bench) cfg() *haproxy.Config {
 	return haproxy.Render(b.spec, haproxy.Local{RunDir: b.run, StateDir: b.state, MaxConn: 500, User: b.user, Group: b.user})
+}
+
+// edited gives the configuration with one of its lines, where that comes first, replaced
+// by another, or without it where that is empty.
+func (b *bench) edited(line, by string) *haproxy.Config {
+	b.t.Helper()
+	if by != "" {
+		by = "    " + by + "\n"
+	}
+	text := strings.Replace(string(b.cfg().Bytes()), "    "+line+"\n", by, 1)
+	var c haproxy.Config
+	model, err := json.Marshal(b.cfg())
+	if err == nil {
+		err = json.Unmarshal(model, &c)
+	}
+	for i := range c.Sections {
+		s := &c.Sections[i]
+		if s.Bind != nil && line == "bind "+s.Bind.Address.String()+" transparent" {
+			s.Bind, s.Lines = nil, slices.Insert(s.Lines, 0, haproxy.Line{Text: line})
+		}
+		at := slices.IndexFunc(s.Lines, func(l haproxy.Line) bool { return l.Text == line })
+		if at < 0 {
+			continue
+		}
+		if s.Lines[at].Text = strings.TrimSpace(by); by == "" {
+			s.Lines = slices.Delete(s.Lines, at, at+1)
+		}
+		break
+	}
+	model, err2 := json.Marshal(c)
+	read := haproxy.ReadConfig([]byte(text), model)
+	if err := errors.Join(err, err2); err != nil || !read.Known() {
+		b.t.Fatalf("%q in the place of %q: %v", by, line, err)
+	}
+	return read
 }
 
 // manager runs a Manager until the function it gives is called, or the test ends.

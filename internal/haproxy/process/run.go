@@ -12,10 +12,14 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ours"
+	"holdfast/internal/haproxy/output"
+	"holdfast/internal/haproxy/runtime"
+	"holdfast/internal/pidfd"
 	"holdfast/internal/status"
 )
 
-// maintainInterval is how often server states are saved and old workers counted.
+// maintainInterval is how often server states are saved, and sockets looked at.
 const maintainInterval = 2 * time.Second
 
 // askTimeout is how long HAProxy may take to answer what is asked from time to time.
@@ -37,7 +41,9 @@ type supervisor struct {
 	healAt  time.Time        // not before
 	spelled int              // times that the runtime socket's path was spelled in another way
 	// masterID is the master that was started or adopted last.
-	masterID identity
+	masterID ours.Identity
+	// written is the configuration that the file has, as far as known.
+	written *haproxy.Config
 
 	saidNoSyslog atomic.Bool
 }
@@ -51,8 +57,8 @@ func (m *Manager) Run(ctx context.Context) error {
 		backoff: backoff{first: m.opt.RestartFirst, most: m.opt.RestartMost, stable: m.opt.Stable},
 		healing: backoff{first: healFirst, most: healMost, stable: healStable},
 	}
-	defer m.runtime.close()
-	defer m.master.close()
+	defer m.WorkerSocket.Close()
+	defer m.MasterSocket.Close()
 	defer s.wg.Wait()
 	m.runMode = modeOf(m.opt.RunDir)
 	m.logFile.skip()
@@ -119,7 +125,7 @@ func (s *supervisor) died() {
 func (s *supervisor) bury(p *proc) {
 	ctx, cancel := context.WithTimeout(s.ctx, sweepTimeout)
 	defer cancel()
-	for _, w := range []*watched{p.serving(), p.master} {
+	for _, w := range []*pidfd.Process{p.serving(), p.master} {
 		if err := kill(ctx, w); err != nil {
 			s.log.Error("what is left of HAProxy is in the way", "error", err)
 		}
@@ -159,9 +165,9 @@ func (s *supervisor) endHung(p *proc) {
 	if p != s.current() || s.State().State != status.HAProxyHung {
 		return
 	}
-	s.log.Error("HAProxy hangs; killing it", "pid", p.master.pid, "reason", s.State().Reason)
-	for _, w := range []*watched{p.master, p.serving()} {
-		if err := w.signal(syscall.SIGKILL); err != nil {
+	s.log.Error("HAProxy hangs; killing it", "pid", p.master.PID, "reason", s.State().Reason)
+	for _, w := range []*pidfd.Process{p.master, p.serving()} {
+		if err := w.Signal(syscall.SIGKILL); err != nil {
 			s.log.Error("HAProxy hangs and cannot be killed", "error", err)
 		}
 	}
@@ -176,18 +182,10 @@ func (s *supervisor) maintain() {
 	if err := s.within(askTimeout, s.SaveServerState); err != nil && s.ctx.Err() == nil {
 		s.log.Warn("the states of the servers were not saved", "error", err)
 	}
-	var procs haproxy.Processes
-	err := s.within(askTimeout, func(ctx context.Context) (err error) {
-		procs, err = s.processes(ctx)
-		return err
-	})
-	if err != nil {
-		s.log.Warn("HAProxy's master does not say how many workers it has", "error", err)
-		return
+	// It is asked nothing: this is how it is noticed that its name is gone.
+	if conn, err := s.MasterSocket.Dial(s.ctx); err == nil {
+		_ = conn.Close() // nothing was written
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.old = len(procs.Old)
 }
 
 // within calls f with a context that ends after d.
@@ -215,14 +213,14 @@ func (s *supervisor) adopt() error {
 	if err != nil || len(all) == 0 {
 		return err
 	}
-	peer := peerOf(s.masterSocket())
-	candidates := masters(all, peer)
+	peer := ours.Peer(s.MasterSocket.Path)
+	candidates := ours.Masters(all, peer)
 	p, worker, err := s.adoptable(candidates, peer)
 	if err == nil {
 		err = s.follow(p, worker, s.recall(p))
 	}
 	if err != nil {
-		s.log.Warn("a HAProxy that cannot be adopted runs; ending it", "pid", all[0].pid, "error", err)
+		s.log.Warn("a HAProxy that cannot be adopted runs; ending it", "pid", all[0].PID, "error", err)
 		if err := s.sweep(); err != nil { // the next start tries again, and says so
 			s.log.Error("an earlier HAProxy is in the way", "error", err)
 		}
@@ -231,58 +229,39 @@ func (s *supervisor) adopt() error {
 		}
 		return nil
 	}
-	s.log.Info("adopted the running HAProxy", "pid", p.master.pid, "worker", worker)
+	s.log.Info("adopted the running HAProxy", "pid", p.master.PID, "worker", worker)
 	s.identify(p.master)
 	if s.config() != nil {
 		s.closingAgain(s.ctx)
 	}
 	if len(candidates) > 1 {
 		s.log.Warn("another HAProxy runs with the same run directory; ending it")
-		if err := s.sweepBut(p.master.pid); err != nil {
+		if err := s.sweepBut(p.master.PID); err != nil {
 			s.log.Error("a second HAProxy is in the way", "error", err)
 		}
 	}
 	return nil
 }
 
-// choose gives the master that is to be adopted: the only one or, of several,
-// the one that has the socket.
-func choose(masters []found, peer int) (int, error) {
-	if len(masters) == 1 {
-		return masters[0].pid, nil
-	}
-	var pids []int
-	for _, f := range masters {
-		if f.pid == peer {
-			return peer, nil
-		}
-		pids = append(pids, f.pid)
-	}
-	if len(pids) == 0 {
-		return 0, errors.New("its master has ended")
-	}
-	return 0, fmt.Errorf("there are %d of them, and none has the socket: pids %v", len(pids), pids)
-}
-
 // adoptable takes hold of the master, and finds its worker.
-func (s *supervisor) adoptable(masters []found, peer int) (*proc, int, error) {
-	pid, err := choose(masters, peer)
+func (s *supervisor) adoptable(masters []ours.Process, peer int) (*proc, int, error) {
+	pid, err := ours.Choose(masters, peer)
 	if err != nil {
 		return nil, 0, err
 	}
-	w, err := watch(pid)
+	w, err := pidfd.Open(pid)
 	if err != nil {
 		return nil, 0, err
 	}
-	s.logFile.of(w.pid)
+	s.logFile.of(w.PID)
 	s.logFile.skip()
 	procs, err := s.awaitMaster(w)
-	if leadsNowhere(err) {
+	if runtime.LeadsNowhere(err) {
 		procs, err = s.revive(w)
 	}
 	switch {
 	case err != nil:
-	case procs.Master.PID != w.pid:
+	case procs.Master.PID != w.PID:
 		err = fmt.Errorf("pid %d answers on its socket", procs.Master.PID)
 	case len(procs.Workers) == 0:
 		err = errors.New("it has no worker")
@@ -294,21 +273,21 @@ func (s *supervisor) adoptable(masters []found, peer int) (*proc, int, error) {
 		}
 		return &proc{master: w, adopted: true, started: time.Now()}, procs.Workers[0].PID, nil
 	}
-	w.close()
+	w.Close()
 	return nil, 0, err
 }
 
 // awaitMaster asks the master for its processes. One that is busy, as in a reload
 // or on a machine whose processors are all taken, gets more time.
-func (s *supervisor) awaitMaster(master *watched) (haproxy.Processes, error) {
+func (s *supervisor) awaitMaster(master *pidfd.Process) (output.Processes, error) {
 	begun := time.Now()
 	for {
-		before := activityOf(master.pid)
+		before := activityOf(master.PID)
 		ctx, cancel := context.WithTimeout(s.ctx, masterTimeout)
-		procs, err := s.processes(ctx)
+		procs, err := s.Processes(ctx)
 		cancel()
-		busy := activityOf(master.pid).busySince(before)
-		if !timedOut(err) || !busy || time.Since(begun) > s.opt.BusyAfter {
+		busy := activityOf(master.PID).busySince(before)
+		if !runtime.TimedOut(err) || !busy || time.Since(begun) > s.opt.BusyAfter {
 			return procs, err
 		}
 	}
@@ -316,13 +295,13 @@ func (s *supervisor) awaitMaster(master *watched) (haproxy.Processes, error) {
 
 // recall finds out which configuration the adopted p runs with: nil when that
 // cannot be told, and then the first Apply reloads.
-func (s *supervisor) recall(p *proc) []byte {
-	cfg, err := readIfThere(s.configFile())
+func (s *supervisor) recall(p *proc) *haproxy.Config {
+	cfg, err := s.readConfig()
 	note, err2 := readIfThere(s.runningFile())
-	if err != nil || err2 != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) || err2 != nil {
 		s.log.Warn("the configuration that HAProxy runs with is not known", "error", errors.Join(err, err2))
 	}
-	if strings.TrimSpace(string(note)) != fmt.Sprintf("%d %s", p.master.pid, digest(cfg)) {
+	if strings.TrimSpace(string(note)) != fmt.Sprintf("%d %s", p.master.PID, digest(cfg)) {
 		return nil
 	}
 	return cfg

@@ -1,12 +1,12 @@
 package process
 
 import (
-	"context"
 	"errors"
 	"net"
-	"os"
 	"slices"
 	"syscall"
+
+	"holdfast/internal/haproxy/runtime"
 )
 
 // A Sign is what asking HAProxy for a sign of life in one way has given.
@@ -76,40 +76,14 @@ func (a asked) nothing() bool { return a.runtime == NoSign && a.listeners == NoS
 func signOf(err error) Sign {
 	_, unreached := errors.AsType[*net.OpError](err)
 	switch {
-	case outOfFiles(err):
+	case runtime.OutOfFiles(err):
 		return Unable
-	case timedOut(err), errors.Is(err, syscall.EAGAIN): // its queue is full
+	case runtime.TimedOut(err), errors.Is(err, syscall.EAGAIN): // its queue is full
 		return Silent
 	case unreached:
 		return NoSign
 	}
 	return Answered
-}
-
-// timedOut reports whether err says that time was up.
-func timedOut(err error) bool {
-	timeout, ok := errors.AsType[net.Error](err)
-	return ok && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
-}
-
-// leadsNowhere reports whether err says that the name of a socket has nobody
-// behind it, or is not to be used. HAProxy may serve all the same: it has the
-// socket, and not the name.
-func leadsNowhere(err error) bool {
-	for _, e := range []error{
-		syscall.ENOENT, syscall.ECONNREFUSED, syscall.EACCES, syscall.EPERM, syscall.ENOTDIR, syscall.ELOOP, syscall.ENOTSOCK, syscall.EPROTOTYPE,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// outOfFiles reports whether err says that this process, or the whole host,
-// has no descriptor to spare.
-func outOfFiles(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // SignOfDial says what it proves that not a single octet came from a listener
@@ -118,9 +92,9 @@ func outOfFiles(err error) bool {
 func SignOfDial(err error) Sign {
 	_, unreached := errors.AsType[*net.OpError](err)
 	switch {
-	case outOfFiles(err):
+	case runtime.OutOfFiles(err):
 		return Unable
-	case timedOut(err):
+	case runtime.TimedOut(err):
 		return Silent
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Refused

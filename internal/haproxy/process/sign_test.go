@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/haproxy/runtime"
 )
 
 func TestJudge(t *testing.T) {
@@ -72,8 +74,8 @@ func TestSigns(t *testing.T) {
 		{op(os.ErrDeadlineExceeded), Silent, Silent},
 		{op(syscall.ETIMEDOUT), Silent, Silent},
 		{fmt.Errorf("ask: %w", context.DeadlineExceeded), Silent, Silent},
-		{fmt.Errorf("ask: %w", ErrTruncated), Answered, Silent},
-		{&RefusedError{"show info", "Permission denied"}, Answered, Silent},
+		{fmt.Errorf("ask: %w", runtime.ErrTruncated), Answered, Silent},
+		{&runtime.RefusedError{Command: "show info", Reply: "Permission denied"}, Answered, Silent},
 		{errors.New("show info: no pid"), Answered, Silent},
 	} {
 		if got := signOf(c.err); got != c.socket {
@@ -88,72 +90,6 @@ func TestSigns(t *testing.T) {
 	}
 	if !Silent.WorseThan(Answered) || Answered.WorseThan(Answered) || NoSign.WorseThan(Answered) {
 		t.Error("the worst is not the worst")
-	}
-}
-
-// A name that is taken away, or that is somebody's who has gone, is lost; the
-// socket is not.
-func TestDoor(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
-	listen := func() *net.UnixListener {
-		t.Helper()
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.SetUnlinkOnClose(false)
-		t.Cleanup(func() { l.Close() })
-		return l
-	}
-	d := &door{path: path}
-	defer d.close()
-	reach := func(want bool) {
-		t.Helper()
-		conn, err := d.dial(t.Context())
-		if (err == nil) != want {
-			t.Fatalf("reached: %v, want %t", err, want)
-		}
-		if err == nil {
-			conn.Close()
-		}
-	}
-	lost := func(want string) {
-		t.Helper()
-		if _, why := d.lostFor(0); want == "" && why != nil || want != "" && (why == nil || cause(why) != want) {
-			t.Errorf("lost: %v, want %q", why, want)
-		}
-	}
-	reach(false)
-	lost("no such file or directory")
-	l := listen()
-	reach(true)
-	lost("")
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	reach(true) // by what the name led to
-	lost("no such file or directory")
-	if d.leads(t.Context()) == nil {
-		t.Error("the name leads somewhere, and is gone")
-	}
-	l.Close()
-	reach(false)
-	other := listen() // a new name, as after a reload that heals
-	reach(true)
-	lost("")
-	other.Close()
-	reach(false)
-	lost("connection refused")
-	d.hears(false)
-	if since, mute := d.muteFor(0); !mute || since.IsZero() {
-		t.Error("it is mute, and that is not known")
-	}
-	if _, mute := d.muteFor(patience); mute {
-		t.Error("it is mute for long")
-	}
-	d.hears(true)
-	if _, mute := d.muteFor(0); mute {
-		t.Error("it is mute, and was heard")
 	}
 }
 

@@ -2,18 +2,23 @@ package process
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"holdfast/internal/file"
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/ours"
+	"holdfast/internal/haproxy/output"
+	"holdfast/internal/haproxy/ports"
+	"holdfast/internal/pidfd"
 	"holdfast/internal/status"
 )
 
@@ -59,8 +64,8 @@ func (s *supervisor) start(why string) error {
 
 // configToStart reads the configuration file. One that was taken away is made anew, with
 // what was in force last.
-func (s *supervisor) configToStart() ([]byte, error) {
-	cfg, err := os.ReadFile(s.configFile())
+func (s *supervisor) configToStart() (*haproxy.Config, error) {
+	cfg, err := s.readConfig()
 	last := s.config()
 	if !errors.Is(err, os.ErrNotExist) || last == nil {
 		return cfg, err
@@ -68,7 +73,7 @@ func (s *supervisor) configToStart() ([]byte, error) {
 	if err := s.makeStateDir(); err != nil {
 		return nil, err
 	}
-	if err := file.Write(s.configFile(), last, 0o600); err != nil {
+	if err := s.put(last); err != nil {
 		return nil, fmt.Errorf("the configuration was taken away, and cannot be written anew: %w", err)
 	}
 	s.log.Warn("the configuration of HAProxy was taken away; it was written anew", "file", s.configFile())
@@ -76,9 +81,9 @@ func (s *supervisor) configToStart() ([]byte, error) {
 }
 
 // prepare clears the way for a HAProxy with configuration cfg.
-func (s *supervisor) prepare(cfg []byte) error {
-	if n := len(s.masterSocket()); n > maxSocketPath {
-		return fmt.Errorf("the run directory's name is too long: %s has %d bytes, and a socket's path may have %d", s.masterSocket(), n, maxSocketPath)
+func (s *supervisor) prepare(cfg *haproxy.Config) error {
+	if n := len(s.MasterSocket.Path); n > maxSocketPath {
+		return fmt.Errorf("the run directory's name is too long: %s has %d bytes, and a socket's path may have %d", s.MasterSocket.Path, n, maxSocketPath)
 	}
 	if err := s.sweep(); err != nil {
 		return err
@@ -104,7 +109,7 @@ func (s *supervisor) sweepBut(master int) error {
 	defer cancel()
 	for {
 		left, err := s.ours()
-		left = slices.DeleteFunc(left, func(f found) bool { return f.belongs(master) })
+		left = slices.DeleteFunc(left, func(f ours.Process) bool { return f.Belongs(master) })
 		if err != nil || len(left) == 0 {
 			return err
 		}
@@ -114,57 +119,57 @@ func (s *supervisor) sweepBut(master int) error {
 			}
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("an earlier HAProxy (pid %d and others) is started again and again; see who does: %w", left[0].pid, ctx.Err())
+			return fmt.Errorf("an earlier HAProxy (pid %d and others) is started again and again; see who does: %w", left[0].PID, ctx.Err())
 		}
 	}
 }
 
 // finish kills the process f, if it is still that one, and waits for its end.
-func finish(ctx context.Context, f found) error {
-	w, err := watch(f.pid)
+func finish(ctx context.Context, f ours.Process) error {
+	w, err := pidfd.Open(f.PID)
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer w.close()
-	if now, ok := lookAt(fmt.Sprintf("/proc/%d", f.pid)); !ok || now.identity != f.identity {
+	defer w.Close()
+	if now, ok := ours.Look(f.PID); !ok || now.Identity != f.Identity {
 		return nil
 	}
 	return kill(ctx, w)
 }
 
 // kill kills w and waits for its end: only then are its ports free.
-func kill(ctx context.Context, w *watched) error {
-	if err := w.signal(syscall.SIGKILL); err != nil {
-		return fmt.Errorf("kill an earlier HAProxy (pid %d): %w", w.pid, err)
+func kill(ctx context.Context, w *pidfd.Process) error {
+	if err := w.Signal(syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill an earlier HAProxy (pid %d): %w", w.PID, err)
 	}
-	if err := w.wait(ctx); err != nil {
-		return fmt.Errorf("an earlier HAProxy (pid %d) was killed and does not end; see what it waits for in /proc/%d/stack: %w", w.pid, w.pid, err)
+	if err := w.Wait(ctx); err != nil {
+		return fmt.Errorf("an earlier HAProxy (pid %d) was killed and does not end; see what it waits for in /proc/%d/stack: %w", w.PID, w.PID, err)
 	}
 	return nil
 }
 
 // freePorts looks whether HAProxy could bind what cfg wants. A port whose owner
 // is not to be seen may be that of a process that is ending, which is waited for.
-func (s *supervisor) freePorts(cfg []byte) error {
+func (s *supervisor) freePorts(cfg *haproxy.Config) error {
 	for range 20 {
-		err := checkPorts(haproxy.Binds(cfg), nil)
-		taken, ok := errors.AsType[*PortsTakenError](err)
-		if !ok || !slices.ContainsFunc(taken.Conflicts, func(c Conflict) bool { return c.PID == 0 }) {
+		err := ports.Check(cfg.Binds(), nil)
+		taken, ok := errors.AsType[*ports.TakenError](err)
+		if !ok || !slices.ContainsFunc(taken.Conflicts, func(c ports.Conflict) bool { return c.PID == 0 }) {
 			return err
 		}
 		if !s.sleep(20 * time.Millisecond) {
 			return s.ctx.Err()
 		}
 	}
-	return checkPorts(haproxy.Binds(cfg), nil)
+	return ports.Check(cfg.Binds(), nil)
 }
 
 // freshState sees to a state file that HAProxy can read without a warning,
 // that is of cfg, and not too old to be worth reading.
-func (s *supervisor) freshState(cfg []byte) error {
+func (s *supervisor) freshState(cfg *haproxy.Config) error {
 	states := []byte(haproxy.EmptyState)
 	if info, err := os.Stat(s.stateFile()); err == nil && isFresh(time.Since(info.ModTime())) {
 		kept, err := os.ReadFile(s.stateFile())
@@ -197,7 +202,7 @@ func (s *supervisor) launch() (*proc, error) {
 	}
 	defer output.Close() //nolint:errcheck // HAProxy has it now
 	// No context: HAProxy is to outlive the agent.
-	cmd := exec.Command(path, "-W", "-S", s.masterSocket()+",mode,600,level,admin", "-p", s.pidFile(), "-f", s.configFile()) //nolint:noctx // see above
+	cmd := exec.Command(path, "-W", "-S", s.MasterSocket.Path+",mode,600,level,admin", "-p", s.pidFile(), "-f", s.configFile()) //nolint:noctx // see above
 	cmd.Dir = "/"
 	cmd.Env = environment(os.Environ())
 	cmd.Stdout, cmd.Stderr = output, output
@@ -205,7 +210,7 @@ func (s *supervisor) launch() (*proc, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start HAProxy: %w", err)
 	}
-	master, err := watch(cmd.Process.Pid)
+	master, err := pidfd.Open(cmd.Process.Pid)
 	if err != nil {
 		return nil, errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 	}
@@ -221,10 +226,10 @@ func (s *supervisor) ready(p *proc) (int, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.opt.ReadyTimeout)
 	defer cancel()
 	for {
-		if p.master.hasEnded() {
+		if p.master.HasEnded() {
 			return 0, s.whyNot("start HAProxy")
 		}
-		if worker, ok := s.serves(ctx, p.master.pid); ok {
+		if worker, ok := s.serves(ctx, p.master.PID); ok {
 			return worker, nil
 		}
 		if !s.sleep(5 * time.Millisecond) {
@@ -240,7 +245,7 @@ func (s *supervisor) ready(p *proc) (int, error) {
 func (s *supervisor) serves(ctx context.Context, master int) (int, bool) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	procs, err := s.processes(ctx)
+	procs, err := s.Processes(ctx)
 	if err != nil || procs.Master.PID != master || len(procs.Workers) == 0 {
 		return 0, false
 	}
@@ -252,8 +257,26 @@ func (s *supervisor) serves(ctx context.Context, master int) (int, bool) {
 	return info.PID, true
 }
 
+// identify keeps who the master is, for when its socket leads nowhere, and for
+// the next agent.
+func (s *supervisor) identify(master *pidfd.Process) {
+	p, ok := ours.Look(master.PID)
+	if !ok {
+		return // it has ended
+	}
+	s.masterID = p.Identity
+	if err := replace(filepath.Join(s.opt.RunDir, ours.IdentityFile), []byte(p.Identity.String()+"\n")); err != nil {
+		s.log.Warn("which process HAProxy is is not written down", "error", err)
+	}
+}
+
+// ours finds the processes of our HAProxy.
+func (s *supervisor) ours() ([]ours.Process, error) {
+	return ours.Find(s.opt.RunDir, s.opt.HAProxy, s.masterID)
+}
+
 // note keeps what is told of HAProxy from info.
-func (m *Manager) note(info haproxy.Info) {
+func (m *Manager) note(info output.Info) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.state.Version, m.state.Connections = info.Version, info.Conns
@@ -270,15 +293,20 @@ func (s *supervisor) whyNot(doing string) error {
 
 // discard ends a HAProxy that did not come up.
 func (s *supervisor) discard(p *proc) error {
-	err := p.master.signal(syscall.SIGKILL)
+	err := p.master.Signal(syscall.SIGKILL)
 	p.close()
 	return errors.Join(err, s.sweep())
 }
 
-// remember records that p runs with cfg, for a Manager that adopts p later.
-func (s *supervisor) remember(cfg []byte, p *proc) {
-	line := fmt.Sprintf("%d %s\n", p.master.pid, digest(cfg))
-	if err := os.WriteFile(s.runningFile(), []byte(line), 0o600); err != nil {
+// remember records that p runs with cfg, and what is in cfg, for a Manager that
+// adopts p later.
+func (s *supervisor) remember(cfg *haproxy.Config, p *proc) {
+	model, err := json.Marshal(cfg)
+	if err == nil {
+		err = replace(s.modelFile(), model)
+	}
+	line := fmt.Sprintf("%d %s\n", p.master.PID, digest(cfg))
+	if err := errors.Join(err, os.WriteFile(s.runningFile(), []byte(line), 0o600)); err != nil {
 		s.log.Warn("the next agent will reload HAProxy once for nothing", "error", err)
 	}
 }
@@ -292,7 +320,7 @@ func (s *supervisor) sayNoSyslog() {
 
 // loudness says how loud the agent's log is about m. A host that comes or goes is so in
 // each backend that has it, up to ten times: the agent's journal says it once.
-func loudness(m haproxy.Message) slog.Level {
+func loudness(m output.Message) slog.Level {
 	switch {
 	case isServerChange(m), isChatter(m), isHelperEmpty(m):
 		return slog.LevelDebug

@@ -1,11 +1,8 @@
 package process
 
 import (
-	"context"
 	"errors"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 )
 
 // at gives a time ms milliseconds into a test.
@@ -69,139 +67,6 @@ func TestBackoff(t *testing.T) {
 	if d := cmp.Diff([]time.Duration{0, 250 * ms, 500 * ms, 1000 * ms, 1000 * ms, 1000 * ms, 0, 250 * ms}, got); d != "" {
 		t.Error(d)
 	}
-}
-
-// serve answers each connection to a socket with reply, and then closes it, or
-// leaves it open when hold is set. It gives the socket and what was asked.
-func serve(t *testing.T, reply string, hold bool) (*door, <-chan string) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "s")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	asked := make(chan string, 10)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			buf := make([]byte, 4096)
-			n, _ := c.Read(buf)
-			asked <- string(buf[:n])
-			_, _ = c.Write([]byte(reply))
-			if !hold {
-				c.Close()
-			}
-		}
-	}()
-	return &door{path: path}, asked
-}
-
-func TestRuntimeClient(t *testing.T) {
-	for _, c := range []struct{ name, reply, want, refused string }{
-		{"an answer", "\nPid: 1\n\n", "Pid: 1\n", ""},
-		{"no answer, done", "\n\n", "", ""},
-		{"two answers", "\na\n\nb\n\n", "a\n\nb\n", ""},
-		{"a notice", "\n[6]: changed\n\n", "changed\n", ""},
-		{"an error", "\n[3]: No such server.\n\n", "", "No such server."},
-		{"an error after an answer", "\na\n\n[3]: No such server.\n\n", "", "No such server."},
-		{"an unknown command", "\n[6]: Unknown command, but maybe\n  help\n\n", "", "Unknown command, but maybe"},
-		{"no rights", "\n[4]: Permission denied\n\n", "", "Permission denied"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			socket, asked := serve(t, c.reply, false)
-			got, err := askRuntime(t.Context(), socket, "show x; show y")
-			if q := <-asked; q != "set severity-output number;show x; show y\n" {
-				t.Errorf("asked %q", q)
-			}
-			if c.refused != "" {
-				if e, ok := errors.AsType[*RefusedError](err); !ok || e.Reply != c.refused {
-					t.Errorf("error %v, want %q", err, c.refused)
-				}
-				return
-			}
-			if err != nil || got != c.want {
-				t.Errorf("%q, %v; want %q", got, err, c.want)
-			}
-		})
-	}
-}
-
-// A reply that ends early is never taken for a whole one.
-func TestTruncatedReplies(t *testing.T) {
-	const whole = "\n# pxname,svname\na,b\n\n"
-	for n := range len(whole) - 1 {
-		socket, _ := serve(t, whole[:n], false)
-		if got, err := askRuntime(t.Context(), socket, "show stat"); !errors.Is(err, ErrTruncated) {
-			t.Errorf("cut after %d: %q, %v", n, got, err)
-		}
-	}
-	socket, _ := serve(t, "#<PID>\n1 master", false)
-	if _, err := askMaster(t.Context(), socket, "show proc"); !errors.Is(err, ErrTruncated) {
-		t.Errorf("master: %v", err)
-	}
-}
-
-func TestClientGivesUp(t *testing.T) {
-	socket, _ := serve(t, "\n# half", true)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if got, err := askRuntime(ctx, socket, "show stat"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a HAProxy that hangs: %q, %v", got, err)
-	}
-	socket, _ = serve(t, "\n"+strings.Repeat("x", maxReply+10)+"\n\n", false)
-	if got, err := askRuntime(t.Context(), socket, "show stat"); err == nil || !strings.Contains(err.Error(), "more than") {
-		t.Errorf("an endless reply: %d bytes, %v", len(got), err)
-	}
-	if _, err := askRuntime(t.Context(), &door{path: filepath.Join(t.TempDir(), "none")}, "show info"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no socket: %v", err)
-	}
-	if _, err := askMaster(t.Context(), socket, "a\nb"); err == nil {
-		t.Error("two lines were taken for a command")
-	}
-}
-
-func TestParseListeners(t *testing.T) {
-	const tcp = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000    33        0 4711 1 0000000000000000 100 0 0 10 0
-   1: 00000000:2454 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1
-   2: 0100007F:1F90 0100007F:8888 01 00000000:00000000 00:00000000 00000000     0        0 4713 1
-   3: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4714 1
-   4: B80D0120000000000000000001000000:01BB 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4715 1
-   5: garbage`
-	want := []listener{
-		{netip.MustParseAddrPort("127.0.0.1:8080"), 4711, 33},
-		{netip.MustParseAddrPort("0.0.0.0:9300"), 4712, 0},
-		{netip.MustParseAddrPort("[::]:80"), 4714, 0},
-		{netip.MustParseAddrPort("[2001:db8::1]:443"), 4715, 0},
-	}
-	same := cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
-	if d := cmp.Diff(want, parseListeners(tcp), cmp.AllowUnexported(listener{}), same); d != "" {
-		t.Error(d)
-	}
-}
-
-func FuzzParseListeners(f *testing.F) {
-	f.Add("   0: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 33 0 4711 1")
-	f.Fuzz(func(t *testing.T, text string) {
-		for _, l := range parseListeners(text) {
-			if !l.at.IsValid() {
-				t.Errorf("%+v", l)
-			}
-		}
-	})
-}
-
-func FuzzClientReplies(f *testing.F) {
-	f.Add("\n[3]: x\n\n")
-	f.Fuzz(func(t *testing.T, reply string) {
-		if got, err := withoutSeverities("x", reply); err == nil && len(got) > len(reply) {
-			t.Errorf("%q from %q", got, reply)
-		}
-	})
 }
 
 // Lines come out once and whole, also when the file is emptied beneath.
@@ -272,9 +137,9 @@ func TestEnvironment(t *testing.T) {
 }
 
 func TestCheckErrorIsOneLine(t *testing.T) {
-	e := newCheckError([]haproxy.Message{
+	e := newCheckError([]output.Message{
 		{Severity: "ALERT", Line: 2, Text: "bad"}, {Severity: "WARNING", Text: "odd"}, {Text: "x"}, {Text: "y"}, {Text: "z"},
-	}, []byte("global\n    balance sideways\n"))
+	}, haproxy.ReadConfig([]byte("global\n    balance sideways\n"), nil))
 	if got, want := e.Error(), "haproxy -c: line 2: bad (balance sideways); odd; x; and 2 more"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -343,7 +208,7 @@ func TestLoudness(t *testing.T) {
 		`[ALERT]    (7) : Current worker (9) exited with code 139 (Segmentation fault)`: slog.LevelError,
 		`[WARNING]  (7) : Process 9 exited with code 0`:                                 slog.LevelWarn,
 	} {
-		said := haproxy.ParseMessages(text)
+		said := output.ParseMessages(text)
 		if len(said) != 1 {
 			t.Fatalf("%q is %d messages", text, len(said))
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/health"
 	"holdfast/internal/spec"
 )
@@ -23,7 +24,7 @@ type dropWatch struct {
 
 type markedRows struct {
 	at   time.Time
-	rows []haproxy.Server
+	rows []output.Row
 }
 
 // A dropSuspect is a host that has answered nothing for a while, and reset
@@ -35,7 +36,7 @@ type dropSuspect struct {
 
 // find gives of how many clients, at the least, each such host of places has reset all
 // requests by rows; nothing until it is time for another look.
-func (w *dropWatch) find(ctx context.Context, on *Watch, places map[health.Key]place, rows []haproxy.Server) map[health.Key]int {
+func (w *dropWatch) find(ctx context.Context, on *Watch, places map[health.Key]place, rows []output.Row) map[health.Key]int {
 	now := time.Now()
 	if now.Sub(w.looked) < dropPause {
 		return nil
@@ -67,7 +68,7 @@ func (w *dropWatch) find(ctx context.Context, on *Watch, places map[health.Key]p
 
 // look gives what is known of a suspect from now on, and how many clients it has
 // left without an answer, at the least; nil is one that was none until now.
-func (r *dropSuspect) look(now time.Time, rows []haproxy.Server, row haproxy.Server, ask func() (haproxy.Clients, error)) (*dropSuspect, int, error) {
+func (r *dropSuspect) look(now time.Time, rows []output.Row, row output.Row, ask func() (haproxy.Clients, error)) (*dropSuspect, int, error) {
 	clients, err := ask()
 	if err != nil {
 		return nil, 0, err
@@ -88,7 +89,7 @@ func (r *dropSuspect) look(now time.Time, rows []haproxy.Server, row haproxy.Ser
 
 // mark keeps rows for later, and gives the newest of those that are DropWindow old,
 // and how old: nil where there are none yet.
-func (w *dropWatch) mark(now time.Time, rows []haproxy.Server) ([]haproxy.Server, time.Duration) {
+func (w *dropWatch) mark(now time.Time, rows []output.Row) ([]output.Row, time.Duration) {
 	if n := len(w.marks); n == 0 || now.Sub(w.marks[n-1].at) >= haproxy.DropWindow/2 {
 		w.marks = append(w.marks, markedRows{now, rows})
 	}

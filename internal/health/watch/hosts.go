@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/health"
 	"holdfast/internal/health/probe"
 	"holdfast/internal/spec"
@@ -43,7 +44,7 @@ type hostWatch struct {
 	*Watch
 	judge  *health.Judge
 	prober *probe.Prober
-	before [][]haproxy.Server // the rows of the readings before, oldest first
+	before [][]output.Row // the rows of the readings before, oldest first
 	drops  dropWatch
 	look   []health.Key
 	late   map[health.Key]bool // as the journal says
@@ -87,7 +88,7 @@ func (w *Watch) watchHosts(ctx context.Context) {
 
 // step judges by rows, and acts. It reports whether there is something to watch
 // closely.
-func (w *hostWatch) step(ctx context.Context, every time.Duration, rows []haproxy.Server) (busy bool) {
+func (w *hostWatch) step(ctx context.Context, every time.Duration, rows []output.Row) (busy bool) {
 	s := w.opt.Spec()
 	if s == nil {
 		return false
@@ -140,12 +141,12 @@ func placesOf(s *spec.Spec) map[health.Key]place {
 }
 
 // isRow reports whether r is the row of p with the checks.
-func (p place) isRow(r haproxy.Server) bool {
+func (p place) isRow(r output.Row) bool {
 	return r.Proxy == haproxy.BackendName(p.service) && r.Name == haproxy.ServerName(p.host)
 }
 
 // placeOf gives the place that r is the row of.
-func placeOf(places map[health.Key]place, r haproxy.Server) (health.Key, place, bool) {
+func placeOf(places map[health.Key]place, r output.Row) (health.Key, place, bool) {
 	for key, p := range places {
 		if p.isRow(r) {
 			return key, p, true
@@ -155,9 +156,9 @@ func placeOf(places map[health.Key]place, r haproxy.Server) (health.Key, place, 
 }
 
 // readings puts together what is known of every host.
-func (w *hostWatch) readings(ctx context.Context, rows []haproxy.Server) []health.Reading {
+func (w *hostWatch) readings(ctx context.Context, rows []output.Row) []health.Reading {
 	readings := haproxy.Readings(w.spec, rows)
-	var failing []haproxy.Server
+	var failing []output.Row
 	for _, before := range w.before { // whichever window shows it first
 		failing = append(failing, haproxy.Failing(before, rows)...)
 	}
@@ -204,7 +205,7 @@ func (w *hostWatch) talks(ctx context.Context) map[netip.AddrPort]vip.Talk {
 }
 
 // takeOut has HAProxy count a host as down, until its checks have found it up again.
-func (w *hostWatch) takeOut(ctx context.Context, rows []haproxy.Server, key health.Key, v health.Verdict) {
+func (w *hostWatch) takeOut(ctx context.Context, rows []output.Row, key health.Key, v health.Verdict) {
 	begun := time.Now()
 	if !w.command(ctx, rows, key, "down") {
 		return
@@ -219,7 +220,7 @@ func (w *hostWatch) takeOut(ctx context.Context, rows []haproxy.Server, key heal
 // command has HAProxy count a host as up or down (management guide 9.3, "set
 // server ... health"): in each backend where it is checked by itself. It reports
 // whether HAProxy took that.
-func (w *hostWatch) command(ctx context.Context, rows []haproxy.Server, key health.Key, health string) bool {
+func (w *hostWatch) command(ctx context.Context, rows []output.Row, key health.Key, health string) bool {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	var commands []string
@@ -278,7 +279,7 @@ func (w *Watch) workers(ctx context.Context) ([]int, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find HAProxy's workers: %w", err)
 	}
-	processes, err := haproxy.ParseProc([]byte(reply))
+	processes, err := output.ParseProc([]byte(reply))
 	if err != nil {
 		return nil, fmt.Errorf("find HAProxy's workers: %w", err)
 	}
@@ -311,7 +312,7 @@ func (w *hostWatch) tell(now time.Time, verdicts map[health.Key]health.Verdict) 
 }
 
 // Servers gives the rows of "show stat" of backends (2) and servers (4).
-func (w *Watch) Servers(ctx context.Context) ([]haproxy.Server, error) {
+func (w *Watch) Servers(ctx context.Context) ([]output.Row, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	return w.stat(ctx, 2|4, "servers")
@@ -319,12 +320,12 @@ func (w *Watch) Servers(ctx context.Context) ([]haproxy.Server, error) {
 
 // stat gives the rows of "show stat" of these kinds, a sum of 1 for frontends, 2
 // and 4; what is what they are called in an error.
-func (w *Watch) stat(ctx context.Context, kinds int, what string) ([]haproxy.Server, error) {
+func (w *Watch) stat(ctx context.Context, kinds int, what string) ([]output.Row, error) {
 	reply, err := w.opt.HAProxy.Runtime(ctx, fmt.Sprintf("show stat -1 %d -1", kinds))
 	if err != nil {
 		return nil, fmt.Errorf("ask HAProxy for its %s: %w", what, err)
 	}
-	return haproxy.ParseStat([]byte(reply))
+	return output.ParseStat([]byte(reply))
 }
 
 // judged gives services with what is thought of those of their hosts that are

@@ -22,13 +22,6 @@ const (
 	refusedLooks = 20
 )
 
-// Codes of the findings about requests that HAProxy refused by itself. For the
-// one there is a remedy here; the others are the clients'.
-const (
-	codeHeaders = "headers-too-large"
-	codeRefused = "requests-refused"
-)
-
 // watchRefused counts the requests that HAProxy refuses by itself: no host sees
 // them, and nobody else tells of them.
 func (w *Watch) watchRefused(ctx context.Context) {
@@ -105,17 +98,17 @@ func (r refusals) findings(s *spec.Spec) map[string]*status.Finding {
 		sums[t.Cause][t.Service] += t.N
 	}
 	limit := haproxy.HeaderLimit(s) >> 10
-	out := map[string]*status.Finding{codeHeaders: nil, codeRefused: nil}
+	out := map[string]*status.Finding{status.CodeHeadersTooLarge: nil, status.CodeRequestsRefused: nil}
 	if text := refusedWords(sums, haproxy.TooLarge, haproxy.NoStream, haproxy.TooMany); text != "" {
-		out[codeHeaders] = &status.Finding{
-			Severity: status.Warning, Code: codeHeaders, Subject: "agent",
+		out[status.CodeHeadersTooLarge] = &status.Finding{
+			Severity: status.Warning, Code: status.CodeHeadersTooLarge, Subject: "agent",
 			Text:   fmt.Sprintf("HAProxy itself refused requests in the last %v: %s; headers may have %d KiB", refusedFor, text, limit),
 			Remedy: `if that is a federated token or a cookie, write a larger "header_limit" into the spec, and see that the hosts take as much`,
 		}
 	}
 	if refusedWords(sums, haproxy.Malformed, haproxy.TLSInPlain) != "" {
-		out[codeRefused] = &status.Finding{
-			Severity: status.Info, Code: codeRefused, Subject: "agent",
+		out[status.CodeRequestsRefused] = &status.Finding{
+			Severity: status.Info, Code: status.CodeRequestsRefused, Subject: "agent",
 			Text:   fmt.Sprintf("HAProxy itself refused requests in the last %v: %s", refusedFor, refusedWords(sums, haproxy.TLSInPlain, haproxy.Malformed, haproxy.Incomplete)),
 			Remedy: "see HAProxy's log for <BADREQ>, which has the clients",
 		}

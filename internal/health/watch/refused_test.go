@@ -16,7 +16,7 @@ func TestRefusedRequestsAreFindings(t *testing.T) {
 	want := func(what string, headers, refused []string) {
 		t.Helper()
 		all := r.findings(&spec.Spec{HeaderLimit: 64 << 10})
-		for code, words := range map[string][]string{codeHeaders: headers, codeRefused: refused} {
+		for code, words := range map[string][]string{status.CodeHeadersTooLarge: headers, status.CodeRequestsRefused: refused} {
 			f := all[code]
 			if (f == nil) != (words == nil) {
 				t.Errorf("%s: %s: %v", what, code, f)
@@ -39,7 +39,7 @@ func TestRefusedRequestsAreFindings(t *testing.T) {
 	now = now.Add(refusedFor - time.Second)
 	r.add(now, []haproxy.Refusal{{Service: "nova", Cause: haproxy.TLSInPlain, N: 7}})
 	want("later", []string{"9 with too large headers (glance 1, keystone 8)"}, []string{"7 that spoke TLS to a port without (nova 7)"})
-	if all := r.findings(&spec.Spec{}); all[codeHeaders].Severity != status.Warning || all[codeRefused].Severity != status.Info {
+	if all := r.findings(&spec.Spec{}); all[status.CodeHeadersTooLarge].Severity != status.Warning || all[status.CodeRequestsRefused].Severity != status.Info {
 		t.Error("only what can be helped here is a warning")
 	}
 	r.add(now.Add(2*refusedFor), nil)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/status"
 )
 
@@ -51,7 +52,7 @@ func (w *Watch) pollServices(ctx context.Context, known map[hostKey]status.Servi
 }
 
 // askServers gives the rows of "show stat", and the number of open connections.
-func (w *Watch) askServers(ctx context.Context) ([]haproxy.Server, int, error) {
+func (w *Watch) askServers(ctx context.Context) ([]output.Row, int, error) {
 	servers, err := w.Servers(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -63,7 +64,7 @@ func (w *Watch) askServers(ctx context.Context) ([]haproxy.Server, int, error) {
 
 // markDrained finds out which servers of rows are drained that are down, and whose
 // agent does not answer: of a host that was drained and powered off.
-func (w *Watch) markDrained(ctx context.Context, rows []haproxy.Server) {
+func (w *Watch) markDrained(ctx context.Context, rows []output.Row) {
 	for _, backend := range haproxy.Wordless(rows) {
 		reply, err := w.opt.HAProxy.Runtime(ctx, "show servers state "+haproxy.CLIWord(backend))
 		var states []haproxy.ServerState

@@ -414,7 +414,7 @@ func TestSave(t *testing.T) {
 
 // TestCloud is a spec that every system can be built from.
 func TestCloud(t *testing.T) {
-	s, findings := spec.Parse("bench.yaml", []byte(cloud))
+	s, findings := spec.Parse("bench.yaml", []byte(benchSpec))
 	if s == nil || len(findings) > 0 {
 		t.Fatalf("findings %v", findings)
 	}

@@ -31,7 +31,7 @@ func episode(kind string, holder bool) Episode {
 // TestChaosKinds holds that chaos does every fault of the lab, with all that it
 // takes, or says why not, and none that there is not.
 func TestChaosKinds(t *testing.T) {
-	parsed, findings := spec.Parse("bench.yaml", []byte(cloud))
+	parsed, findings := spec.Parse("bench.yaml", []byte(benchSpec))
 	if parsed == nil {
 		t.Fatal(findings)
 	}

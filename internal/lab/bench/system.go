@@ -11,14 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/lab"
 	"holdfast/internal/lab/peer"
 	"holdfast/internal/spec"
-	"holdfast/internal/status"
 )
 
 //go:embed spec.yaml
-var cloud string
+var benchSpec string
 
 // A System is one of those that are compared.
 type System string
@@ -94,9 +94,9 @@ func newTestbed(system System, binary string) (*testbed, error) {
 // cloudOf gives the spec of the lab, with TLS on the VIP or without.
 func cloudOf(tls bool) string {
 	if !tls {
-		return cloud
+		return benchSpec
 	}
-	return strings.Replace(cloud, "    vrrp:", "    tls: {certificate: /etc/holdfast/tls/api.pem}\n    vrrp:", 1)
+	return strings.Replace(benchSpec, "    vrrp:", "    tls: {certificate: /etc/holdfast/tls/api.pem}\n    vrrp:", 1)
 }
 
 // up builds the lab and waits until it is whole.
@@ -190,22 +190,22 @@ func (t *testbed) askHoldfast(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	var cloud status.Cloud
-	if err := json.Unmarshal(out.Bytes(), &cloud); err != nil {
+	var all cloud.Cloud
+	if err := json.Unmarshal(out.Bytes(), &all); err != nil {
 		return fmt.Errorf("holdfast status on %s: exit code %d: %s", node, code, strings.TrimSpace(said.String()))
 	}
 	if code == 0 {
-		return t.moving(cloud)
+		return t.moving(all)
 	}
-	for _, f := range cloud.Findings {
+	for _, f := range all.Findings {
 		return fmt.Errorf("holdfast says: %s", f)
 	}
 	return errors.New("holdfast says that something is degraded")
 }
 
 // moving says which planned move goes on, where that is to be waited for.
-func (t *testbed) moving(cloud status.Cloud) error {
-	for _, c := range cloud.Controllers {
+func (t *testbed) moving(all cloud.Cloud) error {
+	for _, c := range all.Controllers {
 		switch {
 		case !t.settled:
 		case c.Snapshot == nil:

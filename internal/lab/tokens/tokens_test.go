@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/lab"
 	"holdfast/internal/lab/bench"
 )
@@ -79,19 +79,19 @@ func TestSum(t *testing.T) {
 // TestCounts counts a host that two backends see go down together once for
 // each HAProxy, and one that was started anew from its beginning.
 func TestCounts(t *testing.T) {
-	stat := func(downA, downB, none, retries uint64) []haproxy.Server {
-		return []haproxy.Server{
-			{Kind: haproxy.KindFrontend, Proxy: "keystone_front", Downs: 1000},
-			{Kind: haproxy.KindServer, Proxy: "keystone", Name: "a", Status: "UP", Downs: downA},
-			{Kind: haproxy.KindServer, Proxy: "keystone", Name: "b", Status: "DOWN 1/2", Downs: downB},
-			{Kind: haproxy.KindBackend, Proxy: "keystone", Downs: none, Retries: retries},
-			{Kind: haproxy.KindServer, Proxy: "keystone:once", Name: "a", Status: "no check", Downs: downA},
-			{Kind: haproxy.KindServer, Proxy: "keystone:once", Name: "b", Status: "UP 1/3", Downs: downB},
-			{Kind: haproxy.KindBackend, Proxy: "keystone:once", Downs: none, Retries: 1},
-			{Kind: haproxy.KindServer, Proxy: "glance", Name: "a", Status: "DOWN", Downs: 1000},
+	stat := func(downA, downB, none, retries uint64) []output.Row {
+		return []output.Row{
+			{Kind: output.KindFrontend, Proxy: "keystone_front", Downs: 1000},
+			{Kind: output.KindServer, Proxy: "keystone", Name: "a", Status: "UP", Downs: downA},
+			{Kind: output.KindServer, Proxy: "keystone", Name: "b", Status: "DOWN 1/2", Downs: downB},
+			{Kind: output.KindBackend, Proxy: "keystone", Downs: none, Retries: retries},
+			{Kind: output.KindServer, Proxy: "keystone:once", Name: "a", Status: "no check", Downs: downA},
+			{Kind: output.KindServer, Proxy: "keystone:once", Name: "b", Status: "UP 1/3", Downs: downB},
+			{Kind: output.KindBackend, Proxy: "keystone:once", Downs: none, Retries: 1},
+			{Kind: output.KindServer, Proxy: "glance", Name: "a", Status: "DOWN", Downs: 1000},
 		}
 	}
-	gather := func(one, two []haproxy.Server) counts {
+	gather := func(one, two []output.Row) counts {
 		c := counts{downs: map[[2]string]uint64{}, none: map[string]uint64{}}
 		c.add("ctl1", one)
 		c.add("ctl2", two)

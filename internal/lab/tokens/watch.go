@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"holdfast/internal/haproxy"
+	"holdfast/internal/haproxy/output"
 )
 
 // counts is what the HAProxys of a lab have counted since they were started.
@@ -33,7 +33,7 @@ func (b *bed) counts(ctx context.Context) (counts, error) {
 		if err != nil {
 			return counts{}, fmt.Errorf("HAProxy of %s: %w", c.Name, err)
 		}
-		rows, err := haproxy.ParseStat(reply)
+		rows, err := output.ParseStat(reply)
 		if err != nil {
 			return counts{}, fmt.Errorf("HAProxy of %s: %w", c.Name, err)
 		}
@@ -43,22 +43,22 @@ func (b *bed) counts(ctx context.Context) (counts, error) {
 }
 
 // add adds what the HAProxy of controller says.
-func (c *counts) add(controller string, rows []haproxy.Server) {
+func (c *counts) add(controller string, rows []output.Row) {
 	for _, row := range rows {
 		if !strings.HasPrefix(row.Proxy, service) {
 			continue
 		}
 		switch row.Kind {
-		case haproxy.KindServer:
+		case output.KindServer:
 			key := [2]string{controller, row.Name}
 			c.downs[key] = max(c.downs[key], row.Downs)
 			if !strings.HasPrefix(row.Status, "UP") && row.Status != "no check" {
 				c.out = append(c.out, fmt.Sprintf("%s is %s at %s", row.Name, row.Status, controller))
 			}
-		case haproxy.KindBackend:
+		case output.KindBackend:
 			c.none[controller] = max(c.none[controller], row.Downs)
 			c.retries += row.Retries
-		case haproxy.KindFrontend, haproxy.KindListener:
+		case output.KindFrontend, output.KindListener:
 		}
 	}
 }

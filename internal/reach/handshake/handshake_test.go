@@ -7,90 +7,35 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
-	"runtime"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/netnstest"
 	"holdfast/internal/reach/handshake"
 )
 
-// inside runs f on a thread that is in ns and ends with it.
-func inside(ns netns.NsHandle, f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread is thrown away
-		err := netns.Set(ns)
-		if err == nil {
-			err = f()
-		}
-		done <- err
-	}()
-	return <-done
-}
-
-func newNamespace(t *testing.T) netns.NsHandle {
-	t.Helper()
-	var ns netns.NsHandle
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		var err error
-		ns, err = netns.New()
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Skipf("cannot make a network namespace: %v", err)
-	}
-	t.Cleanup(func() { ns.Close() })
-	return ns
-}
-
-func run(t *testing.T, ns netns.NsHandle, commands string) {
-	t.Helper()
-	for line := range strings.Lines(commands) {
-		args := strings.Fields(line)
-		err := inside(ns, func() error {
-			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-				return fmt.Errorf("%s: %w: %s", line, err, out)
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // twoHosts gives two that are joined by a wire: here with .1 and there with .2.
-func twoHosts(t *testing.T) (here, there netns.NsHandle) {
+func twoHosts(t *testing.T) (here, there *netnstest.Namespace) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, for network namespaces")
-	}
-	here, there = newNamespace(t), newNamespace(t)
-	run(t, here, fmt.Sprintf(`ip link add eth0 type veth peer name eth0 netns /proc/%d/fd/%d
-		ip link set lo up
+	here, there = netnstest.New(t), netnstest.New(t)
+	here.Run("ip link add eth0 type veth peer name eth0 netns " + there.Path() + `
 		ip link set eth0 up
 		ip address add 10.77.0.1/24 dev eth0
-		ip address add fd77::1/64 dev eth0 nodad`, os.Getpid(), int(there)))
-	run(t, there, `ip link set lo up
-		ip link set eth0 up
+		ip address add fd77::1/64 dev eth0 nodad`)
+	there.Run(`ip link set eth0 up
 		ip address add 10.77.0.2/24 dev eth0
 		ip address add fd77::2/64 dev eth0 nodad`)
 	return here, there
 }
 
 // listen listens in ns with room for so many connections that nobody has accepted.
-func listen(t *testing.T, ns netns.NsHandle, at string, backlog int) *net.TCPListener {
+func listen(t *testing.T, ns *netnstest.Namespace, at string, backlog int) *net.TCPListener {
 	t.Helper()
 	var l net.Listener
-	err := inside(ns, func() (err error) {
+	err := ns.Do(func() (err error) {
 		if l, err = net.Listen("tcp", at); err != nil {
 			return err
 		}
@@ -115,7 +60,7 @@ func TestAll(t *testing.T) {
 	listen(t, here, "10.77.0.1:80", 16)
 	// A hung service, with as many connections as its kernel takes for it.
 	listen(t, there, "10.77.0.2:81", 0)
-	err := inside(here, func() error {
+	err := here.Do(func() error {
 		conn, err := net.DialTimeout("tcp", "10.77.0.2:81", time.Second)
 		if err == nil {
 			t.Cleanup(func() { conn.Close() })
@@ -141,7 +86,7 @@ func TestAll(t *testing.T) {
 		{"10.77.0.1:1", handshake.Local, false},
 	} {
 		var got []handshake.Result
-		err := inside(here, func() error {
+		err := here.Do(func() error {
 			got = handshake.All(t.Context(), []netip.AddrPort{netip.MustParseAddrPort(tt.at)}, 300*time.Millisecond)
 			return nil
 		})
@@ -166,7 +111,7 @@ func TestUntold(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	to := []netip.AddrPort{netip.MustParseAddrPort("10.77.0.9:80")}
-	err := inside(here, func() error {
+	err := here.Do(func() error {
 		if got := handshake.All(ended, to, time.Minute); got[0].Outcome != handshake.Untold {
 			return fmt.Errorf("with an ended context: %+v", got)
 		}

@@ -86,7 +86,7 @@ func (x *machine) keepalived(t *testing.T, m mode, priority int, peer *machine) 
 	cmd := exec.Command(path, "--dont-fork", "--log-console", "--vrrp",
 		"--use-file", in("keepalived.conf"), "--pid", in("pid"), "--vrrp_pid", in("vrrp.pid"), "--checkers_pid", in("checkers.pid"))
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := inside(t, x.ns, cmd.Start); err != nil {
+	if err := x.ns.Do(cmd.Start); err != nil {
 		t.Fatal(err)
 	}
 	k := &keepalived{t: t, log: in("log")}

@@ -6,25 +6,22 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
-	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 
+	"holdfast/internal/netnstest"
 	"holdfast/internal/vrrp"
 )
 
 // A lan is a bridge in a network namespace of its own, to which machines are plugged.
 type lan struct {
-	t   testing.TB
-	sw  netns.NsHandle
-	len int
+	t      testing.TB
+	bridge netnstest.Bridge
+	len    int
 }
 
 // A machine is a network namespace with one interface, eth0, on a lan. Machine
@@ -32,84 +29,26 @@ type lan struct {
 type machine struct {
 	t    testing.TB
 	lan  *lan
-	ns   netns.NsHandle
+	ns   *netnstest.Namespace
 	n    int
 	four netip.Addr
 	six  netip.Addr
 }
 
-// inside runs f on a thread that is in ns and ends with it.
-func inside(t testing.TB, ns netns.NsHandle, f func() error) error {
-	t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread is thrown away
-		err := netns.Set(ns)
-		if err == nil {
-			err = f()
-		}
-		done <- err
-	}()
-	return <-done
-}
-
-// newNamespace makes a namespace without a name: it goes with its last user.
-func newNamespace(t testing.TB) netns.NsHandle {
-	t.Helper()
-	var ns netns.NsHandle
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		var err error
-		ns, err = netns.New()
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Skipf("cannot make a network namespace: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := ns.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return ns
-}
-
 func newLAN(t testing.TB) *lan {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, for network namespaces")
-	}
-	l := &lan{t: t, sw: newNamespace(t)}
-	l.run("ip link add br0 type bridge mcast_snooping 0")
-	l.run("ip link set br0 up")
-	return l
+	return &lan{t: t, bridge: netnstest.NewBridge(t)}
 }
 
 func (l *lan) run(command string) {
 	l.t.Helper()
-	run(l.t, l.sw, command)
-}
-
-// run runs a command in a namespace.
-func run(t testing.TB, ns netns.NsHandle, command string) {
-	t.Helper()
-	args := strings.Fields(command)
-	err := inside(t, ns, func() error {
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %s", command, err, out)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l.bridge.Run(command)
 }
 
 func (l *lan) plug() *machine {
 	l.t.Helper()
 	l.len++
-	m := &machine{t: l.t, lan: l, ns: newNamespace(l.t), n: l.len}
+	m := &machine{t: l.t, lan: l, ns: netnstest.New(l.t), n: l.len}
 	m.four = netip.AddrFrom4([4]byte{10, 77, 0, byte(m.n)})
 	m.six = netip.MustParseAddr(fmt.Sprintf("fd77::%d", m.n))
 	// Without duplicate address detection, which takes a second or two.
@@ -121,33 +60,27 @@ func (l *lan) plug() *machine {
 // write writes a setting of the machine's kernel.
 func (m *machine) write(path, value string) {
 	m.t.Helper()
-	if err := inside(m.t, m.ns, func() error { return os.WriteFile(path, []byte(value), 0o644) }); err != nil {
-		m.t.Fatal(err)
-	}
+	m.ns.Write(path, value)
 }
 
 // connect makes eth0, with its addresses, and plugs it into the bridge.
 func (m *machine) connect() {
 	m.t.Helper()
-	port := fmt.Sprintf("p%d", m.n)
-	m.lan.run(fmt.Sprintf("ip link add %s type veth peer name eth0 netns /proc/%d/fd/%d", port, os.Getpid(), int(m.ns)))
-	m.lan.run("ip link set " + port + " master br0 up")
-	m.run("ip link set lo up")
-	m.run("ip link set eth0 up")
+	m.lan.bridge.Plug(fmt.Sprintf("p%d", m.n), m.ns)
 	m.run(fmt.Sprintf("ip address add %v/24 dev eth0", m.four))
 	m.run(fmt.Sprintf("ip address add %v/64 dev eth0", m.six))
 }
 
 func (m *machine) run(command string) {
 	m.t.Helper()
-	run(m.t, m.ns, command)
+	m.ns.Run(command)
 }
 
 // has reports whether the kernel has the address on the machine's eth0.
 func (m *machine) has(a netip.Addr) bool {
 	m.t.Helper()
 	found := false
-	err := inside(m.t, m.ns, func() error {
+	err := m.ns.Do(func() error {
 		eth0, err := netlink.LinkByName("eth0")
 		if err != nil {
 			return err
@@ -295,7 +228,7 @@ func (m *machine) loop(o Options) *running {
 	r := &running{Loop: l, t: m.t, o: o}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- inside(m.t, m.ns, func() error { return l.Run(ctx) }) }()
+	go func() { done <- m.ns.Do(func() error { return l.Run(ctx) }) }()
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -312,14 +245,9 @@ func (m *machine) loop(o Options) *running {
 
 func (r *running) holder() *realHolder { return r.o.Holder.(*realHolder) }
 
-// await waits until true holds.
 func await(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for start := time.Now(); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(start) > 20*time.Second {
-			t.Fatalf("still waiting: %s", what)
-		}
-	}
+	netnstest.Await(t, what, holds)
 }
 
 func (r *running) await(s vrrp.State) {

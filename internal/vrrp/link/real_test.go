@@ -75,7 +75,7 @@ func TestTwoRouters(t *testing.T) {
 // sendRaw sends an advert from a machine as somebody without our rules would.
 func (x *machine) sendRaw(t *testing.T, a vrrp.Advert, to netip.Addr, ttl int) {
 	t.Helper()
-	err := inside(t, x.ns, func() error {
+	err := x.ns.Do(func() error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, vrrp.Protocol)
 		if err != nil {
 			return err
@@ -347,7 +347,7 @@ func TestNeighboursThatAreSet(t *testing.T) {
 		o := modes[0].options(one, one)
 		peer := netip.MustParseAddr("10.77.0.9")
 		one.run("ip neigh replace 10.77.0.9 lladdr 02:00:00:00:00:99 dev eth0 " + entry)
-		err := inside(t, one.ns, func() error {
+		err := one.ns.Do(func() error {
 			h := newLinux()
 			if err := h.greet(&o, peer); err != nil {
 				return err
@@ -422,7 +422,7 @@ func TestLinkLocalFirst(t *testing.T) {
 
 func linkLocalOf(t *testing.T, x *machine) (own netip.Addr) {
 	t.Helper()
-	err := inside(t, x.ns, func() error {
+	err := x.ns.Do(func() error {
 		var k rtnl
 		l, err := k.link("eth0", 0)
 		if err == nil {
@@ -439,7 +439,7 @@ func linkLocalOf(t *testing.T, x *machine) (own netip.Addr) {
 // nextAdvert gives the next advert that comes to x.
 func nextAdvert(t *testing.T, x *machine, o Options) (a vrrp.Advert) {
 	t.Helper()
-	err := inside(t, x.ns, func() error {
+	err := x.ns.Do(func() error {
 		h := newLinux()
 		o.NoPriority = true
 		if _, err := h.enter(&o); err != nil {

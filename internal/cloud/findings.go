@@ -1,0 +1,387 @@
+package cloud
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"holdfast/internal/status"
+)
+
+// madeByMerge reports whether code is of a finding that Merge makes. An agent need not
+// report these of itself: Merge leaves them out of what it takes over from Snapshots.
+func madeByMerge(code string) bool {
+	return slices.Contains([]string{
+		status.CodeNoControllerAnswers, status.CodeControllerUnreachable, status.CodeWrongController, status.CodeClockDiffers,
+		status.CodeSpecDiffers, status.CodeSpecRejected, status.CodeHAProxyNotRunning, status.CodeVIPUnheld, status.CodeVIPHeldTwice,
+		status.CodeVIPNotPresent, status.CodeServiceDown, status.CodeServiceUnknown, status.CodeServiceLastResort, status.CodeServiceLate, status.CodeHostDown, status.CodeHostDisagreement,
+		status.CodeDrained, status.CodeHandover, status.CodeAdvertsRejected, status.CodeVersionsDiffer, status.CodeBlind, status.CodeBadLink,
+	}, code)
+}
+
+// find adds a finding. Parts of it are words of other machines, so each is made
+// one line without anything that a terminal would obey.
+func (m *merger) find(severity status.Severity, code, subject, text, remedy string) {
+	m.out.Findings = append(m.out.Findings, status.Finding{
+		Severity: severity, Code: code, Subject: oneLine(subject), Text: oneLine(text), Remedy: oneLine(remedy),
+	})
+}
+
+// oneLine gives s with a space for every character that does not print.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
+}
+
+// findControllers tells of agents that do not answer, or not as they should.
+func (m *merger) findControllers() {
+	reachable := 0
+	for _, a := range m.answers {
+		if a.Snapshot == nil {
+			m.findUnreachable(a)
+			continue
+		}
+		reachable++
+		m.findImpostor(a)
+		m.findStalled(a)
+	}
+	if reachable == 0 {
+		m.find(status.Error, status.CodeNoControllerAnswers, "cloud", "no controller answers, so nothing is known",
+			"check that this host reaches the controllers' addresses, and that an agent runs there")
+	}
+	m.findClocks()
+}
+
+func (m *merger) findUnreachable(a Answer) {
+	text := "its agent does not answer: " + a.Error
+	if held := m.heldBy(a.Name); len(held) > 0 {
+		text += "; by its adverts it still holds VIP " + status.List(held)
+	} else if vips := m.vipNames(); !a.Reached && len(vips) > 0 {
+		text += "; if it runs and is only cut off, it may hold VIP " + status.List(vips) + " too"
+	}
+	if down, whole := m.downOn(a.Name); whole {
+		text += "; no service answers there: " + status.List(down)
+	}
+	m.find(status.Warning, status.CodeControllerUnreachable, "controller "+a.Name, text,
+		"see systemctl status holdfast there, if the host can be reached")
+}
+
+func (m *merger) vipNames() []string {
+	var all []string
+	for _, v := range m.out.VIPs {
+		all = append(all, v.Name)
+	}
+	return all
+}
+
+// heldBy gives the VIPs that a controller holds.
+func (m *merger) heldBy(controller string) []string {
+	var held []string
+	for _, v := range m.out.VIPs {
+		if v.Holder == controller {
+			held = append(held, v.Name)
+		}
+	}
+	return held
+}
+
+func (m *merger) findImpostor(a Answer) {
+	if got := a.Snapshot.Controller; got != a.Name {
+		m.find(status.Error, status.CodeWrongController, "controller "+a.Name,
+			fmt.Sprintf("the agent at %s says that it is controller %q", a.Address, got),
+			"start it with --controller "+a.Name+", or correct the address in the spec")
+	}
+	if got := a.Snapshot.Cloud; got != m.out.Cloud {
+		m.find(status.Error, status.CodeWrongController, "controller "+a.Name,
+			fmt.Sprintf("the agent at %s belongs to cloud %q, not %q", a.Address, got, m.out.Cloud),
+			"correct the address in the spec, or the spec on that controller")
+	}
+}
+
+func (m *merger) findStalled(a Answer) {
+	if age := a.Clock.Sub(a.Snapshot.Time); !a.Clock.IsZero() && age > StaleAfter {
+		m.find(status.Error, status.CodeAgentStalled, "controller "+a.Name,
+			fmt.Sprintf("its agent stands still: what it says is %s old", age.Round(time.Second)),
+			"systemctl restart holdfast there; HAProxy goes on serving meanwhile")
+	}
+}
+
+// offset is how far a controller's clock is ahead of the asker's, give or take open.
+type offset struct {
+	name        string
+	ahead, open time.Duration
+}
+
+// findClocks compares the controllers' clocks with each other, not with the
+// asker's, which may be the one that is wrong.
+func (m *merger) findClocks() {
+	var all []offset
+	for _, a := range m.answers {
+		if a.Snapshot != nil && !a.Clock.IsZero() {
+			all = append(all, offset{a.Name, a.clockAhead(), a.Took / 2})
+		}
+	}
+	if len(all) < 2 {
+		return
+	}
+	byAhead := slices.SortedStableFunc(slices.Values(all), func(a, b offset) int { return cmp.Compare(a.ahead, b.ahead) })
+	middle := byAhead[(len(byAhead)-1)/2]
+	for _, o := range all {
+		if d := o.ahead - middle.ahead; o.name != middle.name && d.Abs() > clockTolerance+o.open+middle.open {
+			word := "ahead of"
+			if d < 0 {
+				word = "behind"
+			}
+			m.find(status.Warning, status.CodeClockDiffers, "controller "+o.name,
+				fmt.Sprintf("its clock is %s %s that of %s", d.Abs().Round(100*time.Millisecond), word, middle.name),
+				"let NTP set both (chronyc tracking): Keystone tokens and the journal go by it")
+		}
+	}
+}
+
+// findSpecs tells where controllers run different specs, or not the one on disk.
+func (m *merger) findSpecs() {
+	for _, s := range m.snapshots() {
+		if len(s.Config.Rejected) == 0 {
+			continue
+		}
+		why := s.Config.Rejected[0]
+		text := "the file is refused and the spec before it stays in use: " + status.Finding{Severity: status.Error, Where: why.Where, Text: why.Text}.String()
+		if more := len(s.Config.Rejected) - 1; more > 0 {
+			text += fmt.Sprintf(" (and %d more)", more)
+		}
+		remedy := why.Remedy
+		if remedy == "" {
+			remedy = "mend it, then holdfast validate and systemctl reload holdfast there"
+		}
+		m.find(status.Warning, status.CodeSpecRejected, "spec on "+s.Controller, text, remedy)
+	}
+	if text := m.differing(func(s *status.Snapshot) string { return s.Config.Digest }); text != "" {
+		m.find(status.Warning, status.CodeSpecDiffers, "spec", "controllers run different specs: "+text,
+			"put the same file on all, then systemctl reload holdfast on each that differs")
+	}
+}
+
+// differing says which controllers have which value, the most common first;
+// "" when all that have one have the same.
+func (m *merger) differing(value func(*status.Snapshot) string) string {
+	having := map[string][]string{}
+	var order []string
+	for _, s := range m.snapshots() {
+		v := value(s)
+		if v == "" {
+			continue
+		}
+		if having[v] == nil {
+			order = append(order, v)
+		}
+		having[v] = append(having[v], s.Controller)
+	}
+	if len(order) < 2 {
+		return ""
+	}
+	slices.SortStableFunc(order, func(a, b string) int { return len(having[b]) - len(having[a]) })
+	for i, v := range order {
+		order[i] = v + " on " + status.List(having[v])
+	}
+	return strings.Join(order, "; ")
+}
+
+func (m *merger) findHAProxys() {
+	for _, s := range m.snapshots() {
+		if s.HAProxy.State == status.HAProxyRunning {
+			continue
+		}
+		severity, text := status.Warning, m.haproxyWords(s.HAProxy)
+		if held := m.heldBy(s.Controller); len(held) > 0 {
+			severity = status.Error
+			text += "; it holds VIP " + status.List(held)
+		}
+		m.find(severity, status.CodeHAProxyNotRunning, "haproxy on "+s.Controller, text,
+			"the agent tries again by itself; see journalctl -u holdfast there")
+	}
+}
+
+func (m *merger) haproxyWords(h status.HAProxy) string {
+	text := map[status.HAProxyState]string{
+		status.HAProxyStarting: "is starting",
+		status.HAProxyHung:     "runs but does not answer",
+		status.HAProxyDown:     "is not running",
+		status.HAProxyFailed:   "cannot start",
+	}[h.State]
+	if text == "" {
+		text = "is in an unknown state"
+	}
+	return text + m.since(h.Since) + because(h.Reason)
+}
+
+func (m *merger) findVIPs() {
+	for _, v := range m.out.VIPs {
+		switch {
+		case len(v.Holders) > 1:
+			m.find(status.Error, status.CodeVIPHeldTwice, "vip "+v.Name, "held by "+status.List(v.Holders)+" at once",
+				"they do not hear each other's adverts: let IP protocol 112 pass between them")
+		case v.Holder == "":
+			text := "no controller holds it"
+			if cut := m.cutOff(); len(cut) > 0 {
+				text = "no controller that answers holds it, and " + status.List(cut) + " may"
+			}
+			m.find(status.Error, status.CodeVIPUnheld, "vip "+v.Name, text+m.whyUnheld(v.Name),
+				"holdfast events on each controller says why")
+		}
+	}
+	for _, s := range m.snapshots() {
+		m.findAbsent(s)
+	}
+}
+
+// cutOff gives the controllers that are out of reach, and may run all the same.
+func (m *merger) cutOff() []string {
+	var all []string
+	for _, a := range m.answers {
+		if a.Snapshot == nil && !a.Reached {
+			all = append(all, a.Name)
+		}
+	}
+	return all
+}
+
+// whyUnheld gives the reasons that the controllers have for not holding a VIP.
+func (m *merger) whyUnheld(vip string) string {
+	var why []string
+	for _, s := range m.snapshots() {
+		for _, v := range s.VIPs {
+			if v.Name == vip && v.Reason != "" {
+				why = append(why, fmt.Sprintf("%s is %s (%s)", s.Controller, v.State, v.Reason))
+			}
+		}
+	}
+	return because(strings.Join(why, ", "))
+}
+
+// findAbsent tells of a VIP that is held by word but that the kernel does not have.
+func (m *merger) findAbsent(s *status.Snapshot) {
+	for _, v := range s.VIPs {
+		if v.State == status.Active && !v.Present && s.Time.Sub(v.Since) >= settleTime {
+			m.find(status.Error, status.CodeVIPNotPresent, "vip "+v.Name,
+				fmt.Sprintf("%s holds it, but %s does not have %s", s.Controller, v.Interface, status.List(v.Addresses)),
+				"is "+v.Interface+" up on "+s.Controller+"? see journalctl -u holdfast there")
+		}
+	}
+}
+
+// findWorthKnowing tells what degrades nothing.
+func (m *merger) findWorthKnowing() {
+	m.findDrains()
+	m.findHandovers()
+	for _, s := range m.snapshots() {
+		for _, v := range s.VIPs {
+			m.findRejectedAdverts(s.Controller, v)
+		}
+	}
+	if text := m.differing(func(s *status.Snapshot) string { return s.Version }); text != "" {
+		m.find(status.Info, status.CodeVersionsDiffer, "holdfast", "controllers run different versions: "+text, "finish the upgrade, one controller after the other")
+	}
+	if text := m.differing(func(s *status.Snapshot) string { return s.HAProxy.Version }); text != "" {
+		m.find(status.Info, status.CodeVersionsDiffer, "haproxy", "controllers run different versions: "+text, "finish the upgrade, one controller after the other")
+	}
+}
+
+// rejectedWords says what adverts were that were dropped for a reason, as
+// counters have it; "" for those that a shared network has anyway.
+func rejectedWords(reason string) string {
+	switch reason {
+	case "vrid", "own": // another virtual router's, this router's own
+		return ""
+	case "source":
+		return "from an address that is no controller's"
+	case "checksum":
+		return "with a wrong checksum"
+	case "ttl":
+		return "from another network (by their TTL)"
+	case "version":
+		return "of another version of VRRP"
+	}
+	return "refused for their " + reason
+}
+
+// findRejectedAdverts is information only: the counts never go back, and what
+// was dropped did no harm.
+func (m *merger) findRejectedAdverts(controller string, v status.VIP) {
+	var parts []string
+	for _, reason := range slices.Sorted(maps.Keys(v.Rejected)) {
+		if n, words := v.Rejected[reason], rejectedWords(reason); n > 0 && words != "" {
+			parts = append(parts, fmt.Sprintf("%d %s", n, words))
+		}
+	}
+	if len(parts) > 0 {
+		m.find(status.Info, status.CodeAdvertsRejected, "vip "+v.Name+" on "+controller,
+			"adverts dropped since the agent started: "+strings.Join(parts, ", "),
+			"tcpdump -ni "+v.Interface+" vrrp shows who sends them; two clouds on one network need two router_ids")
+	}
+}
+
+// takeReported takes over what agents report of themselves. A finding that
+// several have is told once, with who has it.
+func (m *merger) takeReported() {
+	type reported struct {
+		finding status.Finding
+		by      []string
+	}
+	var all []reported
+	for _, s := range m.snapshots() {
+		for _, f := range s.Findings {
+			if madeByMerge(f.Code) {
+				continue
+			}
+			i := slices.IndexFunc(all, func(r reported) bool { return r.finding == f })
+			if i < 0 {
+				i = len(all)
+				all = append(all, reported{finding: f})
+			}
+			all[i].by = append(all[i].by, s.Controller)
+		}
+	}
+	everyone := len(m.snapshots())
+	for _, r := range all {
+		f := r.finding
+		switch {
+		case f.Subject == "":
+			f.Subject = subjects("controller", r.by)
+		case len(r.by) < everyone && !slices.Contains(strings.Fields(f.Subject), r.by[0]):
+			f.Subject += " on " + status.List(r.by)
+		}
+		f.Subject, f.Text, f.Remedy = oneLine(f.Subject), oneLine(f.Text), oneLine(f.Remedy)
+		m.out.Findings = append(m.out.Findings, f)
+	}
+}
+
+// since gives " since 10:02:11 UTC", with the date when it was another day.
+func (m *merger) since(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return " since " + m.at(t)
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+func subjects(kind string, names []string) string {
+	if len(names) > 1 {
+		kind += "s"
+	}
+	return kind + " " + status.List(names)
+}

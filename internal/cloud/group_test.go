@@ -1,0 +1,29 @@
+package cloud
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestGroup(t *testing.T) {
+	service := func(name, hosts string) Service {
+		s := Service{Name: name}
+		for h := range strings.FieldsSeq(hosts) {
+			s.Hosts = append(s.Hosts, Host{Name: h})
+		}
+		return s
+	}
+	got := Group([]Service{service("keystone", "a b c"), service("designate", "d"), service("nova", "c a b"), service("mdns", "d")})
+	want := []ServiceGroup{
+		{[]string{"a", "b", "c"}, []Service{service("keystone", "a b c"), service("nova", "a b c")}},
+		{[]string{"d"}, []Service{service("designate", "d"), service("mdns", "d")}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
+	if got := Group(nil); got != nil {
+		t.Errorf("groups of nothing: %v", got)
+	}
+}
