@@ -82,9 +82,9 @@ var mayImport = map[string][]string{
 	"internal/lab/standin":    {"internal/spec", "internal/lab/busy"},
 	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load", "internal/lab/peer"},
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/bench", "internal/lab/load"},
-	"internal/lab/tokens":     {"internal/spec", "internal/status", "internal/haproxy/output", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack"},
-	"internal/lab/peer":       {"internal/spec"},
-	"internal/lab/bench":      {"internal/spec", "internal/status", "internal/cloud", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
+	"internal/lab/tokens":     {"internal/spec", "internal/status", "internal/haproxy/output", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack", "internal/lab/peer"},
+	"internal/lab/peer":       {"internal/spec", "internal/haproxy/output"},
+	"internal/lab/bench":      {"internal/spec", "internal/haproxy/output", "internal/status", "internal/cloud", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":            {"*"},
 	"internal/cli/app":        {"internal/cli/tui", "internal/web", "internal/spec", "internal/catalog"},
 	"internal/cli/labcmd": {

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os/user"
 
@@ -57,26 +56,17 @@ func (n *node) endHAProxy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	for {
-		if runs, err := n.hasHAProxy(); err != nil || !runs {
-			return err
-		}
-		if err := n.signalHAProxy(unix.SIGTERM, false); err != nil {
+		found, err := n.signalAll("haproxy", unix.SIGTERM)
+		if err != nil {
 			return fmt.Errorf("end HAProxy of %s: %w", n.plan.name, err)
+		}
+		if found == 0 {
+			return nil
 		}
 		if err := Sleep(ctx, readyPoll); err != nil {
 			return fmt.Errorf("HAProxy of %s does not end: %w", n.plan.name, err)
 		}
 	}
-}
-
-func (n *node) hasHAProxy() (bool, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.box == nil {
-		return false, n.offError()
-	}
-	pids, err := n.box.processes("haproxy")
-	return len(pids) > 0, err
 }
 
 // become has the node's unit run the peer of kind from its next start on, or the
@@ -112,18 +102,4 @@ func (n *node) unitArgs() []string {
 		args = append(args, "--haproxy-user", "nobody")
 	}
 	return args
-}
-
-// signalKeepalived sends sig to every process of the node's keepalived.
-func (n *node) signalKeepalived(sig unix.Signal) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.box == nil {
-		return n.offError()
-	}
-	pids, err := n.box.processes("keepalived")
-	for _, pid := range pids {
-		err = errors.Join(err, ignoreGone(unix.Kill(pid, sig)))
-	}
-	return err
 }

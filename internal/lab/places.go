@@ -6,8 +6,8 @@ import "path/filepath"
 // plays it.
 func (d Dir) ServiceLog(node, service string) string { return d.serviceLog(node, service) }
 
-// RuntimeSocket is that of the HAProxy of the index-th controller of the spec,
-// called controller: an agent's and a peer's.
+// RuntimeSocket is that of the HAProxy of the index-th controller of the spec, from 0
+// on, called controller: an agent's and a peer's.
 func (d Dir) RuntimeSocket(index int, controller string) string {
-	return filepath.Join(d.runDir(index, controller), "haproxy.sock")
+	return filepath.Join(d.runDir(index+1, controller), "haproxy.sock")
 }
