@@ -204,11 +204,7 @@ func (d *demo) greet(ctx context.Context) error {
 func (d *demo) once(ctx context.Context) ([]load.Record, error) {
 	got := &load.Records{}
 	n := len(load.TargetsOf(d.spec))
-	code, err := d.load(got, "--rate", strconv.Itoa(10*n), "--duration", "100ms").Run(ctx, d.lab.Dir)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("it ended with exit code %d", code)
-	}
-	if err != nil {
+	if err := d.load(got, "--rate", strconv.Itoa(10*n), "--duration", "100ms").Do(ctx, d.lab.Dir); err != nil {
 		return nil, fmt.Errorf("ask the services: %w", err)
 	}
 	return got.All(), nil
@@ -227,9 +223,4 @@ func find(records []load.Record, target string) (load.Record, bool) {
 		}
 	}
 	return load.Record{Error: "no request was sent"}, false
-}
-
-// status gives the lab's status.
-func (d *demo) status(ctx context.Context) (*lab.Status, error) {
-	return lab.GetStatus(ctx, d.lab.Dir)
 }

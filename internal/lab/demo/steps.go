@@ -213,11 +213,11 @@ func (d *demo) settle(ctx context.Context) error {
 			calm = calm && r.Failure == "" && (r.Late < busy || time.Since(begin) > patience)
 		}
 		if calm {
-			s, err := d.status(ctx)
+			s, err := lab.GetStatus(ctx, d.lab.Dir)
 			if err != nil {
 				return err
 			}
-			if whole(s) {
+			if s.Sick() == nil {
 				return nil
 			}
 		}
@@ -225,22 +225,6 @@ func (d *demo) settle(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// whole reports whether every node that is on has what it should, and each
-// address one holder.
-func whole(s *lab.Status) bool {
-	for _, v := range s.VIPs {
-		if len(v.Holders) != 1 {
-			return false
-		}
-	}
-	for _, n := range s.Nodes {
-		if n.On && n.Agent != nil && (n.Agent.State != "ready" || len(n.HAProxy) == 0 || n.HAProxyHung) {
-			return false
-		}
-	}
-	return true
 }
 
 // do injects a fault of a node, or its end.
@@ -251,7 +235,7 @@ func (d *demo) do(ctx context.Context, kind, node string) error {
 
 // mend brings every node's services back.
 func (d *demo) mend(ctx context.Context) error {
-	s, err := d.status(ctx)
+	s, err := lab.GetStatus(ctx, d.lab.Dir)
 	if err != nil {
 		return err
 	}
