@@ -43,19 +43,10 @@ func advertsBlocked(_ context.Context, n *node, f Fault) (string, error) {
 		return "", err
 	}
 	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: advertsTable}
-	end := func() error {
-		return n.withNFT(func(conn *nftables.Conn) {
-			conn.AddTable(table) // it may have been flushed
-			conn.DelTable(table)
-		})
-	}
+	const vrrp = 112
+	end := func() error { return n.withNFT(func(conn *nftables.Conn) { removeTable(conn, table) }) }
 	err := n.withNFT(func(conn *nftables.Conn) {
-		conn.AddTable(table)
-		chain := conn.AddChain(&nftables.Chain{
-			Name: side, Table: table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter,
-		})
-		const vrrp = 112
-		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(isProtocol(vrrp), &expr.Verdict{Kind: expr.VerdictDrop})})
+		addFilter(conn, table, side, hook, append(isProtocol(vrrp), &expr.Verdict{Kind: expr.VerdictDrop}))
 	})
 	if err != nil {
 		return "", err
@@ -66,17 +57,7 @@ func advertsBlocked(_ context.Context, n *node, f Fault) (string, error) {
 
 // withNFT changes the nftables of the node.
 func (n *node) withNFT(change func(*nftables.Conn)) error {
-	return n.inNetwork(func() error {
-		conn, err := nftables.New()
-		if err != nil {
-			return fmt.Errorf("talk to nftables: %w", err)
-		}
-		change(conn)
-		if err := conn.Flush(); err != nil {
-			return fmt.Errorf("change the nftables of %s: %w", n.plan.name, err)
-		}
-		return nil
-	})
+	return n.inNetwork(func() error { return changeNFT("the nftables of "+n.plan.name, change) })
 }
 
 // inNetwork runs f in the node's network namespace.
@@ -100,9 +81,6 @@ func sourceGuard(_ context.Context, n *node, _ Fault) (string, error) {
 
 // guard lets nothing from n pass but what comes from an address that is allowed.
 func (w *lossyWire) guard(n *node, allowed []netip.Addr) error {
-	if w.guarded == nil {
-		w.guarded = map[*node][]netip.Addr{}
-	}
 	w.guarded[n] = allowed
 	return w.apply()
 }

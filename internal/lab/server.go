@@ -61,7 +61,7 @@ func Serve(ctx context.Context, d Dir, wait time.Duration, log *slog.Logger) err
 	unix.CloseOnExec(progressFD)
 	unix.CloseOnExec(lockFD)
 	out := os.NewFile(progressFD, "progress")
-	s := &server{dir: d, log: log, started: time.Now(), wait: wait}
+	s := &server{dir: d, log: log, started: time.Now(), wait: wait, wire: newLossyWire()}
 	tell := json.NewEncoder(out)
 	err := s.run(ctx, func(p progress) {
 		if err := tell.Encode(p); err != nil && !errors.Is(err, syscall.EPIPE) {

@@ -344,23 +344,20 @@ func keepLogs(from lab.Dir, to string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("keep the logs: %w", err)
 	}
-	var files []string
 	for _, pattern := range []string{"*.jsonl", "lab.log", "nodes/*/*.log"} {
-		found, err := filepath.Glob(filepath.Join(string(from), pattern))
-		if err != nil {
-			return "", fmt.Errorf("keep the logs: %w", err)
+		files, globErr := filepath.Glob(filepath.Join(string(from), pattern))
+		err = errors.Join(err, globErr)
+		for _, file := range files {
+			name := strings.ReplaceAll(strings.TrimPrefix(file, string(from)+"/"), "/", "-")
+			data, copyErr := os.ReadFile(file)
+			if copyErr == nil {
+				copyErr = os.WriteFile(filepath.Join(to, name), data, 0o644)
+			}
+			err = errors.Join(err, copyErr)
 		}
-		files = append(files, found...)
 	}
-	for _, file := range files {
-		name := strings.ReplaceAll(strings.TrimPrefix(file, string(from)+"/"), "/", "-")
-		data, err := os.ReadFile(file)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(to, name), data, 0o644)
-		}
-		if err != nil {
-			return "", fmt.Errorf("keep the logs: %w", err)
-		}
+	if err != nil {
+		return "", fmt.Errorf("keep the logs: %w", err)
 	}
 	return to, nil
 }
