@@ -16,7 +16,7 @@ TOOL     := $(GO) tool -modfile=tools.mod
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-openstack check race demo lab bench lint fmt cover fuzz install deps clean
+.PHONY: help build test test-openstack check race race-pure demo lab bench graph lint fmt cover fuzz install deps clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,14 @@ cover: deps build ## Say what tests reach; cover.html has the lines
 race: deps build ## Run every test under the race detector
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout=30m -exec=$(abspath $(ROOT)) -run='$(RUN)' ./...
 
+# What architecture_test.go calls pure. The tests of haproxy run HAProxy, and count its time.
+PURE     := status catalog spec cloud vrrp haproxy haproxy/output keystone importer dns dns/wire certificate health reach
+SEEDS    := $$(grep -rl '^func Fuzz' --include=*_test.go internal | xargs -n1 dirname | sort -u | sed 's|^|./|')
+
+race-pure: ## The race detector on the pure packages, and on every parser's fuzz seeds
+	CGO_ENABLED=1 $(GO) test -race -short -count=1 $(addprefix ./internal/,$(filter-out haproxy,$(PURE)))
+	CGO_ENABLED=1 $(GO) test -race -short -count=1 -run='^(Fuzz|Example)' $(SEEDS)
+
 demo: deps build ## Break the proposal's cloud, and show what clients see
 	bin/holdfast lab demo
 
@@ -61,6 +69,9 @@ lab: deps build ## A sample cloud, up until Ctrl-C, to play with
 
 bench: deps build ## Measure all, beside keepalived (25 minutes)
 	bin/holdfast lab bench --save docs/benchmarks
+
+graph: ## Draw the imports in docs/architecture.md, and say how large packages are
+	$(GO) test -count=1 -v -run='^TestImportsAreDrawn$$' . -update
 
 lint: check ## golangci-lint, known vulnerabilities, go.mod
 	$(GOLANGCI) run

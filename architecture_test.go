@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ var mayImport = map[string][]string{
 	"internal/health":       {"internal/status"},
 	"internal/health/probe": {"internal/health"},
 	"internal/health/watch": {
-		"internal/health", "internal/health/probe", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/process", "internal/spec", "internal/status", "internal/vip",
+		"internal/health", "internal/health/probe", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/process", "internal/sockdiag", "internal/spec", "internal/status",
 	},
 	"internal/reach":           {"internal/status"},
 	"internal/reach/handshake": {},
@@ -46,7 +47,7 @@ var mayImport = map[string][]string{
 	"internal/dns":             {"internal/spec", "internal/status"},
 	"internal/dns/wire":        {"internal/dns"},
 	"internal/dns/zone":        {"internal/dns", "internal/dns/wire", "internal/changelog", "internal/status"},
-	"internal/vrrp/link":       {"internal/vrrp", "internal/status"},
+	"internal/vrrp/link":       {"internal/vrrp", "internal/rtnl", "internal/status"},
 	"internal/haproxy/ports":   {},
 	"internal/haproxy/runtime": {"internal/haproxy", "internal/haproxy/output"},
 	"internal/haproxy/ours":    {"internal/haproxy"},
@@ -57,18 +58,25 @@ var mayImport = map[string][]string{
 	"internal/rollout": {
 		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
 	},
-	"internal/vip":   {"internal/status"},
-	"internal/peer":  {"internal/connlimit", "internal/spec"},
-	"internal/web":   {"internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/vip":           {"internal/rtnl", "internal/sockdiag", "internal/vip/conntrack"},
+	"internal/vip/conntrack": {"internal/rtnl"},
+	"internal/peer":          {"internal/connlimit", "internal/spec"},
+	"internal/web":           {"internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/handover": {
+		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vip/conntrack", "internal/vrrp", "internal/vrrp/link",
+		"internal/web", "internal/peer", "internal/file",
+	},
 	"internal/drain": {"internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
-		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/web", "internal/certificate/keep",
-		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/file", "internal/drain",
+		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
+		"internal/health/watch", "internal/reach", "internal/reach/handshake", "internal/asynclog", "internal/peer", "internal/drain", "internal/handover",
 		"internal/onlyone", "internal/systemd",
 	},
 	"internal/pidfd":     {},
 	"internal/asynclog":  {},
+	"internal/rtnl":      {},
+	"internal/sockdiag":  {"internal/rtnl"},
 	"internal/changelog": {"internal/file"},
 	"internal/connlimit": {},
 	"internal/file":      {},
@@ -186,6 +194,29 @@ func TestPurePackagesArePure(t *testing.T) {
 	}
 	if len(missing) > 0 {
 		t.Errorf("there are no packages %q", missing)
+	}
+}
+
+// TestPurePackagesAreNamedAlike holds the lists of pure packages in the Makefile and for
+// the linters to the one here.
+func TestPurePackagesAreNamedAlike(t *testing.T) {
+	line := regexp.MustCompile(`(?m)^PURE +:= (.*)$`).FindStringSubmatch(read(t, "Makefile"))
+	if line == nil {
+		t.Fatal("the Makefile has no PURE")
+	}
+	want := slices.Sorted(slices.Values(pure))
+	var got []string
+	for _, name := range strings.Fields(line[1]) {
+		got = append(got, "internal/"+name)
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("the Makefile's PURE has %q, and the table here %q", got, want)
+	}
+	linters := read(t, ".golangci.yml")
+	for _, name := range want {
+		if !strings.Contains(linters, `"**/`+name+`/*.go"`) || !regexp.MustCompile(`path-except: internal/\(.*\b`+strings.TrimPrefix(name, "internal/")+`[|)]`).MatchString(linters) {
+			t.Errorf(".golangci.yml does not know that %s is pure", name)
+		}
 	}
 }
 

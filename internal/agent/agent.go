@@ -20,6 +20,7 @@ import (
 
 	"holdfast/internal/certificate/keep"
 	"holdfast/internal/drain"
+	"holdfast/internal/handover"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/health/watch"
 	"holdfast/internal/onlyone"
@@ -73,16 +74,11 @@ type Agent struct {
 	drains *drain.Drains
 	// configuring is held while the options of VRRP loops are changed.
 	configuring sync.Mutex
-	moves       *moves
-	arrivals    arrivals
+	// moves has the planned moves of VIPs.
+	moves       *handover.Moves
 	paths       paths
 	hearing     hearing
-	blocked     blocked
-	ending      atomic.Bool  // SIGTERM came
 	forcing     atomic.Bool  // HAProxy is between one spec and the next
-	stay        atomic.Bool  // and nobody took what this controller holds
-	lastHere    atomic.Bool  // and it holds that on until somebody does
-	limps       atomic.Bool  // this controller's own link is the bad one
 	watchTurned atomic.Int64 // when watchHAProxy did, last: a time.Duration since started
 
 	mu          sync.Mutex // guards following
@@ -91,7 +87,6 @@ type Agent struct {
 	polled      time.Time // when HAProxy told of services
 	connections int
 	findings    map[string]status.Finding // of this controller, by what they are about
-	paces       map[string]*pace          // by the name of the VIP
 }
 
 // New makes an Agent. It touches nothing until Run.
@@ -102,10 +97,8 @@ func New(opt Options) *Agent {
 		started:  time.Now(),
 		log:      opt.Log.With("controller", opt.Controller),
 		findings: map[string]status.Finding{},
-		paces:    map[string]*pace{},
 	}
 	a.systemd = systemd.New(a.log)
-	a.moves = newMoves(opt.RunDir)
 	a.peers = peer.Client{Controller: opt.Controller, Spec: a.currentSpec}
 	a.haproxy = process.New(process.Options{
 		HAProxy:  opt.HAProxy,
@@ -131,7 +124,15 @@ func New(opt Options) *Agent {
 	})
 	a.drains = drain.New(drain.Options{
 		Controller: opt.Controller, StateDir: opt.StateDir, Log: a.log, Spec: a.currentSpec, Snapshot: a.Snapshot, Gather: a.gather, Ask: a.peers.Ask,
-		Holds: func() bool { return len(a.held()) > 0 }, HandOver: a.giveAll, Settle: a.settlePriorities, Event: journal, Report: a.report,
+		Holds: func() bool { return len(a.held()) > 0 }, Settle: a.settlePriorities, Event: journal, Report: a.report,
+		HandOver: func(ctx context.Context, req web.HandoverRequest, waits bool) ([]string, error) {
+			return a.moves.GiveAll(ctx, req, waits)
+		},
+	})
+	a.moves = handover.New(handover.Options{
+		Controller: opt.Controller, RunDir: opt.RunDir, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec, VIPs: a.parts,
+		Ask: a.peers.Ask, Gather: a.gather, Reach: a.reach, Drained: a.drains.Whole, Greet: a.greet, Preempt: a.setPreempt,
+		Settle: a.settlePriorities, Event: journal, SetFinding: a.setFinding, Report: a.reportOne,
 	})
 	a.check = peer.NewServer(peer.Options{
 		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(),
@@ -179,7 +180,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	left := make(chan struct{})
 	leaving := context.AfterFunc(ctx, func() {
 		defer close(left)
-		a.leave(work)
+		a.moves.Leave(work, a.opt.KeepAddress, a.systemd.Tell)
 		stop()
 	})
 	err = a.runLocked(work)
@@ -207,7 +208,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		return err
 	}
 	a.drains.Load()
-	a.resumeMoves(ctx, first)
+	a.moves.Resume(ctx, first)
 	all, ctx := newTasks(ctx, a.log)
 	useVIPs, err := a.makeVIPs(first)
 	if err != nil {
@@ -228,10 +229,8 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		{"who watches what is scarce", a.watchScarcity},
 		{"who watches HAProxy's sockets", a.watchSockets},
 		{"who watches drains", a.drains.Watch},
-		{"who watches moves", a.watchMoves},
+		{"who moves vips", a.moves.Watch},
 		{"who asks whether it is heard", a.watchHearing},
-		{"who takes a preferred vip back", a.watchPreference},
-		{"who asks what others reach", a.watchReach},
 		{"who measures paths", a.watchPaths},
 		{"who tells the service manager", func(ctx context.Context) { a.systemd.Notify(ctx, a.rollout.Tried(), a.alive) }},
 		{"who brings specs into force", a.rollout.Run},

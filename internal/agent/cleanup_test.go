@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -42,7 +44,7 @@ func TestSettingsAreLeftAsTheyWere(t *testing.T) {
 	if held := arp(t, "eno1"); held != "1 2" || held == before {
 		t.Errorf("arp_ignore and arp_announce are %s while the VIP is held, and were %s", held, before)
 	}
-	record, err := os.ReadFile(d.moves.file)
+	record, err := os.ReadFile(filepath.Join(h.run, "moves.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +55,7 @@ func TestSettingsAreLeftAsTheyWere(t *testing.T) {
 		t.Errorf("arp_ignore and arp_announce are %s after the end, and were %s", left, before)
 	}
 	// As if it had been killed.
-	if err := errors.Join(os.WriteFile(d.moves.file, record, 0o600), setARP("eno1", "1", "2")); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(h.run, "moves.json"), record, 0o600), setARP("eno1", "1", "2")); err != nil {
 		t.Fatal(err)
 	}
 	h.write(testSpec)
@@ -68,6 +70,29 @@ func setARP(name, ignore, announce string) error {
 	return errors.Join(
 		os.WriteFile("/proc/sys/net/ipv4/conf/"+name+"/arp_ignore", []byte(ignore), 0),
 		os.WriteFile("/proc/sys/net/ipv4/conf/"+name+"/arp_announce", []byte(announce), 0))
+}
+
+// noteMoves adds moves of the VIP api to what is written down: to ctl2, and from ctl3.
+func noteMoves(t *testing.T, file string, settings *vip.Settings) {
+	t.Helper()
+	record := map[string]any{}
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(data, &record)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := time.Now().Add(time.Hour)
+	record["giving"] = map[string]any{"api": map[string]any{"to": "ctl2", "until": until}}
+	record["taking"] = map[string]any{"api": map[string]any{"from": "ctl3", "givers": []string{"192.0.2.2"}, "until": until}}
+	record["settings"] = settings.Changed()
+	if data, err = json.Marshal(record); err == nil {
+		err = os.WriteFile(file, data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestCleanUp takes away what an agent has left that was killed in the midst of
@@ -85,11 +110,14 @@ func TestCleanUp(t *testing.T) {
 	}
 	killed.rollout.Use(s)
 	all, own := arp(t, "all"), arp(t, "eno1")
-	c, err := killed.copyOf(s, s.VIPs[0])
+	settings, api := vip.NewSettings(nil, nil), s.VIPs[0]
+	c, err := vip.NewCopy(vip.CopyOptions{Name: "api", Addresses: api.Addresses, Interface: "eno1", Settings: settings, Log: killed.log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := killed.detourTo(s, s.VIPs[0], []netip.Addr{netip.MustParseAddr("192.0.2.2")})
+	d, err := vip.NewDetour(vip.DetourOptions{
+		Name: "api", Addresses: api.Addrs(), Givers: []netip.Addr{netip.MustParseAddr("192.0.2.2")}, Interface: "eno1", Settings: settings, Log: killed.log,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,15 +126,11 @@ func TestCleanUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	killed.noteSettings([]*owner{o})
-	g := &giving{To: "ctl2", copy: c, span: spanFrom(time.Now(), time.Hour)}
-	k := &taking{From: "ctl3", detour: d, span: spanFrom(time.Now(), time.Hour)}
-	if err := killed.moves.change(func() { killed.moves.giving["api"], killed.moves.taking["api"] = g, k }); err != nil {
-		t.Fatal(err)
-	}
 	err = errors.Join(o.address.Claim(t.Context()), o.address.Withdraw(t.Context()), c.Keep(t.Context(), time.Hour), d.Install(t.Context()), o.address.Close())
 	if err != nil {
 		t.Fatal(err)
 	}
+	noteMoves(t, filepath.Join(h.run, "moves.json"), settings)
 	t.Cleanup(func() { _ = errors.Join(c.Drop(context.Background()), d.Remove(context.Background())) })
 	if arp(t, "all") == all || arp(t, "eno1") == own {
 		t.Fatalf("settings are %s and %s, as before: this test shows nothing", arp(t, "all"), arp(t, "eno1"))

@@ -341,3 +341,13 @@ func (h *host) awaitBothUp(d *running) {
 		return len(s) == 1 && s[0].State == status.Up && s[0].Hosts[0].State == status.Up && s[0].Hosts[1].State == status.Up
 	})
 }
+
+// threeControllers is an agent of ctl1 of three controllers, which does not run.
+func threeControllers(t *testing.T) *Agent {
+	t.Helper()
+	dir := t.TempDir()
+	a := New(Options{Controller: "ctl1", RunDir: dir, StateDir: dir, Log: slog.New(slog.DiscardHandler)})
+	a.rollout.Use(mustParse(t, strings.Replace(testSpec, "services:", "  - {name: ctl3, address: 192.0.2.3}\nservices:", 1)))
+	a.journal = testJournal(t, filepath.Join(dir, "events.jsonl"))
+	return a
+}

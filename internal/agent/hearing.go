@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/handover"
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -23,8 +24,6 @@ const (
 	deafAfter = 4500 * time.Millisecond
 	// deafLooks are how many looks in a row must find that.
 	deafLooks = 2
-	// helloTime is how long a giver waits for a hello of the taker.
-	helloTime = 500 * time.Millisecond
 )
 
 // hearing is which of the others know what a hello is, and since when they get
@@ -124,12 +123,13 @@ func (a *Agent) watchHearing(ctx context.Context) {
 			continue
 		}
 		var asked sync.WaitGroup
-		for _, c := range a.otherControllers(s) {
-			asked.Go(func() { a.askHears(ctx, c) })
+		for _, c := range s.Controllers {
+			if c.Name != a.opt.Controller {
+				asked.Go(func() { a.askHears(ctx, c) })
+			}
 		}
 		asked.Wait()
 		a.forgetHearing(s)
-		a.proveBlocked(ctx)
 	}
 }
 
@@ -192,8 +192,6 @@ func (a *Agent) forgetHearing(s *spec.Spec) {
 	})
 }
 
-const hearingRemedy = "let IP protocol 112 (VRRP) through both ways, in the hosts' own filters (nft list ruleset) and between them"
-
 func notHeardHere(from string, vips []string) *status.Finding {
 	if len(vips) == 0 {
 		return nil
@@ -201,7 +199,7 @@ func notHeardHere(from string, vips []string) *status.Finding {
 	return &status.Finding{
 		Severity: status.Warning, Code: status.CodeAdvertsBlocked, Subject: "controller " + from,
 		Text:   fmt.Sprintf("adverts of %s for %s do not arrive here, and its agent answers: were it to hold the address, both would", from, theVIPs(vips)),
-		Remedy: hearingRemedy,
+		Remedy: handover.LetVRRPThrough,
 	}
 }
 
@@ -212,7 +210,7 @@ func notHeardThere(self, to string, vips []string, refused string) *status.Findi
 	f := &status.Finding{
 		Severity: status.Warning, Code: status.CodeAdvertsBlocked, Subject: "controller " + self,
 		Text:   fmt.Sprintf("adverts of %s for %s do not arrive at %s, whose agent answers: were %s to hold the address, both would", self, theVIPs(vips), to, self),
-		Remedy: hearingRemedy,
+		Remedy: handover.LetVRRPThrough,
 	}
 	if refused != "" {
 		f.Text += fmt.Sprintf("; the kernel here does not send them (%s), so a filter of this host drops them", refused)
@@ -228,32 +226,11 @@ func theVIPs(names []string) string {
 	return word + strings.Join(names, ", ")
 }
 
-// greets has the loop of o send hellos to a controller now, and reports whether it does.
-func (a *Agent) greets(o *owner, controller string) bool {
+// greet has the loop of a VIP send hellos to a controller, at once and from then on,
+// and reports whether it does.
+func (a *Agent) greet(vip, controller string) bool {
 	a.greetedBy(controller, true)
 	c, _ := a.currentSpec().Controller(controller)
-	return o.loop.Hello(c.Address)
-}
-
-// hearsTaker waits for a hello of the controller that is to take the VIP of o,
-// which it has just been asked to send: one that is not heard cannot be handed
-// the VIP, as nobody here would learn that it has it.
-func (a *Agent) hearsTaker(ctx context.Context, o *owner, to spec.Controller, ready prepareReply, asked time.Time) error {
-	if !ready.Hello {
-		return nil // an agent without them, or a group with keepalived in it
-	}
-	ctx, cancel := context.WithTimeout(ctx, helloTime)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if h := o.loop.Hearing()[to.Address]; h.Hears(time.Since(asked)) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: its adverts do not arrive here, so nobody would know that it has the vip; %s", to.Name, hearingRemedy)
-		case <-tick.C:
-		}
-	}
+	o := a.ownerOf(vip)
+	return o != nil && o.loop.Hello(c.Address)
 }

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -141,47 +140,4 @@ func TestHearsAnswer(t *testing.T) {
 	if b.hearing.since("ctl2") == 0 || len(b.findings) != 0 {
 		t.Errorf("one that does not answer is not known to be deaf: %v", b.findings)
 	}
-}
-
-// TestProofUnknown has a taker that cannot prove: that says nothing of the network.
-func TestProofUnknown(t *testing.T) {
-	to := peerServer(t, nil)
-	a := asker(to)
-	v := threeControllers(t).currentSpec().VIPs[0]
-	v.Interface = "lo"
-	missing, err := a.proof(t.Context(), v, "ctl2", []netip.Addr{netip.MustParseAddr("127.0.0.9")})
-	if err == nil || len(missing) != 1 {
-		t.Errorf("missing %v, %v", missing, err)
-	}
-	// One that says that it sent them, and of which nothing arrives.
-	asked := make(chan proveRequest, 1)
-	a = asker(peerServer(t, map[string]peer.Handler{"prove": peer.Handle(func(_ context.Context, _ string, got proveRequest) (any, error) {
-		asked <- got
-		return struct{}{}, nil
-	})}))
-	missing, err = a.proof(t.Context(), v, "ctl2", []netip.Addr{netip.MustParseAddr("127.0.0.9")})
-	if got := <-asked; err != nil || len(missing) != 1 || got.VIP != "api" || got.Nonce == 0 || len(got.Clients) != 1 {
-		t.Errorf("missing %v, %v, asked for %+v", missing, err, got)
-	}
-}
-
-// TestBlockedFinding begins and ends with what the proofs say.
-func TestBlockedFinding(t *testing.T) {
-	a := threeControllers(t)
-	var clients []netip.Addr
-	for i := range 5 {
-		clients = append(clients, netip.AddrFrom4([4]byte{10, 0, 0, byte(9 - i)}))
-	}
-	why := a.blocked.begin(a, "api", "ctl2", clients)
-	if want := "what ctl2 sends on for clients does not arrive at ctl1, as from 10.0.0.5, 10.0.0.6, 10.0.0.7 and 2 more"; why != want {
-		t.Errorf("got %q, want %q", why, want)
-	}
-	if f := a.Snapshot().Findings; len(f) != 1 || f[0].Code != status.CodeDetourBlocked {
-		t.Errorf("the findings are %v", f)
-	}
-	a.blocked.over(a, "ctl2")
-	if f := a.Snapshot().Findings; len(f) != 0 {
-		t.Errorf("the findings are %v", f)
-	}
-	a.blocked.over(a, "ctl3") // nothing was
 }

@@ -18,8 +18,8 @@ func (a *Agent) watchSockets(ctx context.Context) {
 		found := lostFinding(a.haproxy.LostSocket())
 		a.report(status.CodeHAProxySocketLost, found)
 		a.setFinding(status.CodeHAProxySocketLost, found) // with what has become of it since
-		if was && found == nil && !a.moves.empty() {
-			a.logged(a.moves.change(func() {})) // the file may have gone with the sockets
+		if was && found == nil {
+			a.moves.KeepAgain() // the file may have gone with the sockets
 		}
 		was = found != nil
 		select {

@@ -150,3 +150,25 @@ func (p *paths) needs(services []status.Service) map[string][]string {
 	}
 	return needs
 }
+
+// reach gives what this controller's HAProxy reaches.
+func (a *Agent) reach() reach.View {
+	v := reach.View{Controller: a.opt.Controller}
+	config := a.rollout.InForce().Config
+	a.mu.Lock()
+	services := a.services
+	v.At, v.Spec, v.Services = a.polled, config.Digest, reach.Services(services)
+	a.mu.Unlock()
+	v.Paths, v.Needs = a.paths.list(), a.paths.needs(services)
+	switch h := a.haproxy.State(); {
+	case h.State != status.HAProxyRunning:
+		v.Unfit = "HAProxy is " + string(h.State)
+	case a.moves.Ending():
+		v.Unfit = "its agent is about to end"
+	case a.drains.Whole():
+		v.Unfit = "it is drained"
+	case !config.TrialUntil.IsZero() || a.forcing.Load():
+		v.Unfit = "a new spec is on trial"
+	}
+	return v
+}

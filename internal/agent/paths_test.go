@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
 
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -83,13 +84,19 @@ func TestMeasurePaths(t *testing.T) {
 	if got := a.Snapshot().Paths; len(got) != 2 || got[0].Host != "ctl2" || got[0].Address != "192.0.2.2" || got[0].Sent != 3 || got[0].Lost != 3 || got[0].Silent != 3 {
 		t.Errorf("to controllers that are not there: %+v", got)
 	}
-	a.services, a.polled = reaching("keystone"), a.started
-	reply, err := a.tellReach(t.Context(), "ctl2", struct{}{})
-	if err != nil || len(reply.(reachReply).Paths) != 2 {
-		t.Errorf("ctl2 is told %+v, %v", reply, err)
+	a.services = []status.Service{{Name: "keystone", Hosts: []status.Host{{Name: "h", State: status.Up}}}}
+	a.polled = a.started
+	if told := a.reach(); len(told.Paths) != 2 || !told.Services["keystone"] || told.At != a.started {
+		t.Errorf("others are told %+v", told)
 	}
 	// One that is an address of this host is none to compare.
-	newPeers(t, map[string]string{"ctl2": "keystone"})
+	eno1, err := netlink.LinkByName("eno1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := netlink.ParseAddr("192.0.2.2/24"); err != nil || netlink.AddrAdd(eno1, other) != nil {
+		t.Fatal(err)
+	}
 	a.paths.measure(t.Context(), targets)
 	if got := a.paths.list(); len(got) != 1 || got[0].Host != "ctl3" || got[0].Sent != 4 {
 		t.Errorf("with 192.0.2.2 on this host: %+v", got)

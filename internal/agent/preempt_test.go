@@ -16,11 +16,12 @@ func TestSetPreempt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.vips = []*owner{o}
 	a.configuring.Lock() // a drain lowers the priority, say
 	lowered := *o.view.Load()
 	lowered.router.Priority /= 10
 	done := make(chan bool)
-	go func() { done <- a.setPreempt(o, true) }()
+	go func() { done <- a.setPreempt("api", true) }()
 	select {
 	case <-done:
 		t.Fatal("set while another one changes the options: the one or the other is lost")
@@ -34,7 +35,7 @@ func TestSetPreempt(t *testing.T) {
 	if got := o.view.Load().router; !got.Preempt || got.Priority != lowered.router.Priority {
 		t.Errorf("preempt %v, priority %d; want true, and %d as the drain has it", got.Preempt, got.Priority, lowered.router.Priority)
 	}
-	if a.setPreempt(o, true) {
+	if a.setPreempt("api", true) {
 		t.Error("set again, where it is")
 	}
 	next, err := a.newOwner(s, mustParse(t, strings.Replace(testSpec, "20ms", "30ms", 1)).VIPs[0])
@@ -44,7 +45,7 @@ func TestSetPreempt(t *testing.T) {
 	if a.keep([]*owner{o}, next) != o || o.view.Load().router.Preempt {
 		t.Fatal("a reload did not set it back, which it does")
 	}
-	if !a.setPreempt(o, true) || !o.view.Load().router.Preempt {
+	if !a.setPreempt("api", true) || !o.view.Load().router.Preempt {
 		t.Error("not set after a reload")
 	}
 }

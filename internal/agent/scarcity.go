@@ -33,7 +33,6 @@ func (a *Agent) watchScarcity(ctx context.Context) {
 		said = a.remakeState(said)
 		a.report(status.CodeDiskFull, lackOfDisk(a.opt.StateDir))
 		a.watchTracking()
-		a.watchPace(time.Now())
 		a.rollout.KeepLater()
 		if !ticked(ctx, ticker) {
 			return

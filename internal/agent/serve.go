@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -27,7 +28,7 @@ func (a *Agent) serve(ctx context.Context, all *tasks, socket net.Listener) {
 	control := web.NewControlServer(controls{a}, a.log.With("component", "control"))
 	web.Handle(control, "/drain", a.drains.Drain)
 	web.Handle(control, "/undrain", a.drains.Undrain)
-	web.Handle(control, "/handover", a.Handover)
+	web.Handle(control, "/handover", a.moves.Move)
 	web.HandleGet(control, "/spec", controls{a}.InForce)
 	web.Handle(control, "/plan", controls{a}.Plan)
 	all.start("the control socket", func() error { return a.serveControl(ctx, control, socket) })
@@ -125,18 +126,13 @@ func (a *Agent) controllers() []web.Target {
 
 // commands gives what other agents may ask for.
 func (a *Agent) commands() map[string]peer.Handler {
-	return map[string]peer.Handler{
-		"drain":    peer.Handle(a.drains.DrainAsked),
-		"undrain":  peer.Handle(a.drains.UndrainAsked),
-		"handover": peer.Handle(a.handoverHere),
-		"prepare":  peer.Handle(a.prepare),
-		"reach":    peer.Handle(a.tellReach),
-		"moved":    peer.Handle(a.moved),
-		"giving":   peer.Handle(a.stillGiving),
-		"alive":    func(context.Context, string, json.RawMessage) (any, error) { return struct{}{}, nil },
-		"hears":    peer.Handle(a.hears),
-		"prove":    peer.Handle(a.prove),
+	all := map[string]peer.Handler{
+		"alive": func(context.Context, string, json.RawMessage) (any, error) { return struct{}{}, nil },
+		"hears": peer.Handle(a.hears),
 	}
+	maps.Copy(all, a.drains.Commands())
+	maps.Copy(all, a.moves.Commands())
+	return all
 }
 
 // gather asks controllers for their Snapshots, from this one's own address.

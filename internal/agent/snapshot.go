@@ -33,7 +33,7 @@ func (a *Agent) Snapshot() status.Snapshot {
 	for _, o := range a.owners() {
 		v := o.status(a.opt.Controller)
 		v.Certificate = a.certificates.Describe(v.Name)
-		v.Giving, v.Taking = a.moves.status(v.Name)
+		v.Giving, v.Taking = a.moves.Status(v.Name)
 		snap.VIPs = append(snap.VIPs, v)
 	}
 	snap.Findings = append(snap.Findings, a.certificates.Findings()...)

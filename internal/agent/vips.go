@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/internal/handover"
 	"holdfast/internal/haproxy/client"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
@@ -100,11 +101,7 @@ func (a *Agent) noteSettings(owners []*owner) {
 	for _, o := range owners {
 		addresses = append(addresses, o.address)
 	}
-	changed, err := a.moves.devices.Note(addresses...)
-	if changed {
-		err = errors.Join(err, a.moves.write())
-	}
-	if err != nil {
+	if err := a.moves.Note(addresses...); err != nil {
 		a.log.Warn("what macvlan devices change below them is not put back, or not written down", "error", err)
 	}
 }
@@ -128,7 +125,7 @@ func (a *Agent) newOwner(s *spec.Spec, v spec.VIP) (*owner, error) {
 		return nil, err
 	}
 	router := a.routerOptions(s, v, self)
-	router.Holder = tenant{o.address, func() bool { return a.moves.isGiving(v.Name) }, a.stay.Load}
+	router.Holder = a.moves.Tenant(v.Name, o.address)
 	if o.loop, err = link.New(router); err != nil {
 		return nil, err
 	}
@@ -148,7 +145,7 @@ func (a *Agent) routerOptions(s *spec.Spec, v spec.VIP, self spec.Controller) li
 	if v.VRRP.Checksum == spec.ChecksumKeepalived {
 		checksum = vrrp.PseudoHeader
 	}
-	// No Preempt: the agent takes a VIP back by a planned handover; see preempt.go.
+	// No Preempt: the agent takes a VIP back by a planned move; see handover/preempt.go.
 	priority, patient := a.priority(s.Priority(self.Name))
 	return link.Options{
 		Name:         v.Name,
@@ -176,10 +173,10 @@ const lowering = 10
 // while it is drained, or its own link is bad, or it is about to leave and gives way
 // to whoever comes. A patient one waits longer than others before it takes a VIP.
 func (a *Agent) priority(own int) (priority uint8, patient bool) {
-	if a.lastHere.Load() {
+	if a.moves.GivesWay() {
 		return 1, false
 	}
-	patient = a.limps.Load()
+	patient = a.moves.Limps()
 	if patient || a.drains.Last() {
 		own = max(1, own/lowering)
 	}
@@ -287,8 +284,56 @@ func (a *Agent) owners() []*owner {
 	return slices.Clone(a.vips)
 }
 
-// holdsAny reports whether this controller holds a VIP.
-func (a *Agent) holdsAny() bool { return slices.ContainsFunc(a.owners(), (*owner).holds) }
+// parts gives the VIPs as planned moves see them.
+func (a *Agent) parts() []handover.VIP {
+	var all []handover.VIP
+	for _, o := range a.owners() {
+		all = append(all, handover.VIP{VIP: o.view.Load().vip, Loop: o.loop, Release: o.address.Release})
+	}
+	return all
+}
+
+// ownerOf gives the owner of the VIP called name; nil for none.
+func (a *Agent) ownerOf(name string) *owner {
+	for _, o := range a.owners() {
+		if o.view.Load().vip.Name == name {
+			return o
+		}
+	}
+	return nil
+}
+
+// setPreempt says whether VRRP takes a VIP from a holder with a lower
+// priority, as it must when no word is possible with that: it runs keepalived. It
+// changes nothing else: a drain or a reload at the same moment has its say. It
+// reports whether that is another word than before.
+func (a *Agent) setPreempt(name string, preempt bool) bool {
+	a.configuring.Lock()
+	defer a.configuring.Unlock()
+	o := a.ownerOf(name)
+	if o == nil || o.view.Load().router.Preempt == preempt {
+		return false
+	}
+	next := *o.view.Load()
+	next.router.Preempt = preempt
+	if err := o.loop.Configure(next.router); err != nil {
+		a.log.Error("the vip is not taken back as it should", "vip", name, "error", err)
+		return false
+	}
+	o.view.Store(&next)
+	return true
+}
+
+// held gives the VIPs that this controller holds.
+func (a *Agent) held() []spec.VIP {
+	var all []spec.VIP
+	for _, o := range a.owners() {
+		if o.holds() {
+			all = append(all, o.view.Load().vip)
+		}
+	}
+	return all
+}
 
 // holds reports whether this controller holds the VIP as far as VRRP goes.
 func (o *owner) holds() bool { return o.loop.Stats().State == vrrp.Active }

@@ -32,14 +32,9 @@ func (d *Drains) Undrain(ctx context.Context, req web.DrainRequest) (web.DrainRe
 	return d.at(ctx, "undrain", req, d.undrain)
 }
 
-// DrainAsked is the command of the agent of another controller, from.
-func (d *Drains) DrainAsked(ctx context.Context, from string, req web.DrainRequest) (any, error) {
-	return d.asked(ctx, from, req, d.drain)
-}
-
-// UndrainAsked is as DrainAsked.
-func (d *Drains) UndrainAsked(ctx context.Context, from string, req web.DrainRequest) (any, error) {
-	return d.asked(ctx, from, req, d.undrain)
+// Commands gives what the agents of other controllers may ask for, by name.
+func (d *Drains) Commands() map[string]peer.Handler {
+	return map[string]peer.Handler{"drain": d.asked(d.drain), "undrain": d.asked(d.undrain)}
 }
 
 // A command is carried out on this controller. by is who passed it on, "" for nobody.
@@ -88,15 +83,17 @@ func unasked(command string, e *peer.Error) error {
 	return web.Unanswered("%s; %s", text, remedy)
 }
 
-// asked has a command carried out that came from another agent.
-func (d *Drains) asked(ctx context.Context, from string, req web.DrainRequest, here command) (any, error) {
-	if req.Controller != d.opt.Controller {
-		return nil, fmt.Errorf("this is controller %s, not %q; are the specs of both the same?", d.opt.Controller, req.Controller)
-	}
-	if err := check(d.opt.Spec(), req); err != nil {
-		return nil, err
-	}
-	return here(ctx, req, from)
+// asked has a command carried out that comes from another agent.
+func (d *Drains) asked(here command) peer.Handler {
+	return peer.Handle(func(ctx context.Context, from string, req web.DrainRequest) (any, error) {
+		if req.Controller != d.opt.Controller {
+			return nil, fmt.Errorf("this is controller %s, not %q; are the specs of both the same?", d.opt.Controller, req.Controller)
+		}
+		if err := check(d.opt.Spec(), req); err != nil {
+			return nil, err
+		}
+		return here(ctx, req, from)
+	})
 }
 
 // check refuses names that the spec does not have, and values out of range.

@@ -12,6 +12,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
+	"holdfast/internal/sockdiag"
+)
+
+// routeMetric is above that of the kernel's own connected routes, 0 for IPv4 and 256
+// for IPv6, so that those are preferred where they exist. copyMetric is that of the
+// routes of a Copy: the end of an Address's must not be that of the Copy's.
+const (
+	routeMetric = 1024
+	copyMetric  = routeMetric + 1
 )
 
 // An Address is one VIP, with all its addresses, on one interface of this
@@ -28,7 +39,7 @@ type Address struct {
 	moved     atomic.Uint64
 
 	mu      sync.Mutex // guards following
-	kernel  kernel
+	kernel  rtnl.Conn
 	devices []*device // of each, only index, announced and networks change
 	renewed time.Time // when all leases were last known to run
 	// stopReset ends the resetting that the last Release began; may be nil.
@@ -37,7 +48,7 @@ type Address struct {
 
 	// Present is not to make Hold wait, so it has a socket of its own.
 	lookMu sync.Mutex // guards look
-	look   kernel
+	look   rtnl.Conn
 }
 
 // Stats counts since the Address was made.
@@ -64,10 +75,8 @@ func New(options Options) (*Address, error) {
 		options:   options,
 		log:       log,
 		seconds:   uint32(options.Lease / time.Second),
-		kernel:    kernel{family: unix.NETLINK_ROUTE},
-		look:      kernel{family: unix.NETLINK_ROUTE},
 		devices:   devicesOf(options),
-		announcer: announcer{log: log, links: kernel{family: unix.NETLINK_ROUTE}},
+		announcer: announcer{log: log},
 	}, nil
 }
 
@@ -100,13 +109,13 @@ func (a *Address) claimDevice(ctx context.Context, d *device) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	if l.flags&unix.IFF_UP == 0 && d.parent == "" {
+	if l.Flags&unix.IFF_UP == 0 && d.parent == "" {
 		a.log.Warn("the interface is down: nobody reaches the address; ip link set up")
 	}
 	for _, p := range d.prefixes {
 		added, err := a.lease(d, p.Addr())
 		if err == nil && added {
-			err = a.kernel.reroute(d.index, p.Addr())
+			err = a.reroute(d.index, p.Addr())
 		}
 		if err != nil {
 			return target{}, err
@@ -123,8 +132,29 @@ func (a *Address) claimDevice(ctx context.Context, d *device) (target, error) {
 	if err := a.connect(d); err != nil {
 		return target{}, err
 	}
-	d.announced = l.hw
+	d.announced = l.MAC()
 	return newTarget(l, d.prefixes), a.settled(ctx, d)
+}
+
+// reroute has the connections of this host's own clients look again where address
+// is, which is one of this host now. An IPv6 one would go on with the route that it
+// has until its segments are lost for some seconds, as the new route is in another
+// table; a route in the same table, for a moment, changes that.
+func (a *Address) reroute(index int, address netip.Addr) error {
+	if address.Is4() {
+		return nil // the kernel does so itself
+	}
+	err := a.kernel.Connect(index, rtnl.HostPrefix(address), address, 1, copyMetric)
+	if errors.Is(err, unix.ENETDOWN) {
+		return nil
+	}
+	if err == nil {
+		err = a.kernel.Disconnect(index, rtnl.HostPrefix(address), copyMetric)
+	}
+	if err != nil {
+		return fmt.Errorf("refresh the routes to %s: %w", address, err)
+	}
+	return nil
 }
 
 // Hold renews the lease. An address that someone has removed, even with the
@@ -157,7 +187,7 @@ func (a *Address) Hold(ctx context.Context) error {
 
 func (a *Address) holdDevice(ctx context.Context, d *device) (lost bool, err error) {
 	l, err := a.follow(d)
-	if err != nil || l.index == 0 {
+	if err != nil || l.Index == 0 {
 		return true, errors.Join(err, a.reclaim(ctx, d))
 	}
 	for _, p := range d.prefixes {
@@ -176,36 +206,36 @@ func (a *Address) holdDevice(ctx context.Context, d *device) (lost bool, err err
 	if lost {
 		err = a.settled(ctx, d)
 	}
-	return lost || a.hasMoved(d, l.hw), errors.Join(a.connect(d), err)
+	return lost || a.hasMoved(d, l.MAC()), errors.Join(a.connect(d), err)
 }
 
 // follow gives the device that has d's name now, a zero link when it is not the
 // one that has the addresses: it was made anew, or another was given its name.
-func (a *Address) follow(d *device) (netlinkLink, error) {
+func (a *Address) follow(d *device) (rtnl.Link, error) {
 	if d.index == 0 {
-		return netlinkLink{}, nil
+		return rtnl.Link{}, nil
 	}
-	l, err := a.kernel.linkByName(d.name)
+	l, err := a.kernel.LinkByName(d.name)
 	if errors.Is(err, unix.ENODEV) {
 		err = nil
 	}
 	if err != nil {
-		return l, a.kernel.explain("find", d.name, err)
+		return l, a.kernel.Explain("find", d.name, err)
 	}
-	if l.index == d.index {
+	if l.Index == d.index {
 		return l, nil
 	}
 	// The old one is gone, as a rule. One that only has another name is not to
 	// have the addresses too.
 	var errs []error
 	for _, p := range d.prefixes {
-		errs = append(errs, a.delete(d.index, d, hostPrefix(p.Addr())))
+		errs = append(errs, a.delete(d.index, d, rtnl.HostPrefix(p.Addr())))
 	}
-	return netlinkLink{}, errors.Join(errs...)
+	return rtnl.Link{}, errors.Join(errs...)
 }
 
 // hasMoved counts and logs that d has another MAC address than was announced.
-func (a *Address) hasMoved(d *device, hw mac) bool {
+func (a *Address) hasMoved(d *device, hw rtnl.MAC) bool {
 	if hw == d.announced {
 		return false
 	}
@@ -240,8 +270,8 @@ func (a *Address) reclaim(ctx context.Context, d *device) error {
 }
 
 func (a *Address) lease(d *device, address netip.Addr) (added bool, err error) {
-	if added, err = a.kernel.lease(d.index, address, a.seconds); err != nil {
-		return added, a.kernel.explain(fmt.Sprintf("add %s to", address), d.name, err)
+	if added, err = a.kernel.Lease(d.index, address, a.seconds); err != nil {
+		return added, a.kernel.Explain(fmt.Sprintf("add %s to", address), d.name, err)
 	}
 	return added, nil
 }
@@ -252,8 +282,8 @@ func (a *Address) settled(ctx context.Context, d *device) error {
 		if p.Addr().Is4() {
 			continue
 		}
-		err := a.kernel.settled(ctx, p.Addr())
-		if errors.Is(err, errUnsettled) {
+		err := a.kernel.AwaitLocal(ctx, p.Addr())
+		if errors.Is(err, rtnl.ErrUnsettled) {
 			a.log.Warn(err.Error(), "address", p.Addr())
 		} else if err != nil {
 			return fmt.Errorf("wait for %s on %s: %w", p.Addr(), d.name, err)
@@ -265,7 +295,7 @@ func (a *Address) settled(ctx context.Context, d *device) error {
 // connect adds or renews the routes that only the VIP gives.
 func (a *Address) connect(d *device) error {
 	for _, network := range d.networks {
-		err := a.kernel.connect(d.index, network, d.sourceIn(network), a.seconds, routeMetric)
+		err := a.kernel.Connect(d.index, network, d.sourceIn(network), a.seconds, routeMetric)
 		if err != nil && !errors.Is(err, unix.ENETDOWN) { // it comes with the interface
 			return fmt.Errorf("add route to %s on %s: %w", network, d.name, err)
 		}
@@ -299,8 +329,8 @@ func (a *Address) Release(ctx context.Context) error {
 	err := a.remove()
 	a.endReset()
 	// Opened here, in the network namespace of the caller's thread.
-	sockets := &kernel{family: unix.NETLINK_SOCK_DIAG}
-	if failed := sockets.open(); failed != nil {
+	sockets := &sockdiag.Conn{}
+	if failed := sockets.Open(); failed != nil {
 		return errors.Join(err, fmt.Errorf("reset the connections of vip %s: %w", a.options.Name, failed))
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), resetTime)
@@ -324,9 +354,9 @@ func (a *Address) endReset() {
 
 // reset destroys the connections of all addresses, until ctx ends, and closes
 // sockets.
-func (a *Address) reset(ctx context.Context, sockets *kernel) {
+func (a *Address) reset(ctx context.Context, sockets *sockdiag.Conn) {
 	for _, p := range a.options.Addresses {
-		n, err := sockets.destroy(ctx, Match{Local: netip.AddrPortFrom(p.Addr(), 0)}, anybodys)
+		n, err := sockets.Destroy(ctx, sockdiag.Match{Local: netip.AddrPortFrom(p.Addr(), 0)}, sockdiag.Anybodys)
 		if n > 0 {
 			a.log.Info("reset the connections of the released address", "address", p.Addr(), "connections", n)
 		}
@@ -334,7 +364,7 @@ func (a *Address) reset(ctx context.Context, sockets *kernel) {
 			a.log.Warn("connections of the released address are left to time out", "address", p.Addr(), "error", err)
 		}
 	}
-	if err := sockets.close(); err != nil {
+	if err := sockets.Close(); err != nil {
 		a.log.Warn("close netlink", "error", err)
 	}
 }
@@ -353,21 +383,21 @@ func (a *Address) remove() error {
 
 func (a *Address) removeFrom(d *device) error {
 	l, err := d.find(&a.kernel)
-	if err != nil || l.index == 0 {
+	if err != nil || l.Index == 0 {
 		d.index = 0
 		return err
 	}
 	var errs []error
 	for _, p := range d.prefixes {
-		errs = append(errs, a.delete(l.index, d, hostPrefix(p.Addr())))
+		errs = append(errs, a.delete(l.Index, d, rtnl.HostPrefix(p.Addr())))
 	}
-	errs = append(errs, a.removeCopies(l.index, d))
+	errs = append(errs, a.removeCopies(l.Index, d))
 	for _, network := range d.networks {
-		errs = append(errs, a.kernel.disconnect(l.index, network, routeMetric), a.reconnect(l.index, d, network))
+		errs = append(errs, a.kernel.Disconnect(l.Index, network, routeMetric), a.reconnect(l.Index, d, network))
 	}
-	if d.parent != "" && l.kind == kindMacvlan && l.hw == d.hw {
-		if err := a.kernel.deleteLink(l.index); err != nil {
-			errs = append(errs, a.kernel.explain("delete macvlan device", d.name, err))
+	if d.parent != "" && l.Kind == rtnl.KindMacvlan && l.MAC() == d.hw {
+		if err := a.kernel.DeleteLink(l.Index); err != nil {
+			errs = append(errs, a.kernel.Explain("delete macvlan device", d.name, err))
 		}
 	}
 	d.index, d.networks = 0, nil
@@ -381,17 +411,17 @@ func (a *Address) reconnect(index int, d *device, network netip.Prefix) error {
 		return nil
 	}
 	source := d.sourceIn(network)
-	kept, err := a.kernel.isLocal(source)
+	kept, err := a.kernel.IsLocal(source)
 	if err != nil || !kept {
 		return err
 	}
-	return a.kernel.connect(index, network, source, a.seconds, copyMetric)
+	return a.kernel.Connect(index, network, source, a.seconds, copyMetric)
 }
 
 // removeCopies removes the VIP's addresses that the interface has with another
 // prefix length: the network configuration's, which no lease ends.
 func (a *Address) removeCopies(index int, d *device) error {
-	on, err := a.kernel.addresses(index)
+	on, err := a.kernel.Addresses(index)
 	if err != nil {
 		return fmt.Errorf("list the addresses of %s: %w", d.name, err)
 	}
@@ -406,8 +436,8 @@ func (a *Address) removeCopies(index int, d *device) error {
 }
 
 func (a *Address) delete(index int, d *device, p netip.Prefix) error {
-	if err := a.kernel.deleteAddress(index, p); err != nil {
-		return a.kernel.explain(fmt.Sprintf("remove %s from", p), d.name, err)
+	if err := a.kernel.DeleteAddress(index, p); err != nil {
+		return a.kernel.Explain(fmt.Sprintf("remove %s from", p), d.name, err)
 	}
 	return nil
 }
@@ -423,10 +453,10 @@ func (a *Address) Present() (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("look for vip %s: %w", a.options.Name, err)
 		}
-		if l.index == 0 {
+		if l.Index == 0 {
 			return false, nil
 		}
-		on, err := a.look.addresses(l.index)
+		on, err := a.look.Addresses(l.Index)
 		if err != nil {
 			return false, fmt.Errorf("list the addresses of %s: %w", d.name, err)
 		}
@@ -458,5 +488,5 @@ func (a *Address) Close() error {
 	defer a.mu.Unlock()
 	a.lookMu.Lock()
 	defer a.lookMu.Unlock()
-	return errors.Join(a.kernel.close(), a.look.close(), a.announcer.close())
+	return errors.Join(a.kernel.Close(), a.look.Close(), a.announcer.close())
 }

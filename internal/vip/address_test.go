@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/netnstest"
+	"holdfast/internal/rtnl"
 )
 
 // both is a VIP of both families in the network of the world.
@@ -143,12 +144,12 @@ func TestNoTentativeIPv6Address(t *testing.T) {
 func TestClaimedMeansLocal(t *testing.T) {
 	w := newWorld(t).withOwn()
 	a, _ := w.address(both())
-	k := kernel{family: unix.NETLINK_ROUTE}
-	defer k.close()
+	var k rtnl.Conn
+	defer k.Close()
 	vip := netip.MustParseAddr("fd00::10")
 	for range 200 {
 		w.claim(a)
-		if local, err := k.isLocal(vip); err != nil || !local {
+		if local, err := k.IsLocal(vip); err != nil || !local {
 			t.Fatalf("%s is claimed but not local: %v", vip, err)
 		}
 		if err := a.Release(t.Context()); err != nil {
@@ -321,7 +322,7 @@ func TestManyAddresses(t *testing.T) {
 	w.present(a, false)
 }
 
-// A planned move keeps the address, unannounced, on the loopback device.
+// A planned move keeps the address, unannounced, on the rtnl.Loopback device.
 func TestOnLoopback(t *testing.T) {
 	w := newWorld(t).withOwn()
 	o := both()
@@ -331,7 +332,7 @@ func TestOnLoopback(t *testing.T) {
 	w.present(a, true)
 	a.Announce()
 	if s := a.Stats(); s != (Stats{}) {
-		t.Errorf("announced on the loopback device: %+v", s)
+		t.Errorf("announced on the rtnl.Loopback device: %+v", s)
 	}
 	if err := a.Withdraw(t.Context()); err != nil {
 		t.Fatal(err)

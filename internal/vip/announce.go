@@ -12,20 +12,22 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
 )
 
 // A target is a device to announce addresses on.
 type target struct {
 	name      string
 	index     int
-	hw        mac
-	silent    bool // no Ethernet: loopback, point-to-point
+	hw        rtnl.MAC
+	silent    bool // no Ethernet: rtnl.Loopback, point-to-point
 	addresses []netip.Addr
 }
 
-func newTarget(l netlinkLink, prefixes []netip.Prefix) target {
-	t := target{name: l.name, index: l.index, hw: l.hw}
-	t.silent = l.flags&(unix.IFF_LOOPBACK|unix.IFF_NOARP) != 0 || l.hw == mac{}
+func newTarget(l rtnl.Link, prefixes []netip.Prefix) target {
+	t := target{name: l.Name, index: l.Index, hw: l.MAC()}
+	t.silent = l.Flags&(unix.IFF_LOOPBACK|unix.IFF_NOARP) != 0 || l.MAC() == rtnl.MAC{}
 	for _, p := range prefixes {
 		t.addresses = append(t.addresses, p.Addr())
 	}
@@ -34,7 +36,7 @@ func newTarget(l netlinkLink, prefixes []netip.Prefix) target {
 
 // follow takes what l says now: a bond's MAC address, or a bridge's, is that of
 // one of its ports, which may go.
-func (t *target) follow(l netlinkLink) {
+func (t *target) follow(l rtnl.Link) {
 	now := newTarget(l, nil)
 	t.index, t.hw, t.silent = now.index, now.hw, now.silent
 }
@@ -46,7 +48,7 @@ type announcer struct {
 	sent, failed atomic.Uint64
 
 	mu      sync.Mutex // guards following
-	links   kernel
+	links   rtnl.Conn
 	open    bool
 	fd      int
 	form    arpForm
@@ -86,7 +88,7 @@ func (n *announcer) round() {
 	var errs []error
 	for i := range n.targets {
 		t := &n.targets[i]
-		l, err := n.links.linkByName(t.name)
+		l, err := n.links.LinkByName(t.name)
 		if err != nil {
 			n.failed.Add(1)
 			errs = append(errs, fmt.Errorf("look up the MAC address of %s: %w", t.name, err))
@@ -153,7 +155,7 @@ func (n *announcer) report(err error) {
 func (n *announcer) close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	err := n.links.close()
+	err := n.links.Close()
 	if !n.open {
 		return err
 	}

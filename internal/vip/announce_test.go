@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
 )
 
 // A tap receives whole frames at the other end of the cable.
@@ -54,17 +56,17 @@ func (c *tap) next(part []byte) []byte {
 	}
 }
 
-func (w *world) mac(device string) mac {
+func (w *world) mac(device string) rtnl.MAC {
 	w.T.Helper()
-	k := kernel{family: unix.NETLINK_ROUTE}
-	l, err := k.linkByName(device)
+	var k rtnl.Conn
+	l, err := k.LinkByName(device)
 	if err == nil {
-		err = k.close()
+		err = k.Close()
 	}
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	return l.hw
+	return l.MAC()
 }
 
 func TestAnnouncementsOnTheWire(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/internal/netnstest"
+	"holdfast/internal/vip/conntrack"
 )
 
 func benchmarkClaim(b *testing.B, o Options) {
@@ -26,7 +26,9 @@ func benchmarkClaim(b *testing.B, o Options) {
 func BenchmarkClaimIPv4(b *testing.B) {
 	benchmarkClaim(b, Options{Addresses: prefixes("10.0.0.10/24")})
 }
-func BenchmarkClaimBoth(b *testing.B)    { benchmarkClaim(b, both()) }
+
+func BenchmarkClaimBoth(b *testing.B) { benchmarkClaim(b, both()) }
+
 func BenchmarkClaimMacvlan(b *testing.B) { benchmarkClaim(b, macvlan()) }
 
 func BenchmarkHold(b *testing.B) {
@@ -69,29 +71,6 @@ func BenchmarkRelease(b *testing.B) {
 	}
 }
 
-func BenchmarkDestroySockets(b *testing.B) {
-	const connections = 2000
-	w := newWorld(b).withOwn()
-	l := w.Listen("10.0.0.13:5000")
-	for b.Loop() {
-		b.StopTimer()
-		var pairs []netnstest.Pair
-		for range connections {
-			pairs = append(pairs, w.Connect(l, "10.0.0.13:5000"))
-		}
-		b.StartTimer()
-		n, err := DestroySockets(b.Context(), Match{Local: netip.MustParseAddrPort("10.0.0.13:0")})
-		if err != nil || n != connections {
-			b.Fatal(n, err)
-		}
-		b.StopTimer()
-		for _, p := range pairs {
-			_, _ = p.Client.Close(), p.Server.Close()
-		}
-		b.StartTimer()
-	}
-}
-
 func BenchmarkInstall(b *testing.B) {
 	l := newLAN(b)
 	d, _ := l.detour(both(), "api", "giver")
@@ -105,9 +84,9 @@ func BenchmarkInstallAmongManyConnections(b *testing.B) {
 	l.in("taker", func() {
 		w := way{addresses: addressesOf(both())[:1], giver: netip.MustParseAddr("10.0.0.13"), device: 2}
 		local := netip.AddrPortFrom(w.addresses[0], 5000)
-		var had []ends
+		var had []conntrack.Ends
 		for i := range 10_000 {
-			had = append(had, ends{netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(i)), local})
+			had = append(had, conntrack.Ends{Remote: netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(i)), Local: local})
 		}
 		for b.Loop() {
 			if err := replaceTables(tableName("api"), []way{w}, known{had: had}, false); err != nil {

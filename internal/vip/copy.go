@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
+	"holdfast/internal/sockdiag"
 )
 
 // CopyOptions says what a Copy is.
@@ -36,10 +39,6 @@ type Copy struct {
 	own     *Settings  // nil if they are the caller's
 	mu      sync.Mutex // one change at a time
 }
-
-// copyMetric is that of the routes of a Copy. It is another than that of an
-// Address's, whose end must not be that of the Copy's.
-const copyMetric = routeMetric + 1
 
 // MaxKeep is the longest time for which a Copy can be kept.
 const MaxKeep = 24 * time.Hour
@@ -75,7 +74,7 @@ func (c *Copy) Keep(ctx context.Context, limit time.Duration) error {
 		err = fmt.Errorf("%s is not a time above 0 up to %s", limit, MaxKeep)
 	}
 	if err == nil {
-		err = c.onKernel(func(k *kernel) error { return c.keep(ctx, k, limit) })
+		err = c.onKernel(func(k *rtnl.Conn) error { return c.keep(ctx, k, limit) })
 	}
 	if err != nil {
 		return fmt.Errorf("keep the connections of vip %s: %w", c.options.Name, err)
@@ -84,29 +83,29 @@ func (c *Copy) Keep(ctx context.Context, limit time.Duration) error {
 }
 
 // keep does it for limit, in whole seconds, rounded up.
-func (c *Copy) keep(ctx context.Context, k *kernel, limit time.Duration) error {
+func (c *Copy) keep(ctx context.Context, k *rtnl.Conn, limit time.Duration) error {
 	seconds := uint32((limit + time.Second - 1) / time.Second)
-	below, err := k.linkByName(c.options.Interface)
+	below, err := k.LinkByName(c.options.Interface)
 	if err != nil {
-		return k.explain("find", c.options.Interface, err)
+		return k.Explain("find", c.options.Interface, err)
 	}
 	if slices.ContainsFunc(c.options.Addresses, isIPv4) {
 		if err := c.options.Settings.hideFromARP(c.options.Interface); err != nil {
 			return fmt.Errorf("keep %s from telling of what is on lo: %w", c.options.Interface, err)
 		}
 	}
-	lo, err := k.linkByName(loopback)
+	lo, err := k.LinkByName(rtnl.Loopback)
 	if err != nil {
-		return k.explain("find", loopback, err)
+		return k.Explain("find", rtnl.Loopback, err)
 	}
-	if lo.flags&unix.IFF_UP == 0 {
+	if lo.Flags&unix.IFF_UP == 0 {
 		return errors.New("lo is down; ip link set lo up")
 	}
 	for _, p := range c.options.Addresses {
-		if _, err := k.lease(lo.index, p.Addr(), seconds); err != nil {
-			return k.explain(fmt.Sprintf("add %s to", p.Addr()), loopback, err)
+		if _, err := k.Lease(lo.Index, p.Addr(), seconds); err != nil {
+			return k.Explain(fmt.Sprintf("add %s to", p.Addr()), rtnl.Loopback, err)
 		}
-		if err := k.settled(ctx, p.Addr()); err != nil {
+		if err := k.AwaitLocal(ctx, p.Addr()); err != nil {
 			return fmt.Errorf("wait for %s on lo: %w", p.Addr(), err)
 		}
 	}
@@ -115,35 +114,33 @@ func (c *Copy) keep(ctx context.Context, k *kernel, limit time.Duration) error {
 
 // connect keeps the networks reachable that only the VIP connects: the routes
 // that an Address adds for that end when it is withdrawn.
-func (c *Copy) connect(k *kernel, below netlinkLink, seconds uint32) error {
-	on, err := k.addresses(below.index)
+func (c *Copy) connect(k *rtnl.Conn, below rtnl.Link, seconds uint32) error {
+	on, err := k.Addresses(below.Index)
 	if err != nil {
-		return fmt.Errorf("list the addresses of %s: %w", below.name, err)
+		return fmt.Errorf("list the addresses of %s: %w", below.Name, err)
 	}
 	d := device{prefixes: c.options.Addresses}
 	for _, network := range unconnected(d.prefixes, on) {
-		err := k.connect(below.index, network, d.sourceIn(network), seconds, copyMetric)
+		err := k.Connect(below.Index, network, d.sourceIn(network), seconds, copyMetric)
 		if err != nil && !errors.Is(err, unix.ENETDOWN) {
-			return fmt.Errorf("add route to %s on %s: %w", network, below.name, err)
+			return fmt.Errorf("add route to %s on %s: %w", network, below.Name, err)
 		}
 	}
 	return nil
 }
 
-const loopback = "lo"
-
 func isIPv4(p netip.Prefix) bool { return p.Addr().Is4() }
 
 // onKernel calls f with a socket of its own, in the network namespace of the
 // calling thread.
-func (c *Copy) onKernel(f func(*kernel) error) error {
-	k := kernel{family: unix.NETLINK_ROUTE}
-	return errors.Join(f(&k), k.close())
+func (c *Copy) onKernel(f func(*rtnl.Conn) error) error {
+	var k rtnl.Conn
+	return errors.Join(f(&k), k.Close())
 }
 
 // Present reports whether all addresses are on lo now.
 func (c *Copy) Present() (all bool, err error) {
-	err = c.onKernel(func(k *kernel) error {
+	err = c.onKernel(func(k *rtnl.Conn) error {
 		on, err := c.onLoopback(k)
 		all = err == nil && len(on) == len(c.options.Addresses)
 		return err
@@ -155,12 +152,12 @@ func (c *Copy) Present() (all bool, err error) {
 }
 
 // onLoopback gives the addresses of the VIP that are on lo.
-func (c *Copy) onLoopback(k *kernel) ([]netip.Prefix, error) {
-	lo, err := k.linkByName(loopback)
+func (c *Copy) onLoopback(k *rtnl.Conn) ([]netip.Prefix, error) {
+	lo, err := k.LinkByName(rtnl.Loopback)
 	if err != nil {
-		return nil, k.explain("find", loopback, err)
+		return nil, k.Explain("find", rtnl.Loopback, err)
 	}
-	on, err := k.addresses(lo.index)
+	on, err := k.Addresses(lo.Index)
 	if err != nil {
 		return nil, fmt.Errorf("list the addresses of lo: %w", err)
 	}
@@ -184,27 +181,27 @@ func (c *Copy) Drop(context.Context) error {
 }
 
 // drop removes all that Keep adds, going on after an error.
-func (c *Copy) drop(k *kernel) error {
-	lo, err := k.linkByName(loopback)
+func (c *Copy) drop(k *rtnl.Conn) error {
+	lo, err := k.LinkByName(rtnl.Loopback)
 	if err != nil {
-		return k.explain("find", loopback, err)
+		return k.Explain("find", rtnl.Loopback, err)
 	}
 	var errs []error
 	for _, p := range c.options.Addresses {
-		if err := k.deleteAddress(lo.index, hostPrefix(p.Addr())); err != nil {
-			errs = append(errs, k.explain(fmt.Sprintf("remove %s from", p.Addr()), loopback, err))
+		if err := k.DeleteAddress(lo.Index, rtnl.HostPrefix(p.Addr())); err != nil {
+			errs = append(errs, k.Explain(fmt.Sprintf("remove %s from", p.Addr()), rtnl.Loopback, err))
 		}
 	}
 	if c.own != nil {
 		errs = append(errs, c.own.Restore())
 	}
-	below, err := k.linkByName(c.options.Interface)
+	below, err := k.LinkByName(c.options.Interface)
 	if err != nil {
-		return errors.Join(append(errs, k.explain("find", c.options.Interface, err))...)
+		return errors.Join(append(errs, k.Explain("find", c.options.Interface, err))...)
 	}
 	for _, p := range c.options.Addresses {
-		if err := k.disconnect(below.index, p.Masked(), copyMetric); err != nil {
-			errs = append(errs, fmt.Errorf("remove route to %s on %s: %w", p.Masked(), below.name, err))
+		if err := k.Disconnect(below.Index, p.Masked(), copyMetric); err != nil {
+			errs = append(errs, fmt.Errorf("remove route to %s on %s: %w", p.Masked(), below.Name, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -215,14 +212,14 @@ func (c *Copy) drop(k *kernel) error {
 // that a process of this host has to it; remote, all others. Listening
 // sockets, attempts to connect and connections that only time out do not count.
 func (c *Copy) Connections(context.Context) (remote, local int, err error) {
-	var found []diagSocket
+	var found []sockdiag.Socket
 	own := map[netip.Addr]bool{}
-	err = c.onKernel(func(k *kernel) error {
+	err = c.onKernel(func(k *rtnl.Conn) error {
 		found, err = c.sockets()
 		if err != nil {
 			return err
 		}
-		own, err = k.ownAddresses()
+		own, err = k.OwnAddresses()
 		return err
 	})
 	if err != nil {
@@ -231,10 +228,10 @@ func (c *Copy) Connections(context.Context) (remote, local int, err error) {
 	counted := map[[2]netip.AddrPort]bool{}
 	for _, s := range found {
 		switch {
-		case s.state == tcpSynSent, counted[[2]netip.AddrPort{s.remote, s.local}]:
+		case s.Connecting(), counted[[2]netip.AddrPort{s.Remote, s.Local}]:
 			continue // or the other end of one that is counted
-		case own[s.remote.Addr()], c.has(s.remote.Addr()): // End takes it from lo first
-			counted[[2]netip.AddrPort{s.local, s.remote}] = true
+		case own[s.Remote.Addr()], c.has(s.Remote.Addr()): // End takes it from lo first
+			counted[[2]netip.AddrPort{s.Local, s.Remote}] = true
 			local++
 		default:
 			remote++
@@ -244,19 +241,15 @@ func (c *Copy) Connections(context.Context) (remote, local int, err error) {
 }
 
 // sockets lists the connections of the addresses that did not only time out.
-func (c *Copy) sockets() (found []diagSocket, err error) {
-	k := kernel{family: unix.NETLINK_SOCK_DIAG}
-	defer func() { err = errors.Join(err, k.close()) }()
+func (c *Copy) sockets() (found []sockdiag.Socket, err error) {
+	var k sockdiag.Conn
+	defer func() { err = errors.Join(err, k.Close()) }()
 	for _, p := range c.options.Addresses {
-		some, err := k.socketsOfAny(Match{Local: netip.AddrPortFrom(p.Addr(), 0)})
+		some, err := k.Sockets(sockdiag.Match{Local: netip.AddrPortFrom(p.Addr(), 0)})
 		if err != nil {
 			return nil, err
 		}
 		found = append(found, some...)
 	}
-	return slices.DeleteFunc(found, timesOut), nil
+	return slices.DeleteFunc(found, sockdiag.Socket.TimesOut), nil
 }
-
-// timesOut reports whether s is one that its process has closed and whose other
-// end has all of it: it only waits for the other end to close too.
-func timesOut(s diagSocket) bool { return s.state == tcpFinWait2 && s.inode == 0 }

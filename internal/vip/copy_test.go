@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"holdfast/internal/netnstest"
+	"holdfast/internal/rtnl"
 )
 
 // The connections that the giver has go on without the address on its
@@ -459,9 +460,9 @@ func TestCleanupEndsAnEnd(t *testing.T) {
 	l.withdraw("giver", a)
 	l.pointAtGiver()
 	l.in("giver", func() {
-		err := c.onKernel(func(k *kernel) error {
-			lo, err := k.linkByName("lo")
-			c.leadAway(k, lo.index)
+		err := c.onKernel(func(k *rtnl.Conn) error {
+			lo, err := k.LinkByName("lo")
+			c.leadAway(k, lo.Index)
 			return err
 		})
 		if err != nil {

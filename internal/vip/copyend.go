@@ -7,7 +7,8 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"holdfast/internal/rtnl"
+	"holdfast/internal/sockdiag"
 )
 
 const (
@@ -30,7 +31,7 @@ func (c *Copy) End(ctx context.Context) (cut int, err error) {
 	defer c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 	defer cancel()
-	err = c.onKernel(func(k *kernel) error {
+	err = c.onKernel(func(k *rtnl.Conn) error {
 		held, err := c.heldElsewhere(k)
 		if err != nil || held {
 			return errors.Join(err, c.drop(k))
@@ -45,22 +46,22 @@ func (c *Copy) End(ctx context.Context) (cut int, err error) {
 }
 
 // heldElsewhere reports whether a device other than lo has one of the addresses.
-func (c *Copy) heldElsewhere(k *kernel) (bool, error) {
-	all, err := k.links()
+func (c *Copy) heldElsewhere(k *rtnl.Conn) (bool, error) {
+	all, err := k.Links()
 	if err != nil {
 		return false, fmt.Errorf("list the devices: %w", err)
 	}
 	for _, l := range all {
-		if l.name == loopback {
+		if l.Name == rtnl.Loopback {
 			continue
 		}
-		on, err := k.addresses(l.index)
+		on, err := k.Addresses(l.Index)
 		if err != nil {
-			return false, fmt.Errorf("list the addresses of %s: %w", l.name, err)
+			return false, fmt.Errorf("list the addresses of %s: %w", l.Name, err)
 		}
 		for _, p := range on {
 			if c.has(p.Addr()) {
-				c.log.Warn("this host holds the vip again: its connections go on", "address", p, "on", l.name)
+				c.log.Warn("this host holds the vip again: its connections go on", "address", p, "on", l.Name)
 				return true, nil
 			}
 		}
@@ -68,19 +69,19 @@ func (c *Copy) heldElsewhere(k *kernel) (bool, error) {
 	return false, nil
 }
 
-func (c *Copy) end(ctx context.Context, k *kernel) (cut int, err error) {
-	lo, err := k.linkByName(loopback)
+func (c *Copy) end(ctx context.Context, k *rtnl.Conn) (cut int, err error) {
+	lo, err := k.LinkByName(rtnl.Loopback)
 	if err != nil {
-		return 0, k.explain("find", loopback, err)
+		return 0, k.Explain("find", rtnl.Loopback, err)
 	}
-	c.leadAway(k, lo.index)
+	c.leadAway(k, lo.Index)
 	c.awaitLocal(ctx)
 	// Destroyed once while the addresses are there, so that the resets get out,
 	// and once when nothing can come any more.
 	cut, first := c.destroy(ctx)
 	errs := []error{first, c.drop(k)}
 	for _, p := range c.options.Addresses {
-		if err := k.unsteer(lo.index, p.Addr()); err != nil {
+		if err := unsteer(k, lo.Index, p.Addr()); err != nil {
 			errs = append(errs, fmt.Errorf("remove the routing rules of %s: %w", p.Addr(), err))
 		}
 	}
@@ -90,14 +91,14 @@ func (c *Copy) end(ctx context.Context, k *kernel) (cut int, err error) {
 
 // leadAway leads this host's own new connections to the new holder. Where that
 // fails they begin here up to the end, and are cut.
-func (c *Copy) leadAway(k *kernel, lo int) {
+func (c *Copy) leadAway(k *rtnl.Conn, lo int) {
 	on, err := c.onLoopback(k)
 	if err != nil {
 		c.log.Warn("connections of this host to the vip may be cut", "error", err)
 		return
 	}
 	for _, p := range on {
-		if err := k.steer(lo, p.Addr()); err != nil {
+		if err := steer(k, lo, p.Addr()); err != nil {
 			c.log.Warn("connections of this host to the vip may be cut", "address", p.Addr(), "error", err)
 		}
 	}
@@ -120,14 +121,14 @@ func (c *Copy) awaitLocal(ctx context.Context) {
 
 // destroy destroys the connections that sockets lists.
 func (c *Copy) destroy(ctx context.Context) (n int, err error) {
-	k := kernel{family: unix.NETLINK_SOCK_DIAG}
+	var k sockdiag.Conn
 	for _, p := range c.options.Addresses {
-		waits := func(s diagSocket) bool { return !timesOut(s) }
-		destroyed, err := k.destroy(ctx, Match{Local: netip.AddrPortFrom(p.Addr(), 0)}, waits)
+		waits := func(s sockdiag.Socket) bool { return !s.TimesOut() }
+		destroyed, err := k.Destroy(ctx, sockdiag.Match{Local: netip.AddrPortFrom(p.Addr(), 0)}, waits)
 		n += destroyed
 		if err != nil {
-			return n, errors.Join(err, k.close())
+			return n, errors.Join(err, k.Close())
 		}
 	}
-	return n, k.close()
+	return n, k.Close()
 }

@@ -11,6 +11,10 @@ import (
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
+	"holdfast/internal/sockdiag"
+	"holdfast/internal/vip/conntrack"
 )
 
 // DetourOptions says what a Detour is.
@@ -135,7 +139,10 @@ func (d *Detour) install(ctx context.Context) error {
 		return errors.Join(err, d.remove())
 	}
 	d.acceptReplies()
-	n, err := forgetEnded(ctx, d.options.Addresses, before, now)
+	n, err := conntrack.Forget(ctx, d.options.Addresses, func() (map[conntrack.Ends]bool, error) {
+		then, err := knownAt(d.options.Addresses) // some may be new
+		return liveOf(before, now, then), err
+	})
 	if err != nil {
 		d.log.Warn("a connection of the giver may be taken for one that ended here", "error", err)
 	}
@@ -181,14 +188,14 @@ func byFamily(addresses []netip.Addr) [][]netip.Addr {
 // way finds the first of the giver's addresses that can be used for those of
 // the VIP, which are of one family.
 func (d *Detour) way(addresses []netip.Addr) (way, error) {
-	k := &kernel{family: unix.NETLINK_ROUTE}
-	defer k.close() //nolint:errcheck // nothing is lost
+	var k rtnl.Conn
+	defer k.Close() //nolint:errcheck // nothing is lost
 	var errs []error
 	for _, g := range d.options.Givers {
-		if familyOf(g) != familyOf(addresses[0]) {
+		if rtnl.FamilyOf(g) != rtnl.FamilyOf(addresses[0]) {
 			continue
 		}
-		w, err := d.wayTo(k, g)
+		w, err := d.wayTo(&k, g)
 		if err == nil {
 			w.addresses = addresses
 			return w, nil
@@ -201,35 +208,35 @@ func (d *Detour) way(addresses []netip.Addr) (way, error) {
 	return way{}, errors.Join(errs...)
 }
 
-func (d *Detour) wayTo(k *kernel, giver netip.Addr) (way, error) {
+func (d *Detour) wayTo(k *rtnl.Conn, giver netip.Addr) (way, error) {
 	through := 0
 	if giver.IsLinkLocalUnicast() {
-		l, err := k.linkByName(d.options.Interface)
+		l, err := k.LinkByName(d.options.Interface)
 		if err != nil {
-			return way{}, k.explain("find", d.options.Interface, err)
+			return way{}, k.Explain("find", d.options.Interface, err)
 		}
-		through = l.index
+		through = l.Index
 	}
-	r, err := k.routeTo(giver, through)
+	r, err := k.RouteTo(netip.Addr{}, giver, through)
 	switch {
 	case err != nil:
 		return way{}, fmt.Errorf("look up the route to the giver, %s: %w", giver, err)
-	case r.kind == unix.RTN_LOCAL:
+	case r.Kind == unix.RTN_LOCAL:
 		return way{}, fmt.Errorf("the giver's address %s is one of this host", giver)
-	case r.kind != unix.RTN_UNICAST || r.device == 0:
+	case r.Kind != unix.RTN_UNICAST || r.Device == 0:
 		return way{}, fmt.Errorf("no route to the giver, %s", giver)
-	case r.behind:
+	case r.Behind:
 		return way{}, fmt.Errorf("the giver, %s, is behind a gateway: segments reach it only in a network that both are in", giver)
 	}
-	all, err := k.links()
+	all, err := k.Links()
 	if err != nil {
 		return way{}, fmt.Errorf("list the devices: %w", err)
 	}
-	i := slices.IndexFunc(all, func(l netlinkLink) bool { return l.index == r.device })
+	i := slices.IndexFunc(all, func(l rtnl.Link) bool { return l.Index == r.Device })
 	if i < 0 {
 		return way{}, fmt.Errorf("the device of the route to the giver, %s, is gone", giver)
 	}
-	return way{giver: giver, device: r.device, name: all[i].name}, nil
+	return way{giver: giver, device: r.Device, name: all[i].Name}, nil
 }
 
 // GiverAddresses gives the addresses at which a taker can reach this host, the
@@ -238,13 +245,13 @@ func (d *Detour) wayTo(k *kernel, giver netip.Addr) (way, error) {
 // in the VIP's own network, which controller need not be; an IPv6 one is there
 // always, its link-local address.
 func GiverAddresses(iface string, controller netip.Addr, vip []netip.Prefix) (all []netip.Addr, err error) {
-	k := &kernel{family: unix.NETLINK_ROUTE}
-	defer func() { err = errors.Join(err, k.close()) }()
-	l, err := k.linkByName(iface)
+	var k rtnl.Conn
+	defer func() { err = errors.Join(err, k.Close()) }()
+	l, err := k.LinkByName(iface)
 	if err != nil {
-		return nil, k.explain("find", iface, err)
+		return nil, k.Explain("find", iface, err)
 	}
-	on, err := k.addresses(l.index)
+	on, err := k.Addresses(l.Index)
 	if err != nil {
 		return nil, fmt.Errorf("list the addresses of %s: %w", iface, err)
 	}
@@ -350,34 +357,34 @@ func CleanupDetours(ctx context.Context, log *slog.Logger, keep ...string) error
 // known are TCP connections to addresses of a VIP. Of each, remote is the end
 // that connected.
 type known struct {
-	had  []ends // this host has the end that was connected to
-	away []ends // this host has the other one only: it connected to somebody
+	had  []conntrack.Ends // this host has the end that was connected to
+	away []conntrack.Ends // this host has the other one only: it connected to somebody
 }
 
 // knownAt lists what this host has.
 func knownAt(addresses []netip.Addr) (all known, err error) {
-	k := &kernel{family: unix.NETLINK_SOCK_DIAG}
-	defer func() { err = errors.Join(err, k.close()) }()
-	at := map[ends]bool{}
+	var k sockdiag.Conn
+	defer func() { err = errors.Join(err, k.Close()) }()
+	at := map[conntrack.Ends]bool{}
 	for _, a := range addresses {
-		found, err := k.socketsOfAny(Match{Local: netip.AddrPortFrom(a, 0)})
+		found, err := k.Sockets(sockdiag.Match{Local: netip.AddrPortFrom(a, 0)})
 		if err != nil {
 			return all, err
 		}
 		for _, s := range found {
-			e := ends{s.remote, s.local}
+			e := conntrack.Ends{Remote: s.Remote, Local: s.Local}
 			at[e] = true
 			all.had = append(all.had, e)
 		}
 	}
 	for _, a := range addresses {
-		found, err := k.socketsOfAny(Match{Remote: netip.AddrPortFrom(a, 0)})
+		found, err := k.Sockets(sockdiag.Match{Remote: netip.AddrPortFrom(a, 0)})
 		if err != nil {
 			return all, err
 		}
 		for _, s := range found {
-			e := ends{s.local, s.remote}
-			if !at[e] && !slices.Contains(addresses, s.local.Addr()) {
+			e := conntrack.Ends{Remote: s.Local, Local: s.Remote}
+			if !at[e] && !slices.Contains(addresses, s.Local.Addr()) {
 				all.away = append(all.away, e)
 			}
 		}
@@ -385,7 +392,13 @@ func knownAt(addresses []netip.Addr) (all known, err error) {
 	return all, nil
 }
 
-// ends are those of a connection.
-type ends struct{ remote, local netip.AddrPort }
-
-func (e ends) String() string { return e.remote.String() + " to " + e.local.String() }
+// liveOf gives the connections that this host has an end of.
+func liveOf(all ...known) map[conntrack.Ends]bool {
+	live := map[conntrack.Ends]bool{}
+	for _, k := range all {
+		for _, e := range slices.Concat(k.had, k.away) {
+			live[e] = true
+		}
+	}
+	return live
+}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/netnstest"
+	"holdfast/internal/vip/conntrack"
 )
 
 // detour gives the rules of a host, not installed, that send on to another.
@@ -302,10 +303,10 @@ func TestManyEarlierConnections(t *testing.T) {
 	l.in("taker", func() {
 		w := way{addresses: []netip.Addr{netip.MustParseAddr("fd00::10")}, giver: netip.MustParseAddr("fd00::13"), device: 1}
 		local := netip.AddrPortFrom(w.addresses[0], 5000)
-		var had []ends
+		var had []conntrack.Ends
 		for i := range 50_000 {
 			remote := netip.AddrFrom16([16]byte{0xfd, 13: byte(i >> 14), 14: byte(i >> 7), 15: byte(i)})
-			had = append(had, ends{netip.AddrPortFrom(remote, uint16(i)), local})
+			had = append(had, conntrack.Ends{Remote: netip.AddrPortFrom(remote, uint16(i)), Local: local})
 		}
 		if err := replaceTables(tableName("api"), []way{w}, known{had: had}, false); err != nil {
 			t.Fatal(err)

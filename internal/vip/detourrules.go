@@ -10,6 +10,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/vip/conntrack"
 )
 
 const (
@@ -221,15 +223,15 @@ func layoutOf(a netip.Addr) layout {
 }
 
 // elements gives those of the layout's family as elements of a set.
-func (l layout) elements(all []ends) []nftables.SetElement {
+func (l layout) elements(all []conntrack.Ends) []nftables.SetElement {
 	var elements []nftables.SetElement
 	for _, e := range all {
-		if e.local.Addr().BitLen() != int(8*l.size) {
+		if e.Local.Addr().BitLen() != int(8*l.size) {
 			continue
 		}
-		key := append(e.remote.Addr().AsSlice(), e.local.Addr().AsSlice()...)
-		key = append(binary.BigEndian.AppendUint16(key, e.remote.Port()), 0, 0)
-		key = append(binary.BigEndian.AppendUint16(key, e.local.Port()), 0, 0)
+		key := append(e.Remote.Addr().AsSlice(), e.Local.Addr().AsSlice()...)
+		key = append(binary.BigEndian.AppendUint16(key, e.Remote.Port()), 0, 0)
+		key = append(binary.BigEndian.AppendUint16(key, e.Local.Port()), 0, 0)
 		elements = append(elements, nftables.SetElement{Key: key})
 	}
 	return elements

@@ -7,9 +7,10 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
 )
 
 // A device carries addresses of one VIP: all of them on the interface itself,
@@ -17,13 +18,13 @@ import (
 // and networks change.
 type device struct {
 	name     string
-	parent   string // of a macvlan device, the interface below; else empty
-	hw       mac    // of a macvlan device
+	parent   string   // of a macvlan device, the interface below; else empty
+	hw       rtnl.MAC // of a macvlan device
 	prefixes []netip.Prefix
 
 	index int // 0: not found or made yet
 	// announced is the MAC address that the neighbours were told last.
-	announced mac
+	announced rtnl.MAC
 	// networks are those that nothing but our own route connects.
 	networks []netip.Prefix
 }
@@ -57,19 +58,19 @@ func devicesOf(o Options) []*device {
 
 // find finds the device, or gives a zero link when it is a macvlan device that
 // is not there.
-func (d *device) find(k *kernel) (netlinkLink, error) {
-	l, err := k.linkByName(d.name)
+func (d *device) find(k *rtnl.Conn) (rtnl.Link, error) {
+	l, err := k.LinkByName(d.name)
 	if d.parent != "" && errors.Is(err, unix.ENODEV) {
-		return netlinkLink{}, nil
+		return rtnl.Link{}, nil
 	}
 	if err != nil {
-		return netlinkLink{}, k.explain("find", d.name, err)
+		return rtnl.Link{}, k.Explain("find", d.name, err)
 	}
 	return l, nil
 }
 
 // ready finds the device or makes it, and brings it up when it is ours.
-func (d *device) ready(k *kernel, log *slog.Logger) (netlinkLink, error) {
+func (d *device) ready(k *rtnl.Conn, log *slog.Logger) (rtnl.Link, error) {
 	d.index = 0
 	l, err := d.find(k)
 	if err == nil && d.parent != "" {
@@ -78,57 +79,57 @@ func (d *device) ready(k *kernel, log *slog.Logger) (netlinkLink, error) {
 	if err != nil {
 		return l, err
 	}
-	d.index = l.index
+	d.index = l.Index
 	return l, nil
 }
 
 // readyMacvlan makes the macvlan device, or adopts the one that an earlier
 // agent left.
-func (d *device) readyMacvlan(k *kernel, log *slog.Logger, found netlinkLink) (netlinkLink, error) {
-	parent, err := k.linkByName(d.parent)
+func (d *device) readyMacvlan(k *rtnl.Conn, log *slog.Logger, found rtnl.Link) (rtnl.Link, error) {
+	parent, err := k.LinkByName(d.parent)
 	if err != nil {
-		return parent, k.explain("find", d.parent, err)
+		return parent, k.Explain("find", d.parent, err)
 	}
-	if found.index != 0 && !d.is(found, parent) {
+	if found.Index != 0 && !d.is(found, parent) {
 		return found, fmt.Errorf("device %s is not the macvlan device with %s on %s that this router id needs; "+
 			"give each VIP its own router id, or remove it: ip link delete %s", d.name, d.hw, d.parent, d.name)
 	}
-	if found.index == 0 {
-		if err := k.addMacvlan(d.name, parent.index, d.hw); err != nil {
-			return found, k.explain("add macvlan device "+d.name+" on", d.parent, err)
+	if found.Index == 0 {
+		if err := k.AddMacvlan(d.name, parent.Index, d.hw); err != nil {
+			return found, k.Explain("add macvlan device "+d.name+" on", d.parent, err)
 		}
-		if found, err = k.linkByName(d.name); err != nil {
-			return found, k.explain("find", d.name, err)
+		if found, err = k.LinkByName(d.name); err != nil {
+			return found, k.Explain("find", d.name, err)
 		}
 	}
 	if err := prepareMacvlan(d.name, d.parent, d.prefixes[0].Addr().Is6()); err != nil {
 		log.Warn("the macvlan device may not answer as it should", "device", d.name, "error", err)
 	}
-	if found.flags&unix.IFF_UP == 0 {
-		if err := k.setUp(found.index); err != nil {
-			return found, k.explain("bring up", d.name, err)
+	if found.Flags&unix.IFF_UP == 0 {
+		if err := k.SetUp(found.Index); err != nil {
+			return found, k.Explain("bring up", d.name, err)
 		}
 	}
 	return found, nil
 }
 
 // is reports whether l is the macvlan device that d wants.
-func (d *device) is(l, parent netlinkLink) bool {
-	return l.kind == kindMacvlan && l.mode == private && l.hw == d.hw && l.parent == parent.index
+func (d *device) is(l, parent rtnl.Link) bool {
+	return l.Kind == rtnl.KindMacvlan && l.Mode == rtnl.Private && l.MAC() == d.hw && l.Parent == parent.Index
 }
 
 // survey gives the networks that no address but the VIP's own connects, and
 // the other copies of VIP addresses: same address, another prefix length.
-func (d *device) survey(k *kernel) (networks, copies []netip.Prefix, err error) {
-	on, err := k.addresses(d.index)
+func (d *device) survey(k *rtnl.Conn) (networks, copies []netip.Prefix, err error) {
+	on, err := k.Addresses(d.index)
 	if err != nil {
 		return nil, nil, fmt.Errorf("list the addresses of %s: %w", d.name, err)
 	}
 	below := on
 	if d.parent != "" {
-		parent, err := k.linkByName(d.parent)
+		parent, err := k.LinkByName(d.parent)
 		if err == nil {
-			below, err = k.addresses(parent.index)
+			below, err = k.Addresses(parent.Index)
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("list the addresses of %s: %w", d.parent, err)
@@ -168,13 +169,4 @@ func unconnected(vip, present []netip.Prefix) []netip.Prefix {
 func (d *device) sourceIn(network netip.Prefix) netip.Addr {
 	i := slices.IndexFunc(d.prefixes, func(p netip.Prefix) bool { return p.Masked() == network })
 	return d.prefixes[i].Addr()
-}
-
-// String gives m as people write it.
-func (m mac) String() string {
-	parts := make([]string, len(m))
-	for i, b := range m {
-		parts[i] = fmt.Sprintf("%02x", b)
-	}
-	return strings.Join(parts, ":")
 }

@@ -3,21 +3,20 @@ package vip
 import (
 	"encoding/binary"
 	"net/netip"
+
+	"holdfast/internal/rtnl"
 )
 
-// A mac is an Ethernet address.
-type mac [6]byte
-
 // broadcast is every station of the link.
-func broadcast() mac { return mac{0xff, 0xff, 0xff, 0xff, 0xff, 0xff} }
+func broadcast() rtnl.MAC { return rtnl.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff} }
 
 // routerMAC gives the MAC address of a virtual router (RFC 9568 section 7.3).
-func routerMAC(id int, v6 bool) mac {
+func routerMAC(id int, v6 bool) rtnl.MAC {
 	family := byte(1)
 	if v6 {
 		family = 2
 	}
-	return mac{0x00, 0x00, 0x5e, 0x00, family, byte(id)}
+	return rtnl.MAC{0x00, 0x00, 0x5e, 0x00, family, byte(id)}
 }
 
 const (
@@ -44,7 +43,7 @@ const (
 
 // gratuitousARP gives the broadcast frame which says that an IPv4 address is
 // at hw.
-func gratuitousARP(hw mac, a netip.Addr, form arpForm) []byte {
+func gratuitousARP(hw rtnl.MAC, a netip.Addr, form arpForm) []byte {
 	b := make([]byte, 0, etherHeader+arpLength)
 	b = ethernet(b, broadcast(), hw, etherTypeARP)
 	b = binary.BigEndian.AppendUint16(b, 1) // hardware: Ethernet
@@ -53,7 +52,7 @@ func gratuitousARP(hw mac, a netip.Addr, form arpForm) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(form))
 	ip := a.As4()
 	b = append(append(b, hw[:]...), ip[:]...)
-	target := mac{} // a request asks for it: zero
+	target := rtnl.MAC{} // a request asks for it: zero
 	if form == arpReply {
 		target = hw
 	}
@@ -63,7 +62,7 @@ func gratuitousARP(hw mac, a netip.Addr, form arpForm) []byte {
 // unsolicitedNA gives the frame to all nodes which says that an IPv6 address
 // is at hw (RFC 4861 section 7.2.6): Override set, hop limit 255, with the
 // target link-layer address option, and the Router flag if the host forwards.
-func unsolicitedNA(hw mac, a netip.Addr, router bool) []byte {
+func unsolicitedNA(hw rtnl.MAC, a netip.Addr, router bool) []byte {
 	ip := a.As16()
 	allNodes := [16]byte{0: 0xff, 1: 0x02, 15: 0x01}
 
@@ -79,13 +78,13 @@ func unsolicitedNA(hw mac, a netip.Addr, router bool) []byte {
 	binary.BigEndian.PutUint16(na[2:], checksumICMPv6(ip, allNodes, na))
 
 	b := make([]byte, 0, etherHeader+ipv6Header+naLength)
-	b = ethernet(b, mac{0x33, 0x33, 0, 0, 0, 1}, hw, etherTypeIPv6)
+	b = ethernet(b, rtnl.MAC{0x33, 0x33, 0, 0, 0, 1}, hw, etherTypeIPv6)
 	b = append(b, 0x60, 0, 0, 0, 0, naLength, icmpv6, 255)
 	b = append(append(b, ip[:]...), allNodes[:]...)
 	return append(b, na...)
 }
 
-func ethernet(b []byte, to, from mac, etherType uint16) []byte {
+func ethernet(b []byte, to, from rtnl.MAC, etherType uint16) []byte {
 	b = append(append(b, to[:]...), from[:]...)
 	return binary.BigEndian.AppendUint16(b, etherType)
 }

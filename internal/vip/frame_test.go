@@ -5,10 +5,12 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"holdfast/internal/rtnl"
 )
 
 func TestFrames(t *testing.T) {
-	hw := mac{0x02, 0x42, 0xac, 0x11, 0x00, 0x02}
+	hw := rtnl.MAC{0x02, 0x42, 0xac, 0x11, 0x00, 0x02}
 	v4, v6 := netip.MustParseAddr("10.64.20.10"), netip.MustParseAddr("2001:db8::10")
 	tests := []struct {
 		name  string
@@ -79,7 +81,7 @@ func TestChecksumVerifies(t *testing.T) {
 }
 
 func TestRouterMAC(t *testing.T) {
-	for want, got := range map[string]mac{
+	for want, got := range map[string]rtnl.MAC{
 		"00:00:5e:00:01:33": routerMAC(51, false),
 		"00:00:5e:00:02:05": routerMAC(5, true),
 		"00:00:5e:00:01:ff": routerMAC(255, false),

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"holdfast/internal/rtnl"
 )
 
 // A macChange is done to iface by commands, in a world that other commands prepared.
@@ -52,7 +54,7 @@ var macChanges = []macChange{
 }
 
 // claims gives the frames that say that both addresses are at hw.
-func claims(hw mac, form arpForm) [][]byte {
+func claims(hw rtnl.MAC, form arpForm) [][]byte {
 	return [][]byte{
 		gratuitousARP(hw, netip.MustParseAddr("10.0.0.10"), form),
 		unsolicitedNA(hw, netip.MustParseAddr("fd00::10"), false),
@@ -138,7 +140,7 @@ func TestMacvlanKeepsItsMACAddress(t *testing.T) {
 	wire := w.tap()
 	a.Announce()
 	hw := routerMAC(51, false)
-	wire.next(append(broadcast().slice(), append(hw.slice(), 8, 6)...))
+	wire.next(append(bytesOf(broadcast()), append(bytesOf(hw), 8, 6)...))
 }
 
 // A daemon that renames the interface and makes another of its name, as when

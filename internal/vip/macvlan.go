@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
 )
 
 // Cleanup removes the macvlan devices that an earlier agent left and none of
@@ -19,10 +21,10 @@ func Cleanup(ctx context.Context, log *slog.Logger, keep ...*Address) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	k := kernel{family: unix.NETLINK_ROUTE}
-	all, err := k.links()
+	var k rtnl.Conn
+	all, err := k.Links()
 	if err != nil {
-		return errors.Join(fmt.Errorf("list the devices: %w", err), k.close())
+		return errors.Join(fmt.Errorf("list the devices: %w", err), k.Close())
 	}
 	var errs []error
 	for _, l := range all {
@@ -33,27 +35,27 @@ func Cleanup(ctx context.Context, log *slog.Logger, keep ...*Address) error {
 			errs = append(errs, err)
 			break
 		}
-		log.Info("remove a macvlan device that no VIP uses", "device", l.name)
-		if err := k.deleteLink(l.index); err != nil && !errors.Is(err, unix.ENODEV) {
-			errs = append(errs, k.explain("delete macvlan device", l.name, err))
+		log.Info("remove a macvlan device that no VIP uses", "device", l.Name)
+		if err := k.DeleteLink(l.Index); err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, k.Explain("delete macvlan device", l.Name, err))
 		}
 	}
-	return errors.Join(append(errs, k.close())...)
+	return errors.Join(append(errs, k.Close())...)
 }
 
 // isOurs reports whether l is a device that this package makes: by its kind,
 // its name, and the MAC address of a virtual router.
-func isOurs(l netlinkLink) bool {
-	router := l.hw == routerMAC(int(l.hw[5]), false) || l.hw == routerMAC(int(l.hw[5]), true)
-	return l.kind == kindMacvlan && router && strings.HasPrefix(l.name, macvlanPrefix)
+func isOurs(l rtnl.Link) bool {
+	router := l.MAC() == routerMAC(int(l.MAC()[5]), false) || l.MAC() == routerMAC(int(l.MAC()[5]), true)
+	return l.Kind == rtnl.KindMacvlan && router && strings.HasPrefix(l.Name, macvlanPrefix)
 }
 
 // used reports whether l is the device that one of keep would make.
-func used(l netlinkLink, all []netlinkLink, keep []*Address) bool {
+func used(l rtnl.Link, all []rtnl.Link, keep []*Address) bool {
 	for _, a := range keep {
 		for _, d := range a.devices {
-			parent := slices.IndexFunc(all, func(p netlinkLink) bool { return p.name == d.parent })
-			if d.name == l.name && parent >= 0 && d.is(l, all[parent]) {
+			parent := slices.IndexFunc(all, func(p rtnl.Link) bool { return p.Name == d.parent })
+			if d.name == l.Name && parent >= 0 && d.is(l, all[parent]) {
 				return true
 			}
 		}

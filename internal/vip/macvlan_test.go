@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"holdfast/internal/rtnl"
 )
 
 func macvlan() Options {
@@ -90,12 +92,10 @@ func TestMacvlanAnnounces(t *testing.T) {
 	wire := w.tap()
 	a.Announce()
 	hw := routerMAC(51, false)
-	wire.next(append(broadcast().slice(), append(hw.slice(), 8, 6)...))
+	wire.next(append(bytesOf(broadcast()), append(bytesOf(hw), 8, 6)...))
 	hw = routerMAC(51, true)
-	wire.next(append([]byte{0x33, 0x33, 0, 0, 0, 1}, append(hw.slice(), 0x86, 0xdd)...))
+	wire.next(append([]byte{0x33, 0x33, 0, 0, 0, 1}, append(bytesOf(hw), 0x86, 0xdd)...))
 }
-
-func (m mac) slice() []byte { return m[:] }
 
 func TestMacvlanIsMadeAgain(t *testing.T) {
 	w := newWorld(t).withOwn()
@@ -204,3 +204,5 @@ func TestMacvlanOnAnInterfaceWithoutAddresses(t *testing.T) {
 		t.Errorf("the route is %q", out)
 	}
 }
+
+func bytesOf(m rtnl.MAC) []byte { return m[:] }

@@ -11,6 +11,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
 )
 
 // Mend puts back what Keep put in place and somebody has removed, for limit from
@@ -19,7 +21,7 @@ import (
 func (c *Copy) Mend(ctx context.Context, limit time.Duration) (missing string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err = c.onKernel(func(k *kernel) error {
+	err = c.onKernel(func(k *rtnl.Conn) error {
 		missing, err = c.missing(k)
 		if err != nil || missing == "" {
 			return err
@@ -33,30 +35,30 @@ func (c *Copy) Mend(ctx context.Context, limit time.Duration) (missing string, e
 }
 
 // missing says what of Keep's is not there. What would hinder keep it removes.
-func (c *Copy) missing(k *kernel) (string, error) {
+func (c *Copy) missing(k *rtnl.Conn) (string, error) {
 	var all []string
 	on, err := c.onLoopback(k)
 	if err != nil {
 		return "", err
 	}
 	for _, p := range c.options.Addresses {
-		if !slices.Contains(on, hostPrefix(p.Addr())) {
+		if !slices.Contains(on, rtnl.HostPrefix(p.Addr())) {
 			all = append(all, p.Addr().String()+" on lo")
 			continue
 		}
-		local, err := k.isLocal(p.Addr())
+		local, err := k.IsLocal(p.Addr())
 		if err != nil {
 			return "", err
 		}
 		if !local {
 			all = append(all, "the local route to "+p.Addr().String())
 			// It comes with the address only when that is added.
-			lo, err := k.linkByName(loopback)
+			lo, err := k.LinkByName(rtnl.Loopback)
 			if err == nil {
-				err = k.deleteAddress(lo.index, hostPrefix(p.Addr()))
+				err = k.DeleteAddress(lo.Index, rtnl.HostPrefix(p.Addr()))
 			}
 			if err != nil {
-				return "", k.explain(fmt.Sprintf("remove %s from", p.Addr()), loopback, err)
+				return "", k.Explain(fmt.Sprintf("remove %s from", p.Addr()), rtnl.Loopback, err)
 			}
 		}
 	}
@@ -68,25 +70,25 @@ func (c *Copy) missing(k *kernel) (string, error) {
 }
 
 // missingRoutes says which networks only the VIP connects, and nothing does.
-func (c *Copy) missingRoutes(k *kernel) (all []string, err error) {
-	below, err := k.linkByName(c.options.Interface)
+func (c *Copy) missingRoutes(k *rtnl.Conn) (all []string, err error) {
+	below, err := k.LinkByName(c.options.Interface)
 	if err != nil {
-		return nil, k.explain("find", c.options.Interface, err)
+		return nil, k.Explain("find", c.options.Interface, err)
 	}
-	if below.flags&unix.IFF_UP == 0 {
+	if below.Flags&unix.IFF_UP == 0 {
 		return nil, nil // they come with it
 	}
-	on, err := k.addresses(below.index)
+	on, err := k.Addresses(below.Index)
 	if err != nil {
-		return nil, fmt.Errorf("list the addresses of %s: %w", below.name, err)
+		return nil, fmt.Errorf("list the addresses of %s: %w", below.Name, err)
 	}
 	for _, network := range unconnected(c.options.Addresses, on) {
-		there, err := k.connected(below.index, network)
+		there, err := k.Connected(below.Index, network)
 		if err != nil {
 			return nil, err
 		}
 		if !there {
-			all = append(all, fmt.Sprintf("the route to %s on %s", network, below.name))
+			all = append(all, fmt.Sprintf("the route to %s on %s", network, below.Name))
 		}
 	}
 	return all, nil

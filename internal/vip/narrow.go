@@ -10,6 +10,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/vip/conntrack"
 )
 
 // Conntrack is on or off for a whole network namespace, and a Detour's rules switch
@@ -50,7 +52,7 @@ func (d *Detour) mayNarrow(begun bool) (bool, error) {
 	by, err := trackedBy()
 	if err == nil && by == "" && begun {
 		var on bool
-		if on, err = trackingOn(); on {
+		if on, err = conntrack.On(); on {
 			by = "somebody"
 		}
 	}

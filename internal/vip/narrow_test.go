@@ -2,11 +2,13 @@ package vip
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/vip/conntrack"
 )
 
 // trackedBeside counts the TCP and UDP connections that a host tracks to other
@@ -14,22 +16,16 @@ import (
 func (l *lan) trackedBeside(host string) (others, own int) {
 	l.t.Helper()
 	l.in(host, func() {
-		k := &kernel{family: unix.NETLINK_NETFILTER}
-		defer k.close() //nolint:errcheck // nothing is lost
-		for _, any := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-			replies, err := k.dump(conntrackGet, nfHeader(any))
+		for _, family := range []netlink.InetFamily{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+			flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, family)
 			if err != nil {
 				l.t.Fatal(err)
 			}
-			for _, m := range replies {
-				got, err := parseTracked(m.Data)
-				if err != nil {
-					l.t.Fatal(err)
-				}
-				switch at := got.ends; {
-				case slices.Contains(vips, at.local.Addr().String()), slices.Contains(vips, at.remote.Addr().String()):
+			for _, f := range flows {
+				switch {
+				case slices.Contains(vips, f.Forward.SrcIP.String()), slices.Contains(vips, f.Forward.DstIP.String()):
 					own++
-				case got.protocol == unix.IPPROTO_TCP, got.protocol == unix.IPPROTO_UDP:
+				case f.Forward.Protocol == unix.IPPROTO_TCP, f.Forward.Protocol == unix.IPPROTO_UDP:
 					others++
 				}
 			}
@@ -250,7 +246,7 @@ func TestTrackingOn(t *testing.T) {
 	} {
 		l.in("taker", func() {
 			l.run("nft -f " + l.file("flush ruleset\n"+tt.rules+"\n"))
-			if on, err := trackingOn(); on != tt.want || err != nil {
+			if on, err := conntrack.On(); on != tt.want || err != nil {
 				t.Errorf("with %q: %v, %v; want %v", tt.rules, on, err, tt.want)
 			}
 		})

@@ -11,6 +11,9 @@ import (
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
+	"holdfast/internal/sockdiag"
 )
 
 // What a Detour sends on has the taker's MAC address and a client's IP address.
@@ -51,7 +54,7 @@ func (d *Detour) Probe(ctx context.Context, nonce uint64, clients []netip.Addr) 
 	var errs []error
 	var all []probe
 	for _, addresses := range byFamily(d.options.Addresses) {
-		of := slices.DeleteFunc(slices.Clone(clients), func(c netip.Addr) bool { return familyOf(c) != familyOf(addresses[0]) })
+		of := slices.DeleteFunc(slices.Clone(clients), func(c netip.Addr) bool { return rtnl.FamilyOf(c) != rtnl.FamilyOf(addresses[0]) })
 		if len(of) == 0 {
 			continue
 		}
@@ -95,7 +98,7 @@ func sendProbes(ctx context.Context, nonce uint64, all []probe) error {
 			}
 		}
 		for _, p := range all {
-			key := p.way.device<<8 | int(familyOf(p.vip))
+			key := p.way.device<<8 | int(rtnl.FamilyOf(p.vip))
 			fd, open := sockets[key]
 			if !open {
 				var err error
@@ -119,7 +122,7 @@ func sendProbes(ctx context.Context, nonce uint64, all []probe) error {
 
 // probeSocket gives one that takes packets with their IP header.
 func probeSocket(w way) (int, error) {
-	fd, err := unix.Socket(int(familyOf(w.giver)), unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_RAW)
+	fd, err := unix.Socket(int(rtnl.FamilyOf(w.giver)), unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_RAW)
 	if err != nil {
 		return -1, fmt.Errorf("open a raw socket, which needs CAP_NET_RAW: %w", err)
 	}
@@ -312,13 +315,13 @@ func (w *Witness) Close() error {
 // Clients gives addresses that have connections to the VIP's, each once and in no
 // order, without those of this host: up to MaxProbed.
 func (c *Copy) Clients(context.Context) (clients []netip.Addr, err error) {
-	var found []diagSocket
+	var found []sockdiag.Socket
 	var own map[netip.Addr]bool
-	err = c.onKernel(func(k *kernel) error {
+	err = c.onKernel(func(k *rtnl.Conn) error {
 		if found, err = c.sockets(); err != nil {
 			return err
 		}
-		own, err = k.ownAddresses()
+		own, err = k.OwnAddresses()
 		return err
 	})
 	if err != nil {
@@ -326,7 +329,7 @@ func (c *Copy) Clients(context.Context) (clients []netip.Addr, err error) {
 	}
 	all := map[netip.Addr]bool{}
 	for _, s := range found {
-		if a := s.remote.Addr(); s.state != tcpSynSent && !own[a] && !c.has(a) && isOfHost(a) {
+		if a := s.Remote.Addr(); !s.Connecting() && !own[a] && !c.has(a) && isOfHost(a) {
 			all[a] = true
 		}
 	}

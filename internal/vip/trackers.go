@@ -1,17 +1,16 @@
 package vip
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"strings"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
 )
 
 // Of linux/netfilter/nf_tables.h and nf_tables_compat.h.
@@ -75,10 +74,10 @@ func trackedBy() (string, error) {
 			return fmt.Sprintf("nftables, chain %s %s of type nat", chain.Table.Name, chain.Name), nil
 		}
 	}
-	k := &kernel{family: unix.NETLINK_NETFILTER}
-	defer k.close() //nolint:errcheck // nothing is lost
+	k := &rtnl.Socket{Family: unix.NETLINK_NETFILTER}
+	defer k.Close() //nolint:errcheck // nothing is lost
 	const anyFamily = 0
-	rules, err := k.dump(nftGetRule, []byte{anyFamily, unix.NFNETLINK_V0, 0, 0})
+	rules, err := k.Dump(nftGetRule, []byte{anyFamily, unix.NFNETLINK_V0, 0, 0})
 	if err != nil {
 		return "", fmt.Errorf("list the rules of nftables: %w", explainNFT(err))
 	}
@@ -170,65 +169,4 @@ func innerName(name string, ad *netlink.AttributeDecoder) (inner string) {
 		return inner
 	}
 	return name
-}
-
-// trackingOn reports whether connections are tracked now, whoever wants that: it
-// makes one, in either family that there is.
-func trackingOn() (bool, error) {
-	for _, own := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
-		on, err := tracks(own)
-		if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
-			continue // a host without IPv6
-		}
-		if err != nil || on {
-			return on, err
-		}
-	}
-	return false, nil
-}
-
-func tracks(own netip.Addr) (on bool, err error) {
-	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(own, 0)))
-	if err != nil {
-		return false, fmt.Errorf("find out whether connections are tracked: %w", err)
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	at := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	if _, err := conn.WriteToUDPAddrPort(nil, at); err != nil {
-		return false, fmt.Errorf("find out whether connections are tracked: %w", err)
-	}
-	k := &kernel{family: unix.NETLINK_NETFILTER}
-	defer k.close() //nolint:errcheck // nothing is lost
-	e := netlink.NewAttributeEncoder()
-	e.ByteOrder = binary.BigEndian
-	e.Nested(ctaTuple, func(e *netlink.AttributeEncoder) error {
-		from, to := uint16(ctaIPv4Src), uint16(ctaIPv4Dst)
-		if own.Is6() {
-			from, to = ctaIPv6Src, ctaIPv6Dst
-		}
-		e.Nested(ctaTupleIP, func(e *netlink.AttributeEncoder) error {
-			e.Bytes(from, own.AsSlice())
-			e.Bytes(to, own.AsSlice())
-			return nil
-		})
-		e.Nested(ctaTupleProto, func(e *netlink.AttributeEncoder) error {
-			e.Uint8(ctaProtoNum, unix.IPPROTO_UDP)
-			e.Uint16(ctaProtoSrc, at.Port())
-			e.Uint16(ctaProtoDst, at.Port())
-			return nil
-		})
-		return nil
-	})
-	data, err := withHeader(nfHeader(own), e)
-	if err != nil {
-		return false, err
-	}
-	_, err = k.do(conntrackGet, netlink.Acknowledge, data)
-	if errors.Is(err, unix.ENOENT) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("find out whether connections are tracked: %w", explainConntrack(err))
-	}
-	return true, nil
 }

@@ -13,9 +13,9 @@ import (
 	"holdfast/internal/haproxy/output"
 	"holdfast/internal/health"
 	"holdfast/internal/health/probe"
+	"holdfast/internal/sockdiag"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
-	"holdfast/internal/vip"
 )
 
 // What the watch over the hosts of services takes.
@@ -185,7 +185,7 @@ func (w *hostWatch) readings(ctx context.Context, rows []output.Row) []health.Re
 }
 
 // talks lists the connections to the hosts that the judge wants to know more of.
-func (w *hostWatch) talks(ctx context.Context) map[netip.AddrPort]vip.Talk {
+func (w *hostWatch) talks(ctx context.Context) map[netip.AddrPort]sockdiag.Talk {
 	var to []netip.AddrPort
 	for _, key := range w.look {
 		if p, ok := w.places[key]; ok {
@@ -197,7 +197,7 @@ func (w *hostWatch) talks(ctx context.Context) map[netip.AddrPort]vip.Talk {
 	}
 	ctx, cancel := context.WithTimeout(ctx, talksTimeout)
 	defer cancel()
-	talks, err := vip.Talks(ctx, to...)
+	talks, err := sockdiag.Talks(ctx, to...)
 	if err != nil {
 		w.log.Debug("the connections to hosts are not known", "error", err)
 	}
@@ -258,7 +258,7 @@ func (w *hostWatch) cut(ctx context.Context, out health.Output) {
 	pids, err := w.workers(ctx)
 	var cut map[netip.AddrPort]int
 	if err == nil {
-		cut, err = vip.DestroySilent(ctx, pids, silence)
+		cut, err = sockdiag.DestroySilent(ctx, pids, silence)
 	}
 	if err != nil {
 		w.log.Warn("the connections to silent hosts are left to their timeouts", "hosts", len(silence), "error", err)

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/rtnl"
 	"holdfast/internal/vrrp"
 )
 
@@ -58,20 +59,20 @@ func (r *runner) greet() {
 // resolved reports whether packets to the peer leave at once. Those through a
 // router do, as far as this host knows.
 func (h *linux) resolved(o *Options, peer netip.Addr) bool {
-	p, err := h.errands.path(o.Source, peer)
-	if err != nil || !p.onLink {
+	r, err := h.errands.RouteTo(o.Source, peer, 0)
+	if err != nil || r.Behind {
 		return true
 	}
-	return h.errands.resolved(p.index, peer)
+	return h.errands.Resolved(r.Device, peer)
 }
 
 // forget makes the kernel forget the neighbour, and drop what waits for it.
 func (h *linux) forget(o *Options, peer netip.Addr) error {
-	p, err := h.errands.path(o.Source, peer)
-	if err != nil || !p.onLink {
+	r, err := h.errands.RouteTo(o.Source, peer, 0)
+	if err != nil || r.Behind {
 		return nil // then nothing waits
 	}
-	if err := h.errands.forget(p.index, peer); err != nil {
+	if err := h.errands.Forget(r.Device, peer); err != nil {
 		return fmt.Errorf("forget the link-layer address of %v: %w", peer, err)
 	}
 	return nil
@@ -81,8 +82,8 @@ func (h *linux) forget(o *Options, peer netip.Addr) error {
 // forget the neighbour: so the kernel asks everyone on the link for it, which
 // tells the peer this host's link-layer address too.
 func (h *linux) greet(o *Options, peer netip.Addr) error {
-	p, err := h.errands.path(o.Source, peer)
-	if err != nil || !p.onLink {
+	r, err := h.errands.RouteTo(o.Source, peer, 0)
+	if err != nil || r.Behind {
 		return nil
 	}
 	if err := h.forget(o, peer); err != nil {
@@ -100,7 +101,7 @@ func ping(from, to netip.Addr) error {
 	} else {
 		binary.BigEndian.PutUint16(message[2:], ^uint16(0x0801)) // RFC 1071, of the two words that are not 0
 	}
-	fd, err := unix.Socket(int(family(to)), unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
+	fd, err := unix.Socket(int(rtnl.FamilyOf(to)), unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
 	if err != nil {
 		return fmt.Errorf("open a raw socket: %w", err)
 	}

@@ -7,10 +7,13 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/rtnl"
 )
 
 // linux is the host of production. Between enter and leave, all but wake and
@@ -24,8 +27,8 @@ type linux struct {
 	timeout unix.Timespec
 
 	thread  thread
-	rtnl    rtnl
-	errands rtnl // of the hand's thread
+	routes  rtnl.Conn
+	errands rtnl.Conn // of the hand's thread
 }
 
 func newLinux() *linux { return &linux{links: -1, control: -1} }
@@ -94,7 +97,7 @@ func (h *linux) leave() error {
 			*fd = -1
 		}
 	}
-	errs = append(errs, h.rtnl.close(), h.thread.restore())
+	errs = append(errs, h.routes.Close(), h.thread.restore())
 	runtime.UnlockOSThread()
 	return errors.Join(errs...)
 }
@@ -169,13 +172,13 @@ func (h *linux) fault(o *Options) string {
 func (h *linux) pathFault(o *Options) string {
 	first := ""
 	for _, peer := range o.destinations() {
-		p, err := h.rtnl.path(o.Source, peer)
+		r, err := h.routes.RouteTo(o.Source, peer, 0)
 		f := ""
 		switch {
 		case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
 			f = fmt.Sprintf("this host has no route to another controller, such as %s", o.name(peer))
 		case err == nil:
-			f = h.indexFault(p.index)
+			f = h.indexFault(r.Device)
 		}
 		if f == "" {
 			return ""
@@ -238,33 +241,50 @@ func (h *linux) index(o *Options) int {
 // look looks for a VRF, and for the MAC addresses of the VIP's interface and of
 // those towards the peers, which need not be the same.
 func (h *linux) look(o *Options) sight {
-	own, err := h.errands.link(o.Interface, 0)
+	own, err := h.errands.LinkByName(o.Interface)
 	if err != nil {
 		return sight{} // fault says why
 	}
-	s := sight{macs: own.mac}
+	s := sight{macs: own.Hardware}
 	if o.wantsLinkLocal() {
-		s.linkLocal, _ = h.errands.linkLocal(own.index, o.Addresses) // not valid if there is none
+		s.linkLocal, _ = linkLocal(&h.errands, own.Index, o.Addresses) // not valid if there is none
 	}
-	if own.master != 0 {
-		if above, err := h.errands.link("", own.master); err == nil && above.kind == "vrf" {
+	if own.Master != 0 {
+		if above, err := h.errands.LinkByIndex(own.Master); err == nil && above.Kind == "vrf" {
 			s.fault = fmt.Sprintf("interface %s is in the VRF %s, and HAProxy hears only what is in none: "+
-				"take it out (ip link set %s nomaster), or name another interface", o.Interface, above.name, o.Interface)
+				"take it out (ip link set %s nomaster), or name another interface", o.Interface, above.Name, o.Interface)
 		}
 	}
-	seen := map[int]bool{own.index: true}
+	seen := map[int]bool{own.Index: true}
 	for _, peer := range o.peers() {
-		p, err := h.errands.path(o.Source, peer)
-		if err != nil || seen[p.index] {
+		r, err := h.errands.RouteTo(o.Source, peer, 0)
+		if err != nil || seen[r.Device] {
 			continue
 		}
-		seen[p.index] = true
-		if l, err := h.errands.link("", p.index); err == nil {
-			s.macs += " " + l.mac
+		seen[r.Device] = true
+		if l, err := h.errands.LinkByIndex(r.Device); err == nil {
+			s.macs += " " + l.Hardware
 		}
 	}
 	return s
 }
+
+// linkLocal gives the link-local address of an interface from which it is allowed to
+// send adverts: not a virtual one.
+func linkLocal(k *rtnl.Conn, index int, virtual []netip.Addr) (netip.Addr, error) {
+	all, err := k.LinkLocals(index)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	for _, a := range all {
+		if !slices.Contains(virtual, a) {
+			return a, nil
+		}
+	}
+	return netip.Addr{}, errNoLinkLocal
+}
+
+var errNoLinkLocal = errors.New("no link-local address to send adverts from (yet)")
 
 func (h *linux) linkFlags(name string) (uint16, error) {
 	req, err := unix.NewIfreq(name)

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	mdlayher "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/rtnl"
 	"holdfast/internal/vrrp"
 )
 
@@ -355,36 +355,11 @@ func TestNeighboursThatAreSet(t *testing.T) {
 			if !h.resolved(&o, peer) {
 				t.Errorf("%s: it is not known any more", entry)
 			}
-			return h.errands.close()
+			return h.errands.Close()
 		})
 		if err != nil {
 			t.Error(err)
 		}
-	}
-}
-
-// TestReadLinkOfVRF reads what a kernel with VRFs says; not every one has them.
-func TestReadLinkOfVRF(t *testing.T) {
-	t.Parallel()
-	e := mdlayher.NewAttributeEncoder()
-	e.String(unix.IFLA_IFNAME, "mgmt")
-	e.Bytes(unix.IFLA_ADDRESS, []byte{2, 0, 0, 0, 0, 1})
-	e.Uint32(unix.IFLA_MASTER, 9)
-	e.Nested(unix.IFLA_LINKINFO, func(info *mdlayher.AttributeEncoder) error {
-		info.String(unix.IFLA_INFO_KIND, "vrf")
-		return nil
-	})
-	attributes, err := e.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := readLink(append([]byte{4: 5, 15: 0}, attributes...))
-	want := linkState{index: 5, master: 9, name: "mgmt", kind: "vrf", mac: "\x02\x00\x00\x00\x00\x01"}
-	if err != nil || got != want {
-		t.Errorf("got %+v, %v, want %+v", got, err, want)
-	}
-	if _, err := readLink(make([]byte, 15)); err == nil {
-		t.Error("a message that is too short was read")
 	}
 }
 
@@ -423,12 +398,12 @@ func TestLinkLocalFirst(t *testing.T) {
 func linkLocalOf(t *testing.T, x *machine) (own netip.Addr) {
 	t.Helper()
 	err := x.ns.Do(func() error {
-		var k rtnl
-		l, err := k.link("eth0", 0)
+		var k rtnl.Conn
+		l, err := k.LinkByName("eth0")
 		if err == nil {
-			own, err = k.linkLocal(l.index, nil)
+			own, err = linkLocal(&k, l.Index, nil)
 		}
-		return errors.Join(err, k.close())
+		return errors.Join(err, k.Close())
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -69,7 +69,7 @@ func (h *linux) configure(s *socket, o *Options) error {
 			return fmt.Errorf("bind to interface %s: %w", o.Interface, err)
 		}
 		if s.own.Is6() {
-			if s.own, err = h.rtnl.linkLocal(index, o.Addresses); err != nil {
+			if s.own, err = linkLocal(&h.routes, index, o.Addresses); err != nil {
 				return fmt.Errorf("interface %s: %w", o.Interface, err)
 			}
 		}

@@ -89,7 +89,7 @@ func (h *linux) onThread(o *Options, f func()) error {
 		var t thread
 		t.raise(o.NoPriority)
 		f()
-		_ = h.errands.close() // a socket that was only read: there is nothing to lose
+		_ = h.errands.Close() // a socket that was only read: there is nothing to lose
 	}()
 	return <-ready
 }

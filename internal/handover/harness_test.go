@@ -1,0 +1,242 @@
+package handover
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"holdfast/internal/cloud"
+	"holdfast/internal/haproxy/output"
+	"holdfast/internal/peer"
+	"holdfast/internal/reach"
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/vrrp"
+	"holdfast/internal/vrrp/link"
+)
+
+// inNamespace is set in the environment of the process that runs the tests in
+// a network namespace of its own: addresses and ports are all theirs.
+const inNamespace = "HOLDFAST_TEST_NAMESPACE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(inNamespace) != "" || os.Geteuid() != 0 {
+		os.Exit(m.Run())
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inNamespace+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	err := cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		os.Exit(exit.ExitCode())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// interfacesUp makes lo and eno1 as ctl1 has them, anew.
+func interfacesUp(t *testing.T) {
+	t.Helper()
+	if os.Getenv(inNamespace) == "" {
+		t.Skip("needs root, for a network namespace")
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if old, err := netlink.LinkByName("eno1"); err == nil {
+		must(netlink.LinkDel(old))
+	}
+	must(netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eno1"}, PeerName: "peer"}))
+	for _, name := range []string{"lo", "eno1", "peer"} {
+		link, err := netlink.LinkByName(name)
+		must(err)
+		must(netlink.LinkSetUp(link))
+		if name == "eno1" {
+			address, err := netlink.ParseAddr("192.0.2.1/24")
+			must(err)
+			must(netlink.AddrAdd(link, address))
+		}
+	}
+}
+
+const testSpec = `cloud: test
+vips:
+  - name: api
+    addresses: [192.0.2.10/24]
+    hostname: api.example.org
+    interface: eno1
+    vrrp: {router_id: 7, interval: 20ms}
+controllers:
+  - {name: ctl1, address: 192.0.2.1}
+  - {name: ctl2, address: 192.0.2.2}
+  - {name: ctl3, address: 192.0.2.3}
+services:
+  keystone: {}
+`
+
+// A controller has the moves of one of three, none of which runs: their VIP is at
+// ctl1, as far as its loop goes, and they ask each other without a network.
+type controller struct {
+	*Moves
+	spec  *spec.Spec
+	stats link.Stats   // of the loop
+	view  reach.View   // what its HAProxy reaches
+	cloud *controllers // nil: nobody answers
+
+	mu       sync.Mutex // guards following
+	events   []status.Event
+	findings map[string]status.Finding
+}
+
+// controllers are those that answer, by name.
+type controllers struct {
+	all map[string]*controller
+	mu  sync.Mutex // guards following
+	// prepared are those that were asked to take the VIP, in order; "!" by force.
+	// None takes it.
+	prepared []string
+}
+
+// newController gives one that nobody answers.
+func newController(t *testing.T, name string) *controller {
+	t.Helper()
+	s, findings := spec.Parse("test.yaml", []byte(testSpec))
+	if s == nil {
+		t.Fatal(findings)
+	}
+	c := &controller{spec: s, view: reach.View{Controller: name, Unfit: "HAProxy is not there"}, findings: map[string]status.Finding{}}
+	if name == "ctl1" {
+		c.stats.State = vrrp.Active
+	}
+	c.Moves = New(Options{
+		Controller: name, RunDir: t.TempDir(), Log: slog.New(slog.DiscardHandler), HAProxy: noHAProxy{},
+		Spec: func() *spec.Spec { return c.spec },
+		VIPs: func() []VIP {
+			return []VIP{{VIP: c.spec.VIPs[0], Loop: c, Release: func(context.Context) error { return nil }}}
+		},
+		Ask: c.ask,
+		Gather: func(_ context.Context, names []string) (all []cloud.Answer) {
+			for _, name := range names {
+				all = append(all, cloud.Answer{Name: name, Snapshot: &status.Snapshot{HAProxy: status.HAProxy{State: status.HAProxyRunning}}})
+			}
+			return all
+		},
+		Reach: func() reach.View { return c.view }, Drained: func() bool { return false },
+		Greet: func(string, string) bool { return true }, Preempt: func(string, bool) bool { return true }, Settle: func() {},
+		Event: func(e status.Event) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.events = append(c.events, e)
+		},
+		SetFinding: c.setFinding,
+		Report:     func(_, key string, f *status.Finding) { c.setFinding(key, f) },
+	})
+	return c
+}
+
+func (c *controller) setFinding(key string, f *status.Finding) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.findings, key)
+	if f != nil {
+		c.findings[key] = *f
+	}
+}
+
+func (c *controller) Stats() link.Stats                    { return c.stats }
+func (c *controller) Hearing() map[netip.Addr]link.Hearing { return nil }
+func (c *controller) Yield(context.Context, netip.Addr, link.YieldOptions) error {
+	return errors.New("it yields to nobody")
+}
+
+// ask has another controller carry out a command, if it is one that answers.
+func (c *controller) ask(ctx context.Context, name, command string, req, resp any) error {
+	if c.cloud == nil || c.cloud.all[name] == nil {
+		return &peer.Error{Controller: name, Err: context.DeadlineExceeded}
+	}
+	body, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	if command == "prepare" {
+		c.cloud.mu.Lock()
+		defer c.cloud.mu.Unlock()
+		if strings.Contains(string(body), `"force":true`) {
+			name = "!" + name
+		}
+		c.cloud.prepared = append(c.cloud.prepared, name)
+		return &peer.Error{Controller: strings.TrimPrefix(name, "!"), Refusal: "it takes none"}
+	}
+	answer, err := c.cloud.all[name].Commands()[command](ctx, c.opt.Controller, body)
+	if err != nil {
+		return &peer.Error{Controller: name, Refusal: err.Error()}
+	}
+	if body, err = json.Marshal(answer); err != nil || resp == nil {
+		return err
+	}
+	return json.Unmarshal(body, resp)
+}
+
+// newControllers gives ctl1 and those that answer it, with what each reaches: "a !b"
+// has a host of a, and finds those of b down.
+func newControllers(t *testing.T, reached map[string]string) (*controller, *controllers) {
+	t.Helper()
+	cloud := &controllers{all: map[string]*controller{}}
+	for name, words := range reached {
+		c := newController(t, name)
+		c.cloud = cloud
+		c.reaches(words)
+		cloud.all[name] = c
+	}
+	return cloud.all["ctl1"], cloud
+}
+
+func (c *controller) reaches(words string) {
+	c.view.At, c.view.Spec, c.view.Services = time.Now(), "one", map[string]bool{}
+	for word := range strings.FieldsSeq(words) {
+		name, lacks := strings.CutPrefix(word, "!")
+		c.view.Services[name] = !lacks
+	}
+}
+
+// setPaths has the controller know of 20 handshakes with each other one, of which
+// every second got lost with those named.
+func (c *controller) setPaths(lossy ...string) {
+	c.view.Paths = nil
+	for _, other := range otherControllers(c.spec, c.opt.Controller) {
+		var w reach.Window
+		for i := range status.PathWindow {
+			w.Add(time.Now(), i%2 == 0 || !slices.Contains(lossy, other.Name), time.Millisecond)
+		}
+		p := w.Path(time.Now())
+		p.Host, p.Address = other.Name, other.Address.String()
+		c.view.Paths = append(c.view.Paths, p)
+	}
+}
+
+// noHAProxy closes what it is told to.
+type noHAProxy struct{}
+
+func (noHAProxy) State() status.HAProxy                          { return status.HAProxy{} }
+func (noHAProxy) Info(context.Context) (output.Info, error)      { return output.Info{}, nil }
+func (noHAProxy) ClosingIs([]netip.Addr) bool                    { return true }
+func (noHAProxy) SetClosing(context.Context, []netip.Addr) error { return nil }
