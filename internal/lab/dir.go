@@ -164,7 +164,6 @@ func (d Dir) notify(name string) string       { return d.path("nodes", name, "no
 func (d Dir) syslogSocket(name string) string { return d.path("nodes", name, "syslog.sock") }
 func (d Dir) syslog(name string) string       { return d.path("nodes", name, "syslog.log") }
 func (d Dir) nodeLog(name string) string      { return d.path("nodes", name, "node.log") }
-func (d Dir) serviceLog(n, s string) string   { return d.path("nodes", n, s+".log") }
 
 // runDir gives the run directory of the agent of the index-th node: a short
 // one where the node's name would make the paths of its sockets too long.

@@ -178,7 +178,7 @@ func (n *node) startService(s *standin) error {
 	if err != nil {
 		return err
 	}
-	p, err := starter(n.box.start).spawn(args, env, n.dir.serviceLog(n.plan.name, s.at.service.Name))
+	p, err := starter(n.box.start).spawn(args, env, n.dir.ServiceLog(n.plan.name, s.at.service.Name))
 	if err != nil {
 		return fmt.Errorf("service %s on %s: %w", s.at.service.Name, n.plan.name, err)
 	}

@@ -98,7 +98,7 @@ func Chaos(ctx context.Context, opt ChaosOptions) (report *ChaosReport, err erro
 	if err := bed.up(ctx, false); err != nil {
 		return nil, err
 	}
-	c := &chaos{opt: opt, bed: bed, watch: newWatch(), random: rand.New(rand.NewPCG(opt.Seed, 1)), started: time.Now()}
+	c := &chaos{opt: opt, bed: bed, watch: &watch{}, random: rand.New(rand.NewPCG(opt.Seed, 1)), started: time.Now()}
 	if err := c.underLoad(ctx); err != nil {
 		return nil, err
 	}

@@ -42,8 +42,6 @@ func (w *watch) slowestIn(from, to time.Time) time.Duration {
 	return longest
 }
 
-func newWatch() *watch { return &watch{} }
-
 // Write takes records, a line of JSON each.
 func (w *watch) Write(data []byte) (int, error) {
 	n, err := w.lines.Write(data)

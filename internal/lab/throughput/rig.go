@@ -67,8 +67,6 @@ func (r *rig) addr(n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, r.net[0], r.net[1], byte(n)})
 }
 
-func (r *rig) systems() []System { return slices.Clone(r.names) }
-
 func (r *rig) start(ctx context.Context) error {
 	var err error
 	if r.haproxy, err = exec.LookPath(cmp.Or(r.opt.HAProxy, "haproxy")); err != nil {
