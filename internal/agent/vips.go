@@ -431,6 +431,9 @@ func (o *owner) status(self string) status.VIP {
 		AdvertsSent: s.AdvertsSent,
 		AdvertsSeen: s.AdvertsSeen,
 		Rejected:    s.Rejected,
+		SendErrors:  s.SendErrors,
+		HeldUp:      s.Late,
+		PutBack:     o.address.Stats().PutBack,
 	}
 	if s.State == vrrp.Active {
 		out.Holder = self

@@ -78,17 +78,6 @@ type Request struct {
 	Reason string // why a second one does no harm
 }
 
-// Match reports whether r covers a request of method for path (without query).
-func (r Request) Match(method, path string) bool {
-	if method != r.Method {
-		return false
-	}
-	want, got := strings.Split(r.Path, "/"), strings.Split(path, "/")
-	return slices.EqualFunc(want, got, func(w, g string) bool {
-		return w == g || w == "*" && g != ""
-	})
-}
-
 // Load reads the catalog that is built into the binary. An error is a mistake
 // in services.yaml, which the tests of this package find first.
 func Load() (Catalog, error) {

@@ -212,6 +212,12 @@ type VIP struct {
 	AdvertsSeen uint64 `json:"adverts_seen"`
 	// Rejected counts adverts that were dropped, by reason.
 	Rejected map[string]uint64 `json:"rejected,omitempty"`
+	// SendErrors counts VRRP packets that could not be sent, HeldUp how often the agent
+	// was held up for so long that another controller may have taken over.
+	SendErrors uint64 `json:"send_errors,omitempty"`
+	HeldUp     uint64 `json:"held_up,omitempty"`
+	// PutBack counts addresses that somebody else had removed.
+	PutBack uint64 `json:"put_back,omitempty"`
 	// Certificate is what clients of the VIP get to see; nil without TLS.
 	Certificate *Certificate `json:"certificate,omitempty"`
 	// Giving is set while this controller, which has handed the VIP over,

@@ -81,12 +81,8 @@ func gatherOne(ctx context.Context, client *http.Client, t Target) cloud.Answer 
 	return answer
 }
 
-// GatherEvents asks all targets for their newest n events at the same time.
+// gatherEvents asks all targets for their newest n events at the same time.
 // Those that do not answer have none: Gather says so.
-func GatherEvents(ctx context.Context, targets []Target, n int) []status.Event {
-	return gatherEvents(ctx, netip.Addr{}, targets, n)
-}
-
 func gatherEvents(ctx context.Context, source netip.Addr, targets []Target, n int) []status.Event {
 	client := newAsker(source)
 	defer client.CloseIdleConnections()

@@ -375,10 +375,7 @@ func (c *Client) remove(ctx context.Context, kind, id string) error {
 
 // Unreachable says that Keystone did not answer at all, or not as Keystone: the
 // same credentials may work at another URL.
-type Unreachable struct {
-	URL  string
-	text string
-}
+type Unreachable struct{ text string }
 
 func (e *Unreachable) Error() string { return e.text }
 
@@ -395,7 +392,7 @@ func (c *Client) explain(err error, what, base string) error {
 		return c.explainCode(code, what, base)
 	}
 	text := fmt.Sprintf("%s at %s: %s", what, strings.TrimRight(base, "/"), c.auth.scrub(reachText(err), c.token.ID.text))
-	return &Unreachable{URL: base, text: text + "; its auth_url is from " + c.auth.Source}
+	return &Unreachable{text + "; its auth_url is from " + c.auth.Source}
 }
 
 // explainCode says what an answer with an unexpected code means.
@@ -409,15 +406,15 @@ func (c *Client) explainCode(answer gophercloud.ErrUnexpectedResponseCode, what,
 	case http.StatusForbidden:
 		return fmt.Errorf("%s at %s: %s is not allowed to (403); it takes the role admin", what, at, c.auth.Who())
 	case http.StatusNotFound:
-		return &Unreachable{URL: base, text: fmt.Sprintf("%s at %s: there is no Identity API v3 at this path (404); see auth_url in %s", what, at, c.auth.Source)}
+		return &Unreachable{fmt.Sprintf("%s at %s: there is no Identity API v3 at this path (404); see auth_url in %s", what, at, c.auth.Source)}
 	case http.StatusBadRequest:
 		if strings.Contains(string(answer.Body), "HTTPS port") {
-			return &Unreachable{URL: base, text: fmt.Sprintf("%s at %s: TLS is spoken there; write https:// in auth_url of %s", what, at, c.auth.Source)}
+			return &Unreachable{fmt.Sprintf("%s at %s: TLS is spoken there; write https:// in auth_url of %s", what, at, c.auth.Source)}
 		}
 	}
 	text := fmt.Sprintf("%s at %s: Keystone answers %d%s", what, at, answer.Actual, said)
 	if answer.Actual >= 500 {
-		return &Unreachable{URL: base, text: text}
+		return &Unreachable{text}
 	}
 	return errors.New(text)
 }
