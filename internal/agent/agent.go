@@ -23,8 +23,11 @@ import (
 	"holdfast/internal/handover"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/health/watch"
+	"holdfast/internal/hearing"
+	"holdfast/internal/journal"
 	"holdfast/internal/onlyone"
 	"holdfast/internal/peer"
+	"holdfast/internal/reach/paths"
 	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 	"holdfast/internal/systemd"
@@ -58,7 +61,7 @@ type Agent struct {
 	opt     Options
 	log     *slog.Logger
 	started time.Time
-	journal *journal
+	journal *journal.Journal
 	haproxy *process.Manager
 	systemd *systemd.Manager
 	check   *peer.Server
@@ -75,9 +78,11 @@ type Agent struct {
 	// configuring is held while the options of VRRP loops are changed.
 	configuring sync.Mutex
 	// moves has the planned moves of VIPs.
-	moves       *handover.Moves
-	paths       paths
-	hearing     hearing
+	moves *handover.Moves
+	// paths has the ways to other hosts.
+	paths *paths.Paths
+	// hearing knows which controllers hear each other.
+	hearing     *hearing.Hearing
 	forcing     atomic.Bool  // HAProxy is between one spec and the next
 	watchTurned atomic.Int64 // when watchHAProxy did, last: a time.Duration since started
 
@@ -99,6 +104,7 @@ func New(opt Options) *Agent {
 		findings: map[string]status.Finding{},
 	}
 	a.systemd = systemd.New(a.log)
+	a.paths = paths.New(paths.Options{Controller: opt.Controller, Spec: a.currentSpec})
 	a.peers = peer.Client{Controller: opt.Controller, Spec: a.currentSpec}
 	a.haproxy = process.New(process.Options{
 		HAProxy:  opt.HAProxy,
@@ -107,32 +113,35 @@ func New(opt Options) *Agent {
 		Log:      a.log.With("component", "haproxy"),
 		Probe:    a.probeVIPs,
 	})
-	journal := func(e status.Event) { a.journal.add(e) }
+	event := func(e status.Event) { a.journal.Add(e) }
 	a.certificates = keep.New(keep.Options{
 		StateDir: opt.StateDir, Controller: opt.Controller, HAProxy: a.haproxy, Spec: a.currentSpec,
-		Event: journal, Log: a.log.With("component", "certificates"),
+		Event: event, Log: a.log.With("component", "certificates"),
 	})
 	a.hosts = watch.New(watch.Options{
 		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: func() bool { return len(a.held()) > 0 },
-		Seen: a.seen, Event: journal, SetFinding: a.setFinding, Report: a.report,
+		Seen: a.seen, Event: event, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.rollout = rollout.New(rollout.Options{
 		File: opt.File, Controller: opt.Controller, StateDir: opt.StateDir, RunDir: opt.RunDir, HAProxyUser: opt.HAProxyUser,
 		Log: a.log, Reload: opt.Reload, HAProxy: a.haproxy, Servers: a.hosts.Servers,
 		VIPs: a.makeVIPs, Held: a.held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
-		Event: journal, SetFinding: a.setFinding, Report: a.report,
+		Event: event, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.drains = drain.New(drain.Options{
 		Controller: opt.Controller, StateDir: opt.StateDir, Log: a.log, Spec: a.currentSpec, Snapshot: a.Snapshot, Gather: a.gather, Ask: a.peers.Ask,
-		Holds: func() bool { return len(a.held()) > 0 }, Settle: a.settlePriorities, Event: journal, Report: a.report,
+		Holds: func() bool { return len(a.held()) > 0 }, Settle: a.settlePriorities, Event: event, Report: a.report,
 		HandOver: func(ctx context.Context, req web.HandoverRequest, waits bool) ([]string, error) {
 			return a.moves.GiveAll(ctx, req, waits)
 		},
 	})
+	a.hearing = hearing.New(hearing.Options{
+		Controller: opt.Controller, Spec: a.currentSpec, VIPs: a.heard, Ask: a.peers.Ask, SetFinding: a.setFinding, Report: a.reportOne,
+	})
 	a.moves = handover.New(handover.Options{
 		Controller: opt.Controller, RunDir: opt.RunDir, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec, VIPs: a.parts,
-		Ask: a.peers.Ask, Gather: a.gather, Reach: a.reach, Drained: a.drains.Whole, Greet: a.greet, Preempt: a.setPreempt,
-		Settle: a.settlePriorities, Event: journal, SetFinding: a.setFinding, Report: a.reportOne,
+		Ask: a.peers.Ask, Gather: a.gather, Reach: a.reach, Drained: a.drains.Whole, Greet: a.hearing.Greet, Preempt: a.setPreempt,
+		Settle: a.settlePriorities, Event: event, SetFinding: a.setFinding, Report: a.reportOne,
 	})
 	a.check = peer.NewServer(peer.Options{
 		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(),
@@ -141,7 +150,7 @@ func New(opt Options) *Agent {
 	a.web = web.New(web.Options{
 		Self:        opt.Controller,
 		Snapshot:    a.Snapshot,
-		Events:      func(n int) []status.Event { return a.journal.last(n) },
+		Events:      func(n int) []status.Event { return a.journal.Last(n) },
 		Controllers: a.controllers,
 		Alive:       a.alive,
 		Log:         a.log.With("component", "web"),
@@ -191,8 +200,10 @@ func (a *Agent) Run(ctx context.Context) error {
 }
 
 func (a *Agent) runLocked(ctx context.Context) error {
-	a.journal = openJournal(filepath.Join(a.opt.StateDir, "events.jsonl"), a.opt.Controller, a.log)
-	defer a.journal.close()
+	a.journal = journal.Open(journal.Options{
+		Path: filepath.Join(a.opt.StateDir, "events.jsonl"), Controller: a.opt.Controller, Log: a.log,
+	})
+	defer a.journal.Close()
 	first, err := a.rollout.Begin()
 	if err != nil {
 		return err
@@ -214,7 +225,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
-	a.journal.add(status.Event{Kind: status.EventAgentStarted, Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
+	a.journal.Add(status.Event{Kind: status.EventAgentStarted, Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	useVIPs(ctx)
 	a.cleanUp(ctx)
 	a.serve(ctx, all, socket)
@@ -230,8 +241,8 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		{"who watches HAProxy's sockets", a.watchSockets},
 		{"who watches drains", a.drains.Watch},
 		{"who moves vips", a.moves.Watch},
-		{"who asks whether it is heard", a.watchHearing},
-		{"who measures paths", a.watchPaths},
+		{"who asks whether it is heard", a.hearing.Watch},
+		{"who measures paths", a.paths.Watch},
 		{"who tells the service manager", func(ctx context.Context) { a.systemd.Notify(ctx, a.rollout.Tried(), a.alive) }},
 		{"who brings specs into force", a.rollout.Run},
 	} {
@@ -239,6 +250,6 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	}
 	err = all.wait(ctx)
 	a.endVIPs()
-	a.journal.add(status.Event{Kind: status.EventAgentEnded, Subject: "agent", Text: "agent ended; HAProxy stays as it is"})
+	a.journal.Add(status.Event{Kind: status.EventAgentEnded, Subject: "agent", Text: "agent ended; HAProxy stays as it is"})
 	return err
 }

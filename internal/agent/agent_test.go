@@ -46,7 +46,7 @@ func TestAgentHoldsTheVIPWhileHAProxyRuns(t *testing.T) {
 }
 
 func hasEvent(d *running, kind string) bool {
-	for _, e := range d.journal.last(100) {
+	for _, e := range d.journal.Last(100) {
 		if e.Kind == kind {
 			return true
 		}

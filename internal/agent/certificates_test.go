@@ -212,7 +212,7 @@ func TestNewCertificateIsLiveWithoutAReload(t *testing.T) {
 
 func events(d *running, kind string) int {
 	n := 0
-	for _, e := range d.journal.last(1000) {
+	for _, e := range d.journal.Last(1000) {
 		if e.Kind == kind {
 			n++
 		}

@@ -61,7 +61,7 @@ func TestHostThatResetsUploadsIsTakenOut(t *testing.T) {
 		}
 		return hasEvent(d, "host-taken-out")
 	})
-	for _, e := range d.journal.last(100) {
+	for _, e := range d.journal.Last(100) {
 		if e.Kind == "host-taken-out" && (!strings.Contains(e.Text, "ctl2") || !strings.Contains(e.Cause, "without an answer")) {
 			t.Errorf("%s: %s", e.Text, e.Cause)
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"holdfast/internal/journal"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -348,6 +349,7 @@ func threeControllers(t *testing.T) *Agent {
 	dir := t.TempDir()
 	a := New(Options{Controller: "ctl1", RunDir: dir, StateDir: dir, Log: slog.New(slog.DiscardHandler)})
 	a.rollout.Use(mustParse(t, strings.Replace(testSpec, "services:", "  - {name: ctl3, address: 192.0.2.3}\nservices:", 1)))
-	a.journal = testJournal(t, filepath.Join(dir, "events.jsonl"))
+	a.journal = journal.Open(journal.Options{Path: filepath.Join(dir, "events.jsonl"), Controller: "ctl1", Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(a.journal.Close)
 	return a
 }

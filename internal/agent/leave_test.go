@@ -13,7 +13,7 @@ import (
 // eventsOf gives the events of a kind.
 func eventsOf(d *running, kind string) []status.Event {
 	var all []status.Event
-	for _, e := range d.journal.last(100) {
+	for _, e := range d.journal.Last(100) {
 		if e.Kind == kind {
 			all = append(all, e)
 		}

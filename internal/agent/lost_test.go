@@ -40,7 +40,7 @@ func TestRunDirectoryLost(t *testing.T) {
 		t.Errorf("the control socket: %v", err)
 	}
 	if !hasEvent(d, status.CodeHAProxySocketLost) || hasEvent(d, "haproxy-hung") {
-		t.Errorf("the events are %+v", d.journal.last(20))
+		t.Errorf("the events are %+v", d.journal.Last(20))
 	}
 	if err := d.end(); err != nil {
 		t.Error(err)

@@ -1,85 +1,20 @@
 package agent
 
 import (
-	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 
-	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
-
-const specWithHosts = `cloud: test
-vips:
-  - name: api
-    addresses: [192.0.2.10/24]
-    hostname: api.example.org
-    interface: eno1
-    vrrp: {router_id: 7, interval: 20ms}
-controllers:
-  - {name: ctl1, address: 192.0.2.1}
-  - {name: ctl2, address: 192.0.2.2}
-services:
-  keystone: {}
-  nova:
-    hosts:
-      - {name: ctl1, address: 192.0.2.1}
-      - {name: nova1, address: 192.0.2.20}
-  designate:
-    hosts:
-      - {name: dns1, address: 192.0.2.30}
-      - {name: dns2, address: 192.0.2.31}
-  proxy:
-    type: proxy
-    port: 5668
-    check: {path: /, expect: "200-499"}
-    hosts:
-      - {name: dns1, address: 192.0.2.30}
-`
-
-// TestPathTargets has one way to each other host, and to no service of this one.
-func TestPathTargets(t *testing.T) {
-	s, findings := spec.Parse("holdfast.yaml", []byte(specWithHosts))
-	if s == nil {
-		t.Fatal(findings)
-	}
-	var got []string
-	targets := pathTargets(s, "ctl1")
-	for _, target := range targets {
-		got = append(got, strings.Join(append([]string{target.host, target.at.String()}, target.services...), " "))
-	}
-	want := []string{"ctl2 192.0.2.2:9471", "nova1 192.0.2.20:8774 nova", "dns1 192.0.2.30:9001 designate", "dns2 192.0.2.31:9001 designate"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-
-	p := &paths{targets: targets}
-	host := func(address string, state status.ServiceState, condition status.Condition) status.Host {
-		return status.Host{Address: address, State: state, Condition: condition}
-	}
-	needs := p.needs([]status.Service{
-		{Name: "keystone", Hosts: []status.Host{host("192.0.2.1:5000", status.Up, status.Well), host("192.0.2.2:5000", status.Up, status.Well)}},
-		{Name: "nova", Hosts: []status.Host{host("192.0.2.1:8774", status.Down, status.Dead), host("192.0.2.20:8774", status.Up, status.Late)}},
-		{Name: "designate", Hosts: []status.Host{host("192.0.2.30:9001", status.Up, status.Well), host("192.0.2.31:9001", status.Up, status.Hung)}},
-		{Name: "proxy", Hosts: []status.Host{host("192.0.2.30:5668", status.Up, status.Well)}},
-		{Name: "swift", Hosts: []status.Host{host("192.0.2.30:9001", status.Down, status.Dead)}},
-	})
-	wantNeeds := map[string][]string{"nova": {"192.0.2.20"}, "designate": {"192.0.2.30", "192.0.2.31"}}
-	if diff := cmp.Diff(wantNeeds, needs); diff != "" {
-		t.Errorf("what services need (-want +got):\n%s", diff)
-	}
-}
 
 // TestMeasurePaths measures the way to another controller, tells of it in the
 // Snapshot and to whoever asks, and forgets it with the spec.
 func TestMeasurePaths(t *testing.T) {
 	newHost(t) // its interfaces
 	a := threeControllers(t)
-	targets := pathTargets(a.currentSpec(), "ctl1")
 	for range 3 {
-		a.paths.measure(t.Context(), targets)
+		a.paths.Measure(t.Context())
 	}
 	if got := a.Snapshot().Paths; len(got) != 2 || got[0].Host != "ctl2" || got[0].Address != "192.0.2.2" || got[0].Sent != 3 || got[0].Lost != 3 || got[0].Silent != 3 {
 		t.Errorf("to controllers that are not there: %+v", got)
@@ -97,12 +32,15 @@ func TestMeasurePaths(t *testing.T) {
 	if other, err := netlink.ParseAddr("192.0.2.2/24"); err != nil || netlink.AddrAdd(eno1, other) != nil {
 		t.Fatal(err)
 	}
-	a.paths.measure(t.Context(), targets)
-	if got := a.paths.list(); len(got) != 1 || got[0].Host != "ctl3" || got[0].Sent != 4 {
+	a.paths.Measure(t.Context())
+	if got := a.paths.List(); len(got) != 1 || got[0].Host != "ctl3" || got[0].Sent != 4 {
 		t.Errorf("with 192.0.2.2 on this host: %+v", got)
 	}
-	a.paths.measure(t.Context(), nil)
-	if got := a.paths.list(); len(got) != 0 {
+	alone := *a.currentSpec()
+	alone.Controllers, alone.Services = alone.Controllers[:1], nil
+	a.rollout.Use(&alone)
+	a.paths.Measure(t.Context())
+	if got := a.paths.List(); len(got) != 0 {
 		t.Errorf("with no other controller: %+v", got)
 	}
 }

@@ -94,7 +94,7 @@ func TestReplacedHAProxyIsTakenIntoUse(t *testing.T) {
 	next := h.start()
 	next.awaitActive()
 	runs(next, "74")
-	for _, e := range next.journal.last(40) {
+	for _, e := range next.journal.Last(40) {
 		if e.Kind == "haproxy-upgraded" {
 			t.Logf("%s; %s; %v", e.Text, e.Cause, e.Took)
 		}
@@ -198,7 +198,7 @@ func TestReplacedLibraryIsTakenIntoUse(t *testing.T) {
 		return s.HAProxy.Reloads == 1 && s.HAProxy.PID == pid && !told()
 	})
 	h.awaitAnswer("http://192.0.2.10:5000/v3", "200 keystone")
-	for _, e := range d.journal.last(40) {
+	for _, e := range d.journal.Last(40) {
 		if e.Kind == "haproxy-upgraded" {
 			t.Logf("%s; %s", e.Text, e.Cause)
 		}

@@ -56,7 +56,7 @@ func (a *Agent) reportOne(code, key string, f *status.Finding) {
 	if f != nil {
 		e.Subject, e.Text = f.Subject, f.Text
 	}
-	a.journal.add(e)
+	a.journal.Add(e)
 }
 
 // lackOfFiles says that the agent can open no file.

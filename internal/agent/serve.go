@@ -128,7 +128,7 @@ func (a *Agent) controllers() []web.Target {
 func (a *Agent) commands() map[string]peer.Handler {
 	all := map[string]peer.Handler{
 		"alive": func(context.Context, string, json.RawMessage) (any, error) { return struct{}{}, nil },
-		"hears": peer.Handle(a.hears),
+		"hears": peer.Handle(a.hearing.Hears),
 	}
 	maps.Copy(all, a.drains.Commands())
 	maps.Copy(all, a.moves.Commands())
@@ -151,10 +151,10 @@ type controls struct{ *Agent }
 func (c controls) Cloud(ctx context.Context) cloud.Cloud { return c.web.Cloud(ctx) }
 
 // Events gives the newest n events.
-func (c controls) Events(n int) []status.Event { return c.journal.last(n) }
+func (c controls) Events(n int) []status.Event { return c.journal.Last(n) }
 
 // Follow gives the events from now on.
-func (c controls) Follow() (<-chan status.Event, func()) { return c.journal.follow() }
+func (c controls) Follow() (<-chan status.Event, func()) { return c.journal.Follow() }
 
 // Reload reads the spec again.
 func (c controls) Reload(ctx context.Context) (web.ReloadResult, error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -16,7 +17,7 @@ func (a *Agent) Snapshot() status.Snapshot {
 		Schema: 1, Time: time.Now(), Version: a.opt.Version, Controller: a.opt.Controller,
 		PID: os.Getpid(), Started: a.started, HAProxy: a.haproxy.State(),
 		VIPs: []status.VIP{}, Services: []status.Service{}, Findings: []status.Finding{},
-		Drains: a.drains.List(), Paths: a.paths.list(),
+		Drains: a.drains.List(), Paths: a.paths.List(),
 	}
 	is := a.rollout.InForce()
 	snap.Config = is.Config
@@ -46,6 +47,28 @@ func (a *Agent) seen(s *spec.Spec, services []status.Service, connections int) {
 	a.services, a.connections, a.polled = services, connections, time.Now()
 	a.mu.Unlock()
 	a.rollout.Sight(s, services)
+}
+
+// reach gives what this controller's HAProxy reaches.
+func (a *Agent) reach() reach.View {
+	v := reach.View{Controller: a.opt.Controller}
+	config := a.rollout.InForce().Config
+	a.mu.Lock()
+	services := a.services
+	v.At, v.Spec, v.Services = a.polled, config.Digest, reach.Services(services)
+	a.mu.Unlock()
+	v.Paths, v.Needs = a.paths.List(), a.paths.Needs(services)
+	switch h := a.haproxy.State(); {
+	case h.State != status.HAProxyRunning:
+		v.Unfit = "HAProxy is " + string(h.State)
+	case a.moves.Ending():
+		v.Unfit = "its agent is about to end"
+	case a.drains.Whole():
+		v.Unfit = "it is drained"
+	case !config.TrialUntil.IsZero() || a.forcing.Load():
+		v.Unfit = "a new spec is on trial"
+	}
+	return v
 }
 
 // setFinding records f under key, or that what was under key is over.

@@ -16,7 +16,7 @@ func TestStartIsNoFault(t *testing.T) {
 	h.keystone()
 	d := h.start()
 	d.awaitActive()
-	events := d.journal.last(100)
+	events := d.journal.Last(100)
 	if len(events) < 3 || events[0].Kind != "agent-started" {
 		t.Fatalf("the first events are %v, want agent-started first", events)
 	}

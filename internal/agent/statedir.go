@@ -20,7 +20,7 @@ func (a *Agent) remakeState(said string) string {
 		}
 		return err.Error()
 	}
-	a.journal.add(status.Event{
+	a.journal.Add(status.Event{
 		Kind: status.EventStateMadeAnew, Subject: "agent",
 		Text: fmt.Sprintf("the state directory %s had been cleared; what is needed is there again, without the events of before", a.opt.StateDir),
 	})

@@ -44,7 +44,7 @@ func TestCheckThatNothingPassesIsTakenBack(t *testing.T) {
 		t.Error("the VIP was moved")
 	}
 	h.awaitAnswer("http://192.0.2.10:5000/v3", "200 keystone")
-	for _, e := range d.journal.last(20) {
+	for _, e := range d.journal.Last(20) {
 		t.Logf("%s: %s; %s; %v", e.Kind, e.Text, e.Cause, e.Took)
 	}
 	if err := d.end(); err != nil {

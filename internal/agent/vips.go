@@ -13,6 +13,7 @@ import (
 	"holdfast/internal/handover"
 	"holdfast/internal/haproxy/client"
 	"holdfast/internal/haproxy/process"
+	"holdfast/internal/hearing"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
@@ -293,6 +294,15 @@ func (a *Agent) parts() []handover.VIP {
 	return all
 }
 
+// heard gives the VIPs as who asks what is heard sees them.
+func (a *Agent) heard() []hearing.VIP {
+	var all []hearing.VIP
+	for _, o := range a.owners() {
+		all = append(all, hearing.VIP{Name: o.view.Load().vip.Name, Loop: o.loop})
+	}
+	return all
+}
+
 // ownerOf gives the owner of the VIP called name; nil for none.
 func (a *Agent) ownerOf(name string) *owner {
 	for _, o := range a.owners() {
@@ -403,11 +413,11 @@ func (a *Agent) journalHAProxy(was, is status.HAProxy, down time.Time) {
 	if is.State == status.HAProxyRunning {
 		e.Took = is.Since.Sub(down)
 	}
-	a.journal.add(e)
+	a.journal.Add(e)
 }
 
 func (a *Agent) journalTransition(t link.Transition) {
-	a.journal.add(status.Event{
+	a.journal.Add(status.Event{
 		Time: t.Time, Kind: "vip-" + t.To.String(), Subject: "vip " + t.VIP, Cause: t.Reason, Took: t.Took,
 		Text: fmt.Sprintf("vip %s is %s here, was %s", t.VIP, t.To, t.From),
 	})

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"holdfast/internal/hearing"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
@@ -27,9 +28,6 @@ const (
 	// helloTime is how long a giver waits for a hello of the taker.
 	helloTime = 500 * time.Millisecond
 )
-
-// LetVRRPThrough is the remedy where adverts do not arrive.
-const LetVRRPThrough = "let IP protocol 112 (VRRP) through both ways, in the hosts' own filters (nft list ruleset) and between them"
 
 // offer gives v to one controller: without a word with its agent where to is plain,
 // by VRRP alone, and then the open connections are reset. On an error this controller
@@ -107,7 +105,7 @@ func hearsTaker(ctx context.Context, v VIP, to spec.Controller, ready prepareRep
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: its adverts do not arrive here, so nobody would know that it has the vip; %s", to.Name, LetVRRPThrough)
+			return fmt.Errorf("%s: its adverts do not arrive here, so nobody would know that it has the vip; %s", to.Name, hearing.LetThrough)
 		case <-tick.C:
 		}
 	}

@@ -1,4 +1,4 @@
-package agent
+package journal
 
 import (
 	"bufio"
@@ -14,18 +14,18 @@ import (
 	"holdfast/internal/status"
 )
 
-func testJournal(t testing.TB, path string) *journal {
+func testJournal(t testing.TB, path string) *Journal {
 	t.Helper()
-	j := openJournal(path, "ctl1", slog.New(slog.DiscardHandler))
-	t.Cleanup(j.close)
+	j := Open(Options{Path: path, Controller: "ctl1", Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(j.Close)
 	return j
 }
 
 func TestJournalSurvivesARestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.jsonl")
 	j := testJournal(t, path)
-	j.add(status.Event{Kind: "vip-active", Text: "took vip api", Took: time.Millisecond})
-	j.close()
+	j.Add(status.Event{Kind: "vip-active", Text: "took vip api", Took: time.Millisecond})
+	j.Close()
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +36,7 @@ func TestJournalSurvivesARestart(t *testing.T) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	got := testJournal(t, path).last(10)
+	got := testJournal(t, path).Last(10)
 	if len(got) != 1 || got[0].Kind != "vip-active" || got[0].Controller != "ctl1" || got[0].Took != time.Millisecond {
 		t.Errorf("after a restart the journal has %+v", got)
 	}
@@ -48,8 +48,8 @@ func TestJournalOutlivesItsDisk(t *testing.T) {
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	j.add(status.Event{Kind: "reload"})
-	if got := j.last(1); len(got) != 1 || got[0].Kind != "reload" {
+	j.Add(status.Event{Kind: "reload"})
+	if got := j.Last(1); len(got) != 1 || got[0].Kind != "reload" {
 		t.Errorf("got %+v, want the event kept in memory", got)
 	}
 }
@@ -61,8 +61,8 @@ func TestJournalThatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := testJournal(t, path)
-	j.add(status.Event{Kind: "reload"})
-	if got := j.last(1); len(got) != 1 || got[0].Kind != "reload" {
+	j.Add(status.Event{Kind: "reload"})
+	if got := j.Last(1); len(got) != 1 || got[0].Kind != "reload" {
 		t.Errorf("got %+v, want the event kept in memory", got)
 	}
 }
@@ -76,9 +76,9 @@ func TestJournalOfADiskThatStandsStill(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, kind := range []string{"haproxy-down", "haproxy-running"} {
-		j.add(status.Event{Kind: kind})
+		j.Add(status.Event{Kind: kind})
 	}
-	if got := j.last(9); len(got) != 2 {
+	if got := j.Last(9); len(got) != 2 {
 		t.Errorf("got %+v, want both events", got)
 	}
 	file, err := os.Open(path) // the disk goes on
@@ -96,22 +96,22 @@ func TestJournalIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.jsonl")
 	j := testJournal(t, path)
 	text := strings.Repeat("x", 64<<10)
-	for range journalKept + 10 {
+	for range kept + 10 {
 		j.keep(status.Event{})
 	}
-	for range 3 * journalBytes / len(text) {
-		j.add(status.Event{Text: text})
+	for range 3 * fileBytes / len(text) {
+		j.Add(status.Event{Text: text})
 		j.file.Flush(time.Minute) // no more than has room may wait
 	}
-	if n := len(j.last(10 * journalKept)); n != journalKept {
-		t.Errorf("%d events in memory, want %d", n, journalKept)
+	if n := len(j.Last(10 * kept)); n != kept {
+		t.Errorf("%d events in memory, want %d", n, kept)
 	}
 	for _, name := range []string{path, path + ".1"} {
 		info, err := os.Stat(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if info.Size() > journalBytes+int64(2*len(text)) {
+		if info.Size() > fileBytes+int64(2*len(text)) {
 			t.Errorf("%s has %d bytes", name, info.Size())
 		}
 	}
@@ -119,15 +119,15 @@ func TestJournalIsBounded(t *testing.T) {
 
 func TestSlowFollowerDoesNotHoldTheJournalUp(t *testing.T) {
 	j := testJournal(t, filepath.Join(t.TempDir(), "events.jsonl"))
-	events, stop := j.follow()
+	events, stop := j.Follow()
 	for range 3 * followerBuffer {
-		j.add(status.Event{Kind: "reload"})
+		j.Add(status.Event{Kind: "reload"})
 	}
 	if len(events) != followerBuffer {
 		t.Errorf("a follower that never read has %d events waiting, want %d", len(events), followerBuffer)
 	}
 	stop()
-	j.add(status.Event{})
+	j.Add(status.Event{})
 	if len(j.followers) != 0 {
 		t.Error("a follower that left is still served")
 	}

@@ -1,4 +1,8 @@
-package agent
+// Package paths measures the ways from this host to the others of a cloud, by one TCP
+// handshake a second with each, and keeps the last of them. Every controller does so,
+// since one alone says nothing of whether it is worse than others: that package reach
+// judges.
+package paths
 
 import (
 	"cmp"
@@ -15,37 +19,37 @@ import (
 )
 
 const (
-	// pathInterval is between two handshakes with one host.
-	pathInterval = time.Second
-	// pathWait is how long one may take: less than the second after which the
+	// interval is between two handshakes with one host.
+	interval = time.Second
+	// wait is how long one may take: less than the second after which the
 	// kernel asks again, so that each question counts by itself.
-	pathWait = 900 * time.Millisecond
+	wait = 900 * time.Millisecond
 )
 
-// A pathTarget is where handshakes with one host go: to the agent's port on a
+// A target is where handshakes with one host go: to the agent's port on a
 // controller, and else to the first service there. A host needs none of both to
 // answer: its kernel refuses, and that has come and gone, too.
-type pathTarget struct {
+type target struct {
 	host string
 	at   netip.AddrPort
 	// services are those at that port.
 	services []string
 }
 
-// pathTargets gives one target for each address of a host, but for those of this
+// targetsOf gives one target for each address of a host, but for those of this
 // controller.
-func pathTargets(s *spec.Spec, self string) []pathTarget {
-	var all []pathTarget
+func targetsOf(s *spec.Spec, self string) []target {
+	var all []target
 	own, _ := s.Controller(self)
 	add := func(host string, at netip.AddrPort, service string) {
 		at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 		if at.Addr() == own.Address.Unmap() {
 			return
 		}
-		i := slices.IndexFunc(all, func(t pathTarget) bool { return t.at.Addr() == at.Addr() })
+		i := slices.IndexFunc(all, func(t target) bool { return t.at.Addr() == at.Addr() })
 		if i < 0 {
 			i = len(all)
-			all = append(all, pathTarget{host: host, at: at})
+			all = append(all, target{host: host, at: at})
 		}
 		if service != "" && all[i].at == at {
 			all[i].services = append(all[i].services, service)
@@ -62,32 +66,53 @@ func pathTargets(s *spec.Spec, self string) []pathTarget {
 	return all
 }
 
-// paths has the last handshakes with each host.
-type paths struct {
+// Options is what Paths are made of.
+type Options struct {
+	Controller string // this one's name in the spec
+	// Spec gives the spec in force; nil while there is none.
+	Spec func() *spec.Spec
+}
+
+// Paths has the last handshakes with each host. Its methods may be called by any
+// goroutine.
+type Paths struct {
+	opt Options
+
 	mu      sync.Mutex // guards following
-	targets []pathTarget
+	targets []target
 	windows map[netip.AddrPort]*reach.Window
 }
 
-// watchPaths measures the ways to other hosts, again and again: on every
-// controller, since one alone says nothing of whether it is worse than others.
-func (a *Agent) watchPaths(ctx context.Context) {
-	ticker := time.NewTicker(pathInterval)
+// New makes Paths. It touches nothing until Measure or Watch.
+func New(opt Options) *Paths { return &Paths{opt: opt} }
+
+// Watch measures again and again, until ctx ends.
+func (p *Paths) Watch(ctx context.Context) {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	for ticked(ctx, ticker) {
-		if s := a.currentSpec(); s != nil {
-			a.paths.measure(ctx, pathTargets(s, a.opt.Controller))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			p.Measure(ctx)
 		}
 	}
 }
 
-// measure does one handshake with each of the targets, and forgets all others.
-func (p *paths) measure(ctx context.Context, targets []pathTarget) {
+// Measure does one handshake with each host of the spec in force, and forgets all
+// others.
+func (p *Paths) Measure(ctx context.Context) {
+	s := p.opt.Spec()
+	if s == nil {
+		return
+	}
+	targets := targetsOf(s, p.opt.Controller)
 	var to []netip.AddrPort
 	for _, t := range targets {
 		to = append(to, t.at)
 	}
-	results := handshake.All(ctx, to, pathWait)
+	results := handshake.All(ctx, to, wait)
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,8 +131,8 @@ func (p *paths) measure(ctx context.Context, targets []pathTarget) {
 	}
 }
 
-// list gives the path to each host, in the order of the spec.
-func (p *paths) list() []status.Path {
+// List gives the path to each host, in the order of the spec.
+func (p *Paths) List() []status.Path {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var all []status.Path
@@ -123,9 +148,9 @@ func (p *paths) list() []status.Path {
 	return all
 }
 
-// needs gives, for each service of which hosts are in use here, the addresses of
+// Needs gives, for each service of which hosts are in use here, the addresses of
 // these, if there is a path to the service itself at each.
-func (p *paths) needs(services []status.Service) map[string][]string {
+func (p *Paths) Needs(services []status.Service) map[string][]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	needs := map[string][]string{}
@@ -135,7 +160,7 @@ func (p *paths) needs(services []status.Service) map[string][]string {
 			if h.State != status.Up || h.Condition == status.Dead {
 				continue
 			}
-			i := slices.IndexFunc(p.targets, func(t pathTarget) bool {
+			i := slices.IndexFunc(p.targets, func(t target) bool {
 				return t.at.String() == h.Address && slices.Contains(t.services, s.Name)
 			})
 			if i < 0 {
@@ -149,26 +174,4 @@ func (p *paths) needs(services []status.Service) map[string][]string {
 		}
 	}
 	return needs
-}
-
-// reach gives what this controller's HAProxy reaches.
-func (a *Agent) reach() reach.View {
-	v := reach.View{Controller: a.opt.Controller}
-	config := a.rollout.InForce().Config
-	a.mu.Lock()
-	services := a.services
-	v.At, v.Spec, v.Services = a.polled, config.Digest, reach.Services(services)
-	a.mu.Unlock()
-	v.Paths, v.Needs = a.paths.list(), a.paths.needs(services)
-	switch h := a.haproxy.State(); {
-	case h.State != status.HAProxyRunning:
-		v.Unfit = "HAProxy is " + string(h.State)
-	case a.moves.Ending():
-		v.Unfit = "its agent is about to end"
-	case a.drains.Whole():
-		v.Unfit = "it is drained"
-	case !config.TrialUntil.IsZero() || a.forcing.Load():
-		v.Unfit = "a new spec is on trial"
-	}
-	return v
 }

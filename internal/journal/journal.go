@@ -1,4 +1,8 @@
-package agent
+// Package journal keeps what has happened on a controller: in memory for the page and
+// the command line, in a file for after a restart, in the log for all else. A disk
+// that is full, gone or stands still costs the file's lines, never the caller: what
+// adds an event may be on the way from HAProxy's death to VRRP. It makes no event.
+package journal
 
 import (
 	"bufio"
@@ -17,67 +21,69 @@ import (
 )
 
 const (
-	// journalKept is the number of events held in memory.
-	journalKept = 1000
-	// journalBytes is the size at which the file is set aside as its
-	// predecessor: two files of that size are the most there is on disk.
-	journalBytes = 4 << 20
-	// followerBuffer is how many events a slow follower may lag behind
-	// before it loses some.
+	// kept is the number of events held in memory.
+	kept = 1000
+	// fileBytes is the size at which the file is set aside as its predecessor: two
+	// files of that size are the most there is on disk.
+	fileBytes = 4 << 20
+	// followerBuffer is how many events a slow follower may lag behind before it
+	// loses some.
 	followerBuffer = 256
+	// patience is how long Close waits for the disk.
+	patience = time.Second
 )
 
-// A journal keeps the transitions of this controller: in memory for the page
-// and the command line, in a file for after a restart, in the log for all else.
-// A disk that is full, gone or stands still costs the file's lines, never the
-// agent: what adds an event may be on the way from HAProxy's death to VRRP.
-type journal struct {
-	controller string
-	log        *slog.Logger
-	now        func() time.Time
-	file       *asynclog.Writer // in front of a journalFile
+// A Journal is that of one controller. Its methods may be called by any goroutine.
+type Journal struct {
+	opt  Options
+	now  func() time.Time
+	file *asynclog.Writer // in front of a file
 
 	mu        sync.Mutex // guards following
 	events    []status.Event
 	followers map[chan status.Event]struct{}
 }
 
-// journalPatience is how long an agent that ends waits for its journal's disk.
-const journalPatience = time.Second
+// Options is what a Journal is made of.
+type Options struct {
+	Path       string // of the file; its predecessor has ".1" behind it
+	Controller string // that the events are of
+	Log        *slog.Logger
+}
 
-// openJournal reads what the file at path has of earlier runs. A line that
-// cannot be read is left out, and a file that cannot be read is said.
-func openJournal(path, controller string, log *slog.Logger) *journal {
-	j := &journal{controller: controller, log: log, now: time.Now, followers: map[chan status.Event]struct{}{}}
-	f := &journalFile{path: path, log: log}
-	for _, name := range []string{path + ".1", path} {
+// Open reads what the file has of earlier runs. A line that cannot be read is left
+// out, and a file that cannot be read is said.
+func Open(opt Options) *Journal {
+	j := &Journal{opt: opt, now: time.Now, followers: map[chan status.Event]struct{}{}}
+	f := &file{path: opt.Path, log: opt.Log}
+	for _, name := range []string{opt.Path + ".1", opt.Path} {
 		var err error
 		if f.written, err = j.read(name); err != nil {
-			log.Warn("the events of earlier runs are not shown", "error", err)
+			opt.Log.Warn("the events of earlier runs are not shown", "error", err)
 		}
 	}
 	j.file = asynclog.New(f, j.lost)
 	return j
 }
 
-// close returns when the file has every event, or its disk stands still.
-func (j *journal) close() {
-	if !j.file.Close(journalPatience) {
-		j.log.Warn("the journal lacks the last events: its disk takes nothing")
+// Close returns when the file has every event, or its disk stands still.
+func (j *Journal) Close() {
+	if !j.file.Close(patience) {
+		j.opt.Log.Warn("the journal lacks the last events: its disk takes nothing")
 	}
 }
 
 // read takes the events of the file called name, and gives its size in bytes.
-func (j *journal) read(name string) (size int64, err error) {
-	file, err := os.Open(name)
+func (j *Journal) read(name string) (size int64, err error) {
+	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read the journal: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // it was only read
-	lines := bufio.NewScanner(file)
+	defer f.Close() //nolint:errcheck // it was only read
+	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		size += int64(len(lines.Bytes()) + 1)
 		var e status.Event
@@ -105,23 +111,23 @@ func level(kind string) slog.Level {
 	return slog.LevelInfo
 }
 
-func (j *journal) keep(e status.Event) {
-	if len(j.events) >= journalKept {
-		j.events = append(j.events[:0], j.events[len(j.events)-journalKept+1:]...)
+func (j *Journal) keep(e status.Event) {
+	if len(j.events) >= kept {
+		j.events = append(j.events[:0], j.events[len(j.events)-kept+1:]...)
 	}
 	j.events = append(j.events, e)
 }
 
-// add puts e into the journal, with the time and the controller filled in, and
+// Add puts e into the journal, with the time and the controller filled in, and
 // into the log.
-func (j *journal) add(e status.Event) {
+func (j *Journal) Add(e status.Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if e.Time.IsZero() {
 		e.Time = j.now()
 	}
-	e.Controller = j.controller
-	j.log.Log(context.Background(), level(e.Kind), e.Text, "event", e.Kind, "subject", e.Subject, "cause", e.Cause, "took", e.Took)
+	e.Controller = j.opt.Controller
+	j.opt.Log.Log(context.Background(), level(e.Kind), e.Text, "event", e.Kind, "subject", e.Subject, "cause", e.Cause, "took", e.Took)
 	j.keep(e)
 	for follower := range j.followers {
 		select {
@@ -133,19 +139,19 @@ func (j *journal) add(e status.Event) {
 }
 
 // write hands e to the file.
-func (j *journal) write(e status.Event) {
+func (j *Journal) write(e status.Event) {
 	line, err := json.Marshal(e)
 	if err != nil {
-		j.log.Warn("an event is not in the journal", "error", err)
+		j.opt.Log.Warn("an event is not in the journal", "error", err)
 		return
 	}
 	_, _ = j.file.Write(append(line, '\n')) //nolint:errcheck // it never fails
 }
 
 // lost gives the line that stands for events which the file lacks.
-func (j *journal) lost(n int) []byte {
+func (j *Journal) lost(n int) []byte {
 	line, err := json.Marshal(status.Event{
-		Time: j.now(), Controller: j.controller, Kind: status.EventEventsLost, Subject: "journal",
+		Time: j.now(), Controller: j.opt.Controller, Kind: status.EventEventsLost, Subject: "journal",
 		Text: fmt.Sprintf("%d events are not in the journal: its disk took nothing", n),
 	})
 	if err != nil {
@@ -154,8 +160,8 @@ func (j *journal) lost(n int) []byte {
 	return append(line, '\n')
 }
 
-// A journalFile is the file, of which one goroutine writes each line.
-type journalFile struct {
+// A file is what is on the disk. One goroutine writes each line.
+type file struct {
 	path    string
 	log     *slog.Logger
 	written int64
@@ -163,7 +169,7 @@ type journalFile struct {
 }
 
 // Write appends line. Trouble is logged once, until it is over.
-func (f *journalFile) Write(line []byte) (int, error) {
+func (f *file) Write(line []byte) (int, error) {
 	n, err := f.append(line)
 	f.written += int64(n)
 	switch {
@@ -177,34 +183,34 @@ func (f *journalFile) Write(line []byte) (int, error) {
 	return n, err
 }
 
-func (f *journalFile) append(line []byte) (int, error) {
-	if f.written > journalBytes {
+func (f *file) append(line []byte) (int, error) {
+	if f.written > fileBytes {
 		if err := os.Rename(f.path, f.path+".1"); err != nil {
 			return 0, fmt.Errorf("set the full journal aside: %w", err)
 		}
 		f.written = 0
 	}
-	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	out, err := os.OpenFile(f.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 	if err != nil {
 		return 0, fmt.Errorf("open the journal: %w", err)
 	}
-	n, err := file.Write(line)
-	if err := errors.Join(err, file.Close()); err != nil {
+	n, err := out.Write(line)
+	if err := errors.Join(err, out.Close()); err != nil {
 		return n, fmt.Errorf("write the journal: %w", err)
 	}
 	return n, nil
 }
 
-// last gives the newest n events, oldest first.
-func (j *journal) last(n int) []status.Event {
+// Last gives the newest n events, oldest first.
+func (j *Journal) Last(n int) []status.Event {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	from := max(0, len(j.events)-max(0, n))
 	return append([]status.Event{}, j.events[from:]...)
 }
 
-// follow gives a channel of the events from now on, and what ends it.
-func (j *journal) follow() (<-chan status.Event, func()) {
+// Follow gives a channel of the events from now on, and what ends it.
+func (j *Journal) Follow() (<-chan status.Event, func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	follower := make(chan status.Event, followerBuffer)
