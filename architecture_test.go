@@ -66,13 +66,8 @@ var mayImport = map[string][]string{
 	"internal/web":           {"internal/cloud", "internal/status", "internal/connlimit"},
 	"internal/hearing":       {"internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
 	"internal/handover": {
-<<<<<<< HEAD
 		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vip/conntrack", "internal/vip/move", "internal/vrrp", "internal/vrrp/link",
-		"internal/web", "internal/peer", "internal/file",
-=======
-		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vip/conntrack", "internal/vrrp", "internal/vrrp/link",
 		"internal/web", "internal/peer", "internal/hearing", "internal/file",
->>>>>>> main
 	},
 	"internal/drain": {"internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
