@@ -59,13 +59,14 @@ var mayImport = map[string][]string{
 	"internal/rollout": {
 		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/process", "internal/haproxy/client", "internal/file",
 	},
-	"internal/vip":           {"internal/rtnl", "internal/sockdiag", "internal/vip/conntrack"},
+	"internal/vip":           {"internal/rtnl", "internal/sockdiag"},
+	"internal/vip/move":      {"internal/rtnl", "internal/sockdiag", "internal/vip", "internal/vip/conntrack"},
 	"internal/vip/conntrack": {"internal/rtnl"},
 	"internal/peer":          {"internal/connlimit", "internal/spec"},
 	"internal/web":           {"internal/cloud", "internal/status", "internal/connlimit"},
 	"internal/hearing":       {"internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
 	"internal/handover": {
-		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vip/conntrack", "internal/vrrp", "internal/vrrp/link",
+		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vip/conntrack", "internal/vip/move", "internal/vrrp", "internal/vrrp/link",
 		"internal/web", "internal/peer", "internal/hearing", "internal/file",
 	},
 	"internal/drain": {"internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},

@@ -125,7 +125,7 @@ func parse(data []byte, controller string) ([]status.Drained, error) {
 	}
 	switch {
 	case k.Schema != 1:
-		return nil, fmt.Errorf("it is of schema %d, and this holdfast reads 1", k.Schema)
+		return nil, fmt.Errorf("its schema is %d, and this holdfast reads schema 1", k.Schema)
 	case k.Controller != controller:
 		return nil, fmt.Errorf("it is of controller %q, not of %q", k.Controller, controller)
 	}

@@ -123,7 +123,7 @@ func (s *standin) behave(b busy.Behaviour) error {
 func parseStall(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 || d > time.Hour {
-		return 0, wrongf("%q is no time up to an hour; write one such as 3s", text)
+		return 0, wrongf("%q is not a time up to an hour; write one such as 3s", text)
 	}
 	return d, nil
 }

@@ -37,7 +37,7 @@ func advertsBlocked(_ context.Context, n *node, f Fault) (string, error) {
 	case "in":
 		hook = nftables.ChainHookInput
 	default:
-		return "", wrongf("%q is no side; say out or in", f.Value)
+		return "", wrongf("%q is not a direction; write out or in", f.Value)
 	}
 	if err := errors.Join(n.needOn(), n.endSlow("adverts-blocked")); err != nil {
 		return "", err

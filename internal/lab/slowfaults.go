@@ -92,7 +92,7 @@ func repeat(ctx context.Context, every time.Duration, do func()) (end func() err
 func lose(_ context.Context, n *node, f Fault) (string, error) {
 	percent, err := strconv.ParseFloat(strings.TrimSuffix(f.Value, "%"), 64)
 	if err != nil || !(percent >= 0 && percent <= 100) {
-		return "", wrongf("%q is no percentage of 0 to 100", f.Value)
+		return "", wrongf("%q is not a percentage from 0 to 100", f.Value)
 	}
 	return fmt.Sprintf("%g %% of the frames of %s are lost", percent, n.plan.name), n.wire.setLoss(n, percent)
 }
@@ -150,7 +150,7 @@ func (s *server) healWire() error {
 func delay(_ context.Context, n *node, f Fault) (string, error) {
 	d, err := time.ParseDuration(f.Value)
 	if err != nil || d < 0 || d > maxDelay {
-		return "", wrongf("%q is no delay of 0 to %v; write one such as 200ms", f.Value, maxDelay)
+		return "", wrongf("%q is not a delay from 0 to %v; write one such as 200ms", f.Value, maxDelay)
 	}
 	if err := n.needOn(); err != nil {
 		return "", err
@@ -182,7 +182,7 @@ func flap(ctx context.Context, n *node, f Fault) (string, error) {
 	const least = 20 * time.Millisecond
 	period, err := time.ParseDuration(cmp.Or(f.Value, "2s"))
 	if err != nil || period < least || period > time.Hour {
-		return "", wrongf("%q is no period of %v to an hour; write one such as 2s", f.Value, least)
+		return "", wrongf("%q is not a period from %v to an hour; write one such as 2s", f.Value, least)
 	}
 	if err := errors.Join(n.needOn(), n.endSlow("flap")); err != nil {
 		return "", err

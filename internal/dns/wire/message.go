@@ -36,7 +36,7 @@ func CheckReply(q, r *mdns.Msg) error {
 	case r == nil:
 		return errors.New("its reply is empty")
 	case !r.Response || r.Opcode != q.Opcode || r.Id != q.Id:
-		return errors.New("its reply is no reply to the question")
+		return errors.New("its reply does not answer the question")
 	case len(r.Question) == 0 && r.Rcode != mdns.RcodeSuccess && r.Rcode != mdns.RcodeNameError:
 		return nil // an error may leave the question out
 	case len(r.Question) != 1 || !sameQuestion(q.Question[0], r.Question[0]):

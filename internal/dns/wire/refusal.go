@@ -56,7 +56,7 @@ func (r Refused) refusedText() string {
 func (r Refused) permissions() string {
 	places := map[ServerMake]string{
 		makeBIND:     fmt.Sprintf("allow-update or update-policy of the zone %s, and whether that is for this key and this name; a secondary and a frozen zone (rndc thaw) refuse as well", r.Zone),
-		makePowerDNS: fmt.Sprintf("dnsupdate in pdns.conf, and ALLOW-DNSUPDATE-FROM (this machine) and TSIG-ALLOW-DNSUPDATE (this key) of the zone %s; it says the same where it has not that zone", r.Zone),
+		makePowerDNS: fmt.Sprintf("dnsupdate in pdns.conf, and ALLOW-DNSUPDATE-FROM (this machine) and TSIG-ALLOW-DNSUPDATE (this key) of the zone %s; it says the same where it does not have that zone", r.Zone),
 		makeKnot:     fmt.Sprintf("whether the zone %s is frozen (knotc zone-thaw), and the acl of the zone", r.Zone),
 	}
 	if text, ok := places[r.Make]; ok {

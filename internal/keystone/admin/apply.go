@@ -339,7 +339,7 @@ func (r *run) inToken(ctx context.Context, token Token, c keystone.Change, id st
 	case found == "" && r.isHidden(c, id):
 		return r.inListing(ctx, c, id, "no token of these credentials has it: its service is disabled, or it is for other projects only")
 	case found == "":
-		return &oldCatalogError{"the catalog of a fresh token has it not"}
+		return &oldCatalogError{"the catalog of a fresh token does not have it"}
 	case want.Partly:
 		return sameBeginning(want.URL, found)
 	case found != want.URL:

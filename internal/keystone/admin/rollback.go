@@ -101,7 +101,7 @@ func (a *Applier) isUndone(ctx context.Context, c keystone.Entry, id string) err
 	}
 	c.ID = id
 	if step, _, err := c.UndoStep(now); err != nil || step != keystone.StepNone {
-		return errors.Join(err, fmt.Errorf("Keystone took the request, and has it not as it was; run the rollback again"))
+		return errors.Join(err, fmt.Errorf("Keystone accepted the request, but does not show it as it was before; run the rollback again"))
 	}
 	return nil
 }

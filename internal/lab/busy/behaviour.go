@@ -82,7 +82,7 @@ func ParseWorkers(text string) (workers int, hold time.Duration, err error) {
 func ParseHold(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 || d > MaxHold {
-		return 0, fmt.Errorf("%q is no time of 0 to %v; write one such as 300ms", text, MaxHold)
+		return 0, fmt.Errorf("%q is not a time from 0 to %v; write one such as 300ms", text, MaxHold)
 	}
 	return d, nil
 }
@@ -91,7 +91,7 @@ func ParseHold(text string) (time.Duration, error) {
 func ParseRate(text string) (float64, error) {
 	rate, err := strconv.ParseFloat(strings.TrimSuffix(text, "/s"), 64)
 	if err != nil || !(rate >= 0 && rate <= MaxRate) {
-		return 0, fmt.Errorf("%q is no rate of 0 to %d requests a second", text, MaxRate)
+		return 0, fmt.Errorf("%q is not a rate from 0 to %d requests a second", text, MaxRate)
 	}
 	return rate, nil
 }

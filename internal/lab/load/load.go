@@ -90,7 +90,7 @@ func ParsePhase(text string) (Phase, error) {
 		p.Duration, err = time.ParseDuration(duration)
 	}
 	if !found || err != nil {
-		return p, fmt.Errorf("%q is no rate for a time; write 216x8s", text)
+		return p, fmt.Errorf("%q is not a rate and a time; write them as 216x8s", text)
 	}
 	return p, p.check()
 }
