@@ -17,6 +17,7 @@ import (
 
 	"holdfast/internal/onlyone"
 	"holdfast/internal/vip"
+	"holdfast/internal/vip/move"
 )
 
 // arp gives arp_ignore and arp_announce of an interface.
@@ -111,11 +112,11 @@ func TestCleanUp(t *testing.T) {
 	killed.rollout.Use(s)
 	all, own := arp(t, "all"), arp(t, "eno1")
 	settings, api := vip.NewSettings(nil, nil), s.VIPs[0]
-	c, err := vip.NewCopy(vip.CopyOptions{Name: "api", Addresses: api.Addresses, Interface: "eno1", Settings: settings, Log: killed.log})
+	c, err := move.NewCopy(move.CopyOptions{Name: "api", Addresses: api.Addresses, Interface: "eno1", Settings: settings, Log: killed.log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := vip.NewDetour(vip.DetourOptions{
+	d, err := move.NewDetour(move.DetourOptions{
 		Name: "api", Addresses: api.Addrs(), Givers: []netip.Addr{netip.MustParseAddr("192.0.2.2")}, Interface: "eno1", Settings: settings, Log: killed.log,
 	})
 	if err != nil {
@@ -160,7 +161,7 @@ func TestCleanUp(t *testing.T) {
 		t.Errorf("settings are %s and %s, and were %s and %s", arp(t, "all"), arp(t, "eno1"), all, own)
 	}
 	present, presentErr := c.Present()
-	rules, rulesErr := vip.Detours(t.Context())
+	rules, rulesErr := move.Detours(t.Context())
 	devices, err := netlink.LinkList()
 	if err := errors.Join(presentErr, rulesErr, err); present || len(rules) > 0 || err != nil {
 		t.Errorf("the address is on lo: %v; rules %v; %v", present, rules, err)

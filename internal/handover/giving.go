@@ -11,7 +11,7 @@ import (
 	"holdfast/internal/hearing"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
-	"holdfast/internal/vip"
+	"holdfast/internal/vip/move"
 	"holdfast/internal/vrrp/link"
 	"holdfast/internal/web"
 )
@@ -159,7 +159,7 @@ func (m *Moves) prepareTaker(ctx context.Context, v spec.VIP, to taker, until ti
 	defer cancel()
 	s := m.opt.Spec()
 	self, _ := s.Controller(m.opt.Controller)
-	givers, err := vip.GiverAddresses(s.Interface(v, self), self.Address, v.Addresses)
+	givers, err := move.GiverAddresses(s.Interface(v, self), self.Address, v.Addresses)
 	if err != nil {
 		return prepareReply{}, fmt.Errorf("where %s sends segments on to: %w", to.Name, err)
 	}
@@ -193,9 +193,9 @@ func (m *Moves) keepCopy(ctx context.Context, v spec.VIP, g *giving) error {
 }
 
 // copyOf gives what keeps the addresses of v on lo.
-func (m *Moves) copyOf(s *spec.Spec, v spec.VIP) (*vip.Copy, error) {
+func (m *Moves) copyOf(s *spec.Spec, v spec.VIP) (*move.Copy, error) {
 	self, _ := s.Controller(m.opt.Controller)
-	return vip.NewCopy(vip.CopyOptions{
+	return move.NewCopy(move.CopyOptions{
 		Name: v.Name, Addresses: v.Addresses, Interface: s.Interface(v, self), Settings: m.settings, Log: m.opt.Log.With("component", "vip"),
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/vip"
+	"holdfast/internal/vip/move"
 	"holdfast/internal/web"
 )
 
@@ -131,7 +132,7 @@ func TestResume(t *testing.T) {
 			if present, err := c.Present(); err != nil || present != tt.giving {
 				t.Errorf("the address is on lo: %v, %v", present, err)
 			}
-			if left, err := vip.Detours(t.Context()); err != nil || (len(left) == 1) != tt.taking {
+			if left, err := move.Detours(t.Context()); err != nil || (len(left) == 1) != tt.taking {
 				t.Errorf("rules: %v, %v", left, err)
 			}
 		})
@@ -165,7 +166,7 @@ func TestLeftoversSpareTheNextMove(t *testing.T) {
 		if present, err := c.Present(); err != nil || present != want {
 			t.Errorf("%s: the address is on lo: %v, %v; want %v", what, present, err, want)
 		}
-		if rules, err := vip.Detours(t.Context()); err != nil || (len(rules) == 1) != want {
+		if rules, err := move.Detours(t.Context()); err != nil || (len(rules) == 1) != want {
 			t.Errorf("%s: rules %v, %v; want some: %v", what, rules, err, want)
 		}
 		given, taken := a.names()

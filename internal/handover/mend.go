@@ -13,7 +13,7 @@ import (
 
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
-	"holdfast/internal/vip"
+	"holdfast/internal/vip/move"
 )
 
 // What a planned move has put into the kernel of its two hosts others may remove,
@@ -115,7 +115,7 @@ func (m *Moves) putBack(name, missing string) {
 // nftables: until they are back, what they would send on is reset.
 func (m *Moves) watchRules(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := vip.WatchRules(ctx, func() {
+		err := move.WatchRules(ctx, func() {
 			select {
 			case m.flushed <- struct{}{}:
 			default:
@@ -155,7 +155,7 @@ func (m *Moves) mendDetour(ctx context.Context, name string, t *taking, renew bo
 	if err == nil {
 		m.trackLess(ctx, name, t, renew)
 	}
-	if !errors.Is(err, vip.ErrNoDetour) {
+	if !errors.Is(err, move.ErrNoDetour) {
 		return
 	}
 	if err = t.detour.Install(ctx); err == nil {
@@ -208,10 +208,10 @@ func (m *Moves) proof(ctx context.Context, v spec.VIP, to string, clients []neti
 	s := m.opt.Spec()
 	self, _ := s.Controller(m.opt.Controller)
 	req := proveRequest{VIP: v.Name, Nonce: nonce(), Clients: clients}
-	if req.Givers, err = vip.GiverAddresses(s.Interface(v, self), self.Address, v.Addresses); err != nil {
+	if req.Givers, err = move.GiverAddresses(s.Interface(v, self), self.Address, v.Addresses); err != nil {
 		return nil, err
 	}
-	w, err := vip.NewWitness(req.Nonce, v.Addrs())
+	w, err := move.NewWitness(req.Nonce, v.Addrs())
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"holdfast/internal/file"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
+	"holdfast/internal/vip/move"
 )
 
 // giving is what this controller still does for a VIP that it has given away.
@@ -23,7 +24,7 @@ type giving struct {
 	To string `json:"to"`
 	span
 
-	copy        *vip.Copy
+	copy        *move.Copy
 	closing     bool // clients are told to come anew
 	connections int
 	quiet       int // looks in a row that found no connection
@@ -36,7 +37,7 @@ type taking struct {
 	Givers []netip.Addr `json:"givers"` // addresses of From
 	span
 
-	detour    *vip.Detour
+	detour    *move.Detour
 	forwarded uint64
 	asked     time.Time // when From was last asked whether it goes on
 	lost      int       // times in a row that its host did not answer

@@ -8,6 +8,7 @@ import (
 
 	"holdfast/internal/spec"
 	"holdfast/internal/vip"
+	"holdfast/internal/vip/move"
 )
 
 // Resume goes on with what an earlier agent of this controller began with the VIPs of
@@ -18,7 +19,7 @@ func (m *Moves) Resume(ctx context.Context, s *spec.Spec) {
 		m.opt.Log.Warn("the handovers before this start are not known", "error", err)
 	}
 	m.settings, m.devices = vip.NewSettings(kept.Settings, m.write), vip.NewSettings(kept.Devices, nil)
-	installed, err := vip.Detours(ctx)
+	installed, err := move.Detours(ctx)
 	if err != nil {
 		m.opt.Log.Warn("the rules of earlier handovers are not known", "error", err)
 	}
@@ -29,7 +30,7 @@ func (m *Moves) Resume(ctx context.Context, s *spec.Spec) {
 		}
 	}
 	_, taken := m.names()
-	if err := vip.CleanupDetours(ctx, m.opt.Log, taken...); err != nil {
+	if err := move.Cleanup(ctx, m.opt.Log, taken...); err != nil {
 		m.opt.Log.Warn("the rules of earlier handovers are not removed", "error", err)
 	}
 	m.logged(m.change(func() {}))

@@ -11,8 +11,8 @@ import (
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
-	"holdfast/internal/vip"
 	"holdfast/internal/vip/conntrack"
+	"holdfast/internal/vip/move"
 	"holdfast/internal/vrrp"
 )
 
@@ -53,7 +53,7 @@ func (m *Moves) prepare(ctx context.Context, from string, req prepareRequest) (a
 }
 
 // installWithRoom installs d, unless the kernel cannot track what it is for.
-func installWithRoom(ctx context.Context, d *vip.Detour, req prepareRequest) error {
+func installWithRoom(ctx context.Context, d *move.Detour, req prepareRequest) error {
 	before, _ := conntrack.ReadUse() // not known, it is as if none were tracked
 	if err := d.Install(ctx); err != nil {
 		return err
@@ -99,9 +99,9 @@ func (m *Moves) canTake(v VIP, from string, force bool) error {
 }
 
 // detourTo gives the rule that sends segments of v on to a giver.
-func (m *Moves) detourTo(s *spec.Spec, v spec.VIP, givers []netip.Addr) (*vip.Detour, error) {
+func (m *Moves) detourTo(s *spec.Spec, v spec.VIP, givers []netip.Addr) (*move.Detour, error) {
 	self, _ := s.Controller(m.opt.Controller)
-	return vip.NewDetour(vip.DetourOptions{
+	return move.NewDetour(move.DetourOptions{
 		Name: v.Name, Addresses: v.Addrs(), Givers: givers, Interface: s.Interface(v, self),
 		Settings: m.settings, Log: m.opt.Log.With("component", "vip"),
 	})
@@ -154,7 +154,7 @@ func (m *Moves) watchTaking(ctx context.Context, name string) {
 // countForwarded notes what was sent on.
 func (m *Moves) countForwarded(ctx context.Context, name string, t *taking) {
 	n, err := t.detour.Forwarded(ctx)
-	if errors.Is(err, vip.ErrNoDetour) {
+	if errors.Is(err, move.ErrNoDetour) {
 		return // gone again, and put back at the next look
 	}
 	if err != nil {

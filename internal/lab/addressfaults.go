@@ -93,9 +93,11 @@ func deviceRemade(_ context.Context, n *node, _ Fault) (string, error) {
 	return "the interface of " + n.plan.name + " was made anew", nil
 }
 
-// trackTable is the nftables table that has the kernel of a node track
+// trackTable gives the nftables table that has the kernel of a node track
 // connections.
-const trackTable = "holdfast_lab_track"
+func trackTable() *nftables.Table {
+	return &nftables.Table{Family: nftables.TableFamilyINet, Name: "holdfast_lab_track"}
+}
 
 // conntrackFull tracks connections on a node and fills the table: the limit is
 // one for the whole machine, the table the node's own.
@@ -123,22 +125,13 @@ func conntrackFull(_ context.Context, n *node, _ Fault) (string, error) {
 
 // track has the kernel track all connections that come and go.
 func track(conn *nftables.Conn) {
-	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: trackTable})
-	chain := conn.AddChain(&nftables.Chain{
-		Name: "input", Table: table, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
-	})
-	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+	addFilter(conn, trackTable(), "input", nftables.ChainHookInput, []expr.Any{
 		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
 		&expr.Counter{},
-	}})
+	})
 }
 
-func untrack(conn *nftables.Conn) {
-	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: trackTable}
-	conn.AddTable(table) // so that there is one to remove
-	conn.DelTable(table)
-}
+func untrack(conn *nftables.Conn) { removeTable(conn, trackTable()) }
 
 // fillTracked adds connections of nobody until no more fits, and gives their number.
 func fillTracked() (n int, err error) {

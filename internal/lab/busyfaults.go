@@ -245,18 +245,3 @@ func (n *node) startFinished(s *standin, p *proc) {
 		n.log.Error("start again", "error", err)
 	}
 }
-
-func (d Dir) workersFile() string { return d.path("workers") }
-
-// writeWorkers tells the lab's server how busy its stand-ins are from the start.
-func (d Dir) writeWorkers(text string) error {
-	if text == "" {
-		return nil
-	}
-	if _, _, err := busy.ParseWorkers(text); err != nil {
-		return &OptionsError{err}
-	}
-	return d.writeWord(d.workersFile(), text)
-}
-
-func (d Dir) readWorkers() (string, error) { return d.readWord(d.workersFile()) }

@@ -1,12 +1,14 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -68,10 +70,8 @@ func awaitLock(ctx context.Context, path string) (*os.File, error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, errors.Join(err, lock.Close())
 		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), lock.Close())
+		if err := Sleep(ctx, 20*time.Millisecond); err != nil {
+			return nil, errors.Join(err, lock.Close())
 		}
 	}
 }
@@ -94,6 +94,38 @@ func (c Command) Run(ctx context.Context, d Dir) (int, error) {
 	}
 	code, err := c.exec(ctx, d, s.files, false, nil)
 	return code, errors.Join(err, s.finish())
+}
+
+// Do runs c in the lab in d. That it ends with another exit code than 0 is an
+// error, with what it said on its standard error where that goes nowhere else.
+func (c Command) Do(ctx context.Context, d Dir) error {
+	var said bytes.Buffer
+	if c.Stderr == nil {
+		c.Stderr = &said
+	}
+	code, err := c.Run(ctx, d)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
+	}
+	return err
+}
+
+// Output is Do that gives what c wrote to its standard output.
+func (c Command) Output(ctx context.Context, d Dir) ([]byte, error) {
+	var out bytes.Buffer
+	c.Stdout = &out
+	err := c.Do(ctx, d)
+	return out.Bytes(), err
+}
+
+// Sleep waits for so long, or until ctx ends: then it gives the cause of that.
+func Sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // streams holds what a command reads and writes as open files, and copies

@@ -164,7 +164,6 @@ func (d Dir) notify(name string) string       { return d.path("nodes", name, "no
 func (d Dir) syslogSocket(name string) string { return d.path("nodes", name, "syslog.sock") }
 func (d Dir) syslog(name string) string       { return d.path("nodes", name, "syslog.log") }
 func (d Dir) nodeLog(name string) string      { return d.path("nodes", name, "node.log") }
-func (d Dir) serviceLog(n, s string) string   { return d.path("nodes", n, s+".log") }
 
 // runDir gives the run directory of the agent of the index-th node: a short
 // one where the node's name would make the paths of its sockets too long.
@@ -177,21 +176,23 @@ func (d Dir) runDir(index int, name string) string {
 
 // list gives the directories, below base, of the labs that run now.
 func list(ctx context.Context, base string) ([]Dir, error) {
+	all, err := dirs(base)
+	return slices.DeleteFunc(all, func(d Dir) bool { return !alive(ctx, d) }), err
+}
+
+// dirs gives the directories below base, whether their labs run or not.
+func dirs(base string) ([]Dir, error) {
 	entries, err := os.ReadDir(base)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("look for labs: %w", err)
 	}
-	var running []Dir
+	var all []Dir
 	for _, e := range entries {
-		d := Dir(filepath.Join(base, e.Name()))
-		if e.IsDir() && alive(ctx, d) {
-			running = append(running, d)
+		if e.IsDir() {
+			all = append(all, Dir(filepath.Join(base, e.Name())))
 		}
 	}
-	return running, nil
+	return all, nil
 }
 
 // ErrNoLab says that no lab runs, or none of that name.
@@ -213,17 +214,10 @@ func (e *noSuchLabError) Is(target error) bool { return target == ErrNoLab }
 func Sweep(name string) (swept []string, err error) { return sweep(baseDir(), name) }
 
 func sweep(base, name string) (swept []string, err error) {
-	entries, err := os.ReadDir(base)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look for labs: %w", err)
-	}
-	var errs []error
-	for _, e := range entries {
-		d := Dir(filepath.Join(base, e.Name()))
-		if !e.IsDir() || name != "" && d.Name() != name {
+	all, err := dirs(base)
+	errs := []error{err}
+	for _, d := range all {
+		if name != "" && d.Name() != name {
 			continue
 		}
 		lock, err := d.takeLock()

@@ -56,11 +56,9 @@ func (s *server) command(req execRequest, files []*os.File) (*exec.Cmd, *box, er
 	if err != nil {
 		return nil, nil, err
 	}
-	n.mu.Lock()
-	b := n.box
-	n.mu.Unlock()
-	if b == nil {
-		return nil, nil, n.offError()
+	b, err := n.boxOn()
+	if err != nil {
+		return nil, nil, err
 	}
 	cmd := &exec.Cmd{Args: req.Args, Env: n.env(req.Env), Dir: req.Dir}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]

@@ -174,7 +174,11 @@ func (n *node) failService(s *standin) error { return s.setFailing(true) }
 
 func haproxyFault(sig unix.Signal, word string) func(context.Context, *node, Fault) (string, error) {
 	return func(_ context.Context, n *node, _ Fault) (string, error) {
-		return "HAProxy of " + n.plan.name + " " + word, n.signalHAProxy(sig, true)
+		found, err := n.signalAll("haproxy", sig)
+		if err == nil && found == 0 {
+			err = fmt.Errorf("no HAProxy runs on %s", n.plan.name)
+		}
+		return "HAProxy of " + n.plan.name + " " + word, err
 	}
 }
 
@@ -185,7 +189,8 @@ func agentSignal(sig unix.Signal, word string) func(context.Context, *node, Faul
 			return "", err
 		}
 		if n.peerKind() != "" {
-			return "keepalived of " + n.plan.name + " " + word, n.signalKeepalived(sig)
+			_, err := n.signalAll("keepalived", sig)
+			return "keepalived of " + n.plan.name + " " + word, err
 		}
 		p, runs := u.current()
 		if !runs {

@@ -19,7 +19,7 @@ import (
 func filterFaultKinds() []FaultKind {
 	return []FaultKind{
 		{Name: "adverts-blocked", Args: "NODE [SIDE]", Text: "a filter on the node drops VRRP (IP protocol 112) on SIDE: out, which is usual, or in; back ends it", onNode: advertsBlocked},
-		{Name: "source-guard", Args: "NODE", Text: "the switch drops what the node sends on for others: what is neither from its own addresses nor from a VIP; back and heal end it", onLab: (*server).sourceGuard},
+		{Name: "source-guard", Args: "NODE", Text: "the switch drops what the node sends on for others: what is neither from its own addresses nor from a VIP; back and heal end it", onNode: sourceGuard},
 		{Name: "flush-rules", Args: "NODE", Text: "flush the node's nftables, the routing rules and routes of others than the kernel, and lo's addresses, as a network manager does that starts anew; it is done once, and nothing has to be ended", onNode: flushRules},
 	}
 }
@@ -43,19 +43,10 @@ func advertsBlocked(_ context.Context, n *node, f Fault) (string, error) {
 		return "", err
 	}
 	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: advertsTable}
-	end := func() error {
-		return n.withNFT(func(conn *nftables.Conn) {
-			conn.AddTable(table) // it may have been flushed
-			conn.DelTable(table)
-		})
-	}
+	const vrrp = 112
+	end := func() error { return n.withNFT(func(conn *nftables.Conn) { removeTable(conn, table) }) }
 	err := n.withNFT(func(conn *nftables.Conn) {
-		conn.AddTable(table)
-		chain := conn.AddChain(&nftables.Chain{
-			Name: side, Table: table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter,
-		})
-		const vrrp = 112
-		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(isProtocol(vrrp), &expr.Verdict{Kind: expr.VerdictDrop})})
+		addFilter(conn, table, side, hook, append(isProtocol(vrrp), &expr.Verdict{Kind: expr.VerdictDrop}))
 	})
 	if err != nil {
 		return "", err
@@ -66,17 +57,7 @@ func advertsBlocked(_ context.Context, n *node, f Fault) (string, error) {
 
 // withNFT changes the nftables of the node.
 func (n *node) withNFT(change func(*nftables.Conn)) error {
-	return n.inNetwork(func() error {
-		conn, err := nftables.New()
-		if err != nil {
-			return fmt.Errorf("talk to nftables: %w", err)
-		}
-		change(conn)
-		if err := conn.Flush(); err != nil {
-			return fmt.Errorf("change the nftables of %s: %w", n.plan.name, err)
-		}
-		return nil
-	})
+	return n.inNetwork(func() error { return changeNFT("the nftables of "+n.plan.name, change) })
 }
 
 // inNetwork runs f in the node's network namespace.
@@ -90,29 +71,16 @@ func (n *node) inNetwork(f func() error) error {
 }
 
 // sourceGuard has the switch check the sources of what a node sends.
-func (s *server) sourceGuard(f *Fault) (string, error) {
-	n, err := s.node(f.Node)
-	if err != nil {
-		return "", err
+func sourceGuard(_ context.Context, n *node, _ Fault) (string, error) {
+	allowed := append([]netip.Addr{netip.IPv6Unspecified()}, n.holder.vips...)
+	for _, p := range n.plan.addresses() {
+		allowed = append(allowed, p.Addr())
 	}
-	f.Node = n.plan.name
-	allowed := []netip.Addr{netip.IPv6Unspecified()}
-	for _, l := range n.plan.links {
-		for _, p := range l.addresses {
-			allowed = append(allowed, p.Addr())
-		}
-	}
-	for _, v := range s.plan.spec.VIPs {
-		allowed = append(allowed, v.Addrs()...)
-	}
-	return fmt.Sprintf("the switch drops what %s sends from other addresses than its own and the VIPs", n.plan.name), s.wire.guard(n, allowed)
+	return fmt.Sprintf("the switch drops what %s sends from other addresses than its own and the VIPs", n.plan.name), n.wire.guard(n, allowed)
 }
 
 // guard lets nothing from n pass but what comes from an address that is allowed.
 func (w *lossyWire) guard(n *node, allowed []netip.Addr) error {
-	if w.guarded == nil {
-		w.guarded = map[*node][]netip.Addr{}
-	}
 	w.guarded[n] = allowed
 	return w.apply()
 }

@@ -64,10 +64,7 @@ func (h *holderLog) follow(ctx context.Context, node string, b *box) {
 	for ctx.Err() == nil {
 		if err := h.subscribe(ctx, node, b); err != nil && ctx.Err() == nil {
 			h.log.Warn("addresses: subscribe again", "node", node, "error", err)
-			select {
-			case <-time.After(100 * time.Millisecond):
-			case <-ctx.Done():
-			}
+			_ = Sleep(ctx, 100*time.Millisecond) //nolint:errcheck // if ctx ends, so does this
 		}
 	}
 }

@@ -200,27 +200,49 @@ func removePorts(node, links int) error {
 // cut drops every frame between ports of different sets, of whatever protocol.
 // It replaces what an earlier cut did; no sets heal it.
 func cut(sets [][]string) error {
+	return changeNFT("the bridge's filter", func(conn *nftables.Conn) {
+		table := &nftables.Table{Family: nftables.TableFamilyBridge, Name: partitionTable}
+		removeTable(conn, table)
+		if len(sets) == 0 {
+			return
+		}
+		var rules [][]expr.Any
+		for _, pair := range pairs(sets) {
+			rules = append(rules, dropBetween(pair[0], pair[1]))
+		}
+		addFilter(conn, table, "forward", nftables.ChainHookForward, rules...)
+	})
+}
+
+// changeNFT changes the nftables of the calling thread's network namespace; what
+// says of what, for the error.
+func changeNFT(what string, change func(*nftables.Conn)) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("talk to nftables: %w", err)
 	}
-	table := &nftables.Table{Family: nftables.TableFamilyBridge, Name: partitionTable}
-	conn.AddTable(table) // so that there is one to remove
-	conn.DelTable(table)
-	if len(sets) > 0 {
-		conn.AddTable(table)
-		chain := conn.AddChain(&nftables.Chain{
-			Name: "forward", Table: table, Type: nftables.ChainTypeFilter,
-			Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
-		})
-		for _, pair := range pairs(sets) {
-			conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: dropBetween(pair[0], pair[1])})
-		}
-	}
+	change(conn)
 	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("set the bridge's filter: %w", err)
+		return fmt.Errorf("change %s: %w", what, err)
 	}
 	return nil
+}
+
+// removeTable removes a table, whether there is one or not.
+func removeTable(conn *nftables.Conn, table *nftables.Table) {
+	conn.AddTable(table) // so that there is one to remove
+	conn.DelTable(table)
+}
+
+// addFilter adds a chain with its rules to a table, which it adds where there is none.
+func addFilter(conn *nftables.Conn, table *nftables.Table, name string, hook *nftables.ChainHook, rules ...[]expr.Any) {
+	conn.AddTable(table)
+	chain := conn.AddChain(&nftables.Chain{
+		Name: name, Table: table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter,
+	})
+	for _, rule := range rules {
+		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
+	}
 }
 
 // pairs gives each ordered pair of ports that are in different sets.

@@ -178,7 +178,7 @@ func (n *node) startService(s *standin) error {
 	if err != nil {
 		return err
 	}
-	p, err := starter(n.box.start).spawn(args, env, n.dir.serviceLog(n.plan.name, s.at.service.Name))
+	p, err := starter(n.box.start).spawn(args, env, n.dir.ServiceLog(n.plan.name, s.at.service.Name))
 	if err != nil {
 		return fmt.Errorf("service %s on %s: %w", s.at.service.Name, n.plan.name, err)
 	}
@@ -234,7 +234,11 @@ func (n *node) bringBack(ctx context.Context) (string, error) {
 		}
 		return "powered on", errors.Join(n.powerOn(ctx), n.launch(ctx))
 	}
-	err := errors.Join(n.wire.mend(n), n.endAllSlow(), n.plug(true), n.signalHAProxy(unix.SIGCONT, false))
+	err := errors.Join(n.wire.mend(n), n.endAllSlow(), n.plug(true))
+	if n.plan.role == roleController {
+		_, goErr := n.signalAll("haproxy", unix.SIGCONT)
+		err = errors.Join(err, goErr)
+	}
 	n.mu.Lock()
 	services := slices.Clone(n.services)
 	n.mu.Unlock()
@@ -299,7 +303,7 @@ func (n *node) agentBack(ctx context.Context) error {
 		return err
 	}
 	if n.peerKind() != "" {
-		if err := n.signalKeepalived(unix.SIGCONT); err != nil {
+		if _, err := n.signalAll("keepalived", unix.SIGCONT); err != nil {
 			return err
 		}
 	}
@@ -321,28 +325,19 @@ func (n *node) agentUnit() (*unit, error) {
 	return n.agent, nil
 }
 
-// signalHAProxy sends sig to every process of the node's HAProxy; with must,
-// there has to be one.
-func (n *node) signalHAProxy(sig unix.Signal, must bool) error {
+// signalAll sends sig to every process on the node that is called comm, and tells
+// how many there were.
+func (n *node) signalAll(comm string, sig unix.Signal) (int, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.box == nil {
-		return n.offError()
+		return 0, n.offError()
 	}
-	if n.plan.role != roleController && !must {
-		return nil
-	}
-	pids, err := n.box.processes("haproxy")
-	if err != nil {
-		return err
-	}
-	if len(pids) == 0 && must {
-		return fmt.Errorf("no HAProxy runs on %s", n.plan.name)
-	}
+	pids, err := n.box.processes(comm)
 	for _, pid := range pids {
 		err = errors.Join(err, ignoreGone(unix.Kill(pid, sig)))
 	}
-	return err
+	return len(pids), err
 }
 
 // service gives the node's stand-in for the service called name.

@@ -2,13 +2,8 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"os/user"
-	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,34 +12,6 @@ import (
 // package peer plays: HAProxy and keepalived with a supervisor. Its faults are
 // the same: whatever is done to an agent is done to keepalived, which has the
 // agent's part in it.
-
-func (d Dir) peerFile() string { return d.path("peer") }
-
-// writePeer tells the lab's server which kind of peer its controllers run;
-// empty: none, but agents.
-func (d Dir) writePeer(kind string) error { return d.writeWord(d.peerFile(), kind) }
-
-func (d Dir) readPeer() (string, error) { return d.readWord(d.peerFile()) }
-
-// writeWord tells the lab's server one thing of how it is to be built.
-func (d Dir) writeWord(path, word string) error {
-	if word == "" {
-		return nil
-	}
-	if err := os.WriteFile(path, []byte(word), 0o644); err != nil {
-		return fmt.Errorf("write how the lab is to be: %w", err)
-	}
-	return nil
-}
-
-// readWord gives what writeWord wrote; empty if it was nothing.
-func (d Dir) readWord(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("read how the lab is to be: %w", err)
-	}
-	return strings.TrimSpace(string(data)), nil
-}
 
 // Switch has the controllers of the lab in d run the peer of kind, or agents when
 // that is empty, and returns when all services answer through them. What runs now
@@ -89,28 +56,17 @@ func (n *node) endHAProxy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	for {
-		if runs, err := n.hasHAProxy(); err != nil || !runs {
-			return err
-		}
-		if err := n.signalHAProxy(unix.SIGTERM, false); err != nil {
+		found, err := n.signalAll("haproxy", unix.SIGTERM)
+		if err != nil {
 			return fmt.Errorf("end HAProxy of %s: %w", n.plan.name, err)
 		}
-		select {
-		case <-time.After(readyPoll):
-		case <-ctx.Done():
-			return fmt.Errorf("HAProxy of %s does not end: %w", n.plan.name, ctx.Err())
+		if found == 0 {
+			return nil
+		}
+		if err := Sleep(ctx, readyPoll); err != nil {
+			return fmt.Errorf("HAProxy of %s does not end: %w", n.plan.name, err)
 		}
 	}
-}
-
-func (n *node) hasHAProxy() (bool, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.box == nil {
-		return false, n.offError()
-	}
-	pids, err := n.box.processes("haproxy")
-	return len(pids) > 0, err
 }
 
 // become has the node's unit run the peer of kind from its next start on, or the
@@ -146,18 +102,4 @@ func (n *node) unitArgs() []string {
 		args = append(args, "--haproxy-user", "nobody")
 	}
 	return args
-}
-
-// signalKeepalived sends sig to every process of the node's keepalived.
-func (n *node) signalKeepalived(sig unix.Signal) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.box == nil {
-		return n.offError()
-	}
-	pids, err := n.box.processes("keepalived")
-	for _, pid := range pids {
-		err = errors.Join(err, ignoreGone(unix.Kill(pid, sig)))
-	}
-	return err
 }

@@ -4,10 +4,12 @@ import "path/filepath"
 
 // ServiceLog is the file to which service writes on node, whatever it is that
 // plays it.
-func (d Dir) ServiceLog(node, service string) string { return d.serviceLog(node, service) }
+func (d Dir) ServiceLog(node, service string) string {
+	return d.path("nodes", node, service+".log")
+}
 
-// RuntimeSocket is that of the HAProxy of the index-th controller of the spec,
-// called controller: an agent's and a peer's.
+// RuntimeSocket is that of the HAProxy of the index-th controller of the spec, from 0
+// on, called controller: an agent's and a peer's.
 func (d Dir) RuntimeSocket(index int, controller string) string {
-	return filepath.Join(d.runDir(index, controller), "haproxy.sock")
+	return filepath.Join(d.runDir(index+1, controller), "haproxy.sock")
 }

@@ -78,9 +78,7 @@ func (s *server) awaitReady(ctx context.Context, tell func(progress)) error {
 		if len(todo) == 0 {
 			return nil
 		}
-		select {
-		case <-time.After(readyPoll):
-		case <-ctx.Done():
+		if Sleep(ctx, readyPoll) != nil {
 			return s.lateError(todo, why)
 		}
 	}
@@ -89,13 +87,10 @@ func (s *server) awaitReady(ctx context.Context, tell func(progress)) error {
 // probeAll tries each of todo and gives those that did not answer, with the
 // reason of the first.
 func (s *server) probeAll(ctx context.Context, client *node, todo []probe) ([]probe, error) {
-	client.mu.Lock()
-	b := client.box
-	client.mu.Unlock()
-	if b == nil {
-		return todo, client.offError()
+	b, why := client.boxOn()
+	if why != nil {
+		return todo, why
 	}
-	var why error
 	left := slices.DeleteFunc(slices.Clone(todo), func(p probe) bool {
 		err := enter(b.pidfd, unix.CLONE_NEWNET, func() error { return p.try(ctx) })
 		if err != nil && why == nil {

@@ -2,14 +2,8 @@ package lab
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"strings"
 
 	"holdfast/internal/lab/openstack"
-	"holdfast/internal/spec"
 )
 
 // Some services of a lab may be real ones: package openstack prepares them, and
@@ -17,36 +11,14 @@ import (
 // fault does to a stand-in's process it does to that of the real one; told to
 // fail, it fails its health check only.
 
-func (d Dir) openStackFile() string { return d.path("openstack.names") }
-
-// writeOpenStack tells the lab's server which services of s are real ones.
-func (d Dir) writeOpenStack(names []string, s *spec.Spec) error {
-	if len(names) == 0 {
-		return nil
-	}
-	if err := openstack.Check(names, s); err != nil {
-		return &OptionsError{err}
-	}
-	if err := openstack.CheckPackages(names); err != nil {
-		return err
-	}
-	if err := os.WriteFile(d.openStackFile(), []byte(strings.Join(names, " ")), 0o644); err != nil {
-		return fmt.Errorf("write which services are real: %w", err)
-	}
-	return nil
-}
-
 // prepareOpenStack makes the real services ready to be started, if there are any.
 func (s *server) prepareOpenStack(ctx context.Context, tell func(progress)) error {
-	data, err := os.ReadFile(s.dir.openStackFile())
-	if errors.Is(err, fs.ErrNotExist) {
+	if len(s.setup.OpenStack) == 0 {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("read which services are real: %w", err)
-	}
+	var err error
 	s.real, err = openstack.Prepare(ctx, openstack.Options{
-		Dir: s.dir.path("openstack"), Spec: s.plan.spec, Services: strings.Fields(string(data)),
+		Dir: s.dir.path("openstack"), Spec: s.plan.spec, Services: s.setup.OpenStack,
 		Progress: func(text string) { tell(progress{Text: text}) },
 	})
 	if err != nil {

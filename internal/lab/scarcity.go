@@ -187,11 +187,9 @@ func agentNoFiles(ctx context.Context, n *node, _ Fault) (string, error) {
 }
 
 func haproxyNoFiles(ctx context.Context, n *node, _ Fault) (string, error) {
-	n.mu.Lock()
-	b := n.box
-	n.mu.Unlock()
-	if b == nil {
-		return "", n.offError()
+	b, err := n.boxOn()
+	if err != nil {
+		return "", err
 	}
 	pids, err := b.processes("haproxy")
 	if err == nil && len(pids) == 0 {

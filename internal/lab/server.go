@@ -38,6 +38,7 @@ type progress struct {
 type server struct {
 	dir     Dir
 	plan    *plan
+	setup   setup
 	nodes   []*node
 	holder  *holderLog
 	log     *slog.Logger
@@ -60,7 +61,7 @@ func Serve(ctx context.Context, d Dir, wait time.Duration, log *slog.Logger) err
 	unix.CloseOnExec(progressFD)
 	unix.CloseOnExec(lockFD)
 	out := os.NewFile(progressFD, "progress")
-	s := &server{dir: d, log: log, started: time.Now(), wait: wait}
+	s := &server{dir: d, log: log, started: time.Now(), wait: wait, wire: newLossyWire()}
 	tell := json.NewEncoder(out)
 	err := s.run(ctx, func(p progress) {
 		if err := tell.Encode(p); err != nil && !errors.Is(err, syscall.EPIPE) {
@@ -124,17 +125,12 @@ func (s *server) prepare() error {
 	if err != nil {
 		return err
 	}
-	peer, err := s.dir.readPeer()
-	if err != nil {
-		return err
-	}
-	workers, err := s.dir.readWorkers()
-	if err != nil {
+	if s.setup, err = s.dir.readSetup(); err != nil {
 		return err
 	}
 	for i, p := range s.plan.nodes {
 		s.nodes = append(s.nodes, &node{
-			plan: p, index: i + 1, dir: s.dir, log: s.log, holder: s.holder, peer: peer, workers: workers, wire: &s.wire,
+			plan: p, index: i + 1, dir: s.dir, log: s.log, holder: s.holder, peer: s.setup.Peer, workers: s.setup.Workers, wire: &s.wire,
 		})
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 func slowFaultKinds() []FaultKind {
 	const ofNode = "NODE"
 	return []FaultKind{
-		{Name: "loss", Args: "PERCENT NODE", Text: "lose PERCENT of all frames from the node, and as many of those to it; 0 ends it", onLab: (*server).lose},
+		{Name: "loss", Args: "PERCENT NODE", Text: "lose PERCENT of all frames from the node, and as many of those to it; 0 ends it", onNode: lose},
 		{Name: "delay", Args: "DURATION NODE", Text: "hold every frame from the node, and every one to it, for DURATION; 0 ends it", onNode: delay},
 		{Name: "one-way", Args: "FROM TO", Text: "no frame passes from node FROM to node TO; the other way all do", onLab: (*server).oneWay},
 		{Name: "blind", Args: ofNode, Text: "the controller reaches no service on another node; adverts, other agents and clients do get through", onLab: (*server).blind},
@@ -89,17 +89,12 @@ func repeat(ctx context.Context, every time.Duration, do func()) (end func() err
 }
 
 // lose loses a part of what a node sends and receives.
-func (s *server) lose(f *Fault) (string, error) {
-	n, err := s.node(f.Node)
-	if err != nil {
-		return "", err
-	}
-	f.Node = n.plan.name
+func lose(_ context.Context, n *node, f Fault) (string, error) {
 	percent, err := strconv.ParseFloat(strings.TrimSuffix(f.Value, "%"), 64)
 	if err != nil || !(percent >= 0 && percent <= 100) {
 		return "", wrongf("%q is not a percentage from 0 to 100", f.Value)
 	}
-	return fmt.Sprintf("%g %% of the frames of %s are lost", percent, n.plan.name), s.wire.setLoss(n, percent)
+	return fmt.Sprintf("%g %% of the frames of %s are lost", percent, n.plan.name), n.wire.setLoss(n, percent)
 }
 
 // oneWay loses all that one node sends to another.

@@ -78,6 +78,26 @@ type Service struct {
 	PID   int    `json:"pid,omitempty"`
 }
 
+// Sick says why s is not whole: an address that has not one holder, a node that is on
+// and has not what it should; nil when it is.
+func (s *Status) Sick() error {
+	for _, v := range s.VIPs {
+		if n := len(v.Holders); n != 1 {
+			return fmt.Errorf("the address has %d holders", n)
+		}
+	}
+	for _, n := range s.Nodes {
+		switch {
+		case n.Agent == nil:
+		case n.Agent.State != "ready":
+			return fmt.Errorf("the agent of %s is %s", n.Name, n.Agent.State)
+		case len(n.HAProxy) == 0 || n.HAProxyHung:
+			return fmt.Errorf("HAProxy of %s does not run", n.Name)
+		}
+	}
+	return nil
+}
+
 func (s *server) status() *Status {
 	s.mu.Lock()
 	out := &Status{

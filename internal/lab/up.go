@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/lab/busy"
+	"holdfast/internal/lab/openstack"
 	"holdfast/internal/spec"
 )
 
@@ -115,7 +117,7 @@ func (l *Lab) fill(opt UpOptions) error {
 	if _, err := newPlan(parsed); err != nil {
 		return fmt.Errorf("%s: %w", opt.File, err)
 	}
-	if err := l.Dir.writeOpenStack(opt.OpenStack, parsed); err != nil {
+	if err := l.Dir.writeSetup(setup{opt.Peer, opt.Workers, opt.OpenStack}, parsed); err != nil {
 		return err
 	}
 	data, err := l.Dir.ownCertificates(parsed, opt.Data, opt.Progress)
@@ -133,7 +135,54 @@ func (l *Lab) fill(opt UpOptions) error {
 			return err
 		}
 	}
-	return errors.Join(l.Dir.writePeer(opt.Peer), l.Dir.writeWorkers(opt.Workers))
+	return nil
+}
+
+// A setup is what the lab's server is told beside the spec; UpOptions says what it
+// means.
+type setup struct {
+	Peer      string   `json:"peer"`
+	Workers   string   `json:"workers"`
+	OpenStack []string `json:"openstack"`
+}
+
+func (d Dir) setupFile() string { return d.path("setup.json") }
+
+// writeSetup tells the lab's server how the lab of s is to be.
+func (d Dir) writeSetup(how setup, s *spec.Spec) error {
+	if len(how.OpenStack) > 0 {
+		if err := openstack.Check(how.OpenStack, s); err != nil {
+			return &OptionsError{err}
+		}
+		if err := openstack.CheckPackages(how.OpenStack); err != nil {
+			return err
+		}
+	}
+	if how.Workers != "" {
+		if _, _, err := busy.ParseWorkers(how.Workers); err != nil {
+			return &OptionsError{err}
+		}
+	}
+	data, err := json.Marshal(how)
+	if err == nil {
+		err = os.WriteFile(d.setupFile(), data, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write how the lab is to be: %w", err)
+	}
+	return nil
+}
+
+// readSetup gives what writeSetup wrote.
+func (d Dir) readSetup() (how setup, err error) {
+	data, err := os.ReadFile(d.setupFile())
+	if err == nil {
+		err = json.Unmarshal(data, &how)
+	}
+	if err != nil {
+		return how, fmt.Errorf("read how the lab is to be: %w", err)
+	}
+	return how, nil
 }
 
 // start starts the server and follows it until it is ready.

@@ -24,13 +24,13 @@ func UpgradeHAProxy(d Dir, programs string) (string, error) {
 	}
 	found := d.path("bin", "haproxy")
 	next := found + ".new"
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("replace HAProxy: %w", err)
+	if err = os.Remove(next); err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = os.Symlink(copied, next)
 	}
-	if err := os.Symlink(copied, next); err != nil {
-		return "", fmt.Errorf("replace HAProxy: %w", err)
+	if err == nil {
+		err = os.Rename(next, found)
 	}
-	if err := os.Rename(next, found); err != nil {
+	if err != nil {
 		return "", fmt.Errorf("replace HAProxy: %w", err)
 	}
 	return copied, nil

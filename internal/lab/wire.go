@@ -2,7 +2,6 @@ package lab
 
 import (
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -26,20 +25,18 @@ type lossyWire struct {
 	guarded map[*node][]netip.Addr
 }
 
+func newLossyWire() lossyWire {
+	return lossyWire{loss: map[*node]float64{}, blind: map[*node][]netip.AddrPort{}, guarded: map[*node][]netip.Addr{}}
+}
+
 // setBlind loses what n sends to services at the addresses; 0 of them end it.
 func (w *lossyWire) setBlind(n *node, to []netip.AddrPort) error {
-	if w.blind == nil {
-		w.blind = map[*node][]netip.AddrPort{}
-	}
 	w.blind[n] = to
 	return w.apply()
 }
 
 // setLoss loses percent of the frames from n and of those to n; 0 ends it.
 func (w *lossyWire) setLoss(n *node, percent float64) error {
-	if w.loss == nil {
-		w.loss = map[*node]float64{}
-	}
 	w.loss[n] = percent
 	if percent == 0 {
 		delete(w.loss, n)
@@ -68,27 +65,12 @@ func (w *lossyWire) mend(n *node) error {
 
 // apply replaces the switch's filter.
 func (w *lossyWire) apply() error {
-	conn, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("talk to nftables: %w", err)
-	}
-	table := &nftables.Table{Family: nftables.TableFamilyBridge, Name: wireTable}
-	conn.AddTable(table) // so that there is one to remove
-	conn.DelTable(table)
-	conn.AddTable(table)
-	for name, rules := range map[string][][]expr.Any{"forward": w.rules(), "guard": w.guardRules()} {
-		chain := conn.AddChain(&nftables.Chain{
-			Name: name, Table: table, Type: nftables.ChainTypeFilter,
-			Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
-		})
-		for _, rule := range rules {
-			conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
-		}
-	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("set what the wire loses: %w", err)
-	}
-	return nil
+	return changeNFT("what the wire loses", func(conn *nftables.Conn) {
+		table := &nftables.Table{Family: nftables.TableFamilyBridge, Name: wireTable}
+		removeTable(conn, table)
+		addFilter(conn, table, "forward", nftables.ChainHookForward, w.rules()...)
+		addFilter(conn, table, "guard", nftables.ChainHookForward, w.guardRules()...)
+	})
 }
 
 func (w *lossyWire) rules() [][]expr.Any {

@@ -3,11 +3,13 @@
 package netnstest
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -159,4 +161,22 @@ func Await(t testing.TB, what string, holds func() bool) {
 			t.Fatalf("still waiting: %s", what)
 		}
 	}
+}
+
+// A Log is one that several goroutines write.
+type Log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *Log) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *Log) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }

@@ -18,11 +18,11 @@ import (
 )
 
 // routeMetric is above that of the kernel's own connected routes, 0 for IPv4 and 256
-// for IPv6, so that those are preferred where they exist. copyMetric is that of the
-// routes of a Copy: the end of an Address's must not be that of the Copy's.
+// for IPv6, so that those are preferred where they exist. CopyMetric is that of the
+// routes of a Copy (package move): the end of an Address's must not be that of the Copy's.
 const (
 	routeMetric = 1024
-	copyMetric  = routeMetric + 1
+	CopyMetric  = routeMetric + 1
 )
 
 // An Address is one VIP, with all its addresses, on one interface of this
@@ -144,12 +144,12 @@ func (a *Address) reroute(index int, address netip.Addr) error {
 	if address.Is4() {
 		return nil // the kernel does so itself
 	}
-	err := a.kernel.Connect(index, rtnl.HostPrefix(address), address, 1, copyMetric)
+	err := a.kernel.Connect(index, rtnl.HostPrefix(address), address, 1, CopyMetric)
 	if errors.Is(err, unix.ENETDOWN) {
 		return nil
 	}
 	if err == nil {
-		err = a.kernel.Disconnect(index, rtnl.HostPrefix(address), copyMetric)
+		err = a.kernel.Disconnect(index, rtnl.HostPrefix(address), CopyMetric)
 	}
 	if err != nil {
 		return fmt.Errorf("refresh the routes to %s: %w", address, err)
@@ -295,7 +295,7 @@ func (a *Address) settled(ctx context.Context, d *device) error {
 // connect adds or renews the routes that only the VIP gives.
 func (a *Address) connect(d *device) error {
 	for _, network := range d.networks {
-		err := a.kernel.Connect(d.index, network, d.sourceIn(network), a.seconds, routeMetric)
+		err := a.kernel.Connect(d.index, network, SourceIn(d.prefixes, network), a.seconds, routeMetric)
 		if err != nil && !errors.Is(err, unix.ENETDOWN) { // it comes with the interface
 			return fmt.Errorf("add route to %s on %s: %w", network, d.name, err)
 		}
@@ -410,12 +410,12 @@ func (a *Address) reconnect(index int, d *device, network netip.Prefix) error {
 	if d.parent != "" || !network.Addr().Is4() {
 		return nil
 	}
-	source := d.sourceIn(network)
+	source := SourceIn(d.prefixes, network)
 	kept, err := a.kernel.IsLocal(source)
 	if err != nil || !kept {
 		return err
 	}
-	return a.kernel.Connect(index, network, source, a.seconds, copyMetric)
+	return a.kernel.Connect(index, network, source, a.seconds, CopyMetric)
 }
 
 // removeCopies removes the VIP's addresses that the interface has with another

@@ -1,7 +1,6 @@
 package vip
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -130,14 +129,9 @@ func (n *announcer) send(index int, etherType uint16, frame []byte) error {
 		}
 		n.fd, n.open = fd, true
 	}
-	to := unix.SockaddrLinklayer{Protocol: networkOrder(etherType), Ifindex: index, Halen: 6}
+	to := unix.SockaddrLinklayer{Protocol: rtnl.NetworkOrder(etherType), Ifindex: index, Halen: 6}
 	copy(to.Addr[:], frame[:6])
 	return unix.Sendto(n.fd, frame, unix.MSG_DONTWAIT, &to)
-}
-
-// networkOrder gives v as the kernel stores a big-endian number.
-func networkOrder(v uint16) uint16 {
-	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v))
 }
 
 // report logs an error once, until it changes.

@@ -23,7 +23,7 @@ func (w *world) tap() *tap {
 	w.T.Helper()
 	c := &tap{w: w}
 	w.Over(func() {
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(networkOrder(unix.ETH_P_ALL)))
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(rtnl.NetworkOrder(unix.ETH_P_ALL)))
 		if err != nil {
 			w.T.Fatal(err)
 		}

@@ -135,7 +135,7 @@ func (d *device) survey(k *rtnl.Conn) (networks, copies []netip.Prefix, err erro
 			return nil, nil, fmt.Errorf("list the addresses of %s: %w", d.parent, err)
 		}
 	}
-	networks = unconnected(d.prefixes, below)
+	networks = Unconnected(d.prefixes, below)
 	for _, p := range on {
 		if d.has(p.Addr()) && !p.IsSingleIP() {
 			copies = append(copies, p)
@@ -148,9 +148,9 @@ func (d *device) has(a netip.Addr) bool {
 	return slices.ContainsFunc(d.prefixes, func(p netip.Prefix) bool { return p.Addr() == a })
 }
 
-// unconnected gives the networks of the VIP's prefixes in which the interface
+// Unconnected gives the networks of the VIP's prefixes in which the interface
 // has none of the addresses present, those of the VIP itself aside.
-func unconnected(vip, present []netip.Prefix) []netip.Prefix {
+func Unconnected(vip, present []netip.Prefix) []netip.Prefix {
 	var networks []netip.Prefix
 	for _, v := range vip {
 		network := v.Masked()
@@ -165,8 +165,8 @@ func unconnected(vip, present []netip.Prefix) []netip.Prefix {
 	return networks
 }
 
-// sourceIn gives the first of the VIP's addresses in network.
-func (d *device) sourceIn(network netip.Prefix) netip.Addr {
-	i := slices.IndexFunc(d.prefixes, func(p netip.Prefix) bool { return p.Masked() == network })
-	return d.prefixes[i].Addr()
+// SourceIn gives the first of the VIP's addresses in network, which is that of one.
+func SourceIn(vip []netip.Prefix, network netip.Prefix) netip.Addr {
+	i := slices.IndexFunc(vip, func(p netip.Prefix) bool { return p.Masked() == network })
+	return vip[i].Addr()
 }

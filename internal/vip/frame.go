@@ -92,12 +92,12 @@ func ethernet(b []byte, to, from rtnl.MAC, etherType uint16) []byte {
 // checksumICMPv6 is that of RFC 4443 section 2.3, pseudo-header included. The
 // checksum's own field is to be zero; the length of message even.
 func checksumICMPv6(from, to [16]byte, message []byte) uint16 {
-	return internetChecksum(uint32(len(message))+icmpv6, from[:], to[:], message)
+	return InternetChecksum(uint32(len(message))+icmpv6, from[:], to[:], message)
 }
 
-// internetChecksum is that of RFC 1071: of parts, each of an even number of bytes, added
+// InternetChecksum is that of RFC 1071: of parts, each of an even number of bytes, added
 // to what sum has already.
-func internetChecksum(sum uint32, parts ...[]byte) uint16 {
+func InternetChecksum(sum uint32, parts ...[]byte) uint16 {
 	for _, part := range parts {
 		for ; len(part) >= 2; part = part[2:] {
 			sum += uint32(binary.BigEndian.Uint16(part))

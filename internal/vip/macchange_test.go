@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/internal/netnstest"
 	"holdfast/internal/rtnl"
 )
 
@@ -16,7 +17,7 @@ type macChange struct {
 }
 
 // claim prepares the world, and claims a VIP on the interface.
-func (c macChange) claim(w *world) (*Address, *syncBuffer) {
+func (c macChange) claim(w *world) (*Address, *netnstest.Log) {
 	w.runAll(c.before)
 	o := both()
 	o.Interface = c.iface

@@ -1,11 +1,9 @@
 package vip
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"testing"
 
 	"holdfast/internal/netnstest"
@@ -34,28 +32,10 @@ func prefixes(all ...string) []netip.Prefix {
 	return out
 }
 
-// A syncBuffer is a log that several goroutines write.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // address gives an Address on eth0 and what it logs.
-func (w *world) address(o Options) (*Address, *syncBuffer) {
+func (w *world) address(o Options) (*Address, *netnstest.Log) {
 	w.T.Helper()
-	var log syncBuffer
+	var log netnstest.Log
 	o.Name = "api"
 	if o.Interface == "" {
 		o.Interface = "eth0"

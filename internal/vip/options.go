@@ -57,8 +57,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// isOfHost reports whether a can be the address of a host on a network, in its own form.
-func isOfHost(a netip.Addr) bool {
+// IsOfHost reports whether a can be the address of a host on a network, in its own form.
+func IsOfHost(a netip.Addr) bool {
 	return a.IsValid() && !a.Is4In6() && a.Zone() == "" && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback()
 }
 
@@ -75,7 +75,7 @@ func (o Options) validate() error {
 		switch a := p.Addr(); {
 		case !p.IsValid():
 			add("address %d is not valid", i+1)
-		case !isOfHost(a):
+		case !IsOfHost(a):
 			add("%s cannot be a virtual address", p)
 		case slices.ContainsFunc(o.Addresses[:i], func(q netip.Prefix) bool { return q.Addr() == a }):
 			add("address %s is there twice", a)

@@ -135,13 +135,13 @@ func (s *Settings) set(path, value string) error {
 	return errors.Join(sysctl{path, value, ""}.ensure(), kept)
 }
 
-// hideFromARP has no interface of this host answer for an address that it has
+// HideFromARP has no interface of this host answer for an address that it has
 // not itself, nor ask its neighbours in the name of one, which would tell them
 // that it is here. It is every interface, as Linux answers on each of them for
 // all addresses of the host: a second one in the network of the VIP would take
 // it back. The settings of all interfaces do that, of which the higher value
 // counts; iface is the VIP's.
-func (s *Settings) hideFromARP(iface string) error {
+func (s *Settings) HideFromARP(iface string) error {
 	switch now, err := highest("arp_ignore", iface); {
 	case err != nil:
 		return err
@@ -161,8 +161,8 @@ func (s *Settings) hideFromARP(iface string) error {
 	return nil
 }
 
-// acceptLocal has the interface take packets from an address of this host.
-func (s *Settings) acceptLocal(iface string) error {
+// AcceptLocal has the interface take packets from an address of this host.
+func (s *Settings) AcceptLocal(iface string) error {
 	path := "ipv4/conf/" + iface + "/"
 	now, err := highest("accept_local", iface)
 	if err == nil && now == 0 {

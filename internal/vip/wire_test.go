@@ -25,7 +25,7 @@ func TestUnconnected(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
-			for _, p := range unconnected(tt.vip, tt.present) {
+			for _, p := range Unconnected(tt.vip, tt.present) {
 				got = append(got, p.String())
 			}
 			if strings.Join(got, " ") != tt.want {

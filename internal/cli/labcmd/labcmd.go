@@ -38,7 +38,7 @@ stand-ins. It needs root, or unprivileged user namespaces.
 	}
 	cmd.AddCommand(
 		a.upCommand(), a.downCommand(), a.statusCommand(), a.execCommand(), a.faultCommand(),
-		a.benchCommand(), a.throughputCommand(), a.demoCommand(), a.loadCommand(), a.connectsCommand(), a.peerCommand(), a.operateCommand(), a.serversCommand(), a.usageCommand(),
+		a.benchCommand(), a.throughputCommand(), a.demoCommand(), a.loadCommand(), a.connectsCommand(), a.peerCommand(), a.operateCommand(), a.usageCommand(),
 		a.initCommand(), a.nodeCommand(), a.standinCommand(),
 	)
 	return cmd

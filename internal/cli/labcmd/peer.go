@@ -2,12 +2,10 @@ package labcmd
 
 import (
 	"log/slog"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/cli/app"
-	"holdfast/internal/lab/bench"
 	"holdfast/internal/lab/peer"
 )
 
@@ -33,26 +31,6 @@ func (a commands) peerCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&kind, "kind", string(peer.Kolla), "which settings: kolla or tuned")
 	cmd.Flags().StringVar(&controller, "controller", "", "name of this controller in the spec")
-	return a.WithRunDir(cmd)
-}
-
-// serversCommand tells what the HAProxy of a controller says of its servers. It
-// runs in its node.
-func (a commands) serversCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "servers", Hidden: true, Args: app.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			text, err := peer.Ask(cmd.Context(), filepath.Join(a.RunDir, peer.SocketFile), bench.AskServers)
-			if err != nil {
-				return err
-			}
-			servers, err := bench.ParseServers(text)
-			if err != nil {
-				return err
-			}
-			return a.PrintJSON(servers)
-		},
-	}
 	return a.WithRunDir(cmd)
 }
 

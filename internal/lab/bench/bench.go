@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -83,13 +82,6 @@ func (o *Options) complete() error {
 		}
 	}
 	o.Only = only
-	if o.Binary == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("find the own binary: %w", err)
-		}
-		o.Binary = self
-	}
 	return nil
 }
 
@@ -246,7 +238,7 @@ func (b *bench) settle(ctx context.Context, t *testbed) error {
 		if time.Now().After(end) {
 			return fmt.Errorf("it was not whole again after %v: %w", settleTimeout, err)
 		}
-		if err := sleep(ctx, settlePoll); err != nil {
+		if err := lab.Sleep(ctx, settlePoll); err != nil {
 			return err
 		}
 	}
@@ -299,13 +291,4 @@ func (s Sample) brief(of Group) string {
 	case GroupFaults:
 	}
 	return fmt.Sprintf("failed %d of %d, gap %s, slowest %s", s.Failed, s.Requests, short(s.Gap), short(s.Slowest))
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

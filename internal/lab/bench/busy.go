@@ -87,10 +87,9 @@ func makeBusy() []Action {
 // beside is the promise of a service that is busy: it costs no more than behind
 // kolla-ansible's settings, and no host is out for being late.
 func beside(text string, failed int, p99 float64) Promise {
-	return Promise{
-		Text: text, Failed: AllowBeside, Gap: none, Slowest: none, Two: none,
-		Beside: &Beside{Failed: failed, P99: p99}, NoneDown: true, Ratio: mostSeen,
-	}
+	p := promise(text, AllowBeside, none)
+	p.Beside, p.NoneDown, p.Ratio = &Beside{Failed: failed, P99: p99}, true, mostSeen
+	return p
 }
 
 // mostSeen is how many requests hosts may see for each that clients sent.
@@ -100,11 +99,14 @@ const mostSeen = 1.1
 // standing still.
 func busyRows() []Fault {
 	const ms, second = time.Millisecond, time.Second
-	stalled := Promise{Text: "0 failed, no POST twice", Failed: AllowNone, Gap: none, Slowest: none, Two: none}
-	finish := Promise{Text: "every upload ends well", Failed: AllowBeside, Gap: none, Slowest: none, Two: none, Beside: &Beside{}, Uploads: true}
+	stalled := promise("0 failed, no POST twice", AllowNone, none)
+	finish := promise("every upload ends well", AllowBeside, none)
+	finish.Beside, finish.Uploads = &Beside{}, true
 	// Rates are random to a host: what is over its rate is not what is promised.
-	back := Promise{Text: "seen <= 1.1 x sent", Failed: AllowAny, Gap: none, Slowest: none, Two: none, Ratio: mostSeen, NoneDown: true}
-	idle := Promise{Text: "0 failed, slowest < 1 s", Failed: AllowNone, Gap: none, Slowest: second, Two: none}
+	back := promise("seen <= 1.1 x sent", AllowAny, none)
+	back.Ratio, back.NoneDown = mostSeen, true
+	idle := promise("0 failed, slowest < 1 s", AllowNone, none)
+	idle.Slowest = second
 	return []Fault{
 		{
 			ID: "late-one", Name: "a host is late, 1 s", Watch: 3 * second, Slow: 3 * second,
@@ -169,17 +171,4 @@ func sweepRows() []Fault {
 		})
 	}
 	return rows
-}
-
-// drains is the longest that the last answers of f can be in coming after its
-// load has ended.
-func (f Fault) drains() time.Duration {
-	if f.Load == nil || len(f.Before) == 0 || f.Before[0].Kind != "busy" {
-		return 0
-	}
-	queue := 0.0
-	for _, p := range f.Load.Phases {
-		queue = max(0, queue+(p.Rate-capacity)*p.Duration.Seconds())
-	}
-	return time.Duration(queue / capacity * float64(time.Second))
 }

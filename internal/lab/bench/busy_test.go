@@ -13,21 +13,6 @@ import (
 	"holdfast/internal/lab/load"
 )
 
-// TestParseServers reads what HAProxy 2.6 says, and refuses what says less.
-func TestParseServers(t *testing.T) {
-	const head = "# pxname,svname,qcur,chkfail,chkdown,lastchg,\n"
-	got, err := ParseServers(head + "nova,ctl1,0,3,2,17,\nnova,ctl2,0,,,17,\n\n")
-	want := []Server{{"nova", "ctl1", 2}, {"nova", "ctl2", 0}}
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
-	}
-	for _, bad := range []string{"", "\n", "# pxname,svname\nnova,ctl1\n", head + "nova,ctl1,0,3,often,17,\n"} {
-		if got, err := ParseServers(bad); err == nil {
-			t.Errorf("%q gave %v", bad, got)
-		}
-	}
-}
-
 func TestDownsSince(t *testing.T) {
 	before := map[string]int{"ctl1 ctl1": 5, "ctl1 ctl2": 0, "ctl2 ctl1": 7}
 	after := map[string]int{"ctl1 ctl1": 6, "ctl1 ctl2": 2, "ctl2 ctl1": 1, "ctl3 ctl1": 1} // ctl2's HAProxy is another
@@ -193,4 +178,17 @@ func TestSweepPicture(t *testing.T) {
 	if got := (&Report{}).SweepPicture(); got != "" {
 		t.Errorf("a picture of nothing: %s", got)
 	}
+}
+
+// drains is the longest that the last answers of f can be in coming after its
+// load has ended.
+func (f Fault) drains() time.Duration {
+	if f.Load == nil || len(f.Before) == 0 || f.Before[0].Kind != "busy" {
+		return 0
+	}
+	queue := 0.0
+	for _, p := range f.Load.Phases {
+		queue = max(0, queue+(p.Rate-capacity)*p.Duration.Seconds())
+	}
+	return time.Duration(queue / capacity * float64(time.Second))
 }

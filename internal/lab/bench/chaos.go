@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -99,7 +98,7 @@ func Chaos(ctx context.Context, opt ChaosOptions) (report *ChaosReport, err erro
 	if err := bed.up(ctx, false); err != nil {
 		return nil, err
 	}
-	c := &chaos{opt: opt, bed: bed, watch: newWatch(), random: rand.New(rand.NewPCG(opt.Seed, 1)), started: time.Now()}
+	c := &chaos{opt: opt, bed: bed, watch: &watch{}, random: rand.New(rand.NewPCG(opt.Seed, 1)), started: time.Now()}
 	if err := c.underLoad(ctx); err != nil {
 		return nil, err
 	}
@@ -125,7 +124,7 @@ func (c *chaos) underLoad(ctx context.Context) error {
 	case ctx.Err() != nil:
 		err = nil // the report says that it was interrupted
 	case err == nil:
-		err = sleep(ctx, rest) // what is under way may still come to its end
+		err = lab.Sleep(ctx, rest) // what is under way may still come to its end
 	}
 	stop()
 	running.Wait()
@@ -152,7 +151,7 @@ func (c *chaos) breakThings(ctx context.Context) error {
 		if time.Since(c.started) >= c.opt.Duration {
 			return nil
 		}
-		if err := sleep(ctx, rest/2+c.upTo(rest/2)); err != nil {
+		if err := lab.Sleep(ctx, rest/2+c.upTo(rest/2)); err != nil {
 			return err
 		}
 		if err := c.episode(ctx); err != nil {
@@ -226,7 +225,7 @@ func (c *chaos) episode(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.what(), err)
 	}
-	if err := sleep(ctx, p.length); err != nil {
+	if err := lab.Sleep(ctx, p.length); err != nil {
 		return err
 	}
 	if p.kind.work && p.drain {
@@ -256,7 +255,7 @@ func (c *chaos) moveWith(ctx context.Context, p plan, holder string) (string, er
 	e := Episode{Kind: p.kind.name, Node: p.node, Holder: holder == p.node, From: time.Now()}
 	steps := []func() error{
 		func() error { return c.operate(ctx, e, holder, args...) },
-		func() error { return sleep(ctx, p.between) },
+		func() error { return lab.Sleep(ctx, p.between) },
 		func() error { _, err := lab.Inject(ctx, c.bed.dir(), p.fault); return err },
 	}
 	if p.faultFirst {
@@ -294,7 +293,7 @@ func (c *chaos) awaitWhole(ctx context.Context) error {
 		if why == nil {
 			return nil
 		}
-		if err := sleep(ctx, settlePoll); err != nil {
+		if err := lab.Sleep(ctx, settlePoll); err != nil {
 			return why
 		}
 	}
@@ -322,16 +321,11 @@ func (c *chaos) violate(when time.Time, format string, args ...any) {
 func (c *chaos) sampleUsage(ctx context.Context) error {
 	sum := Usage{}
 	for _, controller := range c.bed.spec.Controllers {
-		var out, said bytes.Buffer
-		cmd := lab.Command{Node: controller.Name, Args: []string{"holdfast", "lab", "usage"}, Stdout: &out, Stderr: &said}
-		code, err := cmd.Run(ctx, c.bed.dir())
-		if err == nil && code != 0 {
-			err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
-		}
+		out, err := lab.Command{Node: controller.Name, Args: []string{"holdfast", "lab", "usage"}}.Output(ctx, c.bed.dir())
 		if err != nil {
 			return fmt.Errorf("look at the processes of %s: %w", controller.Name, err)
 		}
-		if err := sum.add(out.Bytes()); err != nil {
+		if err := sum.add(out); err != nil {
 			return err
 		}
 	}
@@ -350,23 +344,20 @@ func keepLogs(from lab.Dir, to string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("keep the logs: %w", err)
 	}
-	var files []string
 	for _, pattern := range []string{"*.jsonl", "lab.log", "nodes/*/*.log"} {
-		found, err := filepath.Glob(filepath.Join(string(from), pattern))
-		if err != nil {
-			return "", fmt.Errorf("keep the logs: %w", err)
+		files, globErr := filepath.Glob(filepath.Join(string(from), pattern))
+		err = errors.Join(err, globErr)
+		for _, file := range files {
+			name := strings.ReplaceAll(strings.TrimPrefix(file, string(from)+"/"), "/", "-")
+			data, copyErr := os.ReadFile(file)
+			if copyErr == nil {
+				copyErr = os.WriteFile(filepath.Join(to, name), data, 0o644)
+			}
+			err = errors.Join(err, copyErr)
 		}
-		files = append(files, found...)
 	}
-	for _, file := range files {
-		name := strings.ReplaceAll(strings.TrimPrefix(file, string(from)+"/"), "/", "-")
-		data, err := os.ReadFile(file)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(to, name), data, 0o644)
-		}
-		if err != nil {
-			return "", fmt.Errorf("keep the logs: %w", err)
-		}
+	if err != nil {
+		return "", fmt.Errorf("keep the logs: %w", err)
 	}
 	return to, nil
 }

@@ -273,7 +273,7 @@ func TestGrowth(t *testing.T) {
 // TestWatch keeps failures, counts answers by when they came, and forgets what
 // the load's own end cut off.
 func TestWatch(t *testing.T) {
-	w := newWatch()
+	w := &watch{}
 	var lines strings.Builder
 	enc := json.NewEncoder(&lines)
 	for _, r := range []load.Record{

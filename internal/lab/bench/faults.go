@@ -122,81 +122,44 @@ type Fault struct {
 // is planned, and the sweep.
 func Faults() []Fault { return slices.Concat(unplanned(), busyRows(), planned(), sweepRows()) }
 
-func unplanned() []Fault {
-	nothing := Promise{Text: "0 failed, no gap", Failed: AllowNone, Gap: 0, Slowest: none, Two: none}
-	// Until a host that fell silent is found out its own clients wait, several
-	// of them in a row as they take turns: that is no gap of the service.
-	quick := Promise{Text: "0 failed, slowest < 1 s", Failed: AllowNone, Gap: 50 * time.Millisecond, Slowest: time.Second, Two: none}
-	const ms, second = time.Millisecond, time.Second
-	return []Fault{
-		{
-			ID: "service-kill", Name: "a service is killed", Watch: 2 * second, Slow: 3 * second,
-			Action: Action{On: OnBusiest, Kind: "service-kill"}, Promise: nothing,
-		},
-		{
-			ID: "service-hang", Name: "a service hangs", Watch: 3 * second, Slow: 6 * second,
-			Action: Action{On: OnBusiest, Kind: "service-hang"}, Promise: quick,
-		},
-		{
-			ID: "service-errors", Name: "a service answers 5xx", Watch: 2500 * ms, Slow: 6 * second,
-			Action: Action{On: OnBusiest, Kind: "service-errors"}, Promise: nothing,
-		},
-		{
-			ID: "other-lost", Name: "another host is lost", Watch: 2500 * ms, Slow: 6 * second,
-			Action: Action{On: OnOther, Kind: "power-off"}, Promise: quick,
-		},
-		{
-			ID: "haproxy-kill", Name: "HAProxy is killed", Watch: 2 * second, Slow: 5 * second,
-			Action: Action{On: OnHolder, Kind: "haproxy-kill"},
-			Promise: Promise{
-				Text: "only in flight, gap 50 ms", Failed: AllowGap, Gap: 50 * ms, Slowest: none, Two: none,
-			},
-		},
-		{
-			ID: "haproxy-hang", Name: "HAProxy hangs", Watch: 3 * second, Slow: 6 * second,
-			Action: Action{On: OnHolder, Kind: "haproxy-hang"},
-			Promise: Promise{
-				Text: "those of the gap, 500 ms", Failed: AllowGap, Gap: 500 * ms, Slowest: none, Two: none,
-			},
-		},
-		{
-			ID: "agent-kill", Name: "the agent is killed", Watch: 3500 * ms, Slow: 5 * second,
-			Action: Action{On: OnHolder, Kind: "agent-kill"}, Promise: agentPromise(),
-		},
-		{
-			ID: "agent-hang", Name: "the agent hangs", Watch: 4500 * ms, Slow: 6 * second,
-			Action: Action{On: OnHolder, Kind: "agent-hang"}, Promise: agentPromise(),
-		},
-		{
-			ID: "holder-lost", Name: "the holder is lost", Watch: 2500 * ms, Slow: 6 * second,
-			Action: Action{On: OnHolder, Kind: "power-off"},
-			Promise: Promise{
-				Text: "only in flight, gap 100 ms", Failed: AllowGap, Gap: 100 * ms,
-				Slowest: none, Two: none, Reset: true,
-			},
-		},
-		{
-			ID: "host-back", Name: "the lost host is back", Watch: 2500 * ms, Slow: 3 * second, Then: true,
-			Action: Action{On: OnSame, Kind: "back"}, Promise: nothing,
-		},
-		{
-			ID: "partition", Name: "the holder is cut off", Watch: 2 * second, Slow: 6 * second,
-			Action:  Action{On: OnWire, Kind: "partition"},
-			Promise: Promise{Text: "-", Failed: AllowAny, Gap: none, Slowest: none, Two: none},
-		},
-		{
-			ID: "healing", Name: "the partition heals", Watch: 2 * second, Slow: 3500 * ms, Then: true,
-			Action: Action{On: OnWire, Kind: "heal"},
-			Promise: Promise{
-				Text: "two holders <= 1 interval", Failed: AllowAny, Gap: none, Slowest: none, Two: 20 * ms,
-			},
-		},
-	}
+// promise makes one of which requests fail, and for how long new connections may have
+// no answer; nothing else is promised.
+func promise(text string, failed Allowed, gap time.Duration) Promise {
+	return Promise{Text: text, Failed: failed, Gap: gap, Slowest: none, Two: none}
 }
 
-func agentPromise() Promise {
-	return Promise{
-		Text: "0 new ones, two <= 2.5 s", Failed: AllowOld, Gap: 0, Slowest: none, Two: 2500 * time.Millisecond,
+func unplanned() []Fault {
+	const ms, second = time.Millisecond, time.Second
+	nothing := promise("0 failed, no gap", AllowNone, 0)
+	// Until a host that fell silent is found out its own clients wait, several
+	// of them in a row as they take turns: that is no gap of the service.
+	quick := promise("0 failed, slowest < 1 s", AllowNone, 50*ms)
+	quick.Slowest = second
+	leased := promise("0 new ones, two <= 2.5 s", AllowOld, 0)
+	leased.Two = 2500 * ms
+	moved := promise("only in flight, gap 100 ms", AllowGap, 100*ms)
+	moved.Reset = true
+	healed := promise("two holders <= 1 interval", AllowAny, none)
+	healed.Two = 20 * ms
+	row := func(id, name string, on Target, kind string, watch, slow time.Duration, p Promise) Fault {
+		return Fault{ID: id, Name: name, Action: Action{On: on, Kind: kind}, Watch: watch, Slow: slow, Promise: p}
+	}
+	then := func(f Fault) Fault { f.Then = true; return f }
+	return []Fault{
+		row("service-kill", "a service is killed", OnBusiest, "service-kill", 2*second, 3*second, nothing),
+		row("service-hang", "a service hangs", OnBusiest, "service-hang", 3*second, 6*second, quick),
+		row("service-errors", "a service answers 5xx", OnBusiest, "service-errors", 2500*ms, 6*second, nothing),
+		row("other-lost", "another host is lost", OnOther, "power-off", 2500*ms, 6*second, quick),
+		row("haproxy-kill", "HAProxy is killed", OnHolder, "haproxy-kill", 2*second, 5*second,
+			promise("only in flight, gap 50 ms", AllowGap, 50*ms)),
+		row("haproxy-hang", "HAProxy hangs", OnHolder, "haproxy-hang", 3*second, 6*second,
+			promise("those of the gap, 500 ms", AllowGap, 500*ms)),
+		row("agent-kill", "the agent is killed", OnHolder, "agent-kill", 3500*ms, 5*second, leased),
+		row("agent-hang", "the agent hangs", OnHolder, "agent-hang", 4500*ms, 6*second, leased),
+		row("holder-lost", "the holder is lost", OnHolder, "power-off", 2500*ms, 6*second, moved),
+		then(row("host-back", "the lost host is back", OnSame, "back", 2500*ms, 3*second, nothing)),
+		row("partition", "the holder is cut off", OnWire, "partition", 2*second, 6*second, promise("-", AllowAny, none)),
+		then(row("healing", "the partition heals", OnWire, "heal", 2*second, 3500*ms, healed)),
 	}
 }
 

@@ -1,20 +1,15 @@
 package bench
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"encoding/csv"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/lab"
 	"holdfast/internal/lab/busy"
 	"holdfast/internal/lab/load"
+	"holdfast/internal/lab/peer"
 )
 
 // Hosts is what became of a service's hosts while they were busy: what they saw
@@ -40,64 +35,16 @@ func (h Hosts) ratio() float64 {
 	return float64(h.Seen) / float64(h.Sent)
 }
 
-// A Server is what one HAProxy says of one host of a service.
-type Server struct {
-	Proxy string `json:"proxy"`
-	Name  string `json:"name"`
-	Downs int    `json:"downs"` // since HAProxy's start
-}
-
-// AskServers is the question of HAProxy's runtime API whose answer ParseServers
-// reads.
-const AskServers = "show stat -1 4 -1"
-
-// ParseServers reads HAProxy's answer to AskServers (management guide, 9.1).
-func ParseServers(text string) ([]Server, error) {
-	text = strings.TrimPrefix(strings.TrimSpace(text), "# ")
-	r := csv.NewReader(strings.NewReader(text))
-	r.FieldsPerRecord = -1
-	lines, err := r.ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("what HAProxy says of its servers: %w", err)
-	}
-	if len(lines) == 0 {
-		return nil, errors.New("HAProxy says nothing of its servers")
-	}
-	at := map[string]int{}
-	for _, name := range []string{"pxname", "svname", "chkdown"} {
-		if at[name] = slices.Index(lines[0], name); at[name] < 0 {
-			return nil, fmt.Errorf("HAProxy does not say the %s of its servers", name)
-		}
-	}
-	var all []Server
-	for _, line := range lines[1:] {
-		if len(line) <= at["chkdown"] {
-			continue
-		}
-		downs, err := strconv.Atoi(cmp.Or(line[at["chkdown"]], "0"))
-		if err != nil {
-			return nil, fmt.Errorf("what HAProxy says of its servers: %w", err)
-		}
-		all = append(all, Server{Proxy: line[at["pxname"]], Name: line[at["svname"]], Downs: downs})
-	}
-	return all, nil
-}
-
 // downs gives how often each host of the service under load was marked down by
 // each HAProxy so far, by "CONTROLLER HOST". A host that has several servers in
 // one HAProxy counts once.
 func (t *testbed) downs(ctx context.Context) (map[string]int, error) {
 	all := map[string]int{}
-	for _, controller := range t.spec.Controllers {
-		var out, said bytes.Buffer
-		c := lab.Command{Node: controller.Name, Args: []string{"holdfast", "lab", "servers"}, Stdout: &out, Stderr: &said}
-		code, err := c.Run(ctx, t.dir())
-		if err == nil && code != 0 {
-			err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
-		}
-		var servers []Server
+	for i, controller := range t.spec.Controllers {
+		reply, err := peer.Ask(ctx, t.dir().RuntimeSocket(i, controller.Name), "show stat -1 4 -1")
+		var servers []output.Row
 		if err == nil {
-			err = json.Unmarshal(out.Bytes(), &servers)
+			servers, err = output.ParseStat([]byte(reply))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("ask HAProxy of %s for its servers: %w", controller.Name, err)
@@ -105,7 +52,7 @@ func (t *testbed) downs(ctx context.Context) (map[string]int, error) {
 		for _, s := range servers {
 			if strings.Contains(s.Proxy, service) {
 				key := controller.Name + " " + s.Name
-				all[key] = max(all[key], s.Downs)
+				all[key] = max(all[key], int(s.Downs))
 			}
 		}
 	}

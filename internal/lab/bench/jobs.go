@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+
+	"holdfast/internal/lab"
 )
 
 // A job is a scenario to be measured in a run.
@@ -36,10 +38,8 @@ func (b *bench) runsOf(s System, of Group) int {
 
 // chosen reports whether rows of a group are to be measured.
 func (b *bench) chosen(of Group) bool {
-	return slices.ContainsFunc(Faults(), func(f Fault) bool { return f.Group() == of && b.wants(f) })
+	return slices.ContainsFunc(Faults(), func(f Fault) bool { return f.Group() == of && b.opt.wants(f) })
 }
-
-func (b *bench) wants(f Fault) bool { return b.opt.wants(f) }
 
 func (o *Options) wants(f Fault) bool {
 	return len(o.Faults) == 0 || slices.ContainsFunc(o.Faults, f.in)
@@ -54,7 +54,7 @@ func (o *Options) sweepAlone() bool {
 // the seed and the run alone.
 func (b *bench) order(system System, run int) []scenario {
 	var all []scenario
-	for _, s := range scenarios(b.wants) {
+	for _, s := range scenarios(b.opt.wants) {
 		if !slices.ContainsFunc(s, func(f Fault) bool { return !f.does(system) }) {
 			all = append(all, s)
 		}
@@ -106,7 +106,7 @@ func (b *bench) measure(ctx context.Context, t *testbed) error {
 // do: while one recovers, another one is measured, to the end.
 func (b *bench) awaitTurn(ctx context.Context, system System) error {
 	for b.ahead(system) {
-		if err := sleep(ctx, settlePoll/5); err != nil {
+		if err := lab.Sleep(ctx, settlePoll/5); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package bench
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -130,94 +129,53 @@ func medians(system System, all []Measure) Measure {
 	if len(all) == 0 {
 		return Measure{}
 	}
-	pick := picker{all, len(all) / 2}
+	middle := len(all) / 2
 	if system != Holdfast {
-		pick.middle = (len(all) - 1) / 2
+		middle = (len(all) - 1) / 2
 	}
-	m := Measure{
-		Requests: pick.number(func(m Measure) int { return m.Requests }),
-		Failed:   pick.number(func(m Measure) int { return m.Failed }),
-		UnderWay: pick.number(func(m Measure) int { return m.UnderWay }),
-		OldConn:  pick.number(func(m Measure) int { return m.OldConn }),
-		InGap:    pick.number(func(m Measure) int { return m.InGap }),
-		Others:   pick.number(func(m Measure) int { return m.Others }),
-
-		Posts:       pick.number(func(m Measure) int { return m.Posts }),
-		PostsFailed: pick.number(func(m Measure) int { return m.PostsFailed }),
-		PostsTwice:  pick.number(func(m Measure) int { return m.PostsTwice }),
-
-		Gap:     pick.time(func(m Measure) time.Duration { return m.Gap }),
-		P50:     pick.time(func(m Measure) time.Duration { return m.P50 }),
-		P99:     pick.time(func(m Measure) time.Duration { return m.P99 }),
-		Slowest: pick.time(func(m Measure) time.Duration { return m.Slowest }),
-		Two:     pick.time(func(m Measure) time.Duration { return m.Two }),
-		Taken:   pick.time(func(m Measure) time.Duration { return m.Taken }),
-		Late:    pick.time(func(m Measure) time.Duration { return m.Late }),
-		Noise:   pick.time(func(m Measure) time.Duration { return m.Noise }),
-		Kinds:   map[load.Failure]int{},
-		Work:    pick.work(),
-		Hosts:   pick.hosts(),
+	m := Measure{Kinds: map[load.Failure]int{}}
+	numbers, times := m.figures()
+	for i, to := range numbers {
+		*to = pick(all, middle, func(m Measure) int { n, _ := m.figures(); return *n[i] })
 	}
-	kinds := map[load.Failure]bool{}
+	for i, to := range times {
+		*to = pick(all, middle, func(m Measure) time.Duration { _, t := m.figures(); return *t[i] })
+	}
 	unfinished := 0
 	for _, one := range all {
 		for k := range one.Kinds {
-			kinds[k] = true
+			if n := pick(all, middle, func(m Measure) int { return m.Kinds[k] }); n > 0 {
+				m.Kinds[k] = n
+			}
 		}
 		if one.Unfinished {
 			unfinished++
 		}
 	}
-	for k := range maps.Keys(kinds) {
-		if n := pick.number(func(m Measure) int { return m.Kinds[k] }); n > 0 {
-			m.Kinds[k] = n
-		}
-	}
-	m.Unfinished = unfinished > len(all)-1-pick.middle
+	m.Unfinished = unfinished > len(all)-1-middle
 	return m
 }
 
-// A picker takes the one at middle of each figure of all.
-type picker struct {
-	all    []Measure
-	middle int
+// figures gives those of m of which there are medians.
+func (m *Measure) figures() ([]*int, []*time.Duration) {
+	w, h := &m.Work, &m.Hosts
+	return []*int{
+			&m.Requests, &m.Failed, &m.UnderWay, &m.OldConn, &m.InGap, &m.Others, &m.Posts, &m.PostsFailed, &m.PostsTwice,
+			&w.Connects, &w.ConnectsFailed, &w.Downloads, &w.Cut, &w.Resets,
+			&h.Sent, &h.Seen, &h.Checks, &h.Down, &h.Uploads, &h.Cut,
+		}, []*time.Duration{
+			&m.Gap, &m.P50, &m.P99, &m.Slowest, &m.Two, &m.Taken, &m.Late, &m.Noise, &w.Took, &w.ConnectGap, &w.ConnectNoise,
+		}
 }
 
-func (p picker) number(of func(Measure) int) int { return pickOf(p, of) }
-
-func (p picker) time(of func(Measure) time.Duration) time.Duration { return pickOf(p, of) }
-
-func pickOf[T cmp.Ordered](p picker, of func(Measure) T) T {
+// pick gives, of a figure in all, the one that is at middle by size.
+func pick[T cmp.Ordered](all []Measure, middle int, of func(Measure) T) T {
 	var values []T
-	for _, m := range p.all {
+	for _, m := range all {
 		values = append(values, of(m))
 	}
 	slices.Sort(values)
-	return values[p.middle]
-}
-
-func (p picker) work() Work {
-	return Work{
-		Took:           p.time(func(m Measure) time.Duration { return m.Work.Took }),
-		Connects:       p.number(func(m Measure) int { return m.Work.Connects }),
-		ConnectsFailed: p.number(func(m Measure) int { return m.Work.ConnectsFailed }),
-		ConnectGap:     p.time(func(m Measure) time.Duration { return m.Work.ConnectGap }),
-		ConnectNoise:   p.time(func(m Measure) time.Duration { return m.Work.ConnectNoise }),
-		Downloads:      p.number(func(m Measure) int { return m.Work.Downloads }),
-		Cut:            p.number(func(m Measure) int { return m.Work.Cut }),
-		Resets:         p.number(func(m Measure) int { return m.Work.Resets }),
-	}
-}
-
-func (p picker) hosts() Hosts {
-	return Hosts{
-		Sent:    p.number(func(m Measure) int { return m.Hosts.Sent }),
-		Seen:    p.number(func(m Measure) int { return m.Hosts.Seen }),
-		Checks:  p.number(func(m Measure) int { return m.Hosts.Checks }),
-		Down:    p.number(func(m Measure) int { return m.Hosts.Down }),
-		Uploads: p.number(func(m Measure) int { return m.Hosts.Uploads }),
-		Cut:     p.number(func(m Measure) int { return m.Hosts.Cut }),
-	}
+	return values[middle]
 }
 
 // short gives d as a person reads it: 0.4 ms, 12 ms, 1.05 s.

@@ -102,7 +102,7 @@ func measure(all []load.Record, s span, t lab.Takeover, spacing time.Duration, f
 	}
 	m.Unfinished = m.Unfinished || !answered
 	slices.Sort(took)
-	m.P50, m.P99, m.Slowest = quantile(took, 50), quantile(took, 99), quantile(took, 100)
+	m.P50, m.P99, m.Slowest = load.Quantile(took, 50), load.Quantile(took, 99), load.Quantile(took, 100)
 	return m
 }
 
@@ -183,12 +183,4 @@ func firstAfter(moments []time.Time, s span) time.Time {
 		}
 	}
 	return s.to
-}
-
-// quantile gives the smallest of sorted that percent of them do not exceed.
-func quantile(sorted []time.Duration, percent int) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[max(0, (len(sorted)*percent+99)/100-1)]
 }

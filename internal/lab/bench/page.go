@@ -36,33 +36,51 @@ type view struct {
 	Methods int
 	Timeout string
 	Spacing string
-	Lines   []viewLine
-	Works   []viewLine // of planned work
-	PTime   string     // of its downloads
+	PTime   string // of the downloads of planned work
 	Tables  []viewTable
 	Picture template.HTML // of the sweep
-	// How many columns the two tables have.
-	LineColumns, WorkColumns int
-	Details                  [][]string
-	Data                     []viewRow
+	Details [][]string
+	Data    []viewRow
 }
 
-// A viewLine is a row of the first table.
+// Has reports whether rows of a group were measured.
+func (v view) Has(of Group) bool { return len(v.rows(of)) > 0 }
+
+// A viewTable is the table of a group.
+type viewTable struct {
+	Group       Group
+	Title, Head string // the second of the first column
+	Style       string
+	Promised    bool // each row tells its promise
+	Columns     int
+	Heads       []string // of each system's figures
+	Lines       []viewLine
+}
+
+// Span is how many columns a system has.
+func (t viewTable) Span(system System) int {
+	if system == Holdfast { // with its verdict
+		return len(t.Heads) + 1
+	}
+	return len(t.Heads)
+}
+
+// A viewLine is a row of such a table.
 type viewLine struct {
 	ID, Name, Promise string
-	Missed            []string
+	Notes             []string // what was missed, and what is to be said beside
 	Results           []viewResult
 }
 
 // A viewResult is what a row cost one system.
 type viewResult struct {
 	Own                   bool // holdfast's
-	Failed, Gap, Ratio    string
-	FailedClass, GapClass string
-	Reset, Cut            string // of planned work only
-	ResetClass, CutClass  string
+	Figures               []viewFigure
 	Verdict, VerdictClass string
 }
+
+// A viewFigure is one of these.
+type viewFigure struct{ Text, Class, Ratio string }
 
 // A viewRow is what the page's script draws of a fault. Times are in
 // milliseconds.
@@ -123,16 +141,12 @@ func (r *Report) view() view {
 		Report: r, Kept: r.kept(), Methods: methods, Timeout: short(r.Load.Timeout), Spacing: short(r.Load.spacing(nil)),
 		Details: r.details(), Data: []viewRow{},
 	}
-	v.LineColumns, v.WorkColumns = 2+2*len(r.Systems), 1+4*len(r.Systems)
-	if len(r.Systems) > 0 && r.Systems[0].Name == Holdfast { // with its verdict
-		v.LineColumns, v.WorkColumns = v.LineColumns+1, v.WorkColumns+1
-	}
 	if r.Planned != nil {
 		v.PTime = short(r.Planned.Time)
 	}
 	v.Title, v.Rate = r.title()
 	v.Picture = template.HTML(r.SweepPicture()) // of our own making, with no text from elsewhere
-	for _, group := range []Group{GroupBusy, GroupSweep} {
+	for _, group := range []Group{GroupFaults, GroupBusy, GroupSweep, GroupPlanned} {
 		if t := r.viewTable(group); len(t.Lines) > 0 {
 			v.Tables = append(v.Tables, t)
 		}
@@ -144,11 +158,9 @@ func (r *Report) view() view {
 		}
 		switch row.Group {
 		case GroupPlanned:
-			v.Works = append(v.Works, r.viewWork(row))
 			data.Zero = "work"
 			data.Rate = r.Planned.Rate + r.Planned.New
 		case GroupFaults:
-			v.Lines = append(v.Lines, r.viewLine(row))
 		case GroupBusy:
 			data.Rate = row.Load.most(r.Load.Rate)
 			if row.Load.length() > 0 {
@@ -184,61 +196,65 @@ func (r *Report) kept() string {
 	return fmt.Sprintf("%d of %d promises held", held, all)
 }
 
-func (r *Report) viewLine(row Row) viewLine {
-	line := viewLine{ID: row.Fault, Name: row.Name, Promise: row.Promise, Missed: row.worst()}
-	for _, s := range r.Systems {
-		text := row.result(s.Name)
-		result := viewResult{Own: s.Name == Holdfast, Failed: text.failed, Gap: text.gap, Ratio: text.ratio}
-		c, _ := row.cell(s.Name)
-		switch {
-		case c.Median.Failed == 0:
-			result.FailedClass = "zero"
-		case c.Median.Failed >= int(r.Load.Rate)/4:
-			result.FailedClass = "hot"
-		}
-		if c.Median.Gap >= time.Second {
-			result.GapClass = "hot"
-		}
-		if result.Own {
-			result.judge(row)
-		}
-		line.Results = append(line.Results, result)
+// title gives the page's, and the rate that is worth telling at its beginning.
+func (r *Report) title() (string, float64) {
+	faults, work := len(r.rows(GroupFaults)) > 0, len(r.rows(GroupPlanned)) > 0
+	switch {
+	case faults && work:
+		return "What each fault costs, and what is planned", r.Load.Rate
+	case faults:
+		return "What each fault costs", r.Load.Rate
+	case work:
+		return "What planned work costs", r.Planned.Rate
 	}
-	return line
+	return "What a busy service costs", 0
 }
 
-// judge fills in the verdict on row.
-func (r *viewResult) judge(row Row) {
-	r.Verdict, r.VerdictClass = row.verdict(), "missed"
-	if strings.HasPrefix(r.Verdict, "held") {
-		r.VerdictClass = "held"
+func (r *Report) viewTable(of Group) viewTable {
+	l := layoutOf(of)
+	t := viewTable{Group: of, Title: l.title, Head: l.pageHead, Style: l.style, Promised: l.promised, Columns: 1 + len(l.columns)*len(r.Systems)}
+	if l.promised {
+		t.Columns++
 	}
+	if len(r.Systems) > 0 && r.Systems[0].Name == Holdfast { // with its verdict
+		t.Columns++
+	}
+	for _, c := range l.columns {
+		t.Heads = append(t.Heads, cmp.Or(c.page, c.head))
+	}
+	for _, row := range r.rows(of) {
+		line := viewLine{ID: row.Fault, Name: row.Name, Promise: row.Promise, Notes: row.worst()}
+		if of != GroupPlanned { // which peer could not do its work is told in a text
+			line.Notes = append(line.Notes, l.beside(row)...)
+		}
+		for _, s := range r.Systems {
+			line.Results = append(line.Results, r.viewResult(l, row, s.Name))
+		}
+		t.Lines = append(t.Lines, line)
+	}
+	return t
 }
 
-// viewWork is viewLine for planned work.
-func (r *Report) viewWork(row Row) viewLine {
-	line := viewLine{ID: row.Fault, Name: row.Name, Promise: row.Promise, Missed: row.worst()}
-	class := func(n int) string {
-		if n == 0 {
-			return "zero"
+func (r *Report) viewResult(l layout, row Row, system System) viewResult {
+	out := viewResult{Own: system == Holdfast}
+	cell, _ := row.cell(system)
+	for _, c := range l.columns {
+		f := viewFigure{Text: c.figure(row, system)}
+		if c.class != nil {
+			f.Class = c.class(r, row, cell.Median)
 		}
-		return "hot"
+		out.Figures = append(out.Figures, f)
 	}
-	for _, s := range r.Systems {
-		text := row.workResult(s.Name)
-		result := viewResult{Own: s.Name == Holdfast, Failed: text.failed, Reset: text.reset, Cut: text.cut, Gap: text.gap, Ratio: text.ratio}
-		c, _ := row.cell(s.Name)
-		m := c.Median
-		result.FailedClass, result.ResetClass, result.CutClass = class(m.Failed+m.PostsFailed), class(m.Work.Resets), class(m.Work.Cut)
-		if m.Work.ConnectGap >= 100*time.Millisecond {
-			result.GapClass = "hot"
-		}
-		if result.Own {
-			result.judge(row)
-		}
-		line.Results = append(line.Results, result)
+	if row.Group == GroupFaults {
+		out.Figures[len(out.Figures)-1].Ratio = row.ratio(system)
 	}
-	return line
+	if out.Own {
+		out.Verdict, out.VerdictClass = row.verdict(), "missed"
+		if strings.HasPrefix(out.Verdict, "held") {
+			out.VerdictClass = "held"
+		}
+	}
+	return out
 }
 
 // worst says what holdfast did not keep in the median, else in its runs.

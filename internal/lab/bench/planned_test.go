@@ -188,7 +188,7 @@ func TestGroups(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		for _, s := range scenarios((&bench{opt: o}).wants) {
+		for _, s := range scenarios(o.wants) {
 			n += len(s)
 		}
 		return n

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -34,12 +33,12 @@ const (
 // A drive is one load with what is done while it runs.
 type drive struct {
 	bed      *testbed
-	records  *records
-	connects *records   // of attempts to connect, while work is planned
-	out      io.Writer  // where the records go: to those above, or to who watches a long load
-	ended    chan error // the load generators' end
-	node     string     // that the last fault was done to
-	before   sight      // of the hosts, where the service is busy
+	records  *load.Records
+	connects *load.Records // of attempts to connect, while work is planned
+	out      io.Writer     // where the records go: to those above, or to who watches a long load
+	ended    chan error    // the load generators' end
+	node     string        // that the last fault was done to
+	before   sight         // of the hosts, where the service is busy
 	after    sight
 }
 
@@ -52,7 +51,7 @@ func (d *drive) wait() error {
 
 // play measures s once.
 func (b *bench) play(ctx context.Context, t *testbed, s scenario) (outcome, error) {
-	d := &drive{bed: t, records: &records{}, connects: &records{}, ended: make(chan error, 1)}
+	d := &drive{bed: t, records: &load.Records{}, connects: &load.Records{}, ended: make(chan error, 1)}
 	d.out = d.records
 	loading, cancel := context.WithCancel(ctx)
 	deeds, err := b.drive(loading, d, s)
@@ -70,7 +69,7 @@ func (b *bench) play(ctx context.Context, t *testbed, s scenario) (outcome, erro
 	}
 	b.quiet.Lock()
 	defer b.quiet.Unlock()
-	err = errors.Join(t.heal(ctx), d.again(ctx, deeds), sleep(ctx, recovery))
+	err = errors.Join(t.heal(ctx), d.again(ctx, deeds), lab.Sleep(ctx, recovery))
 	return o, err
 }
 
@@ -101,12 +100,12 @@ func (b *bench) drive(ctx context.Context, d *drive, s scenario) ([]deed, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := sleep(ctx, time.Until(begin.Add(before))); err != nil {
+	if err := lab.Sleep(ctx, time.Until(begin.Add(before))); err != nil {
 		return nil, err
 	}
 	deeds, err := d.faults(ctx, s, begin)
 	if err == nil {
-		err = sleep(ctx, time.Until(begin.Add(total)))
+		err = lab.Sleep(ctx, time.Until(begin.Add(total)))
 	}
 	if err == nil && s.phased() {
 		err = d.wait()
@@ -134,7 +133,7 @@ func (d *drive) prepare(ctx context.Context, s scenario) error {
 		return nil
 	}
 	if len(s[0].Before) > 0 { // health checks learn of it
-		if err := sleep(ctx, recovery); err != nil {
+		if err := lab.Sleep(ctx, recovery); err != nil {
 			return err
 		}
 	}
@@ -162,7 +161,7 @@ func (d *drive) faults(ctx context.Context, s scenario, begin time.Time) ([]deed
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
 		one.span = span{one.fault.Time, one.fault.Time.Add(f.watch(d.bed.system))}
-		if err := sleep(ctx, time.Until(one.to)); err != nil {
+		if err := lab.Sleep(ctx, time.Until(one.to)); err != nil {
 			return nil, err
 		}
 		if err := d.inspect(ctx, f, &one.worked); err != nil {
@@ -269,14 +268,8 @@ func (d *drive) loadFlags(f loadFlags, duration time.Duration) []string {
 
 // generate runs a load generator in the client's node, and passes its records on.
 func (d *drive) generate(ctx context.Context, out io.Writer, command string, flags ...string) error {
-	var said bytes.Buffer
-	args := append([]string{"holdfast", "lab", command}, flags...)
-	c := lab.Command{Node: "client", Args: args, Stdout: out, Stderr: &said}
-	code, err := c.Run(ctx, d.bed.dir())
-	if err == nil && code != 0 {
-		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
-	}
-	if err != nil {
+	c := lab.Command{Node: "client", Args: append([]string{"holdfast", "lab", command}, flags...), Stdout: out}
+	if err := c.Do(ctx, d.bed.dir()); err != nil {
 		return fmt.Errorf("the load generator (lab %s): %w", command, err)
 	}
 	return nil
@@ -285,10 +278,10 @@ func (d *drive) generate(ctx context.Context, out io.Writer, command string, fla
 // begin waits for the first request and gives when it was due.
 func (d *drive) begin(ctx context.Context) (time.Time, error) {
 	for end := time.Now().Add(requestTimeout); time.Now().Before(end); {
-		if due, ok := d.records.first(); ok {
+		if due, ok := d.records.First(); ok {
 			return due, nil
 		}
-		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+		if err := lab.Sleep(ctx, 5*time.Millisecond); err != nil {
 			return time.Time{}, err
 		}
 	}
@@ -347,15 +340,15 @@ func (d *drive) target(ctx context.Context, on Target) (string, error) {
 	if len(holders) != 1 {
 		return "", fmt.Errorf("the address has %d holders before the fault", len(holders))
 	}
-	host, ok := holders[0], true
+	host := holders[0]
 	switch on {
 	case OnBusiest:
-		host, ok = d.records.busiest("")
+		host = load.Busiest(d.records.All(), "")
 	case OnOther:
-		host, ok = d.records.busiest(holders[0])
+		host = load.Busiest(d.records.All(), host)
 	case OnHolder, OnWire, OnSame, OnAll, OnEveryHost:
 	}
-	if !ok {
+	if host == "" {
 		return "", errors.New("no request was answered before the fault")
 	}
 	return host, nil
@@ -384,7 +377,7 @@ func (b *bench) evaluate(d *drive, s scenario, deeds []deed) (outcome, error) {
 		return o, err
 	}
 	vip := d.bed.spec.VIPs[0].Addresses[0].Addr()
-	all := d.records.take()
+	all := d.records.All()
 	requests := ofKind(all, load.Request)
 	if s.counted() {
 		if d.after.seen, err = lab.ReadCounts(d.bed.dir(), service); err != nil {
@@ -392,7 +385,7 @@ func (b *bench) evaluate(d *drive, s scenario, deeds []deed) (outcome, error) {
 		}
 	}
 	if s.phased() { // from the very first request on
-		deeds[0].from, _ = d.records.first()
+		deeds[0].from, _ = d.records.First()
 	}
 	for i, one := range deeds {
 		moved := lab.TakeoverOf(changes, vip, one.from, one.to)
@@ -408,7 +401,7 @@ func (b *bench) evaluate(d *drive, s scenario, deeds []deed) (outcome, error) {
 			sample.Timeline = timeline(requests, one.span, changes, vip, one.fault.Done)
 		}
 		if s.planned() {
-			sample.addPlanned(s[i], one, all, d.connects.take())
+			sample.addPlanned(s[i], one, all, d.connects.All())
 		}
 		o.runs = append(o.runs, sample)
 	}
@@ -423,7 +416,7 @@ func (d *drive) postsTwice() (int, error) {
 		return 0, err
 	}
 	n := 0
-	for _, r := range d.records.take() {
+	for _, r := range d.records.All() {
 		if !safe(r.Method) && arrived[r.Key] > 1 {
 			n++
 		}

@@ -54,18 +54,14 @@ func (r *Report) Markdown() string {
 func (r *Report) Summary() string {
 	var b strings.Builder
 	for _, group := range Groups() {
-		rows := r.rows(group)
-		if len(rows) == 0 {
+		head, lines := r.summaryOf(group)
+		if len(lines) == 0 {
 			continue
 		}
 		if b.Len() > 0 {
 			b.WriteString("\n")
 		}
-		var lines [][]string
-		for _, row := range rows {
-			lines = append(lines, r.summary(row))
-		}
-		table(&b, r.summaryHead(group), lines)
+		table(&b, head, lines)
 		if group == GroupSweep {
 			fmt.Fprintf(&b, "\n![p99 and failed requests by load](%s)\n", pictureFile)
 		}
@@ -76,60 +72,6 @@ func (r *Report) Summary() string {
 		}
 	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
-}
-
-// summaryHead is the head of a group's table.
-func (r *Report) summaryHead(of Group) []string {
-	const busyColumns = "failed / p99 / down / seen"
-	head := map[Group][]string{
-		GroupFaults:  {"fault", "promised", "failed / gap", ""},
-		GroupBusy:    {"a busy service", "promised", busyColumns, ""},
-		GroupPlanned: {"planned work", "failed / reset / cut / gap", ""},
-		GroupSweep:   {"load", "promised", busyColumns, ""},
-	}[of]
-	for _, s := range r.Systems {
-		if s.Name == Holdfast {
-			continue
-		}
-		name := string(s.Name)
-		if of == GroupFaults {
-			name += ": failed / gap"
-		}
-		head = append(head, name)
-	}
-	return head
-}
-
-// summary is the line of row in its table.
-func (r *Report) summary(row Row) []string {
-	result := func(s System) string {
-		switch row.Group {
-		case GroupPlanned:
-			return row.workResult(s).String()
-		case GroupBusy, GroupSweep:
-			return row.busyResult(s).String()
-		case GroupFaults:
-		}
-		return row.result(s).String()
-	}
-	line := []string{row.Name, row.Promise, result(Holdfast), row.verdict()}
-	if row.Planned {
-		line = []string{row.Name, result(Holdfast), row.verdict()}
-	}
-	for _, s := range r.Systems {
-		if s.Name != Holdfast {
-			line = append(line, result(s.Name))
-		}
-	}
-	return line
-}
-
-// String gives a result in one field of a table.
-func (r result) String() string {
-	if r.ratio == "" {
-		return r.failed + " / " + r.gap
-	}
-	return fmt.Sprintf("%s / %s (%s)", r.failed, r.gap, r.ratio)
 }
 
 func table(b *strings.Builder, head []string, lines [][]string) {

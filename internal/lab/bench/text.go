@@ -9,32 +9,17 @@ import (
 	"holdfast/internal/status"
 )
 
-// The lines of the two tables; both fit 120 columns.
-const (
-	promiseLine = "%-21s %-25s" // and of holdfast and of each peer:
-	ownFields   = " %6s %8s %-8s"
-	peerFields  = " %6s %8s %6s"
-	detailLine  = "%-21s %-8s %5s %6s %6s %6s %5s %5s %4s %4s %7s %6s %6s %7s %8s"
-)
+// detailLine is a line of the table of all figures; it fits 120 columns.
+const detailLine = "%-21s %-8s %5s %6s %6s %6s %5s %5s %4s %4s %7s %6s %6s %7s %8s"
 
 // Text gives r for a person, in lines of at most 120 columns.
 func (r *Report) Text() string {
 	var b strings.Builder
 	for _, group := range Groups() {
-		if len(r.rows(group)) == 0 {
-			continue
+		if len(r.rows(group)) > 0 {
+			r.writeTable(&b, group)
+			b.WriteString("\n")
 		}
-		switch group {
-		case GroupFaults:
-			r.writePromises(&b)
-		case GroupBusy:
-			r.writeBusy(&b, group, "a busy service")
-		case GroupPlanned:
-			r.writePlanned(&b)
-		case GroupSweep:
-			r.writeBusy(&b, group, "load")
-		}
-		b.WriteString("\n")
 	}
 	r.writeDetails(&b)
 	b.WriteString("\n")
@@ -42,46 +27,6 @@ func (r *Report) Text() string {
 		b.WriteString(line + "\n")
 	}
 	return b.String()
-}
-
-// writePromises writes what was promised, what came of it, and what the same
-// fault costs the peers.
-func (r *Report) writePromises(b *strings.Builder) {
-	names, heads := fmt.Sprintf(promiseLine, "", ""), fmt.Sprintf(promiseLine, "fault", "promised")
-	for _, s := range r.Systems {
-		names += fields(s.Name, "", string(s.Name), "")
-		ratio := "ratio"
-		if s.Name == Holdfast {
-			ratio = ""
-		}
-		heads += fields(s.Name, "failed", "gap", ratio)
-	}
-	lines := []string{names, heads}
-	for _, row := range r.rows(GroupFaults) {
-		line := fmt.Sprintf(promiseLine, row.Name, row.Promise)
-		for _, s := range r.Systems {
-			got := row.result(s.Name)
-			last := got.ratio
-			if s.Name == Holdfast {
-				last = row.verdict()
-			}
-			line += fields(s.Name, got.failed, got.gap, last) //nolint:modernize // three short pieces
-		}
-		lines = append(lines, line)
-		lines = append(lines, indented(row.missed())...)
-	}
-	for _, line := range lines {
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
-	}
-}
-
-// fields gives what the first table has of a system.
-func fields(s System, failed, gap, last string) string {
-	format := peerFields
-	if s == Holdfast {
-		format = ownFields
-	}
-	return fmt.Sprintf(format, failed, gap, last)
 }
 
 // columns is how long a line of Text may be.
@@ -102,25 +47,6 @@ func indented(texts []string) []string {
 		lines = append(lines, line)
 	}
 	return lines
-}
-
-// A result is what a row cost a system, in words.
-type result struct{ failed, gap, ratio string }
-
-// result gives what row cost system.
-func (r Row) result(system System) result {
-	c, ok := r.cell(system)
-	if !ok {
-		return result{"-", "-", ""}
-	}
-	out := result{failed: fmt.Sprint(c.Median.Failed), gap: short(c.Median.Gap)}
-	if c.Median.Unfinished {
-		out.gap += "+"
-	}
-	if c.TimesGap > 0 {
-		out.ratio = factor(c.TimesGap)
-	}
-	return out
 }
 
 // factor gives how many times: 38x, 2.5x, 0.4x.
@@ -259,6 +185,73 @@ func (r *Report) notes() []string {
 		lines = append(lines, "NOT COMPLETE: "+r.Interrupted)
 	}
 	return lines
+}
+
+// uploads says what became of the uploads of row, where it has some.
+func (r Row) uploads() []string {
+	var words []string
+	for _, c := range r.Cells {
+		if h := c.Median.Hosts; h.Uploads > 0 {
+			words = append(words, fmt.Sprintf("%s %d of %d", c.System, h.Cut, h.Uploads))
+		}
+	}
+	if len(words) == 0 {
+		return nil
+	}
+	return []string{"uploads cut: " + strings.Join(words, ", ")}
+}
+
+// busyNotes explain the tables of a busy service and of the sweep.
+func (r *Report) busyNotes() []string { return append([]string{""}, r.BusyText()...) }
+
+// BusyText is busyNotes for whoever breaks lines elsewhere.
+func (r *Report) BusyText() []string {
+	return []string{
+		fmt.Sprintf("A busy service (overload, the sweep): each of three hosts has %d workers, each request holds one for %s, the others", workers, short(hold)),
+		fmt.Sprintf("wait in one queue, and the health check waits in it too; together they do %g requests a second. Overload:", capacity),
+		overloadText() + ".",
+		fmt.Sprintf("The sweep: %s at each load. Both are GETs with a timeout of %s.", short(sweepTime), short(patientTimeout)),
+		"fail: GETs; p99, slow: of the requests that succeeded. down: how often a host was marked down, by any of three HAProxys.",
+		"seen: requests that hosts saw for each that clients sent. Promised: no more fail than behind kolla-ansible's settings in",
+		fmt.Sprintf("the same run, p99 <= 1.1 times theirs, no host is down, seen <= %g; of a stall that no GET fails and no POST is carried", mostSeen),
+		"out twice; of a host that hangs that none fails and the slowest takes less than a second; of a graceful restart with",
+		fmt.Sprintf("%d uploads of %s in flight that each ends well.", uploads, short(uploadTime)),
+	}
+}
+
+func overloadText() string {
+	for _, f := range busyRows() {
+		if f.ID == "overload" {
+			return f.Load.String()
+		}
+	}
+	return ""
+}
+
+// peersUndone says which peers could not do row's work, and why.
+func (r Row) peersUndone() []string {
+	var all []string
+	for _, c := range r.Cells {
+		if why := c.undone(); why != "" && c.System != Holdfast {
+			all = append(all, fmt.Sprintf("%s: %s", c.System, why))
+		}
+	}
+	return all
+}
+
+// plannedNotes explain the table.
+func (r *Report) plannedNotes() []string {
+	p := r.Planned
+	return []string{
+		"",
+		fmt.Sprintf("Planned work: %g requests a second on connections that are kept alive and %g on new ones, 1 in %d a POST, from %d", p.Rate, p.New, methods, p.Clients),
+		fmt.Sprintf("addresses, beside %d downloads of %d MiB over %s, each checked byte by byte. Promised of each: nothing fails, no", p.Downloads, p.Bytes>>20, short(p.Time)),
+		"connection is reset, no download is cut, and new connections find nobody for less than 5 ms.",
+		"failed: requests, POSTs among them. reset: connections, also idle ones and those of downloads. cut: downloads. gap:",
+		fmt.Sprintf("an attempt to connect is made every %s; the longest time in which attempts were made and none succeeded. Time in", short(p.Connects)),
+		"which this machine kept the attempts themselves back does not count; what it did to them just before the work does",
+		"not count either, up to 5 ms. POST and the rest of the second table: as for faults.",
+	}
 }
 
 // RunsText says how often each row was measured, those of faults too if there are

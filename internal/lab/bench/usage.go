@@ -143,22 +143,21 @@ func plain(n int64) string { return fmt.Sprint(n) }
 
 // middleOf gives the median of each figure of samples, of which there is one.
 func middleOf(samples []usageAt) Usage {
-	pick := func(of func(Usage) int64) int64 {
-		var all []int64
+	middle := func(of func(Usage) Processes) Processes {
+		var counts, files []int
+		var memory []int64
 		for _, s := range samples {
-			all = append(all, of(s.Usage))
+			p := of(s.Usage)
+			counts, files, memory = append(counts, p.Count), append(files, p.Files), append(memory, p.Memory)
 		}
-		slices.Sort(all)
-		return all[len(all)/2]
+		slices.Sort(counts)
+		slices.Sort(files)
+		slices.Sort(memory)
+		at := len(samples) / 2
+		return Processes{Count: counts[at], Memory: memory[at], Files: files[at]}
 	}
 	return Usage{
-		Agent: Processes{
-			Count: int(pick(func(u Usage) int64 { return int64(u.Agent.Count) })), Memory: pick(func(u Usage) int64 { return u.Agent.Memory }),
-			Files: int(pick(func(u Usage) int64 { return int64(u.Agent.Files) })),
-		},
-		HAProxy: Processes{
-			Count: int(pick(func(u Usage) int64 { return int64(u.HAProxy.Count) })), Memory: pick(func(u Usage) int64 { return u.HAProxy.Memory }),
-			Files: int(pick(func(u Usage) int64 { return int64(u.HAProxy.Files) })),
-		},
+		Agent:   middle(func(u Usage) Processes { return u.Agent }),
+		HAProxy: middle(func(u Usage) Processes { return u.HAProxy }),
 	}
 }

@@ -11,7 +11,7 @@ import (
 // A watch takes the records of a long load and keeps of them what can be told
 // in a little room: every failure, and how many answers came in each 10 ms.
 type watch struct {
-	lines records
+	lines load.Records
 
 	mu       sync.Mutex // guards following
 	start    time.Time
@@ -42,12 +42,10 @@ func (w *watch) slowestIn(from, to time.Time) time.Duration {
 	return longest
 }
 
-func newWatch() *watch { return &watch{} }
-
 // Write takes records, a line of JSON each.
 func (w *watch) Write(data []byte) (int, error) {
 	n, err := w.lines.Write(data)
-	for _, r := range w.lines.drain() {
+	for _, r := range w.lines.Drain() {
 		w.note(r)
 	}
 	return n, err

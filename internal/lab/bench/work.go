@@ -102,7 +102,7 @@ func (d *drive) step(ctx context.Context, s Step, node string, vars map[string]s
 	case len(s.Each) > 0:
 		return d.stepsOnEach(ctx, s.Each, vars)
 	case s.Pause > 0:
-		return "", "", sleep(ctx, s.Pause)
+		return "", "", lab.Sleep(ctx, s.Pause)
 	case s.Renew == RenewProgram:
 		d.bed.program, err = lab.UpgradeHAProxy(d.bed.dir(), d.bed.programs)
 		vars["PROGRAM"] = d.bed.program

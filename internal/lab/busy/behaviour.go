@@ -98,15 +98,15 @@ func ParseRate(text string) (float64, error) {
 
 // WriteFile puts b into the file at path, whole at every moment.
 func (b Behaviour) WriteFile(path string) error {
-	data, err := json.Marshal(b)
-	if err != nil {
-		return fmt.Errorf("write a behaviour: %w", err)
-	}
 	next := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
-	if err := os.WriteFile(next, data, 0o644); err != nil {
-		return fmt.Errorf("write a behaviour: %w", err)
+	data, err := json.Marshal(b)
+	if err == nil {
+		err = os.WriteFile(next, data, 0o644)
 	}
-	if err := os.Rename(next, path); err != nil {
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
 		return fmt.Errorf("write a behaviour: %w", err)
 	}
 	return nil

@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"context"
 	_ "embed" // for the endpoint list
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +33,8 @@ var endpointList string
 const (
 	rate    = 200 // requests a second, over all services
 	clients = 12  // addresses that they come from
+	// service is the one of which hosts are broken.
+	service = "nova"
 	// requestTimeout is how long a client waits, from when the request was due.
 	requestTimeout = 10 * time.Second
 	// pause is how long all must be well before something is broken.
@@ -77,7 +78,8 @@ type demo struct {
 	dir     string // temporary
 	lab     *lab.Lab
 	spec    *spec.Spec
-	records *recorder
+	records *load.Records
+	node    string // that the last fault was done to
 }
 
 // Run runs the demo and ends the lab, also when ctx ends it before its time.
@@ -87,7 +89,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 			return fmt.Errorf("find the own binary: %w", err)
 		}
 	}
-	d := &demo{opt: opt, records: &recorder{}}
+	d := &demo{opt: opt, records: &load.Records{}}
 	if d.dir, err = os.MkdirTemp("", "holdfast-demo-"); err != nil {
 		return fmt.Errorf("make a directory: %w", err)
 	}
@@ -200,16 +202,12 @@ func (d *demo) greet(ctx context.Context) error {
 
 // once loads each target once and gives the records.
 func (d *demo) once(ctx context.Context) ([]load.Record, error) {
-	got := &recorder{}
+	got := &load.Records{}
 	n := len(load.TargetsOf(d.spec))
-	code, err := d.load(got, "--rate", strconv.Itoa(10*n), "--duration", "100ms").Run(ctx, d.lab.Dir)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("it ended with exit code %d", code)
-	}
-	if err != nil {
+	if err := d.load(got, "--rate", strconv.Itoa(10*n), "--duration", "100ms").Do(ctx, d.lab.Dir); err != nil {
 		return nil, fmt.Errorf("ask the services: %w", err)
 	}
-	return got.all(), nil
+	return got.All(), nil
 }
 
 // load is the load generator in the client's node, its records kept by out.
@@ -225,16 +223,4 @@ func find(records []load.Record, target string) (load.Record, bool) {
 		}
 	}
 	return load.Record{Error: "no request was sent"}, false
-}
-
-// status gives the lab's status.
-func (d *demo) status(ctx context.Context) (*lab.Status, error) {
-	return lab.GetStatus(ctx, d.lab.Dir)
-}
-
-// decode reads one record.
-func decode(line []byte) (load.Record, error) {
-	var r load.Record
-	err := json.Unmarshal(line, &r)
-	return r, err
 }

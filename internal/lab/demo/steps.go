@@ -1,102 +1,88 @@
 package demo
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
 	"holdfast/internal/lab"
+	"holdfast/internal/lab/bench"
 	"holdfast/internal/lab/load"
 )
-
-// A promise is what design decided that a fault may cost.
-type promise struct {
-	text string
-	// lost allows requests to fail that were in flight, or on a connection
-	// that was open, before the gap's end; otherwise none may.
-	lost bool
-	// gap is the longest time without an answer, beside this machine's noise.
-	gap time.Duration
-	// slow is how long the slowest answer may take; 0: not looked at.
-	slow time.Duration
-	// two is the longest time that two nodes may have the address; 0: not looked at.
-	two time.Duration
-}
 
 // A step is one thing that is done while clients go on asking.
 type step struct {
 	name    string
-	fault   func(context.Context) (lab.Fault, error) // nil: none
 	watch   time.Duration                            // how long clients are watched after it
+	fault   func(context.Context) (lab.Fault, error) // nil: none
 	undo    func(context.Context) error              // so that it can be done again; nil: nothing
 	after   bool                                     // undo it also before the next step
-	promise promise
+	promise bench.Promise
 }
 
-// steps gives the faults in their order.
+// steps gives the faults in their order. What is done, and what it may cost, is
+// what the benchmark has of it.
 func (d *demo) steps() []step {
-	nothing := promise{text: "0, no gap"}
-	lost := "" // the controller that is powered off
+	rows := map[string]bench.Fault{}
+	for _, f := range bench.Faults() {
+		rows[f.ID] = f
+	}
+	breaks := func(name, row string, watch time.Duration) step {
+		return step{name: name, watch: watch, fault: d.doing(rows[row].Action), promise: rows[row].Promise}
+	}
+	nothing := rows["host-back"].Promise
+	killed, hung := breaks("nova killed", "service-kill", 4*time.Second), breaks("nova hung", "service-hang", 4*time.Second)
+	killed.undo, killed.after = d.mend, true
+	hung.undo, hung.after = d.mend, true
+	cut, back := breaks("power cut", "holder-lost", 5*time.Second), breaks("its return", "host-back", 6*time.Second)
+	cut.undo = func(ctx context.Context) error { return d.do(ctx, "back", d.node) }
+	back.undo = func(ctx context.Context) error { return d.do(ctx, "power-off", d.node) }
 	return []step{
 		{name: "nothing", watch: 3 * time.Second, promise: nothing},
-		{
-			name: "nova killed", watch: 4 * time.Second, promise: nothing,
-			fault: d.onBusiest("service-kill"), undo: d.mend, after: true,
-		},
-		{
-			name: "nova hung", watch: 4 * time.Second, promise: promise{text: "0, slowest 1 s", slow: time.Second},
-			fault: d.onBusiest("service-hang"), undo: d.mend, after: true,
-		},
-		{
-			name: "HAProxy killed", watch: 4 * time.Second,
-			fault:   d.onHolder("haproxy-kill"),
-			promise: promise{text: "in flight, 50 ms", lost: true, gap: 50 * time.Millisecond},
-		},
-		{
-			name: "HAProxy hung", watch: 5 * time.Second,
-			fault:   d.onHolder("haproxy-hang"),
-			promise: promise{text: "in flight, 500 ms", lost: true, gap: 500 * time.Millisecond},
-		},
-		{
-			name: "agent killed", watch: 5 * time.Second,
-			fault:   d.onHolder("agent-kill"),
-			promise: promise{text: "in flight, no gap", lost: true, two: 2500 * time.Millisecond},
-		},
-		{
-			name: "power cut", watch: 5 * time.Second,
-			fault: func(ctx context.Context) (lab.Fault, error) {
-				f, err := d.onHolder("power-off")(ctx)
-				lost = f.Node
-				return f, err
-			},
-			undo:    func(ctx context.Context) error { return d.do(ctx, "back", lost) },
-			promise: promise{text: "in flight, 100 ms", lost: true, gap: 100 * time.Millisecond},
-		},
-		{
-			name: "its return", watch: 6 * time.Second, promise: nothing,
-			fault: func(ctx context.Context) (lab.Fault, error) {
-				return d.inject(ctx, lab.Fault{Kind: "back", Node: lost})
-			},
-			undo: func(ctx context.Context) error { return d.do(ctx, "power-off", lost) },
-		},
+		killed,
+		hung,
+		breaks("HAProxy killed", "haproxy-kill", 4*time.Second),
+		breaks("HAProxy hung", "haproxy-hang", 5*time.Second),
+		breaks("agent killed", "agent-kill", 5*time.Second),
+		cut,
+		back,
 		{name: "handed over", watch: 4 * time.Second, promise: nothing, fault: d.handOver},
 	}
+}
+
+// doing does a to the lab.
+func (d *demo) doing(a bench.Action) func(context.Context) (lab.Fault, error) {
+	return func(ctx context.Context) (lab.Fault, error) {
+		f := lab.Fault{Kind: a.Kind, Node: lab.Holder}
+		switch a.On {
+		case bench.OnBusiest:
+			if f.Node = d.busiest(); f.Node == "" {
+				return f, fmt.Errorf("no host of %s answers", service)
+			}
+			f.Service = service
+		case bench.OnSame:
+			f.Node = d.node
+		default:
+		}
+		f, err := lab.Inject(ctx, d.lab.Dir, f)
+		d.node = f.Node
+		return f, err
+	}
+}
+
+// busiest gives the host of the service that answers most; empty when none does.
+func (d *demo) busiest() string {
+	records := d.records.Since(time.Now().Add(-2 * time.Second))
+	return load.Busiest(slices.DeleteFunc(records, func(r load.Record) bool { return r.Target != service }), "")
 }
 
 // handOver moves the address by hand, as planned work.
 func (d *demo) handOver(ctx context.Context) (lab.Fault, error) {
 	f := lab.Fault{Kind: "handover", Time: time.Now()}
-	var said bytes.Buffer
-	c := lab.Command{Node: lab.Holder, Args: []string{"holdfast", "handover"}, Stdout: &said, Stderr: &said}
-	code, err := c.Run(ctx, d.lab.Dir)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
-	}
-	return f, err
+	return f, lab.Command{Node: lab.Holder, Args: []string{"holdfast", "handover"}}.Do(ctx, d.lab.Dir)
 }
 
 // breakThings runs the steps under load and prints the table.
@@ -176,7 +162,7 @@ func (d *demo) run(ctx context.Context, s step) (result, error) {
 		}
 		begin = f.Time
 	}
-	if err := sleep(ctx, s.watch); err != nil {
+	if err := lab.Sleep(ctx, s.watch); err != nil {
 		return result{}, err
 	}
 	end := time.Now()
@@ -198,7 +184,7 @@ func (d *demo) run(ctx context.Context, s step) (result, error) {
 func (d *demo) answered(ctx context.Context, begin, end time.Time) ([]load.Record, error) {
 	want := int(end.Sub(begin).Seconds()*rate) - 2
 	for {
-		records := d.records.since(begin)
+		records := d.records.Since(begin)
 		n := 0
 		for _, r := range records {
 			if r.Due.Before(end) {
@@ -208,7 +194,7 @@ func (d *demo) answered(ctx context.Context, begin, end time.Time) ([]load.Recor
 		if n >= want || time.Since(end) > requestTimeout+time.Second {
 			return records, nil
 		}
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := lab.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
@@ -223,80 +209,33 @@ func (d *demo) settle(ctx context.Context) error {
 	begin := time.Now()
 	for {
 		calm := time.Since(begin) >= pause
-		for _, r := range d.records.since(time.Now().Add(-pause)) {
+		for _, r := range d.records.Since(time.Now().Add(-pause)) {
 			calm = calm && r.Failure == "" && (r.Late < busy || time.Since(begin) > patience)
 		}
 		if calm {
-			s, err := d.status(ctx)
+			s, err := lab.GetStatus(ctx, d.lab.Dir)
 			if err != nil {
 				return err
 			}
-			if whole(s) {
+			if s.Sick() == nil {
 				return nil
 			}
 		}
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := lab.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}
 }
 
-// whole reports whether every node that is on has what it should, and each
-// address one holder.
-func whole(s *lab.Status) bool {
-	for _, v := range s.VIPs {
-		if len(v.Holders) != 1 {
-			return false
-		}
-	}
-	for _, n := range s.Nodes {
-		if n.On && n.Agent != nil && (n.Agent.State != "ready" || len(n.HAProxy) == 0 || n.HAProxyHung) {
-			return false
-		}
-	}
-	return true
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (d *demo) inject(ctx context.Context, f lab.Fault) (lab.Fault, error) {
-	return lab.Inject(ctx, d.lab.Dir, f)
-}
-
-func (d *demo) onHolder(kind string) func(context.Context) (lab.Fault, error) {
-	return func(ctx context.Context) (lab.Fault, error) {
-		return d.inject(ctx, lab.Fault{Kind: kind, Node: lab.Holder})
-	}
-}
-
-// onBusiest injects a fault at the host of nova that answers most.
-func (d *demo) onBusiest(kind string) func(context.Context) (lab.Fault, error) {
-	const service = "nova"
-	return func(ctx context.Context) (lab.Fault, error) {
-		host := d.records.busiest(service, time.Now().Add(-2*time.Second))
-		if host == "" {
-			return lab.Fault{}, fmt.Errorf("no host of %s answers", service)
-		}
-		return d.inject(ctx, lab.Fault{Kind: kind, Node: host, Service: service})
-	}
-}
-
 // do injects a fault of a node, or its end.
 func (d *demo) do(ctx context.Context, kind, node string) error {
-	_, err := d.inject(ctx, lab.Fault{Kind: kind, Node: node})
+	_, err := lab.Inject(ctx, d.lab.Dir, lab.Fault{Kind: kind, Node: node})
 	return err
 }
 
 // mend brings every node's services back.
 func (d *demo) mend(ctx context.Context) error {
-	s, err := d.status(ctx)
+	s, err := lab.GetStatus(ctx, d.lab.Dir)
 	if err != nil {
 		return err
 	}
@@ -305,7 +244,7 @@ func (d *demo) mend(ctx context.Context) error {
 			if service.State == "up" {
 				continue
 			}
-			if _, err := d.inject(ctx, lab.Fault{Kind: "service-back", Node: n.Name, Service: service.Name}); err != nil {
+			if _, err := lab.Inject(ctx, d.lab.Dir, lab.Fault{Kind: "service-back", Node: n.Name, Service: service.Name}); err != nil {
 				return err
 			}
 		}

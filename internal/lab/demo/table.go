@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast/internal/lab"
+	"holdfast/internal/lab/bench"
 	"holdfast/internal/lab/load"
 )
 
@@ -36,29 +37,44 @@ type result struct {
 // judge compares what was seen with what was promised.
 func judge(s step, f lab.Fault, seen load.Summary, records []load.Record, t lab.Takeover) result {
 	r := result{step: s, fault: f, seen: seen, takeover: t}
-	margin := 50*time.Millisecond + 2*seen.Late
+	p, margin := s.promise, 50*time.Millisecond+2*seen.Late
 	if seen.Requests == 0 {
 		r.broken = append(r.broken, "no request was sent")
 	}
-	if seen.LongestGap > s.promise.gap+margin {
+	if seen.LongestGap > p.Gap+margin {
 		r.broken = append(r.broken, "the gap is too long")
 	}
-	switch late := load.FailuresAfter(records, seen.From.Add(s.promise.gap+margin)); {
-	case !s.promise.lost && seen.Failed > 0:
+	switch late := load.FailuresAfter(records, seen.From.Add(p.Gap+margin)); {
+	case p.Failed == bench.AllowNone && seen.Failed > 0:
 		r.broken = append(r.broken, "requests failed: "+kinds(seen))
 	case len(late) > 0:
 		r.broken = append(r.broken, fmt.Sprintf("%d failed that were not in flight, first: %s", len(late), late[0].Error))
 	}
-	if s.promise.slow > 0 && seen.Slowest > s.promise.slow+margin {
+	if p.Slowest > 0 && seen.Slowest > p.Slowest+margin {
 		r.broken = append(r.broken, "the slowest answer took "+short(seen.Slowest))
 	}
-	if s.promise.two > 0 && t.Two > s.promise.two+margin {
+	if p.Two > 0 && t.Two > p.Two+margin {
 		r.broken = append(r.broken, "two had the address for "+short(t.Two))
 	}
 	if len(t.To) != 1 {
 		r.broken = append(r.broken, fmt.Sprintf("the address has %d holders", len(t.To)))
 	}
 	return r
+}
+
+// promised tells of p in the width of its column.
+func promised(p bench.Promise) string {
+	failed, bound := "in flight", "no gap"
+	if p.Failed == bench.AllowNone {
+		failed = "0"
+	}
+	switch {
+	case p.Slowest > 0:
+		bound = fmt.Sprintf("slowest %g s", p.Slowest.Seconds())
+	case p.Gap > 0:
+		bound = short(p.Gap)
+	}
+	return failed + ", " + bound
 }
 
 func kinds(s load.Summary) string {
@@ -77,7 +93,7 @@ func (r result) String() string {
 	}
 	var row strings.Builder
 	fmt.Fprintf(&row, tableLine, r.step.name, fmt.Sprint(r.seen.Requests), fmt.Sprint(r.seen.Failed),
-		short(r.seen.LongestGap), short(r.seen.Slowest), r.step.promise.text, kept)
+		short(r.seen.LongestGap), short(r.seen.Slowest), promised(r.step.promise), kept)
 	if r.step.fault == nil || r.takeover.Taken >= 0 {
 		row.WriteString("\n    the address: " + r.address())
 	}

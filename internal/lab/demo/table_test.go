@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast/internal/lab"
+	"holdfast/internal/lab/bench"
 	"holdfast/internal/lab/load"
 )
 
@@ -29,14 +30,15 @@ func fail(r *load.Record) { r.Failure, r.Error = load.Refused, "connection refus
 
 // TestJudge holds what clients saw against what was promised.
 func TestJudge(t *testing.T) {
-	nothing := promise{text: "0, no gap"}
-	crash := promise{text: "in flight, 50 ms", lost: true, gap: ms(50)}
-	agent := promise{text: "in flight, no gap", lost: true, two: ms(2500)}
-	hang := promise{text: "0, slowest 1 s", slow: time.Second}
+	steps := map[string]bench.Promise{}
+	for _, s := range (&demo{}).steps() {
+		steps[s.name] = s.promise
+	}
+	nothing, crash, agent, hang := steps["nothing"], steps["HAProxy killed"], steps["agent killed"], steps["nova hung"]
 	one := lab.Takeover{To: []string{"ctl2"}, Taken: ms(20)}
 	tests := []struct {
 		name    string
-		promise promise
+		promise bench.Promise
 		change  func(i int, r *load.Record)
 		take    lab.Takeover
 		broken  string // in what is not kept; empty: all is
@@ -134,24 +136,21 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// TestRecorder takes lines that come in pieces, and refuses what is no record.
-func TestRecorder(t *testing.T) {
-	r := &recorder{}
-	for _, piece := range []string{`{"due":"2026-11-22T09:00:00Z","target":"no`, `va","host":"a"}` + "\n" + `{"due":"2026-11-22T09:00:01Z",`, `"target":"nova","host":"b"}` + "\n"} {
-		if _, err := r.Write([]byte(piece)); err != nil {
-			t.Fatal(err)
+// TestPromised has each step promise what the benchmark holds holdfast to, in the
+// words of the table.
+func TestPromised(t *testing.T) {
+	want := map[string]string{
+		"nothing": "0, no gap", "nova killed": "0, no gap", "nova hung": "0, slowest 1 s", "HAProxy killed": "in flight, 50 ms",
+		"HAProxy hung": "in flight, 500 ms", "agent killed": "in flight, no gap", "power cut": "in flight, 100 ms",
+		"its return": "0, no gap", "handed over": "0, no gap",
+	}
+	for _, s := range (&demo{}).steps() {
+		if got := promised(s.promise); got != want[s.name] || s.promise.Failed == "" {
+			t.Errorf("%s: promised is %q, want %q", s.name, got, want[s.name])
 		}
+		delete(want, s.name)
 	}
-	if got := r.all(); len(got) != 2 || got[1].Host != "b" {
-		t.Errorf("records %+v", got)
-	}
-	if got := r.since(start.Add(ms(1))); len(got) != 1 || got[0].Host != "b" {
-		t.Errorf("records since: %+v", got)
-	}
-	if got := r.busiest("nova", start); got != "a" {
-		t.Errorf("busiest of two with one answer each: %q, want the first by name", got)
-	}
-	if _, err := r.Write([]byte("panic: whatever\n")); err == nil {
-		t.Error("took what is no record")
+	if len(want) > 0 {
+		t.Errorf("no step for %v", want)
 	}
 }

@@ -97,11 +97,16 @@ func (c *client) shot(st stream, i int, due time.Time) shot {
 	case Mixed:
 		s.keep = round%2 == 0
 	}
+	c.comeFrom(&s, round)
+	return s
+}
+
+// comeFrom gives s the address of a client, by turns.
+func (c *client) comeFrom(s *shot, turn int) {
 	if len(c.config.Clients) > 0 {
-		s.from = c.config.Clients[round%len(c.config.Clients)]
+		s.from = c.config.Clients[turn%len(c.config.Clients)]
 		s.Client = s.from.String()
 	}
-	return s
 }
 
 // failed gives the record of s that failed at now with err.

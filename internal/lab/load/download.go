@@ -58,10 +58,7 @@ func (c *client) aim(kind Kind, method string, i int, due time.Time) shot {
 		Kind: kind, Due: due, Late: time.Since(due), Target: c.config.Targets[0].Name,
 		Method: method, Key: c.prefix + string(kind[:1]) + strconv.Itoa(i),
 	}
-	if len(c.config.Clients) > 0 {
-		s.from = c.config.Clients[i%len(c.config.Clients)]
-		s.Client = s.from.String()
-	}
+	c.comeFrom(&s, i)
 	return s
 }
 

@@ -48,7 +48,7 @@ func Summarize(records []Record, from, to time.Time) Summary {
 	}
 	s.LongestGap = longestGap(answered, from, to)
 	slices.Sort(took)
-	s.P50, s.P99, s.Slowest = quantile(took, 50), quantile(took, 99), quantile(took, 100)
+	s.P50, s.P99, s.Slowest = Quantile(took, 50), Quantile(took, 99), Quantile(took, 100)
 	return s
 }
 
@@ -66,8 +66,8 @@ func longestGap(moments []time.Time, from, to time.Time) time.Duration {
 	return max(longest, to.Sub(last))
 }
 
-// quantile gives the smallest of sorted that percent of them do not exceed.
-func quantile(sorted []time.Duration, percent int) time.Duration {
+// Quantile gives the smallest of sorted that percent of them do not exceed.
+func Quantile(sorted []time.Duration, percent int) time.Duration {
 	if len(sorted) == 0 {
 		return 0
 	}

@@ -219,14 +219,9 @@ func TestStates(t *testing.T) {
 			t.Errorf("%q: %q, %v", line, got, ok)
 		}
 	}
-	stat := "# pxname,svname\n" + line("UP") + line("UP 1/2") + line("DOWN") + line("no check") + "\n"
-	got, err := countServers(strings.NewReader(stat))
+	stat := "# pxname,svname,status\nnova_back,ctl1,UP\nnova_back,ctl2,UP 1/2\nnova_back,ctl3,DOWN\nnova_back,ctl4,no check\n\n"
+	got, err := countServers([]byte(stat))
 	if want := (counts{up: 2, all: 4}); err != nil || got != want {
 		t.Errorf("servers %+v, %v, want %+v", got, err, want)
 	}
-}
-
-// line is one of "show stat" for a server of that status.
-func line(status string) string {
-	return "nova_back,ctl1" + strings.Repeat(",", statusField-1) + status + ",1,\n"
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"holdfast/internal/haproxy/output"
 
 	"golang.org/x/sys/unix"
 )
@@ -149,43 +150,21 @@ type counts struct{ up, all int }
 
 // serverStates asks HAProxy at socket for its servers.
 func serverStates(ctx context.Context, socket string) (counts, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", socket)
+	reply, err := Ask(ctx, socket, "show stat -1 4 -1")
 	if err != nil {
-		return counts{}, fmt.Errorf("ask HAProxy: %w", err)
+		return counts{}, err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		err = conn.SetDeadline(deadline)
-	}
-	if err == nil {
-		_, err = io.WriteString(conn, "show stat -1 4 -1\n")
-	}
-	var c counts
-	if err == nil {
-		c, err = countServers(conn)
-	}
-	if err := errors.Join(err, conn.Close()); err != nil {
-		return counts{}, fmt.Errorf("ask HAProxy: %w", err)
-	}
-	return c, nil
+	return countServers([]byte(reply))
 }
 
-// statusField is the index of "status" in a line of "show stat" (HAProxy's
-// management guide, 9.1).
-const statusField = 17
-
-func countServers(r io.Reader) (counts, error) {
+func countServers(reply []byte) (counts, error) {
 	var c counts
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		fields := strings.Split(lines.Text(), ",")
-		if strings.HasPrefix(lines.Text(), "#") || len(fields) <= statusField {
-			continue
-		}
+	rows, err := output.ParseStat(reply)
+	for _, row := range rows {
 		c.all++
-		if strings.HasPrefix(fields[statusField], "UP") {
+		if strings.HasPrefix(row.Status, "UP") {
 			c.up++
 		}
 	}
-	return c, lines.Err()
+	return c, err
 }

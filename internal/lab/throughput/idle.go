@@ -1,7 +1,6 @@
 package throughput
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -102,14 +101,14 @@ func idleLab(ctx context.Context, opt IdleOptions, interval time.Duration) (c Id
 		return c, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	if err := sleep(ctx, settle); err != nil {
+	if err := lab.Sleep(ctx, settle); err != nil {
 		return c, err
 	}
 	before, err := look(ctx, l.Dir)
 	if err != nil {
 		return c, err
 	}
-	if err := sleep(ctx, opt.Length); err != nil {
+	if err := lab.Sleep(ctx, opt.Length); err != nil {
 		return c, err
 	}
 	after, err := look(ctx, l.Dir)
@@ -117,15 +116,6 @@ func idleLab(ctx context.Context, opt IdleOptions, interval time.Duration) (c Id
 		return c, err
 	}
 	return idleBetween(interval, before, after), nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // A glance is what the processes of a lab had used by a moment.
@@ -179,12 +169,8 @@ exit 0`
 // pattern. The node is asked, since process ids are its own.
 func usedBy(ctx context.Context, d lab.Dir, node, pattern string) (used, error) {
 	var sum used
-	var out bytes.Buffer
-	code, err := lab.Command{Node: node, Args: []string{"sh", "-c", fmt.Sprintf(ofNode, pattern)}, Stdout: &out}.Run(ctx, d)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("exit code %d", code)
-	}
-	processes := strings.Split(out.String(), ".\n")[1:]
+	out, err := lab.Command{Node: node, Args: []string{"sh", "-c", fmt.Sprintf(ofNode, pattern)}}.Output(ctx, d)
+	processes := strings.Split(string(out), ".\n")[1:]
 	if err == nil && len(processes) == 0 {
 		err = errors.New("there is none")
 	}
@@ -224,13 +210,12 @@ func (u *used) add(text string) error {
 // accepted reads how many connections idleHost's kernel has accepted (RFC 4022,
 // tcpPassiveOpens).
 func accepted(ctx context.Context, d lab.Dir) (int64, error) {
-	var out bytes.Buffer
-	code, err := lab.Command{Node: idleHost, Args: []string{"cat", "/proc/net/snmp"}, Stdout: &out}.Run(ctx, d)
-	if err != nil || code != 0 {
-		return 0, fmt.Errorf("read /proc/net/snmp on %s: exit code %d: %w", idleHost, code, err)
+	out, err := lab.Command{Node: idleHost, Args: []string{"cat", "/proc/net/snmp"}}.Output(ctx, d)
+	if err != nil {
+		return 0, fmt.Errorf("read /proc/net/snmp on %s: %w", idleHost, err)
 	}
 	var names []string
-	for line := range strings.Lines(out.String()) {
+	for line := range strings.Lines(string(out)) {
 		words := strings.Fields(line)
 		switch {
 		case len(words) == 0 || words[0] != "Tcp:":

@@ -2,6 +2,7 @@ package throughput
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,11 +67,9 @@ func (r *rig) addr(n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, r.net[0], r.net[1], byte(n)})
 }
 
-func (r *rig) systems() []System { return slices.Clone(r.names) }
-
 func (r *rig) start(ctx context.Context) error {
 	var err error
-	if r.haproxy, err = exec.LookPath(cmpOr(r.opt.HAProxy, "haproxy")); err != nil {
+	if r.haproxy, err = exec.LookPath(cmp.Or(r.opt.HAProxy, "haproxy")); err != nil {
 		return fmt.Errorf("find HAProxy: %w; apt-get install haproxy", err)
 	}
 	if r.dir, err = os.MkdirTemp("", "holdfast-throughput-"); err != nil {
@@ -83,13 +82,6 @@ func (r *rig) start(ctx context.Context) error {
 		return err
 	}
 	return r.startProxies(ctx)
-}
-
-func cmpOr(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // takeLogs reads what the HAProxys log, as a syslog would.

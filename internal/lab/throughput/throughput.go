@@ -163,8 +163,8 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 		Connections: opt.Connections, Variants: opt.Variants,
 	}
 	for _, p := range opt.points() {
-		for _, s := range r.systems() {
-			report.Rows = append(report.Rows, row(measured, p, s, r.systems()))
+		for _, s := range r.names {
+			report.Rows = append(report.Rows, row(measured, p, s, r.names))
 		}
 	}
 	return report, nil
@@ -183,7 +183,7 @@ func (r *rig) rounds(ctx context.Context, into map[key][]Turn) error {
 			r.opt.Progress(fmt.Sprintf("round %d of %d", round+1, r.opt.Rounds))
 		}
 		for _, p := range r.opt.points() {
-			systems := r.systems()
+			systems := slices.Clone(r.names)
 			if round%2 == 1 {
 				slices.Reverse(systems)
 			}

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"holdfast/internal/lab"
@@ -245,7 +244,7 @@ func (b *bed) arrived(ctx context.Context, began time.Time) (arrivals, time.Dura
 		}
 		sum.requests += more.requests
 		sum.checks += more.checks
-		if err := sleep(ctx, settlePoll); err != nil {
+		if err := lab.Sleep(ctx, settlePoll); err != nil {
 			return sum, 0, err
 		}
 	}
@@ -272,7 +271,7 @@ func (b *bed) settle(ctx context.Context) error {
 			b.problem(fmt.Sprintf("not whole %v after it was started: %s", settleTimeout, why))
 			return nil
 		}
-		if err := sleep(ctx, settlePoll); err != nil {
+		if err := lab.Sleep(ctx, settlePoll); err != nil {
 			return err
 		}
 	}
@@ -294,39 +293,16 @@ func (b *bed) unsettled(ctx context.Context) (string, error) {
 
 // load runs a load in the client's node and gives its sessions.
 func (b *bed) load(ctx context.Context, d time.Duration, args ...string) ([]Session, error) {
-	var out sessions
-	var said bytes.Buffer
 	args = append([]string{"holdfast", "lab", "bench", "keystone", "load", "--duration", d.String(), "--patience", patience.String()}, args...)
-	code, err := lab.Command{Node: "client", Args: args, Stdout: &out, Stderr: &said}.Run(ctx, b.lab.Dir)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("exit code %d: %s", code, strings.TrimSpace(said.String()))
-	}
+	out, err := lab.Command{Node: "client", Args: args}.Output(ctx, b.lab.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("the load generator: %w", err)
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return out.take()
-}
-
-// sessions takes the lines of the load generator.
-type sessions struct {
-	mu   sync.Mutex // guards following
-	text bytes.Buffer
-}
-
-func (s *sessions) Write(data []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(data)
-}
-
-func (s *sessions) take() ([]Session, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var all []Session
-	for dec := json.NewDecoder(&s.text); dec.More(); {
+	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
 		var one Session
 		if err := dec.Decode(&one); err != nil {
 			return nil, fmt.Errorf("a line of the load generator: %w", err)
@@ -334,11 +310,4 @@ func (s *sessions) take() ([]Session, error) {
 		all = append(all, one)
 	}
 	return all, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if !sleepUntil(ctx, time.Now().Add(d)) {
-		return context.Cause(ctx)
-	}
-	return nil
 }

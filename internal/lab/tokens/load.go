@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"holdfast/internal/lab"
 )
 
 // A Load is sessions at a rate, or of so many clients that begin the next one as
@@ -86,20 +88,10 @@ func (l Load) Run(ctx context.Context) error {
 	}
 	for i := range int(l.Duration.Seconds() * l.Rate) {
 		due := start.Add(time.Duration(float64(i) / l.Rate * float64(time.Second)))
-		if !sleepUntil(ctx, due) {
+		if lab.Sleep(ctx, time.Until(due)) != nil {
 			return nil
 		}
 		running.Go(func() { begin(due, i) })
 	}
 	return nil
-}
-
-// sleepUntil reports whether due came before ctx ended.
-func sleepUntil(ctx context.Context, due time.Time) bool {
-	select {
-	case <-time.After(time.Until(due)):
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/internal/lab/bench"
+	"holdfast/internal/lab/load"
 )
 
 // A Report is all that was measured. Durations are in nanoseconds. Its JSON form
@@ -98,7 +99,7 @@ func sum(all []Session, length time.Duration) Measure {
 		took = append(took, s.Took)
 	}
 	slices.Sort(took)
-	m.P50, m.P99, m.Slowest = quantile(took, 50), quantile(took, 99), quantile(took, 100)
+	m.P50, m.P99, m.Slowest = load.Quantile(took, 50), load.Quantile(took, 99), load.Quantile(took, 100)
 	m.PerSecond = float64(len(took)) / max(length, last.Sub(first)).Seconds()
 	return m
 }
@@ -119,14 +120,6 @@ func (m *Measure) addCounts(before, after counts) {
 		m.None += since(n, before.none[key])
 	}
 	m.Retries = since(after.retries, before.retries)
-}
-
-// quantile gives the smallest of sorted that percent of them do not exceed.
-func quantile(sorted []time.Duration, percent int) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[max(0, (len(sorted)*percent+99)/100-1)]
 }
 
 // String tells of m in a line.
@@ -203,33 +196,15 @@ func medianOf(all []Measure) Measure {
 		}
 		return middle(values)
 	}
-	m.Rate = of(func(x Measure) float64 { return x.Rate })
-	m.PerSecond = of(func(x Measure) float64 { return x.PerSecond })
-	m.Checks = of(func(x Measure) float64 { return x.Checks })
-	for _, f := range []struct {
-		to   *int
-		from func(Measure) int
-	}{
-		{&m.Sessions, func(x Measure) int { return x.Sessions }},
-		{&m.Failed, func(x Measure) int { return x.Failed }},
-		{&m.Sent, func(x Measure) int { return x.Sent }},
-		{&m.Seen, func(x Measure) int { return x.Seen }},
-		{&m.Down, func(x Measure) int { return x.Down }},
-		{&m.None, func(x Measure) int { return x.None }},
-		{&m.Retries, func(x Measure) int { return x.Retries }},
-	} {
-		*f.to = int(of(func(x Measure) float64 { return float64(f.from(x)) }))
+	rates, numbers, times := m.figures()
+	for i, to := range rates {
+		*to = of(func(x Measure) float64 { r, _, _ := x.figures(); return *r[i] })
 	}
-	for _, f := range []struct {
-		to   *time.Duration
-		from func(Measure) time.Duration
-	}{
-		{&m.P50, func(x Measure) time.Duration { return x.P50 }},
-		{&m.P99, func(x Measure) time.Duration { return x.P99 }},
-		{&m.Slowest, func(x Measure) time.Duration { return x.Slowest }},
-		{&m.Late, func(x Measure) time.Duration { return x.Late }},
-	} {
-		*f.to = time.Duration(of(func(x Measure) float64 { return float64(f.from(x)) }))
+	for i, to := range numbers {
+		*to = int(of(func(x Measure) float64 { _, n, _ := x.figures(); return float64(*n[i]) }))
+	}
+	for i, to := range times {
+		*to = time.Duration(of(func(x Measure) float64 { _, _, t := x.figures(); return float64(*t[i]) }))
 	}
 	for _, x := range all {
 		for kind := range x.Kinds {
@@ -237,6 +212,13 @@ func medianOf(all []Measure) Measure {
 		}
 	}
 	return m
+}
+
+// figures gives those of m of which there are medians.
+func (m *Measure) figures() ([]*float64, []*int, []*time.Duration) {
+	return []*float64{&m.Rate, &m.PerSecond, &m.Checks},
+		[]*int{&m.Sessions, &m.Failed, &m.Sent, &m.Seen, &m.Down, &m.None, &m.Retries},
+		[]*time.Duration{&m.P50, &m.P99, &m.Slowest, &m.Late}
 }
 
 // middle gives the median; of an even number the mean of the two in the middle,

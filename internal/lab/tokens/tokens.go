@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,14 +121,6 @@ func (o *Options) complete() error {
 	case len(o.Points) == 0:
 		return errors.New("no load to measure at")
 	}
-	if o.Binary != "" {
-		return nil
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find the own binary: %w", err)
-	}
-	o.Binary = self
 	return nil
 }
 

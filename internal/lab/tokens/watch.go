@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"time"
 
 	"holdfast/internal/haproxy/output"
+	"holdfast/internal/lab/peer"
 )
 
 // counts is what the HAProxys of a lab have counted since they were started.
@@ -27,13 +27,15 @@ type counts struct {
 
 // counts asks the HAProxy of each controller.
 func (b *bed) counts(ctx context.Context) (counts, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	all := counts{downs: map[[2]string]uint64{}, none: map[string]uint64{}}
 	for i, c := range b.spec.Controllers {
-		reply, err := ask(ctx, b.lab.Dir.RuntimeSocket(i, c.Name), "show stat")
+		reply, err := peer.Ask(ctx, b.lab.Dir.RuntimeSocket(i, c.Name), "show stat")
 		if err != nil {
 			return counts{}, fmt.Errorf("HAProxy of %s: %w", c.Name, err)
 		}
-		rows, err := output.ParseStat(reply)
+		rows, err := output.ParseStat([]byte(reply))
 		if err != nil {
 			return counts{}, fmt.Errorf("HAProxy of %s: %w", c.Name, err)
 		}
@@ -61,29 +63,6 @@ func (c *counts) add(controller string, rows []output.Row) {
 		case output.KindFrontend, output.KindListener:
 		}
 	}
-}
-
-// ask gives what the HAProxy at socket answers to a command.
-func ask(ctx context.Context, socket, command string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", socket)
-	if err != nil {
-		return nil, err
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		err = conn.SetDeadline(deadline)
-	}
-	if err == nil {
-		_, err = io.WriteString(conn, command+"\n")
-	}
-	var reply []byte
-	if err == nil {
-		reply, err = io.ReadAll(conn)
-	}
-	// A blank line ends the answer.
-	return append(bytes.TrimRight(reply, "\n"), '\n'), errors.Join(err, conn.Close())
 }
 
 // arrivals is what came to hosts, as they wrote it down.

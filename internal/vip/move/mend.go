@@ -1,4 +1,4 @@
-package vip
+package move
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/rtnl"
+	"holdfast/internal/vip"
 )
 
 // Mend puts back what Keep put in place and somebody has removed, for limit from
@@ -82,7 +83,7 @@ func (c *Copy) missingRoutes(k *rtnl.Conn) (all []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the addresses of %s: %w", below.Name, err)
 	}
-	for _, network := range unconnected(c.options.Addresses, on) {
+	for _, network := range vip.Unconnected(c.options.Addresses, on) {
 		there, err := k.Connected(below.Index, network)
 		if err != nil {
 			return nil, err

@@ -1,4 +1,4 @@
-package vip
+package move
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/internal/vip"
 )
 
 // filter has a host load nftables.
@@ -114,15 +116,15 @@ func TestProveDetour(t *testing.T) {
 func TestProbePacket(t *testing.T) {
 	for _, addresses := range []string{"10.0.0.1 10.0.0.10", "fd00::1 fd00::10"} {
 		from, to, _ := strings.Cut(addresses, " ")
-		client, vip := netip.MustParseAddr(from), netip.MustParseAddr(to)
-		p := probe{client: client, vip: vip}
+		client, target := netip.MustParseAddr(from), netip.MustParseAddr(to)
+		p := probe{client: client, vip: target}
 		segment := p.segment(7)
-		pseudo := append(append(client.AsSlice(), vip.AsSlice()...), 0, 0, 0, byte(len(segment)), 0, 0, 0, 6)
-		if sum := internetChecksum(0, append(pseudo, segment...)); sum != 0 {
+		pseudo := append(append(client.AsSlice(), target.AsSlice()...), 0, 0, 0, byte(len(segment)), 0, 0, 0, 6)
+		if sum := vip.InternetChecksum(0, append(pseudo, segment...)); sum != 0 {
 			t.Errorf("%s: the checksum is off by %#x", addresses, sum)
 		}
 		packet := p.packet(7)
-		w := Witness{nonce: 7, vip: []netip.Addr{vip}}
+		w := Witness{nonce: 7, vip: []netip.Addr{target}}
 		if got, ok := w.client(packet); !ok || got != client {
 			t.Errorf("%s: got %v, %v", addresses, got, ok)
 		}

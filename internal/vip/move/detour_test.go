@@ -1,4 +1,4 @@
-package vip
+package move
 
 import (
 	"context"
@@ -17,11 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/netnstest"
+	"holdfast/internal/vip"
 	"holdfast/internal/vip/conntrack"
 )
 
 // detour gives the rules of a host, not installed, that send on to another.
-func (l *lan) detour(o Options, name, to string) (*Detour, *syncBuffer) {
+func (l *lan) detour(o vip.Options, name, to string) (*Detour, *netnstest.Log) {
 	l.t.Helper()
 	var givers []netip.Addr
 	l.in(to, func() {
@@ -30,7 +31,7 @@ func (l *lan) detour(o Options, name, to string) (*Detour, *syncBuffer) {
 			l.t.Fatal(err)
 		}
 	})
-	var log syncBuffer
+	var log netnstest.Log
 	d, err := NewDetour(DetourOptions{
 		Name: name, Addresses: addressesOf(o), Givers: givers, Interface: "eth0",
 		Log: slog.New(slog.NewTextHandler(&log, nil)),
@@ -170,7 +171,7 @@ func TestDetoursByName(t *testing.T) {
 	l := newLAN(t)
 	const odd = `a b/"{};ü_%s` + "\n"
 	one, _ := l.detour(both(), "api", "giver")
-	two, _ := l.detour(Options{Addresses: prefixes("10.0.0.11/24")}, odd, "giver")
+	two, _ := l.detour(vip.Options{Addresses: prefixes("10.0.0.11/24")}, odd, "giver")
 	l.in("taker", func() {
 		l.run("nft add table ip holdfast-detour-_zz")
 		l.run("nft add table ip mine")
@@ -198,7 +199,7 @@ func TestDetoursByName(t *testing.T) {
 		if err := one.Install(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := CleanupDetours(t.Context(), nil, "api", "other"); err != nil {
+		if err := Cleanup(t.Context(), nil, "api", "other"); err != nil {
 			t.Fatal(err)
 		}
 		names("api")
@@ -210,7 +211,7 @@ func TestDetoursByName(t *testing.T) {
 		}
 		l.run("nft add table ip holdfast-detour-_zz")
 		l.run("nft add table ip mine")
-		if err := CleanupDetours(t.Context(), nil); err != nil {
+		if err := Cleanup(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 		if out := l.run("nft list tables"); out != "table ip holdfast-detour-_zz\ntable ip mine\n" {
@@ -264,7 +265,7 @@ func TestInstallSaysWhatIsWrong(t *testing.T) {
 // Controllers that the spec knows by an IPv4 address only reach each other by
 // link-local addresses for an IPv6 VIP.
 func TestDetourByLinkLocalAddress(t *testing.T) {
-	o := Options{Addresses: prefixes("fd00::10/64")}
+	o := vip.Options{Addresses: prefixes("fd00::10/64")}
 	l, a := giverOfBoth(t, o)
 	for _, host := range []string{"giver", "taker"} {
 		number := map[string]string{"giver": "13", "taker": "14"}[host]

@@ -1,4 +1,4 @@
-package vip
+package move
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/internal/vip"
 )
 
 // mend has the giver put back what is missing, and fails the test unless it says so.
@@ -25,7 +27,7 @@ func (l *lan) mend(c *Copy, want string) {
 // TestMendCopy removes from the giver, one after the other, what a copy needs: the
 // connections go on once it is mended.
 func TestMendCopy(t *testing.T) {
-	o := Options{Addresses: prefixes("10.0.0.10/24", "fd00::10/64", "172.16.0.10/24")}
+	o := vip.Options{Addresses: prefixes("10.0.0.10/24", "fd00::10/64", "172.16.0.10/24")}
 	l, a := giverOfBoth(t, o)
 	l.in("client", func() { l.run("ip address add 172.16.0.1/24 dev eth0") })
 	open := map[string]*session{}

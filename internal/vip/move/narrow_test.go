@@ -1,4 +1,4 @@
-package vip
+package move
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/vip"
 	"holdfast/internal/vip/conntrack"
 )
 
@@ -93,7 +94,7 @@ func TestDetourTracksOnlyTheVIP(t *testing.T) {
 		t.Errorf("%d connections beside those of the VIP are tracked, and %d of the VIP; want none, and %d at least", others, own, len(young))
 	}
 	// Another VIP, for which this one's connections must not be lost.
-	two, _ := l.detour(Options{Addresses: prefixes("10.0.0.11/24")}, "two", "giver")
+	two, _ := l.detour(vip.Options{Addresses: prefixes("10.0.0.11/24")}, "two", "giver")
 	l.install("taker", two)
 	l.answered(l.dial("client", vips[0]), "taker")
 	l.remove("taker", d)

@@ -1,4 +1,4 @@
-package vip
+package move
 
 import (
 	"bufio"
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"holdfast/internal/netnstest"
+	"holdfast/internal/vip"
 )
 
 // A lan is hosts on one bridge, each in a network namespace of its own, with
@@ -206,11 +207,11 @@ func (l *lan) answered(s *session, want string) {
 }
 
 // address gives the VIP of a host.
-func (l *lan) address(name string, o Options) *Address {
+func (l *lan) address(name string, o vip.Options) *vip.Address {
 	l.t.Helper()
 	o.Name, o.Interface = "api", "eth0"
 	o.Lease = time.Minute
-	a, err := New(o)
+	a, err := vip.New(o)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -228,7 +229,7 @@ func (l *lan) address(name string, o Options) *Address {
 }
 
 // claim claims a on the host and tells everybody.
-func (l *lan) claim(name string, a *Address) {
+func (l *lan) claim(name string, a *vip.Address) {
 	l.t.Helper()
 	l.in(name, func() {
 		if err := a.Claim(context.Background()); err != nil {
@@ -240,7 +241,7 @@ func (l *lan) claim(name string, a *Address) {
 }
 
 // withdraw takes a from the host and leaves its connections alone.
-func (l *lan) withdraw(name string, a *Address) {
+func (l *lan) withdraw(name string, a *vip.Address) {
 	l.t.Helper()
 	l.in(name, func() {
 		if err := a.Withdraw(context.Background()); err != nil {
@@ -249,9 +250,9 @@ func (l *lan) withdraw(name string, a *Address) {
 	})
 }
 
-func (l *lan) copyOf(o Options) (*Copy, *syncBuffer) {
+func (l *lan) copyOf(o vip.Options) (*Copy, *netnstest.Log) {
 	l.t.Helper()
-	var log syncBuffer
+	var log netnstest.Log
 	c, err := NewCopy(CopyOptions{
 		Name: "api", Addresses: o.Addresses, Interface: "eth0", Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
@@ -294,7 +295,7 @@ func (l *lan) end(c *Copy) (cut int) {
 var vips = []string{"10.0.0.10", "fd00::10"}
 
 // giverOfBoth is a lan in which the giver holds a VIP of both families.
-func giverOfBoth(t *testing.T, o Options) (*lan, *Address) {
+func giverOfBoth(t *testing.T, o vip.Options) (*lan, *vip.Address) {
 	t.Helper()
 	l := newLAN(t)
 	for _, name := range []string{"giver", "taker"} {
@@ -305,7 +306,7 @@ func giverOfBoth(t *testing.T, o Options) (*lan, *Address) {
 	return l, a
 }
 
-func addressesOf(o Options) []netip.Addr {
+func addressesOf(o vip.Options) []netip.Addr {
 	var all []netip.Addr
 	for _, p := range o.Addresses {
 		all = append(all, p.Addr())
@@ -321,4 +322,24 @@ func (l *lan) file(text string) string {
 		l.t.Fatal(err)
 	}
 	return name
+}
+
+// both is a VIP of both families in the network of the lan, macvlan one on a device
+// of its own.
+func both() vip.Options {
+	return vip.Options{Addresses: prefixes("10.0.0.10/24", "fd00::10/64")}
+}
+
+func macvlan() vip.Options {
+	o := both()
+	o.Device, o.RouterID = vip.Macvlan, 51
+	return o
+}
+
+func prefixes(all ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range all {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
 }

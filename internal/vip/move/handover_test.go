@@ -1,4 +1,4 @@
-package vip
+package move
 
 import (
 	"context"
@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/netnstest"
+	"holdfast/internal/vip"
 )
 
 // handOver moves the VIP from one host to another, where it installs the rules
 // unless they are there.
-func (l *lan) handOver(from string, a *Address, c *Copy, to string, b *Address, d *Detour) {
+func (l *lan) handOver(from string, a *vip.Address, c *Copy, to string, b *vip.Address, d *Detour) {
 	l.t.Helper()
 	var there []string
 	l.in(to, func() {
@@ -41,7 +42,7 @@ func (l *lan) handOver(from string, a *Address, c *Copy, to string, b *Address, 
 // Every segment of the connections that the giver has arrives there, and every
 // one of those that begin at the taker stays there.
 func TestHandoverKeepsConnections(t *testing.T) {
-	for name, o := range map[string]Options{"direct": both(), "macvlan": macvlan()} {
+	for name, o := range map[string]vip.Options{"direct": both(), "macvlan": macvlan()} {
 		for _, loose := range []string{"0", "1"} {
 			t.Run(name+" loose "+loose, func(t *testing.T) {
 				l, a := giverOfBoth(t, o)
@@ -149,9 +150,9 @@ func (l *lan) goesOn(d *Detour, young []*session) {
 // the move on the address is their host's.
 func TestHandoverKeepsConnectionsOfTheTakersHost(t *testing.T) {
 	for _, tt := range []struct {
-		device        Device
+		device        vip.Device
 		loose, filter string
-	}{{Direct, "0", "0"}, {Direct, "1", "1"}, {Direct, "1", "2"}, {Macvlan, "0", "1"}, {Macvlan, "1", "0"}} {
+	}{{vip.Direct, "0", "0"}, {vip.Direct, "1", "1"}, {vip.Direct, "1", "2"}, {vip.Macvlan, "0", "1"}, {vip.Macvlan, "1", "0"}} {
 		t.Run(fmt.Sprintf("%s loose %s rp_filter %s", tt.device, tt.loose, tt.filter), func(t *testing.T) {
 			o := macvlan()
 			o.Device = tt.device
@@ -259,7 +260,7 @@ func upload(s *session, size int64, begun, moved chan struct{}) error {
 // The giver has to ask where its clients are, and does not do so in the name of
 // the VIP: that would take it back from the taker.
 func TestGiverDoesNotTakeTheAddressBack(t *testing.T) {
-	for name, o := range map[string]Options{"direct": both(), "macvlan": macvlan()} {
+	for name, o := range map[string]vip.Options{"direct": both(), "macvlan": macvlan()} {
 		t.Run(name, func(t *testing.T) {
 			l, a := giverOfBoth(t, o)
 			l.in("client", func() { l.run("sysctl -qw net.ipv4.neigh.eth0.locktime=0") })

@@ -1,4 +1,4 @@
-package vip
+package move
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"holdfast/internal/rtnl"
 	"holdfast/internal/sockdiag"
+	"holdfast/internal/vip"
 	"holdfast/internal/vip/conntrack"
 )
 
@@ -32,7 +33,7 @@ type DetourOptions struct {
 	Interface string
 	// Settings are what Install changes in the kernel, for the caller to restore
 	// when no Detour is left; nil for the Detour's own, which Remove restores.
-	Settings *Settings
+	Settings *vip.Settings
 	Log      *slog.Logger // may be nil
 }
 
@@ -43,8 +44,8 @@ type DetourOptions struct {
 type Detour struct {
 	options DetourOptions
 	log     *slog.Logger
-	own     *Settings  // nil if they are the caller's
-	mu      sync.Mutex // one change at a time
+	own     *vip.Settings // nil if they are the caller's
+	mu      sync.Mutex    // one change at a time
 }
 
 // ErrNoDetour says that the rules are not there: nobody has installed them, or
@@ -65,12 +66,12 @@ func NewDetour(options DetourOptions) (*Detour, error) {
 		add("has no address")
 	}
 	for _, a := range options.Addresses {
-		if !isOfHost(a) {
+		if !vip.IsOfHost(a) {
 			add("%s cannot be a virtual address", a)
 		}
 	}
 	for _, g := range options.Givers {
-		if !isOfHost(g) {
+		if !vip.IsOfHost(g) {
 			add("%s cannot be an address of the giver", g)
 		}
 		if slices.Contains(options.Addresses, g) {
@@ -83,7 +84,7 @@ func NewDetour(options DetourOptions) (*Detour, error) {
 	options.Addresses, options.Givers = slices.Clone(options.Addresses), slices.Clone(options.Givers)
 	d := &Detour{options: options, log: options.Log.With("vip", options.Name)}
 	if options.Settings == nil {
-		d.own = NewSettings(nil, nil)
+		d.own = vip.NewSettings(nil, nil)
 		d.options.Settings = d.own
 	}
 	return d, errors.Join(errs...)
@@ -157,7 +158,7 @@ func (d *Detour) acceptReplies() {
 	if d.options.Interface == "" || !slices.ContainsFunc(d.options.Addresses, netip.Addr.Is4) {
 		return
 	}
-	if err := d.options.Settings.acceptLocal(d.options.Interface); err != nil {
+	if err := d.options.Settings.AcceptLocal(d.options.Interface); err != nil {
 		d.log.Warn("connections that this host's own clients have to the giver may hang", "error", err)
 	}
 }
@@ -258,9 +259,11 @@ func GiverAddresses(iface string, controller netip.Addr, vip []netip.Prefix) (al
 	if controller.IsValid() {
 		all = append(all, controller)
 	}
-	d := device{prefixes: vip}
+	has := func(a netip.Addr) bool {
+		return slices.ContainsFunc(vip, func(p netip.Prefix) bool { return p.Addr() == a })
+	}
 	for _, p := range on {
-		if a := p.Addr(); !p.IsSingleIP() && !d.has(a) && !slices.Contains(all, a) {
+		if a := p.Addr(); !p.IsSingleIP() && !has(a) && !slices.Contains(all, a) {
 			all = append(all, a)
 		}
 	}
@@ -326,10 +329,10 @@ func (d *Detour) remove() error {
 	return err
 }
 
-// CleanupDetours removes what an earlier agent left: the rules of the Detours
+// Cleanup removes what an earlier agent left: the rules of the Detours
 // of all VIPs but keep, and the routing rules of a Copy's End that was cut
 // short, which it then ends. log may be nil.
-func CleanupDetours(ctx context.Context, log *slog.Logger, keep ...string) error {
+func Cleanup(ctx context.Context, log *slog.Logger, keep ...string) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}

@@ -1,4 +1,4 @@
-package vip
+package move
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"holdfast/internal/rtnl"
 	"holdfast/internal/sockdiag"
+	"holdfast/internal/vip"
 )
 
 // CopyOptions says what a Copy is.
@@ -26,7 +27,7 @@ type CopyOptions struct {
 	Interface string
 	// Settings are what Keep changes in the kernel, for the caller to restore
 	// when no Copy is left; nil for the Copy's own, which Drop and End restore.
-	Settings *Settings
+	Settings *vip.Settings
 	Log      *slog.Logger // may be nil
 }
 
@@ -36,8 +37,8 @@ type CopyOptions struct {
 type Copy struct {
 	options CopyOptions
 	log     *slog.Logger
-	own     *Settings  // nil if they are the caller's
-	mu      sync.Mutex // one change at a time
+	own     *vip.Settings // nil if they are the caller's
+	mu      sync.Mutex    // one change at a time
 }
 
 // MaxKeep is the longest time for which a Copy can be kept.
@@ -45,8 +46,7 @@ const MaxKeep = 24 * time.Hour
 
 // NewCopy gives the Copy that options describe, without touching the machine.
 func NewCopy(options CopyOptions) (*Copy, error) {
-	as := Options{Name: options.Name, Addresses: options.Addresses, Interface: options.Interface}
-	if err := as.withDefaults().validate(); err != nil {
+	if _, err := vip.New(vip.Options{Name: options.Name, Addresses: options.Addresses, Interface: options.Interface}); err != nil {
 		return nil, err
 	}
 	if options.Log == nil {
@@ -55,7 +55,7 @@ func NewCopy(options CopyOptions) (*Copy, error) {
 	options.Addresses = slices.Clone(options.Addresses)
 	c := &Copy{options: options, log: options.Log.With("vip", options.Name, "device", "lo")}
 	if options.Settings == nil {
-		c.own = NewSettings(nil, nil)
+		c.own = vip.NewSettings(nil, nil)
 		c.options.Settings = c.own
 	}
 	return c, nil
@@ -90,7 +90,7 @@ func (c *Copy) keep(ctx context.Context, k *rtnl.Conn, limit time.Duration) erro
 		return k.Explain("find", c.options.Interface, err)
 	}
 	if slices.ContainsFunc(c.options.Addresses, isIPv4) {
-		if err := c.options.Settings.hideFromARP(c.options.Interface); err != nil {
+		if err := c.options.Settings.HideFromARP(c.options.Interface); err != nil {
 			return fmt.Errorf("keep %s from telling of what is on lo: %w", c.options.Interface, err)
 		}
 	}
@@ -119,9 +119,8 @@ func (c *Copy) connect(k *rtnl.Conn, below rtnl.Link, seconds uint32) error {
 	if err != nil {
 		return fmt.Errorf("list the addresses of %s: %w", below.Name, err)
 	}
-	d := device{prefixes: c.options.Addresses}
-	for _, network := range unconnected(d.prefixes, on) {
-		err := k.Connect(below.Index, network, d.sourceIn(network), seconds, copyMetric)
+	for _, network := range vip.Unconnected(c.options.Addresses, on) {
+		err := k.Connect(below.Index, network, vip.SourceIn(c.options.Addresses, network), seconds, vip.CopyMetric)
 		if err != nil && !errors.Is(err, unix.ENETDOWN) {
 			return fmt.Errorf("add route to %s on %s: %w", network, below.Name, err)
 		}
@@ -200,7 +199,7 @@ func (c *Copy) drop(k *rtnl.Conn) error {
 		return errors.Join(append(errs, k.Explain("find", c.options.Interface, err))...)
 	}
 	for _, p := range c.options.Addresses {
-		if err := k.Disconnect(below.Index, p.Masked(), copyMetric); err != nil {
+		if err := k.Disconnect(below.Index, p.Masked(), vip.CopyMetric); err != nil {
 			errs = append(errs, fmt.Errorf("remove route to %s on %s: %w", p.Masked(), below.Name, err))
 		}
 	}

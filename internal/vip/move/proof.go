@@ -1,4 +1,4 @@
-package vip
+package move
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"holdfast/internal/rtnl"
 	"holdfast/internal/sockdiag"
+	"holdfast/internal/vip"
 )
 
 // What a Detour sends on has the taker's MAC address and a client's IP address.
@@ -175,7 +176,7 @@ func (p probe) segment(nonce uint64) []byte {
 	b = append(b, probeMark...)
 	b = binary.BigEndian.AppendUint64(b, nonce)
 	pseudo := uint32(len(b)) + unix.IPPROTO_TCP
-	binary.BigEndian.PutUint16(b[16:], internetChecksum(pseudo, p.client.AsSlice(), p.vip.AsSlice(), b))
+	binary.BigEndian.PutUint16(b[16:], vip.InternetChecksum(pseudo, p.client.AsSlice(), p.vip.AsSlice(), b))
 	return b
 }
 
@@ -198,7 +199,7 @@ func NewWitness(nonce uint64, vip []netip.Addr) (*Witness, error) {
 	}
 	err = filterProbes(fd)
 	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL)})
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: rtnl.NetworkOrder(unix.ETH_P_ALL)})
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("look for probes: %w", err), unix.Close(fd))
@@ -329,7 +330,7 @@ func (c *Copy) Clients(context.Context) (clients []netip.Addr, err error) {
 	}
 	all := map[netip.Addr]bool{}
 	for _, s := range found {
-		if a := s.Remote.Addr(); !s.Connecting() && !own[a] && !c.has(a) && isOfHost(a) {
+		if a := s.Remote.Addr(); !s.Connecting() && !own[a] && !c.has(a) && vip.IsOfHost(a) {
 			all[a] = true
 		}
 	}

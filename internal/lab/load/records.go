@@ -1,4 +1,4 @@
-package bench
+package load
 
 import (
 	"bytes"
@@ -7,19 +7,17 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"holdfast/internal/lab/load"
 )
 
-// records takes the lines of the load generator as they come.
-type records struct {
+// Records takes the lines of a load generator in another process, as they come.
+type Records struct {
 	mu   sync.Mutex // guards following
 	rest []byte
-	all  []load.Record
+	all  []Record
 }
 
 // Write takes records, a line of JSON each.
-func (r *records) Write(data []byte) (int, error) {
+func (r *Records) Write(data []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.rest = append(r.rest, data...)
@@ -28,7 +26,7 @@ func (r *records) Write(data []byte) (int, error) {
 		if !found {
 			return len(data), nil
 		}
-		var record load.Record
+		var record Record
 		if err := json.Unmarshal(line, &record); err != nil {
 			return 0, fmt.Errorf("a line of the load generator: %w", err)
 		}
@@ -37,8 +35,8 @@ func (r *records) Write(data []byte) (int, error) {
 	}
 }
 
-// drain gives what has come and forgets it.
-func (r *records) drain() []load.Record {
+// Drain gives what has come and forgets it.
+func (r *Records) Drain() []Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := r.all
@@ -46,15 +44,20 @@ func (r *records) drain() []load.Record {
 	return all
 }
 
-// take gives what has come so far.
-func (r *records) take() []load.Record {
+// All gives what has come so far.
+func (r *Records) All() []Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.all)
 }
 
-// first gives when the first request was due; ok is false as long as there is none.
-func (r *records) first() (due time.Time, ok bool) {
+// Since gives those of requests that were due at or after from.
+func (r *Records) Since(from time.Time) []Record {
+	return slices.DeleteFunc(r.All(), func(r Record) bool { return r.Due.Before(from) })
+}
+
+// First gives when the first request was due; ok is false as long as there is none.
+func (r *Records) First() (due time.Time, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, rec := range r.all {
@@ -65,10 +68,11 @@ func (r *records) first() (due time.Time, ok bool) {
 	return due, len(r.all) > 0
 }
 
-// busiest gives the host that answered most of all, but for except.
-func (r *records) busiest(except string) (string, bool) {
+// Busiest gives the host that answered most of records, but for except, and of
+// equals the first by name; empty when none did.
+func Busiest(records []Record, except string) string {
 	counts := map[string]int{}
-	for _, rec := range r.take() {
+	for _, rec := range records {
 		if rec.Failure == "" && rec.Host != except {
 			counts[rec.Host]++
 		}
@@ -79,5 +83,5 @@ func (r *records) busiest(except string) (string, bool) {
 			best = host
 		}
 	}
-	return best, best != ""
+	return best
 }

@@ -1,4 +1,4 @@
-package vip
+package move
 
 import (
 	"bufio"
@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,12 +14,13 @@ import (
 
 	"holdfast/internal/netnstest"
 	"holdfast/internal/rtnl"
+	"holdfast/internal/vip"
 )
 
 // The connections that the giver has go on without the address on its
 // interface, whatever the VIP's device was: the replies leave by the interface.
 func TestCopyKeepsConnections(t *testing.T) {
-	for name, o := range map[string]Options{"direct": both(), "macvlan": macvlan()} {
+	for name, o := range map[string]vip.Options{"direct": both(), "macvlan": macvlan()} {
 		t.Run(name, func(t *testing.T) {
 			l, a := giverOfBoth(t, o)
 			c, _ := l.copyOf(o)
@@ -56,7 +56,7 @@ func (l *lan) pointAtGiver() {
 
 // Where nothing but the VIP connects its network, its route goes with it.
 func TestCopyKeepsTheRoute(t *testing.T) {
-	for name, o := range map[string]Options{"direct": both(), "macvlan": macvlan()} {
+	for name, o := range map[string]vip.Options{"direct": both(), "macvlan": macvlan()} {
 		t.Run(name, func(t *testing.T) {
 			l := newLAN(t)
 			l.serve("giver")
@@ -148,11 +148,11 @@ func TestKeepHidesFromARP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if now, err := highest("arp_ignore", "eth0"); err != nil || strconv.Itoa(now) != tt.want {
-				t.Errorf("%+v: it is %d now, %v", tt, now, err)
+			if now := l.highest("arp_ignore"); now != tt.want {
+				t.Errorf("%+v: it is %s now", tt, now)
 			}
-			if now, err := highest("arp_announce", "eth0"); err != nil || now != 2 {
-				t.Errorf("%+v: arp_announce is %d now, %v", tt, now, err)
+			if now := l.highest("arp_announce"); now != "2" {
+				t.Errorf("%+v: arp_announce is %s now", tt, now)
 			}
 			if err := c.Drop(t.Context()); err != nil {
 				t.Fatal(err)
@@ -194,22 +194,22 @@ func TestSettingsOutliveTheAgent(t *testing.T) {
 	l := newLAN(t)
 	l.in("taker", func() {
 		l.run("sysctl -qw net.ipv4.conf.eth0.rp_filter=1 net.ipv4.conf.all.rp_filter=0")
-		var kept []Setting
-		var s *Settings
-		s = NewSettings(nil, func() error { kept = s.Changed(); return nil })
+		var kept []vip.Setting
+		var s *vip.Settings
+		s = vip.NewSettings(nil, func() error { kept = s.Changed(); return nil })
 		for range 2 { // as for two VIPs
-			if err := s.acceptLocal("eth0"); err != nil {
+			if err := s.AcceptLocal("eth0"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		want := []Setting{{Path: "ipv4/conf/eth0/accept_local", Value: "0"}, {Path: "ipv4/conf/eth0/rp_filter", Value: "1"}}
+		want := []vip.Setting{{Path: "ipv4/conf/eth0/accept_local", Value: "0"}, {Path: "ipv4/conf/eth0/rp_filter", Value: "1"}}
 		if !slices.Equal(kept, want) {
 			t.Errorf("written down: %v, want %v", kept, want)
 		}
 		if now := l.run("sysctl -n net.ipv4.conf.eth0.accept_local net.ipv4.conf.eth0.rp_filter"); now != "1\n2\n" {
 			t.Errorf("they are %q", now)
 		}
-		next := NewSettings(append(kept, Setting{Path: "ipv4/conf/gone0/rp_filter", Value: "1"}), nil)
+		next := vip.NewSettings(append(kept, vip.Setting{Path: "ipv4/conf/gone0/rp_filter", Value: "1"}), nil)
 		if err := next.Restore(); err != nil {
 			t.Fatal(err)
 		}
@@ -268,7 +268,7 @@ func TestKeepAgainStartsTheTimeAnew(t *testing.T) {
 
 // A host that holds the VIP again has no copy, and its connections go on.
 func TestDropKeepsConnections(t *testing.T) {
-	var claimed syncBuffer
+	var claimed netnstest.Log
 	o := both()
 	o.Log = slog.New(slog.NewTextHandler(&claimed, nil))
 	l, a := giverOfBoth(t, o)
@@ -468,7 +468,7 @@ func TestCleanupEndsAnEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := CleanupDetours(context.Background(), nil); err != nil {
+		if err := Cleanup(context.Background(), nil); err != nil {
 			t.Fatal(err)
 		}
 		for _, left := range []string{l.run("ip rule"), l.run("ip -6 rule"), l.run("ip address show dev lo")} {
@@ -497,4 +497,14 @@ func TestNewCopyRefuses(t *testing.T) {
 			t.Errorf("took %+v", o)
 		}
 	}
+}
+
+// highest gives the higher value of a setting for all interfaces and that for eth0, each
+// of one digit.
+func (l *lan) highest(name string) string {
+	l.t.Helper()
+	read := func(iface string) string {
+		return strings.TrimSpace(l.run("sysctl -n net.ipv4.conf." + iface + "." + name))
+	}
+	return max(read("all"), read("eth0"))
 }
