@@ -87,7 +87,13 @@ func TestAll(t *testing.T) {
 	} {
 		var got []handshake.Result
 		err := here.Do(func() error {
-			got = handshake.All(t.Context(), []netip.AddrPort{netip.MustParseAddrPort(tt.at)}, 300*time.Millisecond)
+			// A link that has just come up, or a busy machine, may lose the first.
+			for range 10 {
+				got = handshake.All(t.Context(), []netip.AddrPort{netip.MustParseAddrPort(tt.at)}, 300*time.Millisecond)
+				if got[0].Outcome == tt.want {
+					break
+				}
+			}
 			return nil
 		})
 		if err != nil || got[0].Outcome != tt.want || got[0].RTT > 0 != tt.rtt {
