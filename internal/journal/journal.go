@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -83,18 +84,20 @@ func (j *Journal) read(name string) (size int64, err error) {
 		return 0, fmt.Errorf("read the journal: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		size += int64(len(lines.Bytes()) + 1)
+	for lines := bufio.NewReader(f); ; {
+		line, err := lines.ReadBytes('\n') // however long
+		size += int64(len(line))
 		var e status.Event
-		if json.Unmarshal(lines.Bytes(), &e) == nil {
+		if json.Unmarshal(line, &e) == nil {
 			j.keep(e)
 		}
+		if errors.Is(err, io.EOF) {
+			return size, nil
+		}
+		if err != nil {
+			return size, fmt.Errorf("read the journal: %w", err)
+		}
 	}
-	if err := lines.Err(); err != nil {
-		return size, fmt.Errorf("read the journal: %w", err)
-	}
-	return size, nil
 }
 
 // level says how loud the log is about events of a kind.

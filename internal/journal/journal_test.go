@@ -42,6 +42,19 @@ func TestJournalSurvivesARestart(t *testing.T) {
 	}
 }
 
+// TestJournalHasWhatComesAfterALongLine reads on after an event that names more than
+// a scanner's 64 KiB.
+func TestJournalHasWhatComesAfterALongLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	j := testJournal(t, path)
+	j.Add(status.Event{Kind: "reload", Text: strings.Repeat("x", 100<<10)})
+	j.Add(status.Event{Kind: "vip-active"})
+	j.Close()
+	if got := testJournal(t, path).Last(10); len(got) != 2 || got[1].Kind != "vip-active" && got[0].Kind != "vip-active" {
+		t.Errorf("after a restart the journal has %d events, want both", len(got))
+	}
+}
+
 func TestJournalOutlivesItsDisk(t *testing.T) {
 	dir := t.TempDir()
 	j := testJournal(t, filepath.Join(dir, "events.jsonl"))
