@@ -77,7 +77,6 @@ func TestInOneLine(t *testing.T) {
 
 // TestResume begins like the agent after one that was killed in the middle.
 func TestResume(t *testing.T) {
-	interfacesUp(t)
 	for _, tt := range []struct {
 		name, record string
 		copy, detour bool // are in the kernel
@@ -93,6 +92,7 @@ func TestResume(t *testing.T) {
 		{"a damaged record", `{"giving": `, true, true, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			enterHost(t)
 			a := newController(t, "ctl1")
 			api := a.spec.VIPs[0]
 			c, err := a.copyOf(a.spec, api)
@@ -142,7 +142,7 @@ func TestResume(t *testing.T) {
 // TestLeftoversSpareTheNextMove ends moves that the next one of the same VIP
 // has replaced meanwhile: what that has in the kernel stays.
 func TestLeftoversSpareTheNextMove(t *testing.T) {
-	interfacesUp(t)
+	enterHost(t)
 	a := newController(t, "ctl1")
 	api := a.spec.VIPs[0]
 	c, err := a.copyOf(a.spec, api)
@@ -229,7 +229,7 @@ func TestClocksDiffer(t *testing.T) {
 
 // TestMovesAreKept reads what was written down, with the settings to put back.
 func TestMovesAreKept(t *testing.T) {
-	interfacesUp(t)
+	enterHost(t)
 	m := New(Options{RunDir: t.TempDir()})
 	path := "/proc/sys/net/ipv4/conf/lo/accept_local"
 	if err := os.WriteFile(path, []byte("1"), 0); err != nil {

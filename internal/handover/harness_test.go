@@ -4,22 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"holdfast/internal/cloud"
 	"holdfast/internal/haproxy/output"
+	"holdfast/internal/netnstest"
 	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
@@ -28,54 +23,15 @@ import (
 	"holdfast/internal/vrrp/link"
 )
 
-// inNamespace is set in the environment of the process that runs the tests in
-// a network namespace of its own: addresses and ports are all theirs.
-const inNamespace = "HOLDFAST_TEST_NAMESPACE"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(inNamespace) != "" || os.Geteuid() != 0 {
-		os.Exit(m.Run())
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inNamespace+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	err := cmd.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		os.Exit(exit.ExitCode())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
-
-// interfacesUp makes lo and eno1 as ctl1 has them, anew.
-func interfacesUp(t *testing.T) {
+// enterHost moves the test's goroutine to a namespace with eno1 as ctl1 has it.
+func enterHost(t *testing.T) {
 	t.Helper()
-	if os.Getenv(inNamespace) == "" {
-		t.Skip("needs root, for a network namespace")
-	}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if old, err := netlink.LinkByName("eno1"); err == nil {
-		must(netlink.LinkDel(old))
-	}
-	must(netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eno1"}, PeerName: "peer"}))
-	for _, name := range []string{"lo", "eno1", "peer"} {
-		link, err := netlink.LinkByName(name)
-		must(err)
-		must(netlink.LinkSetUp(link))
-		if name == "eno1" {
-			address, err := netlink.ParseAddr("192.0.2.1/24")
-			must(err)
-			must(netlink.AddrAdd(link, address))
-		}
-	}
+	n := netnstest.New(t)
+	n.Run(`ip link add eno1 type veth peer name peer
+		ip link set eno1 up
+		ip link set peer up
+		ip address add 192.0.2.1/24 dev eno1`)
+	n.Enter()
 }
 
 const testSpec = `cloud: test

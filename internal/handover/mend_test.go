@@ -11,7 +11,7 @@ import (
 
 // TestProofUnknown has a taker that cannot prove: that says nothing of the network.
 func TestProofUnknown(t *testing.T) {
-	interfacesUp(t)
+	enterHost(t)
 	c := newController(t, "ctl1")
 	v := c.spec.VIPs[0]
 	c.opt.Ask = func(context.Context, string, string, any, any) error {

@@ -12,6 +12,7 @@ import (
 // TestHandoverTakesTheBest proves that the one that reaches less than the holder
 // is refused with the reason, and taken last where somebody insists.
 func TestHandoverTakesTheBest(t *testing.T) {
+	enterHost(t)
 	c, cloud := newControllers(t, map[string]string{"ctl1": "keystone nova !glance", "ctl2": "keystone !nova !glance", "ctl3": "keystone nova glance"})
 	give := func(req web.HandoverRequest) error {
 		cloud.prepared = nil
@@ -52,6 +53,7 @@ func TestHandoverTakesTheBest(t *testing.T) {
 // back over a link that would have it give that away again, and that the one with
 // a good link is asked first to take it.
 func TestNoReturnToABadLink(t *testing.T) {
+	enterHost(t)
 	c, cloud := newControllers(t, map[string]string{"ctl1": "keystone", "ctl2": "keystone", "ctl3": "keystone"})
 	order := func() string {
 		t.Helper()
