@@ -64,6 +64,7 @@ var mayImport = map[string][]string{
 	"internal/vip/conntrack": {"internal/rtnl"},
 	"internal/peer":          {"internal/connlimit", "internal/spec"},
 	"internal/web":           {"internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/vips":          {"internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
 	"internal/hearing":       {"internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
 	"internal/handover": {
 		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vip/conntrack", "internal/vip/move", "internal/vrrp", "internal/vrrp/link",
@@ -74,7 +75,7 @@ var mayImport = map[string][]string{
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
 		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/hearing", "internal/journal", "internal/peer", "internal/drain", "internal/handover",
-		"internal/onlyone", "internal/systemd",
+		"internal/onlyone", "internal/systemd", "internal/vips",
 	},
 	"internal/pidfd":     {},
 	"internal/asynclog":  {},

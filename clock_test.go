@@ -10,7 +10,7 @@ import (
 
 // clockFree are the packages whose decisions depend on durations: who holds a
 // VIP, whether HAProxy hangs. A clock that is set must change none of them.
-var clockFree = []string{"agent", "reach/paths", "hearing", "rollout", "drain", "handover", "peer", "certificate/keep", "health/watch", "vrrp", "vrrp/link", "vip", "vip/move", "vip/conntrack", "rtnl", "sockdiag", "haproxy/process"}
+var clockFree = []string{"agent", "vips", "reach/paths", "hearing", "rollout", "drain", "handover", "peer", "certificate/keep", "health/watch", "vrrp", "vrrp/link", "vip", "vip/move", "vip/conntrack", "rtnl", "sockdiag", "haproxy/process"}
 
 // wallTime finds what makes a time from the wall clock, or takes from one its
 // reading of the monotonic clock (package time, "Monotonic Clocks"): differences

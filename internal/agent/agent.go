@@ -31,6 +31,9 @@ import (
 	"holdfast/internal/rollout"
 	"holdfast/internal/status"
 	"holdfast/internal/systemd"
+	"holdfast/internal/vip"
+	"holdfast/internal/vips"
+	"holdfast/internal/vrrp/link"
 	"holdfast/internal/web"
 )
 
@@ -75,19 +78,17 @@ type Agent struct {
 	certificates *keep.Keeper
 	// drains has what of this controller is taken out for maintenance.
 	drains *drain.Drains
-	// configuring is held while the options of VRRP loops are changed.
-	configuring sync.Mutex
+	// vips has this controller's part in each VIP.
+	vips *vips.VIPs
 	// moves has the planned moves of VIPs.
 	moves *handover.Moves
 	// paths has the ways to other hosts.
 	paths *paths.Paths
 	// hearing knows which controllers hear each other.
-	hearing     *hearing.Hearing
-	forcing     atomic.Bool  // HAProxy is between one spec and the next
-	watchTurned atomic.Int64 // when watchHAProxy did, last: a time.Duration since started
+	hearing *hearing.Hearing
+	forcing atomic.Bool // HAProxy is between one spec and the next
 
 	mu          sync.Mutex // guards following
-	vips        []*owner
 	services    []status.Service
 	polled      time.Time // when HAProxy told of services
 	connections int
@@ -118,19 +119,24 @@ func New(opt Options) *Agent {
 		StateDir: opt.StateDir, Controller: opt.Controller, HAProxy: a.haproxy, Spec: a.currentSpec,
 		Event: event, Log: a.log.With("component", "certificates"),
 	})
+	a.vips = vips.New(vips.Options{
+		Controller: opt.Controller, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec,
+		Holder:   func(name string, at *vip.Address) link.Holder { return a.moves.Tenant(name, at) },
+		Priority: a.priority, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event,
+	})
 	a.hosts = watch.New(watch.Options{
-		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: func() bool { return len(a.held()) > 0 },
+		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: func() bool { return len(a.vips.Held()) > 0 },
 		Seen: a.seen, Event: event, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.rollout = rollout.New(rollout.Options{
 		File: opt.File, Controller: opt.Controller, StateDir: opt.StateDir, RunDir: opt.RunDir, HAProxyUser: opt.HAProxyUser,
 		Log: a.log, Reload: opt.Reload, HAProxy: a.haproxy, Servers: a.hosts.Servers,
-		VIPs: a.makeVIPs, Held: a.held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
+		VIPs: a.makeVIPs, Held: a.vips.Held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
 		Event: event, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.drains = drain.New(drain.Options{
 		Controller: opt.Controller, StateDir: opt.StateDir, Log: a.log, Spec: a.currentSpec, Snapshot: a.Snapshot, Gather: a.gather, Ask: a.peers.Ask,
-		Holds: func() bool { return len(a.held()) > 0 }, Settle: a.settlePriorities, Event: event, Report: a.report,
+		Holds: func() bool { return len(a.vips.Held()) > 0 }, Settle: a.vips.Settle, Event: event, Report: a.report,
 		HandOver: func(ctx context.Context, req web.HandoverRequest, waits bool) ([]string, error) {
 			return a.moves.GiveAll(ctx, req, waits)
 		},
@@ -140,8 +146,8 @@ func New(opt Options) *Agent {
 	})
 	a.moves = handover.New(handover.Options{
 		Controller: opt.Controller, RunDir: opt.RunDir, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec, VIPs: a.parts,
-		Ask: a.peers.Ask, Gather: a.gather, Reach: a.reach, Drained: a.drains.Whole, Greet: a.hearing.Greet, Preempt: a.setPreempt,
-		Settle: a.settlePriorities, Event: event, SetFinding: a.setFinding, Report: a.reportOne,
+		Ask: a.peers.Ask, Gather: a.gather, Reach: a.reach, Drained: a.drains.Whole, Greet: a.hearing.Greet, Preempt: a.vips.SetPreempt,
+		Settle: a.vips.Settle, Event: event, SetFinding: a.setFinding, Report: a.reportOne,
 	})
 	a.check = peer.NewServer(peer.Options{
 		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(),
@@ -227,14 +233,14 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	}
 	a.journal.Add(status.Event{Kind: status.EventAgentStarted, Subject: "agent", Text: fmt.Sprintf("agent %s started", a.opt.Version)})
 	useVIPs(ctx)
-	a.cleanUp(ctx)
+	a.vips.CleanUp(ctx)
 	a.serve(ctx, all, socket)
 	all.start("HAProxy's supervisor", func() error { return a.haproxy.Run(ctx) })
 	for _, part := range []struct {
 		name string
 		run  func(context.Context)
 	}{
-		{"who watches HAProxy for VRRP", a.watchHAProxy},
+		{"who watches HAProxy for VRRP", a.vips.Follow},
 		{"who watches certificates", a.certificates.Watch},
 		{"who watches hosts", a.hosts.Run},
 		{"who watches what is scarce", a.watchScarcity},
@@ -249,7 +255,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		all.start(part.name, func() error { part.run(ctx); return nil })
 	}
 	err = all.wait(ctx)
-	a.endVIPs()
+	a.vips.End()
 	a.journal.Add(status.Event{Kind: status.EventAgentEnded, Subject: "agent", Text: "agent ended; HAProxy stays as it is"})
 	return err
 }

@@ -191,7 +191,8 @@ func TestRestartedAgentFindsItsLeaseAndKeepsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A crash leaves the address to its lease: put it there as one would.
-	a, err := vip.New(first.owners()[0].lease)
+	v := first.currentSpec().VIPs[0]
+	a, err := vip.New(vip.Options{Name: v.Name, Addresses: v.Addresses, Interface: v.Interface, Device: vip.Device(v.Device), RouterID: v.VRRP.RouterID, Log: first.log})
 	if err != nil {
 		t.Fatal(err)
 	}

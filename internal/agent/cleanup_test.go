@@ -122,12 +122,14 @@ func TestCleanUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := killed.newOwner(s, s.VIPs[0])
+	o, err := vip.New(vip.Options{Name: "api", Addresses: api.Addresses, Interface: "eno1", Device: vip.Device(api.Device), RouterID: api.VRRP.RouterID, Log: killed.log})
+	if err == nil {
+		err = killed.moves.Note(o)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	killed.noteSettings([]*owner{o})
-	err = errors.Join(o.address.Claim(t.Context()), o.address.Withdraw(t.Context()), c.Keep(t.Context(), time.Hour), d.Install(t.Context()), o.address.Close())
+	err = errors.Join(o.Claim(t.Context()), o.Withdraw(t.Context()), c.Keep(t.Context(), time.Hour), d.Install(t.Context()), o.Close())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 package agent
 
 import (
-	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,10 +16,10 @@ func TestRefusedPing(t *testing.T) {
 	d := h.start()
 	d.awaitActive()
 	d.forcing.Store(true)
-	o := d.owners()[0]
-	next := *o.view.Load()
-	next.ping.At = netip.AddrPortFrom(next.ping.At.Addr(), 4)
-	o.view.Store(&next)
+	next := *d.currentSpec()
+	next.Services = slices.Clone(next.Services)
+	next.Services[0].Port = 4
+	d.rollout.Use(&next)
 	for begun := time.Now(); time.Since(begun) < time.Second; time.Sleep(20 * time.Millisecond) {
 		if sign, err := d.probeVIPs(t.Context()); sign != process.NoSign || err != nil {
 			t.Fatalf("the ping gives %v, %v", sign, err)

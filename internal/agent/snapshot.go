@@ -31,8 +31,7 @@ func (a *Agent) Snapshot() status.Snapshot {
 	if is.Spec != nil {
 		snap.Cloud = is.Spec.Cloud
 	}
-	for _, o := range a.owners() {
-		v := o.status(a.opt.Controller)
+	for _, v := range a.vips.Status() {
 		v.Certificate = a.certificates.Describe(v.Name)
 		v.Giving, v.Taking = a.moves.Status(v.Name)
 		snap.VIPs = append(snap.VIPs, v)

@@ -4,6 +4,7 @@ package systemd
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -88,4 +89,13 @@ func (m *Manager) tell(state string) error {
 	m.conn = conn
 	_, err = conn.Write([]byte(state))
 	return err
+}
+
+// StandsStill says that what turned last at turned has been silent for too long, which
+// is a reason not to feed the watchdog; nil: it has not.
+func StandsStill(what string, turned time.Time, most time.Duration) error {
+	if silent := time.Since(turned); silent > most {
+		return fmt.Errorf("%s has not turned for %s", what, silent.Round(time.Millisecond))
+	}
+	return nil
 }

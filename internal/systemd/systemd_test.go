@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // TestManager tells a service manager several times through one socket, and
@@ -41,5 +42,15 @@ func TestManager(t *testing.T) {
 	}
 	if err := (&Manager{}).tell("READY=1"); err != nil {
 		t.Errorf("without a manager: %v", err)
+	}
+}
+
+func TestStandsStill(t *testing.T) {
+	now := time.Now()
+	if err := StandsStill("HAProxy's supervisor", now.Add(-2*time.Minute), time.Minute); err == nil {
+		t.Error("a supervisor that stands still is not noticed")
+	}
+	if err := StandsStill("HAProxy's supervisor", now, time.Minute); err != nil {
+		t.Error(err)
 	}
 }

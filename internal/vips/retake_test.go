@@ -1,7 +1,6 @@
-package agent
+package vips
 
 import (
-	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -45,7 +44,7 @@ func TestVIPsAreKeptAsDiffSays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before, after := parse(testSpec), parse(strings.Replace(testSpec, tt.old, tt.new, 1))
-			a := New(Options{Controller: "ctl1", Log: slog.New(slog.DiscardHandler)})
+			a := newVIPs()
 			held, err := a.newOwner(before, before.VIPs[0])
 			if err != nil {
 				t.Fatal(err)
@@ -67,8 +66,8 @@ func TestVIPsAreKeptAsDiffSays(t *testing.T) {
 func TestVIPsThatCannotBe(t *testing.T) {
 	s := mustParse(t, testSpec)
 	s.Controllers[0].Address = netip.MustParseAddr("2001:db8::1") // and its VIP is IPv4
-	a := New(Options{Controller: "ctl1", Log: slog.New(slog.DiscardHandler)})
-	if _, err := a.makeVIPs(s); err == nil || !strings.Contains(err.Error(), "vip api: ") {
+	a := newVIPs()
+	if _, err := a.Make(s); err == nil || !strings.Contains(err.Error(), "vip api: ") {
 		t.Errorf("got %v", err)
 	}
 }

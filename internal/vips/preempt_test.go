@@ -1,7 +1,6 @@
-package agent
+package vips
 
 import (
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -10,18 +9,18 @@ import (
 // TestSetPreempt proves that a VIP is told to take itself back only while nobody
 // else changes the options of its router, and as often as a reload takes it back.
 func TestSetPreempt(t *testing.T) {
-	a := New(Options{Controller: "ctl1", Log: slog.New(slog.DiscardHandler)})
+	a := newVIPs()
 	s := mustParse(t, testSpec)
 	o, err := a.newOwner(s, s.VIPs[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.vips = []*owner{o}
+	a.all = []*owner{o}
 	a.configuring.Lock() // a drain lowers the priority, say
 	lowered := *o.view.Load()
 	lowered.router.Priority /= 10
 	done := make(chan bool)
-	go func() { done <- a.setPreempt("api", true) }()
+	go func() { done <- a.SetPreempt("api", true) }()
 	select {
 	case <-done:
 		t.Fatal("set while another one changes the options: the one or the other is lost")
@@ -35,7 +34,7 @@ func TestSetPreempt(t *testing.T) {
 	if got := o.view.Load().router; !got.Preempt || got.Priority != lowered.router.Priority {
 		t.Errorf("preempt %v, priority %d; want true, and %d as the drain has it", got.Preempt, got.Priority, lowered.router.Priority)
 	}
-	if a.setPreempt("api", true) {
+	if a.SetPreempt("api", true) {
 		t.Error("set again, where it is")
 	}
 	next, err := a.newOwner(s, mustParse(t, strings.Replace(testSpec, "20ms", "30ms", 1)).VIPs[0])
@@ -45,7 +44,7 @@ func TestSetPreempt(t *testing.T) {
 	if a.keep([]*owner{o}, next) != o || o.view.Load().router.Preempt {
 		t.Fatal("a reload did not set it back, which it does")
 	}
-	if !a.setPreempt("api", true) || !o.view.Load().router.Preempt {
+	if !a.SetPreempt("api", true) || !o.view.Load().router.Preempt {
 		t.Error("not set after a reload")
 	}
 }

@@ -1,0 +1,64 @@
+package vips
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/internal/spec"
+	"holdfast/internal/status"
+	"holdfast/internal/vip"
+	"holdfast/internal/vrrp/link"
+)
+
+const testSpec = `cloud: test
+vips:
+  - name: api
+    addresses: [192.0.2.10/24]
+    hostname: api.example.org
+    interface: eno1
+    vrrp: {router_id: 7, interval: 20ms}
+controllers:
+  - {name: ctl1, address: 192.0.2.1}
+  - {name: ctl2, address: 192.0.2.2}
+services:
+  keystone: {}
+`
+
+func mustParse(t *testing.T, text string) *spec.Spec {
+	t.Helper()
+	s, findings := spec.Parse("test", []byte(text))
+	if s == nil {
+		t.Fatal(findings)
+	}
+	return s
+}
+
+// newVIPs gives those of the controller ctl1, which are not started.
+func newVIPs() *VIPs {
+	return New(Options{
+		Controller: "ctl1", Log: slog.New(slog.DiscardHandler),
+		Holder:   func(_ string, a *vip.Address) link.Holder { return a },
+		Priority: func(own int) (uint8, bool) { return uint8(own), false },
+		Note:     func(...*vip.Address) error { return nil },
+		Event:    func(status.Event) {},
+	})
+}
+
+// TestAliveLooksAtWhoMustTurn feeds no watchdog while who tells VRRP of HAProxy's
+// state stands still, and does before that has begun.
+func TestAliveLooksAtWhoMustTurn(t *testing.T) {
+	v := newVIPs()
+	if err := v.Alive(); err != nil {
+		t.Errorf("before anything runs: %v", err)
+	}
+	v.began = time.Now().Add(-followSilence - time.Second)
+	if err := v.Alive(); err == nil || !strings.Contains(err.Error(), "who watches HAProxy for VRRP has not turned for 11") {
+		t.Errorf("with a watcher that stands still: %v", err)
+	}
+	v.followed.Store(int64(time.Since(v.began)))
+	if err := v.Alive(); err != nil {
+		t.Errorf("with one that turns: %v", err)
+	}
+}
