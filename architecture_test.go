@@ -75,7 +75,7 @@ var mayImport = map[string][]string{
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
 		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/hearing", "internal/journal", "internal/peer", "internal/drain", "internal/handover",
-		"internal/onlyone", "internal/systemd", "internal/vips",
+		"internal/file", "internal/onlyone", "internal/systemd", "internal/vips",
 	},
 	"internal/pidfd":     {},
 	"internal/asynclog":  {},

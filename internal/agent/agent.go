@@ -20,6 +20,7 @@ import (
 
 	"holdfast/internal/certificate/keep"
 	"holdfast/internal/drain"
+	"holdfast/internal/file"
 	"holdfast/internal/handover"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/health/watch"
@@ -187,6 +188,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	held, err := onlyone.Acquire(ctx, a.opt.RunDir, a.opt.Controller)
 	if err != nil {
 		return err
+	}
+	for _, dir := range []string{a.opt.StateDir, filepath.Join(a.opt.StateDir, "tls"), a.opt.RunDir} {
+		if err := file.Sweep(dir); err != nil {
+			a.log.Warn("what an earlier agent began to write cannot be removed", "error", err)
+		}
 	}
 	tuneRuntime()
 	// What the agent does goes on while it hands its VIPs over.

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Write puts data at path, with exactly mode. Whoever reads path meanwhile, or after a
@@ -51,6 +52,23 @@ func syncDir(dir string, sync func(*os.File) error) error {
 		return err
 	}
 	return errors.Join(sync(names), names.Close())
+}
+
+// Sweep removes what Writes into dir that a crash cut short have left. Nobody may
+// write there meanwhile.
+func Sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err}
+	for _, e := range entries {
+		number := e.Name()[strings.LastIndexByte(e.Name(), '.')+1:]
+		if strings.HasPrefix(e.Name(), ".") && number != "" && strings.Trim(number, "0123456789") == "" {
+			errs = append(errs, Remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Remove removes the file path. It is no error when there is none.

@@ -88,3 +88,41 @@ func TestRemove(t *testing.T) {
 		t.Error("written into a directory that is gone")
 	}
 }
+
+// Of a Write that never came to its end nothing stays after a Sweep, which leaves all else.
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	cut := errors.New("the power went")
+	func() {
+		defer func() { _ = recover() }()
+		_ = write(filepath.Join(dir, "haproxy.cfg"), []byte("new"), 0o600, func(*os.File) error { panic(cut) })
+	}()
+	for _, name := range []string{"haproxy.cfg", ".hidden", "drain.json.1", ".a.b"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := func() []string {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, e := range entries {
+			all = append(all, e.Name())
+		}
+		return all
+	}
+	if before := names(); len(before) != 5 {
+		t.Fatalf("before: %v, want what was cut short, and four", before)
+	}
+	if err := Sweep(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(names(), " "); got != ".a.b .hidden drain.json.1 haproxy.cfg" {
+		t.Errorf("after: %s", got)
+	}
+	if err := Sweep(filepath.Join(dir, "none")); err != nil {
+		t.Errorf("of a directory that is not there: %v", err)
+	}
+}

@@ -108,6 +108,9 @@ type Moves struct {
 	// away what the next one of the same VIP has just put there.
 	kernel sync.Mutex
 	closer closer // of watchRecords
+	// writing is held while the records are written down: else an older set could
+	// be the last on the disk.
+	writing sync.Mutex
 
 	ending   atomic.Bool // the agent was told to end
 	stay     atomic.Bool // and nobody took what this controller holds

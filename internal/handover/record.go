@@ -159,6 +159,8 @@ func (m *Moves) change(f func()) error {
 
 // write writes the records down, and what is to be put back in the kernel.
 func (m *Moves) write() error {
+	m.writing.Lock()
+	defer m.writing.Unlock()
 	boot, err := bootClock()
 	if err != nil {
 		return fmt.Errorf("keep the handovers: %w", err)

@@ -219,8 +219,8 @@ func (c *drainCloud) drainUnderLoad(node string) {
 	if again, _ := cookie.ask(); moved == node || !fresh || again != moved {
 		c.Errorf("a client with a cookie of %s went to %s (new cookie: %v) and then to %s", node, moved, fresh, again)
 	}
+	undrained := time.Now() // before the command, which returns after HAProxys know
 	c.must(0, asker, "undrain", node)
-	undrained := time.Now()
 	c.await("no drain", c.well)
 	c.checkMoves(l.end(), node, drained, undrained)
 	if back, _ := cookie.ask(); back != moved {
