@@ -34,7 +34,7 @@ func TestLimp(t *testing.T) {
 		lost float64
 		rtt  time.Duration
 	}{"half of the handshakes get lost": {0.51, 0}, "it takes 200 ms each way": {0, 400 * time.Millisecond}} {
-		for seed := range uint64(50) {
+		for seed := range seeds(50) {
 			n := newNetwork(t, seed)
 			whole := ofLink("ctl1", 30, tt.lost, tt.rtt)
 			n.way = func(second int, from, to string) (float64, time.Duration) {

@@ -104,7 +104,7 @@ func TestBadLinkMoves(t *testing.T) {
 		{"30 % of all frames, so half of the handshakes", 0.51, 0, 40, "of the connections from ctl1 to ctl2, ctl3, dns1, dns2 get no answer at first, and from ctl2, ctl3 all do"},
 		{"200 ms each way", 0, 400 * time.Millisecond, 20, "connections from ctl1 to ctl2, ctl3, dns1, dns2 take up to 400ms longer than from ctl2, ctl3"},
 	} {
-		for seed := range uint64(50) {
+		for seed := range seeds(50) {
 			n := newNetwork(t, seed)
 			n.way = ofLink("ctl1", 30, tt.lost, tt.rtt)
 			n.run(300)
@@ -221,7 +221,7 @@ func TestStays(t *testing.T) {
 		"hosts that are far from the holder, not most": func(_ int, a, b string) (float64, time.Duration) { return 0, farFrom(a, b, "ctl1", "dns1", "dns2") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(2) {
+			for seed := range seeds(2) {
 				n := newNetwork(t, seed)
 				n.way = way
 				n.run(3600)
@@ -319,4 +319,13 @@ func TestWindow(t *testing.T) {
 	want(status.Path{RTT: 400 * time.Millisecond, Sent: 20, Lost: 5, Silent: 0})
 	now = now.Add(time.Hour)
 	want(status.Path{})
+}
+
+// seeds gives how many courses of chance are tried: few with -short, as under the
+// race detector.
+func seeds(all uint64) uint64 {
+	if testing.Short() {
+		return (all + 9) / 10
+	}
+	return all
 }

@@ -39,7 +39,7 @@ func (n *network) takeovers() int {
 func TestLossMovesNothing(t *testing.T) {
 	const interval = 20 * time.Millisecond
 	for _, loss := range []float64{0.1, 0.3} {
-		for seed := range uint64(5) {
+		for seed := range seeds(5) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newNetwork(t, three(interval, false)...)
 				time.Sleep(time.Second)
@@ -66,7 +66,7 @@ func TestLossMovesNothing(t *testing.T) {
 // that the loss is over, take it within the RFC's bound from a holder that is gone.
 func TestPatientFromTheStart(t *testing.T) {
 	const interval = 20 * time.Millisecond
-	for seed := range uint64(20) {
+	for seed := range seeds(20) {
 		synctest.Test(t, func(t *testing.T) {
 			all := three(interval, false)
 			n := newNetwork(t, all...)
@@ -236,4 +236,13 @@ func TestPatience(t *testing.T) {
 			}
 		})
 	}
+}
+
+// seeds gives how many courses of chance are tried: few with -short, as under the
+// race detector.
+func seeds(all uint64) uint64 {
+	if testing.Short() {
+		return (all + 9) / 10
+	}
+	return all
 }

@@ -188,7 +188,7 @@ func TestYieldKeepsFromPreempting(t *testing.T) {
 // a holder at every moment, two only for as long as an advert travels, and
 // nobody changes but the two.
 func TestRandomYields(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range seeds(100) {
 		s := newSimulation(t, seed)
 		s.run(3 * time.Second)
 		s.watch = true
