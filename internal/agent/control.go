@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 	"holdfast/internal/web"
 )
@@ -66,4 +67,34 @@ func (a *Agent) controlAgain(ctx context.Context, ticker *time.Ticker) net.Liste
 			return nil
 		}
 	}
+}
+
+// controls is the agent as the control socket sees it.
+type controls struct{ *Agent }
+
+// Cloud gives the cloud as this controller finds it.
+func (c controls) Cloud(ctx context.Context) cloud.Cloud { return c.web.Cloud(ctx) }
+
+// Events gives the newest n events.
+func (c controls) Events(n int) []status.Event { return c.journal.Last(n) }
+
+// Follow gives the events from now on.
+func (c controls) Follow() (<-chan status.Event, func()) { return c.journal.Follow() }
+
+// Reload reads the spec again.
+func (c controls) Reload(ctx context.Context) (web.ReloadResult, error) {
+	done, err := c.rollout.Reload(ctx, "asked on the control socket")
+	return web.ReloadResult(done), err
+}
+
+// InForce gives the spec in force.
+func (c controls) InForce(context.Context) (web.InForce, error) {
+	is := c.rollout.InForce()
+	return web.InForce{Controller: c.opt.Controller, Digest: is.Config.Digest, Loaded: is.Config.Loaded, Text: string(is.Text)}, nil
+}
+
+// Plan tells what bringing a spec into force would do.
+func (c controls) Plan(ctx context.Context, req web.PlanRequest) (web.PlanResult, error) {
+	planned, err := c.rollout.Plan(ctx, []byte(req.Text))
+	return web.PlanResult(planned), err
 }

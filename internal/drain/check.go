@@ -6,8 +6,12 @@ import (
 	"slices"
 	"strings"
 
+	"context"
+	"holdfast/internal/catalog"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/web"
+	"unicode/utf8"
 )
 
 // A seen is what one controller says of itself, and its HAProxy of the services.
@@ -131,4 +135,100 @@ func servicesOn(s *spec.Spec, c spec.Controller) []string {
 		}
 	}
 	return names
+}
+
+// check refuses names that the spec does not have, and values out of range.
+func check(s *spec.Spec, req web.DrainRequest) error {
+	c, ok := s.Controller(req.Controller)
+	switch {
+	case !ok:
+		return unknownController(s, req.Controller)
+	case req.For < 0:
+		return web.Wrong("a drain of %s is none", req.For)
+	case len(req.Reason) > maxReason || !utf8.ValidString(req.Reason):
+		return web.Wrong("the reason has %d bytes; write a text of at most %d", len(req.Reason), maxReason)
+	}
+	for _, name := range req.Services {
+		if err := checkService(s, c, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unknownController says that no controller is called name, and what to do.
+func unknownController(s *spec.Spec, name string) error {
+	for _, svc := range s.Services {
+		for _, h := range svc.Hosts {
+			if h.Name == name {
+				return web.Wrong("%s is a host of %s, not a controller: it has no agent, and so cannot be drained by name; stop the service there, "+
+					"and each HAProxy sends its requests elsewhere once a check has failed", name, svc.Name)
+			}
+		}
+	}
+	names := s.ControllerNames()
+	if near, ok := catalog.Nearest(name, names); ok {
+		return web.Wrong("no controller is called %q; did you mean %q? There are %s", name, near, strings.Join(names, ", "))
+	}
+	return web.Wrong("no controller is called %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// checkService refuses a service that c does not have. One that has been
+// drained and is not in the spec any more can be put back with all others.
+func checkService(s *spec.Spec, c spec.Controller, name string) error {
+	here := servicesOn(s, c)
+	if slices.Contains(here, name) {
+		return nil
+	}
+	for _, svc := range s.Services {
+		if svc.Name != name {
+			continue
+		}
+		var hosts []string
+		for _, h := range svc.Hosts {
+			hosts = append(hosts, h.Name)
+		}
+		return web.Wrong("service %s does not run on %s, but on %s", name, c.Name, strings.Join(hosts, ", "))
+	}
+	if near, ok := catalog.Nearest(name, here); ok {
+		return web.Wrong("no service is called %q; did you mean %q?", name, near)
+	}
+	return web.Wrong("no service is called %q; on %s there are %s", name, c.Name, strings.Join(here, ", "))
+}
+
+// may says why services cannot be drained here, or, by force, gives what speaks
+// against it.
+func (d *Drains) may(ctx context.Context, s *spec.Spec, self spec.Controller, services []string, req web.DrainRequest) (notes []string, err error) {
+	whys, unseen := d.leftWithout(ctx, s, self, services)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("nothing was drained: %w", err)
+	}
+	all := slices.Concat(whys, unseen)
+	if len(all) > 0 && !req.Force {
+		remedy := "mend or undrain another host first"
+		if len(whys) == 0 {
+			remedy = "ask again when it does"
+		}
+		are := "is"
+		if len(req.Services) > 1 {
+			are = "are"
+		}
+		return nil, web.Refused("%s %s not drained: %s; %s, or insist with --force", named(self.Name, req.Services...), are, strings.Join(all, "; "), remedy)
+	}
+	for _, why := range all {
+		notes = append(notes, "by force: "+why)
+	}
+	return notes, nil
+}
+
+// leftWithout gives why services cannot be drained, those that are not yet; and
+// which controllers may be draining the same, for all that is known.
+func (d *Drains) leftWithout(ctx context.Context, s *spec.Spec, self spec.Controller, services []string) (whys, unseen []string) {
+	have := d.state.inForce()
+	fresh := slices.DeleteFunc(slices.Clone(services), func(name string) bool { return covers(have, name) })
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	all, unseen := d.lookAround(ctx, s)
+	return look{s, self, all}.without(fresh), unseen
 }

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"encoding/json"
 	"holdfast/internal/connlimit"
 )
 
@@ -49,7 +50,7 @@ type Options struct {
 // "agent-check"): each HAProxy sends "HOST SERVICE" and reads one line of
 // states. Only controllers are answered. Where nobody answers, an HAProxy
 // leaves a server as it is, so a dead agent changes nothing. It is also where
-// other agents ask; see channel.go.
+// other agents ask.
 type Server struct {
 	opt Options
 
@@ -163,4 +164,45 @@ func readRequest(r *bufio.Reader) ([]byte, error) {
 		}
 	}
 	return line, bufio.ErrBufferFull
+}
+
+// control has one conversation of the channel; r has what follows controlPrefix.
+func (s *Server) control(ctx context.Context, conn net.Conn, r io.Reader) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // then it ends by itself
+	defer stop()
+	answer := s.obey(ctx, conn.RemoteAddr(), io.LimitReader(r, maxControl))
+	if err := conn.SetDeadline(time.Now().Add(checkTimeout)); err != nil {
+		return
+	}
+	if err := json.NewEncoder(conn).Encode(answer); err != nil {
+		s.opt.Log.Warn("another agent was not answered", "remote", conn.RemoteAddr(), "error", err)
+	}
+}
+
+// obey carries out one request of another agent.
+func (s *Server) obey(ctx context.Context, remote net.Addr, r io.Reader) reply {
+	from, err := netip.ParseAddrPort(remote.String())
+	if err != nil || from.Port() > lastPrivileged {
+		return reply{Error: "asked from a port that anybody can have"}
+	}
+	var req request
+	if err := json.NewDecoder(r).Decode(&req); err != nil {
+		return reply{Error: "the request is not understood: " + err.Error()}
+	}
+	name := s.controller(from.Addr().Unmap().WithZone(""))
+	do, known := s.opt.Handlers[req.Command]
+	if name == "" || !known {
+		return reply{Error: fmt.Sprintf("holdfast %s has no command %q for other controllers; upgrade it", s.opt.Version, req.Command)}
+	}
+	answer, err := do(ctx, name, req.Body)
+	if err != nil {
+		return reply{Error: err.Error()}
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return reply{Error: "the answer cannot be told: " + err.Error()}
+	}
+	return reply{Body: body}
 }

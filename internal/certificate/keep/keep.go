@@ -16,7 +16,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -90,37 +89,6 @@ func New(opt Options) *Keeper {
 		}
 		return roots
 	})}
-}
-
-// A judged is what the files of a certificate hold, and what is to be said of it.
-type judged struct {
-	bundle   *certificate.Bundle // nil: it cannot be used
-	findings []status.Finding
-	digest   digest
-}
-
-func (j judged) good() bool {
-	return j.bundle != nil && status.Worst(j.findings) != status.Error
-}
-
-// judge reads and checks the certificate of v.
-func (k *Keeper) judge(v spec.VIP) judged {
-	src := certificate.Source{File: v.TLS.Certificate, KeyFile: v.TLS.Key, Roots: k.roots()}
-	var err, keyErr error
-	src.Data, err = readSmall(src.File)
-	if src.KeyFile != "" {
-		src.Key, keyErr = readSmall(src.KeyFile)
-	}
-	d := sha256.New()
-	fmt.Fprintf(d, "%s %q %q %v", v.Hostname, src.Data, src.Key, errors.Join(err, keyErr)) // never fails
-	j := judged{digest: digest(d.Sum(nil))}
-	if err = errors.Join(err, keyErr); err != nil {
-		text := strings.ReplaceAll(err.Error(), "\n", "; ")
-		j.findings = []status.Finding{{Severity: status.Error, Code: status.CodeCertificateUnreadable, Text: text, Remedy: "put it there, or correct its path in the spec"}}
-		return j
-	}
-	j.bundle, j.findings = certificate.Check(src, v.Hostname, k.now())
-	return j
 }
 
 // readSmall reads a file, if it is one: to open a pipe could take for ever.
@@ -197,22 +165,6 @@ func (k *Keeper) choose(v spec.VIP, first bool) (*held, error) {
 	return nil, &unusableError{v.TLS.Certificate, h.problems}
 }
 
-// An unusableError says why the file of a certificate cannot be used.
-type unusableError struct {
-	file     string
-	findings []status.Finding
-}
-
-func (e *unusableError) Error() string {
-	if len(e.findings) == 0 {
-		return e.file + " cannot be used"
-	}
-	return e.findings[0].String()
-}
-
-// Findings gives what is wrong with the file.
-func (e *unusableError) Findings() []status.Finding { return e.findings }
-
 // path is where the copy of the certificate of v is.
 func (k *Keeper) path(v spec.VIP) string { return haproxy.CertificateFile(k.opt.StateDir, v.Name) }
 
@@ -266,29 +218,6 @@ func (k *Keeper) look(v spec.VIP) []status.Event {
 	}
 	k.set(v.Name, next)
 	return nil
-}
-
-// doubt refuses what j found, once it has settled.
-func (k *Keeper) doubt(v spec.VIP, h *held, j judged) []status.Event {
-	next := *h
-	if j.digest != h.doubt {
-		next.doubt, next.doubted = j.digest, k.now()
-		k.set(v.Name, &next)
-		return nil
-	}
-	if k.now().Sub(h.doubted) < settle {
-		return nil
-	}
-	next.read, next.problems, next.refused = j.digest, status.Errors(j.findings), true
-	k.set(v.Name, &next)
-	return []status.Event{refusal(v, &next)}
-}
-
-func refusal(v spec.VIP, h *held) status.Event {
-	return status.Event{
-		Kind: status.EventCertificateRefused, Subject: "vip " + v.Name, Cause: h.problems[0].Text,
-		Text: fmt.Sprintf("the certificate in %s is refused; vip %s goes on with the one before, valid until %s", h.file, v.Name, h.bundle.End().Format(time.DateOnly)),
-	}
 }
 
 func (k *Keeper) of(vip string) *held {

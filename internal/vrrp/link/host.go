@@ -4,8 +4,6 @@ import (
 	"errors"
 	"net/netip"
 	"time"
-
-	"holdfast/internal/vrrp"
 )
 
 // A host is what a loop needs of the operating system. Only wake may be called
@@ -81,53 +79,4 @@ type datagram struct {
 	src, dst netip.Addr
 	ttl      int // or hop limit
 	payload  []byte
-}
-
-// accept decodes d into a, with all checks of RFC 9568 section 7.1 and those of
-// this package, for a router with o that sends from own. The Reason is 0 when
-// the advert is good. Who has sent is checked before what: so a foreign router
-// is named, whatever version of VRRP it speaks.
-func accept(o *Options, own netip.Addr, d datagram, a *vrrp.Advert) (vrrp.Checksum, vrrp.Reason) {
-	if r := mayComeFrom(o, own, d); r != 0 {
-		return 0, r
-	}
-	form, err := a.Unmarshal(d.payload, d.src, d.dst)
-	if err != nil {
-		r, ok := errors.AsType[vrrp.Reason](err)
-		if !ok {
-			r = vrrp.BadHeader
-		}
-		return 0, r
-	}
-	if a.VRID != o.VRID {
-		return 0, vrrp.BadVRID // received before the kernel's filter was there
-	}
-	if o.Multicast && !d.dst.IsMulticast() && a.Priority != 0 {
-		return 0, vrrp.BadDestination // only a handover is for one controller alone
-	}
-	return form, 0
-}
-
-// mayComeFrom says what is wrong with the IP header of d; 0 for nothing.
-func mayComeFrom(o *Options, own netip.Addr, d datagram) vrrp.Reason {
-	switch {
-	case d.src == own || d.src == o.Source:
-		return vrrp.OwnSource
-	case !o.believes(d.src):
-		return vrrp.ForeignSource
-	case d.dst != o.Source && (!o.Multicast || !d.dst.IsMulticast()):
-		return vrrp.BadDestination
-	case d.ttl != vrrp.TTL:
-		return vrrp.BadTTL
-	}
-	return 0
-}
-
-// believes reports whether adverts may come from src.
-func (o *Options) believes(src netip.Addr) bool {
-	if o.Multicast && src.Is6() {
-		return src.IsLinkLocalUnicast()
-	}
-	_, known := o.Peers[src]
-	return known
 }

@@ -364,18 +364,6 @@ func (r *runner) hear(d datagram) {
 	r.step(a)
 }
 
-// reject counts a dropped advert and reports it, naming its source.
-func (r *runner) reject(src netip.Addr, reason vrrp.Reason) {
-	now := time.Now()
-	r.count.rejected[reason].Add(1)
-	r.count.lastRejected.Store(&Rejection{Source: src, Reason: reason, Time: now})
-	text := fmt.Sprintf("dropped an advert with router id %d: %v", r.o.VRID, reason)
-	if reason == vrrp.ForeignSource {
-		text += "; give the VIP another router id, or add the controller to the spec"
-	}
-	r.report.warn(now, "reject "+reason.String()+src.String(), text, "source", src)
-}
-
 // compare counts and reports what the sender of the advert in r.got is
 // configured with and this controller is not. It does not matter to VRRP.
 func (r *runner) compare(a vrrp.AdvertReceived) {
