@@ -19,6 +19,7 @@ func (a commands) all() []*cobra.Command {
 		a.agentCommand(),
 		a.statusCommand(),
 		a.eventsCommand(),
+		a.reloadCommand(),
 		a.drainCommand(),
 		a.undrainCommand(),
 		a.handoverCommand(),
