@@ -47,9 +47,9 @@ func (a commands) reload(ctx context.Context) error {
 	}
 	tui.PrintFindings(a.Stdio.Err, done.Findings)
 	if !done.Changed {
-		return a.Print(fmt.Sprintf("the file is spec %s, which is in force already; HAProxy: %s\n", done.Digest, done.HAProxy))
+		return a.Print(fmt.Sprintf("the file is spec %s, which is in force already; %s\n", done.Digest, done.HAProxy))
 	}
-	text := fmt.Sprintf("spec %s is in force, after %s; HAProxy: %s\n", done.Digest, status.Brief(done.Took), done.HAProxy)
+	text := fmt.Sprintf("spec %s is in force, after %s; %s\n", done.Digest, status.Brief(done.Took), done.HAProxy)
 	if done.Trial > 0 {
 		text += fmt.Sprintf("it is taken back if it takes a service down within %s\n", status.Brief(done.Trial))
 	}

@@ -37,12 +37,12 @@ func TestReload(t *testing.T) {
 		out, said string // parts of what is printed, and of what stands on stderr
 	}{
 		"changed": {
-			reloads{done: web.ReloadResult{Changed: true, Digest: "0123abcd", Took: 120 * time.Millisecond, HAProxy: "reloaded: service glance is new", Trial: 10 * time.Second}},
-			0, "spec 0123abcd is in force, after 120ms; HAProxy: reloaded: service glance is new\nit is taken back if it takes a service down within 10s\n", "",
+			reloads{done: web.ReloadResult{Changed: true, Digest: "0123abcd", Took: 120 * time.Millisecond, HAProxy: "HAProxy was reloaded: service glance is new", Trial: 10 * time.Second}},
+			0, "spec 0123abcd is in force, after 120ms; HAProxy was reloaded: service glance is new\nit is taken back if it takes a service down within 10s\n", "",
 		},
 		"the same": {
-			reloads{done: web.ReloadResult{Digest: "0123abcd", HAProxy: "nothing to do"}},
-			0, "the file is spec 0123abcd, which is in force already; HAProxy: nothing to do\n", "",
+			reloads{done: web.ReloadResult{Digest: "0123abcd", HAProxy: "HAProxy was not touched"}},
+			0, "the file is spec 0123abcd, which is in force already; HAProxy was not touched\n", "",
 		},
 		"a wrong file": {
 			reloads{err: wrongFile{errors.New("1 error in /etc/holdfast/holdfast.yaml")}},
