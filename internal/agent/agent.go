@@ -126,7 +126,7 @@ func New(opt Options) *Agent {
 		Priority: a.priority, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event,
 	})
 	a.hosts = watch.New(watch.Options{
-		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: func() bool { return len(a.vips.Held()) > 0 },
+		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: a.vips.Holds,
 		Seen: a.seen, Event: event, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.rollout = rollout.New(rollout.Options{
@@ -137,7 +137,7 @@ func New(opt Options) *Agent {
 	})
 	a.drains = drain.New(drain.Options{
 		Controller: opt.Controller, StateDir: opt.StateDir, Log: a.log, Spec: a.currentSpec, Snapshot: a.Snapshot, Gather: a.gather, Ask: a.peers.Ask,
-		Holds: func() bool { return len(a.vips.Held()) > 0 }, Settle: a.vips.Settle, Event: event, Report: a.report,
+		Holds: a.vips.Holds, Settle: a.vips.Settle, Event: event, Report: a.report,
 		HandOver: func(ctx context.Context, req web.HandoverRequest, waits bool) ([]string, error) {
 			return a.moves.GiveAll(ctx, req, waits)
 		},

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -18,14 +17,4 @@ const supervisorSilence = time.Minute
 // where nothing answers.
 func (a *Agent) alive() error {
 	return errors.Join(systemd.StandsStill("HAProxy's supervisor", a.haproxy.Turned(), supervisorSilence), a.vips.Alive())
-}
-
-// ticked waits for the next tick, and reports whether there is one before ctx ends.
-func ticked(ctx context.Context, ticker *time.Ticker) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-ticker.C:
-		return true
-	}
 }

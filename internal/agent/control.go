@@ -11,6 +11,7 @@ import (
 
 	"holdfast/internal/cloud"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 	"holdfast/internal/web"
 )
 
@@ -63,7 +64,7 @@ func (a *Agent) controlAgain(ctx context.Context, ticker *time.Ticker) net.Liste
 			Text:   fmt.Sprintf("the control socket's name was taken away, and it cannot be made anew: %v", err),
 			Remedy: "the agent tries again every second; the commands that ask it do not work until then",
 		})
-		if !ticked(ctx, ticker) {
+		if !tick.Next(ctx, ticker) {
 			return nil
 		}
 	}

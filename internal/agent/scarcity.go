@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 )
 
 const (
@@ -34,7 +35,7 @@ func (a *Agent) watchScarcity(ctx context.Context) {
 		a.report(status.CodeDiskFull, lackOfDisk(a.opt.StateDir))
 		a.watchTracking()
 		a.rollout.KeepLater()
-		if !ticked(ctx, ticker) {
+		if !tick.Next(ctx, ticker) {
 			return
 		}
 	}

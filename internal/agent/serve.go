@@ -16,6 +16,7 @@ import (
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 	"holdfast/internal/web"
 )
 
@@ -89,7 +90,7 @@ func (a *Agent) listen(ctx context.Context, at func() netip.AddrPort, what strin
 func leaveWhenOther(ctx context.Context, leave func(), at func() netip.AddrPort, address netip.AddrPort) {
 	ticker := time.NewTicker(listenRetry)
 	defer ticker.Stop()
-	for ticked(ctx, ticker) {
+	for tick.Next(ctx, ticker) {
 		if at() != address {
 			leave()
 			return

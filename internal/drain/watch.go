@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 	"holdfast/internal/web"
 )
 
@@ -35,12 +36,7 @@ func (d *Drains) Watch(ctx context.Context) {
 	defer ticker.Stop()
 	var next time.Time
 	pause := firstOffer
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for tick.Next(ctx, ticker) {
 		d.expire()
 		d.report()
 		if !d.state.last() || !d.opt.Holds() {

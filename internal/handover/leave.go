@@ -8,6 +8,7 @@ import (
 
 	"holdfast/internal/peer"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 	"holdfast/internal/web"
 )
 
@@ -81,7 +82,7 @@ func (m *Moves) lastOfAll(ctx context.Context, keep time.Duration, tell func(str
 	ticker := time.NewTicker(keepInterval)
 	defer ticker.Stop()
 	offered := time.Now()
-	for ticked(ctx, ticker) && len(m.held()) > 0 {
+	for tick.Next(ctx, ticker) && len(m.held()) > 0 {
 		if time.Now().After(until) {
 			return why
 		}

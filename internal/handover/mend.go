@@ -13,6 +13,7 @@ import (
 
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 	"holdfast/internal/vip/move"
 )
 
@@ -335,7 +336,7 @@ func (m *Moves) passes(to string) {
 func (m *Moves) watchBlocked(ctx context.Context) {
 	ticker := time.NewTicker(blockedInterval)
 	defer ticker.Stop()
-	for ticked(ctx, ticker) {
+	for tick.Next(ctx, ticker) {
 		m.mu.Lock()
 		all := maps.Clone(m.blocked)
 		m.mu.Unlock()

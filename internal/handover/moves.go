@@ -223,16 +223,6 @@ func (m *Moves) logged(err error) {
 	}
 }
 
-// ticked waits for the next tick, and reports whether there is one before ctx ends.
-func ticked(ctx context.Context, ticker *time.Ticker) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-ticker.C:
-		return true
-	}
-}
-
 // Intervals of watchRecords.
 const (
 	// moveInterval is how often connections are counted after a handover.

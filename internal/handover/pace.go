@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 )
 
 // A fabric with EVPN takes an address that moves five times in 180 s for one that
@@ -52,7 +53,7 @@ func (m *Moves) watchPace(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		m.noteHolders(time.Now())
-		if !ticked(ctx, ticker) {
+		if !tick.Next(ctx, ticker) {
 			return
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 	"holdfast/internal/vrrp"
 	"holdfast/internal/web"
 )
@@ -45,7 +46,7 @@ func (m *Moves) watchPreference(ctx context.Context) {
 	known := map[string]*preemption{}
 	ticker := time.NewTicker(preemptInterval)
 	defer ticker.Stop()
-	for ticked(ctx, ticker) {
+	for tick.Next(ctx, ticker) {
 		for _, v := range m.opt.VIPs() {
 			if !v.VRRP.Preempt {
 				delete(known, v.Name)

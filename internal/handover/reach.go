@@ -14,6 +14,7 @@ import (
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 	"holdfast/internal/vrrp"
 	"holdfast/internal/web"
 )
@@ -132,7 +133,7 @@ func (m *Moves) watchReach(ctx context.Context) {
 	w := &reachWatch{moves: m, judges: map[string]*reach.Judge{}, views: map[string]reach.View{}}
 	ticker := time.NewTicker(reachInterval)
 	defer ticker.Stop()
-	for ticked(ctx, ticker) {
+	for tick.Next(ctx, ticker) {
 		if s := m.opt.Spec(); s != nil {
 			w.look(ctx, s)
 		}

@@ -19,6 +19,7 @@ import (
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 	"holdfast/internal/vrrp/link"
 )
 
@@ -166,12 +167,7 @@ func (h *Hearing) Greet(vip, controller string) bool {
 func (h *Hearing) Watch(ctx context.Context) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for tick.Next(ctx, ticker) {
 		s := h.opt.Spec()
 		if s == nil {
 			continue

@@ -9,6 +9,7 @@ import (
 
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 )
 
 // programInterval is how often the agent looks whether HAProxy's program was replaced.
@@ -81,13 +82,8 @@ func (r *Rollout) watchProgram(ctx context.Context) {
 	ticker := time.NewTicker(programInterval)
 	defer ticker.Stop()
 	var told os.FileInfo // the program that the finding is about
-	for {
+	for more := true; more; more = tick.Next(ctx, ticker) {
 		told = r.lookAtProgram(ctx, told)
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
 	}
 }
 

@@ -5,6 +5,7 @@ package systemd
 import (
 	"context"
 	"fmt"
+	"holdfast/internal/tick"
 	"log/slog"
 	"net"
 	"os"
@@ -48,12 +49,7 @@ func (m *Manager) Notify(ctx context.Context, ready <-chan struct{}, alive func(
 	}
 	ticker := time.NewTicker(every / 3)
 	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for tick.Next(ctx, ticker) {
 		if err := alive(); err != nil {
 			m.log.Error("not feeding the watchdog", "error", err)
 			continue

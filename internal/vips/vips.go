@@ -96,6 +96,9 @@ func (v *VIPs) Held() []spec.VIP {
 	return all
 }
 
+// Holds reports whether this controller holds any.
+func (v *VIPs) Holds() bool { return len(v.Held()) > 0 }
+
 // Status tells of each for the Snapshot.
 func (v *VIPs) Status() []status.VIP {
 	all := []status.VIP{}

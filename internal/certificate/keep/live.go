@@ -9,6 +9,7 @@ import (
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 )
 
 const (
@@ -35,12 +36,7 @@ func (k *Keeper) Watch(ctx context.Context) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	retry := map[string]time.Time{}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for tick.Next(ctx, ticker) {
 		s := k.opt.Spec()
 		if s == nil {
 			continue

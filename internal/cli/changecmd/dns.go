@@ -327,12 +327,7 @@ asked, by an update that cannot be carried out, whether it would make the change
 			if err != nil {
 				return err
 			}
-			if r.AsJSON() {
-				err = r.PrintJSON(plan)
-			} else {
-				err = r.Print(dnsPlanText(plan))
-			}
-			return cmp.Or(err, dnsPlanFault(plan))
+			return cmp.Or(r.Answer(plan, dnsPlanText(plan)), dnsPlanFault(plan))
 		},
 	}
 	r.addLookFlags(cmd)

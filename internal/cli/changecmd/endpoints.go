@@ -1,6 +1,7 @@
 package changecmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -210,14 +211,7 @@ The plan's id stands for the changes and for the catalog that they were planned 
 				return err
 			}
 			plan := r.plan()
-			if r.AsJSON() {
-				if err := r.PrintJSON(plan); err != nil {
-					return err
-				}
-			} else if err := r.Print(planText(plan)); err != nil {
-				return err
-			}
-			return planFault(plan)
+			return cmp.Or(r.Answer(plan, planText(plan)), planFault(plan))
 		},
 	}
 	r.addPlanFlags(cmd)

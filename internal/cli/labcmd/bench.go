@@ -104,11 +104,7 @@ func (a commands) chaos(ctx context.Context, f benchFlags) error {
 	if report == nil {
 		return err
 	}
-	if a.AsJSON() {
-		err = errors.Join(err, a.PrintJSON(report))
-	} else {
-		err = errors.Join(err, a.Print(report.Text()))
-	}
+	err = errors.Join(err, a.Answer(report, report.Text()))
 	if err == nil && (len(report.Violations) > 0 || report.Interrupted) {
 		return app.Silent(app.ExitFailed)
 	}
@@ -158,10 +154,7 @@ func (a commands) writeBench(report *bench.Report, f benchFlags) error {
 	if f.save != "" && report.Interrupted == "" {
 		err = errors.Join(err, report.Save(f.save))
 	}
-	if a.AsJSON() {
-		return errors.Join(err, a.PrintJSON(report))
-	}
-	return errors.Join(err, a.Print(report.Text()))
+	return errors.Join(err, a.Answer(report, report.Text()))
 }
 
 func writePage(report *bench.Report, path string) error {

@@ -67,11 +67,7 @@ func (a commands) benchKeystone(ctx context.Context, opt tokens.Options) error {
 	if report == nil {
 		return err
 	}
-	if a.AsJSON() {
-		err = errors.Join(err, a.PrintJSON(report))
-	} else {
-		err = errors.Join(err, a.Print(report.Text()))
-	}
+	err = errors.Join(err, a.Answer(report, report.Text()))
 	if err == nil && report.Interrupted != "" {
 		return app.Silent(app.ExitFailed)
 	}

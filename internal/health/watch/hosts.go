@@ -16,6 +16,7 @@ import (
 	"holdfast/internal/sockdiag"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 )
 
 // What the watch over the hosts of services takes.
@@ -59,7 +60,7 @@ func (w *Watch) watchHosts(ctx context.Context) {
 	every, last, busy := watchEvery, time.Time{}, false
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	for ticked(ctx, ticker) {
+	for tick.Next(ctx, ticker) {
 		away := !busy && !w.opt.Holds()
 		if away && time.Since(last) < awayEvery {
 			continue

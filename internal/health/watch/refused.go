@@ -11,6 +11,7 @@ import (
 	"holdfast/internal/haproxy"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 )
 
 const (
@@ -29,7 +30,7 @@ func (w *Watch) watchRefused(ctx context.Context) {
 	var recent refusals
 	ticker := time.NewTicker(refusedEvery)
 	defer ticker.Stop()
-	for ticked(ctx, ticker) {
+	for tick.Next(ctx, ticker) {
 		s := w.opt.Spec()
 		if s == nil {
 			continue

@@ -55,13 +55,3 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 	all.Wait()
 }
-
-// ticked waits for the next tick, and reports whether there is one before ctx ends.
-func ticked(ctx context.Context, ticker *time.Ticker) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-ticker.C:
-		return true
-	}
-}

@@ -16,6 +16,7 @@ import (
 	"holdfast/internal/reach/handshake"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 )
 
 const (
@@ -90,13 +91,8 @@ func New(opt Options) *Paths { return &Paths{opt: opt} }
 func (p *Paths) Watch(ctx context.Context) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			p.Measure(ctx)
-		}
+	for tick.Next(ctx, ticker) {
+		p.Measure(ctx)
 	}
 }
 

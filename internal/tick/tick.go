@@ -1,0 +1,18 @@
+// Package tick waits for a ticker, for what goes on until a context ends. It makes no
+// ticker, and does nothing at a tick.
+package tick
+
+import (
+	"context"
+	"time"
+)
+
+// Next waits for the next tick, and reports whether there is one before ctx ends.
+func Next(ctx context.Context, ticker *time.Ticker) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-ticker.C:
+		return true
+	}
+}
