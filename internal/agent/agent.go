@@ -189,7 +189,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{a.opt.StateDir, filepath.Join(a.opt.StateDir, "tls"), a.opt.RunDir} {
+	for _, dir := range []string{a.opt.StateDir, a.opt.RunDir} {
 		if err := file.Sweep(dir); err != nil {
 			a.log.Warn("what an earlier agent began to write cannot be removed", "error", err)
 		}

@@ -247,8 +247,9 @@ func (k *Keeper) Sweep(s *spec.Spec) {
 	k.mu.Lock()
 	k.held = next
 	k.mu.Unlock()
-	all, err := filepath.Glob(filepath.Join(filepath.Dir(haproxy.CertificateFile(k.opt.StateDir, "")), "*.pem"))
-	if err != nil {
+	dir := filepath.Dir(haproxy.CertificateFile(k.opt.StateDir, ""))
+	all, err := filepath.Glob(filepath.Join(dir, "*.pem"))
+	if err := errors.Join(err, file.Sweep(dir)); err != nil { // what a crash left half written has a key in it, too
 		k.opt.Log.Warn("copies of certificates may be left", "error", err)
 	}
 	for _, path := range all {

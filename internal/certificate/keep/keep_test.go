@@ -150,7 +150,14 @@ func TestCopiesOfGoneVIPsAreRemoved(t *testing.T) {
 	b := newBench(t, certificatetest.NewAuthority(t).Issue(1))
 	old := haproxy.CertificateFile(b.opt.StateDir, "old")
 	certificatetest.Put(t, old, []byte("a key"))
+	half := filepath.Join(filepath.Dir(old), ".api.pem.1234567") // of a write that a crash cut short
+	if err := os.WriteFile(half, []byte("a key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	b.Sweep(&spec.Spec{VIPs: []spec.VIP{b.vip}})
+	if _, err := os.Stat(half); !os.IsNotExist(err) {
+		t.Errorf("a half written copy: %v", err)
+	}
 	if _, err := os.Stat(old); !os.IsNotExist(err) {
 		t.Errorf("the copy of a VIP that is gone: %v", err)
 	}
