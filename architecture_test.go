@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"internal/reach/paths":     {"internal/tick", "internal/reach", "internal/reach/handshake", "internal/spec", "internal/status"},
 	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/vrrp":            {},
+	"internal/vrrp/sim":        {"internal/vrrp"},
 	"internal/certificate":     {"internal/status"},
 	"internal/certificate/keep": {
 		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status", "internal/tick",
@@ -116,11 +117,12 @@ var mayImport = map[string][]string{
 	"internal/certificate/certificatetest": {},
 	"internal/keystone/keystonetest":       {},
 	"internal/dns/dnstest":                 {},
+	"internal/vrrp/sim/simulate":           {"internal/vrrp/sim"},
 	"cmd/holdfast":                         {"internal/cli"},
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
+var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{
