@@ -66,6 +66,10 @@ type Options struct {
 	// not begin with the link-local address of the sender.
 	Checksum vrrp.Checksum
 
+	// Guarded has somebody else say when the silence of the others counts: see
+	// Loop.Doubted. Otherwise it always does.
+	Guarded bool
+
 	Holder Holder
 	// Refresh is the time between two Holds; 0 means 250ms.
 	Refresh time.Duration
