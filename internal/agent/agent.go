@@ -123,7 +123,7 @@ func New(opt Options) *Agent {
 	a.vips = vips.New(vips.Options{
 		Controller: opt.Controller, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec,
 		Holder:   func(name string, at *vip.Address) link.Holder { return a.moves.Tenant(name, at) },
-		Priority: a.priority, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event,
+		Priority: a.priority, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event, Report: a.reportOne,
 	})
 	a.hosts = watch.New(watch.Options{
 		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: a.vips.Holds,
