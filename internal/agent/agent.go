@@ -138,6 +138,7 @@ func New(opt Options) *Agent {
 	a.drains = drain.New(drain.Options{
 		Controller: opt.Controller, StateDir: opt.StateDir, Log: a.log, Spec: a.currentSpec, Snapshot: a.Snapshot, Gather: a.gather, Ask: a.peers.Ask,
 		Holds: a.vips.Holds, Settle: a.vips.Settle, Event: event, Report: a.report,
+		Carry: a.hosts.Carry, HAProxy: func() int { return a.haproxy.State().PID },
 		HandOver: func(ctx context.Context, req web.HandoverRequest, waits bool) ([]string, error) {
 			return a.moves.GiveAll(ctx, req, waits)
 		},

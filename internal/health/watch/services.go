@@ -3,6 +3,8 @@ package watch
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"holdfast/internal/haproxy"
@@ -77,6 +79,33 @@ func (w *Watch) markDrained(ctx context.Context, rows []output.Row) {
 		}
 		haproxy.MarkDrained(rows, states)
 	}
+}
+
+// carryAtOnce is how many commands go to HAProxy in one line, which is bounded.
+const carryAtOnce = 50
+
+// Carry has HAProxy take the hosts of services on a controller as "ready", "drain" or
+// "maint", by the services' names, as that controller's agent would have it. What the
+// spec in force does not have is left out.
+func (w *Watch) Carry(ctx context.Context, controller string, states map[string]string) error {
+	s := w.opt.Spec()
+	if s == nil {
+		return nil
+	}
+	c, ok := s.Controller(controller)
+	if !ok {
+		return nil
+	}
+	rows, err := w.Servers(ctx)
+	if err != nil {
+		return err
+	}
+	for commands := range slices.Chunk(haproxy.DrainCommands(s, rows, c.Address, states), carryAtOnce) {
+		if _, err := w.opt.HAProxy.Runtime(ctx, strings.Join(commands, ";")); err != nil {
+			return fmt.Errorf("tell HAProxy what is drained: %w", err)
+		}
+	}
+	return nil
 }
 
 // A hostKey names one host of one service.
