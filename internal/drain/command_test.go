@@ -71,7 +71,7 @@ services: {keystone: {}, horizon: {}}
 		Carry:   b.carried.carry,
 		HAProxy: func() int { return b.haproxy },
 		Event:   func(e status.Event) { b.events = append(b.events, e) },
-		Report: func(code string, f *status.Finding) { b.findings[code] = f },
+		Report:  func(code string, f *status.Finding) { b.findings[code] = f },
 	})
 	return b
 }

@@ -1,11 +1,11 @@
 package haproxy_test
 
 import (
-	"slices"
 	"bytes"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
