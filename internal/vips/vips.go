@@ -53,6 +53,8 @@ type Options struct {
 	// when there is none any more.
 	Event  func(status.Event)
 	Report func(code, key string, f *status.Finding)
+	// Taken is called when this controller begins to hold a VIP. It must not wait.
+	Taken func()
 }
 
 // VIPs are those of the spec in force. Their methods may be called by any goroutine.
@@ -456,6 +458,9 @@ func (v *VIPs) journalHAProxy(was, is status.HAProxy, down time.Time) {
 }
 
 func (v *VIPs) journalTransition(t link.Transition) {
+	if t.To == vrrp.Active {
+		v.opt.Taken()
+	}
 	if o := v.ownerOf(t.VIP); o != nil {
 		o.watch.Poke()
 	}
