@@ -23,6 +23,8 @@ const module = "holdfast/"
 // may import. Imports point down only: a package stands below all it imports
 // from. "*" is anything.
 var mayImport = map[string][]string{
+	"internal/auth":         {},
+	"internal/auth/keyfile": {"internal/auth", "internal/file"},
 	"internal/status":       {},
 	"internal/catalog":      {},
 	"internal/health":       {"internal/status"},
@@ -120,7 +122,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{
