@@ -69,7 +69,7 @@ type Agent struct {
 	haproxy *process.Manager
 	systemd *systemd.Manager
 	check   *peer.Server
-	peers   peer.Client
+	peers   *peer.Client
 	web     *web.Server
 	// hosts watches how the services fare.
 	hosts *watch.Watch
@@ -107,7 +107,7 @@ func New(opt Options) *Agent {
 	}
 	a.systemd = systemd.New(a.log)
 	a.paths = paths.New(paths.Options{Controller: opt.Controller, Spec: a.currentSpec})
-	a.peers = peer.Client{Controller: opt.Controller, Spec: a.currentSpec}
+	a.peers = &peer.Client{Controller: opt.Controller, Spec: a.currentSpec}
 	a.haproxy = process.New(process.Options{
 		HAProxy:  opt.HAProxy,
 		StateDir: opt.StateDir,
@@ -151,7 +151,7 @@ func New(opt Options) *Agent {
 		Settle: a.vips.Settle, Event: event, SetFinding: a.setFinding, Report: a.reportOne,
 	})
 	a.check = peer.NewServer(peer.Options{
-		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(),
+		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(), Peers: a.peers,
 		Log: a.log.With("component", "agent-check"),
 	})
 	a.web = web.New(web.Options{
