@@ -22,6 +22,7 @@ import (
 	"holdfast/internal/drain"
 	"holdfast/internal/file"
 	"holdfast/internal/handover"
+	"holdfast/internal/haproxy/client"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/health/watch"
 	"holdfast/internal/hearing"
@@ -87,7 +88,8 @@ type Agent struct {
 	paths *paths.Paths
 	// hearing knows which controllers hear each other.
 	hearing *hearing.Hearing
-	forcing atomic.Bool // HAProxy is between one spec and the next
+	pings   client.Pings // of HAProxy's supervisor only
+	forcing atomic.Bool  // HAProxy is between one spec and the next
 
 	mu          sync.Mutex // guards following
 	services    []status.Service
@@ -124,6 +126,7 @@ func New(opt Options) *Agent {
 		Controller: opt.Controller, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec,
 		Holder:   func(name string, at *vip.Address) link.Holder { return a.moves.Tenant(name, at) },
 		Priority: a.priority, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event,
+		Taken: func() { a.haproxy.Taken(); a.hosts.Taken() },
 	})
 	a.hosts = watch.New(watch.Options{
 		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: a.vips.Holds,
@@ -138,6 +141,7 @@ func New(opt Options) *Agent {
 	a.drains = drain.New(drain.Options{
 		Controller: opt.Controller, StateDir: opt.StateDir, Log: a.log, Spec: a.currentSpec, Snapshot: a.Snapshot, Gather: a.gather, Ask: a.peers.Ask,
 		Holds: a.vips.Holds, Settle: a.vips.Settle, Event: event, Report: a.report,
+		Carry: a.hosts.Carry, HAProxy: func() int { return a.haproxy.State().PID },
 		HandOver: func(ctx context.Context, req web.HandoverRequest, waits bool) ([]string, error) {
 			return a.moves.GiveAll(ctx, req, waits)
 		},

@@ -69,9 +69,14 @@ func (a *Agent) probeVIPs(ctx context.Context) (process.Sign, error) {
 	worst := process.NoSign
 	var errs []error
 	s := a.currentSpec()
+	var held []client.Pinger
 	for _, v := range a.vips.Held() {
+		held = append(held, client.NewPinger(v, s.Services))
+	}
+	a.pings.Keep(held)
+	for _, at := range held {
 		forcing := a.forcing.Load()
-		sign, err := client.NewPinger(v, s.Services).Ping(ctx)
+		sign, err := a.pings.Ping(ctx, at)
 		if sign == process.Refused && (forcing || a.forcing.Load()) {
 			// HAProxy has the ports of the next spec already, and this is one
 			// of those before.

@@ -50,6 +50,8 @@ type Options struct {
 	Note func(...*vip.Address) error
 	// Event writes into the journal.
 	Event func(status.Event)
+	// Taken is called when this controller begins to hold a VIP. It must not wait.
+	Taken func()
 }
 
 // VIPs are those of the spec in force. Their methods may be called by any goroutine.
@@ -434,6 +436,9 @@ func (v *VIPs) journalHAProxy(was, is status.HAProxy, down time.Time) {
 }
 
 func (v *VIPs) journalTransition(t link.Transition) {
+	if t.To == vrrp.Active {
+		v.opt.Taken()
+	}
 	v.opt.Event(status.Event{
 		Time: t.Time, Kind: "vip-" + t.To.String(), Subject: "vip " + t.VIP, Cause: t.Reason, Took: t.Took,
 		Text: fmt.Sprintf("vip %s is %s here, was %s", t.VIP, t.To, t.From),

@@ -2,7 +2,6 @@ package link
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"holdfast/internal/vrrp"
@@ -165,7 +164,7 @@ func (r *runner) fail(now time.Time, reason string) {
 // announce asks for the first announcement of several.
 func (r *runner) announce(now time.Time) {
 	r.hand.ask(errand{kind: doAnnounce, o: r.o})
-	r.round.begin(now, r.o.Interval)
+	r.round.Begin(now, r.o.Interval)
 }
 
 // insist does it for one that goes on longer.
@@ -174,57 +173,5 @@ func (r *runner) insist(now time.Time) {
 		return // announced when they are there
 	}
 	r.hand.ask(errand{kind: doAnnounce, o: r.o})
-	r.round.insist(now, r.o.Interval)
+	r.round.Insist(now, r.o.Interval)
 }
-
-// rounds says when to announce the addresses again: a few times in the seconds
-// after a takeover, when neighbours may have missed it or heard the former
-// holder last, and then now and then.
-type rounds struct {
-	due   time.Time // zero unless Active
-	begun time.Time
-	after []time.Duration // begun
-	done  int             // of after
-}
-
-// begin starts anew, at a first announcement.
-func (s *rounds) begin(now time.Time, interval time.Duration) {
-	const after = time.Second // a holder that nobody heard gives way; see vrrp
-	s.beginWith(now, interval, 250*time.Millisecond, after, 3*after/2, 5*after/2, 5*time.Second)
-}
-
-// insist starts anew where another controller may have announced the addresses
-// without being heard, and goes on to do so until it gives way: after a second or
-// five intervals, see vrrp. The neighbours must not believe its last word.
-func (s *rounds) insist(now time.Time, interval time.Duration) {
-	const (
-		every = 500 * time.Millisecond
-		times = 8
-	)
-	after := []time.Duration{interval, 250 * time.Millisecond}
-	for i := range times {
-		after = append(after, time.Duration(i+1)*max(every, interval))
-	}
-	s.beginWith(now, append(after, 10*time.Second)...)
-}
-
-func (s *rounds) beginWith(now time.Time, after ...time.Duration) {
-	slices.Sort(after)
-	s.after, s.begun, s.done = after, now, 0
-	s.due = now.Add(after[0])
-}
-
-// next sets the time of the announcement after the one of now.
-func (s *rounds) next(now time.Time, period time.Duration) {
-	s.done++
-	switch {
-	case s.done < len(s.after):
-		s.due = s.begun.Add(s.after[s.done])
-	case period < 0:
-		s.due = time.Time{}
-	default:
-		s.due = now.Add(period)
-	}
-}
-
-func (s *rounds) stop() { s.due = time.Time{} }

@@ -37,7 +37,7 @@ type runner struct {
 	bar     obstacle   // as the machine was told
 	state   vrrp.State // as it was told of
 	holding holding
-	round   rounds
+	round   vrrp.Rounds
 	hand    *hand
 
 	greeting greetings
@@ -121,7 +121,7 @@ func later(a, b time.Time) time.Time {
 // next gives when there is something to do, if nothing happens.
 func (r *runner) next() time.Time {
 	next := r.links.due
-	for _, t := range [...]time.Time{r.deadline, r.holding.due, r.holding.retry, r.round.due, r.greeting.due, r.links.until, r.hellos.due, r.handover.due, r.limit()} {
+	for _, t := range [...]time.Time{r.deadline, r.holding.due, r.holding.retry, r.round.Due, r.greeting.due, r.links.until, r.hellos.due, r.handover.due, r.limit()} {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}
@@ -138,8 +138,8 @@ func (r *runner) tick() {
 	r.yield(time.Now())
 	r.greet()
 	r.hello()
-	if now := time.Now(); !r.round.due.IsZero() && !now.Before(r.round.due) {
-		r.round.next(now, r.o.AnnouncePeriod)
+	if now := time.Now(); !r.round.Due.IsZero() && !now.Before(r.round.Due) {
+		r.round.Next(now, r.o.AnnouncePeriod)
 		r.hand.ask(errand{kind: doAnnounce, o: r.o})
 	}
 }
@@ -249,7 +249,7 @@ func (r *runner) step(e vrrp.Event) {
 	}
 	if out.State != before && out.State != vrrp.Active {
 		r.holding.drop()
-		r.round.stop()
+		r.round.Stop()
 		r.changed(out.State, out.Cause, now)
 	}
 	r.follow(out)
