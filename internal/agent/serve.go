@@ -141,7 +141,7 @@ func (a *Agent) commands() map[string]peer.Handler {
 func (a *Agent) gather(ctx context.Context, controllers []string) []cloud.Answer {
 	s := a.currentSpec()
 	own, _ := s.Controller(a.opt.Controller)
-	return web.GatherFrom(ctx, own.Address, slices.DeleteFunc(a.controllers(), func(t web.Target) bool {
+	return web.GatherFrom(ctx, own.Address, a.asker(), slices.DeleteFunc(a.controllers(), func(t web.Target) bool {
 		return !slices.Contains(controllers, t.Name)
 	}))
 }
