@@ -53,7 +53,9 @@ type Watch struct {
 }
 
 // New makes a Watch. It touches nothing until Run.
-func New(opt Options) *Watch { return &Watch{opt: opt, log: opt.Log, taken: make(chan struct{}, 1), read: make(chan struct{}, 1)} }
+func New(opt Options) *Watch {
+	return &Watch{opt: opt, log: opt.Log, taken: make(chan struct{}, 1), read: make(chan struct{}, 1)}
+}
 
 // Taken has hosts watched closely at once: clients come to this controller from now on.
 func (w *Watch) Taken() {
