@@ -23,6 +23,8 @@ const module = "holdfast/"
 // may import. Imports point down only: a package stands below all it imports
 // from. "*" is anything.
 var mayImport = map[string][]string{
+	"internal/auth":         {},
+	"internal/auth/keyfile": {"internal/auth", "internal/file"},
 	"internal/status":       {},
 	"internal/catalog":      {},
 	"internal/health":       {"internal/status"},
@@ -50,7 +52,7 @@ var mayImport = map[string][]string{
 	"internal/dns":             {"internal/spec", "internal/status"},
 	"internal/dns/wire":        {"internal/dns"},
 	"internal/dns/zone":        {"internal/dns", "internal/dns/wire", "internal/changelog", "internal/status"},
-	"internal/vrrp/link":       {"internal/vrrp", "internal/rtnl", "internal/status"},
+	"internal/vrrp/link":       {"internal/auth", "internal/vrrp", "internal/rtnl", "internal/status"},
 	"internal/haproxy/ports":   {},
 	"internal/haproxy/runtime": {"internal/haproxy", "internal/haproxy/output"},
 	"internal/haproxy/ours":    {"internal/haproxy"},
@@ -64,9 +66,9 @@ var mayImport = map[string][]string{
 	"internal/vip":           {"internal/rtnl", "internal/sockdiag"},
 	"internal/vip/move":      {"internal/rtnl", "internal/sockdiag", "internal/vip", "internal/vip/conntrack"},
 	"internal/vip/conntrack": {"internal/rtnl"},
-	"internal/peer":          {"internal/connlimit", "internal/spec"},
-	"internal/web":           {"internal/cloud", "internal/status", "internal/connlimit"},
-	"internal/vips":          {"internal/conflict/watch", "internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
+	"internal/peer":          {"internal/auth", "internal/connlimit", "internal/spec"},
+	"internal/web":           {"internal/auth", "internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/vips":          {"internal/auth", "internal/conflict/watch", "internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
 	"internal/hearing":       {"internal/tick", "internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
 	"internal/handover": {
 		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vip/conntrack", "internal/vip/move", "internal/vrrp", "internal/vrrp/link",
@@ -74,6 +76,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/drain": {"internal/tick", "internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
+		"internal/auth", "internal/auth/keyfile",
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
 		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/hearing", "internal/journal", "internal/peer", "internal/drain", "internal/handover",
@@ -123,7 +126,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/conflict", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/conflict", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

@@ -10,13 +10,19 @@ import (
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/hearing"
 	"holdfast/internal/spec"
+	"holdfast/internal/status"
 )
 
 // makeVIPs makes the VIPs of s; what it gives takes them into use, and lets all controllers
 // of s ask for what this one answers.
 func (a *Agent) makeVIPs(s *spec.Spec) (use func(context.Context), err error) {
+	useKeys, err := a.keys.read(s)
+	if err != nil {
+		return nil, err
+	}
 	useVIPs, err := a.vips.Make(s)
 	return func(ctx context.Context) {
+		a.setFinding(status.CodeKeyUnusable, useKeys())
 		controllers := map[netip.Addr]string{}
 		for _, c := range s.Controllers {
 			controllers[c.Address] = c.Name

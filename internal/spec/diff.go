@@ -202,6 +202,7 @@ func topValues(s *Spec) []pair {
 		{"agent.port", strconv.Itoa(s.Agent.Port)},
 		{"agent.check_port", strconv.Itoa(s.Agent.CheckPort)},
 		{"agent.handover_limit", span(s.Agent.HandoverLimit)},
+		{"agent.authentication", string(s.Agent.Authentication)},
 		{"log", logValue(s.Log)},
 	}
 }

@@ -68,7 +68,7 @@ func TestDesignExample(t *testing.T) {
 	if want := []string{"keystone", "glance", "neutron", "nova", "designate", "proxy"}; !slices.Equal(names, want) {
 		t.Errorf("services %v, want %v, the order of the file", names, want)
 	}
-	if s.Cloud != "eqiad1" || s.Region != "eqiad1-r" || s.Agent != (spec.Agent{Port: 9470, CheckPort: 9471, HandoverLimit: time.Hour}) || len(s.Digest) != 12 {
+	if s.Cloud != "eqiad1" || s.Region != "eqiad1-r" || s.Agent != (spec.Agent{Port: 9470, CheckPort: 9471, HandoverLimit: time.Hour, Authentication: spec.ReceiveOnly}) || len(s.Digest) != 12 {
 		t.Errorf("got %+v", s)
 	}
 	if c := s.Controllers[2]; s.Interface(s.VIPs[0], c) != "enp2s0" {

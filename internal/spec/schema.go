@@ -31,6 +31,7 @@ type (
 	rawAgent struct {
 		port, checkPort item[int]
 		handoverLimit   item[time.Duration]
+		authentication  item[string]
 	}
 	rawVIP struct {
 		at                    value
@@ -200,6 +201,12 @@ func agentFields() []field[rawAgent] {
 		{
 			"handover_limit", false, "how long connections may go on after a planned handover", "1h",
 			func(d *decoder, v value, a *rawAgent) { a.handoverLimit = d.handoverLimit(v) },
+		},
+		{
+			"authentication", false, "what is done with the key of the controllers: receive-only, permissive or strict", "receive-only",
+			func(d *decoder, v value, a *rawAgent) {
+				a.authentication = d.choice(v, string(ReceiveOnly), string(Permissive), string(Strict))
+			},
 		},
 	}
 }

@@ -31,7 +31,21 @@ type Agent struct {
 	// HandoverLimit is how long connections may go on at the controller that
 	// handed their VIP over: 1s to 24h, default 1h.
 	HandoverLimit time.Duration
+	// Authentication says what is done with the key that controllers have, where
+	// they have one; default ReceiveOnly.
+	Authentication Authentication
 }
+
+// Authentication says whether what controllers say to each other is signed, and whether
+// what is not signed is believed: a mode of package auth.
+type Authentication string
+
+// The steps of a roll-out, in their order.
+const (
+	ReceiveOnly Authentication = "receive-only" // signs nothing, checks what is signed
+	Permissive  Authentication = "permissive"   // signs, and believes what is not
+	Strict      Authentication = "strict"       // signs, and believes what is signed only
+)
 
 // Log says what of HAProxy's log goes where: requests, and hosts that come and go.
 type Log struct {

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/internal/auth"
 	"holdfast/internal/conflict/watch"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
@@ -46,6 +47,8 @@ type Options struct {
 	// Priority gives what the VRRP priority that the spec has is now, and whether this
 	// controller waits longer than others before it takes a VIP.
 	Priority func(own int) (priority uint8, patient bool)
+	// Policy gives the keys that controllers of s have, and what is done with them.
+	Policy func(s *spec.Spec) auth.Policy
 	// Note writes down what these addresses change in the kernel for longer than they
 	// are held, and puts back what none of them needs.
 	Note func(...*vip.Address) error
@@ -270,6 +273,7 @@ func (v *VIPs) routerOptions(s *spec.Spec, of spec.VIP, self spec.Controller) li
 		Addresses:    of.Addrs(),
 		Checksum:     checksum,
 		Guarded:      true,
+		Keys:         v.opt.Policy(s),
 		Log:          v.log.With("component", "vrrp"),
 		OnTransition: v.journalTransition,
 	}

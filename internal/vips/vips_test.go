@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/auth"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
@@ -41,6 +42,7 @@ func newVIPs() *VIPs {
 		Controller: "ctl1", Log: slog.New(slog.DiscardHandler),
 		Holder:   func(_ string, a *vip.Address) link.Holder { return a },
 		Priority: func(own int) (uint8, bool) { return uint8(own), false },
+		Policy:   func(*spec.Spec) auth.Policy { return auth.Policy{} },
 		Note:     func(...*vip.Address) error { return nil },
 		Event:    func(status.Event) {},
 	})

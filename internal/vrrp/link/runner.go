@@ -40,6 +40,7 @@ type runner struct {
 	round   vrrp.Rounds
 	hand    *hand
 
+	proof    proof
 	greeting greetings
 	hellos   hellos
 	handover handover
@@ -75,6 +76,7 @@ func (r *runner) prepare() {
 		r.advert.Addresses = append([]netip.Addr{own}, r.listed...)
 	}
 	r.count.hearFrom(r.o)
+	r.prepareKeys()
 }
 
 // run is the loop. The order matters: what was received is heard before a
@@ -173,6 +175,7 @@ func (r *runner) orders() {
 	r.heed()
 	r.handovers()
 	r.hearers()
+	r.learnSequences()
 }
 
 // An obstacle is why this controller may not be Active; the zero one is none.
@@ -297,6 +300,7 @@ func (r *runner) send(priority uint8, destinations ...netip.Addr) {
 		return
 	}
 	r.advert.Priority = priority
+	r.signNext()
 	for _, to := range destinations {
 		err := r.sendTo(to)
 		r.count.noteSent(r.o, to, err)
@@ -315,6 +319,7 @@ func (r *runner) sendTo(to netip.Addr) error {
 	if err != nil {
 		return err
 	}
+	r.sign(to)
 	return r.conn.send(r.buf, to)
 }
 
@@ -347,7 +352,10 @@ func (r *runner) hear(d datagram) {
 		r.hearHello(d)
 		return
 	}
-	form, reason := accept(r.o, r.conn.source(), d, &r.got)
+	form, trailer, reason := accept(r.o, r.conn.source(), d, &r.got)
+	if reason == 0 {
+		reason = r.proven(d, trailer)
+	}
 	if reason != 0 {
 		r.reject(d.src, reason)
 		return
