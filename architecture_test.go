@@ -23,6 +23,8 @@ const module = "holdfast/"
 // may import. Imports point down only: a package stands below all it imports
 // from. "*" is anything.
 var mayImport = map[string][]string{
+	"internal/auth":         {},
+	"internal/auth/keyfile": {"internal/auth", "internal/file"},
 	"internal/status":       {},
 	"internal/catalog":      {},
 	"internal/health":       {"internal/status"},
@@ -36,6 +38,8 @@ var mayImport = map[string][]string{
 	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/vrrp":            {},
 	"internal/vrrp/sim":        {"internal/vrrp"},
+	"internal/conflict":        {},
+	"internal/conflict/watch":  {"internal/conflict", "internal/rtnl", "internal/status", "internal/vrrp", "internal/vrrp/link"},
 	"internal/certificate":     {"internal/status"},
 	"internal/certificate/keep": {
 		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status", "internal/tick",
@@ -49,7 +53,7 @@ var mayImport = map[string][]string{
 	"internal/dns":             {"internal/spec", "internal/status"},
 	"internal/dns/wire":        {"internal/dns"},
 	"internal/dns/zone":        {"internal/dns", "internal/dns/wire", "internal/changelog", "internal/status"},
-	"internal/vrrp/link":       {"internal/vrrp", "internal/rtnl", "internal/status"},
+	"internal/vrrp/link":       {"internal/auth", "internal/vrrp", "internal/rtnl", "internal/status"},
 	"internal/haproxy/ports":   {},
 	"internal/haproxy/runtime": {"internal/haproxy", "internal/haproxy/output"},
 	"internal/haproxy/ours":    {"internal/haproxy"},
@@ -63,9 +67,9 @@ var mayImport = map[string][]string{
 	"internal/vip":           {"internal/rtnl", "internal/sockdiag"},
 	"internal/vip/move":      {"internal/rtnl", "internal/sockdiag", "internal/vip", "internal/vip/conntrack"},
 	"internal/vip/conntrack": {"internal/rtnl"},
-	"internal/peer":          {"internal/connlimit", "internal/spec"},
-	"internal/web":           {"internal/cloud", "internal/status", "internal/connlimit"},
-	"internal/vips":          {"internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
+	"internal/peer":          {"internal/auth", "internal/connlimit", "internal/spec"},
+	"internal/web":           {"internal/auth", "internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/vips":          {"internal/auth", "internal/conflict/watch", "internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
 	"internal/hearing":       {"internal/tick", "internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
 	"internal/handover": {
 		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vip/conntrack", "internal/vip/move", "internal/vrrp", "internal/vrrp/link",
@@ -73,6 +77,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/drain": {"internal/tick", "internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
+		"internal/auth", "internal/auth/keyfile",
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
 		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/hearing", "internal/journal", "internal/peer", "internal/drain", "internal/handover",
@@ -97,6 +102,7 @@ var mayImport = map[string][]string{
 	"internal/lab/standin":    {"internal/spec", "internal/lab/busy"},
 	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load", "internal/lab/peer"},
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/bench", "internal/lab/load"},
+	"internal/lab/atrest":     {"internal/lab", "internal/lab/bench"},
 	"internal/lab/tokens":     {"internal/spec", "internal/status", "internal/haproxy/output", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack", "internal/lab/peer"},
 	"internal/lab/peer":       {"internal/spec", "internal/haproxy/output"},
 	"internal/lab/bench":      {"internal/spec", "internal/haproxy/output", "internal/status", "internal/cloud", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
@@ -104,7 +110,7 @@ var mayImport = map[string][]string{
 	"internal/cli/app":        {"internal/cli/tui", "internal/web", "internal/spec", "internal/catalog"},
 	"internal/cli/labcmd": {
 		"internal/cli/app", "internal/cli/tui", "internal/haproxy", "internal/spec", "internal/status", "internal/lab", "internal/lab/bench",
-		"internal/lab/busy", "internal/lab/demo", "internal/lab/load", "internal/lab/peer", "internal/lab/standin", "internal/lab/throughput", "internal/lab/tokens",
+		"internal/lab/busy", "internal/lab/demo", "internal/lab/load", "internal/lab/atrest", "internal/lab/peer", "internal/lab/standin", "internal/lab/throughput", "internal/lab/tokens",
 	},
 	"internal/cli/changecmd": {
 		"internal/cli/app", "internal/cli/osauth", "internal/cli/tui", "internal/catalog", "internal/changelog", "internal/spec", "internal/status",
@@ -122,7 +128,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

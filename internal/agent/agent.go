@@ -22,6 +22,7 @@ import (
 	"holdfast/internal/drain"
 	"holdfast/internal/file"
 	"holdfast/internal/handover"
+	"holdfast/internal/haproxy/client"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/health/watch"
 	"holdfast/internal/hearing"
@@ -51,6 +52,9 @@ type Options struct {
 	// HAProxyUser is what HAProxy's workers become, where the agent is root; default
 	// "haproxy". With "root" they stay root, which is a finding.
 	HAProxyUser string
+	// KeyFile is the file of the controllers' keys; empty: where one is found, if
+	// anywhere; see keyfile.Find.
+	KeyFile string
 	// HAProxyNamed says that somebody has chosen HAProxy: an agent does not begin with
 	// one that is not there, unless one runs that it can adopt.
 	HAProxyNamed bool
@@ -69,7 +73,7 @@ type Agent struct {
 	haproxy *process.Manager
 	systemd *systemd.Manager
 	check   *peer.Server
-	peers   peer.Client
+	peers   *peer.Client
 	web     *web.Server
 	// hosts watches how the services fare.
 	hosts *watch.Watch
@@ -87,7 +91,10 @@ type Agent struct {
 	paths *paths.Paths
 	// hearing knows which controllers hear each other.
 	hearing *hearing.Hearing
-	forcing atomic.Bool // HAProxy is between one spec and the next
+	// keys has those of the controllers.
+	keys    *keyring
+	pings   client.Pings // of HAProxy's supervisor only
+	forcing atomic.Bool  // HAProxy is between one spec and the next
 
 	mu          sync.Mutex // guards following
 	services    []status.Service
@@ -107,7 +114,8 @@ func New(opt Options) *Agent {
 	}
 	a.systemd = systemd.New(a.log)
 	a.paths = paths.New(paths.Options{Controller: opt.Controller, Spec: a.currentSpec})
-	a.peers = peer.Client{Controller: opt.Controller, Spec: a.currentSpec}
+	a.keys = newKeyring(opt.KeyFile, opt.Controller)
+	a.peers = &peer.Client{Controller: opt.Controller, Spec: a.currentSpec, Policy: a.policy, Voice: a.keys.voice}
 	a.haproxy = process.New(process.Options{
 		HAProxy:  opt.HAProxy,
 		StateDir: opt.StateDir,
@@ -123,7 +131,8 @@ func New(opt Options) *Agent {
 	a.vips = vips.New(vips.Options{
 		Controller: opt.Controller, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec,
 		Holder:   func(name string, at *vip.Address) link.Holder { return a.moves.Tenant(name, at) },
-		Priority: a.priority, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event,
+		Priority: a.priority, Policy: a.keys.of, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event, Report: a.reportOne,
+		Taken: func() { a.haproxy.Taken(); a.hosts.Taken() },
 	})
 	a.hosts = watch.New(watch.Options{
 		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: a.vips.Holds,
@@ -138,6 +147,7 @@ func New(opt Options) *Agent {
 	a.drains = drain.New(drain.Options{
 		Controller: opt.Controller, StateDir: opt.StateDir, Log: a.log, Spec: a.currentSpec, Snapshot: a.Snapshot, Gather: a.gather, Ask: a.peers.Ask,
 		Holds: a.vips.Holds, Settle: a.vips.Settle, Event: event, Report: a.report,
+		Carry: a.hosts.Carry, HAProxy: func() int { return a.haproxy.State().PID },
 		HandOver: func(ctx context.Context, req web.HandoverRequest, waits bool) ([]string, error) {
 			return a.moves.GiveAll(ctx, req, waits)
 		},
@@ -151,7 +161,7 @@ func New(opt Options) *Agent {
 		Settle: a.vips.Settle, Event: event, SetFinding: a.setFinding, Report: a.reportOne,
 	})
 	a.check = peer.NewServer(peer.Options{
-		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(),
+		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(), Peers: a.peers,
 		Log: a.log.With("component", "agent-check"),
 	})
 	a.web = web.New(web.Options{
@@ -160,6 +170,7 @@ func New(opt Options) *Agent {
 		Events:      func(n int) []status.Event { return a.journal.Last(n) },
 		Controllers: a.controllers,
 		Alive:       a.alive,
+		Asker:       a.asker(),
 		Log:         a.log.With("component", "web"),
 	})
 	return a
@@ -168,7 +179,10 @@ func New(opt Options) *Agent {
 // absolute gives opt with every path absolute: HAProxy, which runs in "/", is
 // given some of them. Where the working directory is gone they stay as they are.
 func absolute(opt Options) Options {
-	for _, path := range []*string{&opt.File, &opt.StateDir, &opt.RunDir} {
+	for _, path := range []*string{&opt.File, &opt.StateDir, &opt.RunDir, &opt.KeyFile} {
+		if *path == "" {
+			continue
+		}
 		if full, err := filepath.Abs(*path); err == nil {
 			*path = full
 		}

@@ -56,6 +56,7 @@ func (a *Agent) ownAddress(port func(spec.Agent) int) netip.AddrPort {
 // page that is missing must not keep the VIP from being served.
 func (a *Agent) listen(ctx context.Context, at func() netip.AddrPort, what string, serve func(context.Context, net.Listener) error) {
 	var config net.ListenConfig
+	config.SetMultipathTCP(false) // its sockets have no TTL of their own
 	said := ""
 	for ctx.Err() == nil {
 		address := at()
@@ -140,7 +141,7 @@ func (a *Agent) commands() map[string]peer.Handler {
 func (a *Agent) gather(ctx context.Context, controllers []string) []cloud.Answer {
 	s := a.currentSpec()
 	own, _ := s.Controller(a.opt.Controller)
-	return web.GatherFrom(ctx, own.Address, slices.DeleteFunc(a.controllers(), func(t web.Target) bool {
+	return web.GatherFrom(ctx, own.Address, a.asker(), slices.DeleteFunc(a.controllers(), func(t web.Target) bool {
 		return !slices.Contains(controllers, t.Name)
 	}))
 }

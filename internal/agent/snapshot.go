@@ -37,6 +37,8 @@ func (a *Agent) Snapshot() status.Snapshot {
 		snap.VIPs = append(snap.VIPs, v)
 	}
 	snap.Findings = append(snap.Findings, a.certificates.Findings()...)
+	snap.Authentication = a.authentication()
+	snap.Findings = append(snap.Findings, a.findUnproven(is.Spec)...)
 	return snap
 }
 

@@ -10,13 +10,19 @@ import (
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/hearing"
 	"holdfast/internal/spec"
+	"holdfast/internal/status"
 )
 
 // makeVIPs makes the VIPs of s; what it gives takes them into use, and lets all controllers
 // of s ask for what this one answers.
 func (a *Agent) makeVIPs(s *spec.Spec) (use func(context.Context), err error) {
+	useKeys, err := a.keys.read(s)
+	if err != nil {
+		return nil, err
+	}
 	useVIPs, err := a.vips.Make(s)
 	return func(ctx context.Context) {
+		a.setFinding(status.CodeKeyUnusable, useKeys())
 		controllers := map[netip.Addr]string{}
 		for _, c := range s.Controllers {
 			controllers[c.Address] = c.Name
@@ -69,9 +75,14 @@ func (a *Agent) probeVIPs(ctx context.Context) (process.Sign, error) {
 	worst := process.NoSign
 	var errs []error
 	s := a.currentSpec()
+	var held []client.Pinger
 	for _, v := range a.vips.Held() {
+		held = append(held, client.NewPinger(v, s.Services))
+	}
+	a.pings.Keep(held)
+	for _, at := range held {
 		forcing := a.forcing.Load()
-		sign, err := client.NewPinger(v, s.Services).Ping(ctx)
+		sign, err := a.pings.Ping(ctx, at)
 		if sign == process.Refused && (forcing || a.forcing.Load()) {
 			// HAProxy has the ports of the next spec already, and this is one
 			// of those before.

@@ -32,7 +32,7 @@ func (a commands) agentCommand() *cobra.Command {
 		Long: `Runs the daemon of this controller: starts and watches HAProxy, and owns the
 virtual IPs together with the agents of the other controllers.
 
-SIGHUP reads the spec again; what is wrong with it is said, and changes nothing.
+SIGHUP reads the spec and the keys again; what is wrong with it is said, and changes nothing.
 SIGTERM hands the virtual IPs over and leaves HAProxy running. The last agent of
 all ends with nobody to take them, and the service with it, unless --keep-address
 has it wait for the set-up that is to follow.
@@ -62,6 +62,7 @@ it: with --cleanup the command takes that away and ends, while no agent runs.`,
 	flags.StringVar(&opt.HAProxy, "haproxy", "haproxy", "the HAProxy to run, version 2.4 or later")
 	flags.DurationVar(&opt.KeepAddress, "keep-address", 0, "how long an agent that is told to end goes on holding a virtual IP that nobody takes, until another agent or another VRRP router does")
 	flags.StringVar(&opt.HAProxyUser, "haproxy-user", "haproxy", `the user that HAProxy's workers become; "root" has them stay root`)
+	flags.StringVar(&opt.KeyFile, "key-file", "", "file of the controllers' keys; default: systemd's credential holdfast-key, or /etc/holdfast/key, if there is one")
 	flags.BoolVar(&cleanup, "cleanup", false, "run no daemon: take away what one that has ended left in the kernel, and put its settings back")
 	flags.Var(&logLevel{&level}, "log-level", "debug, info, warn or error")
 	return a.WithRunDir(cmd)

@@ -24,6 +24,7 @@ func (a commands) all() []*cobra.Command {
 		a.undrainCommand(),
 		a.handoverCommand(),
 		labcmd.Command(a.App),
+		a.keyCommand(),
 		a.versionCommand(),
 		a.manCommand(),
 	}

@@ -309,6 +309,16 @@ func rejectedWords(reason string) string {
 		return "from another network (by their TTL)"
 	case "version":
 		return "of another version of VRRP"
+	case "unsigned":
+		return "not signed, as authentication: strict wants them"
+	case "key":
+		return "signed with a key that is not in the file of keys there"
+	case "signature":
+		return "signed wrongly"
+	case "stale":
+		return "signed by a clock that is too far from the one there"
+	case "replayed":
+		return "older than one that had come before"
 	}
 	return "refused for their " + reason
 }

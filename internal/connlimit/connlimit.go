@@ -126,6 +126,9 @@ type connection struct {
 	release func()
 }
 
+// NetConn gives the connection without its slot, for its socket options.
+func (c *connection) NetConn() net.Conn { return c.Conn }
+
 // Close ends the connection.
 func (c *connection) Close() error {
 	err := c.Conn.Close()

@@ -30,7 +30,7 @@ func (d *Drains) Undrain(ctx context.Context, req web.DrainRequest) (web.DrainRe
 
 // Commands gives what the agents of other controllers may ask for, by name.
 func (d *Drains) Commands() map[string]peer.Handler {
-	return map[string]peer.Handler{"drain": d.asked(d.drain), "undrain": d.asked(d.undrain)}
+	return map[string]peer.Handler{"drain": d.asked(d.drain), "undrain": d.asked(d.undrain), "drained": d.told()}
 }
 
 // A command is carried out on this controller. by is who passed it on, "" for nobody.
@@ -118,6 +118,8 @@ func (d *Drains) drain(ctx context.Context, req web.DrainRequest, by string) (we
 	for _, e := range entries {
 		d.opt.Event(begun(self.Name, e, by))
 	}
+	d.exchanges.changed(d.state.now())
+	d.tell(ctx)
 	result.Notes = append(result.Notes, d.report()...)
 	if len(req.Services) == 0 {
 		result.Notes = append(result.Notes, d.stepDown(ctx, req.Reason)...)
@@ -146,7 +148,7 @@ func newEntries(req web.DrainRequest, now time.Time) []status.Drained {
 }
 
 // undrain puts back what is drained here: the services of req or, where it has none, all.
-func (d *Drains) undrain(_ context.Context, req web.DrainRequest, by string) (web.DrainResult, error) {
+func (d *Drains) undrain(ctx context.Context, req web.DrainRequest, by string) (web.DrainResult, error) {
 	d.commands.Lock()
 	defer d.commands.Unlock()
 	if len(req.Services) > 0 && d.state.isWhole() {
@@ -155,6 +157,7 @@ func (d *Drains) undrain(_ context.Context, req web.DrainRequest, by string) (we
 	known := d.state.unknown() == nil
 	gone := d.state.end(func(e status.Drained) bool { return len(req.Services) == 0 || slices.Contains(req.Services, e.Service) })
 	d.over(gone, causeOf(req.Reason, by))
+	d.tell(ctx)
 	s := d.opt.Spec()
 	self, _ := s.Controller(d.opt.Controller)
 	result := web.DrainResult{

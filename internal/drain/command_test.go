@@ -35,13 +35,15 @@ type bench struct {
 	handOver func(cause string, waits bool) error
 	events   []status.Event
 	findings map[string]*status.Finding
+	carried  carried
+	haproxy  int // its process
 }
 
 // newBench gives one whose ctl2 finds keystone and horizon up on both.
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{
-		asked: func() {}, handOver: func(string, bool) error { return nil }, findings: map[string]*status.Finding{},
+		asked: func() {}, handOver: func(string, bool) error { return nil }, findings: map[string]*status.Finding{}, carried: carried{states: map[string]string{}},
 		ask: func(string) error { return refusedConnection("ctl2") },
 		spec: mustParse(t, `cloud: test
 vips: [{name: api, addresses: [127.0.71.10/24], hostname: api.example.org, interface: lo, vrrp: {router_id: 7}}]
@@ -65,9 +67,11 @@ services: {keystone: {}, horizon: {}}
 		HandOver: func(_ context.Context, req web.HandoverRequest, waits bool) ([]string, error) {
 			return nil, b.handOver(req.Cause, waits)
 		},
-		Settle: func() {},
-		Event:  func(e status.Event) { b.events = append(b.events, e) },
-		Report: func(code string, f *status.Finding) { b.findings[code] = f },
+		Settle:  func() {},
+		Carry:   b.carried.carry,
+		HAProxy: func() int { return b.haproxy },
+		Event:   func(e status.Event) { b.events = append(b.events, e) },
+		Report:  func(code string, f *status.Finding) { b.findings[code] = f },
 	})
 	return b
 }

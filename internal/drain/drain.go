@@ -1,6 +1,7 @@
 // Package drain takes a controller, or services on it, out for maintenance: it says
 // whether that may be, keeps what is drained in a file, so that it outlives the agent
-// and the host, ends it in time, and tells HAProxys of it (agent-check).
+// and the host, ends it in time, and tells HAProxys of it: at once by the agents beside
+// them, and whom that does not reach by the agent-check.
 //
 // It moves no VIP and speaks to no other controller: its Options say who does.
 package drain
@@ -44,6 +45,11 @@ type Options struct {
 	Settle func()
 	// Event is told what has happened.
 	Event func(status.Event)
+	// Carry has the HAProxy of this controller take the hosts of services on a controller
+	// as "ready", "drain" or "maint", by the services' names.
+	Carry func(ctx context.Context, controller string, states map[string]string) error
+	// HAProxy gives the process of that HAProxy; 0 for none.
+	HAProxy func() int
 	// Report is told the finding of a code, nil when there is none.
 	Report func(code string, f *status.Finding)
 }
@@ -52,6 +58,8 @@ type Options struct {
 type Drains struct {
 	opt   Options
 	state *state
+
+	exchanges exchanges
 
 	commands sync.Mutex // held while a drain or undrain is carried out
 }

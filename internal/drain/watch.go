@@ -39,6 +39,9 @@ func (d *Drains) Watch(ctx context.Context) {
 	for tick.Next(ctx, ticker) {
 		d.expire()
 		d.report()
+		if d.exchanges.due(d.state.now(), d.opt.HAProxy()) {
+			d.tell(ctx)
+		}
 		if !d.state.last() || !d.opt.Holds() {
 			next, pause = time.Time{}, firstOffer
 			continue
@@ -70,6 +73,7 @@ func (d *Drains) over(entries []status.Drained, cause string) {
 	for _, e := range entries {
 		d.opt.Event(ended(d.opt.Controller, e, cause, d.state.now()))
 	}
+	d.exchanges.changed(d.state.now())
 	d.opt.Settle()
 }
 

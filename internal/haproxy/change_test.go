@@ -124,7 +124,7 @@ func TestPlanChange(t *testing.T) {
 		{"a controller comes", func(s *spec.Spec) {
 			s.Services[0].Hosts = append(s.Services[0].Hosts, host("ctl3", "10.0.0.3", 16))
 		}, "added host ctl3 to nova", added("nova", "ctl3", "10.0.0.3:8774",
-			` agent-check agent-addr 10.0.0.3 agent-port 9471 agent-inter 1s agent-send ctl3\ nova`+"\r", "", 136802)},
+			` agent-check agent-addr 10.0.0.3 agent-port 9471 agent-inter 5s agent-send ctl3\ nova`+"\r", "", 136802)},
 		{"a host goes", func(s *spec.Spec) { s.Services[0].Hosts = s.Services[0].Hosts[:1] }, "removed host ctl2 from nova", []string{
 			"disable agent nova/ctl2", "quiet nova/ctl2", "set server nova/ctl2 state maint", "set server nova/ctl2:last state maint",
 			"set server nova:once/ctl2 state maint", "set server nova:once/ctl2:last state maint",

@@ -32,6 +32,9 @@ const (
 //
 // One that is down, or alone in its backend, is not among them.
 func Failing(before, after []output.Row) []output.Row {
+	if !sentAgain(before, after) {
+		return nil
+	}
 	old := make(map[[2]string]output.Row, len(before))
 	for _, r := range before {
 		old[[2]string{r.Proxy, r.Name}] = r
@@ -73,6 +76,21 @@ func Failing(before, after []output.Row) []output.Row {
 		}
 	}
 	return failing
+}
+
+// sentAgain reports whether any server failed a request that was sent again, as far as
+// the same rows are in both: most often none has, and that is all there is to find out.
+func sentAgain(before, after []output.Row) bool {
+	if len(before) != len(after) {
+		return true
+	}
+	for i := range after {
+		was, is := &before[i], &after[i]
+		if is.Redisp > was.Redisp || is.Proxy != was.Proxy || is.Name != was.Name {
+			return true
+		}
+	}
+	return false
 }
 
 // serviceOf gives the backend that has the checks of r: a service's requests

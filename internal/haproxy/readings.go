@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"holdfast/internal/haproxy/output"
@@ -107,4 +108,25 @@ func CheckRequest(s *spec.Spec, svc spec.Service) []byte {
 	}
 	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: holdfast\r\nConnection: close\r\n\r\n",
 		checkMethod(svc), svc.Check.Path, CheckHost(s))
+}
+
+// DrainCommands gives the runtime commands that have HAProxy take the hosts of services
+// at an address as states say: "ready", "drain" or "maint", by the services' names. They are
+// for each server that asks an agent; the others follow these.
+func DrainCommands(s *spec.Spec, rows []output.Row, at netip.Addr, states map[string]string) []string {
+	var commands []string
+	for _, svc := range s.Services {
+		state, told := states[svc.Name]
+		for _, h := range svc.Hosts {
+			if !told || h.Address != at {
+				continue
+			}
+			for _, r := range rows {
+				if r.Kind == output.KindServer && r.AgentStatus != "" && r.Name == ServerName(h) && serviceOf(r) == BackendName(svc) {
+					commands = append(commands, "set server "+r.Proxy+"/"+r.Name+" state "+state)
+				}
+			}
+		}
+	}
+	return commands
 }

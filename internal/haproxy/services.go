@@ -73,14 +73,14 @@ func host(s *spec.Spec, svc spec.Service, h spec.Host, r *output.Row, now time.T
 // surprise where somebody works on it.
 const agentNoHealth = "CHECKED"
 
-// Wordless gives the backends with a server that is down, and whose agent does not
-// answer: its row does not tell whether it is drained. Whom to ask instead is
-// HAProxy's "show servers state", see MarkDrained.
+// Wordless gives the backends with a server that is down, and whose row does not tell
+// whether it is drained: its agent does not answer, or was asked before somebody
+// drained it. Whom to ask instead is HAProxy's "show servers state", see MarkDrained.
 func Wordless(rows []output.Row) []string {
 	var backends []string
 	for i := range rows {
 		r := &rows[i]
-		if r.Kind != output.KindServer || r.AgentStatus == "" || r.AgentStatus == agentUp || r.AgentStatus == agentNoHealth || !strings.HasPrefix(r.Status, "DOWN") {
+		if r.Kind != output.KindServer || r.AgentStatus == "" || r.AgentStatus == agentNoHealth || !strings.HasPrefix(r.Status, "DOWN") {
 			continue
 		}
 		if !slices.Contains(backends, r.Proxy) {
@@ -91,7 +91,7 @@ func Wordless(rows []output.Row) []string {
 }
 
 // MarkDrained notes in rows what states says was drained and not put back: HAProxy
-// keeps that for as long as the agent there does not answer, also over a reload and
+// keeps that until the agent there answers otherwise, also over a reload and
 // whatever becomes of our agents, and shows of a host that is powered off only
 // that it is down.
 func MarkDrained(rows []output.Row, states []ServerState) {
@@ -106,9 +106,6 @@ func MarkDrained(rows []output.Row, states []ServerState) {
 	}
 }
 
-// agentUp is the status of an agent check that was answered "up".
-const agentUp = "L7OK"
-
 // hostState gives the state of a server by its row.
 func hostState(r *output.Row) status.ServiceState {
 	word, _, _ := strings.Cut(r.Status, " ")
@@ -120,7 +117,7 @@ func hostState(r *output.Row) status.ServiceState {
 		}
 		return status.Up
 	case "DOWN":
-		if r.AgentStatus == agentNoHealth || r.Drained && r.AgentStatus != agentUp {
+		if r.AgentStatus == agentNoHealth || r.Drained {
 			return status.Drain
 		}
 		return status.Down

@@ -61,6 +61,9 @@ type Loop interface {
 	Hearing() map[netip.Addr]link.Hearing
 	SetHearers(all []netip.Addr)
 	Hello(to netip.Addr) bool
+	Signed() link.Signed
+	Proven(controller netip.Addr) uint64
+	Told(was uint64, is link.Signed)
 }
 
 // A Hearing knows which of the other controllers know what a hello is, and since when
@@ -122,6 +125,9 @@ type reply struct {
 	// Heard has for each VIP how long ago this controller has heard it, in
 	// nanoseconds; negative for never.
 	Heard map[string]time.Duration `json:"heard_ns"`
+	// Signed has for each VIP what this controller has signed last, where it signs: what
+	// comes with an earlier sequence was recorded.
+	Signed map[string]link.Signed `json:"signed,omitempty"`
 }
 
 // Hears is the command "hears" of another agent, which wants to know whether it is
@@ -133,6 +139,12 @@ func (h *Hearing) Hears(_ context.Context, from string, _ struct{}) (any, error)
 	for _, v := range h.opt.VIPs() {
 		if is, known := v.Loop.Hearing()[c.Address]; known {
 			answer.Heard[v.Name] = is.Ago
+		}
+		if signed := v.Loop.Signed(); signed.Sequence != 0 {
+			if answer.Signed == nil {
+				answer.Signed = map[string]link.Signed{}
+			}
+			answer.Signed[v.Name] = signed
 		}
 	}
 	return answer, nil
@@ -189,6 +201,10 @@ func (h *Hearing) ask(ctx context.Context, c spec.Controller) {
 	ctx, cancel := context.WithTimeout(ctx, interval)
 	defer cancel()
 	var answer reply
+	proven := map[string]uint64{}
+	for _, v := range h.opt.VIPs() {
+		proven[v.Name] = v.Loop.Proven(c.Address)
+	}
 	err := h.opt.Ask(ctx, c.Name, "hears", struct{}{}, &answer)
 	if err != nil {
 		if !peer.Unanswered(err) {
@@ -196,6 +212,11 @@ func (h *Hearing) ask(ctx context.Context, c spec.Controller) {
 		}
 		h.tell(c.Name, nil, nil)
 		return
+	}
+	for _, v := range h.opt.VIPs() {
+		if is := answer.Signed[v.Name]; is.Sequence != 0 && (is.From == c.Address || is.From.IsLinkLocalUnicast()) {
+			v.Loop.Told(proven[v.Name], is)
+		}
 	}
 	greeting := h.since(c.Name)
 	h.greet(c.Name, true)

@@ -3,6 +3,7 @@ package hearing
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -25,6 +26,19 @@ type fakeLoop struct {
 	hears   map[netip.Addr]link.Hearing
 	hearers []netip.Addr
 	hellos  []netip.Addr
+	signed  link.Signed // by it
+	proven  uint64      // of the others
+	told    []string
+}
+
+func (l *fakeLoop) Signed() link.Signed { return l.signed }
+
+func (l *fakeLoop) Proven(netip.Addr) uint64 { return l.proven }
+
+func (l *fakeLoop) Told(was uint64, is link.Signed) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told = append(l.told, fmt.Sprintf("%d: %v %d", was, is.From, is.Sequence))
 }
 
 func (l *fakeLoop) Hearing() map[netip.Addr]link.Hearing {
@@ -250,4 +264,37 @@ func TestWatch(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+// TestSequences has controllers tell each other what they have signed last, so that
+// nobody can send it again to one that has just begun.
+func TestSequences(t *testing.T) {
+	b := newBench()
+	b.api.signed = link.Signed{From: address(1), Sequence: 11}
+	got, err := b.Hears(t.Context(), "ctl2", struct{}{})
+	if err != nil || !maps.Equal(got.(reply).Signed, map[string]link.Signed{"api": b.api.signed}) {
+		t.Errorf("ctl2 is told %+v, %v", got, err)
+	}
+	b.api.proven = 7
+	local := netip.MustParseAddr("fe80::2")
+	b.answer = func(string) (reply, error) {
+		return reply{Signed: map[string]link.Signed{
+			"api": {From: address(2), Sequence: 22}, "inside": {From: local, Sequence: 33}, "gone": {From: address(2), Sequence: 44},
+		}}, nil
+	}
+	b.ask(t.Context(), spec.Controller{Name: "ctl2", Address: address(2)})
+	if want := []string{"7: 192.0.2.2 22"}; !slices.Equal(b.api.told, want) {
+		t.Errorf("api is told %q, want %q", b.api.told, want)
+	}
+	if want := []string{"0: fe80::2 33"}; !slices.Equal(b.inside.told, want) {
+		t.Errorf("inside is told %q, want %q", b.inside.told, want)
+	}
+	// Of ctl3 it says nothing, and what is not signed tells nothing.
+	b.answer = func(string) (reply, error) {
+		return reply{Signed: map[string]link.Signed{"api": {From: address(3), Sequence: 22}, "inside": {}}}, nil
+	}
+	b.ask(t.Context(), spec.Controller{Name: "ctl2", Address: address(2)})
+	if len(b.api.told) != 1 || len(b.inside.told) != 1 {
+		t.Errorf("told %q and %q", b.api.told, b.inside.told)
+	}
 }

@@ -15,25 +15,40 @@ import (
 	"holdfast/internal/spec"
 )
 
+// listen listens as the agent does.
+func listen(address string) (net.Listener, error) {
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	return config.Listen(context.Background(), "tcp", address)
+}
+
 // serve answers like the agent of a controller at 127.0.0.2 that has these commands.
 func serve(t *testing.T, commands map[string]Handler) netip.AddrPort {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("ports below 1024 are root's")
 	}
-	s := NewServer(Options{Version: "test", Handlers: commands, Log: slog.New(slog.DiscardHandler)})
+	to, _ := serveWith(t, Options{Handlers: commands})
+	return to
+}
+
+// serveWith does it with more options.
+func serveWith(t *testing.T, opt Options) (netip.AddrPort, *Server) {
+	t.Helper()
+	opt.Version, opt.Log = "test", slog.New(slog.DiscardHandler)
+	s := NewServer(opt)
 	s.Allow(map[netip.Addr]string{netip.MustParseAddr("127.0.0.1"): "ctl1"})
-	listener, err := net.Listen("tcp", "127.0.0.2:0")
+	listener, err := listen("127.0.0.2:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	go s.Serve(t.Context(), listener)
-	return netip.MustParseAddrPort(listener.Addr().String())
+	return netip.MustParseAddrPort(listener.Addr().String()), s
 }
 
 // asker is the agent of ctl1, at 127.0.0.1, that knows one other, ctl2, at to.
-func asker(to netip.AddrPort) Client {
-	return Client{"ctl1", func() *spec.Spec {
+func asker(to netip.AddrPort) *Client {
+	return &Client{Controller: "ctl1", Spec: func() *spec.Spec {
 		return &spec.Spec{
 			Controllers: []spec.Controller{
 				{Name: "ctl1", Address: netip.MustParseAddr("127.0.0.1")}, {Name: "ctl2", Address: to.Addr()},
@@ -111,10 +126,10 @@ func TestChannelStrangers(t *testing.T) {
 		return nil, nil
 	}})
 	line := `CONTROL {"command": "handover"}` + "\n"
-	if got := ask(t, to.String(), line); got != `{"error":"asked from a port that anybody can have"}`+"\n" {
+	if got := ask(t, to.String(), line); got != `{"error":"asked from a port that anybody can have","ttl":255}`+"\n" {
 		t.Errorf("a port above 1023 was answered %q", got)
 	}
-	reply, err := converseWith(t.Context(), netip.MustParseAddr("127.0.0.9"), to, "handover", nil)
+	reply, err := asker(to).converse(t.Context(), netip.MustParseAddr("127.0.0.9"), to, "ctl2", "handover", nil)
 	if err == nil {
 		t.Errorf("an address that is no controller's was answered %+v", reply)
 	}
@@ -151,8 +166,7 @@ func FuzzObey(f *testing.F) {
 		"say": func(_ context.Context, _ string, body json.RawMessage) (any, error) { return body, nil },
 	}})
 	s.Allow(map[netip.Addr]string{netip.MustParseAddr("127.0.0.1"): "ctl1"})
-	remote := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 700}
 	f.Fuzz(func(t *testing.T, request []byte) {
-		s.obey(t.Context(), remote, strings.NewReader(string(request)))
+		s.obey(t.Context(), caller{"ctl1", 700, farthest}, json.NewDecoder(strings.NewReader(string(request))), func(reply) error { return nil })
 	})
 }

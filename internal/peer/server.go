@@ -17,11 +17,12 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"encoding/json"
+	"holdfast/internal/auth"
 	"holdfast/internal/connlimit"
 )
 
@@ -43,7 +44,9 @@ type Options struct {
 	// Handlers carry out what the agents of other controllers ask for, by the
 	// names of the commands.
 	Handlers map[string]Handler
-	Log      *slog.Logger
+	// Peers asks the other agents, and has the name, the keys and the spec of this one.
+	Peers *Client
+	Log   *slog.Logger
 }
 
 // A Server answers HAProxy's agent-check (HAProxy configuration manual,
@@ -54,8 +57,12 @@ type Options struct {
 type Server struct {
 	opt Options
 
+	lives auth.Lives  // of the agents that ask
+	far   atomic.Bool // answers are sent with a TTL of 255
+
 	mu          sync.Mutex // guards following
 	controllers map[netip.Addr]string
+	refused     Refusals
 }
 
 // NewServer makes a Server that answers nobody until Allow.
@@ -75,8 +82,14 @@ func (s *Server) controller(remote netip.Addr) string {
 	return s.controllers[remote]
 }
 
-// Serve answers on listener, which it closes, until ctx ends. Its error is nil.
+// Serve answers on listener, which it closes, until ctx ends. Its error is nil. The TTL of
+// what it sends cannot be set on a socket of multipath TCP.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	err := onSocket(listener, sendFar)
+	s.far.Store(err == nil)
+	if err != nil {
+		s.opt.Log.Warn("what this agent answers others is not kept to this network", "error", err)
+	}
 	bounded := connlimit.Listen(listener, connlimit.Options{Classify: s.class})
 	stop := context.AfterFunc(ctx, func() { bounded.Close() }) //nolint:errcheck // Accept says what went wrong
 	defer stop()
@@ -127,10 +140,11 @@ func (s *Server) converse(ctx context.Context, conn net.Conn) {
 	if err := conn.SetDeadline(time.Now().Add(checkTimeout)); err != nil {
 		return
 	}
+	hops := s.nearer(conn)
 	r := bufio.NewReaderSize(conn, checkLine)
 	line, err := readRequest(r)
 	if start, is := bytes.CutPrefix(line, []byte(controlPrefix)); is && (err == nil || errors.Is(err, bufio.ErrBufferFull)) {
-		s.control(ctx, conn, io.MultiReader(bytes.NewReader(bytes.Clone(start)), r))
+		s.control(ctx, conn, hops, io.MultiReader(bytes.NewReader(bytes.Clone(start)), r))
 		return
 	}
 	if err != nil {
@@ -164,45 +178,4 @@ func readRequest(r *bufio.Reader) ([]byte, error) {
 		}
 	}
 	return line, bufio.ErrBufferFull
-}
-
-// control has one conversation of the channel; r has what follows controlPrefix.
-func (s *Server) control(ctx context.Context, conn net.Conn, r io.Reader) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // then it ends by itself
-	defer stop()
-	answer := s.obey(ctx, conn.RemoteAddr(), io.LimitReader(r, maxControl))
-	if err := conn.SetDeadline(time.Now().Add(checkTimeout)); err != nil {
-		return
-	}
-	if err := json.NewEncoder(conn).Encode(answer); err != nil {
-		s.opt.Log.Warn("another agent was not answered", "remote", conn.RemoteAddr(), "error", err)
-	}
-}
-
-// obey carries out one request of another agent.
-func (s *Server) obey(ctx context.Context, remote net.Addr, r io.Reader) reply {
-	from, err := netip.ParseAddrPort(remote.String())
-	if err != nil || from.Port() > lastPrivileged {
-		return reply{Error: "asked from a port that anybody can have"}
-	}
-	var req request
-	if err := json.NewDecoder(r).Decode(&req); err != nil {
-		return reply{Error: "the request is not understood: " + err.Error()}
-	}
-	name := s.controller(from.Addr().Unmap().WithZone(""))
-	do, known := s.opt.Handlers[req.Command]
-	if name == "" || !known {
-		return reply{Error: fmt.Sprintf("holdfast %s has no command %q for other controllers; upgrade it", s.opt.Version, req.Command)}
-	}
-	answer, err := do(ctx, name, req.Body)
-	if err != nil {
-		return reply{Error: err.Error()}
-	}
-	body, err := json.Marshal(answer)
-	if err != nil {
-		return reply{Error: "the answer cannot be told: " + err.Error()}
-	}
-	return reply{Body: body}
 }

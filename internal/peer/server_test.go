@@ -38,7 +38,7 @@ func TestAgentCheck(t *testing.T) {
 		Log:    slog.New(slog.DiscardHandler),
 		Answer: func(host, service string) string { return host + "/" + service + " up ready" },
 	})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

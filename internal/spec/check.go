@@ -171,7 +171,8 @@ func (c *checker) build() *Spec {
 		Release: release, HeaderLimit: r.headerLimit.v,
 		Agent: Agent{
 			Port: r.agent.port.or(defaultPort), CheckPort: r.agent.checkPort.or(defaultCheckPort),
-			HandoverLimit: r.agent.handoverLimit.or(defaultHandoverLimit),
+			HandoverLimit:  r.agent.handoverLimit.or(defaultHandoverLimit),
+			Authentication: Authentication(r.agent.authentication.or(string(ReceiveOnly))),
 		},
 		Log: Log{Target: r.log.target.v, Level: r.log.level.v, Off: r.log.off.v},
 	}

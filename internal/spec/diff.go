@@ -202,6 +202,7 @@ func topValues(s *Spec) []pair {
 		{"agent.port", strconv.Itoa(s.Agent.Port)},
 		{"agent.check_port", strconv.Itoa(s.Agent.CheckPort)},
 		{"agent.handover_limit", span(s.Agent.HandoverLimit)},
+		{"agent.authentication", string(s.Agent.Authentication)},
 		{"log", logValue(s.Log)},
 	}
 }
@@ -233,6 +234,7 @@ func vipValues(v VIP) []pair {
 		{"vrrp.preempt", strconv.FormatBool(v.VRRP.Preempt)},
 		{"vrrp.peers", string(v.VRRP.Peers)},
 		{"vrrp.checksum", string(v.VRRP.Checksum)},
+		{"vrrp.startup_delay", span(v.VRRP.StartupDelay)},
 	}, tlsValues(v.TLS)...)
 }
 

@@ -55,7 +55,7 @@ func TestDesignExample(t *testing.T) {
 		Interface: "eno1",
 		Device:    spec.Direct,
 		Endpoints: []string{"public", "internal", "admin"},
-		VRRP:      spec.VRRP{RouterID: 51, Interval: 100 * time.Millisecond, Peers: spec.Unicast, Checksum: spec.ChecksumRFC},
+		VRRP:      spec.VRRP{RouterID: 51, Interval: 100 * time.Millisecond, Peers: spec.Unicast, Checksum: spec.ChecksumRFC, StartupDelay: 30 * time.Second},
 		TLS:       &spec.TLS{Certificate: "/etc/holdfast/tls/api.pem", MinVersion: "1.2"},
 	}}
 	if diff := cmp.Diff(wantVIPs, s.VIPs, cmpopts.EquateComparable(netip.Prefix{}, netip.AddrPort{})); diff != "" {
@@ -68,7 +68,7 @@ func TestDesignExample(t *testing.T) {
 	if want := []string{"keystone", "glance", "neutron", "nova", "designate", "proxy"}; !slices.Equal(names, want) {
 		t.Errorf("services %v, want %v, the order of the file", names, want)
 	}
-	if s.Cloud != "eqiad1" || s.Region != "eqiad1-r" || s.Agent != (spec.Agent{Port: 9470, CheckPort: 9471, HandoverLimit: time.Hour}) || len(s.Digest) != 12 {
+	if s.Cloud != "eqiad1" || s.Region != "eqiad1-r" || s.Agent != (spec.Agent{Port: 9470, CheckPort: 9471, HandoverLimit: time.Hour, Authentication: spec.ReceiveOnly}) || len(s.Digest) != 12 {
 		t.Errorf("got %+v", s)
 	}
 	if c := s.Controllers[2]; s.Interface(s.VIPs[0], c) != "enp2s0" {

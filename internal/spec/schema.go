@@ -31,6 +31,7 @@ type (
 	rawAgent struct {
 		port, checkPort item[int]
 		handoverLimit   item[time.Duration]
+		authentication  item[string]
 	}
 	rawVIP struct {
 		at                    value
@@ -54,6 +55,7 @@ type (
 		interval        item[time.Duration]
 		preempt         item[bool]
 		peers, checksum item[string]
+		startupDelay    item[time.Duration]
 	}
 	// rawHost is a controller, or a host of a service.
 	rawHost struct {
@@ -200,6 +202,12 @@ func agentFields() []field[rawAgent] {
 			"handover_limit", false, "how long connections may go on after a planned handover", "1h",
 			func(d *decoder, v value, a *rawAgent) { a.handoverLimit = d.handoverLimit(v) },
 		},
+		{
+			"authentication", false, "what is done with the key of the controllers: receive-only, permissive or strict", "receive-only",
+			func(d *decoder, v value, a *rawAgent) {
+				a.authentication = d.choice(v, string(ReceiveOnly), string(Permissive), string(Strict))
+			},
+		},
 	}
 }
 
@@ -273,6 +281,10 @@ func vrrpFields() []field[rawVRRP] {
 		{
 			"peers", false, "unicast or multicast", "unicast",
 			func(d *decoder, v value, r *rawVRRP) { r.peers = d.choice(v, string(Unicast), string(Multicast)) },
+		},
+		{
+			"startup_delay", false, "how long after the interface came up nobody need be heard on it, 0s to 1h", "30s",
+			func(d *decoder, v value, r *rawVRRP) { r.startupDelay = d.startupDelay(v) },
 		},
 		{
 			"checksum", false, "rfc or keepalived", "rfc",

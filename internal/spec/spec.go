@@ -31,7 +31,21 @@ type Agent struct {
 	// HandoverLimit is how long connections may go on at the controller that
 	// handed their VIP over: 1s to 24h, default 1h.
 	HandoverLimit time.Duration
+	// Authentication says what is done with the key that controllers have, where
+	// they have one; default ReceiveOnly.
+	Authentication Authentication
 }
+
+// Authentication says whether what controllers say to each other is signed, and whether
+// what is not signed is believed: a mode of package auth.
+type Authentication string
+
+// The steps of a roll-out, in their order.
+const (
+	ReceiveOnly Authentication = "receive-only" // signs nothing, checks what is signed
+	Permissive  Authentication = "permissive"   // signs, and believes what is not
+	Strict      Authentication = "strict"       // signs, and believes what is signed only
+)
 
 // Log says what of HAProxy's log goes where: requests, and hosts that come and go.
 type Log struct {
@@ -78,6 +92,9 @@ type VRRP struct {
 	Preempt  bool
 	Peers    Peers
 	Checksum Checksum
+	// StartupDelay is how long after the interface came up nobody need be heard on it for
+	// the silence of others to count for nothing; 0 to an hour, default 30s.
+	StartupDelay time.Duration
 }
 
 // Peers says how adverts are sent.
@@ -88,6 +105,10 @@ const (
 	Unicast   Peers = "unicast" // to every controller's address
 	Multicast Peers = "multicast"
 )
+
+// DefaultStartupDelay is as long as a switch with the spanning tree of IEEE 802.1D keeps a
+// port from forwarding: twice its forward delay.
+const DefaultStartupDelay = 30 * time.Second
 
 // Checksum says which form of the IPv4 checksum is sent, and whether adverts over
 // IPv6 begin with a link-local address; both forms are accepted.

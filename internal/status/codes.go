@@ -45,6 +45,8 @@ const (
 	CodeAdvertsBlocked         = "adverts-blocked"
 	CodeDetourBlocked          = "detour-blocked"
 	CodeVIPMovesOften          = "vip-moves-often"
+	CodeVIPConflict            = "vip-conflict"
+	CodeForeignRouter          = "foreign-router"
 	CodeNotInForce             = "not-in-force"
 	CodeConfigRolledBack       = "config-rolled-back"
 	CodeConfigNotApplied       = "config-not-applied"
@@ -53,6 +55,9 @@ const (
 	CodeDiskFull               = "disk-full"
 	CodeOutOfFiles             = "out-of-files"
 	CodeNotListening           = "not-listening"
+	CodeKeyUnusable            = "key-unusable"
+	CodeNotAuthenticated       = "not-authenticated"
+	CodeRequestsUnproven       = "requests-unproven"
 
 	// Of a certificate.
 	CodeCertificateAlone       = "certificate-alone"
@@ -222,10 +227,11 @@ func FindingCodes() []FindingCode {
 	add(Info, CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer)
 	add("", CodeBlind, CodeHAProxyNotRunning)
 	// Of what an agent reports of itself.
-	add(Error, CodeNotInForce, CodeConfigRolledBack, CodeConfigNotApplied, CodeUnknownController, CodeOutOfFiles)
+	add(Error, CodeNotInForce, CodeConfigRolledBack, CodeConfigNotApplied, CodeUnknownController, CodeOutOfFiles, CodeKeyUnusable,
+		CodeVIPConflict, CodeForeignRouter)
 	add(Warning, CodeDrainUnknown, CodeDrainNotKept, CodePageCrowded, CodeHeadersTooLarge, CodeHAProxyAsRoot, CodeHAProxySocketLost,
-		CodeConntrackFull, CodeAdvertsBlocked, CodeDetourBlocked, CodeLastGoodNotKept, CodeDiskFull, CodeNotListening)
-	add(Info, CodeRequestsRefused, CodeHAProxyReplaced, CodeHAProxyLibraryReplaced, CodeVIPMovesOften)
+		CodeConntrackFull, CodeAdvertsBlocked, CodeDetourBlocked, CodeLastGoodNotKept, CodeDiskFull, CodeNotListening, CodeRequestsUnproven)
+	add(Info, CodeRequestsRefused, CodeHAProxyReplaced, CodeHAProxyLibraryReplaced, CodeVIPMovesOften, CodeNotAuthenticated)
 	// Of a certificate.
 	add(Error, CodeCertificateNotLive)
 	add(Warning, CodeCertificateExpires, CodeCertificateSuperfluous)

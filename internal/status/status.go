@@ -125,6 +125,8 @@ type Snapshot struct {
 	Drains []Drained `json:"drains,omitempty"`
 	// Paths has how this controller's connections to other hosts fare.
 	Paths []Path `json:"paths,omitempty"`
+	// Authentication has what is done with the controllers' key; nil where there is none.
+	Authentication *Authentication `json:"authentication,omitempty"`
 }
 
 // Drained is a controller, or one service on it, taken out for maintenance: it
@@ -218,6 +220,9 @@ type VIP struct {
 	HeldUp     uint64 `json:"held_up,omitempty"`
 	// PutBack counts addresses that somebody else had removed.
 	PutBack uint64 `json:"put_back,omitempty"`
+	// Claims counts the frames (ARP, neighbour advertisements) in which another machine
+	// said that an address of the VIP is its own.
+	Claims uint64 `json:"claims,omitempty"`
 	// Certificate is what clients of the VIP get to see; nil without TLS.
 	Certificate *Certificate `json:"certificate,omitempty"`
 	// Giving is set while this controller, which has handed the VIP over,
@@ -348,4 +353,11 @@ type Event struct {
 	// Took is how long the transition took, from its cause to its end; in
 	// JSON, nanoseconds. Zero where it has no length.
 	Took time.Duration `json:"took_ns,omitempty"`
+}
+
+// Authentication is what a controller does with the key of the controllers.
+type Authentication struct {
+	Mode   string `json:"mode"` // as the spec has it
+	Keys   []int  `json:"keys"` // their ids, in the order of the file
+	Active int    `json:"active"`
 }

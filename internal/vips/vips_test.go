@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/auth"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
@@ -18,7 +19,7 @@ vips:
     addresses: [192.0.2.10/24]
     hostname: api.example.org
     interface: eno1
-    vrrp: {router_id: 7, interval: 20ms}
+    vrrp: {router_id: 7, interval: 20ms, startup_delay: 0s}
 controllers:
   - {name: ctl1, address: 192.0.2.1}
   - {name: ctl2, address: 192.0.2.2}
@@ -41,6 +42,7 @@ func newVIPs() *VIPs {
 		Controller: "ctl1", Log: slog.New(slog.DiscardHandler),
 		Holder:   func(_ string, a *vip.Address) link.Holder { return a },
 		Priority: func(own int) (uint8, bool) { return uint8(own), false },
+		Policy:   func(*spec.Spec) auth.Policy { return auth.Policy{} },
 		Note:     func(...*vip.Address) error { return nil },
 		Event:    func(status.Event) {},
 	})

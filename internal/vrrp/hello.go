@@ -43,8 +43,18 @@ func IsHello(b []byte) bool { return len(b) > 0 && b[0] == versionAndHello }
 
 // Unmarshal sets h to the message b, in the way of Advert.Unmarshal.
 func (h *Hello) Unmarshal(b []byte, src, dst netip.Addr) error {
+	return h.unmarshal(b, nil, src, dst)
+}
+
+// UnmarshalSigned is Unmarshal in the way of Advert.UnmarshalSigned.
+func (h *Hello) UnmarshalSigned(b []byte, src, dst netip.Addr) (trailer []byte, err error) {
+	msg, trailer := split(b, src)
+	return trailer, h.unmarshal(msg, trailer, src, dst)
+}
+
+func (h *Hello) unmarshal(msg, trailer []byte, src, dst netip.Addr) error {
 	var a Advert
-	if _, err := a.unmarshal(b, versionAndHello, src, dst); err != nil {
+	if _, err := a.unmarshalBefore(msg, trailer, versionAndHello, src, dst); err != nil {
 		return err
 	}
 	h.VRID, h.From = a.VRID, a.Addresses[0]

@@ -22,6 +22,10 @@ const (
 	MaxInterval  = maxCentiseconds * IntervalStep
 )
 
+// TrailerLen is how many octets of a signature may follow a message
+// (draft-cassen-vrrp-auth-hmac); see package auth.
+const TrailerLen = 28
+
 const (
 	maxCentiseconds = 1<<12 - 1
 	headerLen       = 8
@@ -130,17 +134,60 @@ func (a *Advert) Unmarshal(b []byte, src, dst netip.Addr) (Checksum, error) {
 	return a.unmarshal(b, versionAndType, src, dst)
 }
 
+// UnmarshalSigned is Unmarshal of a message that a trailer may follow. It gives the trailer
+// too, which is a part of b; nil for none. What is in it is not looked at.
+func (a *Advert) UnmarshalSigned(b []byte, src, dst netip.Addr) (form Checksum, trailer []byte, err error) {
+	msg, trailer := split(b, src)
+	form, err = a.unmarshalBefore(msg, trailer, versionAndType, src, dst)
+	return form, trailer, err
+}
+
+// split gives the message that b begins with, and the trailer that follows it; nil for
+// none. Its length tells: nothing else of that length may follow a message, for padding
+// never makes a packet that long.
+func split(b []byte, src netip.Addr) (msg, trailer []byte) {
+	if len(b) < headerLen {
+		return b, nil
+	}
+	n := headerLen + int(b[3])*addrLen(src)
+	if len(b) != n+TrailerLen {
+		return b, nil
+	}
+	return b[:n:n], b[n:]
+}
+
+func addrLen(src netip.Addr) int {
+	if src.Is4() {
+		return 4
+	}
+	return 16
+}
+
+// AppendTrailer appends to b the trailer of the message from src to dst that b ends
+// with and that begins at start. Over IPv6 the checksum covers it, as the kernel has it
+// that computes and checks it there; over IPv4 it does not.
+func AppendTrailer(b []byte, start int, trailer []byte, src, dst netip.Addr) []byte {
+	b = append(b, trailer...)
+	if msg := b[start:]; src.Is6() {
+		binary.BigEndian.PutUint16(msg[6:], 0)
+		binary.BigEndian.PutUint16(msg[6:], ^fold(sumPseudoHeader(sumBytes(0, msg), src, dst, len(msg))))
+	}
+	return b
+}
+
 // unmarshal does it for a message that begins with first.
 func (a *Advert) unmarshal(b []byte, first byte, src, dst netip.Addr) (Checksum, error) {
-	addrLen := 16
-	if src.Is4() {
-		addrLen = 4
-	}
+	return a.unmarshalBefore(b, nil, first, src, dst)
+}
+
+// unmarshalBefore does it for a message that trailer follows.
+func (a *Advert) unmarshalBefore(b, trailer []byte, first byte, src, dst netip.Addr) (Checksum, error) {
+	addrLen := addrLen(src)
 	if r := checkHeader(b, first, addrLen); r != 0 {
 		return 0, r
 	}
 	msg := b[:headerLen+int(b[3])*addrLen]
-	form, ok := checksumForm(msg, src, dst)
+	form, ok := checksumForm(msg, trailer, src, dst)
 	if !ok {
 		return 0, BadChecksum
 	}
@@ -185,12 +232,17 @@ func checkHeader(b []byte, first byte, addrLen int) Reason {
 }
 
 // checksumForm gives the form in which the checksum of msg is right, the RFC's
-// where both are, and whether there is one.
-func checksumForm(msg []byte, src, dst netip.Addr) (Checksum, bool) {
+// where both are, and whether there is one. Over IPv6 it covers the trailer.
+func checksumForm(msg, trailer []byte, src, dst netip.Addr) (Checksum, bool) {
 	const right = 0xffff // of a sum that covers its own complement
 	sum := sumBytes(0, msg)
 	if src.Is4() && fold(sum) == right {
 		return MessageOnly, true
+	}
+	if src.Is6() {
+		// Messages over IPv6 have an even number of octets, so the sums add up.
+		sum = sumBytes(sum, trailer)
+		return PseudoHeader, fold(sumPseudoHeader(sum, src, dst, len(msg)+len(trailer))) == right
 	}
 	return PseudoHeader, fold(sumPseudoHeader(sum, src, dst, len(msg))) == right
 }

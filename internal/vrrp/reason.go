@@ -20,11 +20,16 @@ const (
 	BadDestination                   // multicast to a unicast router, or the other way around
 	ForeignSource                    // the source address is not that of a controller
 	OwnSource                        // the source address is this router's own
+	Unsigned                         // no trailer, and authentication is strict
+	UnknownKey                       // signed with a key that this controller does not have
+	BadSignature                     // signed, but not by who has the key, or altered
+	Stale                            // signed, at a time that is too far from this host's clock
+	Replayed                         // signed, and not later than one that was heard before
 )
 
 // Reasons is the number of reasons, plus one for the zero Reason: the length
 // of an array that is indexed by Reason.
-const Reasons = int(OwnSource) + 1
+const Reasons = int(Replayed) + 1
 
 // reasonWords has for each Reason its key and its text.
 func reasonWords(r Reason) (key, text string) {
@@ -53,6 +58,16 @@ func reasonWords(r Reason) (key, text string) {
 		return "source", "its source address is not that of a controller"
 	case OwnSource:
 		return "own", "its source address is this controller's own"
+	case Unsigned:
+		return "unsigned", "it is not signed with the key of the controllers, and authentication is strict here"
+	case UnknownKey:
+		return "key", "it is signed with a key that is not in the file of keys here"
+	case BadSignature:
+		return "signature", "its signature is wrong: its sender has another key, or somebody has forged or changed it"
+	case Stale:
+		return "stale", "it was signed at a time that is too far from this host's clock"
+	case Replayed:
+		return "replayed", "it is not later than one that was heard before, as one that was recorded"
 	}
 	return "unknown", "unknown reason"
 }

@@ -93,9 +93,9 @@ func (s *Server) look(ctx context.Context) view {
 	var answers []cloud.Answer
 	events := s.opt.Events(pageEvents)
 	var both sync.WaitGroup
-	both.Go(func() { answers = GatherFrom(ctx, own, others) })
+	both.Go(func() { answers = GatherFrom(ctx, own, s.opt.Asker, others) })
 	both.Go(func() {
-		events = newestFirst(append(events, gatherEvents(ctx, own, others, pageEvents)...), pageEvents)
+		events = newestFirst(append(events, gatherEvents(ctx, own, s.opt.Asker, others, pageEvents)...), pageEvents)
 	})
 	both.Wait()
 	return view{cloud: cloud.Merge(s.opt.Now(), "", s.inOrder(targets, answers)), events: events, fragments: &fragments{}}

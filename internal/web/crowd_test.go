@@ -47,7 +47,7 @@ func TestIdleConnections(t *testing.T) {
 		connect(t, "127.0.74.2", address) // and never a word
 	}
 	for _, source := range []string{"127.0.74.3", "127.0.74.4"} {
-		got := GatherFrom(t.Context(), netip.MustParseAddr(source), []Target{{"ctl2", address}})
+		got := GatherFrom(t.Context(), netip.MustParseAddr(source), nil, []Target{{"ctl2", address}})
 		if got[0].Snapshot == nil {
 			t.Fatalf("another controller gets %q", got[0].Error)
 		}
@@ -82,10 +82,10 @@ func TestSlotsForControllers(t *testing.T) {
 			connect(t, fmt.Sprintf("127.0.75.%d", i+1), address)
 		}
 	}
-	if got := GatherFrom(t.Context(), netip.MustParseAddr("127.0.75.250"), []Target{{"ctl1", address}}); got[0].Snapshot == nil {
+	if got := GatherFrom(t.Context(), netip.MustParseAddr("127.0.75.250"), nil, []Target{{"ctl1", address}}); got[0].Snapshot == nil {
 		t.Errorf("a controller gets %q", got[0].Error)
 	}
-	if got := GatherFrom(t.Context(), netip.MustParseAddr("127.0.75.251"), []Target{{"ctl1", address}}); got[0].Snapshot != nil {
+	if got := GatherFrom(t.Context(), netip.MustParseAddr("127.0.75.251"), nil, []Target{{"ctl1", address}}); got[0].Snapshot != nil {
 		t.Error("a stranger has the slot of a controller")
 	}
 }

@@ -44,27 +44,28 @@ type Target struct {
 // most one second. The answers are in the order of targets; one without a
 // Snapshot says why in words.
 func Gather(ctx context.Context, targets []Target) []cloud.Answer {
-	return GatherFrom(ctx, netip.Addr{}, targets)
+	return GatherFrom(ctx, netip.Addr{}, nil, targets)
 }
 
 // GatherFrom is Gather from the address source, where this host has it: a
-// controller's own, for which the others keep slots. The zero Addr is any.
-func GatherFrom(ctx context.Context, source netip.Addr, targets []Target) []cloud.Answer {
+// controller's own, for which the others keep slots. The zero Addr is any. It asks as by
+// has it.
+func GatherFrom(ctx context.Context, source netip.Addr, by *Asker, targets []Target) []cloud.Answer {
 	client := newAsker(source)
 	defer client.CloseIdleConnections()
 	answers := make([]cloud.Answer, len(targets))
 	var all sync.WaitGroup
 	for i, t := range targets {
-		all.Go(func() { answers[i] = gatherOne(ctx, client, t) })
+		all.Go(func() { answers[i] = gatherOne(ctx, client, by, t) })
 	}
 	all.Wait()
 	return answers
 }
 
-func gatherOne(ctx context.Context, client *http.Client, t Target) cloud.Answer {
+func gatherOne(ctx context.Context, client *http.Client, by *Asker, t Target) cloud.Answer {
 	answer := cloud.Answer{Name: t.Name, Address: t.Addr}
 	began := time.Now()
-	body, header, err := ask(ctx, client, t, "/status", nil)
+	body, header, err := ask(ctx, client, by, t, "/status", nil)
 	answer.Received = time.Now()
 	answer.Took = answer.Received.Sub(began)
 	if err == nil {
@@ -83,14 +84,14 @@ func gatherOne(ctx context.Context, client *http.Client, t Target) cloud.Answer 
 
 // gatherEvents asks all targets for their newest n events at the same time.
 // Those that do not answer have none: Gather says so.
-func gatherEvents(ctx context.Context, source netip.Addr, targets []Target, n int) []status.Event {
+func gatherEvents(ctx context.Context, source netip.Addr, by *Asker, targets []Target, n int) []status.Event {
 	client := newAsker(source)
 	defer client.CloseIdleConnections()
 	found := make([][]status.Event, len(targets))
 	var all sync.WaitGroup
 	for i, t := range targets {
 		all.Go(func() {
-			body, _, err := ask(ctx, client, t, "/events", url.Values{"n": {strconv.Itoa(n)}})
+			body, _, err := ask(ctx, client, by, t, "/events", url.Values{"n": {strconv.Itoa(n)}})
 			if err != nil {
 				return
 			}
@@ -145,11 +146,15 @@ func dialFrom(source netip.Addr) func(ctx context.Context, network, address stri
 }
 
 // ask fetches path from t. Its errors are words for people.
-func ask(ctx context.Context, client *http.Client, t Target, path string, query url.Values) ([]byte, http.Header, error) {
+func ask(ctx context.Context, client *http.Client, by *Asker, t Target, path string, query url.Values) ([]byte, http.Header, error) {
 	u := url.URL{Scheme: "http", Host: t.Addr, Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot be asked at %s: %w", t.Addr, err)
+	}
+	asked, err := by.sign(req, t.Name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot be asked: %w", err)
 	}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -165,6 +170,9 @@ func ask(ctx context.Context, client *http.Client, t Target, path string, query 
 	}
 	if len(body) > maxAnswer {
 		return nil, nil, fmt.Errorf("answered more than %d MiB, which is no holdfast agent's way", maxAnswer>>20)
+	}
+	if err := asked.proven(resp.Header, body); err != nil {
+		return nil, nil, err
 	}
 	return body, resp.Header, nil
 }

@@ -104,7 +104,7 @@ func TestGatherEvents(t *testing.T) {
 		writeJSON(w, 200, eventsAnswer("good", events)) // more than were asked for
 	})
 	bad := peer(t, "bad", say("[]"))
-	got := gatherEvents(t.Context(), netip.Addr{}, []Target{bad, good}, 3)
+	got := gatherEvents(t.Context(), netip.Addr{}, nil, []Target{bad, good}, 3)
 	if diff := cmp.Diff(events[2:], got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}

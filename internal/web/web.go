@@ -46,6 +46,9 @@ type Options struct {
 	// Alive says why the agent's loop stands still; nil when it turns. A nil
 	// Alive stands for a loop that always does.
 	Alive func() error
+	// Asker asks the other agents, and has the keys with which answers to them are
+	// signed; nil: nothing is signed.
+	Asker *Asker
 	Log   *slog.Logger
 	// Now is the clock; nil is the real one.
 	Now func() time.Time
@@ -83,9 +86,9 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.servePage)
 	mux.HandleFunc("GET /stream", s.serveStream)
-	mux.HandleFunc("GET /status", s.serveStatus)
+	mux.HandleFunc("GET /status", s.signed(s.serveStatus))
 	mux.HandleFunc("GET /cloud", s.serveCloud)
-	mux.HandleFunc("GET /events", s.serveEvents)
+	mux.HandleFunc("GET /events", s.signed(s.serveEvents))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.Handle("GET /metrics", s.metrics)
 	mux.HandleFunc("GET /assets/{name}", s.page.serveAsset)

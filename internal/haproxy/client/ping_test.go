@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,7 +83,9 @@ func TestPing(t *testing.T) {
 		{"nowhere to ask", netip.AddrPort{}, process.NoSign},
 	} {
 		for _, secure := range []bool{false, true} {
-			got, err := Pinger{c.at, secure}.Ping(t.Context())
+			var pings Pings
+			got, err := pings.Ping(t.Context(), Pinger{c.at, secure})
+			pings.Keep(nil)
 			if got != c.want || (err != nil) != (got != process.Answered && c.at.IsValid()) {
 				t.Errorf("%s, tls %t: %v, %v; want %v", c.name, secure, got, err, c.want)
 			}
@@ -89,7 +93,7 @@ func TestPing(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if got, err := (Pinger{nobody, false}).Ping(ctx); got != process.Silent || !errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "timeout") {
+	if got, err := new(Pings).Ping(ctx, Pinger{nobody, false}); got != process.Silent || !errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "timeout") {
 		t.Errorf("in a short time: %v, %v", got, err)
 	}
 }
@@ -113,5 +117,67 @@ services: {placement: {vips: [internal]}, keystone: {vips: [public]}, mariadb: {
 	}
 	if got := NewPinger(s.VIPs[1], s.Services[1:]); got.At.IsValid() {
 		t.Errorf("a vip without http is asked at %v", got.At)
+	}
+}
+
+// TestPingsKeepAConnection proves that one connection serves many pings, that each
+// second one is new, and what becomes of a ping on one that its end has left.
+func TestPingsKeepAConnection(t *testing.T) {
+	var accepted, asked atomic.Int32
+	var leaves atomic.Bool // after each answer
+	silent := make(chan bool, 1)
+	at := peer(t, func(c net.Conn) {
+		accepted.Add(1)
+		r := bufio.NewReader(c)
+		for {
+			if _, err := http.ReadRequest(r); err != nil {
+				return
+			}
+			select {
+			case <-silent:
+				return // with the connection open
+			default:
+			}
+			asked.Add(1)
+			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"))
+			if leaves.Load() {
+				c.Close()
+				return
+			}
+		}
+	})
+	var pings Pings
+	ping := func() {
+		t.Helper()
+		if sign, err := pings.Ping(t.Context(), Pinger{At: at}); sign != process.Answered || err != nil {
+			t.Fatalf("%v, %v", sign, err)
+		}
+	}
+	for range 5 {
+		ping()
+	}
+	if accepted.Load() != 1 || asked.Load() != 5 {
+		t.Errorf("5 pings were %d requests on %d connections, want 5 on 1", asked.Load(), accepted.Load())
+	}
+	pings.kept[at].since = time.Now().Add(-2 * renewEvery)
+	ping()
+	if accepted.Load() != 2 {
+		t.Errorf("after a second no connection was new")
+	}
+	silent <- true // the kept connection is dead, and HAProxy lives
+	ping()
+	if accepted.Load() != 3 {
+		t.Errorf("a kept connection without an answer was not replaced")
+	}
+	leaves.Store(true)
+	ping()
+	ping()
+	ping()
+	if accepted.Load() != 5 {
+		t.Errorf("%d connections where each ends after its answer, want 5", accepted.Load())
+	}
+	pings.Keep(nil)
+	if len(pings.kept) > 0 {
+		t.Error("a connection is kept to a VIP that is not held")
 	}
 }

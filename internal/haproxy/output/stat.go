@@ -84,11 +84,8 @@ func ParseStat(reply []byte) ([]Row, error) {
 	if !bytes.HasSuffix(body, []byte("\n")) {
 		return nil, errors.New("show stat: the reply is cut short")
 	}
-	r := csv.NewReader(bytes.NewReader(body))
-	r.FieldsPerRecord = -1
-	r.LazyQuotes = true
-	r.ReuseRecord = true
-	header, err := r.Read()
+	next := records(string(body))
+	header, err := next()
 	if err != nil {
 		return nil, fmt.Errorf("show stat: header: %w", err)
 	}
@@ -97,9 +94,9 @@ func ParseStat(reply []byte) ([]Row, error) {
 		return nil, err
 	}
 	width := len(header)
-	var rows []Row
+	rows := make([]Row, 0, bytes.Count(body, []byte("\n")))
 	for {
-		rec, err := r.Read()
+		rec, err := next()
 		if errors.Is(err, io.EOF) {
 			return rows, nil
 		}
@@ -110,6 +107,35 @@ func ParseStat(reply []byte) ([]Row, error) {
 			return nil, fmt.Errorf("show stat: row %d has %d columns of %d; the reply is cut short", len(rows)+1, len(rec), width)
 		}
 		rows = append(rows, record{cols, rec}.row())
+	}
+}
+
+// records gives the records of a table one by one, and io.EOF after the last; each is
+// good until the next. HAProxy quotes a field only if it has a comma, a quote or a line
+// end in it. Where none has, which is most often, commas are all there is to look for:
+// this is read several times a second, and the reader that knows of quotes takes three
+// times as long.
+func records(table string) func() ([]string, error) {
+	if strings.Contains(table, `"`) {
+		r := csv.NewReader(strings.NewReader(table))
+		r.FieldsPerRecord, r.LazyQuotes = -1, true
+		return r.Read
+	}
+	var rec []string
+	return func() ([]string, error) {
+		for table != "" {
+			var line string
+			line, table, _ = strings.Cut(table, "\n")
+			if line == "" {
+				continue
+			}
+			rec = rec[:0]
+			for i := strings.IndexByte(line, ','); i >= 0; i = strings.IndexByte(line, ',') {
+				rec, line = append(rec, line[:i]), line[i+1:]
+			}
+			return append(rec, line), nil
+		}
+		return nil, io.EOF
 	}
 }
 
@@ -135,10 +161,8 @@ type record struct {
 	rec  []string
 }
 
-func (r record) text(name string) string { return strings.Clone(r.field(name)) }
-
-// field gives a column as it is until the next row is read.
-func (r record) field(name string) string {
+// text gives a column.
+func (r record) text(name string) string {
 	if i, ok := r.cols[name]; ok {
 		return r.rec[i]
 	}
@@ -147,7 +171,7 @@ func (r record) field(name string) string {
 
 // count gives a column's number, 0 for none and for what is no number.
 func (r record) count(name string) uint64 {
-	n, err := strconv.ParseUint(r.field(name), 10, 63)
+	n, err := strconv.ParseUint(r.text(name), 10, 63)
 	if err != nil {
 		return 0
 	}
@@ -188,7 +212,7 @@ func (r record) row() Row {
 }
 
 func (r record) kind() Kind {
-	switch r.field("type") {
+	switch r.text("type") {
 	case "0":
 		return KindFrontend
 	case "1":
@@ -198,7 +222,7 @@ func (r record) kind() Kind {
 	case "3":
 		return KindListener
 	}
-	switch r.field("svname") {
+	switch r.text("svname") {
 	case "FRONTEND":
 		return KindFrontend
 	case "BACKEND":

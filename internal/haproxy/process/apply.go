@@ -390,7 +390,7 @@ func (s *supervisor) outcome(ctx context.Context, before, now output.Processes) 
 }
 
 // SaveServerState saves the states of the servers, so that the next worker
-// begins with them. It is done before each reload, and every 2 s.
+// begins with them. It is done before each reload, and within 2 s of a change.
 func (m *Manager) SaveServerState(ctx context.Context) error {
 	return m.saveStates(ctx, m.config())
 }

@@ -78,7 +78,8 @@ type Manager struct {
 	logFile  logFile
 	closing  closing
 	begun    time.Time
-	turned   atomic.Int64 // when the supervisor did, last: a time.Duration since begun
+	turned   atomic.Int64  // when the supervisor did, last: a time.Duration since begun
+	taken    chan struct{} // sent to when clients begin to come in through a VIP
 
 	mu      sync.Mutex // guards following
 	state   status.HAProxy
@@ -100,7 +101,7 @@ const NotStarted = "not started yet"
 func New(opt Options) *Manager {
 	opt = opt.withDefaults()
 	m := &Manager{
-		Client: runtime.New(opt.RunDir), opt: opt, log: opt.Log, begun: time.Now(), requests: make(chan request), applying: make(chan struct{}, 1),
+		Client: runtime.New(opt.RunDir), opt: opt, log: opt.Log, begun: time.Now(), requests: make(chan request), applying: make(chan struct{}, 1), taken: make(chan struct{}, 1),
 		state:   status.HAProxy{State: status.HAProxyDown, Reason: NotStarted, Since: time.Now()},
 		changed: make(chan struct{}), servers: make(chan struct{}),
 	}
@@ -112,6 +113,14 @@ func New(opt Options) *Manager {
 // was made. It does so every two seconds, unless it starts or reloads HAProxy just
 // now, which takes less than a minute.
 func (m *Manager) Turned() time.Time { return m.begun.Add(time.Duration(m.turned.Load())) }
+
+// Taken has HAProxy probed at once: clients come in through a VIP from now on.
+func (m *Manager) Taken() {
+	select {
+	case m.taken <- struct{}{}:
+	default:
+	}
+}
 
 // NoFile gives the hard limit of open files, which is what HAProxy may use:
 // it raises the soft one by itself. See haproxy.MaxConn.

@@ -21,8 +21,9 @@ const listenersPatience = 10
 const busyPatience = 10
 
 // restFactor is how many times longer the pause between two tries is where no
-// client comes in through a VIP, while all is well.
-const restFactor = 3
+// client comes in through a VIP, while all is well. It ends with the first try that
+// is not, and when one comes in: see Taken.
+const restFactor = 10
 
 // infoInterval is how often HAProxy is asked on its runtime socket, too, when it
 // answers through its listeners.
@@ -60,9 +61,16 @@ func (s *supervisor) probe() {
 		if late := time.Since(planned); late > interval {
 			planned = planned.Add(late) // those that were missed are not made up for
 		}
-		if !s.sleep(time.Until(planned)) {
+		timer := time.NewTimer(time.Until(planned))
+		select {
+		case <-s.ctx.Done():
+			timer.Stop()
 			return
+		case <-s.taken:
+			planned = time.Now()
+		case <-timer.C:
 		}
+		timer.Stop()
 		s.relay()
 		p.once(planned)
 	}

@@ -14,8 +14,12 @@ import (
 	"holdfast/internal/status"
 )
 
-// maintainInterval is how often server states are saved, and sockets looked at.
-const maintainInterval = 2 * time.Second
+// maintainInterval is how often sockets are looked at, and server states saved that have
+// changed; saveInterval how often the others are.
+const (
+	maintainInterval = 2 * time.Second
+	saveInterval     = 30 * time.Second
+)
 
 // askTimeout is how long HAProxy may take to answer what is asked from time to time.
 const askTimeout = time.Second
@@ -37,6 +41,11 @@ type supervisor struct {
 	spelled int              // times that the runtime socket's path was spelled in another way
 	// masterID is the master that was started or adopted last.
 	masterID ours.Identity
+	// unsaved is closed when a server has changed since the states were saved last; nil:
+	// they never were.
+	unsaved <-chan struct{}
+	saved   time.Time
+
 	// written is the configuration that the file has, as far as known.
 	written *haproxy.Config
 
@@ -174,12 +183,26 @@ func (s *supervisor) maintain() {
 		return
 	}
 	s.healSockets()
-	if err := s.within(askTimeout, s.SaveServerState); err != nil && s.ctx.Err() == nil {
-		s.log.Warn("the states of the servers were not saved", "error", err)
-	}
+	s.saveChanges()
 	// It is asked nothing: this is how it is noticed that its name is gone.
 	if conn, err := s.MasterSocket.Dial(s.ctx); err == nil {
 		_ = conn.Close() // nothing was written
+	}
+}
+
+// saveChanges saves the states of servers, of which one has changed since.
+func (s *supervisor) saveChanges() {
+	select {
+	case <-s.unsaved:
+	default:
+		if s.unsaved != nil && time.Since(s.saved) < saveInterval {
+			return
+		}
+	}
+	s.unsaved, s.saved = s.ServerChanges(), time.Now()
+	if err := s.within(askTimeout, s.SaveServerState); err != nil && s.ctx.Err() == nil {
+		s.unsaved = nil // at once again
+		s.log.Warn("the states of the servers were not saved", "error", err)
 	}
 }
 

@@ -16,20 +16,20 @@ import (
 	"holdfast/internal/sockdiag"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
-	"holdfast/internal/tick"
 )
 
 // What the watch over the hosts of services takes.
 const (
 	// watchEvery is how often HAProxy is asked for its counters while a host is
-	// suspect, restEvery while none is, awayEvery where no client comes since
-	// another controller has the addresses, and watchPerRow what each row of them
-	// adds to that at the least: a list of thousands takes a while to write and to
-	// read.
+	// suspect, restEvery while none is, and awayEvery where no client comes since
+	// another controller has the addresses; watchPerRow and awayPerRow are what each row
+	// of them takes of that at the least: a list of thousands takes a while to write
+	// and to read.
 	watchEvery  = 100 * time.Millisecond
 	restEvery   = 200 * time.Millisecond
 	awayEvery   = time.Second
 	watchPerRow = 500 * time.Microsecond
+	awayPerRow  = 2 * time.Millisecond
 	// failingWindow is over how many readings before the newest failures are counted.
 	failingWindow = 3
 	// talksTimeout bounds the listing of connections.
@@ -57,34 +57,37 @@ type hostWatch struct {
 func (w *Watch) watchHosts(ctx context.Context) {
 	h := &hostWatch{Watch: w, judge: health.NewJudge(), prober: probe.New(), late: map[health.Key]bool{}}
 	defer h.prober.Wait()
-	every, last, busy := watchEvery, time.Time{}, false
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for tick.Next(ctx, ticker) {
-		away := !busy && !w.opt.Holds()
-		if away && time.Since(last) < awayEvery {
-			continue
+	pause := watchEvery
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.taken:
+		case <-timer.C:
 		}
-		rows, err := w.Servers(ctx)
-		if err != nil { // HAProxy is away, which others tell of
-			h.before, h.look, h.drops = nil, nil, dropWatch{}
-			continue
-		}
-		last = time.Now()
-		expected := every
-		if away {
-			expected = awayEvery
-		}
-		busy = h.step(ctx, expected, rows)
-		next := restEvery
-		if busy {
-			next = watchEvery
-		}
-		if next = max(next, time.Duration(len(rows))*watchPerRow); next != every {
-			every = next
-			ticker.Reset(every)
-		}
+		pause = h.turn(ctx, pause)
+		timer.Reset(pause)
 	}
+}
+
+// turn looks once, after a pause, and gives how long the next one is to be.
+func (w *hostWatch) turn(ctx context.Context, pause time.Duration) time.Duration {
+	rows, err := w.Servers(ctx)
+	if err != nil { // HAProxy is away, which others tell of
+		w.before, w.look, w.drops = nil, nil, dropWatch{}
+		return watchEvery
+	}
+	busy := w.step(ctx, pause, rows)
+	n := time.Duration(len(rows))
+	switch {
+	case busy:
+		return max(watchEvery, n*watchPerRow)
+	case w.opt.Holds():
+		return max(restEvery, n*watchPerRow)
+	}
+	return max(awayEvery, n*awayPerRow)
 }
 
 // step judges by rows, and acts. It reports whether there is something to watch
@@ -312,11 +315,34 @@ func (w *hostWatch) tell(now time.Time, verdicts map[health.Key]health.Verdict) 
 	maps.DeleteFunc(w.late, func(key health.Key, _ bool) bool { _, ok := verdicts[key]; return !ok })
 }
 
-// Servers gives the rows of "show stat" of backends (2) and servers (4).
+// Servers gives the rows of "show stat" of backends (2) and servers (4), as they are
+// now. Who writes to them takes a copy.
 func (w *Watch) Servers(ctx context.Context) ([]output.Row, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	return w.stat(ctx, 2|4, "servers")
+	rows, err := w.stat(ctx, 2|4, "servers")
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	w.rows, w.readAt = rows, time.Now()
+	w.mu.Unlock()
+	select {
+	case w.read <- struct{}{}:
+	default:
+	}
+	return rows, nil
+}
+
+// serversSince gives the rows that were read last, unless that was before then.
+func (w *Watch) serversSince(ctx context.Context, then time.Time) ([]output.Row, error) {
+	w.mu.Lock()
+	rows, at := w.rows, w.readAt
+	w.mu.Unlock()
+	if at.After(then) {
+		return rows, nil
+	}
+	return w.Servers(ctx)
 }
 
 // stat gives the rows of "show stat" of these kinds, a sum of 1 for frontends, 2

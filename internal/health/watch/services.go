@@ -3,6 +3,8 @@ package watch
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"holdfast/internal/haproxy"
@@ -10,62 +12,68 @@ import (
 	"holdfast/internal/status"
 )
 
-// pollInterval is how often HAProxy is asked for the state of its servers.
+// pollInterval is how often the services are looked at, where nothing changes.
 const pollInterval = time.Second
 
-// watchServices asks HAProxy for its servers, at each change of one and every
-// second anyway, and journals what has become of them.
+// watchServices looks at HAProxy's servers, at each change of one, and every second or
+// so anyway, by what the watch over the hosts has read; and journals what has become of
+// them.
 func (w *Watch) watchServices(ctx context.Context) {
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
 	known := map[hostKey]status.ServiceState{}
+	since := time.Time{} // when the rows must have been read at the earliest
 	for {
 		changed := w.opt.HAProxy.ServerChanges()
-		w.pollServices(ctx, known)
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		case <-ticker.C:
+		n := w.pollServices(ctx, known, since)
+		polled := time.Now()
+		timer := time.NewTimer(2 * max(pollInterval, time.Duration(n)*awayPerRow)) // the other watch is held up
+		for waits := true; waits; {
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			case <-changed:
+				since, waits = time.Now(), false
+			case <-w.read:
+				since, waits = polled, time.Since(polled) < pollInterval*9/10
+			case <-timer.C:
+				since, waits = time.Now(), false
+			}
 		}
+		timer.Stop()
 	}
 }
 
-// pollServices asks once. A HAProxy that does not answer leaves the hosts
-// unknown: what was known of them may be true no more.
-func (w *Watch) pollServices(ctx context.Context, known map[hostKey]status.ServiceState) {
+// pollServices looks once, at what was read after since, and gives how many rows that
+// were. A HAProxy that does not answer leaves the hosts unknown: what was known of
+// them may be true no more.
+func (w *Watch) pollServices(ctx context.Context, known map[hostKey]status.ServiceState, since time.Time) (rows int) {
 	s := w.opt.Spec()
 	if s == nil {
-		return
+		return 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	servers, connections, err := w.askServers(ctx)
+	servers, err := w.serversSince(ctx, since)
 	if err != nil {
 		w.log.Debug("HAProxy does not tell of its servers", "error", err)
 	}
+	servers = w.markDrained(ctx, servers)
 	services := w.judged(haproxy.Services(s, servers, time.Now()))
-	w.opt.Seen(s, services, connections)
+	w.opt.Seen(s, services, w.opt.HAProxy.State().Connections)
 	for _, e := range hostChanges(known, services) {
 		w.opt.Event(e)
 	}
+	return len(servers)
 }
 
-// askServers gives the rows of "show stat", and the number of open connections.
-func (w *Watch) askServers(ctx context.Context) ([]output.Row, int, error) {
-	servers, err := w.Servers(ctx)
-	if err != nil {
-		return nil, 0, err
+// markDrained finds out which servers of rows are drained that are down, as of a host
+// that was drained and powered off, and gives the rows with that.
+func (w *Watch) markDrained(ctx context.Context, rows []output.Row) []output.Row {
+	wordless := haproxy.Wordless(rows)
+	if len(wordless) > 0 {
+		rows = slices.Clone(rows)
 	}
-	w.markDrained(ctx, servers)
-	info, err := w.opt.HAProxy.Info(ctx)
-	return servers, info.Conns, err
-}
-
-// markDrained finds out which servers of rows are drained that are down, and whose
-// agent does not answer: of a host that was drained and powered off.
-func (w *Watch) markDrained(ctx context.Context, rows []output.Row) {
-	for _, backend := range haproxy.Wordless(rows) {
+	for _, backend := range wordless {
 		reply, err := w.opt.HAProxy.Runtime(ctx, "show servers state "+haproxy.CLIWord(backend))
 		var states []haproxy.ServerState
 		if err == nil {
@@ -73,10 +81,38 @@ func (w *Watch) markDrained(ctx context.Context, rows []output.Row) {
 		}
 		if err != nil {
 			w.log.Debug("HAProxy does not tell what is drained", "backend", backend, "error", err)
-			return
+			return rows
 		}
 		haproxy.MarkDrained(rows, states)
 	}
+	return rows
+}
+
+// carryAtOnce is how many commands go to HAProxy in one line, which is bounded.
+const carryAtOnce = 50
+
+// Carry has HAProxy take the hosts of services on a controller as "ready", "drain" or
+// "maint", by the services' names, as that controller's agent would have it. What the
+// spec in force does not have is left out.
+func (w *Watch) Carry(ctx context.Context, controller string, states map[string]string) error {
+	s := w.opt.Spec()
+	if s == nil {
+		return nil
+	}
+	c, ok := s.Controller(controller)
+	if !ok {
+		return nil
+	}
+	rows, err := w.Servers(ctx)
+	if err != nil {
+		return err
+	}
+	for commands := range slices.Chunk(haproxy.DrainCommands(s, rows, c.Address, states), carryAtOnce) {
+		if _, err := w.opt.HAProxy.Runtime(ctx, strings.Join(commands, ";")); err != nil {
+			return fmt.Errorf("tell HAProxy what is drained: %w", err)
+		}
+	}
+	return nil
 }
 
 // A hostKey names one host of one service.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/haproxy/output"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/health"
 	"holdfast/internal/spec"
@@ -26,7 +27,7 @@ type Options struct {
 	Spec    func() *spec.Spec // the one in force; nil: none is
 	Holds   func() bool       // whether clients come to this controller
 	// Seen is told how the services of a spec are, and how many connections are open,
-	// at each change and every second; one goroutine calls it.
+	// at each change and every second or so; one goroutine calls it.
 	Seen func(s *spec.Spec, services []status.Service, connections int)
 	// Event writes into the journal.
 	Event func(status.Event)
@@ -40,12 +41,29 @@ type Watch struct {
 	opt Options
 	log *slog.Logger
 
+	// taken is sent to when this controller begins to hold a VIP.
+	taken chan struct{}
+	// read is sent to when rows were read.
+	read chan struct{}
+
 	mu       sync.Mutex // guards following
 	verdicts map[health.Key]health.Verdict
+	rows     []output.Row // that were read last, of backends and servers; none of them is written to
+	readAt   time.Time
 }
 
 // New makes a Watch. It touches nothing until Run.
-func New(opt Options) *Watch { return &Watch{opt: opt, log: opt.Log} }
+func New(opt Options) *Watch {
+	return &Watch{opt: opt, log: opt.Log, taken: make(chan struct{}, 1), read: make(chan struct{}, 1)}
+}
+
+// Taken has hosts watched closely at once: clients come to this controller from now on.
+func (w *Watch) Taken() {
+	select {
+	case w.taken <- struct{}{}:
+	default:
+	}
+}
 
 // Run watches until ctx ends.
 func (w *Watch) Run(ctx context.Context) {

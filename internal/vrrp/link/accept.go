@@ -12,26 +12,26 @@ import (
 // accept decodes d into a, with all checks of RFC 9568 section 7.1 and those of
 // this package, for a router with o that sends from own. The Reason is 0 when
 // the advert is good. Who has sent is checked before what: so a foreign router
-// is named, whatever version of VRRP it speaks.
-func accept(o *Options, own netip.Addr, d datagram, a *vrrp.Advert) (vrrp.Checksum, vrrp.Reason) {
+// is named, whatever version of VRRP it speaks. The trailer is not looked at yet.
+func accept(o *Options, own netip.Addr, d datagram, a *vrrp.Advert) (form vrrp.Checksum, trailer []byte, reason vrrp.Reason) {
 	if r := mayComeFrom(o, own, d); r != 0 {
-		return 0, r
+		return 0, nil, r
 	}
-	form, err := a.Unmarshal(d.payload, d.src, d.dst)
+	form, trailer, err := a.UnmarshalSigned(d.payload, d.src, d.dst)
 	if err != nil {
 		r, ok := errors.AsType[vrrp.Reason](err)
 		if !ok {
 			r = vrrp.BadHeader
 		}
-		return 0, r
+		return 0, nil, r
 	}
 	if a.VRID != o.VRID {
-		return 0, vrrp.BadVRID // received before the kernel's filter was there
+		return 0, nil, vrrp.BadVRID // received before the kernel's filter was there
 	}
 	if o.Multicast && !d.dst.IsMulticast() && a.Priority != 0 {
-		return 0, vrrp.BadDestination // only a handover is for one controller alone
+		return 0, nil, vrrp.BadDestination // only a handover is for one controller alone
 	}
-	return form, 0
+	return form, trailer, 0
 }
 
 // mayComeFrom says what is wrong with the IP header of d; 0 for nothing.

@@ -55,11 +55,11 @@ func TestAccept(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got vrrp.Advert
-			if _, reason := accept(tt.o, tt.own, d, &got); reason != tt.want {
+			if _, _, reason := accept(tt.o, tt.own, d, &got); reason != tt.want {
 				t.Errorf("got %v, want %v", reason, tt.want)
 			}
 			d.payload = d.payload[:6]
-			if _, reason := accept(tt.o, tt.own, d, &got); tt.want == 0 && reason != vrrp.BadLength {
+			if _, _, reason := accept(tt.o, tt.own, d, &got); tt.want == 0 && reason != vrrp.BadLength {
 				t.Errorf("cut short: got %v, want %v", reason, vrrp.BadLength)
 			}
 		})
@@ -101,7 +101,7 @@ func TestAcceptHandover(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got vrrp.Advert
-			if _, reason := accept(tt.o, tt.own, d, &got); reason != tt.want {
+			if _, _, reason := accept(tt.o, tt.own, d, &got); reason != tt.want {
 				t.Errorf("got %v, want %v", reason, tt.want)
 			}
 		})
@@ -127,7 +127,7 @@ func FuzzReceive(f *testing.F) {
 			return
 		}
 		var a vrrp.Advert
-		_, reason := accept(o, o.Source, d, &a)
+		_, _, reason := accept(o, o.Source, d, &a)
 		if reason == 0 && (d.ttl != 255 || d.src.String() != "10.9.0.1" || a.VRID != 55 || a.Interval < vrrp.MinInterval) {
 			t.Fatalf("accepted %+v with %+v", d, a)
 		}

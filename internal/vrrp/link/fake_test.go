@@ -23,6 +23,7 @@ type wire struct {
 	cut   map[netip.Addr]bool
 	mute  map[netip.Addr]bool // nothing that it sends arrives
 	sniff []string            // what was sent, with the time
+	ear   *fakeHost           // gets a copy of all that is sent; nil for nobody
 	begun time.Time
 }
 
@@ -195,6 +196,9 @@ func (c fakeConn) send(msg []byte, to netip.Addr) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sniff = append(w.sniff, fmt.Sprintf("%v %v sends %d", time.Since(w.begun), c.h.addr, msg[2]))
+	if w.ear != nil {
+		w.ear.put(datagram{src: c.h.addr, dst: to, ttl: 255, payload: slices.Clone(msg)})
+	}
 	for addr, to2 := range w.hosts {
 		if to2 != c.h && (addr == to || to.IsMulticast()) && !w.cut[c.h.addr] && !w.cut[addr] && !w.mute[c.h.addr] {
 			to2.put(datagram{src: c.h.addr, dst: to, ttl: 255, payload: slices.Clone(msg)})
@@ -208,6 +212,16 @@ func (h *fakeHost) put(d datagram) {
 	h.inbox = append(h.inbox, d)
 	h.mu.Unlock()
 	h.wake()
+}
+
+// take gives what has come, and forgets it.
+func (h *fakeHost) take() []datagram {
+	synctest.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := h.inbox
+	h.inbox = nil
+	return all
 }
 
 func (c fakeConn) receive() (datagram, error) {

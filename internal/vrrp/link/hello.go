@@ -28,6 +28,8 @@ const (
 type peer struct {
 	heard   atomic.Int64 // when it last was, as a time.Duration since begun; 0 for never
 	refused atomic.Pointer[string]
+	proven  atomic.Uint64 // the latest auth.Sequence that it has; 0 for none
+	signs   atomic.Bool   // the last thing that was heard of it was signed, and proven
 }
 
 // A Hearing is how a loop hears another controller, and reaches it.
@@ -37,6 +39,8 @@ type Hearing struct {
 	// Refused is why the last advert or hello to it could not be sent, in the
 	// kernel's words; empty when it could.
 	Refused string
+	// Signs says that what it sent last was signed with a key that this controller has.
+	Signs bool
 }
 
 // Hears reports whether something came within d.
@@ -52,7 +56,7 @@ func (l *Loop) Hearing() map[netip.Addr]Hearing {
 	}
 	now := time.Since(l.counters.begun)
 	for a, p := range *peers {
-		h := Hearing{Ago: -1}
+		h := Hearing{Ago: -1, Signs: p.signs.Load()}
 		if at := time.Duration(p.heard.Load()); at > 0 {
 			h.Ago = max(0, now-at)
 		}
@@ -143,6 +147,7 @@ func (r *runner) hello() {
 	if r.conn == nil {
 		return
 	}
+	r.signNext()
 	for _, to := range h.to {
 		err := r.helloTo(to)
 		r.count.noteSent(r.o, to, err)
@@ -159,6 +164,7 @@ func (r *runner) helloTo(to netip.Addr) error {
 	if err != nil {
 		return err
 	}
+	r.sign(to)
 	return r.conn.send(r.buf, to)
 }
 
@@ -167,10 +173,13 @@ func (r *runner) hearHello(d datagram) {
 	var h vrrp.Hello
 	reason := mayComeFrom(r.o, r.conn.source(), d)
 	if reason == 0 {
-		if err := h.Unmarshal(d.payload, d.src, d.dst); err != nil {
+		trailer, err := h.UnmarshalSigned(d.payload, d.src, d.dst)
+		if err != nil {
 			reason, _ = errors.AsType[vrrp.Reason](err)
 		} else if h.VRID != r.o.VRID {
 			reason = vrrp.BadVRID
+		} else {
+			reason = r.proven(d, trailer)
 		}
 	}
 	if reason != 0 {

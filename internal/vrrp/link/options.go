@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/auth"
 	"holdfast/internal/vrrp"
 )
 
@@ -65,6 +66,15 @@ type Options struct {
 	// those that list an address more than it is configured with, and so they do
 	// not begin with the link-local address of the sender.
 	Checksum vrrp.Checksum
+	// Keys are those of the controllers, and what is done with them. Adverts and hellos
+	// are signed, and believed, accordingly. With PseudoHeader, as keepalived does by
+	// default, what was signed at a time that is too far from this host's clock is dropped;
+	// else no clock counts.
+	Keys auth.Policy
+
+	// Guarded has somebody else say when the silence of the others counts: see
+	// Loop.Doubted. Otherwise it always does.
+	Guarded bool
 
 	Holder Holder
 	// Refresh is the time between two Holds; 0 means 250ms.

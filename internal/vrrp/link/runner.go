@@ -40,14 +40,17 @@ type runner struct {
 	round   vrrp.Rounds
 	hand    *hand
 
+	proof    proof
 	greeting greetings
 	hellos   hellos
 	handover handover
+	trusting trusting
 }
 
 func newRunner(ctx context.Context, l *Loop, hand *hand, reports *reports) *runner {
 	r := &runner{ctx: ctx, host: l.host, l: l, count: &l.counters, hand: hand, report: reports}
 	r.o, r.told = l.options.Load(), l.eligible.Load()
+	r.trusting.told.Counts = true
 	r.machine = vrrp.NewMachine(r.config())
 	r.prepare()
 	return r
@@ -58,6 +61,9 @@ func (r *runner) config() vrrp.Config {
 	c := vrrp.Config{Priority: r.o.Priority, Interval: r.o.Interval, Preempt: r.o.Preempt, Patient: r.o.Patient, Source: r.o.Source}
 	if r.conn != nil {
 		c.Source = r.conn.source()
+	}
+	if r.trusting.is.Humble {
+		c.Priority = 1
 	}
 	return c
 }
@@ -70,6 +76,7 @@ func (r *runner) prepare() {
 		r.advert.Addresses = append([]netip.Addr{own}, r.listed...)
 	}
 	r.count.hearFrom(r.o)
+	r.prepareKeys()
 }
 
 // run is the loop. The order matters: what was received is heard before a
@@ -78,6 +85,7 @@ func (r *runner) prepare() {
 func (r *runner) run() error {
 	r.inspect(time.Now())
 	r.hand.ask(errand{kind: doLook, o: r.o})
+	r.doubt()
 	r.judge()
 	r.step(vrrp.Startup{})
 	for r.ctx.Err() == nil {
@@ -164,8 +172,10 @@ func (r *runner) orders() {
 		r.prepare()
 		r.step(vrrp.Configure{Config: r.config()})
 	}
+	r.heed()
 	r.handovers()
 	r.hearers()
+	r.learnSequences()
 }
 
 // An obstacle is why this controller may not be Active; the zero one is none.
@@ -235,7 +245,7 @@ func (r *runner) step(e vrrp.Event) {
 	for _, p := range out.Send {
 		r.send(p, r.but(out.Yield)...)
 	}
-	if out.Release && (out.Cause.Kind != vrrp.CauseYielded || r.handover.req == nil) {
+	if out.Release && (out.Cause.Kind != vrrp.CauseYielded && out.Cause.Kind != vrrp.CauseGaveWay || r.handover.req == nil) {
 		r.hand.ask(errand{kind: doRelease, o: r.o})
 	}
 	if before == vrrp.Active && out.State != vrrp.Active && !r.o.Multicast {
@@ -279,7 +289,7 @@ func (r *runner) changed(to vrrp.State, c vrrp.Cause, at time.Time) {
 		return
 	}
 	r.count.transitions.Add(1)
-	r.state = t.To
+	r.state, r.trusting.why = t.To, ""
 	r.l.public.Store(&public{state: t.To, since: t.Time, reason: t.Reason})
 	r.report.transition(t)
 }
@@ -290,6 +300,7 @@ func (r *runner) send(priority uint8, destinations ...netip.Addr) {
 		return
 	}
 	r.advert.Priority = priority
+	r.signNext()
 	for _, to := range destinations {
 		err := r.sendTo(to)
 		r.count.noteSent(r.o, to, err)
@@ -308,6 +319,7 @@ func (r *runner) sendTo(to netip.Addr) error {
 	if err != nil {
 		return err
 	}
+	r.sign(to)
 	return r.conn.send(r.buf, to)
 }
 
@@ -340,7 +352,10 @@ func (r *runner) hear(d datagram) {
 		r.hearHello(d)
 		return
 	}
-	form, reason := accept(r.o, r.conn.source(), d, &r.got)
+	form, trailer, reason := accept(r.o, r.conn.source(), d, &r.got)
+	if reason == 0 {
+		reason = r.proven(d, trailer)
+	}
 	if reason != 0 {
 		r.reject(d.src, reason)
 		return
