@@ -110,7 +110,7 @@ func (w *world) maySettle(a, b *node) time.Duration {
 	if !w.hears(a, b) || !w.hears(b, a) {
 		bound += w.stretch(max(time.Second, 5*w.longest)*max(1, w.unlucky()/2) + 5*w.longest)
 	}
-	if !a.alive() || !b.alive() {
+	if !a.alive() || !b.alive() || a.turn == 0 && b.turn == 0 { // or both are what former processes left
 		bound += w.stretch(leaseTime)
 	}
 	return bound
@@ -177,8 +177,12 @@ func (w *world) examine() {
 	}
 }
 
-// may reports whether n may have the address.
-func (n *node) may() bool { return n.alive() && n.powered && n.bar == clear && n.serves && n.carrier }
+// may reports whether n may have the address, and the silence of others tells it
+// that nobody has: that it does not know for as long as startup_delay at most.
+func (n *node) may() bool {
+	sure := n.told.Counts || n.w.now-max(n.w.judge.calm, n.up) > n.w.stretch(startDelay+2*time.Second)+leaseTime
+	return n.alive() && n.powered && n.bar == clear && n.serves && n.carrier && sure
+}
 
 // handing is until when n waits for another to take over.
 func (n *node) handing(w *world) time.Duration {
@@ -258,7 +262,7 @@ func (w *world) violate(of Invariant, format string, args ...any) {
 
 // settling is how long the world may be at work after the last thing that happened.
 func (w *world) settling() time.Duration {
-	d := leaseTime + listenTime + max(time.Second, 5*w.longest) + (20+w.unlucky())*w.longest + w.slack()
+	d := leaseTime + listenTime + startDelay + 2*time.Second + max(time.Second, 5*w.longest) + (20+w.unlucky())*w.longest + w.slack()
 	return w.stretch(d)
 }
 
@@ -446,7 +450,8 @@ func (w *world) checkOutput(n *node, before vrrp.State, out vrrp.Output) {
 		problem = "announces and is not active"
 	case before != vrrp.Active && !became && len(out.Send) > 0:
 		problem = "sends and was not active"
-	case (out.State == vrrp.Initialize) != out.Deadline.IsZero():
+	case out.State == vrrp.Initialize && !out.Deadline.IsZero(), out.State == vrrp.Active && out.Deadline.IsZero(),
+		out.State == vrrp.Backup && out.Deadline.IsZero() && n.told.Counts:
 		problem = "has a deadline in initialize, or none elsewhere"
 	case (out.Cause.Kind != 0) != (before != out.State):
 		problem = "has a cause and no change, or the other way around"

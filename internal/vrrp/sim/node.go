@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"holdfast/internal/conflict"
 	"holdfast/internal/vrrp"
 )
 
@@ -17,9 +18,10 @@ const (
 	settledTime = time.Minute
 	overlap     = 30 * time.Millisecond
 	listenTime  = 2 * time.Second
-	period      = time.Minute // of announcements in the long run
-	lowering    = 10          // of the priority of one that limps
-	inboxSize   = 256         // packets that a socket keeps for a process that does not run
+	period      = time.Minute     // of announcements in the long run
+	lowering    = 10              // of the priority of one that limps
+	startDelay  = 3 * time.Second // startup_delay of the spec, which is longer by default
+	inboxSize   = 256             // packets that a socket keeps for a process that does not run
 )
 
 // A Router decides on a node: a vrrp.Machine, or one that is broken on purpose.
@@ -46,6 +48,7 @@ type node struct {
 	since   time.Duration // the beginning of the stop or freeze
 	until   time.Duration // and its end
 	carrier bool
+	apart   bool          // cut off from everyone
 	slow    time.Duration // the kernel changes no address before
 	serves  bool          // HAProxy does
 
@@ -77,6 +80,16 @@ type node struct {
 	heldAt  time.Time
 	rounds  vrrp.Rounds
 
+	// Whether the silence of others counts; see conflict/watch.
+	guard    conflict.Guard
+	guardDue time.Time
+	poked    bool // it is to look now
+	met      bool // some host answered since the doubt began
+	humble   bool
+	told     vrrp.Silence
+	heardAt  time.Time     // an Active router was
+	heardInt time.Duration // its interval
+
 	// A planned handover; see link's handover.
 	req     bool
 	to      int // 1 to MaxNodes, 0 for anyone
@@ -91,8 +104,10 @@ type node struct {
 	done []result // of the hand, that the loop has not collected
 
 	// The kernel.
-	present bool
-	ends    time.Time // of the lease
+	up         time.Duration // since when it has a carrier
+	neighbours bool          // it knows some
+	present    bool
+	ends       time.Time // of the lease
 
 	// What a client on the node's segment believes.
 	arp   int // the node whose announcement came last; 0 for none
@@ -171,7 +186,7 @@ func (n *node) serving() bool { return n.present && n.powered && !n.frozen }
 // boot starts the host and the agent, as far as they do not run.
 func (n *node) boot() {
 	if !n.powered {
-		n.powered, n.serves = true, true
+		n.powered, n.serves, n.up, n.neighbours = true, true, n.w.now, false
 	}
 	if n.runs {
 		return
@@ -186,6 +201,9 @@ func (n *node) boot() {
 	n.trouble, n.retry, n.pause = false, time.Time{}, 0
 	n.rounds.Stop()
 	n.req, n.due = false, time.Time{}
+	n.humble, n.told, n.heardAt = false, vrrp.Silence{Counts: true}, time.Time{}
+	n.guard = conflict.Guard{Others: len(n.w.nodes) > 1, Delay: startDelay, Interval: n.cfg.Interval}
+	n.doubt()
 	n.judge()
 	n.step(vrrp.Startup{})
 	if n.serves {
@@ -253,6 +271,7 @@ func (n *node) turnOnce() {
 	n.inspect()
 	n.judge()
 	n.tick()
+	n.look()
 	n.arm()
 }
 
@@ -264,8 +283,10 @@ func (n *node) hear(p packet) {
 		n.seen[p.from] = p.seq
 	}
 	a := vrrp.AdvertReceived{Src: n.w.nodes[p.from].addr, Priority: p.priority, Interval: p.interval, Directed: p.directed}
-	if p.priority > 0 && !n.listening.IsZero() {
+	if p.priority > 0 {
 		n.listening = time.Time{} // an Active router was heard
+		n.heardAt, n.heardInt = n.now(), p.interval
+		n.poked = n.poked || !n.told.Counts || n.humble
 	}
 	n.step(a)
 }
@@ -298,6 +319,8 @@ func (n *node) inspect() {
 	case n.carrier:
 		if n.noCarrier {
 			n.noCarrier, n.listening = false, now.Add(listenTime)
+			n.heardAt = time.Time{}
+			n.doubt()
 		}
 		n.unplugged = time.Time{}
 	case n.noCarrier:
@@ -400,7 +423,7 @@ func (n *node) arm() {
 		return
 	}
 	next := n.deadline
-	for _, t := range [...]time.Time{n.retry, n.holdDue, n.due, n.rounds.Due, n.listening} {
+	for _, t := range [...]time.Time{n.retry, n.holdDue, n.due, n.rounds.Due, n.listening, n.guardDue} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
@@ -456,6 +479,7 @@ func (n *node) step(e vrrp.Event) {
 		n.rounds.Begin(now, n.router.Config().Interval)
 	}
 	if out.State != before {
+		n.poked = true
 		n.w.transition(n, before, out)
 		if out.State != vrrp.Active {
 			n.dropHolding()
@@ -493,6 +517,61 @@ func (n *node) endYield() {
 	n.w.disturb()
 }
 
+// doubt begins one of whether the silence of others counts.
+func (n *node) doubt() {
+	n.met = n.neighbours
+	n.guard.Doubt(n.now())
+	n.poked = true
+	n.hush(vrrp.Silence{})
+}
+
+// hush tells the router whether silence counts.
+func (n *node) hush(e vrrp.Silence) {
+	if e != n.told {
+		n.told = e
+		n.w.changed = true
+		n.step(e)
+	}
+}
+
+// look steps the guard when it is due, and does what it asks for.
+func (n *node) look() {
+	now := n.now()
+	if !n.poked && (n.guardDue.IsZero() || now.Before(n.guardDue)) {
+		return
+	}
+	n.poked = false
+	heard := !n.held && !n.heardAt.IsZero() && now.Sub(n.heardAt) < 4*n.heardInt
+	out := n.guard.Step(now, conflict.Facts{Active: n.held, Heard: heard, Forwards: n.met, Up: n.w.now - n.up})
+	n.guardDue = out.Next
+	if out.Probe {
+		n.w.probe(n)
+	}
+	if out.Reach {
+		n.w.reach(n)
+	}
+	if out.Answer {
+		n.ask(doAnnounce)
+	}
+	e := vrrp.Silence{Counts: out.Counts}
+	if e.Counts {
+		e.Since = out.Since
+	}
+	n.hush(e)
+	if out.Humble != n.humble {
+		n.humble = out.Humble
+		n.configure()
+	}
+}
+
+// claimed is that another machine says that the address is its own.
+func (n *node) claimed(from *node) {
+	n.met, n.neighbours = true, true
+	n.guard.Claimed(n.now(), conflict.Claim{MAC: conflict.MAC{2, 5: byte(from.id)}})
+	n.poked = true
+	n.turnOnce()
+}
+
 // yield hands over to the node to, 0 for whoever is first.
 func (n *node) yield(to int, wait time.Duration) {
 	if !n.alive() || n.req || n.router.State() != vrrp.Active || !n.held {
@@ -528,6 +607,9 @@ func (n *node) configure() {
 	c := n.cfg
 	if n.limps {
 		c.Priority, c.Patient = max(1, c.Priority/lowering), true
+	}
+	if n.humble {
+		c.Priority = 1
 	}
 	n.step(vrrp.Configure{Config: c})
 	n.arm()

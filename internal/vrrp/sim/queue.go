@@ -24,6 +24,8 @@ const (
 	evResume                  // a stop or freeze ends
 	evYield                   // the word of another agent to hand over arrives
 	evReady                   // HAProxy answers
+	evClaim                   // a host says that the address is its own
+	evMet                     // a host answers
 	evLook                    // whether what must hold does
 )
 

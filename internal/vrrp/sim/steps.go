@@ -34,6 +34,9 @@ func (w *world) network(s Step) bool {
 	case Heal:
 		w.cut, w.deaf = [MaxNodes][MaxNodes]bool{}, [MaxNodes][MaxNodes]bool{}
 		w.loss, w.double, w.jitter = 0, 0, 0
+		for _, n := range w.nodes {
+			n.apart = false
+		}
 	case Loss:
 		w.loss = s.Value
 	case Double:
@@ -68,6 +71,9 @@ func (w *world) happen(n *node, s Step) {
 		w.service(n, s.Verb == ServiceUp)
 	case Unplug, Plug:
 		n.carrier = s.Verb == Plug
+		if n.neighbours = n.neighbours && n.carrier; n.carrier {
+			n.up = w.now
+		}
 		w.judge.topology = w.now
 		n.turnOnce()
 	case Cut, Join, Isolate, Rejoin:
@@ -127,6 +133,7 @@ func (w *world) wire(n *node, s Step) {
 		}
 		return
 	}
+	n.apart = off
 	for _, o := range w.nodes {
 		w.cut[n.id][o.id], w.cut[o.id][n.id] = off, off
 	}

@@ -175,6 +175,9 @@ func (w *world) serve(e event) {
 	case evFrame:
 		if n.carrier { // a client there may run though the node does not
 			n.arp, n.arpAt = int(e.p.from)+1, w.now
+			if n.alive() {
+				n.claimed(w.nodes[e.p.from])
+			}
 		}
 	case evWake:
 		if e.gen == n.wakeGen {
@@ -207,8 +210,41 @@ func (w *world) serve(e event) {
 			w.disturb()
 			n.turnOnce()
 		}
+	case evClaim:
+		if n.alive() && n.carrier {
+			n.claimed(w.nodes[e.p.from])
+		}
+	case evMet:
+		if n.alive() && n.carrier {
+			n.met, n.neighbours, n.poked = true, true, true
+			n.turnOnce()
+		}
 	case evLook:
 		w.changed = true
+	}
+}
+
+// probe asks all hosts for the address: who has it answers.
+func (w *world) probe(n *node) {
+	for _, x := range w.nodes {
+		if x != n && x.serving() && w.hears(x, n) && w.chance(n.id, 3, 100) >= time.Duration(w.loss) {
+			w.carry(x, n, event{kind: evClaim, p: packet{from: uint8(x.id)}})
+		}
+	}
+}
+
+// reach asks one host for a sign of life: the network's router, unless n is cut off,
+// or another node.
+func (w *world) reach(n *node) {
+	if !n.carrier || w.chance(n.id, 3, 100) < time.Duration(w.loss) {
+		return
+	}
+	answers := !n.apart
+	for _, x := range w.nodes {
+		answers = answers || x != n && x.powered && !x.frozen && w.hears(x, n) && w.hears(n, x)
+	}
+	if answers {
+		w.push(event{at: w.now + 2*w.s.Most + w.jitter, kind: evMet, to: uint8(n.id)})
 	}
 }
 
