@@ -37,6 +37,8 @@ var mayImport = map[string][]string{
 	"internal/reach/paths":     {"internal/tick", "internal/reach", "internal/reach/handshake", "internal/spec", "internal/status"},
 	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/vrrp":            {},
+	"internal/conflict":        {},
+	"internal/conflict/watch":  {"internal/conflict", "internal/rtnl", "internal/status", "internal/vrrp", "internal/vrrp/link"},
 	"internal/certificate":     {"internal/status"},
 	"internal/certificate/keep": {
 		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status", "internal/tick",
@@ -66,7 +68,7 @@ var mayImport = map[string][]string{
 	"internal/vip/conntrack": {"internal/rtnl"},
 	"internal/peer":          {"internal/auth", "internal/connlimit", "internal/spec"},
 	"internal/web":           {"internal/auth", "internal/cloud", "internal/status", "internal/connlimit"},
-	"internal/vips":          {"internal/auth", "internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
+	"internal/vips":          {"internal/auth", "internal/conflict/watch", "internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
 	"internal/hearing":       {"internal/tick", "internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
 	"internal/handover": {
 		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vip/conntrack", "internal/vip/move", "internal/vrrp", "internal/vrrp/link",
@@ -124,7 +126,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/conflict", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

@@ -133,7 +133,7 @@ func New(opt Options) *Agent {
 	a.vips = vips.New(vips.Options{
 		Controller: opt.Controller, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec,
 		Holder:   func(name string, at *vip.Address) link.Holder { return a.moves.Tenant(name, at) },
-		Priority: a.priority, Policy: a.keys.of, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event,
+		Priority: a.priority, Policy: a.keys.of, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event, Report: a.reportOne,
 		Taken: func() { a.haproxy.Taken(); a.hosts.Taken() },
 	})
 	a.hosts = watch.New(watch.Options{

@@ -40,7 +40,7 @@ vips:
     addresses: [192.0.2.10/24]
     hostname: api.example.org
     interface: eno1
-    vrrp: {router_id: 7, interval: 20ms}
+    vrrp: {router_id: 7, interval: 20ms, startup_delay: 0s}
 controllers:
   - {name: ctl1, address: 192.0.2.1}
   - {name: ctl2, address: 192.0.2.2}

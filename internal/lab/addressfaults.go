@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/google/nftables"
@@ -22,8 +23,70 @@ func addressFaultKinds() []FaultKind {
 	return []FaultKind{
 		{Name: "mac-change", Args: ofNode, Text: "give the interface another MAC address, as a bond does whose port fails; back gives the first one", onNode: macChange},
 		{Name: "device-remade", Args: ofNode, Text: "delete the interface and make it anew with its addresses and routes, as a network daemon does; nothing is left to undo", onNode: deviceRemade},
+		{Name: "address-stolen", Args: ofNode, Text: "the node has the VIP's addresses too, for good, and says so once by ARP; back ends it", onNode: addressStolen},
 		{Name: "conntrack-full", Args: ofNode, Text: "track connections, as a stateful firewall does, and fill the table; back ends both", onNode: conntrackFull},
 	}
+}
+
+// addressStolen gives the node the VIP's addresses, as a machine has them that
+// somebody has configured so.
+func addressStolen(_ context.Context, n *node, _ Fault) (string, error) {
+	b, err := n.boxOn()
+	if err != nil {
+		return "", err
+	}
+	if err := n.endSlow("address-stolen"); err != nil {
+		return "", err
+	}
+	link, err := b.nl.LinkByName(n.plan.links[0].name)
+	if err != nil {
+		return "", fmt.Errorf("look for the interface of %s: %w", n.plan.name, err)
+	}
+	each := func(do func(*netlink.Addr) error) error {
+		var errs []error
+		for _, a := range n.holder.vips {
+			address := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}}
+			if a.Is6() {
+				address.Flags = unix.IFA_F_NODAD
+			}
+			errs = append(errs, do(address))
+		}
+		return errors.Join(errs...)
+	}
+	end := func() error {
+		if n.needOn() != nil {
+			return nil // its kernel has forgotten all
+		}
+		return each(func(a *netlink.Addr) error { return b.nl.AddrDel(link, a) })
+	}
+	err = each(func(a *netlink.Addr) error { return b.nl.AddrReplace(link, a) })
+	if err == nil {
+		err = n.inNetwork(func() error { return claimByARP(link.Attrs(), n.holder.vips) })
+	}
+	if err != nil {
+		return "", fmt.Errorf("give %s the VIP: %w", n.plan.name, errors.Join(err, end()))
+	}
+	n.setSlow("address-stolen", end)
+	return fmt.Sprintf("%s has the VIP's addresses too", n.plan.name), nil
+}
+
+// claimByARP says once that the IPv4 addresses are at the interface, as a host does that
+// is given one (RFC 5227 section 2.3). The kernel does not do it by itself.
+func claimByARP(at *netlink.LinkAttrs, addresses []netip.Addr) error {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open a packet socket: %w", err)
+	}
+	to := unix.SockaddrLinklayer{Ifindex: at.Index, Halen: 6, Addr: [8]byte{255, 255, 255, 255, 255, 255}}
+	var errs []error
+	for _, a := range addresses {
+		if a.Is4() {
+			frame := append(append([]byte{255, 255, 255, 255, 255, 255}, at.HardwareAddr...), 8, 6, 0, 1, 8, 0, 6, 4, 0, 1)
+			frame = append(append(frame, at.HardwareAddr...), a.AsSlice()...)
+			errs = append(errs, unix.Sendto(fd, append(append(frame, 0, 0, 0, 0, 0, 0), a.AsSlice()...), 0, &to))
+		}
+	}
+	return errors.Join(append(errs, unix.Close(fd))...)
 }
 
 // macChange changes the MAC address of the node's first link.

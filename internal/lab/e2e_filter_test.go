@@ -74,6 +74,23 @@ func TestAdvertsBlocked(t *testing.T) {
 	c.await("nothing to be left of the handovers", c.settled)
 }
 
+// TestAddressStolen gives the holder's address to another machine for good: the holder says
+// whose it is, keeps it, and so does nobody who could take it next.
+func TestAddressStolen(t *testing.T) {
+	c := sharedCloud(t)
+	holder := c.holder()
+	thief := c.others(holder)[0]
+	before := c.snapshot(holder).VIPs[0].Claims
+	c.fault("address-stolen", thief)
+	c.says(holder, status.CodeVIPConflict, thief, true)
+	if v := c.snapshot(holder).VIPs[0]; v.State != status.Active || v.Claims == before {
+		t.Errorf("the holder is %s and has counted %d claims", v.State, v.Claims-before)
+	}
+	c.fault("back", thief)
+	c.says(holder, status.CodeVIPConflict, "", false)
+	c.await("a whole lab", c.whole)
+}
+
 // download fetches so many seconds of an answer through the VIP, in the background.
 func (c *cloud) download(seconds int) <-chan string {
 	done := make(chan string, 1)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -75,6 +76,22 @@ func (k *Conn) Addresses(index int) ([]netip.Prefix, error) {
 	return on, err
 }
 
+// Fixed gives the device, other than lo, on which somebody has put an address for good; 0
+// for none. A Lease is not that.
+func (k *Conn) Fixed(a netip.Addr) (index int, err error) {
+	const lo = 1
+	all, err := k.addresses(addressHeader(0, netip.Prefix{}))
+	if err != nil {
+		return 0, fmt.Errorf("list the addresses of this host: %w", err)
+	}
+	for _, on := range all {
+		if on.prefix.Addr() == a && on.index != lo && on.flags&unix.IFA_F_PERMANENT != 0 {
+			return on.index, nil
+		}
+	}
+	return 0, nil
+}
+
 // OwnAddresses gives those of all devices.
 func (k *Conn) OwnAddresses() (map[netip.Addr]bool, error) {
 	all, err := k.addresses(addressHeader(0, netip.Prefix{}))
@@ -115,6 +132,29 @@ type address struct {
 	index  int // of the device
 	prefix netip.Prefix
 	flags  uint32 // unix.IFA_F_PERMANENT and so on
+	// made is when it was put on the device, after the host's start; less than 0 if the
+	// kernel does not say.
+	made time.Duration
+}
+
+// AddressAge gives how long ago somebody put an address on the device, and whether it
+// is there.
+func (k *Conn) AddressAge(index int, a netip.Addr) (time.Duration, bool, error) {
+	all, err := k.addresses(addressHeader(index, netip.Prefix{}))
+	if err != nil {
+		return 0, false, fmt.Errorf("list the addresses of this host: %w", err)
+	}
+	for _, on := range all {
+		if on.index != index || on.prefix.Addr() != a || on.made < 0 {
+			continue
+		}
+		var up unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &up); err != nil {
+			return 0, false, fmt.Errorf("ask how long this host is up: %w", err)
+		}
+		return max(0, time.Duration(up.Nano())-on.made), true, nil
+	}
+	return 0, false, nil
 }
 
 func (k *Conn) addresses(header []byte) ([]address, error) {
@@ -156,7 +196,7 @@ func parseAddress(b []byte) (address, error) {
 	if err != nil {
 		return address{}, fmt.Errorf("read netlink address: %w", err)
 	}
-	a := address{index: int(binary.NativeEndian.Uint32(b[4:])), flags: uint32(b[2])}
+	a := address{index: int(binary.NativeEndian.Uint32(b[4:])), flags: uint32(b[2]), made: -1}
 	var local, peer netip.Addr
 	for ad.Next() {
 		switch ad.Type() {
@@ -166,6 +206,10 @@ func parseAddress(b []byte) (address, error) {
 			peer, _ = netip.AddrFromSlice(ad.Bytes())
 		case unix.IFA_FLAGS:
 			a.flags = ad.Uint32()
+		case unix.IFA_CACHEINFO: // two lifetimes, then the hundredths of a second when it was made
+			if info := ad.Bytes(); len(info) == unix.SizeofIfaCacheinfo {
+				a.made = time.Duration(binary.NativeEndian.Uint32(info[8:])) * 10 * time.Millisecond
+			}
 		}
 	}
 	if err := ad.Err(); err != nil {

@@ -3,6 +3,7 @@ package rtnl
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 
 	"github.com/mdlayher/netlink"
@@ -67,4 +68,61 @@ func (k *Conn) Forget(index int, a netip.Addr) error {
 		return nil
 	}
 	return err
+}
+
+// A Neighbour is a host on a device's network whose link-layer address the kernel
+// has learned, and not forgotten: when a carrier is lost it forgets all of them.
+type Neighbour struct {
+	Index   int // of the device
+	Address netip.Addr
+	MAC     MAC
+}
+
+// Neighbours gives those of the device that somebody's own word is known of: not what
+// an administrator or a fabric's daemon has set, nor who does not answer.
+func (k *Conn) Neighbours(index int) ([]Neighbour, error) {
+	header := make([]byte, sizeofNdmsg)
+	replies, err := k.socket.Dump(unix.RTM_GETNEIGH, header)
+	if err != nil {
+		return nil, fmt.Errorf("list the neighbours: %w", err)
+	}
+	var all []Neighbour
+	for _, m := range replies {
+		n, learned, err := parseNeighbour(m.Data)
+		if err != nil {
+			return nil, err
+		}
+		if learned && n.Index == index {
+			all = append(all, n)
+		}
+	}
+	return all, nil
+}
+
+// parseNeighbour reads one message of the kind RTM_NEWNEIGH, and reports whether it
+// has the link-layer address from that host.
+func parseNeighbour(b []byte) (Neighbour, bool, error) {
+	const learned = unix.NUD_REACHABLE | unix.NUD_STALE | unix.NUD_DELAY | unix.NUD_PROBE
+	if len(b) < sizeofNdmsg {
+		return Neighbour{}, false, fmt.Errorf("netlink neighbour of %d bytes is too short", len(b))
+	}
+	ad, err := netlink.NewAttributeDecoder(b[sizeofNdmsg:])
+	if err != nil {
+		return Neighbour{}, false, fmt.Errorf("read netlink neighbour: %w", err)
+	}
+	n := Neighbour{Index: int(int32(binary.NativeEndian.Uint32(b[4:])))}
+	ok := binary.NativeEndian.Uint16(b[8:])&learned != 0 && b[10]&unix.NTF_EXT_LEARNED == 0
+	mac := 0
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.NDA_DST:
+			n.Address, _ = netip.AddrFromSlice(ad.Bytes())
+		case unix.NDA_LLADDR:
+			mac = copy(n.MAC[:], ad.Bytes())
+		}
+	}
+	if err := ad.Err(); err != nil {
+		return n, false, fmt.Errorf("read netlink neighbour: %w", err)
+	}
+	return n, ok && n.Address.IsValid() && mac == len(n.MAC), nil
 }

@@ -113,6 +113,8 @@ type Route struct {
 	To     netip.Addr
 	Device int  // its index; 0 for none
 	Behind bool // a gateway
+	// Gateway is its address; not valid if there is none, or several.
+	Gateway netip.Addr
 
 	bits  uint8 // of To's network
 	table uint32
@@ -136,7 +138,10 @@ func parseRoute(b []byte) (Route, error) {
 			r.table = ad.Uint32()
 		case unix.RTA_OIF:
 			r.Device = int(ad.Uint32())
-		case unix.RTA_GATEWAY, unix.RTA_VIA:
+		case unix.RTA_GATEWAY:
+			r.Behind = true
+			r.Gateway, _ = netip.AddrFromSlice(ad.Bytes())
+		case unix.RTA_VIA:
 			r.Behind = true
 		}
 	}
@@ -184,6 +189,23 @@ func (k *Conn) Connected(index int, network netip.Prefix) (bool, error) {
 	return slices.ContainsFunc(all, func(r Route) bool {
 		return r.Device == index && !r.Behind && r.To == network.Addr() && r.bits == uint8(network.Bits())
 	}), nil
+}
+
+// Gateways gives the routers that routes through the device lead to, once each.
+func (k *Conn) Gateways(index int) ([]netip.Addr, error) {
+	var all []netip.Addr
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		routes, err := k.routes(family, netlink.NewAttributeEncoder())
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range routes {
+			if r.Device == index && r.Gateway.IsValid() && !slices.Contains(all, r.Gateway) {
+				all = append(all, r.Gateway)
+			}
+		}
+	}
+	return all, nil
 }
 
 // LocalRoutes gives the addresses of a family that a table has a local route to, each

@@ -214,6 +214,8 @@ func (v rawVIP) build() VIP {
 			Preempt:  v.vrrp.preempt.v,
 			Peers:    Peers(v.vrrp.peers.or(string(Unicast))),
 			Checksum: Checksum(v.vrrp.checksum.or(string(ChecksumRFC))),
+
+			StartupDelay: v.vrrp.startupDelay.or(DefaultStartupDelay),
 		},
 	}
 	for _, a := range v.addresses.all {

@@ -234,6 +234,7 @@ func vipValues(v VIP) []pair {
 		{"vrrp.preempt", strconv.FormatBool(v.VRRP.Preempt)},
 		{"vrrp.peers", string(v.VRRP.Peers)},
 		{"vrrp.checksum", string(v.VRRP.Checksum)},
+		{"vrrp.startup_delay", span(v.VRRP.StartupDelay)},
 	}, tlsValues(v.TLS)...)
 }
 

@@ -55,7 +55,7 @@ func TestDesignExample(t *testing.T) {
 		Interface: "eno1",
 		Device:    spec.Direct,
 		Endpoints: []string{"public", "internal", "admin"},
-		VRRP:      spec.VRRP{RouterID: 51, Interval: 100 * time.Millisecond, Peers: spec.Unicast, Checksum: spec.ChecksumRFC},
+		VRRP:      spec.VRRP{RouterID: 51, Interval: 100 * time.Millisecond, Peers: spec.Unicast, Checksum: spec.ChecksumRFC, StartupDelay: 30 * time.Second},
 		TLS:       &spec.TLS{Certificate: "/etc/holdfast/tls/api.pem", MinVersion: "1.2"},
 	}}
 	if diff := cmp.Diff(wantVIPs, s.VIPs, cmpopts.EquateComparable(netip.Prefix{}, netip.AddrPort{})); diff != "" {

@@ -223,6 +223,20 @@ func (d *decoder) interval(v value) item[time.Duration] {
 	return bad[time.Duration](v)
 }
 
+// startupDelay reads how long the silence on an interface that came up counts for
+// nothing: 0s, which is at once, to 1h.
+func (d *decoder) startupDelay(v value) item[time.Duration] {
+	if v.node.Kind == yaml.ScalarNode && v.node.Value == "0s" {
+		return good(v, time.Duration(0))
+	}
+	i := d.duration(v)
+	if i.ok && i.v > time.Hour {
+		d.fail(status.CodeBadDuration, v.node, fmt.Sprintf("%s %s is out of range", v.path, v.node.Value), "write a time from 0s to 1h; 0s has nobody waited for")
+		return bad[time.Duration](v)
+	}
+	return i
+}
+
 // handoverLimit reads how long connections may go on after a handover: 1s to 24h.
 func (d *decoder) handoverLimit(v value) item[time.Duration] {
 	i := d.duration(v)

@@ -55,6 +55,7 @@ type (
 		interval        item[time.Duration]
 		preempt         item[bool]
 		peers, checksum item[string]
+		startupDelay    item[time.Duration]
 	}
 	// rawHost is a controller, or a host of a service.
 	rawHost struct {
@@ -280,6 +281,10 @@ func vrrpFields() []field[rawVRRP] {
 		{
 			"peers", false, "unicast or multicast", "unicast",
 			func(d *decoder, v value, r *rawVRRP) { r.peers = d.choice(v, string(Unicast), string(Multicast)) },
+		},
+		{
+			"startup_delay", false, "how long after the interface came up nobody need be heard on it, 0s to 1h", "30s",
+			func(d *decoder, v value, r *rawVRRP) { r.startupDelay = d.startupDelay(v) },
 		},
 		{
 			"checksum", false, "rfc or keepalived", "rfc",

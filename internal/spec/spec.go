@@ -92,6 +92,9 @@ type VRRP struct {
 	Preempt  bool
 	Peers    Peers
 	Checksum Checksum
+	// StartupDelay is how long after the interface came up nobody need be heard on it for
+	// the silence of others to count for nothing; 0 to an hour, default 30s.
+	StartupDelay time.Duration
 }
 
 // Peers says how adverts are sent.
@@ -102,6 +105,10 @@ const (
 	Unicast   Peers = "unicast" // to every controller's address
 	Multicast Peers = "multicast"
 )
+
+// DefaultStartupDelay is as long as a switch with the spanning tree of IEEE 802.1D keeps a
+// port from forwarding: twice its forward delay.
+const DefaultStartupDelay = 30 * time.Second
 
 // Checksum says which form of the IPv4 checksum is sent, and whether adverts over
 // IPv6 begin with a link-local address; both forms are accepted.

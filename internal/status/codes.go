@@ -45,6 +45,8 @@ const (
 	CodeAdvertsBlocked         = "adverts-blocked"
 	CodeDetourBlocked          = "detour-blocked"
 	CodeVIPMovesOften          = "vip-moves-often"
+	CodeVIPConflict            = "vip-conflict"
+	CodeForeignRouter          = "foreign-router"
 	CodeNotInForce             = "not-in-force"
 	CodeConfigRolledBack       = "config-rolled-back"
 	CodeConfigNotApplied       = "config-not-applied"
@@ -225,7 +227,8 @@ func FindingCodes() []FindingCode {
 	add(Info, CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer)
 	add("", CodeBlind, CodeHAProxyNotRunning)
 	// Of what an agent reports of itself.
-	add(Error, CodeNotInForce, CodeConfigRolledBack, CodeConfigNotApplied, CodeUnknownController, CodeOutOfFiles, CodeKeyUnusable)
+	add(Error, CodeNotInForce, CodeConfigRolledBack, CodeConfigNotApplied, CodeUnknownController, CodeOutOfFiles, CodeKeyUnusable,
+		CodeVIPConflict, CodeForeignRouter)
 	add(Warning, CodeDrainUnknown, CodeDrainNotKept, CodePageCrowded, CodeHeadersTooLarge, CodeHAProxyAsRoot, CodeHAProxySocketLost,
 		CodeConntrackFull, CodeAdvertsBlocked, CodeDetourBlocked, CodeLastGoodNotKept, CodeDiskFull, CodeNotListening, CodeRequestsUnproven)
 	add(Info, CodeRequestsRefused, CodeHAProxyReplaced, CodeHAProxyLibraryReplaced, CodeVIPMovesOften, CodeNotAuthenticated)

@@ -220,6 +220,9 @@ type VIP struct {
 	HeldUp     uint64 `json:"held_up,omitempty"`
 	// PutBack counts addresses that somebody else had removed.
 	PutBack uint64 `json:"put_back,omitempty"`
+	// Claims counts the frames (ARP, neighbour advertisements) in which another machine
+	// said that an address of the VIP is its own.
+	Claims uint64 `json:"claims,omitempty"`
 	// Certificate is what clients of the VIP get to see; nil without TLS.
 	Certificate *Certificate `json:"certificate,omitempty"`
 	// Giving is set while this controller, which has handed the VIP over,

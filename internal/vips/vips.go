@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"holdfast/internal/auth"
+	"holdfast/internal/conflict/watch"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -51,8 +52,10 @@ type Options struct {
 	// Note writes down what these addresses change in the kernel for longer than they
 	// are held, and puts back what none of them needs.
 	Note func(...*vip.Address) error
-	// Event writes into the journal.
-	Event func(status.Event)
+	// Event writes into the journal. Report is told a finding under a key of its code, nil
+	// when there is none any more.
+	Event  func(status.Event)
+	Report func(code, key string, f *status.Finding)
 	// Taken is called when this controller begins to hold a VIP. It must not wait.
 	Taken func()
 }
@@ -139,6 +142,7 @@ type owner struct {
 	lease   vip.Options
 	address *vip.Address
 	loop    *link.Loop
+	watch   *watch.Watch
 	end     context.CancelFunc
 	ended   chan struct{} // closed when the loop has given the VIP up
 	view    atomic.Pointer[view]
@@ -228,6 +232,16 @@ func (v *VIPs) newOwner(s *spec.Spec, of spec.VIP) (*owner, error) {
 		return nil, err
 	}
 	o.view.Store(&view{of, router})
+	o.watch = watch.New(watch.Options{
+		Name: of.Name, Interface: o.lease.Interface, Addresses: of.Addrs(), RouterID: uint8(of.VRRP.RouterID),
+		Multicast: router.Multicast, Interval: of.VRRP.Interval, Source: router.Source,
+		Peers:    func() map[netip.Addr]string { return o.view.Load().router.Peers },
+		Delay:    func() time.Duration { return o.view.Load().vip.VRRP.StartupDelay },
+		Loop:     o.loop,
+		Announce: o.address.Announce,
+		Report:   v.opt.Report,
+		Log:      v.log.With("component", "vrrp"),
+	})
 	return o, nil
 }
 
@@ -258,6 +272,7 @@ func (v *VIPs) routerOptions(s *spec.Spec, of spec.VIP, self spec.Controller) li
 		Multicast:    of.VRRP.Peers == spec.Multicast,
 		Addresses:    of.Addrs(),
 		Checksum:     checksum,
+		Guarded:      true,
 		Keys:         v.opt.Policy(s),
 		Log:          v.log.With("component", "vrrp"),
 		OnTransition: v.journalTransition,
@@ -302,6 +317,7 @@ func (v *VIPs) keep(before []*owner, o *owner) *owner {
 			continue // the router itself is another: its options were found good
 		}
 		b.view.Store(&next)
+		b.watch.Poke()
 		return b
 	}
 	return nil
@@ -317,8 +333,14 @@ func sameLease(a, b vip.Options) bool {
 func (v *VIPs) start(ctx context.Context, o *owner) {
 	ctx, o.end = context.WithCancel(ctx)
 	o.setEligible(v.opt.HAProxy.State())
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		o.watch.Run(ctx)
+	}()
 	go func() {
 		defer close(o.ended)
+		defer func() { <-watched }()
 		// Close waits until the connections to a released address are reset.
 		if err := errors.Join(o.loop.Run(ctx), o.address.Close()); err != nil {
 			v.log.Error("the VRRP loop ended", "vip", o.view.Load().vip.Name, "error", err)
@@ -443,6 +465,9 @@ func (v *VIPs) journalTransition(t link.Transition) {
 	if t.To == vrrp.Active {
 		v.opt.Taken()
 	}
+	if o := v.ownerOf(t.VIP); o != nil {
+		o.watch.Poke()
+	}
 	v.opt.Event(status.Event{
 		Time: t.Time, Kind: "vip-" + t.To.String(), Subject: "vip " + t.VIP, Cause: t.Reason, Took: t.Took,
 		Text: fmt.Sprintf("vip %s is %s here, was %s", t.VIP, t.To, t.From),
@@ -470,6 +495,7 @@ func (o *owner) status(self string) status.VIP {
 		SendErrors:  s.SendErrors,
 		HeldUp:      s.Late,
 		PutBack:     o.address.Stats().PutBack,
+		Claims:      o.watch.Claims(),
 	}
 	if s.State == vrrp.Active {
 		out.Holder = self

@@ -33,6 +33,8 @@ func (c Cause) Words(name func(netip.Addr) string) string {
 		return fmt.Sprintf("%s is active too, and does not hear this controller", peer)
 	case CauseYielded:
 		return "handed over to " + peer
+	case CauseGaveWay:
+		return fmt.Sprintf("%s is active too, as the agents found out, and neither hears the other's adverts", peer)
 	case CauseHeldUp:
 		return fmt.Sprintf("this process was held up for %v, and %s took over", rounded(c.Lasted), peer)
 	}

@@ -22,6 +22,9 @@ func (m *Machine) reconfigureBackup(now time.Time) {
 	if !b.learned {
 		b.interval = m.cfg.Interval
 	}
+	if m.deadline.IsZero() {
+		return // nobody is waited for, see Silence
+	}
 	wait := m.downInterval()
 	if b.resigned {
 		wait = m.skewTime()

@@ -28,7 +28,7 @@ func (s State) String() string {
 }
 
 // An Event is what happened to a Machine: one of Startup, Timer,
-// AdvertReceived, Eligible, Configure, Yield, Stay and Shutdown.
+// AdvertReceived, Eligible, Configure, Yield, Stay, Silence, GiveWay and Shutdown.
 type Event interface{ event() }
 
 type (
@@ -87,6 +87,22 @@ type (
 	// Stay ends a Yield that is under way, as the end of its Wait does.
 	Stay struct{}
 
+	// Silence says whether the silence of the others counts, which it does at first.
+	// While it does not, a Backup router that has heard no Active one waits for ever:
+	// the link may not carry anything yet, or somebody has the address who does not
+	// advertise. Whoever was heard can still resign, or fall silent.
+	Silence struct {
+		Counts bool
+		// Since is when the silence that counts began, at the earliest.
+		Since time.Time
+	}
+
+	// GiveWay ends being Active for another router that is Active too, as this one
+	// knows by other means, since neither hears the other. Nothing is sent: others may
+	// hear both. The silence of the others does not count from then on, until Silence
+	// says so. It has no effect unless Active.
+	GiveWay struct{ To netip.Addr }
+
 	// Shutdown ends the protocol (RFC 9568 sections 6.4.2 and 6.4.3).
 	Shutdown struct{}
 )
@@ -98,6 +114,8 @@ func (Eligible) event()       {}
 func (Configure) event()      {}
 func (Yield) event()          {}
 func (Stay) event()           {}
+func (Silence) event()        {}
+func (GiveWay) event()        {}
 func (Shutdown) event()       {}
 
 // An Output is everything that the driver must do after an event, in the order
@@ -147,6 +165,7 @@ const (
 	CauseUnheard                         // Peer is Active too, and does not hear this router
 	CauseHeldUp                          // this process did not run for Lasted, and Peer took over
 	CauseYielded                         // handed over to Peer, see Yield
+	CauseGaveWay                         // Peer is Active too, and neither hears the other, see GiveWay
 )
 
 // A Cause says why the state changed.

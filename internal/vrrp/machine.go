@@ -62,6 +62,8 @@ func (c Config) normal() Config {
 //     router that misses the first advert with it still counts by the old one.
 //   - It hands over to a router of choice without a moment in which nobody has
 //     the addresses: see Yield.
+//   - The silence of the others counts only while its driver says so: see Silence.
+//   - It gives way to one that its driver knows of and that is not heard: see GiveWay.
 //   - A second advert of priority 0 does not make a Backup router wait for its
 //     skew time anew: one that hands over sends one every interval.
 type Machine struct {
@@ -69,6 +71,7 @@ type Machine struct {
 	started  bool
 	bar      string // why not eligible; "" when eligible
 	leftover bool   // a former process may have left the addresses
+	unsure   bool   // the silence of the others does not count, see Silence
 	state    State
 
 	deadline time.Time // Active: Adver_Timer; Backup: Active_Down_Timer
@@ -145,6 +148,10 @@ func (m *Machine) Step(now time.Time, e Event) Output {
 		m.yield(now, e)
 	case Stay:
 		m.stay(now)
+	case Silence:
+		m.silence(now, e)
+	case GiveWay:
+		m.giveWay(now, e)
 	case Shutdown:
 		m.started = false
 		m.toInitialize(Cause{Kind: CauseShutdown})
@@ -203,6 +210,9 @@ func (m *Machine) toBackup(now time.Time, c Cause) {
 	m.state, m.out.Cause = Backup, c
 	m.backup = backup{interval: m.cfg.Interval, since: now}
 	m.deadline = now.Add(m.downInterval())
+	if m.unsure {
+		m.deadline = time.Time{}
+	}
 }
 
 // toActive takes over. The interval learned from the one before is forgotten.
@@ -278,8 +288,8 @@ func (m *Machine) noticeDelay(now time.Time) {
 }
 
 func (m *Machine) timer(now time.Time) {
-	if now.Before(m.deadline) {
-		return // served early; the driver gets the same deadline again
+	if now.Before(m.deadline) || m.deadline.IsZero() {
+		return // served early, or there is none; the driver gets the same deadline again
 	}
 	switch m.state {
 	case Initialize: // has no timer
@@ -371,6 +381,9 @@ func (m *Machine) heardInBackup(now time.Time, a AdvertReceived) {
 		m.deadline = now.Add(m.skewTime())
 	case m.preempts(now, a):
 		m.backup.lower = a
+		if m.deadline.IsZero() { // nobody was waited for, see Silence
+			m.deadline = now.Add(m.downInterval())
+		}
 	case losing:
 		wait := ActiveDownInterval(a.Interval, m.cfg.Priority)
 		if until := now.Add(wait); until.After(m.deadline) {

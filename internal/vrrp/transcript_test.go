@@ -19,6 +19,8 @@ import (
 //	startup, timer, shutdown, eligible, ineligible         events; the reason stands below
 //	advert from= priority= [interval=] [directed=true]     an advert is received
 //	yield [to=] wait= [any=true], stay                     a handover
+//	silence counts= [since=]                               whether silence counts
+//	giveway to=                                            for one that is not heard
 //	configure [priority=] [interval=] [preempt=] [patient=] what is not given stays
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
@@ -76,6 +78,14 @@ func (tr *transcript) event(t *testing.T, d *datadriven.TestData) Event {
 		return e
 	case "stay":
 		return Stay{}
+	case "silence":
+		e := Silence{Counts: arg(d, "counts") == "true"}
+		if since := arg(d, "since"); since != "" {
+			e.Since = time.Unix(0, 0).Add(duration(t, since))
+		}
+		return e
+	case "giveway":
+		return GiveWay{To: netip.MustParseAddr(arg(d, "to"))}
 	}
 	d.Fatalf(t, "unknown command %q", d.Cmd)
 	return nil

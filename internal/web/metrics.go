@@ -38,19 +38,19 @@ type collector struct {
 
 // descriptions are the metrics there are; docs/json.md lists them.
 type descriptions struct {
-	info, started, taken                                  *prometheus.Desc
-	configInfo, configLoaded, configRejected              *prometheus.Desc
-	haproxyInfo, haproxyState, haproxySince               *prometheus.Desc
-	haproxyRestarts, haproxyReloads, haproxyConnections   *prometheus.Desc
-	vipState, vipSince, vipPresent, vipPriority           *prometheus.Desc
-	vipFinishing, vipSendErrors, vipHeldUp, vipPutBack    *prometheus.Desc
-	vipTransitions, advertsSent, advertsSeen, advertsDrop *prometheus.Desc
-	certificateEnd, certificateRefused                    *prometheus.Desc
-	serviceState, serviceHosts                            *prometheus.Desc
-	hostUp, hostDrained, hostSince, hostSessions          *prometheus.Desc
-	hostCondition, serviceLastResort                      *prometheus.Desc
-	pathRTT, pathLost                                     *prometheus.Desc
-	findings, drained                                     *prometheus.Desc
+	info, started, taken                                          *prometheus.Desc
+	configInfo, configLoaded, configRejected                      *prometheus.Desc
+	haproxyInfo, haproxyState, haproxySince                       *prometheus.Desc
+	haproxyRestarts, haproxyReloads, haproxyConnections           *prometheus.Desc
+	vipState, vipSince, vipPresent, vipPriority                   *prometheus.Desc
+	vipFinishing, vipSendErrors, vipHeldUp, vipPutBack, vipClaims *prometheus.Desc
+	vipTransitions, advertsSent, advertsSeen, advertsDrop         *prometheus.Desc
+	certificateEnd, certificateRefused                            *prometheus.Desc
+	serviceState, serviceHosts                                    *prometheus.Desc
+	hostUp, hostDrained, hostSince, hostSessions                  *prometheus.Desc
+	hostCondition, serviceLastResort                              *prometheus.Desc
+	pathRTT, pathLost                                             *prometheus.Desc
+	findings, drained                                             *prometheus.Desc
 }
 
 func newCollector(snapshot func() status.Snapshot) *collector {
@@ -85,6 +85,7 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 		vipSendErrors:  d("vip_send_errors_total", "VRRP packets that could not be sent.", "vip"),
 		vipHeldUp:      d("vip_held_up_total", "How often the agent was held up for so long that another controller may have taken over.", "vip"),
 		vipPutBack:     d("vip_addresses_put_back_total", "Addresses of the VIP that somebody else had removed, and the agent put back.", "vip"),
+		vipClaims:      d("vip_foreign_claims_total", "Frames (ARP, neighbour advertisements) in which another machine said that an address of the VIP is its own.", "vip"),
 		advertsDrop:    d("vip_adverts_rejected_total", "VRRP adverts received and dropped, by reason.", "vip", "reason"),
 
 		certificateEnd:     d("certificate_expiry_timestamp_seconds", "When the certificate of the VIP ends, or the first of its chain, in Unix time.", "vip"),
@@ -114,7 +115,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		d.info, d.started, d.taken, d.configInfo, d.configLoaded, d.configRejected,
 		d.haproxyInfo, d.haproxyState, d.haproxySince, d.haproxyRestarts, d.haproxyReloads, d.haproxyConnections,
-		d.vipState, d.vipSince, d.vipPresent, d.vipFinishing, d.vipPriority, d.vipTransitions, d.vipSendErrors, d.vipHeldUp, d.vipPutBack, d.advertsSent, d.advertsSeen, d.advertsDrop,
+		d.vipState, d.vipSince, d.vipPresent, d.vipFinishing, d.vipPriority, d.vipTransitions, d.vipSendErrors, d.vipHeldUp, d.vipPutBack, d.vipClaims, d.advertsSent, d.advertsSeen, d.advertsDrop,
 		d.certificateEnd, d.certificateRefused,
 		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.hostCondition, d.serviceLastResort,
 		d.pathRTT, d.pathLost, d.drained, d.findings,
@@ -228,6 +229,7 @@ func (c *collector) vip(out emitter, v status.VIP) {
 	out.counter(c.desc.vipSendErrors, float64(v.SendErrors), v.Name)
 	out.counter(c.desc.vipHeldUp, float64(v.HeldUp), v.Name)
 	out.counter(c.desc.vipPutBack, float64(v.PutBack), v.Name)
+	out.counter(c.desc.vipClaims, float64(v.Claims), v.Name)
 	for reason, n := range v.Rejected {
 		out.counter(c.desc.advertsDrop, float64(n), v.Name, reason)
 	}

@@ -91,7 +91,8 @@ func notDrawn() map[string]string {
 	const end = "it ends others, as chaos does after each"
 	return map[string]string{
 		"service-back": end, "haproxy-back": end, "agent-back": end, "back": end, "heal": end,
-		"closes": "it is done to requests with more headers than those of the load have",
+		"address-stolen": "the agents can only say so, and clients come to whom the last word was of",
+		"closes":         "it is done to requests with more headers than those of the load have",
 	}
 }
 

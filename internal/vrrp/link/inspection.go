@@ -85,6 +85,9 @@ func (r *runner) inspect(now time.Time) {
 		r.count.forgetHeard()
 	}
 	if n.fault != "" || anew || n.broken && now.Sub(n.mended) > mendEvery {
+		if n.fault != "" || anew {
+			r.doubt()
+		}
 		n.fault, n.mended = "", now
 		r.reset()
 	}

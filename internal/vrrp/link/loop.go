@@ -21,6 +21,9 @@ type Loop struct {
 	yielding atomic.Pointer[yieldRequest] // the call of Yield under way
 	hearers  atomic.Pointer[[]netip.Addr] // as of SetHearers
 	prompted atomic.Uint64                // calls of Hello
+	trust    atomic.Pointer[Trust]        // as of SetTrust
+	deferred atomic.Pointer[string]       // as of Defer
+	doubts   chan uint64                  // see Doubted; has room for one
 	epoch    time.Time                    // what the clock said when it was made, for signatures
 	signed   atomic.Pointer[Signed]       // what was signed last
 	told     chan told                    // by Told
@@ -43,7 +46,7 @@ func newLoop(o Options, h host) (*Loop, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	l := &Loop{host: h, ended: make(chan struct{}), told: make(chan told, 64)}
+	l := &Loop{host: h, ended: make(chan struct{}), doubts: make(chan uint64, 1), told: make(chan told, 64)}
 	l.counters.begun = time.Now()
 	l.epoch = l.counters.begun
 	l.options.Store(&o)
@@ -65,13 +68,13 @@ func (l *Loop) SetEligible(ok bool, reason string) {
 
 // Configure takes new options without leaving Active: Priority, Interval,
 // Preempt, Patient, Peers, Addresses, Checksum, Keys, Refresh and AnnouncePeriod count from
-// now on. Holder, Log, OnTransition and NoPriority stay what they are. The
+// now on. Guarded, Holder, Log, OnTransition and NoPriority stay what they are. The
 // error is about options that are bad, or that need another Loop; then
 // nothing changes.
 func (l *Loop) Configure(o Options) error {
 	old := l.options.Load()
 	o = o.normal()
-	o.Holder, o.Log, o.OnTransition, o.NoPriority = old.Holder, old.Log, old.OnTransition, old.NoPriority
+	o.Guarded, o.Holder, o.Log, o.OnTransition, o.NoPriority = old.Guarded, old.Holder, old.Log, old.OnTransition, old.NoPriority
 	if err := errors.Join(o.check(), old.sameRouter(o)); err != nil {
 		return err
 	}

@@ -72,6 +72,10 @@ type Options struct {
 	// else no clock counts.
 	Keys auth.Policy
 
+	// Guarded has somebody else say when the silence of the others counts: see
+	// Loop.Doubted. Otherwise it always does.
+	Guarded bool
+
 	Holder Holder
 	// Refresh is the time between two Holds; 0 means 250ms.
 	Refresh time.Duration

@@ -44,11 +44,13 @@ type runner struct {
 	greeting greetings
 	hellos   hellos
 	handover handover
+	trusting trusting
 }
 
 func newRunner(ctx context.Context, l *Loop, hand *hand, reports *reports) *runner {
 	r := &runner{ctx: ctx, host: l.host, l: l, count: &l.counters, hand: hand, report: reports}
 	r.o, r.told = l.options.Load(), l.eligible.Load()
+	r.trusting.told.Counts = true
 	r.machine = vrrp.NewMachine(r.config())
 	r.prepare()
 	return r
@@ -59,6 +61,9 @@ func (r *runner) config() vrrp.Config {
 	c := vrrp.Config{Priority: r.o.Priority, Interval: r.o.Interval, Preempt: r.o.Preempt, Patient: r.o.Patient, Source: r.o.Source}
 	if r.conn != nil {
 		c.Source = r.conn.source()
+	}
+	if r.trusting.is.Humble {
+		c.Priority = 1
 	}
 	return c
 }
@@ -80,6 +85,7 @@ func (r *runner) prepare() {
 func (r *runner) run() error {
 	r.inspect(time.Now())
 	r.hand.ask(errand{kind: doLook, o: r.o})
+	r.doubt()
 	r.judge()
 	r.step(vrrp.Startup{})
 	for r.ctx.Err() == nil {
@@ -166,6 +172,7 @@ func (r *runner) orders() {
 		r.prepare()
 		r.step(vrrp.Configure{Config: r.config()})
 	}
+	r.heed()
 	r.handovers()
 	r.hearers()
 	r.learnSequences()
@@ -238,7 +245,7 @@ func (r *runner) step(e vrrp.Event) {
 	for _, p := range out.Send {
 		r.send(p, r.but(out.Yield)...)
 	}
-	if out.Release && (out.Cause.Kind != vrrp.CauseYielded || r.handover.req == nil) {
+	if out.Release && (out.Cause.Kind != vrrp.CauseYielded && out.Cause.Kind != vrrp.CauseGaveWay || r.handover.req == nil) {
 		r.hand.ask(errand{kind: doRelease, o: r.o})
 	}
 	if before == vrrp.Active && out.State != vrrp.Active && !r.o.Multicast {
@@ -282,7 +289,7 @@ func (r *runner) changed(to vrrp.State, c vrrp.Cause, at time.Time) {
 		return
 	}
 	r.count.transitions.Add(1)
-	r.state = t.To
+	r.state, r.trusting.why = t.To, ""
 	r.l.public.Store(&public{state: t.To, since: t.Time, reason: t.Reason})
 	r.report.transition(t)
 }

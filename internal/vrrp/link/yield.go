@@ -42,8 +42,21 @@ func (o YieldOptions) wait(interval time.Duration) time.Duration {
 // controllers are told when half of Wait is over, and the one with the highest
 // priority takes over.
 func (l *Loop) Yield(ctx context.Context, to netip.Addr, o YieldOptions) error {
+	return l.leave(ctx, &yieldRequest{to: to, o: o, done: make(chan error, 1)})
+}
+
+// GiveWay ends being Active for the controller with the address to, which is Active too
+// and not heard, nor hears this one. It returns nil when the addresses are off the
+// interface; with o.Keep their connections are left alone. From then on nobody's
+// silence makes this controller take over, until Defer says what does: a call of it
+// before this one holds.
+func (l *Loop) GiveWay(ctx context.Context, to netip.Addr, o YieldOptions) error {
+	return l.leave(ctx, &yieldRequest{to: to, o: o, apart: true, done: make(chan error, 1)})
+}
+
+// leave waits for the end of req.
+func (l *Loop) leave(ctx context.Context, req *yieldRequest) error {
 	options, public := l.options.Load(), l.public.Load()
-	req := &yieldRequest{to: to, o: o, done: make(chan error, 1)}
 	switch {
 	case ctx.Err() != nil:
 		return req.failed(options, ctx.Err())
@@ -88,6 +101,8 @@ type yieldRequest struct {
 	o    YieldOptions
 	done chan error  // has room for its one result
 	off  atomic.Bool // nobody waits for it any more
+
+	apart bool // neither hears the other: see GiveWay
 }
 
 // failed says that nothing was handed over, and why.
@@ -147,6 +162,13 @@ func (r *runner) beginYield(req *yieldRequest) {
 		return
 	case req.to.IsValid() && !known:
 		r.endYield(req.failed(r.o, errors.New("that is not the address of another controller")))
+		return
+	case req.apart:
+		r.handover.heard, r.handover.until = req.to, now
+		r.step(vrrp.GiveWay{To: req.to})
+		r.trusting.told.Counts = false
+		r.weigh()
+		r.withdraw()
 		return
 	}
 	r.handover.until = now.Add(r.handover.wait)
