@@ -11,7 +11,7 @@ import (
 )
 
 // keepalived24 gives a keepalived that has auth_hmac, which no distribution has yet:
-// scripts/keepalived-hmac builds one and runs these tests.
+// scripts/keepalived-hmac.sh builds one and runs these tests.
 func keepalived24(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("HOLDFAST_KEEPALIVED")

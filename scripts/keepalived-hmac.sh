@@ -4,7 +4,7 @@
 # person: CI does without, and has the vectors of the draft.
 #
 #   apt-get install autoconf automake pkg-config libssl-dev libnl-3-dev libnl-genl-3-dev
-#   scripts/keepalived-hmac [DIRECTORY [VERSION]]
+#   scripts/keepalived-hmac.sh [DIRECTORY [VERSION]]
 #
 # 2.4.0 and 2.4.1 sign other octets, and do not work together with later ones.
 set -eu
