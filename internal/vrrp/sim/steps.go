@@ -14,8 +14,9 @@ func (w *world) step(s Step) {
 	}
 	w.judge.promise(w, s)
 	w.disturb()
+	onTheWay := w.now + 2*(w.s.Most+w.jitter) // what was sent before, and is doubled, may arrive until then
 	if w.network(s) {
-		w.judge.topology = w.now
+		w.judge.topology = onTheWay
 		return
 	}
 	for _, n := range w.nodes {
