@@ -134,6 +134,7 @@ func (a *Agent) commands() map[string]peer.Handler {
 	}
 	maps.Copy(all, a.drains.Commands())
 	maps.Copy(all, a.moves.Commands())
+	maps.Copy(all, a.split.Commands())
 	return all
 }
 

@@ -10,6 +10,7 @@ import (
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/hearing"
 	"holdfast/internal/spec"
+	"holdfast/internal/splitbrain"
 	"holdfast/internal/status"
 )
 
@@ -46,6 +47,15 @@ func (a *Agent) heard() []hearing.VIP {
 	var all []hearing.VIP
 	for _, v := range a.vips.All() {
 		all = append(all, hearing.VIP{Name: v.Name, Loop: v.Loop})
+	}
+	return all
+}
+
+// holdings gives the VIPs as who ends split brains sees them.
+func (a *Agent) holdings() []splitbrain.VIP {
+	var all []splitbrain.VIP
+	for _, v := range a.vips.All() {
+		all = append(all, splitbrain.VIP{VIP: v.VIP, Loop: v.Loop})
 	}
 	return all
 }

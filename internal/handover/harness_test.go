@@ -124,6 +124,10 @@ func (c *controller) Yield(context.Context, netip.Addr, link.YieldOptions) error
 	return errors.New("it yields to nobody")
 }
 
+func (c *controller) GiveWay(context.Context, netip.Addr, link.YieldOptions) error {
+	return errors.New("it gives way to nobody")
+}
+
 // ask has another controller carry out a command, if it is one that answers.
 func (c *controller) ask(ctx context.Context, name, command string, req, resp any) error {
 	if c.cloud == nil || c.cloud.all[name] == nil {

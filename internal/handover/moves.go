@@ -85,6 +85,7 @@ type Loop interface {
 	Stats() link.Stats
 	Hearing() map[netip.Addr]link.Hearing
 	Yield(ctx context.Context, to netip.Addr, o link.YieldOptions) error
+	GiveWay(ctx context.Context, to netip.Addr, o link.YieldOptions) error
 }
 
 // Holds reports whether this controller holds the VIP as far as VRRP goes.
