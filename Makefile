@@ -91,6 +91,7 @@ install: build ## Install binary, unit, man pages and completions
 	install -D -m 755 bin/holdfast $(DESTDIR)$(PREFIX)/bin/holdfast
 	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)/etc/holdfast/tls
 	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' packaging/systemd/holdfast.service > $(DESTDIR)$(UNITDIR)/holdfast.service
+	install -m 0644 packaging/systemd/holdfast.socket $(DESTDIR)$(UNITDIR)/holdfast.socket
 	[ -e $(DESTDIR)/etc/default/holdfast ] || install -D -m 644 packaging/default/holdfast $(DESTDIR)/etc/default/holdfast
 	bin/holdfast man $(DESTDIR)$(PREFIX)/share/man/man8
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions \

@@ -102,6 +102,7 @@ var mayImport = map[string][]string{
 	"internal/lab/standin":    {"internal/spec", "internal/lab/busy"},
 	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load", "internal/lab/peer"},
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/bench", "internal/lab/load"},
+	"internal/lab/jitter":     {"internal/lab", "internal/lab/bench"},
 	"internal/lab/atrest":     {"internal/lab", "internal/lab/bench"},
 	"internal/lab/tokens":     {"internal/spec", "internal/status", "internal/haproxy/output", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack", "internal/lab/peer"},
 	"internal/lab/peer":       {"internal/spec", "internal/haproxy/output"},
@@ -110,7 +111,7 @@ var mayImport = map[string][]string{
 	"internal/cli/app":        {"internal/cli/tui", "internal/web", "internal/spec", "internal/catalog"},
 	"internal/cli/labcmd": {
 		"internal/cli/app", "internal/cli/tui", "internal/haproxy", "internal/spec", "internal/status", "internal/lab", "internal/lab/bench",
-		"internal/lab/busy", "internal/lab/demo", "internal/lab/load", "internal/lab/atrest", "internal/lab/peer", "internal/lab/standin", "internal/lab/throughput", "internal/lab/tokens",
+		"internal/lab/busy", "internal/lab/demo", "internal/lab/load", "internal/lab/atrest", "internal/lab/jitter", "internal/lab/peer", "internal/lab/standin", "internal/lab/throughput", "internal/lab/tokens",
 	},
 	"internal/cli/changecmd": {
 		"internal/cli/app", "internal/cli/osauth", "internal/cli/tui", "internal/catalog", "internal/changelog", "internal/spec", "internal/status",

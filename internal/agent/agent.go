@@ -74,6 +74,7 @@ type Agent struct {
 	journal *journal.Journal
 	haproxy *process.Manager
 	systemd *systemd.Manager
+	sockets *systemd.Sockets
 	check   *peer.Server
 	peers   *peer.Client
 	web     *web.Server
@@ -117,6 +118,7 @@ func New(opt Options) *Agent {
 		findings: map[string]status.Finding{},
 	}
 	a.systemd = systemd.New(a.log)
+	a.sockets = systemd.NewSockets(a.systemd)
 	a.paths = paths.New(paths.Options{Controller: opt.Controller, Spec: a.currentSpec})
 	a.keys = newKeyring(opt.KeyFile, opt.Controller)
 	a.peers = &peer.Client{Controller: opt.Controller, Spec: a.currentSpec, Policy: a.policy, Voice: a.keys.voice}
@@ -202,6 +204,7 @@ func absolute(opt Options) Options {
 // handed over and with HAProxy left running, or with an error when it cannot
 // begin. A spec that is bad from the start is an error with a method Findings.
 func (a *Agent) Run(ctx context.Context) error {
+	a.sockets.Take()
 	for _, dir := range []string{a.opt.StateDir, a.opt.RunDir} {
 		if err := os.MkdirAll(dir, 0o750); err != nil {
 			return fmt.Errorf("make the agent's directories: %w; run it as root, or name others with --state-dir and --run-dir", err)

@@ -34,13 +34,23 @@ func (a *Agent) serve(ctx context.Context, all *tasks, socket net.Listener) {
 	web.Handle(control, "/plan", controls{a}.Plan)
 	all.start("the control socket", func() error { return a.serveControl(ctx, control, socket) })
 	all.start("the page", func() error {
-		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.Port }) }, "page", a.web.Serve)
+		a.listen(ctx, a.pageAddress, "page", a.web.Serve)
 		return nil
 	})
 	all.start("the agent-check", func() error {
-		a.listen(ctx, func() netip.AddrPort { return a.ownAddress(func(p spec.Agent) int { return p.CheckPort }) }, "agent-check", a.check.Serve)
+		a.listen(ctx, a.checkAddress, "agent-check", a.check.Serve)
 		return nil
 	})
+}
+
+// pageAddress and checkAddress give where this controller's page is, and where HAProxys and
+// other agents ask.
+func (a *Agent) pageAddress() netip.AddrPort {
+	return a.ownAddress(func(p spec.Agent) int { return p.Port })
+}
+
+func (a *Agent) checkAddress() netip.AddrPort {
+	return a.ownAddress(func(p spec.Agent) int { return p.CheckPort })
 }
 
 // ownAddress gives this controller's address with a port, as the spec in force has them.
@@ -53,14 +63,21 @@ func (a *Agent) ownAddress(port func(spec.Agent) int) netip.AddrPort {
 // listen serves at the address that at gives, until ctx ends; when a reload has made
 // that another one, there: HAProxys ask at the new one from then on. What cannot be listened on, such as
 // an address that the host does not have yet, is reported and tried again: a
-// page that is missing must not keep the VIP from being served.
+// page that is missing must not keep the VIP from being served. A socket that the service
+// manager has handed over is taken, and one that this agent has opened is given to it.
 func (a *Agent) listen(ctx context.Context, at func() netip.AddrPort, what string, serve func(context.Context, net.Listener) error) {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false) // its sockets have no TTL of their own
 	said := ""
 	for ctx.Err() == nil {
 		address := at()
-		listener, err := config.Listen(ctx, "tcp", address.String())
+		a.sockets.Drop(a.pageAddress(), a.checkAddress())
+		listener, err := a.sockets.Listener(address)
+		if listener == nil && err == nil {
+			if listener, err = config.Listen(ctx, "tcp", address.String()); err == nil {
+				a.sockets.Keep(address, listener)
+			}
+		}
 		if err == nil {
 			a.setFinding("listen-"+what, nil)
 			said = ""

@@ -1,5 +1,5 @@
 // Package auth proves that what one controller says comes from one that has the key:
-// adverts, by the trailer of keepalived 2.4 (draft-cassen-vrrp-auth-hmac), and what
+// adverts, by the trailer of keepalived 2.4.2 and later (draft-cassen-vrrp-auth-hmac), and what
 // agents ask and answer each other. It encrypts nothing.
 //
 // It is pure: it reads no file, no clock and no source of chance; these are given to it.

@@ -9,7 +9,8 @@ import (
 )
 
 // The trailer of an advert, which follows the message in the packet
-// (draft-cassen-vrrp-auth-hmac, as keepalived 2.4 has it):
+// (draft-cassen-vrrp-auth-hmac, as keepalived 2.4.2 and later have it; 2.4.0 and
+// 2.4.1 sign other octets):
 //
 //	octet  0  type: 1, HMAC-SHA256 of which 16 octets are sent
 //	       1  id of the key

@@ -39,6 +39,11 @@ vrrp_instance api {
 {{- if .Six}}
     native_ipv6
 {{- end}}
+{{- if .Auth}}
+    auth_hmac {
+        {{.Auth}}
+    }
+{{- end}}
     virtual_ipaddress {
         {{.Virtual}}
     }
@@ -59,6 +64,12 @@ func (x *machine) keepalived(t *testing.T, m mode, priority int, peer *machine) 
 	if err != nil {
 		t.Skip("keepalived is not installed: apt-get install keepalived")
 	}
+	return x.keepalivedAt(t, path, "", m, priority, peer)
+}
+
+// keepalivedAt starts the one at path, with the lines of an auth_hmac block, if any.
+func (x *machine) keepalivedAt(t *testing.T, path, auth string, m mode, priority int, peer *machine) *keepalived {
+	t.Helper()
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
 	f, err := os.Create(in("keepalived.conf"))
@@ -72,6 +83,7 @@ func (x *machine) keepalived(t *testing.T, m mode, priority int, peer *machine) 
 	err = keepalivedConfig.Execute(f, map[string]any{
 		"Priority": priority, "Unicast": !m.multicast, "Six": m.six,
 		"Source": m.addr(x), "Peer": m.addr(peer), "Virtual": fmt.Sprintf("%v/%d", m.virtual(), prefix),
+		"Auth": auth,
 	})
 	if err != nil {
 		t.Fatal(err)
