@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"internal/reach/paths":     {"internal/tick", "internal/reach", "internal/reach/handshake", "internal/spec", "internal/status"},
 	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/vrrp":            {},
+	"internal/vrrp/sim":        {"internal/auth", "internal/conflict", "internal/vrrp"},
 	"internal/conflict":        {},
 	"internal/conflict/watch":  {"internal/conflict", "internal/rtnl", "internal/status", "internal/vrrp", "internal/vrrp/link"},
 	"internal/certificate":     {"internal/status"},
@@ -124,11 +125,12 @@ var mayImport = map[string][]string{
 	"internal/certificate/certificatetest": {},
 	"internal/keystone/keystonetest":       {},
 	"internal/dns/dnstest":                 {},
+	"internal/vrrp/sim/simulate":           {"internal/vrrp/sim"},
 	"cmd/holdfast":                         {"internal/cli"},
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/conflict", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{
