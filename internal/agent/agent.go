@@ -143,7 +143,7 @@ func New(opt Options) *Agent {
 	a.rollout = rollout.New(rollout.Options{
 		File: opt.File, Controller: opt.Controller, StateDir: opt.StateDir, RunDir: opt.RunDir, HAProxyUser: opt.HAProxyUser,
 		Log: a.log, Reload: opt.Reload, HAProxy: a.haproxy, Servers: a.hosts.Servers,
-		VIPs: a.makeVIPs, Held: a.vips.Held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
+		VIPs: a.makeVIPs, Rekey: a.rekey, Held: a.vips.Held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
 		Event: event, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.drains = drain.New(drain.Options{

@@ -279,7 +279,7 @@ func (v *VIPs) routerOptions(s *spec.Spec, of spec.VIP, self spec.Controller) li
 	}
 }
 
-// Settle gives each VRRP loop the priority that it should have now.
+// Settle gives each VRRP loop the priority, and the keys, that it should have now.
 func (v *VIPs) Settle() {
 	s := v.opt.Spec()
 	if s == nil {
@@ -292,7 +292,7 @@ func (v *VIPs) Settle() {
 		next := *o.view.Load()
 		before := next.router
 		next.router = v.routerOptions(s, next.vip, self)
-		if next.router.Priority == before.Priority && next.router.Patient == before.Patient {
+		if next.router.Priority == before.Priority && next.router.Patient == before.Patient && next.router.Keys == before.Keys {
 			continue
 		}
 		if err := o.loop.Configure(next.router); err != nil {
