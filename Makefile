@@ -8,6 +8,8 @@ GO       ?= go
 DEPS     ?= scripts/deps.sh
 FUZZTIME ?= 30s
 RUN      ?= .
+# Of make sim: the first of its schedules.
+SEED     ?= 1
 # "holdfast version" reads the stamp of the commit from the build, where git answers.
 VCS      := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 # Tests need root, for network namespaces. The lab makes do with a user namespace.
@@ -16,7 +18,7 @@ TOOL     := $(GO) tool -modfile=tools.mod
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-openstack check race race-pure demo lab bench graph lint fmt cover fuzz install deps clean
+.PHONY: help build test test-openstack check race race-pure demo lab bench sim graph lint fmt cover fuzz install deps clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,7 +56,7 @@ race: deps build ## Run every test under the race detector
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout=30m -exec=$(abspath $(ROOT)) -run='$(RUN)' ./...
 
 # What architecture_test.go calls pure. The tests of haproxy run HAProxy, and count its time.
-PURE     := auth status catalog spec cloud vrrp conflict haproxy haproxy/output keystone importer dns dns/wire certificate health reach
+PURE     := auth status catalog spec cloud vrrp vrrp/sim conflict haproxy haproxy/output keystone importer dns dns/wire certificate health reach
 SEEDS    := $$(grep -rl '^func Fuzz' --include=*_test.go internal | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 race-pure: ## The race detector on the pure packages, and on every parser's fuzz seeds
@@ -69,6 +71,11 @@ lab: deps build ## A sample cloud, up until Ctrl-C, to play with
 
 bench: deps build ## Measure all, beside keepalived (25 minutes)
 	bin/holdfast lab bench --save docs/benchmarks
+
+FAILOVERS ?= 1000000
+
+sim: ## A million failovers of the VRRP machines in virtual time (some five minutes)
+	$(GO) run ./internal/vrrp/sim/simulate -failovers $(FAILOVERS) -seed $(SEED)
 
 graph: ## Draw the imports in docs/architecture.md, and say how large packages are
 	$(GO) test -count=1 -v -run='^TestImportsAreDrawn$$' . -update

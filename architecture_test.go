@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"internal/reach/paths":     {"internal/tick", "internal/reach", "internal/reach/handshake", "internal/spec", "internal/status"},
 	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/vrrp":            {},
+	"internal/vrrp/sim":        {"internal/conflict", "internal/vrrp"},
 	"internal/conflict":        {},
 	"internal/conflict/watch":  {"internal/conflict", "internal/rtnl", "internal/status", "internal/vrrp", "internal/vrrp/link"},
 	"internal/certificate":     {"internal/status"},
@@ -101,6 +102,7 @@ var mayImport = map[string][]string{
 	"internal/lab/standin":    {"internal/spec", "internal/lab/busy"},
 	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load", "internal/lab/peer"},
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/bench", "internal/lab/load"},
+	"internal/lab/jitter":     {"internal/lab", "internal/lab/bench"},
 	"internal/lab/atrest":     {"internal/lab", "internal/lab/bench"},
 	"internal/lab/tokens":     {"internal/spec", "internal/status", "internal/haproxy/output", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack", "internal/lab/peer"},
 	"internal/lab/peer":       {"internal/spec", "internal/haproxy/output"},
@@ -109,7 +111,7 @@ var mayImport = map[string][]string{
 	"internal/cli/app":        {"internal/cli/tui", "internal/web", "internal/spec", "internal/catalog"},
 	"internal/cli/labcmd": {
 		"internal/cli/app", "internal/cli/tui", "internal/haproxy", "internal/spec", "internal/status", "internal/lab", "internal/lab/bench",
-		"internal/lab/busy", "internal/lab/demo", "internal/lab/load", "internal/lab/atrest", "internal/lab/peer", "internal/lab/standin", "internal/lab/throughput", "internal/lab/tokens",
+		"internal/lab/busy", "internal/lab/demo", "internal/lab/load", "internal/lab/atrest", "internal/lab/jitter", "internal/lab/peer", "internal/lab/standin", "internal/lab/throughput", "internal/lab/tokens",
 	},
 	"internal/cli/changecmd": {
 		"internal/cli/app", "internal/cli/osauth", "internal/cli/tui", "internal/catalog", "internal/changelog", "internal/spec", "internal/status",
@@ -122,11 +124,12 @@ var mayImport = map[string][]string{
 	"internal/certificate/certificatetest": {},
 	"internal/keystone/keystonetest":       {},
 	"internal/dns/dnstest":                 {},
+	"internal/vrrp/sim/simulate":           {"internal/vrrp/sim"},
 	"cmd/holdfast":                         {"internal/cli"},
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/conflict", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

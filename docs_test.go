@@ -195,20 +195,55 @@ func TestFindingCodesAreListed(t *testing.T) {
 	}
 }
 
-// TestFaultsAreTested holds docs/faults.md to the truth: each test that it names is
-// there.
+// TestFaultsAreTested holds docs/faults.md, and docs/rfc9568.md, to the truth: each test
+// that they name is there.
 func TestFaultsAreTested(t *testing.T) {
 	var sources strings.Builder
 	for _, path := range filesOf(t, "_test.go") {
 		sources.WriteString(read(t, path))
 	}
-	names := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(read(t, "docs/faults.md"), -1)
-	if len(names) < 50 {
-		t.Errorf("the table names %d tests only", len(names))
+	for _, doc := range []string{"docs/faults.md", "docs/rfc9568.md"} {
+		names := testName.FindAllStringSubmatch(read(t, doc), -1)
+		if len(names) < 50 {
+			t.Errorf("%s names %d tests only", doc, len(names))
+		}
+		for _, n := range names {
+			if !strings.Contains(sources.String(), "func "+n[1]+"(") {
+				t.Errorf("%s names %s, which there is not", doc, n[1])
+			}
+		}
 	}
-	for _, n := range names {
-		if !strings.Contains(sources.String(), "func "+n[1]+"(") {
-			t.Errorf("docs/faults.md names %s, which there is not", n[1])
+}
+
+var testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`")
+
+// TestRFCIsWhole has docs/rfc9568.md say something of every clause that asks something
+// of a router, and of each erratum; and name a test wherever it does not differ.
+func TestRFCIsWhole(t *testing.T) {
+	text := read(t, "docs/rfc9568.md")
+	differs, rest, found := strings.Cut(text, "\n## Packets\n")
+	if !found {
+		t.Fatal("docs/rfc9568.md has no table of packets")
+	}
+	said := map[string]bool{}
+	row := regexp.MustCompile(`(?m)^\| ([^|]+) \|(.*)$`)
+	number := regexp.MustCompile(`[0-9]+(?:\.[0-9]+)*`)
+	for i, part := range []string{differs, rest} {
+		for _, r := range row.FindAllStringSubmatch(part, -1) {
+			numbers := number.FindAllString(r[1], -1)
+			for _, n := range numbers {
+				said[n] = true
+			}
+			if i == 1 && len(numbers) > 0 && !testName.MatchString(r[2]) {
+				t.Errorf("docs/rfc9568.md names no test of %s", r[1])
+			}
+		}
+	}
+	for _, clause := range strings.Fields(`2.5 5.1.1.1 5.1.1.2 5.1.1.3 5.1.1.4 5.1.2.1 5.1.2.2 5.1.2.3 5.1.2.4
+		5.2.1 5.2.2 5.2.3 5.2.4 5.2.5 5.2.6 5.2.7 5.2.8 5.2.9 6.1 6.4.1 6.4.2 6.4.3 7.1 7.2 7.3 7.4
+		8.1.2 8.1.3 8.2.1 8.2.2 8.2.3 8.2.4 8.3.1 8.3.2 8.4 9 7947 7949 8298 8299 8300 8301`) {
+		if !said[clause] {
+			t.Errorf("docs/rfc9568.md says nothing of %s", clause)
 		}
 	}
 }

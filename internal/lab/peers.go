@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,18 +17,23 @@ import (
 
 // Switch has the controllers of the lab in d run the peer of kind, or agents when
 // that is empty, and returns when all services answer through them. What runs now
-// is stopped first, as by systemctl stop; services go on.
-func Switch(ctx context.Context, d Dir, kind string) error {
-	_, err := call(ctx, d, request{Op: "switch", Peer: kind})
+// is stopped first, as by systemctl stop; services go on. With nodes, only these
+// controllers are switched.
+func Switch(ctx context.Context, d Dir, kind string, nodes ...string) error {
+	_, err := call(ctx, d, request{Op: "switch", Peer: kind, Nodes: nodes})
 	return err
 }
 
-// switchTo does what Switch asks for. Two systems are never there at once, as
+// switchTo does what Switch asks for. On no controller are two systems at once, as
 // both would take the address.
-func (s *server) switchTo(ctx context.Context, kind string) error {
+func (s *server) switchTo(ctx context.Context, kind string, nodes []string) error {
 	s.faulting.Lock()
 	defer s.faulting.Unlock()
+	others := func(n *node) bool { return len(nodes) > 0 && !slices.Contains(nodes, n.plan.name) }
 	stop := func(n *node) error {
+		if others(n) {
+			return nil
+		}
 		u, err := n.agentUnit()
 		if err != nil || u == nil {
 			return err
@@ -38,6 +44,9 @@ func (s *server) switchTo(ctx context.Context, kind string) error {
 		return n.endHAProxy(ctx)
 	}
 	start := func(n *node) error {
+		if others(n) {
+			return nil
+		}
 		if u := n.become(kind); u != nil {
 			return u.command(ctx, true)
 		}

@@ -31,8 +31,10 @@ type request struct {
 	Exec  *execRequest `json:"exec,omitempty"`
 	// Signal is the number of the one to send, for op "signal".
 	Signal int `json:"signal,omitempty"`
-	// Peer is the kind of peer to run, for op "switch"; empty: agents.
-	Peer string `json:"peer,omitempty"`
+	// Peer is the kind of peer to run, for op "switch"; empty: agents. Nodes are the
+	// controllers to run it; none: all.
+	Peer  string   `json:"peer,omitempty"`
+	Nodes []string `json:"nodes,omitempty"`
 }
 
 // An execRequest asks for a command in a node. Its standard streams come with

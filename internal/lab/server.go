@@ -291,7 +291,7 @@ func (s *server) handle(ctx context.Context, req request, w *wire) reply {
 		}
 		return reply{Fault: &f}
 	case "switch":
-		if err := s.switchTo(ctx, req.Peer); err != nil {
+		if err := s.switchTo(ctx, req.Peer, req.Nodes); err != nil {
 			return refuse(err)
 		}
 		return reply{}

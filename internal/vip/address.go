@@ -175,8 +175,8 @@ func (a *Address) Hold(ctx context.Context) error {
 		lost = lost || put
 		errs = append(errs, err)
 	}
-	if lost {
-		a.announcer.round()
+	if lost && ctx.Err() == nil {
+		a.announcer.round() // not where the kernel took so long that another has it by now
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("hold vip %s: %w", a.options.Name, err)

@@ -1,6 +1,7 @@
 package vip
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -104,6 +105,35 @@ func TestHoldPutsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.present(a, true)
+}
+
+// A Hold whose caller gave it up while the kernel did not answer puts the address
+// back, since it cannot know that before, and tells nobody.
+func TestHoldGivenUpIsNotAnnounced(t *testing.T) {
+	w := newWorld(t).withOwn()
+	a, _ := w.address(both())
+	w.claim(a)
+	before := a.Stats().Announced
+	w.Run("ip address del 10.0.0.10/32 dev eth0")
+	if err := a.Hold(&givenUpLater{Context: t.Context()}); err != nil {
+		t.Fatal(err)
+	}
+	if s := a.Stats(); s.PutBack != 1 || s.Announced != before {
+		t.Errorf("%+v, want one address put back, and none announced", s)
+	}
+}
+
+// givenUpLater is a context that ends after it was asked once.
+type givenUpLater struct {
+	context.Context
+	asked int
+}
+
+func (c *givenUpLater) Err() error {
+	if c.asked++; c.asked > 1 {
+		return context.Canceled
+	}
+	return nil
 }
 
 // A network daemon may even make the whole device anew.

@@ -5,7 +5,8 @@
 // It opens no socket, reads no clock and starts no goroutine. Package
 // vrrp/link drives one Machine with real sockets, timers and addresses.
 //
-// Where it differs from the RFC, on purpose:
+// docs/rfc9568.md has the RFC clause by clause, with the tests. Where it differs,
+// on purpose:
 //
 //   - A checksum over IPv4 is accepted in both forms in use, see Checksum.
 //   - An advert over IPv6 is accepted whatever its first address is. It is to be

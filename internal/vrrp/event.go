@@ -68,7 +68,8 @@ type (
 	// each advert, since adverts are lost now and then; To takes over after its
 	// skew time, as any router does. The others hear the usual adverts, so that
 	// none of them takes over first. When To is heard as Active, this router
-	// goes to Backup whatever the priorities, and does not preempt To after that.
+	// goes to Backup whatever the priorities, tells To so once more, which then
+	// announces the addresses again, and does not preempt To after that.
 	// When To was not heard within Wait, this router is Active as before. What
 	// else happens meanwhile has the consequences that it always has.
 	//

@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 )
@@ -380,6 +381,7 @@ func (m *Machine) heardInBackup(now time.Time, a AdvertReceived) {
 		m.backup.peer, m.backup.resigned, m.backup.since = a.Src, true, now
 		m.deadline = now.Add(m.skewTime())
 	case m.preempts(now, a):
+		m.dropLeftover(a)
 		m.backup.lower = a
 		if m.deadline.IsZero() { // nobody was waited for, see Silence
 			m.deadline = now.Add(m.downInterval())
@@ -412,6 +414,11 @@ func (m *Machine) heardInActive(now time.Time, a AdvertReceived) {
 	switch {
 	case m.active.yield.taken(a):
 		c.Kind = CauseYielded
+		if to := m.active.yield.to; to.IsValid() || !m.active.yield.any {
+			// It may have been Active before, on the other side of a partition, and
+			// is to announce the address once more, as the winner of two.
+			m.out.Yield = cmp.Or(to, a.Src)
+		}
 		m.concede(now, a, c)
 		m.yielded = a.Src
 	case a.Priority == 0:

@@ -20,11 +20,17 @@ type patience struct {
 	peer netip.Addr
 	last time.Time // an advert of peer was heard
 	lost uint64    // a bit for each advert, the newest the lowest: set if lost
+
+	// Of the last gap, until an advert comes in time: how many were missed in it,
+	// and how many have come too early since.
+	gap, early int
 }
 
 // heard takes in an advert. A gap so long that nobody waits for its end is a
-// partition or a host that was held up, not loss. An advert too early is one
-// that was counted as lost, and is only late: this process may have been held up.
+// partition or a host that was held up, not loss. Where as many come too early
+// after a gap as were missed in it, they were not lost, only late: this process
+// may have been held up. One alone may be the last one again, on a network that
+// doubles packets, and says nothing.
 func (p *patience) heard(now time.Time, a AdvertReceived) {
 	peer, last := p.peer, p.last
 	p.peer, p.last = a.Src, now
@@ -34,18 +40,23 @@ func (p *patience) heard(now time.Time, a AdvertReceived) {
 	interval := max(a.Interval, MinInterval)
 	switch missed := int((now.Sub(last)+interval/2)/interval) - 1; {
 	case missed < 0:
-		p.lost &= p.lost - 1
+		if p.early++; p.early == p.gap && p.gap > 1 {
+			p.lost &^= (1<<p.gap - 1) << 1
+		}
 	case missed <= 3+maxExtra:
 		p.lost = p.lost<<(missed+1) | (1<<missed-1)<<1
+		p.gap, p.early = missed, 0
 	default:
 		p.lost <<= 1
+		p.gap, p.early = 0, 0
 	}
 }
 
 // extra gives by how many intervals to wait longer: as many as keep takeovers
-// for nothing below one a minute at 20ms, up to a loss of about 40 %.
+// for nothing to some in an hour at 20ms, up to a loss of about 30 %. The table of
+// docs/benchmarks/vrrp.md has what comes of it.
 func (p *patience) extra() int {
-	return min(bits.OnesCount64(p.lost)/3, maxExtra)
+	return min(bits.OnesCount64(p.lost)/2, maxExtra)
 }
 
 // A calmDown keeps a router that preempts from taking over again and again,

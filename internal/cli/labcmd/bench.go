@@ -90,7 +90,7 @@ come back by itself, or if memory or descriptors have grown.`,
 	flags.StringVar(&f.save, "save", "", "write latest.md, latest.html, latest.json and the sweep's picture to this directory")
 	flags.DurationVar(&f.last, "chaos", 0, "do random faults for so long instead: 30m")
 	flags.StringVar(&f.logs, "logs", "", "keep what the labs' nodes wrote in this directory; of chaos, if something broke")
-	cmd.AddCommand(a.benchKeystoneCommand(), a.benchRestCommand())
+	cmd.AddCommand(a.benchKeystoneCommand(), a.benchRestCommand(), a.benchJitterCommand())
 	return cmd
 }
 

@@ -63,9 +63,11 @@ func (r *runner) reject(src netip.Addr, reason vrrp.Reason) {
 	now := time.Now()
 	r.count.rejected[reason].Add(1)
 	r.count.lastRejected.Store(&Rejection{Source: src, Reason: reason, Time: now})
-	text := fmt.Sprintf("dropped an advert with router id %d: %v", r.o.VRID, reason)
-	if reason == vrrp.ForeignSource {
-		text += "; give the VIP another router id, or add the controller to the spec"
-	}
-	r.report.warn(now, "reject "+reason.String()+src.String(), text, "source", src)
+	r.report.warnOf(now, topic{"reject", reason, src}, func() (string, []any) {
+		text := fmt.Sprintf("dropped an advert with router id %d: %v", r.o.VRID, reason)
+		if reason == vrrp.ForeignSource {
+			text += "; give the VIP another router id, or add the controller to the spec"
+		}
+		return text, []any{"source", src}
+	})
 }

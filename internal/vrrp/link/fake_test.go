@@ -273,7 +273,8 @@ type fakeHolder struct {
 	claimErr   error
 	holdErr    error
 	releaseErr error
-	block      time.Duration // what the next Claim or Hold lasts
+	block      time.Duration         // what the next Claim or Hold lasts
+	deaf       func(context.Context) // what the next Hold is in
 	present    bool
 }
 
@@ -300,8 +301,13 @@ func (h *fakeHolder) Hold(ctx context.Context) error {
 	h.mu.Lock()
 	h.holds++
 	block, err := h.block, h.holdErr
-	h.block = 0
+	deaf := h.deaf
+	h.block, h.deaf = 0, nil
 	h.mu.Unlock()
+	if deaf != nil {
+		deaf(ctx)
+		return nil
+	}
 	return errors.Join(err, sleep(ctx, block))
 }
 

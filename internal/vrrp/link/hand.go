@@ -27,6 +27,8 @@ type hand struct {
 	queue []errand
 	done  []result
 	quit  bool
+	turn  uint64             // whose Claims and Holds are wanted; 0 for none
+	abort context.CancelFunc // of the Claim or Hold under way; nil for none
 }
 
 // An errand is one thing for the hand to do.
@@ -96,8 +98,23 @@ func (d *hand) ask(e errand) {
 	if !again && (!optional || len(d.queue) < many) {
 		d.queue = append(d.queue, e)
 	}
+	if e.kind == doClaim {
+		d.turn = e.turn
+	}
 	d.mu.Unlock()
 	d.bell.ring()
+}
+
+// giveUp says that the addresses are wanted no more: a Claim or Hold that the
+// kernel has not answered yet is not to announce them when it does, nor what
+// waits behind it, long after another controller has. The loop asks for their release besides.
+func (d *hand) giveUp() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.turn = 0
+	if d.abort != nil {
+		d.abort()
+	}
 }
 
 // results gives what has ended since it was last asked.
@@ -170,10 +187,46 @@ func (d *hand) report(r result) {
 }
 
 func (d *hand) do(ctx context.Context, e errand) result {
-	if e.kind == doLook {
+	switch e.kind {
+	case doLook:
 		return d.look(e)
+	case doClaim, doHold:
+		return d.have(ctx, e)
 	}
 	return result{errand: e, err: d.work(ctx, e)}
+}
+
+// have does a Claim or a Hold, unless it was given up.
+func (d *hand) have(ctx context.Context, e errand) result {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if !d.begin(e.turn, cancel) {
+		return result{errand: e, err: context.Canceled}
+	}
+	err := d.work(ctx, e)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.abort = nil
+	return result{errand: e, err: err}
+}
+
+// begin reports whether the addresses of a turn are wanted; abort is called when
+// they are no more.
+func (d *hand) begin(turn uint64, abort context.CancelFunc) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if turn != d.turn {
+		return false
+	}
+	d.abort = abort
+	return true
+}
+
+// wanted reports whether the addresses are.
+func (d *hand) wanted() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.turn != 0
 }
 
 // look looks at the interfaces. Where a MAC address is another than before, the
@@ -199,7 +252,9 @@ func (d *hand) work(ctx context.Context, e errand) error {
 	case doHold:
 		return e.o.Holder.Hold(ctx)
 	case doAnnounce:
-		e.o.Holder.Announce()
+		if d.wanted() {
+			e.o.Holder.Announce()
+		}
 	case doRelease:
 		return e.o.Holder.Release(ctx)
 	case doWithdraw:

@@ -1,6 +1,8 @@
 package link
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,7 +54,11 @@ func (r *runner) claim(now time.Time, c vrrp.Cause) {
 }
 
 // drop forgets about the addresses, which the machine has given up.
-func (h *holding) drop() { h.asked, h.held, h.due = time.Time{}, time.Time{}, time.Time{} }
+func (r *runner) drop() {
+	h := &r.holding
+	h.asked, h.held, h.due = time.Time{}, time.Time{}, time.Time{}
+	r.hand.giveUp()
+}
 
 // collect takes what the hand has done.
 func (r *runner) collect() {
@@ -66,7 +72,7 @@ func (r *runner) collect() {
 			r.complain(done)
 		case done.turn == r.holding.turn && !r.holding.asked.IsZero():
 			r.settle(done)
-		case done.err != nil: // and nobody waits for it any more
+		case done.err != nil && !errors.Is(done.err, context.Canceled): // and nobody waits for it any more
 			r.complain(done)
 		}
 	}
@@ -155,7 +161,7 @@ func (r *runner) fail(now time.Time, reason string) {
 	if !h.held.IsZero() && now.Sub(h.held) > settled {
 		h.pause = 0
 	}
-	h.drop()
+	r.drop()
 	h.pause = min(max(2*h.pause, minPause), maxPause)
 	h.trouble, h.retry = reason, now.Add(h.pause)
 	r.judge()

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 	"testing"
@@ -85,6 +86,46 @@ func TestSlowKernel(t *testing.T) {
 			t.Errorf("ctl1 did %q, want a release", got)
 		}
 		c[0].wantState(vrrp.Backup)
+	})
+}
+
+// TestHoldGivenUp lets a Hold last for longer than the lease: it is told that the
+// address is not wanted any more, and is not to announce it when the kernel
+// answers. What waits behind it, and is not wanted either, is not even begun.
+func TestHoldGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := cluster(t, 2, nil)
+		time.Sleep(time.Second)
+		gaveUp := make(chan time.Duration, 1)
+		begun := time.Now()
+		c[0].holder.set(func(h *fakeHolder) {
+			h.deaf = func(ctx context.Context) {
+				<-ctx.Done()
+				gaveUp <- time.Since(begun)
+				time.Sleep(20 * time.Second)
+			}
+		})
+		time.Sleep(3 * time.Second)
+		c[1].wantState(vrrp.Active)
+		select {
+		case after := <-gaveUp:
+			if after > 2*time.Second+c[0].options.Load().Refresh {
+				t.Errorf("the Hold was given up after %v, when the lease had ended", after)
+			}
+		default:
+			t.Error("nobody told the Hold that it is given up")
+		}
+		c[0].holder.holdCount()
+		c[0].holder.did()
+		time.Sleep(30 * time.Second)
+		if n := c[0].holder.holdCount(); n != 0 {
+			t.Errorf("%d Holds of an address that was given up", n)
+		}
+		for _, what := range c[0].holder.did() {
+			if !strings.HasSuffix(what, "release") {
+				t.Errorf("ctl1 did %q with an address that it had given up", what)
+			}
+		}
 	})
 }
 

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"holdfast/internal/vrrp"
 )
 
 // reports takes what is to be logged and told off the loop's hands: a log that
@@ -20,7 +23,19 @@ type reports struct {
 	wg    sync.WaitGroup
 
 	// said has when each kind of thing was last logged; the loop's own.
-	said map[string]*repetition
+	said map[topic]*repetition
+	// heard is the same of what came from the network. What is too much for a minute is
+	// counted in crowd; when it was last looked whether there is room is in crowded.
+	heard   map[topic]*repetition
+	crowd   int
+	crowded time.Time
+}
+
+// A topic is what a warning is about: one kind of thing, and of whom.
+type topic struct {
+	what   string
+	reason vrrp.Reason // of what was rejected
+	of     netip.Addr  // not valid where it is of nobody
 }
 
 // A report is a line for the log, or a transition.
@@ -42,7 +57,8 @@ func startReports(o *Options) *reports {
 		log:   o.Log.With("vip", o.Name),
 		told:  o.OnTransition,
 		queue: make(chan report, 256),
-		said:  map[string]*repetition{},
+		said:  map[topic]*repetition{},
+		heard: map[topic]*repetition{},
 	}
 	r.wg.Go(r.run)
 	return r
@@ -92,39 +108,71 @@ func (r *reports) transition(t Transition) {
 }
 
 // warn logs at most once a minute for each key, with the number of times that
-// it was not said. Keys that come from the network are bounded: when there are
-// too many, the ones that were said longest ago are forgotten.
+// it was not said. When there are too many keys, the ones that were said longest ago
+// are forgotten.
 func (r *reports) warn(now time.Time, key, text string, args ...any) {
-	const (
-		pause = time.Minute
-		most  = 64
-	)
-	s := r.said[key]
-	if s == nil {
-		if len(r.said) >= most {
-			r.forget()
+	if len(r.said) >= mostTopics && r.said[topic{what: key}] == nil {
+		forget(r.said)
+	}
+	r.say(now, r.said, topic{what: key}, func() (string, []any) { return text, args })
+}
+
+const (
+	mostTopics = 64
+	pause      = time.Minute
+)
+
+// warnOf is warn for what comes from the network, perhaps a hundred thousand times a
+// second and from as many sources that are made up: the text is made only when it is
+// said, and what is too much for a minute is counted, and said with the next.
+func (r *reports) warnOf(now time.Time, key topic, text func() (string, []any)) {
+	if len(r.heard) >= mostTopics && r.heard[key] == nil {
+		if now.Sub(r.crowded) < pause {
+			r.crowd++
+			return
 		}
+		for key, s := range r.heard {
+			if now.Sub(s.last) >= pause {
+				delete(r.heard, key)
+			}
+		}
+		if r.crowded = now; len(r.heard) >= mostTopics {
+			r.crowd++
+			return
+		}
+	}
+	r.say(now, r.heard, key, text)
+}
+
+func (r *reports) say(now time.Time, said map[topic]*repetition, key topic, text func() (string, []any)) {
+	s := said[key]
+	if s == nil {
 		s = &repetition{last: now.Add(-pause)}
-		r.said[key] = s
+		said[key] = s
 	}
 	if now.Sub(s.last) < pause {
 		s.skipped++
 		return
 	}
+	what, args := text()
 	if s.skipped > 0 {
 		args = append(args, "not logged since", s.skipped)
 	}
+	if r.crowd > 0 && key.of.IsValid() {
+		args = append(args, "not logged of others", r.crowd)
+		r.crowd = 0
+	}
 	s.last, s.skipped = now, 0
-	r.put(report{level: slog.LevelWarn, text: text, args: args})
+	r.put(report{level: slog.LevelWarn, text: what, args: args})
 }
 
 // forget drops the key that was said longest ago.
-func (r *reports) forget() {
-	oldest := ""
-	for key, s := range r.said {
-		if oldest == "" || s.last.Before(r.said[oldest].last) {
+func forget(said map[topic]*repetition) {
+	var oldest topic
+	for key, s := range said {
+		if oldest == (topic{}) || s.last.Before(said[oldest].last) {
 			oldest = key
 		}
 	}
-	delete(r.said, oldest)
+	delete(said, oldest)
 }

@@ -3,10 +3,13 @@ package link
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"holdfast/internal/vrrp"
 )
 
 // TestWarningsAreBounded checks that keys from the network do not fill the memory.
@@ -26,6 +29,39 @@ func TestWarningsAreBounded(t *testing.T) {
 		r.stop()
 		if strings.Contains(log.String(), "again") || !strings.Contains(log.String(), `"not logged since"=1`) {
 			t.Errorf("log:\n%s", log.String())
+		}
+	})
+}
+
+// TestFloodIsLoggedSeldom has a hundred thousand sources, all of them made up, send
+// something each within a second: the log has a line for the first ones, and later how
+// many more there were.
+func TestFloodIsLoggedSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		r := startReports(&Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		now := time.Now()
+		of := func(at time.Duration, n int) {
+			src := netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
+			r.warnOf(now.Add(at), topic{"reject", vrrp.ForeignSource, src}, func() (string, []any) { return "dropped", []any{"source", src} })
+		}
+		const flood = 100_000
+		for i := range flood {
+			of(time.Duration(i)*time.Second/flood, i)
+			if i%64 == 0 {
+				synctest.Wait() // the log keeps up
+			}
+		}
+		r.warn(now.Add(time.Second), "late", "held up")
+		of(10*time.Second, flood)
+		of(3*time.Minute, flood+1)
+		r.stop()
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if len(lines) != 66 || !strings.Contains(lines[64], "held up") || !strings.Contains(lines[65], fmt.Sprintf(`"not logged of others"=%d`, flood-64+1)) {
+			t.Errorf("%d lines, the last ones\n%s", len(lines), strings.Join(lines[max(0, len(lines)-3):], "\n"))
+		}
+		if len(r.heard) > 64 {
+			t.Errorf("%d sources are kept", len(r.heard))
 		}
 	})
 }

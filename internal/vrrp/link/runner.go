@@ -258,7 +258,7 @@ func (r *runner) step(e vrrp.Event) {
 		r.announce(now)
 	}
 	if out.State != before && out.State != vrrp.Active {
-		r.holding.drop()
+		r.drop()
 		r.round.Stop()
 		r.changed(out.State, out.Cause, now)
 	}
