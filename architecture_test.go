@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"internal/reach/paths":     {"internal/tick", "internal/reach", "internal/reach/handshake", "internal/spec", "internal/status"},
 	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/vrrp":            {},
-	"internal/vrrp/sim":        {"internal/conflict", "internal/vrrp"},
+	"internal/vrrp/sim":        {"internal/auth", "internal/conflict", "internal/vrrp"},
 	"internal/conflict":        {},
 	"internal/conflict/watch":  {"internal/conflict", "internal/rtnl", "internal/status", "internal/vrrp", "internal/vrrp/link"},
 	"internal/certificate":     {"internal/status"},

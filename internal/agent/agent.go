@@ -134,7 +134,8 @@ func New(opt Options) *Agent {
 		Controller: opt.Controller, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec,
 		Holder:   func(name string, at *vip.Address) link.Holder { return a.moves.Tenant(name, at) },
 		Priority: a.priority, Policy: a.keys.of, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event, Report: a.reportOne,
-		Taken: func() { a.haproxy.Taken(); a.hosts.Taken() },
+		GivesWay: func() bool { return a.moves.GivesWay() },
+		Taken:    func() { a.haproxy.Taken(); a.hosts.Taken() },
 	})
 	a.hosts = watch.New(watch.Options{
 		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: a.vips.Holds,

@@ -180,7 +180,7 @@ func (w *world) examine() {
 // may reports whether n may have the address, and the silence of others tells it
 // that nobody has: that it does not know for as long as startup_delay at most.
 func (n *node) may() bool {
-	sure := n.told.Counts || n.w.now-max(n.w.judge.calm, n.up) > n.w.stretch(startDelay+2*time.Second)+leaseTime
+	sure := n.told.Counts || n.w.now-max(n.w.judge.calm, n.up) > n.w.stretch(guardTime)+leaseTime
 	return n.alive() && n.powered && n.bar == clear && n.serves && n.carrier && sure
 }
 
@@ -262,7 +262,7 @@ func (w *world) violate(of Invariant, format string, args ...any) {
 
 // settling is how long the world may be at work after the last thing that happened.
 func (w *world) settling() time.Duration {
-	d := leaseTime + listenTime + startDelay + 2*time.Second + max(time.Second, 5*w.longest) + (20+w.unlucky())*w.longest + w.slack()
+	d := leaseTime + listenTime + guardTime + max(time.Second, 5*w.longest) + (20+w.unlucky())*w.longest + w.slack()
 	return w.stretch(d)
 }
 
@@ -271,7 +271,7 @@ func (w *world) settling() time.Duration {
 func (j *judge) promise(w *world, s Step) {
 	j.kept(w)
 	j.due, j.alone, j.taker, j.gains = never, never, 0, len(w.result.Gains)
-	rest := w.settling() + w.stretch(80*w.longest)
+	rest := w.settling() - guardTime + w.stretch(80*w.longest)
 	if s.Node == All || w.now-j.calm < rest || !w.whole() || w.drifts || w.double > 0 || w.jitter > 0 {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"holdfast/internal/auth"
 	"holdfast/internal/conflict"
 	"holdfast/internal/vrrp"
 )
@@ -18,10 +19,11 @@ const (
 	settledTime = time.Minute
 	overlap     = 30 * time.Millisecond
 	listenTime  = 2 * time.Second
-	period      = time.Minute     // of announcements in the long run
-	lowering    = 10              // of the priority of one that limps
-	startDelay  = 3 * time.Second // startup_delay of the spec, which is longer by default
-	inboxSize   = 256             // packets that a socket keeps for a process that does not run
+	period      = time.Minute                // of announcements in the long run
+	lowering    = 10                         // of the priority of one that limps
+	startDelay  = 3 * time.Second            // startup_delay of the spec, which is longer by default
+	guardTime   = startDelay + 2*time.Second // to be heard, and to ask twice
+	inboxSize   = 256                        // packets that a socket keeps for a process that does not run
 )
 
 // A Router decides on a node: a vrrp.Machine, or one that is broken on purpose.
@@ -52,7 +54,7 @@ type node struct {
 	slow    time.Duration // the kernel changes no address before
 	serves  bool          // HAProxy does
 
-	resumeGen, wakeGen, leaseGen, handGen uint32
+	resumeGen, wakeGen, leaseGen, handGen, tellGen uint32
 
 	// The agent.
 	runs     bool
@@ -60,8 +62,7 @@ type node struct {
 	deadline time.Time
 	wakeAt   time.Duration // of the evWake that counts; 0 for none
 	inbox    []packet
-	seen     [MaxNodes]uint64 // the newest packet of each; with a key older ones are not believed, whenever the agent began
-	ready    bool             // the agent knows that HAProxy answers
+	ready    bool // the agent knows that HAProxy answers
 	limps    bool
 	bar      obstacle
 
@@ -103,6 +104,10 @@ type node struct {
 	busy bool
 	done []result // of the hand, that the loop has not collected
 
+	// With a key.
+	signer   *auth.Signer
+	receiver *auth.Receiver
+
 	// The kernel.
 	up         time.Duration // since when it has a carrier
 	neighbours bool          // it knows some
@@ -113,7 +118,6 @@ type node struct {
 	arp   int // the node whose announcement came last; 0 for none
 	arpAt time.Duration
 
-	sent     uint64        // packets
 	adverts  uint64        // that the router asked for
 	active   time.Duration // when its router was Active last
 	cause    vrrp.CauseKind
@@ -194,6 +198,7 @@ func (n *node) boot() {
 	n.runs = true
 	n.router = n.w.lab.New(n.cfg)
 	n.inbox, n.done, n.hand, n.busy = n.inbox[:0], nil, n.hand[:0], false
+	n.newKeys()
 	n.ready, n.limps, n.bar, n.deadline = false, false, clear, time.Time{}
 	n.unplugged, n.noCarrier, n.listening = time.Time{}, !n.carrier, time.Time{}
 	n.dropHolding()
@@ -276,11 +281,8 @@ func (n *node) turnOnce() {
 }
 
 func (n *node) hear(p packet) {
-	if n.w.s.Key && !n.w.lab.Gullible {
-		if p.forged || p.seq <= n.seen[p.from] {
-			return
-		}
-		n.seen[p.from] = p.seq
+	if !p.proven && !n.believes(&p) {
+		return
 	}
 	a := vrrp.AdvertReceived{Src: n.w.nodes[p.from].addr, Priority: p.priority, Interval: p.interval, Directed: p.directed}
 	if p.priority > 0 {
@@ -460,7 +462,7 @@ func (n *node) step(e vrrp.Event) {
 	n.deadline = out.Deadline
 	n.w.checkOutput(n, before, out)
 	if out.Yield.IsValid() {
-		n.w.send(n, n.w.byAddress(out.Yield), packet{directed: n.w.s.Group})
+		n.w.send(n, n.w.byAddress(out.Yield), packet{directed: n.w.s.Group, signed: n.sign(0)})
 	}
 	for _, p := range out.Send {
 		n.w.sendAll(n, p, out.Yield)

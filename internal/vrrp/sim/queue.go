@@ -26,6 +26,7 @@ const (
 	evReady                   // HAProxy answers
 	evClaim                   // a host says that the address is its own
 	evMet                     // a host answers
+	evTell                    // the other agents say what they signed last
 	evLook                    // whether what must hold does
 )
 
@@ -34,10 +35,10 @@ type packet struct {
 	from     uint8
 	priority uint8
 	directed bool
-	forged   bool          // by who has no key
 	again    bool          // sent anew by a forger
+	proven   bool          // its signature was looked at
 	interval time.Duration // of an advert; of evYield how long to wait
-	seq      uint64        // of what its sender sent, from 1
+	signed   *signed       // with a key; nil for none
 }
 
 // A queue has events in the order of time: a heap of four branches.

@@ -178,8 +178,9 @@ func (w *world) speak(a, b *node) bool {
 }
 
 // forge has n hear what a forger sends, who can send as anyone. What it recorded
-// is authentic, and n has heard it before. (What n has not heard, being dead or cut
-// off, no message without the time in it, nor an answer to it, protects.)
+// is authentic. With a key it may be what n heard before, and then knows, or what
+// was sent before n knows anything of its sender: of that the other agents tell it
+// within a second, see auth.Receiver.Told, so it comes after that.
 func (w *world) forge(n *node, s Step) {
 	o := w.other(s)
 	if o == nil || o == n {
@@ -187,7 +188,7 @@ func (w *world) forge(n *node, s Step) {
 	}
 	if s.Verb == Forge {
 		w.push(event{at: w.now, kind: evPacket, to: uint8(n.id), p: packet{
-			from: uint8(o.id), priority: uint8(s.Value), interval: w.s.Interval, forged: true,
+			from: uint8(o.id), priority: uint8(s.Value), interval: w.s.Interval, signed: o.forged(uint8(s.Value)),
 		}})
 		return
 	}
@@ -197,7 +198,7 @@ func (w *world) forge(n *node, s Step) {
 			found = m
 		}
 	}
-	if found != nil {
+	if found != nil && (n.receiver == nil || n.receiver.Latest(o.addr) != 0) {
 		p := found.p
 		p.again = true
 		w.push(event{at: w.now, kind: evPacket, to: uint8(n.id), p: p})

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"holdfast/internal/auth"
 	"holdfast/internal/vrrp"
 )
 
@@ -80,6 +81,8 @@ type world struct {
 	drifts  bool
 	replays bool
 
+	keys, wrong *auth.Keys // of the controllers, and of a forger; nil for none
+
 	judge  judge
 	last   *node // that had the address last
 	result Result
@@ -120,6 +123,9 @@ func newWorld(s *Schedule, lab Lab) *world {
 		if step.Verb == SetInterval {
 			w.longest = max(w.longest, step.For)
 		}
+	}
+	if s.Key {
+		w.keys, w.wrong = keyOf(1), keyOf(2)
 	}
 	w.judge.init()
 	return w
@@ -219,6 +225,10 @@ func (w *world) serve(e event) {
 			n.met, n.neighbours, n.poked = true, true, true
 			n.turnOnce()
 		}
+	case evTell:
+		if e.gen == n.tellGen && n.runs {
+			w.tell(n)
+		}
 	case evLook:
 		w.changed = true
 	}
@@ -256,7 +266,7 @@ func (w *world) arrive(n *node, p packet) {
 	switch {
 	case !n.runs || !n.carrier:
 	case n.alive():
-		if w.s.Key && p.forged && !w.lab.Gullible {
+		if !n.believes(&p) {
 			return // dropped where it is read
 		}
 		n.inbox = append(n.inbox, p)
@@ -286,17 +296,17 @@ func (w *world) resume(n *node) {
 
 // send sends a packet from a node to another, as the network lets it.
 func (w *world) send(from, to *node, p packet) {
-	from.sent++
-	p.from, p.interval, p.seq = uint8(from.id), from.router.Config().Interval, from.sent
+	p.from, p.interval = uint8(from.id), from.router.Config().Interval
 	w.result.Sent++
 	w.carry(from, to, event{kind: evPacket, p: p})
 }
 
 // sendAll sends an advert to every peer but one, or to the group, which all hear.
 func (w *world) sendAll(from *node, priority uint8, but netip.Addr) {
+	signed := from.sign(priority)
 	for _, to := range w.nodes {
 		if to != from && (w.s.Group || to.addr != but) {
-			w.send(from, to, packet{priority: priority})
+			w.send(from, to, packet{priority: priority, signed: signed})
 		}
 	}
 }
