@@ -138,7 +138,8 @@ func New(opt Options) *Agent {
 		Controller: opt.Controller, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec,
 		Holder:   func(name string, at *vip.Address) link.Holder { return a.moves.Tenant(name, at) },
 		Priority: a.priority, Policy: a.keys.of, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event, Report: a.reportOne,
-		Taken: func() { a.haproxy.Taken(); a.hosts.Taken(); a.split.Poke() },
+		GivesWay: func() bool { return a.moves.GivesWay() },
+		Taken:    func() { a.haproxy.Taken(); a.hosts.Taken(); a.split.Poke() },
 	})
 	a.hosts = watch.New(watch.Options{
 		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: a.vips.Holds,
@@ -147,7 +148,7 @@ func New(opt Options) *Agent {
 	a.rollout = rollout.New(rollout.Options{
 		File: opt.File, Controller: opt.Controller, StateDir: opt.StateDir, RunDir: opt.RunDir, HAProxyUser: opt.HAProxyUser,
 		Log: a.log, Reload: opt.Reload, HAProxy: a.haproxy, Servers: a.hosts.Servers,
-		VIPs: a.makeVIPs, Held: a.vips.Held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
+		VIPs: a.makeVIPs, Rekey: a.rekey, Held: a.vips.Held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
 		Event: event, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.drains = drain.New(drain.Options{

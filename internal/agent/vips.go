@@ -37,7 +37,7 @@ func (a *Agent) makeVIPs(s *spec.Spec) (use func(context.Context), err error) {
 func (a *Agent) parts() []handover.VIP {
 	var all []handover.VIP
 	for _, v := range a.vips.All() {
-		all = append(all, handover.VIP{VIP: v.VIP, Loop: v.Loop, Release: v.Address.Release})
+		all = append(all, handover.VIP{VIP: v.VIP, Loop: v.Loop, Release: v.Address.Release, Rival: v.Rival})
 	}
 	return all
 }

@@ -78,6 +78,9 @@ type VIP struct {
 	spec.VIP
 	Loop    Loop
 	Release func(context.Context) error // of the address
+	// Rival gives when a router that is none of the spec's, of any version of VRRP, last
+	// said that it holds the VIP.
+	Rival func() time.Time
 }
 
 // A Loop is the VRRP loop of one VIP: see link.Loop.
