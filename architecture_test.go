@@ -71,6 +71,7 @@ var mayImport = map[string][]string{
 	"internal/web":           {"internal/auth", "internal/cloud", "internal/status", "internal/connlimit"},
 	"internal/vips":          {"internal/auth", "internal/conflict/watch", "internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
 	"internal/hearing":       {"internal/tick", "internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
+	"internal/splitbrain":    {"internal/peer", "internal/spec", "internal/vrrp", "internal/vrrp/link"},
 	"internal/handover": {
 		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vip/conntrack", "internal/vip/move", "internal/vrrp", "internal/vrrp/link",
 		"internal/web", "internal/peer", "internal/hearing", "internal/file", "internal/tick",
@@ -81,7 +82,7 @@ var mayImport = map[string][]string{
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
 		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/hearing", "internal/journal", "internal/peer", "internal/drain", "internal/handover",
-		"internal/file", "internal/onlyone", "internal/systemd", "internal/vips", "internal/tick",
+		"internal/file", "internal/onlyone", "internal/splitbrain", "internal/systemd", "internal/vips", "internal/tick",
 	},
 	"internal/pidfd":     {},
 	"internal/asynclog":  {},

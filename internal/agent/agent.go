@@ -9,6 +9,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,7 @@ import (
 	"holdfast/internal/peer"
 	"holdfast/internal/reach/paths"
 	"holdfast/internal/rollout"
+	"holdfast/internal/splitbrain"
 	"holdfast/internal/status"
 	"holdfast/internal/systemd"
 	"holdfast/internal/vip"
@@ -90,6 +92,8 @@ type Agent struct {
 	moves *handover.Moves
 	// paths has the ways to other hosts.
 	paths *paths.Paths
+	// split ends what two controllers hold that do not hear each other.
+	split *splitbrain.SplitBrain
 	// hearing knows which controllers hear each other.
 	hearing *hearing.Hearing
 	// keys has those of the controllers.
@@ -134,7 +138,8 @@ func New(opt Options) *Agent {
 		Controller: opt.Controller, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec,
 		Holder:   func(name string, at *vip.Address) link.Holder { return a.moves.Tenant(name, at) },
 		Priority: a.priority, Policy: a.keys.of, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event, Report: a.reportOne,
-		Taken: func() { a.haproxy.Taken(); a.hosts.Taken() },
+		GivesWay: func() bool { return a.moves.GivesWay() },
+		Taken:    func() { a.haproxy.Taken(); a.hosts.Taken(); a.split.Poke() },
 	})
 	a.hosts = watch.New(watch.Options{
 		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: a.vips.Holds,
@@ -143,7 +148,7 @@ func New(opt Options) *Agent {
 	a.rollout = rollout.New(rollout.Options{
 		File: opt.File, Controller: opt.Controller, StateDir: opt.StateDir, RunDir: opt.RunDir, HAProxyUser: opt.HAProxyUser,
 		Log: a.log, Reload: opt.Reload, HAProxy: a.haproxy, Servers: a.hosts.Servers,
-		VIPs: a.makeVIPs, Held: a.vips.Held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
+		VIPs: a.makeVIPs, Rekey: a.rekey, Held: a.vips.Held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
 		Event: event, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.drains = drain.New(drain.Options{
@@ -156,11 +161,15 @@ func New(opt Options) *Agent {
 	})
 	a.hearing = hearing.New(hearing.Options{
 		Controller: opt.Controller, Spec: a.currentSpec, VIPs: a.heard, Ask: a.peers.Ask, SetFinding: a.setFinding, Report: a.reportOne,
+		Word: func() any { return a.split.Word() }, Told: func(from string, word json.RawMessage) { a.split.Hears(from, word) },
 	})
 	a.moves = handover.New(handover.Options{
 		Controller: opt.Controller, RunDir: opt.RunDir, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec, VIPs: a.parts,
 		Ask: a.peers.Ask, Gather: a.gather, Reach: a.reach, Drained: a.drains.Whole, Greet: a.hearing.Greet, Preempt: a.vips.SetPreempt,
 		Settle: a.vips.Settle, Event: event, SetFinding: a.setFinding, Report: a.reportOne,
+	})
+	a.split = splitbrain.New(splitbrain.Options{
+		Controller: opt.Controller, Log: a.log, Spec: a.currentSpec, VIPs: a.holdings, Ask: a.peers.Ask, GiveWay: a.moves.Concede,
 	})
 	a.check = peer.NewServer(peer.Options{
 		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(), Peers: a.peers,
@@ -271,6 +280,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		{"who watches drains", a.drains.Watch},
 		{"who moves vips", a.moves.Watch},
 		{"who asks whether it is heard", a.hearing.Watch},
+		{"who ends split brains", a.split.Watch},
 		{"who measures paths", a.paths.Watch},
 		{"who tells the service manager", func(ctx context.Context) { a.systemd.Notify(ctx, a.rollout.Tried(), a.alive) }},
 		{"who brings specs into force", a.rollout.Run},

@@ -54,7 +54,10 @@ func (k *keyring) read(s *spec.Spec) (use func() *status.Finding, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if next.bad != nil && k.force.spec != nil && k.force.bad == nil {
-		return nil, next.bad
+		return nil, &keyError{next.file, next.bad}
+	}
+	if next.bad == nil && k.force.spec != nil && next.keys.Equal(k.force.keys) {
+		next.keys = k.force.keys
 	}
 	k.next = next
 	return func() *status.Finding {
@@ -63,6 +66,41 @@ func (k *keyring) read(s *spec.Spec) (use func() *status.Finding, err error) {
 		k.force = next
 		return next.finding()
 	}, nil
+}
+
+// A keyError says why the keys of a file do not come into force.
+type keyError struct {
+	file string
+	err  error
+}
+
+func (e *keyError) Error() string { return e.err.Error() }
+
+func (e *keyError) Unwrap() error { return e.err }
+
+// Findings gives what is wrong with the file.
+func (e *keyError) Findings() []status.Finding {
+	return []status.Finding{{
+		Severity: status.Error, Code: status.CodeKeyUnusable, Where: status.Position{File: e.file},
+		Text: e.err.Error(), Remedy: "mend it and reload; the keys before it stay in force",
+	}}
+}
+
+// rekey brings the keys of the file into force where the spec stays what it is, and says
+// which they are now; "" where they stay, too.
+func (a *Agent) rekey() (string, error) {
+	before := a.keys.inForce().keys
+	use, err := a.keys.read(a.currentSpec())
+	if err != nil {
+		return "", err
+	}
+	a.setFinding(status.CodeKeyUnusable, use())
+	now := a.keys.inForce().keys
+	if now == before {
+		return "", nil
+	}
+	a.vips.Settle()
+	return fmt.Sprintf("%v in force, was %v", now, before), nil
 }
 
 // finding says what is wrong; nil: nothing.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,6 +62,8 @@ func TestKeyring(t *testing.T) {
 		next := withMode(spec.Permissive)
 		if _, err := k.read(next); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("a bad file: %v", err)
+		} else if e, ok := errors.AsType[*keyError](err); !ok || len(e.Findings()) != 1 || e.Findings()[0].Code != status.CodeKeyUnusable || e.Findings()[0].Where.File != path {
+			t.Errorf("of a bad file is found %+v", err)
 		}
 		if p := k.of(strict); p.Keys != before {
 			t.Error("the keys in force are others")

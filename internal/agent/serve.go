@@ -26,6 +26,8 @@ const listenRetry = time.Second
 
 // serve starts what answers: the control socket, the page, the agent-check.
 func (a *Agent) serve(ctx context.Context, all *tasks, socket net.Listener) {
+	// Another spec may have come while no agent ran.
+	a.sockets.Drop(a.pageAddress(), a.checkAddress())
 	control := web.NewControlServer(controls{a}, a.log.With("component", "control"))
 	web.Handle(control, "/drain", a.drains.Drain)
 	web.Handle(control, "/undrain", a.drains.Undrain)
@@ -69,9 +71,13 @@ func (a *Agent) listen(ctx context.Context, at func() netip.AddrPort, what strin
 	var config net.ListenConfig
 	config.SetMultipathTCP(false) // its sockets have no TTL of their own
 	said := ""
+	var before netip.AddrPort
 	for ctx.Err() == nil {
 		address := at()
-		a.sockets.Drop(a.pageAddress(), a.checkAddress())
+		if before.IsValid() && before != address {
+			a.sockets.Forget(before)
+		}
+		before = address
 		listener, err := a.sockets.Listener(address)
 		if listener == nil && err == nil {
 			if listener, err = config.Listen(ctx, "tcp", address.String()); err == nil {
@@ -151,6 +157,7 @@ func (a *Agent) commands() map[string]peer.Handler {
 	}
 	maps.Copy(all, a.drains.Commands())
 	maps.Copy(all, a.moves.Commands())
+	maps.Copy(all, a.split.Commands())
 	return all
 }
 

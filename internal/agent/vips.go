@@ -10,6 +10,7 @@ import (
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/hearing"
 	"holdfast/internal/spec"
+	"holdfast/internal/splitbrain"
 	"holdfast/internal/status"
 )
 
@@ -36,7 +37,7 @@ func (a *Agent) makeVIPs(s *spec.Spec) (use func(context.Context), err error) {
 func (a *Agent) parts() []handover.VIP {
 	var all []handover.VIP
 	for _, v := range a.vips.All() {
-		all = append(all, handover.VIP{VIP: v.VIP, Loop: v.Loop, Release: v.Address.Release})
+		all = append(all, handover.VIP{VIP: v.VIP, Loop: v.Loop, Release: v.Address.Release, Rival: v.Rival})
 	}
 	return all
 }
@@ -46,6 +47,15 @@ func (a *Agent) heard() []hearing.VIP {
 	var all []hearing.VIP
 	for _, v := range a.vips.All() {
 		all = append(all, hearing.VIP{Name: v.Name, Loop: v.Loop})
+	}
+	return all
+}
+
+// holdings gives the VIPs as who ends split brains sees them.
+func (a *Agent) holdings() []splitbrain.VIP {
+	var all []splitbrain.VIP
+	for _, v := range a.vips.All() {
+		all = append(all, splitbrain.VIP{VIP: v.VIP, Loop: v.Loop})
 	}
 	return all
 }

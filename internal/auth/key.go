@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -95,6 +96,32 @@ func (k *Keys) IDs() []uint8 {
 		all[i] = one.id
 	}
 	return all
+}
+
+// Equal reports whether k and o are the same keys, of which the same one signs; either
+// may be nil.
+func (k *Keys) Equal(o *Keys) bool {
+	if k == nil || o == nil {
+		return k == o
+	}
+	return k.active == o.active && slices.EqualFunc(k.all, o.all, func(a, b key) bool {
+		return a.id == b.id && bytes.Equal(a.secret, b.secret)
+	})
+}
+
+// String gives what of k is no secret: "keys 1, 2, of which 2 signs".
+func (k *Keys) String() string {
+	if k == nil {
+		return "no key"
+	}
+	if len(k.all) == 1 {
+		return fmt.Sprintf("key %d", k.active)
+	}
+	var ids []string
+	for _, one := range k.all {
+		ids = append(ids, strconv.Itoa(int(one.id)))
+	}
+	return fmt.Sprintf("keys %s, of which %d signs", strings.Join(ids, ", "), k.active)
 }
 
 // secret gives the key with an id; nil for none.

@@ -138,3 +138,26 @@ func ExampleParse() {
 	fmt.Println(keys.IDs(), keys.Active(), err)
 	// Output: [1 2] 2 <nil>
 }
+
+func TestEqual(t *testing.T) {
+	const two = "key 1 hex:" + digits + "\nkey 2 hex:" + digits + "\n"
+	all := []*Keys{
+		nil, mustParse(t, "hex:"+digits), mustParse(t, "key 2 hex:"+digits), mustParse(t, "hex:"+digits+"20"),
+		mustParse(t, two), mustParse(t, two+"active_key 2"),
+	}
+	for i, k := range all {
+		for j, o := range all {
+			if k.Equal(o) != (i == j) {
+				t.Errorf("%v and %v are equal: %v", k, o, k.Equal(o))
+			}
+		}
+	}
+	if !mustParse(t, two).Equal(mustParse(t, "# the same\n"+two+"active_key 1")) {
+		t.Error("the same keys are others")
+	}
+	for want, k := range map[string]*Keys{"no key": all[0], "key 1": all[1], "keys 1, 2, of which 2 signs": all[5]} {
+		if got := fmt.Sprint(k); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

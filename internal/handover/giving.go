@@ -132,6 +132,9 @@ type prepareRequest struct {
 	// Connections are open at the giver's HAProxy, Rate new ones come in a second.
 	Connections int `json:"connections,omitempty"`
 	Rate        int `json:"rate,omitempty"`
+	// Apart says that both hold the VIP and neither hears the other, and that the giver
+	// gives way.
+	Apart bool `json:"apart,omitempty"`
 	// Hello asks for a hello at once, so that the giver knows that it hears the taker.
 	Hello bool `json:"hello,omitempty"`
 }
@@ -167,7 +170,7 @@ func (m *Moves) prepareTaker(ctx context.Context, v spec.VIP, to taker, until ti
 	conns, rate := m.clientLoad(ctx)
 	req := to.request
 	err = m.opt.Ask(ctx, to.Name, "prepare", prepareRequest{
-		VIP: v.Name, Left: time.Until(until), Until: until, Givers: givers, Force: req.Force, Connections: conns, Rate: rate, Hello: true,
+		VIP: v.Name, Left: time.Until(until), Until: until, Givers: givers, Force: req.Force, Connections: conns, Rate: rate, Hello: !to.apart, Apart: to.apart,
 		Insisted: req.Force && req.To != "", Unasked: req.Unasked,
 	}, &reply)
 	return reply, err

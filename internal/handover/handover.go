@@ -189,6 +189,7 @@ type taker struct {
 	spec.Controller
 	request web.HandoverRequest
 	plain   bool // without a word with its agent
+	apart   bool // it holds the VIP, too, see Concede
 }
 
 // candidates gives the controllers that may take a VIP, in the order of preference.
@@ -212,11 +213,11 @@ func (m *Moves) takers(req web.HandoverRequest, own reach.View, views map[string
 			continue
 		}
 		c := candidates[i]
-		asked = append(asked, taker{c, gentle, false})
+		asked = append(asked, taker{Controller: c, request: gentle})
 		if req.Force {
-			forced = append(forced, taker{c, req, false})
+			forced = append(forced, taker{Controller: c, request: req})
 		}
-		plain = append(plain, taker{c, req, true})
+		plain = append(plain, taker{Controller: c, request: req, plain: true})
 	}
 	return slices.Concat(asked, forced, plain)
 }

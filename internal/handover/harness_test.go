@@ -59,6 +59,7 @@ type controller struct {
 	cloud *controllers // nil: nobody answers
 
 	mu       sync.Mutex // guards following
+	rival    time.Time
 	events   []status.Event
 	findings map[string]status.Finding
 }
@@ -70,6 +71,13 @@ type controllers struct {
 	// prepared are those that were asked to take the VIP, in order; "!" by force.
 	// None takes it.
 	prepared []string
+}
+
+// rivalAt is when a stranger said that it holds the VIP.
+func (c *controller) rivalAt() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rival
 }
 
 // newController gives one that nobody answers.
@@ -87,7 +95,7 @@ func newController(t *testing.T, name string) *controller {
 		Controller: name, RunDir: t.TempDir(), Log: slog.New(slog.DiscardHandler), HAProxy: noHAProxy{},
 		Spec: func() *spec.Spec { return c.spec },
 		VIPs: func() []VIP {
-			return []VIP{{VIP: c.spec.VIPs[0], Loop: c, Release: func(context.Context) error { return nil }}}
+			return []VIP{{VIP: c.spec.VIPs[0], Loop: c, Release: func(context.Context) error { return nil }, Rival: c.rivalAt}}
 		},
 		Ask: c.ask,
 		Gather: func(_ context.Context, names []string) (all []cloud.Answer) {
@@ -122,6 +130,10 @@ func (c *controller) Stats() link.Stats                    { return c.stats }
 func (c *controller) Hearing() map[netip.Addr]link.Hearing { return nil }
 func (c *controller) Yield(context.Context, netip.Addr, link.YieldOptions) error {
 	return errors.New("it yields to nobody")
+}
+
+func (c *controller) GiveWay(context.Context, netip.Addr, link.YieldOptions) error {
+	return errors.New("it gives way to nobody")
 }
 
 // ask has another controller carry out a command, if it is one that answers.

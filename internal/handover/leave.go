@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"holdfast/internal/peer"
@@ -20,10 +21,11 @@ const (
 	finishTime = 2 * time.Second
 	// keepInterval is how often the last of all looks whether its VIPs are still its
 	// own, and offerInterval how often it offers them to other agents again.
-	keepInterval, offerInterval = time.Second, 10 * time.Second
-	// extendedStop is what systemd is asked for, each second anew, while the last of all
+	keepInterval, offerInterval = 50 * time.Millisecond, 10 * time.Second
+	// extendedStop is what systemd is asked for, each tellInterval anew, while the last of all
 	// does not end: it must outlive an offer.
 	extendedStop = leaveTime + 20*time.Second
+	tellInterval = time.Second
 )
 
 // Leave is the planned end of the agent: it hands every VIP over, and waits a
@@ -66,11 +68,12 @@ func (m *Moves) tryToLeave(ctx context.Context) error {
 }
 
 // lastOfAll goes on with what nobody takes, for as long as keep, until
-// somebody does: another agent, or whoever speaks VRRP for the same virtual router
-// in the set-up that is to follow, with any priority. It gives why it is still not
+// somebody does: another agent, whoever speaks VRRP for the same virtual router
+// in the set-up that is to follow, with any priority, or who says that it has the
+// address in VRRP of another version, which no loop obeys. It gives why it is still not
 // taken. Only the agent's own end is put off; all else of it goes on.
 func (m *Moves) lastOfAll(ctx context.Context, keep time.Duration, tell func(string), why error) error {
-	until := time.Now().Add(keep)
+	begun := time.Now()
 	m.lastHere.Store(true)
 	m.opt.Settle()
 	for _, v := range m.held() {
@@ -81,12 +84,18 @@ func (m *Moves) lastOfAll(ctx context.Context, keep time.Duration, tell func(str
 	}
 	ticker := time.NewTicker(keepInterval)
 	defer ticker.Stop()
-	offered := time.Now()
+	offered, told := time.Now(), time.Time{}
 	for tick.Next(ctx, ticker) && len(m.held()) > 0 {
-		if time.Now().After(until) {
+		if time.Since(begun) > keep {
 			return why
 		}
-		tell(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=ends when somebody takes what it holds: %v", extendedStop.Microseconds(), why))
+		if !slices.ContainsFunc(m.held(), func(v VIP) bool { return !v.Rival().After(begun) }) {
+			return nil // each is another router's
+		}
+		if time.Since(told) >= tellInterval {
+			told = time.Now()
+			tell(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=ends when somebody takes what it holds: %v", extendedStop.Microseconds(), why))
+		}
 		if time.Since(offered) < offerInterval {
 			continue
 		}

@@ -78,6 +78,9 @@ type VIP struct {
 	spec.VIP
 	Loop    Loop
 	Release func(context.Context) error // of the address
+	// Rival gives when a router that is none of the spec's, of any version of VRRP, last
+	// said that it holds the VIP.
+	Rival func() time.Time
 }
 
 // A Loop is the VRRP loop of one VIP: see link.Loop.
@@ -85,6 +88,7 @@ type Loop interface {
 	Stats() link.Stats
 	Hearing() map[netip.Addr]link.Hearing
 	Yield(ctx context.Context, to netip.Addr, o link.YieldOptions) error
+	GiveWay(ctx context.Context, to netip.Addr, o link.YieldOptions) error
 }
 
 // Holds reports whether this controller holds the VIP as far as VRRP goes.

@@ -32,11 +32,24 @@ func (m *Moves) prepare(ctx context.Context, from string, req prepareRequest) (a
 	if !there {
 		return nil, fmt.Errorf("there is no vip %s here; are the specs of both the same?", req.VIP)
 	}
+	if req.Apart {
+		if !v.Holds() {
+			return nil, fmt.Errorf("it does not hold vip %s", req.VIP)
+		}
+		return m.ready(ctx, v, from, req), nil
+	}
 	if err := m.canTake(v, from, req.Force); err != nil {
 		return nil, err
 	}
 	m.arrived(req.VIP, reach.Arrival{At: time.Now(), Unasked: req.Unasked, Insisted: req.Insisted})
 	greeted := req.Hello && m.opt.Greet(req.VIP, from)
+	answer := m.ready(ctx, v, from, req)
+	answer.Hello = greeted
+	return answer, nil
+}
+
+// ready has what belongs to connections of the giver sent on to it.
+func (m *Moves) ready(ctx context.Context, v VIP, from string, req prepareRequest) prepareReply {
 	m.kernel.Lock()
 	defer m.kernel.Unlock()
 	d, err := m.detourTo(m.opt.Spec(), v.VIP, req.Givers)
@@ -45,11 +58,11 @@ func (m *Moves) prepare(ctx context.Context, from string, req prepareRequest) (a
 	}
 	if err != nil {
 		m.opt.Log.Warn("no second chance for the connections of the giver", "vip", req.VIP, "from", from, "error", err)
-		return prepareReply{Why: err.Error(), Hello: greeted}, nil
+		return prepareReply{Why: err.Error()}
 	}
 	t := &taking{From: from, Givers: req.Givers, span: req.span(time.Now()), detour: d, asked: time.Now()}
 	m.logged(m.change(func() { m.taking[req.VIP] = t }))
-	return prepareReply{Hello: greeted}, nil
+	return prepareReply{}
 }
 
 // installWithRoom installs d, unless the kernel cannot track what it is for.

@@ -8,6 +8,7 @@ package hearing
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -34,7 +35,7 @@ const (
 	deafLooks = 2
 )
 
-// Options is what a Hearing is made of. None of the functions is nil.
+// Options is what a Hearing is made of. None of the functions is nil, but Word may be.
 type Options struct {
 	Controller string // this one's name in the spec
 	// Spec gives the spec in force; nil while there is none.
@@ -48,6 +49,10 @@ type Options struct {
 	// it when beginning and end are events of its code, too.
 	SetFinding func(key string, f *status.Finding)
 	Report     func(code, key string, f *status.Finding)
+	// Word gives what else is told to those who ask, and are asked; nil for nothing. Told
+	// is told what another one has told so.
+	Word func() any
+	Told func(from string, word json.RawMessage)
 }
 
 // A VIP is this controller's part in one.
@@ -118,6 +123,11 @@ func (h *Hearing) since(controller string) time.Duration {
 	return 0
 }
 
+// A question asks whether who asks is heard.
+type question struct {
+	Word json.RawMessage `json:"word,omitempty"` // see Options
+}
+
 // A reply says what of the one who asks arrives here.
 type reply struct {
 	// Greeting is for how long this controller has sent it hellos, in nanoseconds.
@@ -128,13 +138,34 @@ type reply struct {
 	// Signed has for each VIP what this controller has signed last, where it signs: what
 	// comes with an earlier sequence was recorded.
 	Signed map[string]link.Signed `json:"signed,omitempty"`
+	Word   json.RawMessage        `json:"word,omitempty"` // see Options
+}
+
+// word gives what is told beside.
+func (h *Hearing) word() json.RawMessage {
+	if h.opt.Word == nil {
+		return nil
+	}
+	text, err := json.Marshal(h.opt.Word())
+	if err != nil {
+		return nil // it is of our own making, and always can be
+	}
+	return text
+}
+
+// pass passes on what another controller told beside; an older one tells nothing.
+func (h *Hearing) pass(from string, word json.RawMessage) {
+	if h.opt.Word != nil && len(word) > 0 {
+		h.opt.Told(from, word)
+	}
 }
 
 // Hears is the command "hears" of another agent, which wants to know whether it is
 // heard. One that asks knows what a hello is.
-func (h *Hearing) Hears(_ context.Context, from string, _ struct{}) (any, error) {
+func (h *Hearing) Hears(_ context.Context, from string, asks question) (any, error) {
 	h.greet(from, true)
-	answer := reply{Greeting: h.since(from), Heard: map[string]time.Duration{}}
+	h.pass(from, asks.Word)
+	answer := reply{Greeting: h.since(from), Heard: map[string]time.Duration{}, Word: h.word()}
 	c, _ := h.opt.Spec().Controller(from)
 	for _, v := range h.opt.VIPs() {
 		if is, known := v.Loop.Hearing()[c.Address]; known {
@@ -205,7 +236,7 @@ func (h *Hearing) ask(ctx context.Context, c spec.Controller) {
 	for _, v := range h.opt.VIPs() {
 		proven[v.Name] = v.Loop.Proven(c.Address)
 	}
-	err := h.opt.Ask(ctx, c.Name, "hears", struct{}{}, &answer)
+	err := h.opt.Ask(ctx, c.Name, "hears", question{h.word()}, &answer)
 	if err != nil {
 		if !peer.Unanswered(err) {
 			h.greet(c.Name, false)
@@ -218,6 +249,7 @@ func (h *Hearing) ask(ctx context.Context, c spec.Controller) {
 			v.Loop.Told(proven[v.Name], is)
 		}
 	}
+	h.pass(c.Name, answer.Word)
 	greeting := h.since(c.Name)
 	h.greet(c.Name, true)
 	var here, there []string // VIPs whose adverts do not arrive

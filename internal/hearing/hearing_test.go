@@ -204,7 +204,7 @@ func TestHearsAnswer(t *testing.T) {
 	b := newBench()
 	b.api.hear(address(2), link.Hearing{Ago: time.Second})
 	b.api.hear(address(3), link.Hearing{Ago: -1})
-	answer, err := b.Hears(t.Context(), "ctl2", struct{}{})
+	answer, err := b.Hears(t.Context(), "ctl2", question{})
 	if got, ok := answer.(reply); err != nil || !ok || !maps.Equal(got.Heard, map[string]time.Duration{"api": time.Second}) {
 		t.Errorf("got %+v, %v", answer, err)
 	}
@@ -271,7 +271,7 @@ func TestWatch(t *testing.T) {
 func TestSequences(t *testing.T) {
 	b := newBench()
 	b.api.signed = link.Signed{From: address(1), Sequence: 11}
-	got, err := b.Hears(t.Context(), "ctl2", struct{}{})
+	got, err := b.Hears(t.Context(), "ctl2", question{})
 	if err != nil || !maps.Equal(got.(reply).Signed, map[string]link.Signed{"api": b.api.signed}) {
 		t.Errorf("ctl2 is told %+v, %v", got, err)
 	}

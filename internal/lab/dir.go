@@ -151,6 +151,7 @@ func (d Dir) Name() string { return filepath.Base(string(d)) }
 func (d Dir) lockFile() string                { return string(d) + ".lock" }
 func (d Dir) socket() string                  { return d.path("control.sock") }
 func (d Dir) specFile() string                { return d.path("holdfast.yaml") }
+func (d Dir) keyFile() string                 { return d.path("key") }
 func (d Dir) hostsFile() string               { return d.path("hosts") }
 func (d Dir) logFile() string                 { return d.path("lab.log") }
 func (d Dir) faultsFile() string              { return d.path("faults.jsonl") }

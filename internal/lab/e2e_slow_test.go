@@ -59,6 +59,41 @@ func TestSlowFaults(t *testing.T) {
 	}
 }
 
+// TestSplitBrain has two controllers hold the VIP that do not hear each other: adverts are
+// filtered both ways, or no frame passes between the two and the third one reaches both.
+// Their agents end that, within three seconds, and as long as it lasts nobody takes the
+// address again.
+func TestSplitBrain(t *testing.T) {
+	c := sharedCloud(t)
+	for _, f := range []slowFault{
+		{name: "adverts are filtered", fault: on("adverts-blocked", "both"), lasts: 8 * time.Second, moves: 3, during: (*cloud).gaveWay},
+		{name: "two are apart", fault: apartFromNext, lasts: 8 * time.Second, moves: 2, during: (*cloud).gaveWay},
+	} {
+		t.Run(f.name, func(t *testing.T) { (&cloud{t, c.dir, c.binary}).suffer(f) })
+	}
+}
+
+// apartFromNext lets nothing pass between the holder and another controller.
+func apartFromNext(c *cloud, holder string) lab.Fault {
+	return lab.Fault{Kind: "partition", Sets: [][]string{{holder}, {c.others(holder)[0]}}}
+}
+
+// gaveWay has one hold the VIP alone, and the events say that another one gave way.
+func (c *cloud) gaveWay(holder string) {
+	c.Helper()
+	now := c.holder()
+	said := ""
+	for _, node := range append(c.others(holder), holder) {
+		out, _ := c.run(node, "holdfast", "events")
+		said += out
+	}
+	if !strings.Contains(said, "neither hears the other's adverts") {
+		c.Errorf("nobody gave way:\n%s", said)
+	}
+	c.Logf("%s had it, %s has it", holder, now)
+	c.served(holder)
+}
+
 // suffer lives through f, and checks all that must hold.
 func (c *cloud) suffer(f slowFault) {
 	holder, restarts := c.holder(), c.restarts()

@@ -18,7 +18,7 @@ import (
 // and of whoever manages a node's network.
 func filterFaultKinds() []FaultKind {
 	return []FaultKind{
-		{Name: "adverts-blocked", Args: "NODE [SIDE]", Text: "a filter on the node drops VRRP (IP protocol 112) on SIDE: out, which is usual, or in; back ends it", onNode: advertsBlocked},
+		{Name: "adverts-blocked", Args: "NODE [SIDE]", Text: "a filter on the node drops VRRP (IP protocol 112) on SIDE: out, which is usual, in, or both; back ends it", onNode: advertsBlocked},
 		{Name: "source-guard", Args: "NODE", Text: "the switch drops what the node sends on for others: what is neither from its own addresses nor from a VIP; back and heal end it", onNode: sourceGuard},
 		{Name: "flush-rules", Args: "NODE", Text: "flush the node's nftables, the routing rules and routes of others than the kernel, and lo's addresses, as a network manager does that starts anew; it is done once, and nothing has to be ended", onNode: flushRules},
 	}
@@ -31,13 +31,14 @@ const advertsTable = "lab_adverts"
 // advertsBlocked drops adverts in the node itself: its kernel then says
 // "operation not permitted" to who sends one.
 func advertsBlocked(_ context.Context, n *node, f Fault) (string, error) {
-	hook, side := nftables.ChainHookOutput, cmp.Or(f.Value, "out")
-	switch side {
-	case "out":
-	case "in":
-		hook = nftables.ChainHookInput
-	default:
-		return "", wrongf("%q is not a direction; write out or in", f.Value)
+	side := cmp.Or(f.Value, "out")
+	hooks := map[string]map[string]*nftables.ChainHook{
+		"out":  {"out": nftables.ChainHookOutput},
+		"in":   {"in": nftables.ChainHookInput},
+		"both": {"out": nftables.ChainHookOutput, "in": nftables.ChainHookInput},
+	}[side]
+	if hooks == nil {
+		return "", wrongf("%q is not a direction; write out, in or both", f.Value)
 	}
 	if err := errors.Join(n.needOn(), n.endSlow("adverts-blocked")); err != nil {
 		return "", err
@@ -46,7 +47,9 @@ func advertsBlocked(_ context.Context, n *node, f Fault) (string, error) {
 	const vrrp = 112
 	end := func() error { return n.withNFT(func(conn *nftables.Conn) { removeTable(conn, table) }) }
 	err := n.withNFT(func(conn *nftables.Conn) {
-		addFilter(conn, table, side, hook, append(isProtocol(vrrp), &expr.Verdict{Kind: expr.VerdictDrop}))
+		for chain, hook := range hooks {
+			addFilter(conn, table, chain, hook, append(isProtocol(vrrp), &expr.Verdict{Kind: expr.VerdictDrop}))
+		}
 	})
 	if err != nil {
 		return "", err

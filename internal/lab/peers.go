@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/user"
 	"slices"
 
@@ -109,6 +110,9 @@ func (n *node) unitArgs() []string {
 	}
 	if _, err := user.Lookup("haproxy"); err != nil { // as where HAProxy is from no package
 		args = append(args, "--haproxy-user", "nobody")
+	}
+	if _, err := os.Stat(n.dir.keyFile()); err == nil {
+		args = append(args, "--key-file", n.dir.keyFile())
 	}
 	return args
 }

@@ -40,6 +40,9 @@ type UpOptions struct {
 	// Workers is how many workers every stand-in has and how long each request
 	// holds one, as "8x100ms"; empty: enough for all.
 	Workers string
+	// KeyFile is the file of the controllers' keys (holdfast key), which is copied; empty:
+	// they have none.
+	KeyFile string
 	// Detach lets the lab outlive this process. Otherwise the kernel ends the
 	// lab when this process ends, however that happens.
 	Detach  bool
@@ -126,6 +129,15 @@ func (l *Lab) fill(opt UpOptions) error {
 	}
 	if err := os.WriteFile(l.Dir.specFile(), data, 0o644); err != nil {
 		return fmt.Errorf("write the lab's spec: %w", err)
+	}
+	if opt.KeyFile != "" {
+		keys, err := os.ReadFile(opt.KeyFile)
+		if err != nil {
+			return wrongf("read the file of keys: %w", err)
+		}
+		if err := os.WriteFile(l.Dir.keyFile(), keys, 0o600); err != nil {
+			return fmt.Errorf("write the lab's file of keys: %w", err)
+		}
 	}
 	if err := os.Symlink(opt.Binary, l.Dir.binary()); err != nil {
 		return fmt.Errorf("give the lab its binary: %w", err)

@@ -74,10 +74,19 @@ func (r *Rollout) reload(ctx context.Context, cause string) (Result, error) {
 	}
 	was := r.outdated()
 	if r.isInForce(s.Digest) {
+		rekeyed, err := r.rekey(cause)
+		if err != nil {
+			return Result{}, r.reject(err, cause)
+		}
 		renewed, err := r.renew(ctx, was, cause)
 		if err == nil && renewed == "" {
 			renewed = process.Result{}.String()
-			r.log.Info("the spec has not changed; nothing to do", "cause", cause)
+			if rekeyed == "" {
+				r.log.Info("the spec has not changed; nothing to do", "cause", cause)
+			}
+		}
+		if rekeyed != "" {
+			renewed += "; " + rekeyed
 		}
 		return Result{Digest: s.Digest, Findings: findings, Took: time.Since(start), HAProxy: renewed}, err
 	}
@@ -96,6 +105,18 @@ func (r *Rollout) reload(ctx context.Context, cause string) (Result, error) {
 		done.HAProxy += "; " + err.Error()
 	}
 	return done, nil
+}
+
+// rekey has the keys of the controllers read again, where the spec stays.
+func (r *Rollout) rekey(cause string) (string, error) {
+	if r.opt.Rekey == nil {
+		return "", nil
+	}
+	said, err := r.opt.Rekey()
+	if err == nil && said != "" {
+		r.opt.Event(status.Event{Kind: status.EventReload, Subject: "key", Cause: cause, Text: said})
+	}
+	return said, err
 }
 
 // hungTime is how long a reload waits for a HAProxy that hangs: as long as it

@@ -39,6 +39,9 @@ type Options struct {
 	// VIPs makes what the VIPs of a spec need, and touches nothing: what it gives takes
 	// that into use. The error says why the spec cannot have its VIPs.
 	VIPs func(*spec.Spec) (use func(context.Context), err error)
+	// Rekey reads the keys of the controllers again where the spec stays what it is, and
+	// says what came of it; "" for nothing. An error says why those in force stay.
+	Rekey func() (string, error)
 	// Held gives the VIPs that this controller holds.
 	Held func() []spec.VIP
 	// Certificates sees to it that HAProxy can read those of a spec, and gives what is

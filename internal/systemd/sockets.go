@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -149,22 +150,33 @@ func (s *Sockets) Keep(at netip.AddrPort, l net.Listener) {
 	s.all[at] = f
 }
 
-// Drop has nobody keep sockets that are not at one of addresses: a spec in force may have
-// another port, and the one before is to be free.
+// Drop has nobody keep sockets that are not at one of addresses, or at the port of one on
+// every address.
 func (s *Sockets) Drop(but ...netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for at, f := range s.all {
-		wanted := false
-		for _, b := range but {
-			wanted = wanted || at == b || at.Addr().IsUnspecified() && at.Port() == b.Port()
-		}
-		if !wanted {
-			delete(s.all, at)
-			_ = f.Close() // nothing is lost
-			s.manager.Tell("FDSTOREREMOVE=1\nFDNAME=" + name(at))
+	for at := range s.all {
+		if !slices.ContainsFunc(but, func(b netip.AddrPort) bool { return at == b || at.Addr().IsUnspecified() && at.Port() == b.Port() }) {
+			s.drop(at)
 		}
 	}
+}
+
+// Forget has nobody keep the socket at an address, which is not listened at any more: a
+// reload has made it another, and somebody else may.
+func (s *Sockets) Forget(at netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all[at] != nil {
+		s.drop(at)
+	}
+}
+
+// drop does it for one; s.mu is held.
+func (s *Sockets) drop(at netip.AddrPort) {
+	_ = s.all[at].Close() // nothing is lost
+	delete(s.all, at)
+	s.manager.Tell("FDSTOREREMOVE=1\nFDNAME=" + name(at))
 }
 
 // name is what the manager calls a socket that it keeps: no colon may be in it.

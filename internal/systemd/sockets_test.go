@@ -184,7 +184,8 @@ func TestKeep(t *testing.T) {
 	}
 
 	// The daemon is gone.
-	s.Drop(netip.MustParseAddrPort("127.0.0.1:1"))
+	s.Forget(netip.MustParseAddrPort("127.0.0.1:1")) // which it does not have
+	s.Forget(at)
 	if n, _ := manager.Read(said); string(said[:n]) != fmt.Sprintf("FDSTOREREMOVE=1\nFDNAME=port-%d", at.Port()) {
 		t.Errorf("the manager was told %q", said[:n])
 	}

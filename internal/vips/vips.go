@@ -49,6 +49,9 @@ type Options struct {
 	Priority func(own int) (priority uint8, patient bool)
 	// Policy gives the keys that controllers of s have, and what is done with them.
 	Policy func(s *spec.Spec) auth.Policy
+	// GivesWay reports whether this controller holds its VIPs on only until somebody
+	// else has them.
+	GivesWay func() bool
 	// Note writes down what these addresses change in the kernel for longer than they
 	// are held, and puts back what none of them needs.
 	Note func(...*vip.Address) error
@@ -82,13 +85,16 @@ type VIP struct {
 	spec.VIP
 	Loop    *link.Loop
 	Address *vip.Address
+	// Rival gives when a router that is none of the spec's last said that it holds one
+	// of the addresses.
+	Rival func() time.Time
 }
 
 // All gives the VIPs, in the order of the spec.
 func (v *VIPs) All() []VIP {
 	var all []VIP
 	for _, o := range v.owners() {
-		all = append(all, VIP{o.view.Load().vip, o.loop, o.address})
+		all = append(all, VIP{o.view.Load().vip, o.loop, o.address, o.watch.Rival})
 	}
 	return all
 }
@@ -235,12 +241,16 @@ func (v *VIPs) newOwner(s *spec.Spec, of spec.VIP) (*owner, error) {
 	o.watch = watch.New(watch.Options{
 		Name: of.Name, Interface: o.lease.Interface, Addresses: of.Addrs(), RouterID: uint8(of.VRRP.RouterID),
 		Multicast: router.Multicast, Interval: of.VRRP.Interval, Source: router.Source,
-		Peers:    func() map[netip.Addr]string { return o.view.Load().router.Peers },
-		Delay:    func() time.Duration { return o.view.Load().vip.VRRP.StartupDelay },
-		Loop:     o.loop,
-		Announce: o.address.Announce,
-		Report:   v.opt.Report,
-		Log:      v.log.With("component", "vrrp"),
+		Peers: func() map[netip.Addr]string { return o.view.Load().router.Peers },
+		Delay: func() time.Duration { return o.view.Load().vip.VRRP.StartupDelay },
+		Loop:  o.loop,
+		Announce: func() {
+			if !v.opt.GivesWay() { // then whoever claims it is to have it
+				o.address.Announce()
+			}
+		},
+		Report: v.opt.Report,
+		Log:    v.log.With("component", "vrrp"),
 	})
 	return o, nil
 }
@@ -279,7 +289,7 @@ func (v *VIPs) routerOptions(s *spec.Spec, of spec.VIP, self spec.Controller) li
 	}
 }
 
-// Settle gives each VRRP loop the priority that it should have now.
+// Settle gives each VRRP loop the priority, and the keys, that it should have now.
 func (v *VIPs) Settle() {
 	s := v.opt.Spec()
 	if s == nil {
@@ -292,7 +302,7 @@ func (v *VIPs) Settle() {
 		next := *o.view.Load()
 		before := next.router
 		next.router = v.routerOptions(s, next.vip, self)
-		if next.router.Priority == before.Priority && next.router.Patient == before.Patient {
+		if next.router.Priority == before.Priority && next.router.Patient == before.Patient && next.router.Keys == before.Keys {
 			continue
 		}
 		if err := o.loop.Configure(next.router); err != nil {

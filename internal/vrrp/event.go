@@ -96,12 +96,14 @@ type (
 		Counts bool
 		// Since is when the silence that counts began, at the earliest.
 		Since time.Time
+		// All says that not even the silence of one that was heard counts: it is known
+		// otherwise that another one is Active.
+		All bool
 	}
 
 	// GiveWay ends being Active for another router that is Active too, as this one
 	// knows by other means, since neither hears the other. Nothing is sent: others may
-	// hear both. The silence of the others does not count from then on, until Silence
-	// says so. It has no effect unless Active.
+	// hear both. No silence counts from then on, until Silence says so. It has no effect unless Active.
 	GiveWay struct{ To netip.Addr }
 
 	// Shutdown ends the protocol (RFC 9568 sections 6.4.2 and 6.4.3).

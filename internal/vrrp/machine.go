@@ -73,6 +73,7 @@ type Machine struct {
 	bar      string // why not eligible; "" when eligible
 	leftover bool   // a former process may have left the addresses
 	unsure   bool   // the silence of the others does not count, see Silence
+	defers   bool   // nor that of one that was heard
 	state    State
 
 	deadline time.Time // Active: Adver_Timer; Backup: Active_Down_Timer
@@ -161,6 +162,9 @@ func (m *Machine) Step(now time.Time, e Event) Output {
 		m.deadline = until
 	}
 	m.out.State, m.out.Deadline = m.state, m.deadline
+	if m.waits() {
+		m.out.Deadline = time.Time{}
+	}
 	return m.out
 }
 
@@ -289,7 +293,7 @@ func (m *Machine) noticeDelay(now time.Time) {
 }
 
 func (m *Machine) timer(now time.Time) {
-	if now.Before(m.deadline) || m.deadline.IsZero() {
+	if now.Before(m.deadline) || m.deadline.IsZero() || m.waits() {
 		return // served early, or there is none; the driver gets the same deadline again
 	}
 	switch m.state {

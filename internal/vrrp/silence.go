@@ -4,8 +4,13 @@ import "time"
 
 // silence takes in whether the silence of others counts.
 func (m *Machine) silence(now time.Time, e Silence) {
-	m.unsure = !e.Counts
+	deferred := m.defers
+	m.unsure, m.defers = !e.Counts, !e.Counts && e.All
 	b := &m.backup
+	if deferred && !m.defers && m.state == Backup && !b.resigned {
+		// The silence of before says nothing, and others begin to count it, too.
+		m.deadline, b.since = now.Add(m.downInterval()), now
+	}
 	if m.state != Backup || b.learned || b.resigned || b.lower.Src.IsValid() {
 		return // somebody was heard, whose silence always counts
 	}
@@ -18,6 +23,9 @@ func (m *Machine) silence(now time.Time, e Silence) {
 	}
 	m.await(now)
 }
+
+// waits reports whether this router takes over from nobody by silence.
+func (m *Machine) waits() bool { return m.defers && m.state == Backup && !m.backup.resigned }
 
 // await begins to wait for the silence to be long enough, if it did not count before.
 func (m *Machine) await(now time.Time) {
@@ -34,7 +42,7 @@ func (m *Machine) giveWay(now time.Time, e GiveWay) {
 	if m.state != Active {
 		return
 	}
-	m.unsure, m.out.Release = true, true
+	m.unsure, m.defers, m.out.Release = true, true, true
 	m.yielded = e.To.WithZone("")
 	m.toBackup(now, Cause{Kind: CauseGaveWay, Peer: e.To, Own: m.cfg.Priority})
 }

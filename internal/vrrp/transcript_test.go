@@ -19,7 +19,7 @@ import (
 //	startup, timer, shutdown, eligible, ineligible         events; the reason stands below
 //	advert from= priority= [interval=] [directed=true]     an advert is received
 //	yield [to=] wait= [any=true], stay                     a handover
-//	silence counts= [since=]                               whether silence counts
+//	silence counts= [since=] [all=true]                    whether silence counts
 //	giveway to=                                            for one that is not heard
 //	configure [priority=] [interval=] [preempt=] [patient=] what is not given stays
 func TestTranscripts(t *testing.T) {
@@ -79,7 +79,7 @@ func (tr *transcript) event(t *testing.T, d *datadriven.TestData) Event {
 	case "stay":
 		return Stay{}
 	case "silence":
-		e := Silence{Counts: arg(d, "counts") == "true"}
+		e := Silence{Counts: arg(d, "counts") == "true", All: arg(d, "all") == "true"}
 		if since := arg(d, "since"); since != "" {
 			e.Since = time.Unix(0, 0).Add(duration(t, since))
 		}

@@ -47,6 +47,7 @@ its own on hosts of theirs.`,
 	flags.BoolVar(&opt.Detach, "detach", false, "return when the lab is up, and let it run on")
 	flags.StringSliceVar(&opt.OpenStack, "openstack", nil, "`SERVICES` that are real ones from Debian's packages, as in keystone,glance")
 	flags.StringVar(&opt.Workers, "workers", "", "of every stand-in, and how long each request holds one: `8x100ms`")
+	flags.StringVar(&opt.KeyFile, "key-file", "", "the controllers' keys, as holdfast key makes them")
 	flags.DurationVar(&opt.Timeout, "timeout", time.Minute, "how long every service may take to answer")
 	return cmd
 }

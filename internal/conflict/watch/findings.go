@@ -115,6 +115,10 @@ func (r *round) meet(now time.Time, f conflict.Foreign) {
 	if r.isOwn(now, f.MAC) || f.Source == r.opt.Source {
 		return
 	}
+	takes := slices.ContainsFunc(f.Addresses, func(a netip.Addr) bool { return slices.Contains(r.opt.Addresses, a) })
+	if takes && f.Priority > 0 {
+		r.rival.Store(&now)
+	}
 	id := fmt.Sprint(f.MAC, f.Source, f.Version)
 	known := r.foreign[id]
 	if known != nil {
@@ -142,7 +146,7 @@ func (r *round) strangerFinding(f conflict.Foreign) *status.Finding {
 		Remedy: "two clouds on one network need two router_ids",
 	}
 	if slices.ContainsFunc(f.Addresses, func(a netip.Addr) bool { return slices.Contains(r.opt.Addresses, a) }) {
-		finding.Remedy = "stop it there (systemctl stop keepalived): it takes the address of this vip; docs/runbooks/migrate.md has the way from one to the other"
+		finding.Remedy = "stop it there (systemctl stop keepalived): it takes the address of this vip; docs/runbooks/keepalived.md has the way from one to the other"
 	}
 	return finding
 }

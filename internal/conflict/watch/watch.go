@@ -71,6 +71,7 @@ type Watch struct {
 	opt    Options
 	poked  chan struct{}
 	claims atomic.Uint64
+	rival  atomic.Pointer[time.Time]
 }
 
 // New makes a Watch. It touches nothing until it is run.
@@ -87,6 +88,15 @@ func (w *Watch) Poke() {
 // Claims counts the frames in which another machine said that one of the addresses is its
 // own, answers to this controller's questions included.
 func (w *Watch) Claims() uint64 { return w.claims.Load() }
+
+// Rival gives when a router that is none of the spec's last said, by an advert of
+// whatever version, that it holds one of the addresses; the zero time for never.
+func (w *Watch) Rival() time.Time {
+	if at := w.rival.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
 
 // A round is a Watch that runs. All of it belongs to the goroutine of Run, but what
 // listen puts into frames.

@@ -92,7 +92,7 @@ func (r *runner) heed() {
 // weigh tells the machine whether silence counts now.
 func (r *runner) weigh() {
 	t := &r.trusting
-	e := vrrp.Silence{Counts: (!r.o.Guarded || t.is.Counts) && t.deferred == "", Since: t.is.Since}
+	e := vrrp.Silence{Counts: (!r.o.Guarded || t.is.Counts) && t.deferred == "", Since: t.is.Since, All: t.deferred != ""}
 	if e != t.told {
 		t.told = e
 		r.step(e)
