@@ -86,6 +86,7 @@ type Guard struct {
 	dispute bool
 	answers int
 	next    time.Time // no answer before this
+	owed    bool      // another machine had the last word since the last answer
 }
 
 type phase uint8
@@ -248,7 +249,7 @@ func (g *Guard) rest(now time.Time, f Facts, out *Output) {
 // hold looks after the address while this controller holds it.
 func (g *Guard) hold(now time.Time, active bool, out *Output) {
 	if active != g.active {
-		g.active, g.suspect, g.dispute, g.answers = active, time.Time{}, false, 0
+		g.active, g.suspect, g.dispute, g.answers, g.owed = active, time.Time{}, false, 0, false
 		g.check = now.Add(checkAfter)
 	}
 	if !active {
@@ -259,13 +260,14 @@ func (g *Guard) hold(now time.Time, active bool, out *Output) {
 		if !g.dispute {
 			g.dispute, g.check = true, now.Add(disputeEvery)
 		}
-		if !now.Before(g.next) {
-			out.Answer = true
-			g.answers++
-			g.next = now.Add(answerEvery)
-			if g.answers > answersSoon {
-				g.next = now.Add(answerSeldom)
-			}
+		g.owed = true
+	}
+	if g.owed && !now.Before(g.next) {
+		out.Answer, g.owed = true, false
+		g.answers++
+		g.next = now.Add(answerEvery)
+		if g.answers > answersSoon {
+			g.next = now.Add(answerSeldom)
 		}
 	}
 	if g.dispute && now.Sub(g.heard) > overAfter {
@@ -281,5 +283,8 @@ func (g *Guard) hold(now time.Time, active bool, out *Output) {
 	out.Next = g.check
 	if at := g.suspect.Add(sureAfter); !g.suspect.IsZero() && at.Before(out.Next) {
 		out.Next = at
+	}
+	if g.owed && g.next.Before(out.Next) {
+		out.Next = g.next
 	}
 }

@@ -88,12 +88,17 @@ func (w *world) slack() time.Duration {
 	return 20*time.Millisecond + 2*(w.s.Most+w.jitter)
 }
 
-// unlucky is for how many intervals all adverts may get lost.
+// unlucky is for how many intervals all adverts may get lost. One that comes after a
+// later one counts for nothing where adverts are signed, as if it were lost.
 func (w *world) unlucky() time.Duration {
-	if w.loss == 0 {
+	loss := w.loss
+	if w.jitter >= w.s.Interval {
+		loss = max(loss, 50)
+	}
+	if loss == 0 {
 		return 0
 	}
-	return time.Duration(math.Ceil(math.Log(1e-10) / math.Log(float64(w.loss)/100)))
+	return time.Duration(math.Ceil(math.Log(1e-10) / math.Log(float64(loss)/100)))
 }
 
 // stretch is what d is at most on a clock that drifts.

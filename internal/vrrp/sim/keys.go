@@ -101,11 +101,15 @@ func (n *node) believes(p *packet) bool {
 }
 
 // tell has the other agents say what they signed last, as package hearing asks them.
+// What they say comes after the adverts that they sent before.
 func (w *world) tell(n *node) {
 	if n.alive() {
 		for _, o := range w.nodes {
 			if o != n && o.alive() && w.speak(n, o) {
-				n.receiver.Told(o.addr, n.receiver.Latest(o.addr), o.signer.Last())
+				w.push(event{
+					at: w.now + w.s.Most + w.jitter + 200*time.Microsecond, kind: evTold, to: uint8(n.id), gen: n.tellGen,
+					p: packet{from: uint8(o.id), was: n.receiver.Latest(o.addr), is: o.signer.Last()},
+				})
 			}
 		}
 	}

@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"holdfast/internal/auth"
+)
 
 // An event is what is to happen at a moment, to the node to.
 type event struct {
@@ -27,6 +31,7 @@ const (
 	evClaim                   // a host says that the address is its own
 	evMet                     // a host answers
 	evTell                    // the other agents say what they signed last
+	evTold                    // one of them says it
 	evLook                    // whether what must hold does
 )
 
@@ -39,6 +44,7 @@ type packet struct {
 	proven   bool          // its signature was looked at
 	interval time.Duration // of an advert; of evYield how long to wait
 	signed   *signed       // with a key; nil for none
+	was, is  auth.Sequence // of evTold
 }
 
 // A queue has events in the order of time: a heap of four branches.

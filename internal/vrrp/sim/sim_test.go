@@ -49,7 +49,7 @@ func report(t *testing.T, s Schedule) {
 		t.Errorf("seed %d: what goes wrong in it does not when it is run again", s.Seed)
 		return
 	}
-	t.Errorf("seed %d: %v\n\n%s\n%s", s.Seed, r.Violation, small, strings.Join(r.Trace, "\n"))
+	t.Errorf("seed %d: %v\n\n%s\n%s", s.Seed, r.Violation, small, strings.Join(r.Trace[max(0, len(r.Trace)-60):], "\n"))
 }
 
 // TestSchedules runs what was found once, and was mended.

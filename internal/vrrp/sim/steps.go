@@ -14,8 +14,9 @@ func (w *world) step(s Step) {
 	}
 	w.judge.promise(w, s)
 	w.disturb()
+	onTheWay := w.now + 2*(w.s.Most+w.jitter) // what was sent before, and is doubled, may arrive until then
 	if w.network(s) {
-		w.judge.topology = w.now
+		w.judge.topology = max(w.judge.topology, onTheWay)
 		return
 	}
 	for _, n := range w.nodes {
@@ -74,10 +75,10 @@ func (w *world) happen(n *node, s Step) {
 		if n.neighbours = n.neighbours && n.carrier; n.carrier {
 			n.up = w.now
 		}
-		w.judge.topology = w.now
+		w.judge.topology = max(w.judge.topology, w.now)
 		n.turnOnce()
 	case Cut, Join, Isolate, Rejoin:
-		w.judge.topology = w.now
+		w.judge.topology = max(w.judge.topology, w.now)
 		w.wire(n, s)
 	case Deaf:
 		if o := w.other(s); o != nil {

@@ -229,6 +229,10 @@ func (w *world) serve(e event) {
 		if e.gen == n.tellGen && n.runs {
 			w.tell(n)
 		}
+	case evTold:
+		if e.gen == n.tellGen && n.alive() {
+			n.receiver.Told(w.nodes[e.p.from].addr, e.p.was, e.p.is)
+		}
 	case evLook:
 		w.changed = true
 	}

@@ -146,6 +146,7 @@ func broken(s sim.Schedule) error {
 	if r.Violation == nil {
 		return fmt.Errorf("seed %d: what goes wrong in it does not when it is run again", s.Seed)
 	}
+	const end = 60 // lines; all of it comes with -replay
 	return fmt.Errorf("seed %d: %w\n\n# to run again: go run ./internal/vrrp/sim/simulate -replay FILE\n%s\n%s",
-		s.Seed, r.Violation, small, strings.Join(r.Trace, "\n"))
+		s.Seed, r.Violation, small, strings.Join(r.Trace[max(0, len(r.Trace)-end):], "\n"))
 }
