@@ -205,8 +205,13 @@ func (r *round) begin(now time.Time) {
 			r.up = age
 		}
 	}
+	r.lookAround()
+}
+
+// lookAround asks the kernel whether a host has answered on the interface, whoever asked it.
+func (r *round) lookAround() {
 	neighbours, err := r.links.Neighbours(r.socket.index)
-	r.met = err == nil && len(neighbours) > 0
+	r.met = r.met || err == nil && len(neighbours) > 0
 }
 
 // listenAnew opens the socket, where it is not, or for other peers than before.
@@ -363,9 +368,11 @@ func (r *round) step(now time.Time) time.Time {
 	if out.Probe {
 		r.probe(active)
 	}
-	if out.Reach && r.socket != nil && len(r.targets) > 0 {
-		r.turn++
-		r.send(r.targets[r.turn%len(r.targets)])
+	if out.Reach && r.socket != nil {
+		if r.lookAround(); len(r.targets) > 0 {
+			r.turn++
+			r.send(r.targets[r.turn%len(r.targets)])
+		}
 	}
 	if out.Answer {
 		r.opt.Announce()

@@ -179,7 +179,13 @@ func (g *generator) halt() {
 
 func (g *generator) network() {
 	node := Who(g.other())
-	switch g.rng.IntN(9) {
+	switch g.rng.IntN(10) {
+	case 9:
+		other := g.other()
+		g.add(Step{Verb: Filter, Node: node, Other: other})
+		if !g.one(4) {
+			g.add(Step{Verb: Filter, Node: Who(other), Other: int(node)})
+		}
 	case 0:
 		g.add(Step{Verb: Loss, Value: []int{0, 1, 5, 10, 20, 30, 50}[g.rng.IntN(7)]})
 	case 1:
