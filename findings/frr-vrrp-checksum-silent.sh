@@ -43,7 +43,7 @@ interface eth0
  no vrrp 51 preempt
  vrrp 51 ip 10.9.9.100
 C
-: >zebra.conf; chmod 644 ./*.conf
+: >zebra.conf; : >vtysh.conf; chmod 644 ./*.conf
 cat >advertise.py <<'P'
 import socket, struct, sys, time
 def checksum(b):
@@ -67,7 +67,7 @@ state() { # with adverts of this checksum; gives the state, and how many adverts
 	python3 advertise.py "$1" & pids="$pids $!"
 	start zebra; for _ in 1 2 3 4 5 6 7 8 9 10; do [ -S run/zserv.api ] || sleep 0.3; done
 	start vrrpd; sleep 4
-	root/usr/bin/vtysh --vty_socket "$dir/run" -c "show vrrp" >shown 2>/dev/null
+	root/usr/bin/vtysh --config_dir "$dir" --vty_socket "$dir/run" -c "show vrrp" >shown 2>/dev/null
 	for p in $pids; do kill "$p" 2>/dev/null || true; done; wait 2>/dev/null || true; pids=
 	echo "$(sed -n 's/^ *Status (v4) *//p' shown | tr -d ' '), $(sed -n 's/^ *Advertisements Rx (v4) *//p' shown | tr -d ' ') received, $(grep -c -i 'checksum\|drop\|discard' vrrpd.log || true) lines of it in the log"
 }
