@@ -252,7 +252,7 @@ func TestKeepalivesTrailer(t *testing.T) {
 		if got := r.proven(d, trailer); got != vrrp.Stale {
 			t.Errorf("25 years early: %v", got)
 		}
-		time.Sleep(time.Unix(0x68000000, 0).Sub(time.Now()))
+		time.Sleep(time.Until(time.Unix(0x68000000, 0)))
 		if got := r.proven(d, trailer); got != 0 {
 			t.Errorf("at its time: %v", got)
 		}
