@@ -74,7 +74,7 @@ bench: deps build ## Measure all, beside keepalived (25 minutes)
 
 FAILOVERS ?= 1000000
 
-sim: ## A million failovers of the VRRP machines in virtual time (some five minutes)
+sim: ## A million failovers of the VRRP machines in virtual time (some ten minutes on two cores)
 	$(GO) run ./internal/vrrp/sim/simulate -failovers $(FAILOVERS) -seed $(SEED)
 
 graph: ## Draw the imports in docs/architecture.md, and say how large packages are

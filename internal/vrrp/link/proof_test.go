@@ -220,6 +220,7 @@ func TestClockSetBack(t *testing.T) {
 			t.Fatalf("dropped %v; it signs %+v after %d", c[1].Stats().Rejected, c[0].Signed(), was)
 		}
 		c[1].Told(was, c[0].Signed())
+		synctest.Wait() // until the loop has taken that in
 		dropped := c[1].Stats().Rejected["replayed"]
 		time.Sleep(2 * time.Second)
 		if n := c[1].Stats().Rejected["replayed"]; n > dropped || !c[1].Hearing()[c[0].host.addr].Signs {

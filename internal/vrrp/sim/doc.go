@@ -10,6 +10,6 @@
 //
 // It opens no socket and reads no clock, and the same schedule gives the same
 // run. It is not a model of VRRP: whatever decides is the agent's own. Of the
-// world below it has its own: what packages vrrp/link and conflict/watch do with
-// an Output, the kernel, switches and wires.
+// world below it has its own: what packages vrrp/link, conflict/watch and splitbrain
+// do with what is decided, the kernel, switches and wires.
 package sim

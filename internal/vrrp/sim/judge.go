@@ -77,10 +77,16 @@ func (j *judge) init() {
 	}
 }
 
-// hears reports whether adverts of a get to b now and then.
+// hears reports whether what a sends gets to b now and then.
 func (w *world) hears(b, a *node) bool {
 	return !w.cut[a.id][b.id] && a.carrier && b.carrier && w.loss < 90
 }
+
+// listens reports whether adverts of a get to b now and then.
+func (w *world) listens(b, a *node) bool { return w.hears(b, a) && !w.filtered[a.id][b.id] }
+
+// filters reports whether adverts are filtered between a and b, in both directions.
+func (w *world) filters(a, b *node) bool { return w.filtered[a.id][b.id] && w.filtered[b.id][a.id] }
 
 // slack is how long things take in this world that take no time in VRRP: to be
 // woken, to change an address, to travel.
@@ -112,7 +118,10 @@ func (w *world) stretch(d time.Duration) time.Duration {
 // maySettle is how long two may have the address.
 func (w *world) maySettle(a, b *node) time.Duration {
 	bound := w.slack() + w.stretch((3+w.unlucky())*w.longest)
-	if !w.hears(a, b) || !w.hears(b, a) {
+	switch ab, ba := w.listens(a, b), w.listens(b, a); {
+	case !ab && !ba: // until the agents have found out
+		bound += w.stretch(max(settleDeaf, 5*w.longest)*max(1, w.unlucky()/2) + settleSure + settleEvery + 5*w.longest)
+	case !ab || !ba:
 		bound += w.stretch(max(time.Second, 5*w.longest)*max(1, w.unlucky()/2) + 5*w.longest)
 	}
 	if !a.alive() || !b.alive() || a.turn == 0 && b.turn == 0 { // or both are what former processes left
@@ -148,7 +157,7 @@ func (w *world) examine() {
 	for i, a := range w.nodes {
 		for k := range i {
 			b := w.nodes[k]
-			two := a.serving() && b.serving() && (w.hears(a, b) || w.hears(b, a))
+			two := a.serving() && b.serving() && (w.listens(a, b) || w.listens(b, a) || w.filters(a, b) && w.speak(a, b))
 			check(&j.two[i][k], two, max(a.slow, b.slow, a.handing(w), b.handing(w)), w.maySettle(a, b), NotTwo, func() string {
 				return fmt.Sprintf("%d and %d", k+1, i+1)
 			})
@@ -250,7 +259,7 @@ func (w *world) whole() bool {
 	for i, a := range w.nodes {
 		part := w.part(i)
 		for k, b := range w.nodes {
-			if i != k && part>>k&1 != 0 && !(w.hears(a, b) && w.hears(b, a)) {
+			if i != k && part>>k&1 != 0 && !(w.listens(a, b) && w.listens(b, a)) {
 				return false
 			}
 		}
@@ -277,6 +286,9 @@ func (j *judge) promise(w *world, s Step) {
 	j.kept(w)
 	j.due, j.alone, j.taker, j.gains = never, never, 0, len(w.result.Gains)
 	rest := w.settling() - guardTime + w.stretch(80*w.longest)
+	if g := w.result.Gains; len(g) > 0 && w.now-g[len(g)-1].At < rest {
+		return // who waits may still be patient with the one before
+	}
 	if s.Node == All || w.now-j.calm < rest || !w.whole() || w.drifts || w.double > 0 || w.jitter > 0 {
 		return
 	}

@@ -90,6 +90,14 @@ type node struct {
 	told     vrrp.Silence
 	heardAt  time.Time     // an Active router was
 	heardInt time.Duration // its interval
+	counts   bool          // by the guard silence does
+	silent   time.Time     // then from here on
+
+	// Two that do not hear each other; see splitbrain.
+	heardOf [MaxNodes]time.Time // when each was
+	deferTo int                 // from 1, to whom this node gave way; 0 for nobody
+	gaveWay time.Duration
+	word    time.Duration // when that one said last that it holds the address
 
 	// A planned handover; see link's handover.
 	req     bool
@@ -207,6 +215,7 @@ func (n *node) boot() {
 	n.rounds.Stop()
 	n.req, n.due = false, time.Time{}
 	n.humble, n.told, n.heardAt = false, vrrp.Silence{Counts: true}, time.Time{}
+	n.heardOf, n.deferTo = [MaxNodes]time.Time{}, 0
 	n.guard = conflict.Guard{Others: len(n.w.nodes) > 1, Delay: startDelay, Interval: n.cfg.Interval}
 	n.doubt()
 	n.judge()
@@ -288,6 +297,7 @@ func (n *node) hear(p packet) {
 	if p.priority > 0 {
 		n.listening = time.Time{} // an Active router was heard
 		n.heardAt, n.heardInt = n.now(), p.interval
+		n.heardOf[p.from] = n.heardAt
 		n.poked = n.poked || !n.told.Counts || n.humble
 	}
 	n.step(a)
@@ -524,7 +534,17 @@ func (n *node) doubt() {
 	n.met = n.neighbours
 	n.guard.Doubt(n.now())
 	n.poked = true
-	n.hush(vrrp.Silence{})
+	n.counts = false
+	n.weigh()
+}
+
+// weigh tells the router whether silence counts now.
+func (n *node) weigh() {
+	e := vrrp.Silence{Counts: n.counts && n.deferTo == 0, All: n.deferTo > 0}
+	if e.Counts {
+		e.Since = n.silent
+	}
+	n.hush(e)
 }
 
 // hush tells the router whether silence counts.
@@ -555,11 +575,8 @@ func (n *node) look() {
 	if out.Answer {
 		n.ask(doAnnounce)
 	}
-	e := vrrp.Silence{Counts: out.Counts}
-	if e.Counts {
-		e.Since = out.Since
-	}
-	n.hush(e)
+	n.counts, n.silent = out.Counts, out.Since
+	n.weigh()
 	if out.Humble != n.humble {
 		n.humble = out.Humble
 		n.configure()

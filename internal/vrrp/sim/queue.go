@@ -31,6 +31,7 @@ const (
 	evClaim                   // a host says that the address is its own
 	evMet                     // a host answers
 	evTell                    // the other agents say what they signed last
+	evSettle                  // agents look whether two hold it who do not hear each other
 	evTold                    // one of them says it
 	evLook                    // whether what must hold does
 )

@@ -80,6 +80,7 @@ const (
 	Isolate                     // nothing comes from Node nor gets there
 	Rejoin                      // it does again
 	Deaf                        // the channel between agents is cut between Node and Other
+	Filter                      // adverts of Node do not arrive at Other, all else does
 	Heal                        // the network is whole, and the channel
 	Loss                        // Value percent of all packets are lost
 	Double                      // Value percent of all packets arrive twice
@@ -105,7 +106,8 @@ func forms(v Verb) (word, arguments string) {
 		ServiceDown: {"service-down", "n"}, ServiceUp: {"service-up", "n"},
 		Unplug: {"unplug", "n"}, Plug: {"plug", "n"},
 		Cut: {"cut", "no"}, Join: {"join", "no"}, Isolate: {"isolate", "n"}, Rejoin: {"rejoin", "n"}, Deaf: {"deaf", "no"},
-		Heal: {"heal", ""}, Loss: {"loss", "p"}, Double: {"double", "p"}, Jitter: {"jitter", "d"},
+		Filter: {"filter", "no"},
+		Heal:   {"heal", ""}, Loss: {"loss", "p"}, Double: {"double", "p"}, Jitter: {"jitter", "d"},
 		Handover: {"handover", "nod"}, Give: {"give", "nd"}, Stay: {"stay", "n"},
 		Limp: {"limp", "n"}, Sound: {"sound", "n"},
 		SetInterval: {"interval", "nd"}, SetPriority: {"priority", "nv"}, Slow: {"slow", "nd"},

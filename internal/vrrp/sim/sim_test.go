@@ -107,6 +107,9 @@ func (b *broken) Config() vrrp.Config {
 // TestEachInvariantCanFail breaks the machine, or the world, in one way after the
 // other: each is found, and by a schedule of a few steps.
 func TestEachInvariantCanFail(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a minute under the race detector, which has nothing to find in it")
+	}
 	hearing := func(f func(*vrrp.Machine, vrrp.Event) vrrp.Event) Lab {
 		return Lab{New: func(c vrrp.Config) Router { return &broken{Machine: vrrp.NewMachine(c), hears: f} }}
 	}

@@ -34,6 +34,7 @@ func (w *world) network(s Step) bool {
 	switch s.Verb {
 	case Heal:
 		w.cut, w.deaf = [MaxNodes][MaxNodes]bool{}, [MaxNodes][MaxNodes]bool{}
+		w.filtered = [MaxNodes][MaxNodes]bool{}
 		w.loss, w.double, w.jitter = 0, 0, 0
 		for _, n := range w.nodes {
 			n.apart = false
@@ -84,6 +85,12 @@ func (w *world) happen(n *node, s Step) {
 		if o := w.other(s); o != nil {
 			w.deaf[n.id][o.id], w.deaf[o.id][n.id] = true, true
 		}
+	case Filter:
+		w.judge.topology = max(w.judge.topology, w.now)
+		if o := w.other(s); o != nil {
+			w.filtered[n.id][o.id] = true
+		}
+		w.planSettle()
 	case Forge, Replay:
 		w.forge(n, s)
 	default:
@@ -131,6 +138,7 @@ func (w *world) wire(n *node, s Step) {
 	if s.Verb == Cut || s.Verb == Join {
 		if o := w.other(s); o != nil {
 			w.cut[n.id][o.id] = off
+			w.filtered[n.id][o.id] = w.filtered[n.id][o.id] && off
 		}
 		return
 	}

@@ -70,6 +70,9 @@ type world struct {
 	nodes []*node
 
 	cut, deaf [MaxNodes][MaxNodes]bool
+	filtered  [MaxNodes][MaxNodes]bool
+	apart     [MaxNodes][MaxNodes]time.Duration // since when both hold it and neither hears the other; 0 for not
+	settles   bool                              // evSettle is planned
 	links     [MaxNodes][MaxNodes]wire
 	loss      int // percent
 	double    int
@@ -225,6 +228,8 @@ func (w *world) serve(e event) {
 			n.met, n.neighbours, n.poked = true, true, true
 			n.turnOnce()
 		}
+	case evSettle:
+		w.settle()
 	case evTell:
 		if e.gen == n.tellGen && n.runs {
 			w.tell(n)
@@ -319,7 +324,7 @@ func (w *world) sendAll(from *node, priority uint8, but netip.Addr) {
 func (w *world) carry(from, to *node, e event) {
 	l := &w.links[from.id][to.id]
 	l.packets++
-	if w.cut[from.id][to.id] || !from.carrier {
+	if w.cut[from.id][to.id] || !from.carrier || e.kind == evPacket && w.filtered[from.id][to.id] {
 		return
 	}
 	h := hash(w.s.Seed, uint64(from.id)<<8|uint64(to.id), l.packets)
