@@ -94,3 +94,51 @@ func FuzzParseRoute(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseNeighbour(f *testing.F) {
+	header := make([]byte, sizeofNdmsg)
+	header[0], header[4], header[8] = unix.AF_INET, 3, unix.NUD_STALE
+	f.Add(append(header, attributes(f, func(e *netlink.AttributeEncoder) {
+		e.Bytes(unix.NDA_DST, []byte{10, 0, 0, 1})
+		e.Bytes(unix.NDA_LLADDR, []byte{2, 0, 0, 0, 0, 1})
+	})...))
+	f.Add(append(header, 4, 0, unix.NDA_DST, 0))
+	f.Add([]byte{2})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if n, learned, err := parseNeighbour(b); err == nil && learned && !n.Address.IsValid() {
+			t.Errorf("%x: %+v", b, n)
+		}
+	})
+}
+
+// TestParseNeighbour has who counts as somebody that has answered.
+func TestParseNeighbour(t *testing.T) {
+	message := func(state, flags byte, mac ...byte) []byte {
+		header := make([]byte, sizeofNdmsg)
+		header[0], header[4], header[8], header[10] = unix.AF_INET, 3, state, flags
+		return append(header, attributes(t, func(e *netlink.AttributeEncoder) {
+			e.Bytes(unix.NDA_DST, []byte{10, 0, 0, 1})
+			if len(mac) > 0 {
+				e.Bytes(unix.NDA_LLADDR, mac)
+			}
+		})...)
+	}
+	one := []byte{2, 0, 0, 0, 0, 1}
+	for name, tt := range map[string]struct {
+		message []byte
+		want    bool
+	}{
+		"reachable":           {message(unix.NUD_REACHABLE, 0, one...), true},
+		"stale":               {message(unix.NUD_STALE, 0, one...), true},
+		"did not answer":      {message(unix.NUD_FAILED, 0), false},
+		"is being asked":      {message(unix.NUD_INCOMPLETE, 0), false},
+		"set by somebody":     {message(unix.NUD_PERMANENT, 0, one...), false},
+		"of a fabric":         {message(unix.NUD_STALE, unix.NTF_EXT_LEARNED, one...), false},
+		"InfiniBand, perhaps": {message(unix.NUD_STALE, 0, one[:4]...), false},
+	} {
+		n, got, err := parseNeighbour(tt.message)
+		if err != nil || got != tt.want || n.Index != 3 {
+			t.Errorf("%s: %+v, %v, %v, want %v", name, n, got, err, tt.want)
+		}
+	}
+}

@@ -17,7 +17,7 @@ func Random(seed uint64) Schedule {
 	intervals := []time.Duration{10, 10, 20, 20, 20, 50, 100, 100, 300, 1000}
 	g.s = Schedule{
 		Seed: seed, Interval: intervals[g.rng.IntN(len(intervals))] * time.Millisecond,
-		Preempt: g.one(4), Group: g.one(2), Key: g.one(3),
+		Preempt: g.one(4), Group: g.one(2), Key: g.one(8), // signatures cost more than all the rest
 		Least: 50 * time.Microsecond, Most: 50*time.Microsecond + g.upTo(time.Millisecond),
 		Quiet: time.Second + g.upTo(2*time.Second),
 	}
