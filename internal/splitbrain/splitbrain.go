@@ -84,6 +84,7 @@ type Loop interface {
 	Stats() link.Stats
 	Hearing() map[netip.Addr]link.Hearing
 	Defer(why string)
+	Insist()
 }
 
 // A Holding is one controller's holding of a VIP, in its own words.
@@ -338,6 +339,7 @@ func (b *SplitBrain) settled(_ context.Context, _ string, req settleRequest) (an
 	case b.ending[v.Name], !own.beats(req.Its, b.opt.Controller, req.Of):
 		return nil, fmt.Errorf("%s gives way itself", b.opt.Controller)
 	}
+	v.Loop.Insist() // clients may have heard the other one last, and VRRP never does
 	return struct{}{}, nil
 }
 

@@ -61,6 +61,7 @@ type controller struct {
 	state    vrrp.State
 	since    time.Time
 	heard    map[string]time.Time
+	insisted bool
 	deferred string
 	dead     bool
 	silence  time.Time // began
@@ -180,11 +181,20 @@ func (o *controller) Defer(why string) {
 	o.deferred = why
 }
 
+func (o *controller) Insist() {
+	o.c.mu.Lock()
+	defer o.c.mu.Unlock()
+	o.insisted = true
+}
+
 func (o *controller) giveWay(_ context.Context, vip, to string, keep bool) error {
 	o.c.mu.Lock()
 	defer o.c.mu.Unlock()
 	if o.state != vrrp.Active || vip != "api" {
 		return errors.New("it does not hold it")
+	}
+	if !o.c.all[to].insisted {
+		return errors.New("clients may believe it for good: " + to + " does not announce the address")
 	}
 	o.become(vrrp.Backup, fmt.Sprintf("gives way to %s, keeps connections: %v", to, keep))
 	return nil

@@ -173,6 +173,9 @@ func (r *runner) orders() {
 		r.step(vrrp.Configure{Config: r.config()})
 	}
 	r.heed()
+	if r.l.insists.Swap(false) {
+		r.insist(time.Now())
+	}
 	r.handovers()
 	r.hearers()
 	r.learnSequences()

@@ -45,6 +45,14 @@ func (l *Loop) Defer(why string) {
 	l.host.wake()
 }
 
+// Insist has a holder announce the addresses for some seconds, since another one has
+// held them, which it did not hear and which gives way: clients are not to believe that
+// one's last word. It does nothing where they are not held.
+func (l *Loop) Insist() {
+	l.insists.Store(true)
+	l.host.wake()
+}
+
 // trusting is what the runner knows of silence.
 type trusting struct {
 	doubt    uint64 // the last one

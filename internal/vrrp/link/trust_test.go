@@ -151,3 +151,21 @@ func TestGiveWay(t *testing.T) {
 		c[1].wantState(vrrp.Active)
 	})
 }
+
+// TestInsist has a holder announce the addresses for some seconds, and one that does not
+// hold them do nothing.
+func TestInsist(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := cluster(t, 2, nil)
+		time.Sleep(20 * time.Second)
+		c[0].holder.did()
+		c[1].holder.did()
+		c[0].Insist()
+		c[1].Insist()
+		time.Sleep(5 * time.Second)
+		if got := c[0].holder.did(); len(got) < 8 {
+			t.Errorf("the holder did %q, want it to announce for seconds", got)
+		}
+		wantAll(t, "ctl2", c[1].holder.did())
+	})
+}

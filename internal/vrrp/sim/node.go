@@ -510,10 +510,7 @@ func (n *node) follow(out vrrp.Output) {
 			n.endYield()
 		}
 	case out.State == vrrp.Active:
-		if n.held {
-			n.ask(doAnnounce)
-			n.rounds.Insist(now, n.router.Config().Interval)
-		}
+		n.insist()
 		n.endYield()
 	case out.Cause.Kind == vrrp.CauseYielded:
 		n.heardBy = true

@@ -76,11 +76,21 @@ func (n *node) beats(o *node) bool {
 func (n *node) giveWay(to *node) {
 	n.deferTo, n.word, n.gaveWay = to.id+1, n.w.now, n.w.now
 	n.weigh()
+	to.insist()
 	n.step(vrrp.GiveWay{To: to.addr})
 	n.told = vrrp.Silence{All: true} // as the router takes it
 	n.weigh()
 	n.w.disturb()
 	n.arm()
+}
+
+// insist announces the address for some seconds.
+func (n *node) insist() {
+	if n.held {
+		n.ask(doAnnounce)
+		n.rounds.Insist(n.now(), n.router.Config().Interval)
+		n.arm()
+	}
 }
 
 // lookAtDeferral ends it when to does not hold the address any more.
