@@ -288,6 +288,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		all.start(part.name, func() error { part.run(ctx); return nil })
 	}
 	err = all.wait(ctx)
+	a.pings.Keep(nil) // its connections end with it, not with the process
 	a.vips.End()
 	a.journal.Add(status.Event{Kind: status.EventAgentEnded, Subject: "agent", Text: "agent ended; HAProxy stays as it is"})
 	return err

@@ -39,8 +39,11 @@ type Options struct {
 	Only   []System // all when empty
 	Rate   float64  // requests a second, of faults; 200 when 0
 	Seed   uint64   // of the order of the faults in each run
-	Binary string   // that the labs run; this process's own when empty
-	Logs   string   // a directory for all that the labs' nodes wrote; not kept when empty
+	// Interval is VRRP's, of holdfast and of what is tuned by hand; 20 ms when 0. What is
+	// promised is for that one, so with another nothing is.
+	Interval time.Duration
+	Binary   string // that the labs run; this process's own when empty
+	Logs     string // a directory for all that the labs' nodes wrote; not kept when empty
 	// Progress is told what was measured, a line at a time.
 	Progress func(string)
 }
@@ -61,6 +64,9 @@ func (o *Options) complete() error {
 	}
 	if o.Runs < 1 || o.Runs > MaxRuns {
 		return fmt.Errorf("%d runs; 1 to %d", o.Runs, MaxRuns)
+	}
+	if i := o.Interval; i != 0 && (i < 10*time.Millisecond || i > 10*time.Second || i%(10*time.Millisecond) != 0) {
+		return fmt.Errorf("a VRRP interval of %v; from 10ms to 10s, in steps of 10ms", i)
 	}
 	if o.Rate < MinRate || o.Rate > MaxRate {
 		return fmt.Errorf("rate of %g requests a second; %d to %d", o.Rate, MinRate, MaxRate)
@@ -142,6 +148,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		}
 		t, bedErr := newTestbed(s, b.opt.Binary)
 		if bedErr == nil {
+			t.interval = b.opt.Interval
 			beds = append(beds, t)
 			bedErr = t.up(ctx, b.todo[s][0].needsTLS())
 		}

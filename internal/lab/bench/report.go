@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"time"
 )
 
@@ -165,7 +166,7 @@ func (b *bench) report(took time.Duration) *Report {
 	defer b.mu.Unlock()
 	r := &Report{Schema: 1, Started: b.started, Took: took, Machine: b.machine, Load: b.load, Problems: b.problems}
 	for _, s := range b.opt.Only {
-		info := SystemInfo{Name: s, Text: s.Text(), Runs: b.runsOf(s, GroupFaults)}
+		info := SystemInfo{Name: s, Text: s.Text(cmp.Or(b.opt.Interval, benchInterval)), Runs: b.runsOf(s, GroupFaults)}
 		for group, runs := range map[Group]*int{GroupPlanned: &info.PlannedRuns, GroupBusy: &info.BusyRuns, GroupSweep: &info.SweepRuns} {
 			if b.chosen(group) {
 				*runs = b.runsOf(s, group)
@@ -177,6 +178,9 @@ func (b *bench) report(took time.Duration) *Report {
 		r.Planned = plannedLoad()
 	}
 	for _, f := range Faults() {
+		if b.opt.Interval > 0 {
+			f.Promise = Promise{Text: "-", Planned: f.Promise.Planned}
+		}
 		row := Row{Fault: f.ID, Name: f.Name, Promise: f.Promise.Text, Group: f.Group(), Planned: f.Promise.Planned, Load: f.Load}
 		for _, s := range b.opt.Only {
 			if c := b.cell(f, s); len(c.Runs) > 0 {
