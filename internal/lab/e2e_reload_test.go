@@ -95,6 +95,8 @@ func TestSpecThatBreaksAServiceIsTakenBack(t *testing.T) {
 			c.logs()
 		}
 	})
+	// A service counts as taken down only where a check had found it up before.
+	c.await("every HAProxy to have checked every host", c.well)
 	bad := strings.Replace(upgradable, "nova: {}", "nova: {check: {expect: 299}}", 1)
 	done := make(chan []load.Record, 1)
 	go func() {

@@ -59,7 +59,7 @@ func TestRefusals(t *testing.T) {
 		{"no rate", request{Op: "fault", Fault: &Fault{Kind: "push-back", Node: "client", Value: "x"}}, "is not a rate", true},
 		{"no stall", request{Op: "fault", Fault: &Fault{Kind: "stall", Value: "5"}}, "write one such as 3s", true},
 		{"no service to stall", request{Op: "fault", Fault: &Fault{Kind: "stall", Value: "5s", Service: "nope"}}, `no service "nope"`, true},
-		{"no side", request{Op: "fault", Fault: &Fault{Kind: "adverts-blocked", Node: "cloudcontrol1003", Value: "up"}}, "write out or in", true},
+		{"no side", request{Op: "fault", Fault: &Fault{Kind: "adverts-blocked", Node: "cloudcontrol1003", Value: "up"}}, "write out, in or both", true},
 		{"command of nothing", request{Op: "exec"}, "without one", false},
 		{"command without streams", request{Op: "exec", Exec: &execRequest{Node: "client", Args: []string{"true"}}}, "without the command or its streams", false},
 	}
