@@ -58,6 +58,7 @@ func (w *Watch) watchHosts(ctx context.Context) {
 	h := &hostWatch{Watch: w, judge: health.NewJudge(), prober: probe.New(), late: map[health.Key]bool{}}
 	defer h.prober.Wait()
 	pause := watchEvery
+	planned := time.Now().Add(pause)
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for {
@@ -65,10 +66,17 @@ func (w *Watch) watchHosts(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-w.taken:
+			planned = time.Now()
 		case <-timer.C:
 		}
 		pause = h.turn(ctx, pause)
-		timer.Reset(pause)
+		// By the plan, not by when the turn ended: on a machine whose processors are all
+		// taken a turn takes long, and the judgement is by what changed between two.
+		planned = planned.Add(pause)
+		if now := time.Now(); planned.Before(now.Add(-pause)) {
+			planned = now // those that were missed are not made up for
+		}
+		timer.Reset(time.Until(planned))
 	}
 }
 
