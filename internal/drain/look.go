@@ -52,8 +52,7 @@ func (d *Drains) lookAround(ctx context.Context, s *spec.Spec) (all []seen, unse
 // askTwice asks all other controllers, and once more those that do not answer: one
 // lost packet takes as long as an answer may.
 func (d *Drains) askTwice(ctx context.Context, s *spec.Spec) []cloud.Answer {
-	others := slices.DeleteFunc(s.ControllerNames(), func(name string) bool { return name == d.opt.Controller })
-	answers := d.opt.Gather(ctx, others)
+	answers := d.opt.Gather(ctx, s.OtherNames(d.opt.Controller))
 	var again []string
 	for _, answer := range answers {
 		if answer.Snapshot == nil {

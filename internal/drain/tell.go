@@ -93,17 +93,14 @@ func (d *Drains) tell(ctx context.Context) {
 	own := d.own(s)
 	d.carry(ctx, d.opt.Controller, own)
 	var others sync.WaitGroup
-	for _, c := range s.Controllers {
-		if c.Name == d.opt.Controller {
-			continue
-		}
+	for _, name := range s.OtherNames(d.opt.Controller) {
 		others.Go(func() {
 			var theirs words
-			if err := d.opt.Ask(ctx, c.Name, "drained", own, &theirs); err != nil {
-				d.opt.Log.Debug("another agent was not told what is drained here", "agent", c.Name, "error", err)
+			if err := d.opt.Ask(ctx, name, "drained", own, &theirs); err != nil {
+				d.opt.Log.Debug("another agent was not told what is drained here", "agent", name, "error", err)
 				return
 			}
-			d.carry(ctx, c.Name, theirs)
+			d.carry(ctx, name, theirs)
 		})
 	}
 	others.Wait()

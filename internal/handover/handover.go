@@ -194,7 +194,7 @@ type taker struct {
 
 // candidates gives the controllers that may take a VIP, in the order of preference.
 func (m *Moves) candidates(req web.HandoverRequest) []spec.Controller {
-	return slices.DeleteFunc(otherControllers(m.opt.Spec(), m.opt.Controller), func(c spec.Controller) bool {
+	return slices.DeleteFunc(m.opt.Spec().Others(m.opt.Controller), func(c spec.Controller) bool {
 		return req.To != "" && c.Name != req.To
 	})
 }

@@ -190,7 +190,7 @@ func (c *controller) reaches(words string) {
 // every second got lost with those named.
 func (c *controller) setPaths(lossy ...string) {
 	c.view.Paths = nil
-	for _, other := range otherControllers(c.spec, c.opt.Controller) {
+	for _, other := range c.spec.Others(c.opt.Controller) {
 		var w reach.Window
 		for i := range status.PathWindow {
 			w.Add(time.Now(), i%2 == 0 || !slices.Contains(lossy, other.Name), time.Millisecond)

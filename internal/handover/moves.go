@@ -217,7 +217,7 @@ func (m *Moves) held() []VIP {
 
 // others gives the names of all controllers but this one, in the order of preference.
 func (m *Moves) others() []string {
-	return slices.DeleteFunc(m.opt.Spec().ControllerNames(), func(name string) bool { return name == m.opt.Controller })
+	return m.opt.Spec().OtherNames(m.opt.Controller)
 }
 
 // logged logs an error that stops nothing.

@@ -113,7 +113,7 @@ func (m *Moves) preempt(ctx context.Context, v VIP, p *preemption, now time.Time
 // from holder, which would refuse that each time, or give it back for this one's
 // bad link; nil for nothing.
 func (m *Moves) lostByReturn(ctx context.Context, holder string) error {
-	views, _ := m.askReach(ctx, otherControllers(m.opt.Spec(), m.opt.Controller), reachTimeout)
+	views, _ := m.askReach(ctx, m.opt.Spec().Others(m.opt.Controller), reachTimeout)
 	own := m.opt.Reach()
 	if lag := reach.FindLag(own, slices.Collect(maps.Values(views))); slices.Contains(lag.By, holder) {
 		return errors.New(lag.String())

@@ -101,11 +101,6 @@ func (m *Moves) askReach(ctx context.Context, controllers []spec.Controller, tim
 	return views, answered
 }
 
-// otherControllers gives all controllers but self, in the order of preference.
-func otherControllers(s *spec.Spec, self string) []spec.Controller {
-	return slices.DeleteFunc(slices.Clone(s.Controllers), func(c spec.Controller) bool { return c.Name == self })
-}
-
 // lostBy says what clients would lose by a move of a VIP from own to another
 // controller, as the refusal of that one; nil for nothing.
 func lostBy(own, to reach.View) error {
@@ -142,7 +137,7 @@ func (m *Moves) watchReach(ctx context.Context) {
 
 // look asks the others if there is reason to, and acts on what they say.
 func (w *reachWatch) look(ctx context.Context, s *spec.Spec) {
-	others, own := otherControllers(s, w.moves.opt.Controller), w.moves.opt.Reach()
+	others, own := s.Others(w.moves.opt.Controller), w.moves.opt.Reach()
 	holds, hears := w.held()
 	if hears && !holds {
 		w.noteHeard()

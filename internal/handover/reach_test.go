@@ -89,7 +89,7 @@ func TestAskReach(t *testing.T) {
 	begun := time.Now()
 	c, cloud := newControllers(t, map[string]string{"ctl1": "", "ctl2": "keystone !nova"})
 	cloud.all["ctl2"].view.At = begun
-	views, answered := c.askReach(t.Context(), otherControllers(c.spec, "ctl1"), reachTimeout)
+	views, answered := c.askReach(t.Context(), c.spec.Others("ctl1"), reachTimeout)
 	v, ok := views["ctl2"]
 	if len(views) != 1 || !ok || answered != 1 {
 		t.Fatalf("%d answered: %v", answered, views)
@@ -104,7 +104,7 @@ func TestAskReach(t *testing.T) {
 func TestIsolated(t *testing.T) {
 	c := newController(t, "ctl1")
 	w := &reachWatch{moves: c.Moves}
-	others := otherControllers(c.spec, "ctl1")
+	others := c.spec.Others("ctl1")
 	has := func() bool {
 		_, yes := c.findings[status.CodeIsolated]
 		return yes

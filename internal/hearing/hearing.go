@@ -216,10 +216,8 @@ func (h *Hearing) Watch(ctx context.Context) {
 			continue
 		}
 		var asked sync.WaitGroup
-		for _, c := range s.Controllers {
-			if c.Name != h.opt.Controller {
-				asked.Go(func() { h.ask(ctx, c) })
-			}
+		for _, c := range s.Others(h.opt.Controller) {
+			asked.Go(func() { h.ask(ctx, c) })
 		}
 		asked.Wait()
 		h.forget(s)

@@ -286,6 +286,16 @@ func (s *Spec) ControllerNames() []string {
 	return names
 }
 
+// Others gives all controllers but the one called name, in the order of preference.
+func (s *Spec) Others(name string) []Controller {
+	return slices.DeleteFunc(slices.Clone(s.Controllers), func(c Controller) bool { return c.Name == name })
+}
+
+// OtherNames gives the names of Others.
+func (s *Spec) OtherNames(name string) []string {
+	return slices.DeleteFunc(s.ControllerNames(), func(n string) bool { return n == name })
+}
+
 // Priority gives the VRRP priority of the controller called name: 254 for the
 // first and less by an equal step for each after it, so that the skew times
 // (RFC 9568 section 6.1) of any two are well apart. 0 if there is none.

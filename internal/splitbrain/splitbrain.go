@@ -369,13 +369,13 @@ func (b *SplitBrain) hears(v VIP, c spec.Controller) bool {
 	return v.Loop.Hearing()[c.Address].Hears(least)
 }
 
-// otherNames gives the other controllers, in the order of the spec.
-func (b *SplitBrain) otherNames() []string {
+// beside gives the other controllers, in the order of the spec.
+func (b *SplitBrain) beside() []spec.Controller {
 	s := b.opt.Spec()
 	if s == nil {
 		return nil
 	}
-	return slices.DeleteFunc(s.ControllerNames(), func(name string) bool { return name == b.opt.Controller })
+	return s.Others(b.opt.Controller)
 }
 
 // Watch looks for split brains of this controller, until ctx ends.
@@ -443,10 +443,15 @@ func (b *SplitBrain) lookAtDeferrals(now time.Time, own map[string]Holding) bool
 			delete(b.defers, name)
 			v.Loop.Defer("")
 		default:
-			v.Loop.Defer(fmt.Sprintf("%s has the address, by the word of its agent; none of its adverts arrives here", d.to))
+			v.Loop.Defer(whyDeferred(d.to))
 		}
 	}
 	return len(b.defers) > 0
+}
+
+// whyDeferred says why a VIP is taken from nobody while a controller holds it.
+func whyDeferred(to string) string {
+	return to + " has the address, by the word of its agent; none of its adverts arrives here"
 }
 
 // forget makes void what a controller said before a time: it does not answer.
@@ -462,8 +467,8 @@ func (b *SplitBrain) lookForOthers(ctx context.Context, now time.Time, own map[s
 	for name, mine := range own {
 		v, _ := b.vip(name)
 		to, said := "", time.Time{} // of those that stay, the one that said so last: it lives
-		for _, other := range b.otherNames() {
-			c, _ := b.controller(other)
+		for _, c := range b.beside() {
+			other := c.Name
 			its, holds := b.others[other][name]
 			if !holds || now.Sub(its.at) > fresh || b.hears(v, c) {
 				continue
@@ -492,12 +497,12 @@ func (b *SplitBrain) lookForOthers(ctx context.Context, now time.Time, own map[s
 
 // askAll tells each of the others what this controller holds, and asks what it holds.
 func (b *SplitBrain) askAll(ctx context.Context, now time.Time, tasks *sync.WaitGroup) {
-	for _, name := range b.otherNames() {
-		if b.asking[name] || now.Sub(b.asked[name]) < askEvery {
+	for _, c := range b.beside() {
+		if b.asking[c.Name] || now.Sub(b.asked[c.Name]) < askEvery {
 			continue
 		}
-		b.asking[name], b.asked[name] = true, now
-		tasks.Go(func() { b.ask(ctx, name) })
+		b.asking[c.Name], b.asked[c.Name] = true, now
+		tasks.Go(func() { b.ask(ctx, c.Name) })
 	}
 }
 
@@ -544,7 +549,7 @@ func (b *SplitBrain) end(ctx context.Context, vip, to string, mine Holding) {
 	b.mu.Lock()
 	b.defers[vip] = &deferral{to: to, since: time.Now(), until: time.Now().Add(lostAfter)}
 	b.mu.Unlock()
-	v.Loop.Defer(fmt.Sprintf("%s has the address, by the word of its agent; none of its adverts arrives here", to))
+	v.Loop.Defer(whyDeferred(to))
 	b.tellOthers(ctx, to)
 	if err := b.opt.GiveWay(ctx, vip, to, direct); err != nil {
 		b.opt.Log.Warn("a vip that another controller holds too was not given up", "vip", vip, "other", to, "error", err)
@@ -558,9 +563,9 @@ func (b *SplitBrain) tellOthers(ctx context.Context, to string) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var tasks sync.WaitGroup
-	for _, name := range b.otherNames() {
-		if name != to {
-			tasks.Go(func() { b.ask(ctx, name) })
+	for _, c := range b.beside() {
+		if c.Name != to {
+			tasks.Go(func() { b.ask(ctx, c.Name) })
 		}
 	}
 	tasks.Wait()
@@ -581,13 +586,13 @@ func (b *SplitBrain) agree(ctx context.Context, req settleRequest, to string) (d
 	if jsonErr != nil {
 		return false, fmt.Errorf("write what is to be passed on: %w", jsonErr)
 	}
-	for _, by := range b.otherNames() {
+	for _, by := range b.beside() {
 		var answer relayReply
-		if by == to || once(by, "relay", relayRequest{To: to, Command: "settle", Body: body}, &answer) != nil || !answer.Answered {
+		if by.Name == to || once(by.Name, "relay", relayRequest{To: to, Command: "settle", Body: body}, &answer) != nil || !answer.Answered {
 			continue
 		}
 		if answer.Refusal != "" {
-			return false, fmt.Errorf("by the word of %s: %s", by, answer.Refusal)
+			return false, fmt.Errorf("by the word of %s: %s", by.Name, answer.Refusal)
 		}
 		return false, nil
 	}
