@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"internal/vrrp":            {},
 	"internal/vrrp/sim":        {"internal/auth", "internal/conflict", "internal/vrrp"},
 	"internal/conflict":        {},
-	"internal/conflict/watch":  {"internal/conflict", "internal/rtnl", "internal/status", "internal/vrrp", "internal/vrrp/link"},
+	"internal/conflict/watch":  {"internal/conflict", "internal/rtnl", "internal/status", "internal/tick", "internal/vrrp", "internal/vrrp/link"},
 	"internal/certificate":     {"internal/status"},
 	"internal/certificate/keep": {
 		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status", "internal/tick",
@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	"internal/haproxy/runtime": {"internal/haproxy", "internal/haproxy/output"},
 	"internal/haproxy/ours":    {"internal/haproxy"},
 	"internal/haproxy/process": {
-		"internal/haproxy", "internal/haproxy/output", "internal/haproxy/ours", "internal/haproxy/ports", "internal/haproxy/runtime", "internal/pidfd", "internal/file", "internal/status",
+		"internal/haproxy", "internal/haproxy/output", "internal/haproxy/ours", "internal/haproxy/ports", "internal/haproxy/runtime", "internal/pidfd", "internal/file", "internal/status", "internal/tick",
 	},
 	"internal/haproxy/client": {"internal/haproxy", "internal/haproxy/process", "internal/spec"},
 	"internal/rollout": {
@@ -71,7 +71,7 @@ var mayImport = map[string][]string{
 	"internal/web":           {"internal/auth", "internal/cloud", "internal/status", "internal/connlimit"},
 	"internal/vips":          {"internal/auth", "internal/conflict/watch", "internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
 	"internal/hearing":       {"internal/tick", "internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
-	"internal/splitbrain":    {"internal/peer", "internal/spec", "internal/vrrp", "internal/vrrp/link"},
+	"internal/splitbrain":    {"internal/peer", "internal/spec", "internal/tick", "internal/vrrp", "internal/vrrp/link"},
 	"internal/handover": {
 		"internal/spec", "internal/status", "internal/cloud", "internal/haproxy/output", "internal/reach", "internal/vip", "internal/vip/conntrack", "internal/vip/move", "internal/vrrp", "internal/vrrp/link",
 		"internal/web", "internal/peer", "internal/hearing", "internal/file", "internal/tick",

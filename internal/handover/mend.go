@@ -116,12 +116,7 @@ func (m *Moves) putBack(name, missing string) {
 // nftables: until they are back, what they would send on is reset.
 func (m *Moves) watchRules(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := move.WatchRules(ctx, func() {
-			select {
-			case m.flushed <- struct{}{}:
-			default:
-			}
-		})
+		err := move.WatchRules(ctx, func() { tick.Wake(m.flushed) })
 		if err != nil {
 			m.opt.Log.Debug("changes of nftables are not seen at once", "error", err)
 		}

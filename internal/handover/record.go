@@ -15,6 +15,7 @@ import (
 
 	"holdfast/internal/file"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 	"holdfast/internal/vip"
 	"holdfast/internal/vip/move"
 )
@@ -146,10 +147,7 @@ func (m *Moves) change(f func()) error {
 	f()
 	idle := len(m.giving)+len(m.taking) == 0
 	m.mu.Unlock()
-	select {
-	case m.nudge <- struct{}{}:
-	default:
-	}
+	tick.Wake(m.nudge)
 	var err error
 	if idle {
 		err = m.settings.Restore()

@@ -22,6 +22,7 @@ import (
 
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
+	"holdfast/internal/tick"
 	"holdfast/internal/vrrp"
 	"holdfast/internal/vrrp/link"
 )
@@ -161,10 +162,7 @@ func New(opt Options) *SplitBrain {
 
 // Poke has it look: who holds a VIP is another one.
 func (b *SplitBrain) Poke() {
-	select {
-	case b.poked <- struct{}{}:
-	default:
-	}
+	tick.Wake(b.poked)
 }
 
 // Commands gives what the agents of other controllers may ask for, by name.

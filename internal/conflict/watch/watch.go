@@ -20,6 +20,7 @@ import (
 	"holdfast/internal/conflict"
 	"holdfast/internal/rtnl"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 	"holdfast/internal/vrrp"
 	"holdfast/internal/vrrp/link"
 )
@@ -79,10 +80,7 @@ func New(opt Options) *Watch { return &Watch{opt: opt, poked: make(chan struct{}
 
 // Poke has it look again: the loop's state is another, or the spec.
 func (w *Watch) Poke() {
-	select {
-	case w.poked <- struct{}{}:
-	default:
-	}
+	tick.Wake(w.poked)
 }
 
 // Claims counts the frames in which another machine said that one of the addresses is its

@@ -16,6 +16,7 @@ import (
 	"holdfast/internal/haproxy"
 	"holdfast/internal/haproxy/runtime"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 )
 
 // Options is what a Manager is made of. A zero duration is the default.
@@ -116,10 +117,7 @@ func (m *Manager) Turned() time.Time { return m.begun.Add(time.Duration(m.turned
 
 // Taken has HAProxy probed at once: clients come in through a VIP from now on.
 func (m *Manager) Taken() {
-	select {
-	case m.taken <- struct{}{}:
-	default:
-	}
+	tick.Wake(m.taken)
 }
 
 // NoFile gives the hard limit of open files, which is what HAProxy may use:

@@ -16,6 +16,7 @@ import (
 	"holdfast/internal/sockdiag"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 )
 
 // What the watch over the hosts of services takes.
@@ -335,10 +336,7 @@ func (w *Watch) Servers(ctx context.Context) ([]output.Row, error) {
 	w.mu.Lock()
 	w.rows, w.readAt = rows, time.Now()
 	w.mu.Unlock()
-	select {
-	case w.read <- struct{}{}:
-	default:
-	}
+	tick.Wake(w.read)
 	return rows, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"holdfast/internal/health"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 )
 
 // pollTimeout is how long HAProxy may take to tell of its servers.
@@ -59,10 +60,7 @@ func New(opt Options) *Watch {
 
 // Taken has hosts watched closely at once: clients come to this controller from now on.
 func (w *Watch) Taken() {
-	select {
-	case w.taken <- struct{}{}:
-	default:
-	}
+	tick.Wake(w.taken)
 }
 
 // Run watches until ctx ends.
