@@ -86,13 +86,17 @@ func (d *Drains) KeepAgain() { d.state.lose() }
 // Answer is what HAProxys are told of a service on this controller, by the name of
 // its backend; "" for nothing: then they leave it as it is.
 func (d *Drains) Answer(backend string) string {
-	name, cookie := backend, false
 	if s := d.opt.Spec(); s != nil {
 		for _, svc := range s.Services {
 			if haproxy.BackendName(svc) == backend {
-				name, cookie = svc.Name, svc.Mode != spec.TCP && svc.Affinity == spec.AffinityCookie
+				return d.answer(svc)
 			}
 		}
 	}
-	return d.state.answer(name, cookie)
+	return d.state.answer(backend, false)
+}
+
+// answer is Answer of a service.
+func (d *Drains) answer(svc spec.Service) string {
+	return d.state.answer(svc.Name, svc.Mode != spec.TCP && svc.Affinity == spec.AffinityCookie)
 }

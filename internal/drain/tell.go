@@ -2,10 +2,11 @@ package drain
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"holdfast/internal/haproxy"
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 )
@@ -63,18 +64,9 @@ func (d *Drains) own(s *spec.Spec) words {
 	self, _ := s.Controller(d.opt.Controller)
 	on := servicesOn(s, self)
 	for _, svc := range s.Services {
-		for _, name := range on {
-			if name != svc.Name {
-				continue
-			}
-			switch d.Answer(haproxy.BackendName(svc)) {
-			case answerReady:
-				w.States[name] = wordReady
-			case answerDrain:
-				w.States[name] = wordDrain
-			case answerMaint:
-				w.States[name] = wordMaint
-			}
+		// "up ready" has "up" for the agent-check alone.
+		if word := strings.TrimPrefix(d.answer(svc), "up "); word != "" && slices.Contains(on, svc.Name) {
+			w.States[svc.Name] = word
 		}
 	}
 	return w

@@ -61,16 +61,13 @@ func (s *supervisor) probe() {
 		if late := time.Since(planned); late > interval {
 			planned = planned.Add(late) // those that were missed are not made up for
 		}
-		timer := time.NewTimer(time.Until(planned))
 		select {
 		case <-s.ctx.Done():
-			timer.Stop()
 			return
 		case <-s.taken:
 			planned = time.Now()
-		case <-timer.C:
+		case <-time.After(time.Until(planned)):
 		}
-		timer.Stop()
 		s.relay()
 		p.once(planned)
 	}

@@ -25,21 +25,19 @@ func (w *Watch) watchServices(ctx context.Context) {
 		changed := w.opt.HAProxy.ServerChanges()
 		n := w.pollServices(ctx, known, since)
 		polled := time.Now()
-		timer := time.NewTimer(2 * max(pollInterval, time.Duration(n)*awayPerRow)) // the other watch is held up
+		overdue := time.After(2 * max(pollInterval, time.Duration(n)*awayPerRow)) // the other watch is held up
 		for waits := true; waits; {
 			select {
 			case <-ctx.Done():
-				timer.Stop()
 				return
 			case <-changed:
 				since, waits = time.Now(), false
 			case <-w.read:
 				since, waits = polled, time.Since(polled) < pollInterval*9/10
-			case <-timer.C:
+			case <-overdue:
 				since, waits = time.Now(), false
 			}
 		}
-		timer.Stop()
 	}
 }
 
@@ -103,7 +101,8 @@ func (w *Watch) Carry(ctx context.Context, controller string, states map[string]
 	if !ok {
 		return nil
 	}
-	rows, err := w.Servers(ctx)
+	// Which servers there are is all that counts here, and it is told once for each controller.
+	rows, err := w.serversSince(ctx, time.Now().Add(-pollInterval))
 	if err != nil {
 		return err
 	}
