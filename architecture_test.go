@@ -104,7 +104,7 @@ var mayImport = map[string][]string{
 	"internal/lab/throughput": {"internal/spec", "internal/lab", "internal/lab/load", "internal/lab/peer"},
 	"internal/lab/demo":       {"internal/spec", "internal/lab", "internal/lab/bench", "internal/lab/load"},
 	"internal/lab/jitter":     {"internal/lab", "internal/lab/bench"},
-	"internal/lab/atrest":     {"internal/lab", "internal/lab/bench"},
+	"internal/lab/atrest":     {"internal/lab", "internal/lab/bench", "internal/lab/load"},
 	"internal/lab/tokens":     {"internal/spec", "internal/status", "internal/haproxy/output", "internal/lab", "internal/lab/bench", "internal/lab/load", "internal/lab/openstack", "internal/lab/peer"},
 	"internal/lab/peer":       {"internal/spec", "internal/haproxy/output"},
 	"internal/lab/bench":      {"internal/spec", "internal/haproxy/output", "internal/status", "internal/cloud", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -76,6 +77,14 @@ type Service struct {
 	// a comma.
 	State string `json:"state"`
 	PID   int    `json:"pid,omitempty"`
+}
+
+// Holder gives the one controller that holds the first VIP.
+func (s *Status) Holder() (string, error) {
+	if len(s.VIPs) == 0 || len(s.VIPs[0].Holders) != 1 {
+		return "", errors.New("not one controller holds the first VIP")
+	}
+	return s.VIPs[0].Holders[0], nil
 }
 
 // Sick says why s is not whole: an address that has not one holder, a node that is on

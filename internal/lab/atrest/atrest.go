@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -201,16 +200,9 @@ func holderOf(ctx context.Context, binary, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("ask for the cloud's state: %w", err)
 	}
-	var s struct {
-		VIPs []struct {
-			Holders []string `json:"holders"`
-		} `json:"vips"`
-	}
+	var s lab.Status
 	if err := json.Unmarshal(out, &s); err != nil {
 		return "", fmt.Errorf("the cloud's state is not understood: %w", err)
 	}
-	if len(s.VIPs) == 0 || len(s.VIPs[0].Holders) != 1 {
-		return "", errors.New("not one controller holds the first VIP")
-	}
-	return s.VIPs[0].Holders[0], nil
+	return s.Holder()
 }

@@ -3,11 +3,10 @@ package atrest
 import (
 	"fmt"
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 	"time"
-
-	"path"
 )
 
 // A process is what /proc says of one, at one moment.

@@ -2,8 +2,9 @@ package atrest
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+
+	"holdfast/internal/lab/load"
 )
 
 // medianCosts gives the median of each figure.
@@ -21,17 +22,9 @@ func medianCosts(runs []Costs) Costs {
 			one := at(&runs[i])
 			cpu, switches, memory = append(cpu, one.CPU), append(switches, one.Switches), append(memory, float64(one.Memory))
 		}
-		*at(&m) = Cost{CPU: median(cpu), Switches: median(switches), Memory: int64(median(memory))}
+		*at(&m) = Cost{CPU: load.Median(cpu), Switches: load.Median(switches), Memory: int64(load.Median(memory))}
 	}
 	return m
-}
-
-func median(all []float64) float64 {
-	if len(all) == 0 {
-		return 0
-	}
-	slices.Sort(all)
-	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
 }
 
 // Text gives r for a person.

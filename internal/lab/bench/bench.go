@@ -65,8 +65,10 @@ func (o *Options) complete() error {
 	if o.Runs < 1 || o.Runs > MaxRuns {
 		return fmt.Errorf("%d runs; 1 to %d", o.Runs, MaxRuns)
 	}
-	if i := o.Interval; i != 0 && (i < 10*time.Millisecond || i > 10*time.Second || i%(10*time.Millisecond) != 0) {
-		return fmt.Errorf("a VRRP interval of %v; from 10ms to 10s, in steps of 10ms", i)
+	if o.Interval != 0 {
+		if err := CheckInterval(o.Interval); err != nil {
+			return err
+		}
 	}
 	if o.Rate < MinRate || o.Rate > MaxRate {
 		return fmt.Errorf("rate of %g requests a second; %d to %d", o.Rate, MinRate, MaxRate)
@@ -88,6 +90,15 @@ func (o *Options) complete() error {
 		}
 	}
 	o.Only = only
+	return nil
+}
+
+// CheckInterval refuses an interval of VRRP at which nothing is measured.
+func CheckInterval(i time.Duration) error {
+	const step, most = 10 * time.Millisecond, 10 * time.Second
+	if i < step || i > most || i%step != 0 {
+		return fmt.Errorf("an interval of %v; from %v to %v, in steps of %v", i, step, most, step)
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ package jitter
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,8 +48,8 @@ func (o Options) Check() error {
 		return fmt.Errorf("%v of each; at least 1s", o.Length)
 	}
 	for _, i := range o.Intervals {
-		if i < 10*time.Millisecond || i > 10*time.Second || i%(10*time.Millisecond) != 0 {
-			return fmt.Errorf("an interval of %v; from 10ms to 10s, in steps of 10ms", i)
+		if err := bench.CheckInterval(i); err != nil {
+			return err
 		}
 	}
 	for _, s := range o.Only {
@@ -93,17 +94,14 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 			r.Rows = append(r.Rows, rows...)
 		}
 	}
-	slices.SortStableFunc(r.Rows, func(a, b Row) int {
-		switch {
-		case a.Interval != b.Interval:
-			return int(a.Interval - b.Interval)
-		case a.Busy != b.Busy && b.Busy:
-			return -1
-		case a.Busy != b.Busy:
-			return 1
+	// The idle ones of an interval first, and its systems side by side.
+	place := func(r Row) time.Duration {
+		if r.Busy {
+			return r.Interval + 1
 		}
-		return 0
-	})
+		return r.Interval
+	}
+	slices.SortStableFunc(r.Rows, func(a, b Row) int { return cmp.Compare(place(a), place(b)) })
 	return r, nil
 }
 
@@ -156,10 +154,7 @@ func holderOf(ctx context.Context, dir lab.Dir) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(s.VIPs) == 0 || len(s.VIPs[0].Holders) != 1 {
-		return "", errors.New("not one controller holds the VIP")
-	}
-	return s.VIPs[0].Holders[0], nil
+	return s.Holder()
 }
 
 // arrivals gives when the holder's adverts came to the other controller, and whether

@@ -75,6 +75,16 @@ func Quantile(sorted []time.Duration, percent int) time.Duration {
 	return sorted[max(0, i-1)]
 }
 
+// Median gives the median; of an even number the mean of the two in the middle, of none 0.
+func Median(values []float64) float64 {
+	n := len(values)
+	if n == 0 {
+		return 0
+	}
+	values = slices.Sorted(slices.Values(values))
+	return (values[(n-1)/2] + values[n/2]) / 2
+}
+
 // FailuresAfter gives those of records that failed although they were due at
 // or after moment on a connection that was made at or after it too: neither in
 // flight nor on a connection that was open then.

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/internal/lab/load"
 	"holdfast/internal/spec"
 )
 
@@ -252,14 +253,9 @@ func ratio(a, b []Turn, to System) Ratio {
 
 // median gives the median of value over all, 0 for none.
 func median[T any](all []T, value func(T) float64) float64 {
-	if len(all) == 0 {
-		return 0
-	}
 	values := make([]float64, len(all))
 	for i, v := range all {
 		values[i] = value(v)
 	}
-	slices.Sort(values)
-	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
+	return load.Median(values)
 }

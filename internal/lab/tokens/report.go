@@ -181,7 +181,7 @@ func (r *Report) finish(order []bench.System) {
 					ratios = append(ratios, float64(c.Runs[k].P99)/float64(base))
 				}
 			}
-			c.TimesP99 = middle(ratios)
+			c.TimesP99 = load.Median(ratios)
 		}
 	}
 }
@@ -194,7 +194,7 @@ func medianOf(all []Measure) Measure {
 		for _, one := range all {
 			values = append(values, value(one))
 		}
-		return middle(values)
+		return load.Median(values)
 	}
 	rates, numbers, times := m.figures()
 	for i, to := range rates {
@@ -219,15 +219,4 @@ func (m *Measure) figures() ([]*float64, []*int, []*time.Duration) {
 	return []*float64{&m.Rate, &m.PerSecond, &m.Checks},
 		[]*int{&m.Sessions, &m.Failed, &m.Sent, &m.Seen, &m.Down, &m.None, &m.Retries},
 		[]*time.Duration{&m.P50, &m.P99, &m.Slowest, &m.Late}
-}
-
-// middle gives the median; of an even number the mean of the two in the middle,
-// of none 0.
-func middle(values []float64) float64 {
-	n := len(values)
-	if n == 0 {
-		return 0
-	}
-	slices.Sort(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
 }
