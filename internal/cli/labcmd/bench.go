@@ -57,7 +57,7 @@ come back by itself, or if memory or descriptors have grown.`,
 		Example: `  holdfast lab bench --html bench.html
   holdfast lab bench --only holdfast --faults haproxy-kill,holder-lost --runs 20
   holdfast lab bench --only holdfast --faults planned --runs 20
-  holdfast lab bench --only holdfast,tuned --faults holder-lost --interval 100ms --rate 1000
+  holdfast lab bench --faults holder-lost --interval 100ms --rate 1000
   holdfast lab bench --sweep --html sweep.html
   holdfast lab bench --chaos 30m --seed 7`,
 		Args: app.NoArgs,
@@ -86,7 +86,7 @@ come back by itself, or if memory or descriptors have grown.`,
 	flags.BoolVar(&f.sweep, "sweep", false, "only the sweep of load from 50 % to 200 % of what the hosts can do")
 	flags.StringSliceVar(&f.only, "only", nil, "only these systems: holdfast, kolla, tuned")
 	flags.Float64Var(&f.opt.Rate, "rate", 200, "requests a second, of faults and of chaos")
-	flags.DurationVar(&f.opt.Interval, "interval", 0, "of VRRP, of holdfast and of tuned; what is promised is for 20ms, which it is without")
+	flags.DurationVar(&f.opt.Interval, "interval", 0, "the `TIME` between adverts of holdfast and tuned; what is promised is for 20ms, which it is without")
 	flags.Uint64Var(&f.opt.Seed, "seed", 1, "of the order of the faults, and of chaos")
 	flags.StringVar(&f.html, "html", "", "write a page with the timelines to this file")
 	flags.StringVar(&f.save, "save", "", "write latest.md, latest.html, latest.json and the sweep's picture to this directory")
