@@ -24,13 +24,9 @@ type socket struct {
 	joined []int
 }
 
-// open opens a socket on the interface. It has no Ethernet address where there is none
+// open opens a socket on the interface l. It has no Ethernet address where there is none
 // to ask (loopback): then there is nobody to hear either, which is errNobody.
-func open(links *rtnl.Conn, device string, s sieve) (*socket, error) {
-	l, err := links.LinkByName(device)
-	if err != nil {
-		return nil, fmt.Errorf("look for interface %s: %w", device, err)
-	}
+func open(l rtnl.Link, s sieve) (*socket, error) {
 	if l.Flags&(unix.IFF_LOOPBACK|unix.IFF_NOARP) != 0 || l.MAC() == (rtnl.MAC{}) {
 		return nil, errNobody
 	}

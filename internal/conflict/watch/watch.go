@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -216,7 +217,7 @@ func (r *round) lookAround() {
 func (r *round) listenAnew() {
 	now := time.Now()
 	peers := r.opt.Peers()
-	if r.socket != nil && !sameKeys(peers, r.peers) {
+	if r.socket != nil && !maps.EqualFunc(peers, r.peers, func(string, string) bool { return true }) {
 		r.closeSocket()
 		r.reopen = now
 	}
@@ -236,18 +237,6 @@ func (r *round) listenAnew() {
 	r.trouble = trouble
 }
 
-func sameKeys(a, b map[netip.Addr]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k := range a {
-		if _, known := b[k]; !known {
-			return false
-		}
-	}
-	return true
-}
-
 func (r *round) openSocket() error {
 	l, err := r.links.LinkByName(r.opt.Interface)
 	if err != nil {
@@ -261,7 +250,7 @@ func (r *round) openSocket() error {
 	for a := range r.peers {
 		s.peers = append(s.peers, a)
 	}
-	if r.socket, err = open(&r.links, r.opt.Interface, s); err != nil {
+	if r.socket, err = open(l, s); err != nil {
 		r.socket = nil
 		return err
 	}
