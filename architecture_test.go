@@ -37,9 +37,9 @@ var mayImport = map[string][]string{
 	"internal/reach/paths":     {"internal/tick", "internal/reach", "internal/reach/handshake", "internal/spec", "internal/status"},
 	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/vrrp":            {},
-	"internal/vrrp/sim":        {"internal/auth", "internal/conflict", "internal/vrrp"},
-	"internal/conflict":        {},
-	"internal/conflict/watch":  {"internal/conflict", "internal/rtnl", "internal/status", "internal/tick", "internal/vrrp", "internal/vrrp/link"},
+	"internal/vrrp/sim":        {"internal/auth", "internal/conflict", "internal/ether", "internal/vrrp"},
+	"internal/conflict":        {"internal/ether"},
+	"internal/conflict/watch":  {"internal/conflict", "internal/ether", "internal/rtnl", "internal/status", "internal/tick", "internal/vrrp", "internal/vrrp/link"},
 	"internal/certificate":     {"internal/status"},
 	"internal/certificate/keep": {
 		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status", "internal/tick",
@@ -64,8 +64,8 @@ var mayImport = map[string][]string{
 	"internal/rollout": {
 		"internal/spec", "internal/status", "internal/haproxy", "internal/haproxy/output", "internal/haproxy/process", "internal/haproxy/client", "internal/file", "internal/tick",
 	},
-	"internal/vip":           {"internal/rtnl", "internal/sockdiag"},
-	"internal/vip/move":      {"internal/rtnl", "internal/sockdiag", "internal/vip", "internal/vip/conntrack"},
+	"internal/vip":           {"internal/ether", "internal/rtnl", "internal/sockdiag"},
+	"internal/vip/move":      {"internal/ether", "internal/rtnl", "internal/sockdiag", "internal/vip", "internal/vip/conntrack"},
 	"internal/vip/conntrack": {"internal/rtnl"},
 	"internal/peer":          {"internal/auth", "internal/connlimit", "internal/spec"},
 	"internal/web":           {"internal/auth", "internal/cloud", "internal/status", "internal/connlimit"},
@@ -87,7 +87,8 @@ var mayImport = map[string][]string{
 	"internal/pidfd":     {},
 	"internal/asynclog":  {},
 	"internal/journal":   {"internal/asynclog", "internal/status"},
-	"internal/rtnl":      {},
+	"internal/ether":     {},
+	"internal/rtnl":      {"internal/ether"},
 	"internal/sockdiag":  {"internal/rtnl"},
 	"internal/changelog": {"internal/file"},
 	"internal/connlimit": {},
@@ -130,7 +131,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/internal/ether"
 )
 
 // frame gives the octets of a frame, which are in hexadecimal with spaces.
@@ -37,7 +39,7 @@ const (
 
 func TestParseClaim(t *testing.T) {
 	four, v6 := netip.MustParseAddr("10.77.0.100"), netip.MustParseAddr("fd77::100")
-	one := MAC{0x52, 0x54, 0, 0, 0, 1}
+	one := ether.MAC{0x52, 0x54, 0, 0, 0, 1}
 	for name, tt := range map[string]struct {
 		frame string
 		want  Claim
@@ -45,7 +47,7 @@ func TestParseClaim(t *testing.T) {
 	}{
 		"gratuitous ARP":               {gratuitous, Claim{one, four}, true},
 		"answer to a probe":            {answer, Claim{one, four}, true},
-		"neighbour advertisement":      {unsolicited, Claim{MAC{0x52, 0x54, 0, 0, 0, 3}, v6}, true},
+		"neighbour advertisement":      {unsolicited, Claim{ether.MAC{0x52, 0x54, 0, 0, 0, 3}, v6}, true},
 		"probe":                        {hex.EncodeToString(Probe(one, four)), Claim{MAC: one, Address: netip.IPv4Unspecified()}, false},
 		"solicitation":                 {hex.EncodeToString(Probe(one, v6)), Claim{}, false},
 		"ARP cut short":                {gratuitous[:60], Claim{}, false},
@@ -64,7 +66,7 @@ func TestParseClaim(t *testing.T) {
 }
 
 func TestParseForeign(t *testing.T) {
-	one, at := MAC{0x52, 0x54, 0, 0, 0, 1}, netip.MustParseAddr
+	one, at := ether.MAC{0x52, 0x54, 0, 0, 0, 1}, netip.MustParseAddr
 	for name, tt := range map[string]struct {
 		frame string
 		want  Foreign
@@ -105,7 +107,7 @@ func TestParseForeign(t *testing.T) {
 // TestProbe compares with the octets of RFC 5227 and RFC 4862; the checksum was
 // computed by another program.
 func TestProbe(t *testing.T) {
-	from := MAC{0x52, 0x54, 0, 0, 0, 2}
+	from := ether.MAC{0x52, 0x54, 0, 0, 0, 2}
 	for a, want := range map[string]string{
 		"10.77.0.100": "ffffffffffff 525400000002 0806 0001 0800 06 04 0001 525400000002 00000000 000000000000 0a4d0064",
 		"fd77::100": "3333ff000100 525400000002 86dd 60000000 0018 3a ff 00000000000000000000000000000000 ff0200000000000000000001ff000100" +

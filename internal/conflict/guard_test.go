@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+
+	"holdfast/internal/ether"
 )
 
 // TestGuard runs testdata/guard. Each command happens "at" a time, and then the guard is
@@ -68,7 +70,7 @@ func (s *simulation) run(t *testing.T, d *datadriven.TestData) string {
 	case "doubt":
 		s.guard.Doubt(s.now)
 	case "claim":
-		s.guard.Claimed(s.now, Claim{MAC: MAC{2, 0, 0, 0, 0, 9}, Address: netip.MustParseAddr("10.0.0.10")})
+		s.guard.Claimed(s.now, Claim{MAC: ether.MAC{2, 0, 0, 0, 0, 9}, Address: netip.MustParseAddr("10.0.0.10")})
 	case "run":
 	default:
 		d.Fatalf(t, "unknown command %q", d.Cmd)

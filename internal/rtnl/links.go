@@ -3,10 +3,11 @@ package rtnl
 import (
 	"encoding/binary"
 	"fmt"
-	"strings"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/ether"
 )
 
 // A Link is a network device as the kernel describes it.
@@ -24,23 +25,11 @@ type Link struct {
 }
 
 // MAC gives the Ethernet address of l, zero if it has none.
-func (l Link) MAC() MAC {
-	if len(l.Hardware) != len(MAC{}) {
-		return MAC{}
+func (l Link) MAC() ether.MAC {
+	if len(l.Hardware) != len(ether.MAC{}) {
+		return ether.MAC{}
 	}
-	return MAC([]byte(l.Hardware))
-}
-
-// A MAC is an Ethernet address.
-type MAC [6]byte
-
-// String gives m as people write it.
-func (m MAC) String() string {
-	parts := make([]string, len(m))
-	for i, b := range m {
-		parts[i] = fmt.Sprintf("%02x", b)
-	}
-	return strings.Join(parts, ":")
+	return ether.MAC([]byte(l.Hardware))
 }
 
 const (
@@ -105,7 +94,7 @@ func (k *Conn) Links() ([]Link, error) {
 }
 
 // AddMacvlan creates a private macvlan device, down.
-func (k *Conn) AddMacvlan(name string, parent int, hw MAC) error {
+func (k *Conn) AddMacvlan(name string, parent int, hw ether.MAC) error {
 	e := netlink.NewAttributeEncoder()
 	e.String(unix.IFLA_IFNAME, name)
 	e.Uint32(unix.IFLA_LINK, uint32(parent))

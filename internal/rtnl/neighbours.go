@@ -8,6 +8,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/ether"
 )
 
 const sizeofNdmsg = 12
@@ -75,7 +77,7 @@ func (k *Conn) Forget(index int, a netip.Addr) error {
 type Neighbour struct {
 	Index   int // of the device
 	Address netip.Addr
-	MAC     MAC
+	MAC     ether.MAC
 }
 
 // Neighbours gives those of the device that somebody's own word is known of: not what

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/ether"
 	"holdfast/internal/rtnl"
 	"holdfast/internal/sockdiag"
 )
@@ -235,7 +236,7 @@ func (a *Address) follow(d *device) (rtnl.Link, error) {
 }
 
 // hasMoved counts and logs that d has another MAC address than was announced.
-func (a *Address) hasMoved(d *device, hw rtnl.MAC) bool {
+func (a *Address) hasMoved(d *device, hw ether.MAC) bool {
 	if hw == d.announced {
 		return false
 	}

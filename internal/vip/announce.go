@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/ether"
 	"holdfast/internal/rtnl"
 )
 
@@ -19,14 +20,14 @@ import (
 type target struct {
 	name      string
 	index     int
-	hw        rtnl.MAC
+	hw        ether.MAC
 	silent    bool // no Ethernet: rtnl.Loopback, point-to-point
 	addresses []netip.Addr
 }
 
 func newTarget(l rtnl.Link, prefixes []netip.Prefix) target {
 	t := target{name: l.Name, index: l.Index, hw: l.MAC()}
-	t.silent = l.Flags&(unix.IFF_LOOPBACK|unix.IFF_NOARP) != 0 || l.MAC() == rtnl.MAC{}
+	t.silent = l.Flags&(unix.IFF_LOOPBACK|unix.IFF_NOARP) != 0 || l.MAC() == ether.MAC{}
 	for _, p := range prefixes {
 		t.addresses = append(t.addresses, p.Addr())
 	}
@@ -104,11 +105,11 @@ func (n *announcer) round() {
 func (n *announcer) sendAll(t target) error {
 	forwarding := forwardsIPv6(t.name)
 	for _, a := range t.addresses {
-		etherType, frame := uint16(etherTypeARP), []byte(nil)
+		etherType, frame := uint16(ether.ARP), []byte(nil)
 		if a.Is4() {
 			frame = gratuitousARP(t.hw, a, n.form)
 		} else {
-			etherType, frame = etherTypeIPv6, unsolicitedNA(t.hw, a, forwarding)
+			etherType, frame = ether.IPv6, unsolicitedNA(t.hw, a, forwarding)
 		}
 		if err := n.send(t.index, etherType, frame); err != nil {
 			n.failed.Add(1)

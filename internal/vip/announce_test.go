@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/ether"
 	"holdfast/internal/rtnl"
 )
 
@@ -56,7 +57,7 @@ func (c *tap) next(part []byte) []byte {
 	}
 }
 
-func (w *world) mac(device string) rtnl.MAC {
+func (w *world) mac(device string) ether.MAC {
 	w.T.Helper()
 	var k rtnl.Conn
 	l, err := k.LinkByName(device)

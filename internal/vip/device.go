@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/ether"
 	"holdfast/internal/rtnl"
 )
 
@@ -18,13 +19,13 @@ import (
 // and networks change.
 type device struct {
 	name     string
-	parent   string   // of a macvlan device, the interface below; else empty
-	hw       rtnl.MAC // of a macvlan device
+	parent   string    // of a macvlan device, the interface below; else empty
+	hw       ether.MAC // of a macvlan device
 	prefixes []netip.Prefix
 
 	index int // 0: not found or made yet
 	// announced is the MAC address that the neighbours were told last.
-	announced rtnl.MAC
+	announced ether.MAC
 	// networks are those that nothing but our own route connects.
 	networks []netip.Prefix
 }

@@ -6,11 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"holdfast/internal/rtnl"
+	"holdfast/internal/ether"
 )
 
 func TestFrames(t *testing.T) {
-	hw := rtnl.MAC{0x02, 0x42, 0xac, 0x11, 0x00, 0x02}
+	hw := ether.MAC{0x02, 0x42, 0xac, 0x11, 0x00, 0x02}
 	v4, v6 := netip.MustParseAddr("10.64.20.10"), netip.MustParseAddr("2001:db8::10")
 	tests := []struct {
 		name  string
@@ -72,16 +72,16 @@ func TestFrames(t *testing.T) {
 // A receiver sums everything, the checksum included, to all ones.
 func TestChecksumVerifies(t *testing.T) {
 	for _, a := range []string{"2001:db8::10", "fe80::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"} {
-		frame := unsolicitedNA(broadcast(), netip.MustParseAddr(a), true)
-		ip := frame[etherHeader:]
-		if sum := checksumICMPv6([16]byte(ip[8:]), [16]byte(ip[24:]), ip[ipv6Header:]); sum != 0 {
+		frame := unsolicitedNA(ether.Broadcast(), netip.MustParseAddr(a), true)
+		ip := frame[ether.Header:]
+		if sum := ether.ChecksumICMPv6([16]byte(ip[8:]), [16]byte(ip[24:]), ip[ether.IPv6Header:]); sum != 0 {
 			t.Errorf("%s: the receiver's sum is %#x, want 0", a, sum)
 		}
 	}
 }
 
 func TestRouterMAC(t *testing.T) {
-	for want, got := range map[string]rtnl.MAC{
+	for want, got := range map[string]ether.MAC{
 		"00:00:5e:00:01:33": routerMAC(51, false),
 		"00:00:5e:00:02:05": routerMAC(5, true),
 		"00:00:5e:00:01:ff": routerMAC(255, false),

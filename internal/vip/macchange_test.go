@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/internal/ether"
 	"holdfast/internal/netnstest"
-	"holdfast/internal/rtnl"
 )
 
 // A macChange is done to iface by commands, in a world that other commands prepared.
@@ -55,7 +55,7 @@ var macChanges = []macChange{
 }
 
 // claims gives the frames that say that both addresses are at hw.
-func claims(hw rtnl.MAC, form arpForm) [][]byte {
+func claims(hw ether.MAC, form arpForm) [][]byte {
 	return [][]byte{
 		gratuitousARP(hw, netip.MustParseAddr("10.0.0.10"), form),
 		unsolicitedNA(hw, netip.MustParseAddr("fd00::10"), false),
@@ -81,7 +81,7 @@ func TestAnnouncesTheMACAddressOfTheMoment(t *testing.T) {
 				// The place of the address in the frame is the same whoever has it.
 				part := []byte{0x08, 0x06, 0, 1, 8, 0, 6, 4}
 				if i == 1 {
-					part = want[etherHeader+8 : etherHeader+ipv6Header+1]
+					part = want[ether.Header+8 : ether.Header+ether.IPv6Header+1]
 				}
 				if got := wire.next(part); !bytes.HasPrefix(got, want) {
 					t.Errorf("got  %x\nwant %x", got, want)
@@ -141,7 +141,7 @@ func TestMacvlanKeepsItsMACAddress(t *testing.T) {
 	wire := w.tap()
 	a.Announce()
 	hw := routerMAC(51, false)
-	wire.next(append(bytesOf(broadcast()), append(bytesOf(hw), 8, 6)...))
+	wire.next(append(bytesOf(ether.Broadcast()), append(bytesOf(hw), 8, 6)...))
 }
 
 // A daemon that renames the interface and makes another of its name, as when

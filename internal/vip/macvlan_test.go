@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"holdfast/internal/rtnl"
+	"holdfast/internal/ether"
 )
 
 func macvlan() Options {
@@ -92,7 +92,7 @@ func TestMacvlanAnnounces(t *testing.T) {
 	wire := w.tap()
 	a.Announce()
 	hw := routerMAC(51, false)
-	wire.next(append(bytesOf(broadcast()), append(bytesOf(hw), 8, 6)...))
+	wire.next(append(bytesOf(ether.Broadcast()), append(bytesOf(hw), 8, 6)...))
 	hw = routerMAC(51, true)
 	wire.next(append([]byte{0x33, 0x33, 0, 0, 0, 1}, append(bytesOf(hw), 0x86, 0xdd)...))
 }
@@ -205,4 +205,4 @@ func TestMacvlanOnAnInterfaceWithoutAddresses(t *testing.T) {
 	}
 }
 
-func bytesOf(m rtnl.MAC) []byte { return m[:] }
+func bytesOf(m ether.MAC) []byte { return m[:] }

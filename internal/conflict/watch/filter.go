@@ -8,14 +8,12 @@ import (
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/ether"
 )
 
 const (
-	etherTypeIPv4 = 0x0800
-	etherTypeARP  = 0x0806
-	etherTypeIPv6 = 0x86dd
 	protocol      = 112 // VRRP
-	icmpv6        = 58
 	advertisement = 136
 	group4        = 224<<24 | 18 // 224.0.0.18
 	whole         = 1 << 16
@@ -55,7 +53,7 @@ func (s sieve) program() ([]unix.SockFilter, error) {
 	for _, section := range []struct {
 		kind uint32
 		code []bpf.Instruction
-	}{{etherTypeARP, s.arp()}, {etherTypeIPv4, s.ip4()}, {etherTypeIPv6, s.ip6()}} {
+	}{{ether.ARP, s.arp()}, {ether.IPv4, s.ip4()}, {ether.IPv6, s.ip6()}} {
 		code = append(code, when(section.kind, append(section.code, drop))...)
 	}
 	raw, err := bpf.Assemble(append(code, drop))
@@ -140,7 +138,7 @@ func (s sieve) ip6() []bpf.Instruction {
 		na = append(na, s.equal6(atTarget6, a, []bpf.Instruction{bpf.RetConstant{Val: whole}})...)
 	}
 	na = append([]bpf.Instruction{bpf.LoadAbsolute{Off: atICMPv6, Size: 1}}, when(advertisement, append(na, bpf.RetConstant{}))...)
-	code = append(code, when(icmpv6, append(na, bpf.RetConstant{}))...)
+	code = append(code, when(ether.ICMPv6, append(na, bpf.RetConstant{}))...)
 	var foreign []bpf.Instruction
 	if s.multicast { // from addresses that the spec does not have
 		foreign = append(notVersion3(bpf.LoadAbsolute{Off: atICMPv6, Size: 1}), bpf.RetConstant{})

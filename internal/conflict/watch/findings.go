@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/internal/conflict"
+	"holdfast/internal/ether"
 	"holdfast/internal/status"
 )
 
@@ -54,7 +55,7 @@ func (r *round) tellTaken(text string) {
 
 // A machine is who a MAC address is, as far as this host knows.
 type machine struct {
-	mac        conflict.MAC
+	mac        ether.MAC
 	names      []string
 	controller bool
 	own        bool
@@ -73,7 +74,7 @@ func (m machine) String() string {
 }
 
 // identify asks the kernel's neighbours, and what was advertised, who has a MAC address.
-func (r *round) identify(mac conflict.MAC) machine {
+func (r *round) identify(mac ether.MAC) machine {
 	m := machine{mac: mac, own: r.socket != nil && mac == r.socket.mac}
 	var addresses []netip.Addr
 	if r.socket != nil {
@@ -82,7 +83,7 @@ func (r *round) identify(mac conflict.MAC) machine {
 			r.opt.Log.Debug("the neighbours are not known", "vip", r.opt.Name, "error", err)
 		}
 		for _, n := range neighbours {
-			if conflict.MAC(n.MAC) == mac {
+			if n.MAC == mac {
 				addresses = append(addresses, n.Address)
 			}
 		}

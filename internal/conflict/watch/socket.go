@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/conflict"
+	"holdfast/internal/ether"
 	"holdfast/internal/rtnl"
 )
 
@@ -18,7 +19,7 @@ type socket struct {
 	file  *os.File
 	raw   syscall.RawConn
 	index int
-	mac   conflict.MAC
+	mac   ether.MAC
 	// joined keeps this host in the groups of VRRP, so that a switch that sends multicast
 	// to who asked for it (RFC 4541) sends it here.
 	joined []int
@@ -27,7 +28,7 @@ type socket struct {
 // open opens a socket on the interface l. It has no Ethernet address where there is none
 // to ask (loopback): then there is nobody to hear either, which is errNobody.
 func open(l rtnl.Link, s sieve) (*socket, error) {
-	if l.Flags&(unix.IFF_LOOPBACK|unix.IFF_NOARP) != 0 || l.MAC() == (rtnl.MAC{}) {
+	if l.Flags&(unix.IFF_LOOPBACK|unix.IFF_NOARP) != 0 || l.MAC() == (ether.MAC{}) {
 		return nil, errNobody
 	}
 	// Protocol 0: it hears nothing before it has its filter.
@@ -35,7 +36,7 @@ func open(l rtnl.Link, s sieve) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a packet socket, which needs CAP_NET_RAW: %w", err)
 	}
-	c := &socket{file: os.NewFile(uintptr(fd), "packet socket"), index: l.Index, mac: conflict.MAC(l.MAC())}
+	c := &socket{file: os.NewFile(uintptr(fd), "packet socket"), index: l.Index, mac: l.MAC()}
 	if err = c.prepare(fd, s); err == nil {
 		c.raw, err = c.file.SyscallConn()
 	}
@@ -61,7 +62,7 @@ func (c *socket) prepare(fd int, s sieve) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
 		return fmt.Errorf("have a packet socket not hear this host: %w", err)
 	}
-	for _, group := range []conflict.MAC{{0x01, 0x00, 0x5e, 0, 0, 18}, {0x33, 0x33, 0, 0, 0, 18}} {
+	for _, group := range []ether.MAC{{0x01, 0x00, 0x5e, 0, 0, 18}, {0x33, 0x33, 0, 0, 0, 18}} {
 		m := unix.PacketMreq{Ifindex: int32(c.index), Type: unix.PACKET_MR_MULTICAST, Alen: 6}
 		copy(m.Address[:], group[:])
 		if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &m); err != nil {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"holdfast/internal/conflict"
+	"holdfast/internal/ether"
 	"holdfast/internal/rtnl"
 	"holdfast/internal/status"
 	"holdfast/internal/tick"
@@ -119,7 +120,7 @@ type round struct {
 	up      time.Duration
 	met     bool // a target has answered since then
 	told    link.Trust
-	own     map[conflict.MAC]bool
+	own     map[ether.MAC]bool
 	ownAt   time.Time
 	foreign map[string]*foreigner
 	taken   time.Time // since when another machine has the address
@@ -329,16 +330,16 @@ func (r *round) take(now time.Time, f frame) {
 
 // isOwn reports whether a MAC address is one of this host's: it may have several
 // interfaces on one network, which answer for each other.
-func (r *round) isOwn(now time.Time, mac conflict.MAC) bool {
+func (r *round) isOwn(now time.Time, mac ether.MAC) bool {
 	const keep = time.Second
 	if now.Sub(r.ownAt) > keep {
 		links, err := r.links.Links()
 		if err != nil {
 			r.opt.Log.Debug("the interfaces of this host are not known", "vip", r.opt.Name, "error", err)
 		}
-		r.ownAt, r.own = now, map[conflict.MAC]bool{}
+		r.ownAt, r.own = now, map[ether.MAC]bool{}
 		for _, l := range links {
-			r.own[conflict.MAC(l.MAC())] = true
+			r.own[l.MAC()] = true
 		}
 	}
 	return r.own[mac]

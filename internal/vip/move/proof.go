@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/ether"
 	"holdfast/internal/rtnl"
 	"holdfast/internal/sockdiag"
 	"holdfast/internal/vip"
@@ -176,7 +177,7 @@ func (p probe) segment(nonce uint64) []byte {
 	b = append(b, probeMark...)
 	b = binary.BigEndian.AppendUint64(b, nonce)
 	pseudo := uint32(len(b)) + unix.IPPROTO_TCP
-	binary.BigEndian.PutUint16(b[16:], vip.InternetChecksum(pseudo, p.client.AsSlice(), p.vip.AsSlice(), b))
+	binary.BigEndian.PutUint16(b[16:], ether.Checksum(pseudo, p.client.AsSlice(), p.vip.AsSlice(), b))
 	return b
 }
 

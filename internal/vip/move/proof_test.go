@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/internal/vip"
+	"holdfast/internal/ether"
 )
 
 // filter has a host load nftables.
@@ -120,7 +120,7 @@ func TestProbePacket(t *testing.T) {
 		p := probe{client: client, vip: target}
 		segment := p.segment(7)
 		pseudo := append(append(client.AsSlice(), target.AsSlice()...), 0, 0, 0, byte(len(segment)), 0, 0, 0, 6)
-		if sum := vip.InternetChecksum(0, append(pseudo, segment...)); sum != 0 {
+		if sum := ether.Checksum(0, append(pseudo, segment...)); sum != 0 {
 			t.Errorf("%s: the checksum is off by %#x", addresses, sum)
 		}
 		packet := p.packet(7)

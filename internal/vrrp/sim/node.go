@@ -6,6 +6,7 @@ import (
 
 	"holdfast/internal/auth"
 	"holdfast/internal/conflict"
+	"holdfast/internal/ether"
 	"holdfast/internal/vrrp"
 )
 
@@ -583,7 +584,7 @@ func (n *node) look() {
 // claimed is that another machine says that the address is its own.
 func (n *node) claimed(from *node) {
 	n.met, n.neighbours = true, true
-	n.guard.Claimed(n.now(), conflict.Claim{MAC: conflict.MAC{2, 5: byte(from.id)}})
+	n.guard.Claimed(n.now(), conflict.Claim{MAC: ether.MAC{2, 5: byte(from.id)}})
 	n.poked = true
 	n.turnOnce()
 }
