@@ -68,7 +68,7 @@ type Claim struct {
 // purpose is what the key of agents is derived from the key of adverts for.
 const purpose = "holdfast: what agents say to each other, 1"
 
-// mac gives the HMAC of c for what parts say; nil for a key that k does not have.
+// sign gives the HMAC of c for what parts say; nil for a key that k does not have.
 func (k *Keys) sign(kind Kind, c Claim, parts [][]byte) []byte {
 	h := k.mac(c.Key, purpose)
 	if h == nil {

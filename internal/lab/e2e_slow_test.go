@@ -13,10 +13,6 @@ import (
 	"holdfast/internal/status"
 )
 
-// twoHolders is for how long two may have the address: its lease, and what the
-// kernel takes to end it.
-const twoHolders = 2500 * time.Millisecond
-
 // A slowFault is one that lets a node go on, but badly.
 type slowFault struct {
 	name   string
@@ -31,9 +27,9 @@ func on(kind, value string) func(*cloud, string) lab.Fault {
 	return func(_ *cloud, holder string) lab.Fault { return lab.Fault{Kind: kind, Node: holder, Value: value} }
 }
 
-// TestSlowFaults has the holder go on, but badly, in each way there is. However
-// long it lasts the address is not on two for longer than a lease, it does not
-// go to and fro, no agent dies, and all is well again by itself afterwards.
+// TestSlowFaults has the holder go on, but badly, in each way there is. While it
+// lasts the address ends to be on two by itself, it does not go to and fro, no
+// agent dies, and all is well again by itself afterwards.
 //
 // A loss is learned in its first second, in which a controller or two may take
 // over for a moment: each counts as a move there and one back.
@@ -61,8 +57,7 @@ func TestSlowFaults(t *testing.T) {
 
 // TestSplitBrain has two controllers hold the VIP that do not hear each other: adverts are
 // filtered both ways, or no frame passes between the two and the third one reaches both.
-// Their agents end that, within three seconds, and as long as it lasts nobody takes the
-// address again.
+// Their agents end that while it lasts, and nobody takes the address again.
 func TestSplitBrain(t *testing.T) {
 	c := sharedCloud(t)
 	for _, f := range []slowFault{
@@ -108,7 +103,7 @@ func (c *cloud) suffer(f slowFault) {
 	if f.during != nil {
 		f.during(c, holder)
 	}
-	c.checkHolders(done.Time, f.moves)
+	c.checkHolders(done.Time, f)
 	c.fault("back", holder)
 	c.fault("heal", "")
 	c.await("a whole lab", c.whole)
@@ -119,9 +114,10 @@ func (c *cloud) suffer(f slowFault) {
 	}
 }
 
-// checkHolders counts how often the address was taken since the fault, and for
-// how long two had it.
-func (c *cloud) checkHolders(since time.Time, moves int) {
+// checkHolders counts how often the address was taken since the fault f, and for
+// how long two had it. How fast a machine ends that is for the benchmark to say;
+// here it has to end before f does.
+func (c *cloud) checkHolders(since time.Time, f slowFault) {
 	c.Helper()
 	changes, err := lab.ReadHoldings(c.dir)
 	if err != nil {
@@ -150,11 +146,11 @@ func (c *cloud) checkHolders(since time.Time, moves int) {
 			both = h.Time
 		}
 	}
-	if taken > moves {
-		c.Errorf("the address was taken %d times, want %d at most", taken, moves)
+	if taken > f.moves {
+		c.Errorf("the address was taken %d times, want %d at most", taken, f.moves)
 	}
-	if longest > twoHolders {
-		c.Errorf("two had the address for %v, want %v at most", longest, twoHolders)
+	if longest >= f.lasts {
+		c.Errorf("two had the address for %v, which is as long as the fault lasted", longest)
 	}
 	c.Logf("taken %d times; two had the address for %v", taken, longest)
 }
