@@ -28,13 +28,19 @@ build: ## Build bin/holdfast
 
 # The lab's clouds, and keepalived beside our VRRP, want the machine to themselves; the other packages can do with half of it.
 ALONE    := ./internal/vrrp/link ./internal/lab ./internal/lab/bench
-TEST     := $(GO) test -count=1 -timeout=25m -exec=$(abspath $(ROOT)) -run='$(RUN)'
+TESTARGS := -count=1 -timeout=25m -exec=$(abspath $(ROOT)) -run='$(RUN)'
+TEST     := $(GO) test $(TESTARGS)
+# Some tests run whole clouds, whose agents need a processor when they need it, on whatever
+# machine this is. What failed runs once more, and is named at the end, whatever came of it.
+TWICE    := $(TOOL) gotestsum --format=pkgname --format-icons=text --hide-summary=skipped \
+	--rerun-fails=1 --rerun-fails-max-failures=4 --rerun-fails-run-root-test
 
 test: deps build check ## Run every test, as root where one needs it
-	@failed=0; \
-	$(TEST) -p 2 $$($(GO) list ./... | grep -vxF "$$($(GO) list $(ALONE))") || failed=1; \
-	$(TEST) -p 1 $(ALONE) || failed=1; \
-	exit $$failed
+	@failed=0; ran=$$(mktemp -d); \
+	$(TWICE) --rerun-fails-report=$$ran/1 --packages="$$($(GO) list ./... | grep -vxF "$$($(GO) list $(ALONE))")" -- $(TESTARGS) -p 2 || failed=1; \
+	$(TWICE) --rerun-fails-report=$$ran/2 --packages="$(ALONE)" -- $(TESTARGS) -p 1 || failed=1; \
+	if [ -s $$ran/1 ] || [ -s $$ran/2 ]; then echo "These failed, and ran once more:"; cat $$ran/*; fi; \
+	rm -r $$ran; exit $$failed
 
 test-openstack: ## Run the tests against real Keystone, on Debian 12
 	test/openstack/run.sh
