@@ -36,6 +36,8 @@ var mayImport = map[string][]string{
 	"internal/reach/handshake": {},
 	"internal/reach/paths":     {"internal/tick", "internal/reach", "internal/reach/handshake", "internal/spec", "internal/status"},
 	"internal/cloud":           {"internal/reach", "internal/status"},
+	"internal/incident":        {"internal/status"},
+	"internal/clocks":          {},
 	"internal/vrrp":            {},
 	"internal/vrrp/sim":        {"internal/auth", "internal/conflict", "internal/ether", "internal/vrrp"},
 	"internal/conflict":        {"internal/ether"},
@@ -68,7 +70,7 @@ var mayImport = map[string][]string{
 	"internal/vip/move":      {"internal/ether", "internal/rtnl", "internal/sockdiag", "internal/vip", "internal/vip/conntrack"},
 	"internal/vip/conntrack": {"internal/rtnl"},
 	"internal/peer":          {"internal/auth", "internal/connlimit", "internal/spec"},
-	"internal/web":           {"internal/auth", "internal/cloud", "internal/status", "internal/connlimit"},
+	"internal/web":           {"internal/auth", "internal/cloud", "internal/incident", "internal/status", "internal/connlimit"},
 	"internal/vips":          {"internal/auth", "internal/conflict/watch", "internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
 	"internal/hearing":       {"internal/tick", "internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
 	"internal/splitbrain":    {"internal/peer", "internal/spec", "internal/tick", "internal/vrrp", "internal/vrrp/link"},
@@ -78,7 +80,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/drain": {"internal/tick", "internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
-		"internal/auth", "internal/auth/keyfile",
+		"internal/auth", "internal/auth/keyfile", "internal/clocks",
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
 		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/hearing", "internal/journal", "internal/peer", "internal/drain", "internal/handover",
@@ -131,7 +133,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

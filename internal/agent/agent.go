@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"holdfast/internal/certificate/keep"
+	"holdfast/internal/clocks"
 	"holdfast/internal/drain"
 	"holdfast/internal/file"
 	"holdfast/internal/handover"
@@ -97,7 +98,9 @@ type Agent struct {
 	// hearing knows which controllers hear each other.
 	hearing *hearing.Hearing
 	// keys has those of the controllers.
-	keys    *keyring
+	keys *keyring
+	// clocks compares this controller's with those of the others.
+	clocks  *clocks.Clocks
 	pings   client.Pings // of HAProxy's supervisor only
 	forcing atomic.Bool  // HAProxy is between one spec and the next
 
@@ -116,6 +119,7 @@ func New(opt Options) *Agent {
 		started:  time.Now(),
 		log:      opt.Log.With("controller", opt.Controller),
 		findings: map[string]status.Finding{},
+		clocks:   clocks.New(),
 	}
 	a.systemd = systemd.New(a.log)
 	a.sockets = systemd.NewSockets(a.systemd)
@@ -162,6 +166,7 @@ func New(opt Options) *Agent {
 	a.hearing = hearing.New(hearing.Options{
 		Controller: opt.Controller, Spec: a.currentSpec, VIPs: a.heard, Ask: a.peers.Ask, SetFinding: a.setFinding, Report: a.reportOne,
 		Word: func() any { return a.split.Word() }, Told: func(from string, word json.RawMessage) { a.split.Hears(from, word) },
+		Clock: a.clocks.Reading, Clocked: a.clocks.Compare,
 	})
 	a.moves = handover.New(handover.Options{
 		Controller: opt.Controller, RunDir: opt.RunDir, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec, VIPs: a.parts,
@@ -239,7 +244,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 func (a *Agent) runLocked(ctx context.Context) error {
 	a.journal = journal.Open(journal.Options{
-		Path: filepath.Join(a.opt.StateDir, "events.jsonl"), Controller: a.opt.Controller, Log: a.log,
+		Path: filepath.Join(a.opt.StateDir, "events.jsonl"), Controller: a.opt.Controller, ClockAhead: a.clocks.Ahead, Log: a.log,
 	})
 	defer a.journal.Close()
 	first, err := a.rollout.Begin()

@@ -79,6 +79,9 @@ func (c controls) Cloud(ctx context.Context) cloud.Cloud { return c.web.Cloud(ct
 // Events gives the newest n events.
 func (c controls) Events(n int) []status.Event { return c.journal.Last(n) }
 
+// Journals gives the newest n events of each controller.
+func (c controls) Journals(ctx context.Context, n int) []web.Journal { return c.web.Journals(ctx, n) }
+
 // Follow gives the events from now on.
 func (c controls) Follow() (<-chan status.Event, func()) { return c.journal.Follow() }
 

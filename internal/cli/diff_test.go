@@ -30,10 +30,11 @@ services:
 // noControls is an agent that is asked for its spec only.
 type noControls struct{}
 
-func (noControls) Snapshot() status.Snapshot             { return status.Snapshot{} }
-func (noControls) Cloud(context.Context) cloud.Cloud     { return cloud.Cloud{} }
-func (noControls) Events(int) []status.Event             { return nil }
-func (noControls) Follow() (<-chan status.Event, func()) { return nil, func() {} }
+func (noControls) Snapshot() status.Snapshot                   { return status.Snapshot{} }
+func (noControls) Cloud(context.Context) cloud.Cloud           { return cloud.Cloud{} }
+func (noControls) Events(int) []status.Event                   { return nil }
+func (noControls) Journals(context.Context, int) []web.Journal { return nil }
+func (noControls) Follow() (<-chan status.Event, func())       { return nil, func() {} }
 func (noControls) Reload(context.Context) (web.ReloadResult, error) {
 	return web.ReloadResult{}, nil
 }

@@ -86,11 +86,17 @@ func (a commands) cloudSource(cmd *cobra.Command) (look, error) {
 	return agent.Cloud, nil
 }
 
-func askControllers(s *spec.Spec) look {
+// targetsOf gives where the agents of the controllers of s answer.
+func targetsOf(s *spec.Spec) []web.Target {
 	var targets []web.Target
 	for _, c := range s.Controllers {
 		targets = append(targets, web.Target{Name: c.Name, Addr: netip.AddrPortFrom(c.Address, uint16(s.Agent.Port)).String()})
 	}
+	return targets
+}
+
+func askControllers(s *spec.Spec) look {
+	targets := targetsOf(s)
 	return func(ctx context.Context) (cloud.Cloud, error) {
 		answers := web.Gather(ctx, targets)
 		if err := ctx.Err(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 // liveAgent is an agent to be asked, of the i-th of three controllers.
 type liveAgent struct {
 	snapshot status.Snapshot
+	mu       sync.Mutex // guards journal
 	journal  []status.Event
 	follow   chan status.Event
 	web      *web.Server
@@ -34,9 +36,17 @@ func (l *liveAgent) Snapshot() status.Snapshot {
 }
 func (l *liveAgent) Cloud(ctx context.Context) cloud.Cloud { return l.web.Cloud(ctx) }
 func (l *liveAgent) Events(n int) []status.Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return l.journal[max(0, len(l.journal)-n):]
 }
-func (l *liveAgent) Follow() (<-chan status.Event, func()) { return l.follow, func() {} }
+func (l *liveAgent) add(e status.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.journal = append(l.journal, e)
+}
+func (l *liveAgent) Journals(ctx context.Context, n int) []web.Journal { return l.web.Journals(ctx, n) }
+func (l *liveAgent) Follow() (<-chan status.Event, func())             { return l.follow, func() {} }
 func (l *liveAgent) Reload(context.Context) (web.ReloadResult, error) {
 	return web.ReloadResult{}, nil
 }
@@ -167,38 +177,81 @@ func TestStatusFallsBackToTheAgent(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	_, runDir, agent := liveCloud(t)
+	file, runDir, agent := liveCloud(t)
 	agent.journal = []status.Event{
-		{Time: past(time.Hour), Controller: "cloudcontrol1003", Kind: "reload", Subject: "haproxy", Text: "reloaded", Took: 94 * time.Millisecond},
-		{Time: past(time.Minute), Controller: "cloudcontrol1003", Kind: "vip-active", Subject: "vip api", Text: "backup -> active", Cause: "no adverts", Took: 61 * time.Millisecond},
+		{Time: past(time.Hour), Controller: "cloudcontrol1003", Seq: 1, Kind: "reload", Subject: "spec", Text: "reloaded", Took: 94 * time.Millisecond},
+		{Time: past(time.Minute), Controller: "cloudcontrol1003", Seq: 2, Kind: "vip-active", Subject: "vip api", Text: "backup -> active", Cause: "no adverts", Took: 61 * time.Millisecond},
 	}
-	const first, second = "2026-11-22 09:42:07.000  reloaded, took 94ms\n",
-		"2026-11-22 10:41:07.000  backup -> active, took 61ms; cause: no adverts\n"
-	if code, stdout, stderr := run(t.Context(), "events", "--run-dir", runDir); code != app.ExitDone || stdout != first+second {
-		t.Errorf("%d %q %q", code, stdout, stderr)
+	const first, second = "2026-11-22 09:42:07.000  cloudcontrol1003  reloaded, took 94ms\n",
+		"2026-11-22 10:41:07.000  cloudcontrol1003  backup -> active, took 61ms; cause: no adverts\n"
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{nil, first + second},
+		{[]string{"-n", "1"}, second},
+		{[]string{"--kind", "vip-*"}, second},
+		{[]string{"--kind", "reload,drain-begun", "--controller", "cloudcontrol1003"}, first},
+		{[]string{"--controller", "cloudcontrol1004"}, ""},
+		{[]string{"--since", "2026-11-22 10:00"}, second},
+		{[]string{"--since", "2026-11-22T09:42:07Z"}, first + second},
+		{[]string{"--incidents", "--kind", "spec"}, "2026-11-22 09:42:07  planned  reloaded, on cloudcontrol1003\n    09:42:07.000  cloudcontrol1003  reloaded, took 94ms\n"},
+		{[]string{"--incidents", "--since", "2026-11-23"}, "no incident\n"},
+	} {
+		code, stdout, stderr := run(t.Context(), append([]string{"events", "--file", file}, test.args...)...)
+		if code != app.ExitDone || stdout != test.want || !strings.HasPrefix(stderr, "holdfast: cloudcontrol1005: connection refused") {
+			t.Errorf("%q: %d\n%s\n%s\nwant\n%s", test.args, code, stdout, stderr, test.want)
+		}
 	}
-	if code, stdout, stderr := run(t.Context(), "events", "-n", "1", "--run-dir", runDir); code != app.ExitDone || stdout != second {
-		t.Errorf("%d %q %q", code, stdout, stderr)
-	}
-	if code, stdout, _ := run(t.Context(), "events", "-n", "0", "-o", "json", "--run-dir", runDir); code != app.ExitDone || !strings.Contains(stdout, `"events": []`) {
+	code, stdout, _ := run(t.Context(), "events", "-n", "0", "-o", "json", "--file", file)
+	if code != app.ExitDone || !strings.Contains(stdout, `"events": []`) || !strings.Contains(stdout, `"error": "connection refused: nothing listens at 127.0.66.3:`) {
 		t.Errorf("%d %q", code, stdout)
 	}
-	agent.follow <- status.Event{Time: past(0), Controller: "cloudcontrol1003", Subject: "vip api", Text: "active -> backup"}
+	if code, _, stderr := run(t.Context(), "events", "--file", file, "--controller", "cloudcontrol1009"); code != app.ExitUsage || !strings.Contains(stderr, "did you mean") {
+		t.Errorf("%d %q", code, stderr)
+	}
+	t.Setenv(app.EnvFile, filepath.Join(t.TempDir(), "none.yaml"))
+	if code, stdout, stderr := run(t.Context(), "events", "--run-dir", runDir); code != app.ExitDone || stdout != first+second {
+		t.Errorf("by the local agent alone: %d %q %q", code, stdout, stderr)
+	}
+}
+
+// TestEventsFollow prints what is there, and then what comes, once.
+func TestEventsFollow(t *testing.T) {
+	file, _, agent := liveCloud(t)
+	agent.add(status.Event{Time: past(time.Minute), Controller: "cloudcontrol1003", Seq: 1, Kind: "reload", Text: "reloaded"})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	reader, writer := io.Pipe()
 	done := make(chan int, 1)
 	go func() {
-		done <- Main(ctx, []string{"events", "-F", "-n", "1", "--run-dir", runDir}, Stdio{Out: writer, Err: writer})
+		done <- Main(ctx, []string{"events", "-f", "--file", file}, Stdio{Out: writer, Err: io.Discard})
 	}()
-	for _, want := range []string{second, "2026-11-22 10:42:07.000  active -> backup\n"} {
+	for i, want := range []string{"2026-11-22 10:41:07.000  cloudcontrol1003  reloaded\n", "2026-11-22 10:42:07.000  cloudcontrol1003  active -> backup\n"} {
 		got := make([]byte, len(want))
 		if _, err := io.ReadFull(reader, got); err != nil || string(got) != want {
 			t.Fatalf("%q, %v, want %q", got, err, want)
+		}
+		if i == 0 {
+			agent.add(status.Event{Time: past(0), Controller: "cloudcontrol1003", Seq: 2, Kind: "vip-backup", Subject: "vip api", Text: "active -> backup"})
 		}
 	}
 	cancel()
 	if code := <-done; code != app.ExitDone {
 		t.Errorf("exit code %d after its end", code)
+	}
+}
+
+func TestParseSince(t *testing.T) {
+	now := time.Date(2026, 12, 1, 2, 30, 0, 0, time.UTC)
+	for text, want := range map[string]string{
+		"90m": "2026-12-01T01:00:00Z", "7d": "2026-11-24T02:30:00Z", "2026-11-30": "2026-11-30T00:00:00Z", "2026-12-01 02:10": "2026-12-01T02:10:00Z",
+		"02:10": "2026-12-01T02:10:00Z", "03:10": "2026-11-30T03:10:00Z", "2026-12-01T03:00:00+01:00": "2026-12-01T02:00:00Z",
+		"yesterday": "", "-5m": "", "d": "", "": "", "1.5d": "",
+	} {
+		got, err := parseSince(text, now)
+		if (err == nil) != (want != "") || err == nil && got.UTC().Format(time.RFC3339) != want {
+			t.Errorf("%q is %v, %v, want %q", text, got, err, want)
+		}
 	}
 }

@@ -184,7 +184,7 @@ func TestStatusIsSafe(t *testing.T) {
 			t.Errorf("width %d: %q", width, text[i:min(len(text), i+40)])
 		}
 	}
-	if line := eventLine(status.Event{Subject: hostile, Text: hostile, Cause: hostile}); strings.ContainsAny(line[:len(line)-1], "\x1b\r\n\u009b") {
+	if line := eventLine(status.Event{Subject: hostile, Text: hostile, Cause: hostile, By: hostile}, hostile, 3); strings.ContainsAny(line[:len(line)-1], "\x1b\r\n\u009b") {
 		t.Errorf("event: %q", line)
 	}
 }

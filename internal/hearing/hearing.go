@@ -53,6 +53,10 @@ type Options struct {
 	// is told what another one has told so.
 	Word func() any
 	Told func(from string, word json.RawMessage)
+	// Clock gives the wall clock of this controller, and Clocked is told that of another
+	// one, read within an answer that took that long; 0: it does not tell. Both may be nil.
+	Clock   func() int64
+	Clocked func(controller string, reading int64, took time.Duration)
 }
 
 // A VIP is this controller's part in one.
@@ -139,6 +143,8 @@ type reply struct {
 	// comes with an earlier sequence was recorded.
 	Signed map[string]link.Signed `json:"signed,omitempty"`
 	Word   json.RawMessage        `json:"word,omitempty"` // see Options
+	// Clock is the wall clock, for people who read the events of both.
+	Clock int64 `json:"clock_unix_ns,omitempty"`
 }
 
 // word gives what is told beside.
@@ -177,6 +183,9 @@ func (h *Hearing) Hears(_ context.Context, from string, asks question) (any, err
 			}
 			answer.Signed[v.Name] = signed
 		}
+	}
+	if h.opt.Clock != nil {
+		answer.Clock = h.opt.Clock()
 	}
 	return answer, nil
 }
@@ -234,7 +243,9 @@ func (h *Hearing) ask(ctx context.Context, c spec.Controller) {
 	for _, v := range h.opt.VIPs() {
 		proven[v.Name] = v.Loop.Proven(c.Address)
 	}
+	begun := time.Now()
 	err := h.opt.Ask(ctx, c.Name, "hears", question{h.word()}, &answer)
+	took := time.Since(begun)
 	if err != nil {
 		if !peer.Unanswered(err) {
 			h.greet(c.Name, false)
@@ -248,6 +259,9 @@ func (h *Hearing) ask(ctx context.Context, c spec.Controller) {
 		}
 	}
 	h.pass(c.Name, answer.Word)
+	if h.opt.Clocked != nil {
+		h.opt.Clocked(c.Name, answer.Clock, took)
+	}
 	greeting := h.since(c.Name)
 	h.greet(c.Name, true)
 	var here, there []string // VIPs whose adverts do not arrive

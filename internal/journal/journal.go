@@ -23,7 +23,7 @@ import (
 
 const (
 	// kept is the number of events held in memory.
-	kept = 1000
+	kept = 4000
 	// fileBytes is the size at which the file is set aside as its predecessor: two
 	// files of that size are the most there is on disk.
 	fileBytes = 4 << 20
@@ -42,6 +42,7 @@ type Journal struct {
 
 	mu        sync.Mutex // guards following
 	events    []status.Event
+	seq       uint64 // of the newest event
 	followers map[chan status.Event]struct{}
 }
 
@@ -49,6 +50,9 @@ type Journal struct {
 type Options struct {
 	Path       string // of the file; its predecessor has ".1" behind it
 	Controller string // that the events are of
+	// ClockAhead gives how far this controller's clock is ahead of the middle one; nil
+	// where nobody knows.
+	ClockAhead func() time.Duration
 	Log        *slog.Logger
 }
 
@@ -90,6 +94,7 @@ func (j *Journal) read(name string) (size int64, err error) {
 		var e status.Event
 		if json.Unmarshal(line, &e) == nil {
 			j.keep(e)
+			j.seq = max(j.seq, e.Seq)
 		}
 		if errors.Is(err, io.EOF) {
 			return size, nil
@@ -129,8 +134,12 @@ func (j *Journal) Add(e status.Event) {
 	if e.Time.IsZero() {
 		e.Time = j.now()
 	}
-	e.Controller = j.opt.Controller
-	j.opt.Log.Log(context.Background(), level(e.Kind), e.Text, "event", e.Kind, "subject", e.Subject, "cause", e.Cause, "took", e.Took)
+	j.seq++
+	e.Controller, e.Seq = j.opt.Controller, j.seq
+	if j.opt.ClockAhead != nil {
+		e.ClockAhead = j.opt.ClockAhead()
+	}
+	j.log(e)
 	j.keep(e)
 	for follower := range j.followers {
 		select {
@@ -139,6 +148,18 @@ func (j *Journal) Add(e status.Event) {
 		}
 	}
 	j.write(e)
+}
+
+// log tells of e, with what it has.
+func (j *Journal) log(e status.Event) {
+	told := []any{"event", e.Kind, "subject", e.Subject, "cause", e.Cause, "took", e.Took}
+	if e.By != "" {
+		told = append(told, "by", e.By)
+	}
+	if e.Cost != nil {
+		told = append(told, "cost", e.Cost.Words())
+	}
+	j.opt.Log.Log(context.Background(), level(e.Kind), e.Text, told...)
 }
 
 // write hands e to the file.

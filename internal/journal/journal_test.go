@@ -36,8 +36,13 @@ func TestJournalSurvivesARestart(t *testing.T) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	got := testJournal(t, path).Last(10)
-	if len(got) != 1 || got[0].Kind != "vip-active" || got[0].Controller != "ctl1" || got[0].Took != time.Millisecond {
+	again := testJournal(t, path)
+	again.Add(status.Event{Kind: "agent-started"})
+	got := again.Last(10)
+	if len(got) != 2 || got[0].Seq != 1 || got[1].Seq != 2 {
+		t.Errorf("after a restart the journal counts on with %+v", got)
+	}
+	if len(got) != 2 || got[0].Kind != "vip-active" || got[0].Controller != "ctl1" || got[0].Took != time.Millisecond {
 		t.Errorf("after a restart the journal has %+v", got)
 	}
 }
@@ -127,6 +132,17 @@ func TestJournalIsBounded(t *testing.T) {
 		if info.Size() > fileBytes+int64(2*len(text)) {
 			t.Errorf("%s has %d bytes", name, info.Size())
 		}
+	}
+}
+
+// TestJournalNotesItsClock has each event say how far the clock was off when it came.
+func TestJournalNotesItsClock(t *testing.T) {
+	j := testJournal(t, filepath.Join(t.TempDir(), "events.jsonl"))
+	j.opt.ClockAhead = func() time.Duration { return 3 * time.Hour }
+	at := time.Date(2026, 12, 1, 5, 0, 0, 0, time.UTC)
+	j.Add(status.Event{Kind: "reload", Time: at})
+	if got := j.Last(1)[0].When(); !got.Equal(at.Add(-3 * time.Hour)) {
+		t.Errorf("an event of a clock that is 3h ahead was at %v, want 3h earlier than it says", got)
 	}
 }
 

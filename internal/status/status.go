@@ -8,6 +8,7 @@ package status
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -345,14 +346,65 @@ type Host struct {
 type Event struct {
 	Time       time.Time `json:"time"`
 	Controller string    `json:"controller"`
+	// Seq counts the events of a controller, from 1; its order holds whatever its clock
+	// does. 0: it was written by an agent that did not count.
+	Seq uint64 `json:"seq,omitempty"`
+	// ClockAhead is how far the controller's clock was ahead of the middle one of all
+	// controllers, as far as their agents knew; in JSON, nanoseconds.
+	ClockAhead time.Duration `json:"clock_ahead_ns,omitempty"`
 	// Kind is stable over releases: "vip-active", "haproxy-died", "reload".
 	Kind    string `json:"kind"`
 	Subject string `json:"subject"` // "vip api", "haproxy", "service nova on ctl2"
 	Text    string `json:"text"`
 	Cause   string `json:"cause,omitempty"`
+	// By is who asked for it, and where: "alice on ctl1". Empty where nobody did.
+	By string `json:"by,omitempty"`
+	// Unasked says of a handover that the agent moved the VIP by itself, as the holder
+	// fared badly.
+	Unasked bool `json:"unasked,omitempty"`
 	// Took is how long the transition took, from its cause to its end; in
 	// JSON, nanoseconds. Zero where it has no length.
 	Took time.Duration `json:"took_ns,omitempty"`
+	// Cost is what it cost clients, where that is known.
+	Cost *Cost `json:"cost,omitempty"`
+}
+
+// When is e's time by the middle one of the controllers' clocks, so that events of
+// several can be compared.
+func (e Event) When() time.Time { return e.Time.Add(-e.ClockAhead) }
+
+// Cost is what a fault or a move has cost clients.
+type Cost struct {
+	Failed  int `json:"failed"`  // requests that were answered with an error of HAProxy's or a service's, or not at all
+	Reset   int `json:"reset"`   // connections that ended before their answer did
+	Retried int `json:"retried"` // requests that HAProxy sent to another host, too
+	// LongestGap is the longest time without an answer to any client; in JSON, nanoseconds.
+	LongestGap time.Duration `json:"longest_gap_ns,omitempty"`
+}
+
+// Add gives what c and other are together.
+func (c Cost) Add(other Cost) Cost {
+	return Cost{c.Failed + other.Failed, c.Reset + other.Reset, c.Retried + other.Retried, max(c.LongestGap, other.LongestGap)}
+}
+
+// Words says c for people: "2 requests failed, 1 connection reset, longest gap 62ms".
+func (c Cost) Words() string {
+	var said []string
+	for _, part := range []struct {
+		n          int
+		what, done string
+	}{{c.Failed, "request", "failed"}, {c.Reset, "connection", "reset"}, {c.Retried, "request", "retried"}} {
+		if part.n > 0 {
+			said = append(said, Count(part.n, part.what)+" "+part.done)
+		}
+	}
+	if c.LongestGap > 0 {
+		said = append(said, "longest gap "+Brief(c.LongestGap))
+	}
+	if len(said) == 0 {
+		return "nothing"
+	}
+	return strings.Join(said, ", ")
 }
 
 // Authentication is what a controller does with the key of the controllers.

@@ -61,6 +61,15 @@ func Few(words []string) string {
 // HostSubject gives the Subject of what is said of one host of a service.
 func HostSubject(service, host string) string { return "service " + service + " on " + host }
 
+// OfHost gives the service and the host that a HostSubject is of.
+func OfHost(subject string) (service, host string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, "service ")
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(rest, " on ")
+}
+
 // And lists names as a sentence does: "a, b and c".
 func And(names []string) string {
 	if len(names) < 2 {

@@ -81,8 +81,20 @@ func (c *cache) make() {
 // asked over the network.
 func (s *Server) look(ctx context.Context) view {
 	targets := s.opt.Controllers()
-	var others []Target
-	var own netip.Addr
+	own, others := s.apart(targets)
+	var answers []cloud.Answer
+	var events []status.Event
+	var both sync.WaitGroup
+	both.Go(func() { answers = GatherFrom(ctx, own, s.opt.Asker, others) })
+	both.Go(func() {
+		events = newestFirst(s.Journals(ctx, pageEvents), pageEvents)
+	})
+	both.Wait()
+	return view{cloud: cloud.Merge(s.opt.Now(), "", s.inOrder(targets, answers)), events: events, fragments: &fragments{}}
+}
+
+// apart gives this controller's own address, and the others of targets.
+func (s *Server) apart(targets []Target) (own netip.Addr, others []Target) {
 	for _, t := range targets {
 		if t.Name != s.opt.Self {
 			others = append(others, t)
@@ -90,15 +102,13 @@ func (s *Server) look(ctx context.Context) view {
 			own = at.Addr()
 		}
 	}
-	var answers []cloud.Answer
-	events := s.opt.Events(pageEvents)
-	var both sync.WaitGroup
-	both.Go(func() { answers = GatherFrom(ctx, own, s.opt.Asker, others) })
-	both.Go(func() {
-		events = newestFirst(append(events, gatherEvents(ctx, own, s.opt.Asker, others, pageEvents)...), pageEvents)
-	})
-	both.Wait()
-	return view{cloud: cloud.Merge(s.opt.Now(), "", s.inOrder(targets, answers)), events: events, fragments: &fragments{}}
+	return own, others
+}
+
+// Journals gives the newest n events of each controller, this one's first.
+func (s *Server) Journals(ctx context.Context, n int) []Journal {
+	own, others := s.apart(s.opt.Controllers())
+	return append([]Journal{{Controller: s.opt.Self, Events: s.opt.Events(n)}}, journalsFrom(ctx, own, s.opt.Asker, others, n, nil)...)
 }
 
 // inOrder gives the answers in the order of targets, with this controller's own.

@@ -57,6 +57,13 @@ func (c *Control) Events(ctx context.Context, n int) (Events, error) {
 	return e, c.quick(ctx, "/events?n="+strconv.Itoa(n), &e)
 }
 
+// Journals gives the newest n events of each controller, as the agent finds them.
+func (c *Control) Journals(ctx context.Context, n int) ([]Journal, error) {
+	var all AllJournals
+	err := c.quick(ctx, "/journals?n="+strconv.Itoa(n), &all)
+	return all.Journals, err
+}
+
 // quick asks for what a living agent answers within seconds.
 func (c *Control) quick(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*lookTimeout)

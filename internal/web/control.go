@@ -33,6 +33,8 @@ type Controls interface {
 	Cloud(ctx context.Context) cloud.Cloud
 	// Events gives the newest n events of the journal, oldest first.
 	Events(n int) []status.Event
+	// Journals gives the newest n events of each controller.
+	Journals(ctx context.Context, n int) []Journal
 	// Follow gives the events from now on, and what ends that.
 	Follow() (events <-chan status.Event, stop func())
 	// Reload reads the spec again and brings it into force. An error may have
@@ -120,6 +122,7 @@ func NewControlServer(controls Controls, log *slog.Logger) *ControlServer {
 	s.mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, controls.Snapshot()) })
 	s.mux.HandleFunc("GET /cloud", func(w http.ResponseWriter, r *http.Request) { writeJSON(w, http.StatusOK, controls.Cloud(r.Context())) })
 	s.mux.HandleFunc("GET /events", s.serveEvents)
+	s.mux.HandleFunc("GET /journals", s.serveJournals)
 	Handle(s, "/reload", func(ctx context.Context, _ struct{}) (ReloadResult, error) { return controls.Reload(ctx) })
 	return s
 }
@@ -192,15 +195,30 @@ func (s *ControlServer) Serve(ctx context.Context, listener net.Listener) error 
 	return serve(ctx, listener, s, s.log, controlTimeout)
 }
 
+// AllJournals is the answer of /journals.
+type AllJournals struct {
+	Schema   int       `json:"schema"` // always 1
+	Journals []Journal `json:"journals"`
+}
+
+func (s *ControlServer) serveJournals(w http.ResponseWriter, r *http.Request) {
+	n, _, err := whichEvents(r)
+	if err != nil {
+		writeError(w, Wrong("%v", err))
+		return
+	}
+	writeJSON(w, http.StatusOK, AllJournals{Schema: 1, Journals: s.controls.Journals(r.Context(), n)})
+}
+
 func (s *ControlServer) serveEvents(w http.ResponseWriter, r *http.Request) {
-	n, err := eventCount(r)
+	n, after, err := whichEvents(r)
 	if err != nil {
 		writeError(w, Wrong("%v", err))
 		return
 	}
 	switch follow := r.URL.Query().Get("follow"); follow {
 	case "", "0":
-		writeJSON(w, http.StatusOK, eventsAnswer(s.controls.Snapshot().Controller, s.controls.Events(n)))
+		writeJSON(w, http.StatusOK, eventsAnswer(s.controls.Snapshot().Controller, Newer(s.controls.Events(n), after)))
 	case "1":
 		s.follow(w, r, n)
 	default:

@@ -34,6 +34,10 @@ func (f *fakeControls) Snapshot() status.Snapshot         { return demoControlle
 func (f *fakeControls) Cloud(context.Context) cloud.Cloud { return demoDegraded().cloud }
 func (f *fakeControls) Events(n int) []status.Event       { return f.events[max(0, len(f.events)-n):] }
 
+func (f *fakeControls) Journals(_ context.Context, n int) []Journal {
+	return []Journal{{Controller: "ctl1", Events: f.Events(n)}, {Controller: "ctl2", Events: []status.Event{}, Error: "no answer"}}
+}
+
 func (f *fakeControls) Follow() (<-chan status.Event, func()) {
 	if f.following != nil {
 		f.following <- struct{}{}
@@ -161,7 +165,7 @@ func TestControlRefuses(t *testing.T) {
 		{"GET", "/nothing", "", 404, "the control socket has no /nothing"},
 		{"GET", "/reload", "", 405, "/reload takes POST, not GET"},
 		{"DELETE", "/status", "", 405, "/status takes GET, HEAD, not DELETE"},
-		{"GET", "/events?n=many", "", 400, `n is "many", want a number from 0 to 1000`},
+		{"GET", "/events?n=many", "", 400, `n is "many", want a number from 0 to 4000`},
 		{"GET", "/events?follow=yes", "", 400, `follow is "yes", want 1`},
 	}
 	for _, tt := range tests {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"holdfast/internal/cloud"
+	"holdfast/internal/incident"
 	"holdfast/internal/status"
 )
 
@@ -82,31 +83,74 @@ func gatherOne(ctx context.Context, client *http.Client, by *Asker, t Target) cl
 	return answer
 }
 
-// gatherEvents asks all targets for their newest n events at the same time.
-// Those that do not answer have none: Gather says so.
-func gatherEvents(ctx context.Context, source netip.Addr, by *Asker, targets []Target, n int) []status.Event {
+// A Journal is what one controller told of what has happened on it.
+type Journal struct {
+	Controller string         `json:"controller"`
+	Events     []status.Event `json:"events"`          // oldest first
+	Error      string         `json:"error,omitempty"` // why it told nothing, in words
+}
+
+// Journals asks all targets for the newest n events of each at the same time, each for at
+// most one second; of one that after names, for those that came after that place in its
+// journal. The answers are in the order of targets.
+func Journals(ctx context.Context, targets []Target, n int, after map[string]uint64) []Journal {
+	return journalsFrom(ctx, netip.Addr{}, nil, targets, n, after)
+}
+
+func journalsFrom(ctx context.Context, source netip.Addr, by *Asker, targets []Target, n int, after map[string]uint64) []Journal {
 	client := newAsker(source)
 	defer client.CloseIdleConnections()
-	found := make([][]status.Event, len(targets))
+	found := make([]Journal, len(targets))
 	var all sync.WaitGroup
 	for i, t := range targets {
 		all.Go(func() {
-			body, _, err := ask(ctx, client, by, t, "/events", url.Values{"n": {strconv.Itoa(n)}})
-			if err != nil {
-				return
-			}
-			if events, err := decodeEvents(body); err == nil {
-				found[i] = events[max(0, len(events)-n):]
+			events, err := askEvents(ctx, client, by, t, n, after[t.Name])
+			if found[i] = (Journal{Controller: t.Name, Events: events}); err != nil {
+				found[i].Error = err.Error()
 			}
 		})
 	}
 	all.Wait()
-	return slices.Concat(found...)
+	return found
 }
 
-// newestFirst sorts events by time and keeps the newest n.
-func newestFirst(events []status.Event, n int) []status.Event {
-	slices.SortStableFunc(events, func(a, b status.Event) int { return b.Time.Compare(a.Time) })
+func askEvents(ctx context.Context, client *http.Client, by *Asker, t Target, n int, after uint64) ([]status.Event, error) {
+	query := url.Values{"n": {strconv.Itoa(n)}}
+	if after > 0 {
+		query.Set("after", strconv.FormatUint(after, 10))
+	}
+	body, _, err := ask(ctx, client, by, t, "/events", query)
+	if err != nil {
+		return []status.Event{}, err
+	}
+	events, err := decodeEvents(body)
+	if err != nil {
+		return []status.Event{}, err
+	}
+	return Newer(events[max(0, len(events)-n):], after), nil
+}
+
+// Newer gives those of a journal's events that came after the one with a number. Where its
+// numbers have begun anew, as its file was lost, all are newer.
+func Newer(events []status.Event, after uint64) []status.Event {
+	if after == 0 || len(events) == 0 || events[len(events)-1].Seq < after {
+		return events
+	}
+	i := slices.IndexFunc(events, func(e status.Event) bool { return e.Seq > after })
+	if i < 0 {
+		return []status.Event{}
+	}
+	return events[i:]
+}
+
+// newestFirst brings the events of several journals into one order, and gives the newest n.
+func newestFirst(journals []Journal, n int) []status.Event {
+	var all []incident.Journal
+	for _, j := range journals {
+		all = append(all, incident.Journal{Controller: j.Controller, Events: j.Events})
+	}
+	events := incident.Merge(all...)
+	slices.Reverse(events)
 	return events[:min(n, len(events))]
 }
 

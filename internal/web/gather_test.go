@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -104,8 +103,11 @@ func TestGatherEvents(t *testing.T) {
 		writeJSON(w, 200, eventsAnswer("good", events)) // more than were asked for
 	})
 	bad := peer(t, "bad", say("[]"))
-	got := gatherEvents(t.Context(), netip.Addr{}, nil, []Target{bad, good}, 3)
-	if diff := cmp.Diff(events[2:], got); diff != "" {
+	journals := Journals(t.Context(), []Target{bad, good}, 3, nil)
+	if len(journals) != 2 || journals[0].Error == "" || journals[1].Error != "" {
+		t.Fatalf("got %+v, want a reason of the first and none of the second", journals)
+	}
+	if diff := cmp.Diff(events[2:], journals[1].Events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }
@@ -160,7 +162,7 @@ func FuzzDecodeEvents(f *testing.F) {
 			return
 		}
 		s := demoServer(view{})
-		if _, err := s.page.render("events", s.model(view{events: newestFirst(events, pageEvents)})); err != nil {
+		if _, err := s.page.render("events", s.model(view{events: newestFirst([]Journal{{Events: events}}, pageEvents)})); err != nil {
 			t.Error(err)
 		}
 	})

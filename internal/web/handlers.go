@@ -14,7 +14,7 @@ import (
 // Bounds of the number of events in one answer.
 const (
 	defaultEvents = 100
-	maxEvents     = 1000
+	maxEvents     = 4000
 )
 
 func (s *Server) serveStatus(w http.ResponseWriter, _ *http.Request) {
@@ -28,12 +28,12 @@ func (s *Server) serveCloud(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
-	n, err := eventCount(r)
+	n, after, err := whichEvents(r)
 	if err != nil {
 		writeError(w, Wrong("%v", err))
 		return
 	}
-	writeJSON(w, http.StatusOK, eventsAnswer(s.opt.Self, s.opt.Events(n)))
+	writeJSON(w, http.StatusOK, eventsAnswer(s.opt.Self, Newer(s.opt.Events(n), after)))
 }
 
 func eventsAnswer(controller string, events []status.Event) Events {
@@ -43,17 +43,23 @@ func eventsAnswer(controller string, events []status.Event) Events {
 	return Events{Schema: 1, Controller: controller, Events: events}
 }
 
-// eventCount reads the parameter n: how many of the newest events are wanted.
-func eventCount(r *http.Request) (int, error) {
-	text := r.URL.Query().Get("n")
-	if text == "" {
-		return defaultEvents, nil
+// whichEvents reads the parameters n, how many of the newest events are wanted, and after,
+// the number of the last one that is known already.
+func whichEvents(r *http.Request) (n int, after uint64, err error) {
+	query := r.URL.Query()
+	n = defaultEvents
+	if text := query.Get("n"); text != "" {
+		n, err = strconv.Atoi(text)
+		if err != nil || n < 0 {
+			return 0, 0, fmt.Errorf("n is %q, want a number from 0 to %d", text, maxEvents)
+		}
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return 0, fmt.Errorf("n is %q, want a number from 0 to %d", text, maxEvents)
+	if text := query.Get("after"); text != "" {
+		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return 0, 0, fmt.Errorf("after is %q, want the seq of an event", text)
+		}
 	}
-	return min(n, maxEvents), nil
+	return min(n, maxEvents), after, nil
 }
 
 // serveHealth answers 200 when the agent's loop turns and HAProxy runs: when

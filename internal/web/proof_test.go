@@ -103,7 +103,7 @@ func TestProofOfStatus(t *testing.T) {
 			if (got.Snapshot != nil) != (test.want == "") || !strings.Contains(got.Error, test.want) {
 				t.Errorf("%v, %q; want %q", got.Snapshot, got.Error, test.want)
 			}
-			events := gatherEvents(t.Context(), netip.Addr{}, test.asks, targets, 10)
+			events := journalsFrom(t.Context(), netip.Addr{}, test.asks, targets, 10, nil)[0].Events
 			if test.change == nil && (len(events) == 1) != (test.want == "") {
 				t.Errorf("%d events", len(events))
 			}

@@ -87,7 +87,7 @@ func TestServerAnswers(t *testing.T) {
 		{"GET", "/cloud", 200, "application/json", `"healthy": false`},
 		{"GET", "/events", 200, "application/json", `"kind": "vip-active"`},
 		{"GET", "/events?n=0", 200, "application/json", `"events": []`},
-		{"GET", "/events?n=-1", 400, "application/json", `"error": "n is \"-1\", want a number from 0 to 1000"`},
+		{"GET", "/events?n=-1", 400, "application/json", `"error": "n is \"-1\", want a number from 0 to 4000"`},
 		{"GET", "/events?n=x", 400, "application/json", `"error"`},
 		{"GET", "/metrics", 200, "", "holdfast_info"},
 		{"GET", "/healthz", 200, "text/plain; charset=utf-8", "ok\n"},

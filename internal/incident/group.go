@@ -1,0 +1,312 @@
+package incident
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/internal/status"
+)
+
+const (
+	// together is within which time what concerns the same host or VIP is one incident.
+	together = 15 * time.Second
+	// alike is within which time what one controller sees of several hosts, or several
+	// controllers do alike, is one incident.
+	alike = 5 * time.Second
+	// again is how long after its end an incident takes what begins anew in the same place.
+	again = time.Minute
+)
+
+// A group is an incident while events are sorted into it.
+type group struct {
+	entries []entry
+	// open has who sees each condition that lasts.
+	open map[string]map[string]bool
+	// ever has the conditions that were open at any time.
+	ever     map[string]bool
+	hosts    map[string]bool
+	vips     map[string]bool
+	services map[string]bool
+	topics   map[string]bool
+	// last is when the last event came, moved when the last one did that began or ended
+	// something.
+	last, moved time.Time
+	moves       []move
+}
+
+// An entry is an event of a group, and its place among all events.
+type entry struct {
+	status.Event
+	facts
+	place int
+}
+
+// A move is a VIP that went from one controller to another.
+type move struct {
+	vip, from, to string
+	took          time.Duration
+	cause         string
+}
+
+// A sorter sorts events into groups, in their order.
+type sorter struct {
+	groups []*group
+	sorted int
+	holder map[string]string // of each VIP, as far as events say
+	ran    map[string]bool   // controllers whose agents were not said to have ended
+}
+
+func newSorter() *sorter {
+	return &sorter{holder: map[string]string{}, ran: map[string]bool{}}
+}
+
+// add sorts e into a group, or leaves it out where it is of none.
+func (s *sorter) add(e status.Event) {
+	f := read(e, s.holder[strings.TrimPrefix(e.Subject, "vip ")])
+	began := e.Kind == status.EventAgentStarted
+	if began && s.ran[e.Controller] {
+		f.line, f.fault = false, true // the agent before it has ended without a word
+	}
+	g := s.find(e, f)
+	if g == nil && !f.line {
+		g = newGroup()
+		s.groups = append(s.groups, g)
+	}
+	if began {
+		s.forget(e)
+	}
+	if g != nil {
+		g.add(entry{e, f, s.sorted})
+		if e.Kind == status.EventVIPActive && s.holder[f.vip] != e.Controller {
+			g.moves = append(g.moves, move{f.vip, s.holder[f.vip], e.Controller, e.Took, e.Cause})
+		}
+	}
+	s.sorted++
+	s.remember(e, f)
+}
+
+// remember notes what later events are held against.
+func (s *sorter) remember(e status.Event, f facts) {
+	switch e.Kind {
+	case status.EventVIPActive:
+		s.holder[f.vip] = e.Controller
+	case status.EventAgentEnded:
+		s.ran[e.Controller] = false
+	case status.EventAgentStarted:
+		s.ran[e.Controller] = true
+	}
+}
+
+// forget ends what an agent saw that has been started anew: it begins with what is so now,
+// and tells of no change.
+func (s *sorter) forget(e status.Event) {
+	for _, g := range s.groups {
+		for condition := range g.open {
+			if !strings.HasPrefix(condition, "agent") && !strings.HasPrefix(condition, "drain ") && !strings.HasPrefix(condition, "haproxy") && !strings.HasPrefix(condition, "left ") {
+				g.end(condition, e.Controller, e.When())
+			}
+		}
+	}
+}
+
+// find gives the group that e belongs to, nil for none: the one where what it ends is
+// open, or else the newest that it is near to. Two that it is near to are one.
+func (s *sorter) find(e status.Event, f facts) *group {
+	for _, g := range slices.Backward(s.groups) {
+		if g.knows(e, f) {
+			return g
+		}
+	}
+	var found *group
+	for i, g := range slices.Backward(s.groups) {
+		switch {
+		case !g.near(e, f):
+		case found == nil:
+			found = g
+		case !f.line && e.When().Sub(g.moved) <= together:
+			g.absorb(found)
+			s.groups = slices.DeleteFunc(s.groups, func(one *group) bool { return one == found })
+			found = s.groups[i]
+		}
+	}
+	return found
+}
+
+func newGroup() *group {
+	return &group{
+		open: map[string]map[string]bool{}, ever: map[string]bool{},
+		hosts: map[string]bool{}, vips: map[string]bool{}, services: map[string]bool{}, topics: map[string]bool{},
+	}
+}
+
+// knows reports whether g has the condition that e begins or ends.
+func (g *group) knows(e status.Event, f facts) bool {
+	for _, c := range f.closes {
+		if _, is := g.open[f.key(c, e)]; is {
+			return true
+		}
+	}
+	return f.opens != "" && g.ever[f.key(f.opens, e)] && (len(g.open) > 0 || e.When().Sub(g.last) <= again)
+}
+
+// near reports whether e is about the same place as g, at the same time.
+func (g *group) near(e status.Event, f facts) bool {
+	now := e.When()
+	soon := now.Sub(g.last) <= together
+	switch {
+	case f.topic != "":
+		return g.topics[f.topic] && now.Sub(g.last) <= alike
+	case len(g.open) == 0 && !soon:
+		return false
+	case f.host != "" && g.hosts[f.host]:
+		return soon || f.line || g.wide(f.host)
+	case f.vip != "" && g.vips[f.vip]:
+		return soon
+	case f.service != "" && g.services[f.service]:
+		return soon || len(g.services) == 1
+	}
+	return strings.HasPrefix(f.opens, "down ") && now.Sub(g.moved) <= alike && g.toldDown(e.Controller)
+}
+
+// key gives what a condition is called among those of all controllers: most are of their
+// teller, those of a host or a VIP are of all.
+func (f facts) key(condition string, e status.Event) string {
+	switch word, _, _ := strings.Cut(condition, " "); word {
+	case "down", "late", "left", "drain":
+		return condition
+	}
+	return condition + " on " + e.Controller
+}
+
+// wide reports whether all of host is concerned, rather than one service on it.
+func (g *group) wide(host string) bool {
+	if g.ever["drain controller "+host] || g.ever["agent on "+host] {
+		return true
+	}
+	services := map[string]bool{}
+	for c := range g.ever {
+		if service, at, ok := status.OfHost(strings.TrimPrefix(c, "down ")); ok && at == host {
+			services[service] = true
+		}
+	}
+	return len(services) > 1
+}
+
+// toldDown reports whether a controller has told of a host that is down.
+func (g *group) toldDown(controller string) bool {
+	return slices.ContainsFunc(g.entries, func(e entry) bool {
+		return e.Controller == controller && strings.HasPrefix(e.opens, "down ")
+	})
+}
+
+// absorb takes all of a later group.
+func (g *group) absorb(later *group) {
+	for condition, tellers := range later.open {
+		if g.open[condition] == nil {
+			g.open[condition] = map[string]bool{}
+		}
+		maps.Copy(g.open[condition], tellers)
+	}
+	for _, both := range []struct{ to, from map[string]bool }{
+		{g.ever, later.ever},
+		{g.hosts, later.hosts},
+		{g.vips, later.vips},
+		{g.services, later.services},
+		{g.topics, later.topics},
+	} {
+		maps.Copy(both.to, both.from)
+	}
+	g.entries = append(g.entries, later.entries...)
+	g.moves = append(g.moves, later.moves...)
+	g.last, g.moved = latest(g.last, later.last), latest(g.moved, later.moved)
+}
+
+// add has one in g.
+func (g *group) add(one entry) {
+	one.fault = one.fault && !g.underWork(one.facts)
+	g.entries = append(g.entries, one)
+	e, f, now := one.Event, one.facts, one.When()
+	g.last = latest(g.last, now)
+	if !f.line {
+		note(g.hosts, f.host)
+		note(g.services, f.service)
+		g.moved = latest(g.moved, now)
+	}
+	note(g.vips, f.vip)
+	note(g.topics, f.topic)
+	for _, c := range f.closes {
+		g.close(f.key(c, e), e, now)
+	}
+	if f.opens != "" {
+		key := f.key(f.opens, e)
+		if g.open[key] == nil {
+			g.open[key] = map[string]bool{}
+		}
+		g.open[key][e.Controller], g.ever[key] = true, true
+	}
+}
+
+// note has name in set, unless it is empty.
+func note(set map[string]bool, name string) {
+	if name != "" {
+		set[name] = true
+	}
+}
+
+// underWork reports whether what f is about is drained.
+func (g *group) underWork(f facts) bool {
+	_, whole := g.open["drain controller "+f.host]
+	_, service := g.open["drain "+status.HostSubject(f.service, f.host)]
+	return whole || service
+}
+
+// planned reports whether somebody wanted all that g has.
+func (g *group) planned() bool {
+	return slices.ContainsFunc(g.entries, func(e entry) bool { return e.planned }) &&
+		!slices.ContainsFunc(g.entries, func(e entry) bool { return e.fault })
+}
+
+// close ends a condition as e tells: for its teller, and for all where there is nothing
+// that each sees for itself.
+func (g *group) close(key string, e status.Event, now time.Time) {
+	if _, is := g.open[key]; !is {
+		return
+	}
+	if strings.HasPrefix(key, "down ") || strings.HasPrefix(key, "late ") {
+		g.end(key, e.Controller, now)
+		return
+	}
+	delete(g.open, key)
+	g.moved = latest(g.moved, now)
+}
+
+// end has a teller see a condition no more.
+func (g *group) end(key, teller string, now time.Time) {
+	tellers, is := g.open[key]
+	if !is || !tellers[teller] {
+		return
+	}
+	if delete(tellers, teller); len(tellers) == 0 {
+		delete(g.open, key)
+	}
+	g.moved = latest(g.moved, now)
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// id names g by its first event, which has its place in the journal of its controller.
+func (g *group) id() string {
+	e := g.entries[0]
+	if e.Seq > 0 {
+		return fmt.Sprintf("%s-%d", e.Controller, e.Seq)
+	}
+	return fmt.Sprintf("%s-%d", e.Controller, e.Time.UnixMilli())
+}
