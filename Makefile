@@ -1,6 +1,8 @@
 # holdfast. "make help" says what there is.
 
 PREFIX  ?= /usr/local
+# Where Debian's zsh looks, which differs.
+ZSHDIR   ?= $(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 DESTDIR ?=
 UNITDIR ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,/etc/systemd/system)
 
@@ -107,10 +109,10 @@ install: build ## Install binary, unit, man pages and completions
 	install -m 0644 packaging/systemd/holdfast.socket $(DESTDIR)$(UNITDIR)/holdfast.socket
 	[ -e $(DESTDIR)/etc/default/holdfast ] || install -D -m 644 packaging/default/holdfast $(DESTDIR)/etc/default/holdfast
 	bin/holdfast man $(DESTDIR)$(PREFIX)/share/man/man8
-	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions \
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(ZSHDIR) \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	bin/holdfast completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/holdfast
-	bin/holdfast completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_holdfast
+	bin/holdfast completion zsh > $(DESTDIR)$(ZSHDIR)/_holdfast
 	bin/holdfast completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/holdfast.fish
 
 deps: ## Install what tests and the lab need, through apt

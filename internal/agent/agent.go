@@ -184,6 +184,7 @@ func New(opt Options) *Agent {
 		Self:        opt.Controller,
 		Snapshot:    a.Snapshot,
 		Events:      func(n int) []status.Event { return a.journal.Last(n) },
+		ClockAhead:  a.clocks.Ahead,
 		Controllers: a.controllers,
 		Alive:       a.alive,
 		Asker:       a.asker(),

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,9 +86,32 @@ func (c controls) Journals(ctx context.Context, n int) []web.Journal { return c.
 // Follow gives the events from now on.
 func (c controls) Follow() (<-chan status.Event, func()) { return c.journal.Follow() }
 
+// by names who asks on the control socket.
+func (c controls) by(ctx context.Context) string {
+	return cmp.Or(web.Caller(ctx), "somebody") + " on " + c.opt.Controller
+}
+
+// Drain takes a controller, or services on it, out.
+func (c controls) Drain(ctx context.Context, req web.DrainRequest) (web.DrainResult, error) {
+	req.By = c.by(ctx)
+	return c.drains.Drain(ctx, req)
+}
+
+// Undrain puts a controller, or services on it, back.
+func (c controls) Undrain(ctx context.Context, req web.DrainRequest) (web.DrainResult, error) {
+	req.By = c.by(ctx)
+	return c.drains.Undrain(ctx, req)
+}
+
+// Move moves VIPs.
+func (c controls) Move(ctx context.Context, req web.HandoverRequest) (web.HandoverResult, error) {
+	req.By = c.by(ctx)
+	return c.moves.Move(ctx, req)
+}
+
 // Reload reads the spec again.
 func (c controls) Reload(ctx context.Context) (web.ReloadResult, error) {
-	done, err := c.rollout.Reload(ctx, "asked on the control socket")
+	done, err := c.rollout.Reload(ctx, "asked for by "+c.by(ctx))
 	return web.ReloadResult(done), err
 }
 

@@ -29,9 +29,9 @@ func (a *Agent) serve(ctx context.Context, all *tasks, socket net.Listener) {
 	// Another spec may have come while no agent ran.
 	a.sockets.Drop(a.pageAddress(), a.checkAddress())
 	control := web.NewControlServer(controls{a}, a.log.With("component", "control"))
-	web.Handle(control, "/drain", a.drains.Drain)
-	web.Handle(control, "/undrain", a.drains.Undrain)
-	web.Handle(control, "/handover", a.moves.Move)
+	web.Handle(control, "/drain", controls{a}.Drain)
+	web.Handle(control, "/undrain", controls{a}.Undrain)
+	web.Handle(control, "/handover", controls{a}.Move)
 	web.HandleGet(control, "/spec", controls{a}.InForce)
 	web.Handle(control, "/plan", controls{a}.Plan)
 	all.start("the control socket", func() error { return a.serveControl(ctx, control, socket) })

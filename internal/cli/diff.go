@@ -63,8 +63,8 @@ to HAProxy and to the virtual IPs. It changes nothing. What counts is the meanin
 of the file, not how it is written. Where no agent runs, the last spec that was in
 force is taken from the state directory.
 
-The exit code is 0 whether there are differences or not, and 2 when the file is bad.
-"-" reads stdin.`,
+The exit code is 0 when nothing would change, 3 when something would, 1 when that could
+not be found out, and 2 when the file is bad. "-" reads stdin.`,
 		Example: `  holdfast diff
   holdfast diff new.yaml
   git show HEAD:holdfast.yaml | holdfast diff -`,
@@ -191,7 +191,8 @@ func diffNotes(old, next *spec.Spec) []string {
 	return notes
 }
 
-// printDiff prints d; it ends the command with exit code 2 when the file is bad.
+// printDiff prints d; it ends the command with exit code 2 when the file is bad, and with
+// 3 when it would change something.
 func (a commands) printDiff(d diffAnswer) error {
 	if a.AsJSON() {
 		if err := a.PrintJSON(d); err != nil {
@@ -208,8 +209,11 @@ func (a commands) printDiff(d diffAnswer) error {
 	if len(d.Findings) > 0 {
 		a.Logf("%s in %s", tui.CountFindings(d.Findings), d.File)
 	}
-	if !d.Valid {
+	switch {
+	case !d.Valid:
 		return app.Silent(app.ExitUsage)
+	case len(d.Changes) > 0:
+		return app.Silent(app.ExitDiffer)
 	}
 	return nil
 }

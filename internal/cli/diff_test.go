@@ -84,7 +84,7 @@ func runDiff(t *testing.T, runDir, text string) (out, said string, code int) {
 func TestDiffAsksTheAgent(t *testing.T) {
 	dir := agentWith(t, diffSpec)
 	out, said, code := runDiff(t, dir, strings.Replace(diffSpec, "keystone: {}", "keystone: {}\n  glance: {}", 1))
-	if code != 0 || said != "" {
+	if code != app.ExitDiffer || said != "" {
 		t.Errorf("exit code %d, %q on stderr", code, said)
 	}
 	for _, want := range []string{"beside the spec in force on ctl1 (", "\n+  service glance  port 9292, type image, ", "\nHAProxy: reloaded, without losing a connection: service glance is new\n"} {
@@ -101,7 +101,7 @@ func TestDiffWithoutAPlan(t *testing.T) {
 		strings.Replace(diffSpec, "keystone: {}", "keystone: {port: 5001}", 1): "HAProxy: changed while it runs, or reloaded",
 		strings.Replace(diffSpec, "keystone: {}", "keystone: {type: id}", 1):   "HAProxy: nothing changes",
 	} {
-		if out, said, code := runDiff(t, dir, text); code != 0 || !strings.Contains(out, want) || !strings.Contains(said, "no HAProxy") {
+		if out, said, code := runDiff(t, dir, text); code != app.ExitDiffer || !strings.Contains(out, want) || !strings.Contains(said, "no HAProxy") {
 			t.Errorf("exit code %d, %q, and on stderr %q; want %q", code, out, said, want)
 		}
 	}

@@ -61,7 +61,7 @@ more; 1 when it was refused or could not be done, and 2 for wrong names.`,
 	drainFlags(cmd, &req, &wait)
 	cmd.Flags().DurationVar(&req.For, "for", 0, "end it by itself after this time: 30m, 2h")
 	cmd.Flags().BoolVar(&req.Force, "force", false, "drain although a service is left without a host")
-	return a.WithRunDir(cmd)
+	return a.offers(a.WithRunDir(cmd), map[string]names{"": controllerNames, "service": serviceNames})
 }
 
 // undrainCommand is "holdfast undrain".
@@ -87,7 +87,7 @@ IPs stay where they are.`,
 		},
 	}
 	drainFlags(cmd, &req, &wait)
-	return a.WithRunDir(cmd)
+	return a.offers(a.WithRunDir(cmd), map[string]names{"": controllerNames, "service": serviceNames})
 }
 
 func drainFlags(cmd *cobra.Command, req *web.DrainRequest, wait *bool) {

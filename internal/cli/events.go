@@ -87,7 +87,7 @@ otherwise.`,
 	set.StringSliceVar(&flags.controllers, "controller", nil, "only those of this controller; may be repeated")
 	set.StringSliceVar(&flags.kinds, "kind", nil, `only of this kind, as "vip-active" or "vip-*"; may be repeated`)
 	set.Lookup("follow-too").Hidden = true
-	return a.WithRunDir(cmd)
+	return a.offers(a.WithRunDir(cmd), map[string]names{"controller": controllerNames, "kind": eventKinds})
 }
 
 // followsNoFile is app.NoArgs for the one command where -f takes no file.
@@ -304,7 +304,7 @@ func (a commands) whoTold(journals []web.Journal) ([]toldBy, error) {
 func merge(journals []web.Journal) []status.Event {
 	var all []incident.Journal
 	for _, j := range journals {
-		all = append(all, incident.Journal{Controller: j.Controller, Events: j.Events})
+		all = append(all, incident.Journal{Controller: j.Controller, Events: j.Events, ClockAhead: j.ClockAhead})
 	}
 	return incident.Merge(all...)
 }
@@ -415,7 +415,7 @@ func (f *follower) take(journals []web.Journal) []web.Journal {
 				j.Events = j.Events[at+1:]
 			}
 		}
-		f.all[i] = web.Journal{Controller: j.Controller, Error: j.Error, Events: newest(append(had, j.Events...), mostEvents)}
+		f.all[i] = web.Journal{Controller: j.Controller, Error: j.Error, ClockAhead: j.ClockAhead, Events: newest(append(had, j.Events...), mostEvents)}
 		if n := len(j.Events); n > 0 {
 			f.after[j.Controller] = j.Events[n-1].Seq
 			fresh = append(fresh, j)

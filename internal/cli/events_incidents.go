@@ -67,6 +67,14 @@ type toldAlike struct {
 	on []string
 }
 
+// tellers names the first, and counts the others.
+func (t toldAlike) tellers() string {
+	if len(t.on) < 2 {
+		return t.on[0]
+	}
+	return fmt.Sprintf("%s +%d", t.on[0], len(t.on)-1)
+}
+
 // incidentLines gives the events of in. What several controllers tell alike is one line.
 func incidentLines(in incident.Incident) string {
 	var lines []toldAlike
@@ -79,11 +87,11 @@ func incidentLines(in incident.Incident) string {
 			lines, i = append(lines, toldAlike{Event: e}), len(lines)
 		}
 		lines[i].on = append(lines[i].on, e.Controller)
-		width = max(width, len(strings.Join(lines[i].on, ", ")))
+		width = max(width, len(lines[i].tellers()))
 	}
 	var out strings.Builder
 	for _, f := range lines {
-		fmt.Fprintf(&out, "    %s  %s", f.When().UTC().Format("15:04:05.000"), eventLine(f.Event, strings.Join(f.on, ", "), width))
+		fmt.Fprintf(&out, "    %s  %s", f.When().UTC().Format("15:04:05.000"), eventLine(f.Event, f.tellers(), width))
 	}
 	return out.String()
 }

@@ -41,7 +41,7 @@ runs keepalived, the move is done by VRRP alone, and open connections are reset.
 	flags.StringVar(&req.To, "to", "", "the controller that is to have it")
 	flags.StringVar(&req.VIP, "vip", "", "only this virtual IP of several")
 	flags.BoolVar(&req.Force, "force", false, "also when it cuts what an earlier handover left open, to a drained controller, or to one that reaches less")
-	return a.WithRunDir(cmd)
+	return a.offers(a.WithRunDir(cmd), map[string]names{"to": controllerNames, "vip": vipNames})
 }
 
 func (a commands) handover(ctx context.Context, req web.HandoverRequest) error {

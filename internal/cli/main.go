@@ -120,7 +120,7 @@ on each controller. "holdfast lab up" tries it all on this one machine.`,
 func addCompletion(root *cobra.Command) {
 	into := map[string]string{
 		"bash":       "holdfast completion bash > /etc/bash_completion.d/holdfast",
-		"zsh":        `holdfast completion zsh > "${fpath[1]}/_holdfast"`,
+		"zsh":        "holdfast completion zsh > /usr/local/share/zsh/site-functions/_holdfast",
 		"fish":       "holdfast completion fish > ~/.config/fish/completions/holdfast.fish",
 		"powershell": "holdfast completion powershell | Out-String | Invoke-Expression",
 	}

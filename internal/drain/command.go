@@ -33,8 +33,8 @@ func (d *Drains) Commands() map[string]peer.Handler {
 	return map[string]peer.Handler{"drain": d.asked(d.drain), "undrain": d.asked(d.undrain), "drained": d.told()}
 }
 
-// A command is carried out on this controller. by is who passed it on, "" for nobody.
-type command func(ctx context.Context, req web.DrainRequest, by string) (web.DrainResult, error)
+// A command is carried out on this controller.
+type command func(ctx context.Context, req web.DrainRequest) (web.DrainResult, error)
 
 // at has the command carried out by the agent of the controller that req names.
 func (d *Drains) at(ctx context.Context, name string, req web.DrainRequest, here command) (web.DrainResult, error) {
@@ -46,7 +46,7 @@ func (d *Drains) at(ctx context.Context, name string, req web.DrainRequest, here
 		return web.DrainResult{}, err
 	}
 	if req.Controller == d.opt.Controller {
-		return here(ctx, req, "")
+		return here(ctx, req)
 	}
 	var result web.DrainResult
 	err := d.opt.Ask(ctx, req.Controller, name, req, &result)
@@ -88,7 +88,8 @@ func (d *Drains) asked(here command) peer.Handler {
 		if err := check(d.opt.Spec(), req); err != nil {
 			return nil, err
 		}
-		return here(ctx, req, from)
+		req.By = askedBy(req.By, from)
+		return here(ctx, req)
 	})
 }
 
@@ -96,7 +97,7 @@ func (d *Drains) asked(here command) peer.Handler {
 //
 // The intention is noted before the look at the others: of two controllers that
 // are drained at the same moment at least one sees the other.
-func (d *Drains) drain(ctx context.Context, req web.DrainRequest, by string) (web.DrainResult, error) {
+func (d *Drains) drain(ctx context.Context, req web.DrainRequest) (web.DrainResult, error) {
 	d.commands.Lock()
 	defer d.commands.Unlock()
 	s := d.opt.Spec()
@@ -116,13 +117,13 @@ func (d *Drains) drain(ctx context.Context, req web.DrainRequest, by string) (we
 	result.Notes = append(result.Notes, notes...)
 	d.state.put(entries)
 	for _, e := range entries {
-		d.opt.Event(begun(self.Name, e, by))
+		d.opt.Event(begun(self.Name, e))
 	}
 	d.exchanges.changed(d.state.now())
 	d.tell(ctx)
 	result.Notes = append(result.Notes, d.report()...)
 	if len(req.Services) == 0 {
-		result.Notes = append(result.Notes, d.stepDown(ctx, req.Reason)...)
+		result.Notes = append(result.Notes, d.stepDown(ctx, req.Reason, req.By)...)
 	}
 	result.Drains = d.state.inForce()
 	return result, nil
@@ -130,7 +131,7 @@ func (d *Drains) drain(ctx context.Context, req web.DrainRequest, by string) (we
 
 func newEntries(req web.DrainRequest, now time.Time) []status.Drained {
 	now = now.UTC().Truncate(time.Millisecond)
-	one := status.Drained{Since: now, Reason: req.Reason}
+	one := status.Drained{Since: now, Reason: req.Reason, By: req.By}
 	if req.For > 0 {
 		one.Until = now.Add(req.For)
 	}
@@ -148,7 +149,7 @@ func newEntries(req web.DrainRequest, now time.Time) []status.Drained {
 }
 
 // undrain puts back what is drained here: the services of req or, where it has none, all.
-func (d *Drains) undrain(ctx context.Context, req web.DrainRequest, by string) (web.DrainResult, error) {
+func (d *Drains) undrain(ctx context.Context, req web.DrainRequest) (web.DrainResult, error) {
 	d.commands.Lock()
 	defer d.commands.Unlock()
 	if len(req.Services) > 0 && d.state.isWhole() {
@@ -156,7 +157,7 @@ func (d *Drains) undrain(ctx context.Context, req web.DrainRequest, by string) (
 	}
 	known := d.state.unknown() == nil
 	gone := d.state.end(func(e status.Drained) bool { return len(req.Services) == 0 || slices.Contains(req.Services, e.Service) })
-	d.over(gone, causeOf(req.Reason, by))
+	d.over(gone, req.Reason, req.By)
 	d.tell(ctx)
 	s := d.opt.Spec()
 	self, _ := s.Controller(d.opt.Controller)
@@ -171,15 +172,15 @@ func (d *Drains) undrain(ctx context.Context, req web.DrainRequest, by string) (
 	return result, nil
 }
 
-// causeOf says why a drain begins or ends.
-func causeOf(reason, by string) string {
-	switch {
-	case reason != "":
-		return reason
-	case by != "":
-		return "asked for at " + by
+// maxBy is the longest name of who asks that is kept, in bytes.
+const maxBy = 100
+
+// askedBy gives who asks as another agent says it; one of an earlier release says nothing.
+func askedBy(by, from string) string {
+	if by == "" || len(by) > maxBy {
+		return "somebody on " + from
 	}
-	return "asked for"
+	return by
 }
 
 // named names what is drained: "ctl1", "keystone and nova on ctl1". A service called
@@ -191,17 +192,17 @@ func named(controller string, services ...string) string {
 	return status.And(services) + " on " + controller
 }
 
-func begun(controller string, e status.Drained, by string) status.Event {
+func begun(controller string, e status.Drained) status.Event {
 	text := named(controller, e.Service) + " is drained: it gets no new requests"
 	if !e.Until.IsZero() {
 		text += ", until " + e.Until.UTC().Format("2006-01-02 15:04:05 UTC")
 	}
-	return status.Event{Kind: status.EventDrainBegun, Subject: subject(controller, e), Cause: causeOf(e.Reason, by), Text: text}
+	return status.Event{Kind: status.EventDrainBegun, Subject: subject(controller, e), Cause: e.Reason, By: e.By, Text: text}
 }
 
-func ended(controller string, e status.Drained, cause string, now time.Time) status.Event {
+func ended(controller string, e status.Drained, cause, by string, now time.Time) status.Event {
 	return status.Event{
-		Kind: status.EventDrainEnded, Subject: subject(controller, e), Cause: cause, Took: max(0, now.Sub(e.Since)),
+		Kind: status.EventDrainEnded, Subject: subject(controller, e), Cause: cause, By: by, Took: max(0, now.Sub(e.Since)),
 		Text: named(controller, e.Service) + " is drained no more",
 	}
 }

@@ -133,7 +133,7 @@ func TestDrainHere(t *testing.T) {
 		}
 		return errors.New("vip api stays on ctl1: nobody takes it")
 	}
-	got, err := b.Drain(t.Context(), web.DrainRequest{Controller: "ctl1", Reason: "new kernel", For: time.Hour})
+	got, err := b.Drain(t.Context(), web.DrainRequest{Controller: "ctl1", Reason: "new kernel", For: time.Hour, By: "root on ctl2"})
 	if err != nil || len(got.Drains) != 1 || got.Drains[0].Until.Sub(got.Drains[0].Since) != time.Hour || len(got.Services) != 2 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -147,7 +147,7 @@ func TestDrainHere(t *testing.T) {
 	if err == nil || err.Error() != "keystone stays drained, as all of ctl1 is; holdfast undrain ctl1 puts all back" {
 		t.Errorf("one service of a drained controller: %v", err)
 	}
-	got, err = b.Undrain(t.Context(), web.DrainRequest{Controller: "ctl1"})
+	got, err = b.Undrain(t.Context(), web.DrainRequest{Controller: "ctl1", By: "root on ctl1"})
 	if err != nil || !got.Changed || len(got.Services) != 2 || len(got.Drains) != 0 || b.Whole() || b.Last() {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -157,9 +157,9 @@ func TestDrainHere(t *testing.T) {
 	}
 	var said []string
 	for _, e := range b.events {
-		said = append(said, fmt.Sprintf("%s %s: %s", e.Kind, e.Subject, e.Cause))
+		said = append(said, fmt.Sprintf("%s %s: %s by %s", e.Kind, e.Subject, e.Cause, e.By))
 	}
-	if want := "drain-begun controller ctl1: new kernel, drain-ended controller ctl1: asked for"; strings.Join(said, ", ") != want {
+	if want := "drain-begun controller ctl1: new kernel by root on ctl2, drain-ended controller ctl1:  by root on ctl1"; strings.Join(said, ", ") != want {
 		t.Errorf("journal: %s, want %s", strings.Join(said, ", "), want)
 	}
 }

@@ -64,14 +64,14 @@ func (d *Drains) offer(ctx context.Context) bool {
 
 func (d *Drains) expire() {
 	if gone := d.state.expire(); len(gone) > 0 {
-		d.over(gone, "its time was over")
+		d.over(gone, "its time was over", "")
 	}
 }
 
 // over says that entries are, and lets this controller take VIPs as before.
-func (d *Drains) over(entries []status.Drained, cause string) {
+func (d *Drains) over(entries []status.Drained, cause, by string) {
 	for _, e := range entries {
-		d.opt.Event(ended(d.opt.Controller, e, cause, d.state.now()))
+		d.opt.Event(ended(d.opt.Controller, e, cause, by, d.state.now()))
 	}
 	d.exchanges.changed(d.state.now())
 	d.opt.Settle()
@@ -104,7 +104,7 @@ func (d *Drains) report() []string {
 
 // stepDown hands over the VIPs that this controller holds, and has it be the
 // last to take one from then on. It gives what the operator ought to know.
-func (d *Drains) stepDown(ctx context.Context, reason string) []string {
+func (d *Drains) stepDown(ctx context.Context, reason, by string) []string {
 	cause := d.opt.Controller + " is drained"
 	if reason != "" {
 		cause += ": " + reason
@@ -112,7 +112,7 @@ func (d *Drains) stepDown(ctx context.Context, reason string) []string {
 	// The drain stands, whether the one who asked for it still listens or not.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepDownTime)
 	defer cancel()
-	notes, err := d.opt.HandOver(ctx, web.HandoverRequest{Cause: cause}, false)
+	notes, err := d.opt.HandOver(ctx, web.HandoverRequest{Cause: cause, By: by}, false)
 	d.state.step()
 	d.opt.Settle()
 	if err != nil {

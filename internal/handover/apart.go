@@ -47,7 +47,7 @@ func (m *Moves) Concede(ctx context.Context, name, to string, keep bool) error {
 	m.mu.Unlock()
 	m.opt.Event(status.Event{
 		Kind: status.EventHandover, Subject: "vip " + name, Took: h.Took, Text: h.String(),
-		Cause: "both held it, and neither heard the adverts of the other",
+		Unasked: true, Cause: "both held it, and neither heard the adverts of the other",
 	})
 	return nil
 }

@@ -83,7 +83,7 @@ func (m *Moves) offer(ctx context.Context, v VIP, to taker) (web.Handover, error
 	g.Since = time.Now()
 	m.mu.Unlock()
 	m.opt.Event(status.Event{
-		Kind: status.EventHandover, Subject: "vip " + v.Name, Took: h.Took, Cause: to.request.Cause, Text: h.String(),
+		Kind: status.EventHandover, Subject: "vip " + v.Name, Took: h.Took, Cause: to.request.Cause, By: to.request.By, Unasked: to.request.Unasked, Text: h.String(),
 	})
 	return h, nil
 }

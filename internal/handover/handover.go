@@ -89,6 +89,9 @@ func (m *Moves) move(ctx context.Context, v VIP, req web.HandoverRequest) (web.H
 // moveAsked is the command of another agent: it moves only what is held here.
 func (m *Moves) moveAsked(ctx context.Context, from string, req web.HandoverRequest) (any, error) {
 	req.Cause = cmp.Or(req.Cause, "asked for by "+from)
+	if len(req.By) > maxBy {
+		req.By = "somebody on " + from
+	}
 	named, err := m.named(req)
 	if err != nil {
 		return nil, err
@@ -172,7 +175,7 @@ func (m *Moves) give(ctx context.Context, v VIP, req web.HandoverRequest) (web.H
 		return none, fmt.Errorf("vip %s stays on %s: there is no other controller", v.Name, m.opt.Controller)
 	}
 	err = fmt.Errorf("vip %s stays on %s: %w", v.Name, m.opt.Controller, inOneLine(errs))
-	m.opt.Event(status.Event{Kind: status.EventHandoverFailed, Subject: "vip " + v.Name, Text: err.Error(), Cause: req.Cause})
+	m.opt.Event(status.Event{Kind: status.EventHandoverFailed, Subject: "vip " + v.Name, Text: err.Error(), Cause: req.Cause, By: req.By})
 	return none, err
 }
 
@@ -183,6 +186,9 @@ func inOneLine(errs []error) error {
 	}
 	return fmt.Errorf("%w; %w", errs[0], inOneLine(errs[1:]))
 }
+
+// maxBy is the longest name of who asks that is kept, in bytes.
+const maxBy = 100
 
 // A taker is a controller that may take a VIP, and how it is asked to.
 type taker struct {

@@ -161,6 +161,6 @@ func (m *Moves) finish(ctx context.Context) {
 		if g == nil || g.Connections == 0 {
 			continue
 		}
-		m.opt.Log.Info(fmt.Sprintf("%d connections of vip %s go on without the agent, until %s at the latest", g.Connections, name, g.Until.Format(time.TimeOnly)))
+		m.opt.Log.Info(fmt.Sprintf("%s of vip %s may go on without the agent, until %s at the latest", status.Count(g.Connections, "connection"), name, g.Until.Format(time.TimeOnly)))
 	}
 }

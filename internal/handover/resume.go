@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"holdfast/internal/spec"
+	"holdfast/internal/status"
 	"holdfast/internal/vip"
 	"holdfast/internal/vip/move"
 )
@@ -123,7 +124,7 @@ func (m *Moves) endAll(ctx context.Context) (done []string, err error) {
 			cut, err = g.copy.End(ctx)
 			return err
 		})
-		done = append(done, fmt.Sprintf("vip %s, which %s took: %d connections cut", name, g.To, cut))
+		done = append(done, fmt.Sprintf("vip %s, which %s took: %s cut", name, g.To, status.Count(cut, "connection")))
 		err = errors.Join(err, one)
 	}
 	for _, name := range taken {

@@ -194,7 +194,7 @@ func (h *host) late(now time.Time, silence time.Duration) string {
 		return fmt.Sprintf("nothing came for %v", words(silence))
 	}
 	if waited := now.Sub(h.checking); !h.checking.IsZero() && waited >= limit {
-		return fmt.Sprintf("its check waits since %v; it answered %d requests so far, and has %d", words(waited), h.Answers, h.InFlight)
+		return fmt.Sprintf("its check waits since %v; it answered %s so far, and has %d", words(waited), status.Count(int(h.Answers), "request"), h.InFlight)
 	}
 	if p := h.Probe; p != nil && !p.Ended && now.Sub(p.Begun) >= limit && h.lively(now) {
 		return fmt.Sprintf("a question to it waits since %v, while it answers others", words(now.Sub(p.Begun)))

@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,8 +17,10 @@ const (
 	// alike is within which time what one controller sees of several hosts, or several
 	// controllers do alike, is one incident.
 	alike = 5 * time.Second
+	// settles is how long an incident that is over takes more of the same.
+	settles = 2 * time.Second
 	// again is how long after its end an incident takes what begins anew in the same place.
-	again = time.Minute
+	again = 20 * time.Second
 )
 
 // A group is an incident while events are sorted into it.
@@ -47,7 +50,6 @@ type entry struct {
 // A move is a VIP that went from one controller to another.
 type move struct {
 	vip, from, to string
-	took          time.Duration
 	cause         string
 }
 
@@ -65,7 +67,7 @@ func newSorter() *sorter {
 
 // add sorts e into a group, or leaves it out where it is of none.
 func (s *sorter) add(e status.Event) {
-	f := read(e, s.holder[strings.TrimPrefix(e.Subject, "vip ")])
+	f := read(e, cmp.Or(lostBy(e.Cause), s.holder[strings.TrimPrefix(e.Subject, "vip ")]))
 	began := e.Kind == status.EventAgentStarted
 	if began && s.ran[e.Controller] {
 		f.line, f.fault = false, true // the agent before it has ended without a word
@@ -81,7 +83,7 @@ func (s *sorter) add(e status.Event) {
 	if g != nil {
 		g.add(entry{e, f, s.sorted})
 		if e.Kind == status.EventVIPActive && s.holder[f.vip] != e.Controller {
-			g.moves = append(g.moves, move{f.vip, s.holder[f.vip], e.Controller, e.Took, e.Cause})
+			g.moves = append(g.moves, move{f.vip, f.host, e.Controller, e.Cause})
 		}
 	}
 	s.sorted++
@@ -113,7 +115,8 @@ func (s *sorter) forget(e status.Event) {
 }
 
 // find gives the group that e belongs to, nil for none: the one where what it ends is
-// open, or else the newest that it is near to. Two that it is near to are one.
+// open, or else the newest that it is near to, of those that go on first. Two that it is
+// near to are one.
 func (s *sorter) find(e status.Event, f facts) *group {
 	for _, g := range slices.Backward(s.groups) {
 		if g.knows(e, f) {
@@ -121,19 +124,33 @@ func (s *sorter) find(e status.Event, f facts) *group {
 		}
 	}
 	var found *group
-	for i, g := range slices.Backward(s.groups) {
-		switch {
-		case !g.near(e, f):
-		case found == nil:
-			found = g
-		case !f.line && e.When().Sub(g.moved) <= together:
-			g.absorb(found)
-			s.groups = slices.DeleteFunc(s.groups, func(one *group) bool { return one == found })
-			found = s.groups[i]
+	for _, over := range []bool{false, true} {
+		for _, g := range slices.Backward(s.groups) {
+			switch {
+			case (len(g.open) == 0) != over || !g.near(e, f):
+			case found == nil:
+				found = g
+			case f.fault && !over && within(e.When(), g.moved, alike):
+				found = s.join(g, found)
+			}
 		}
 	}
 	return found
 }
+
+// join makes one group of two, in the place of the earlier.
+func (s *sorter) join(a, b *group) *group {
+	if b.entries[0].place < a.entries[0].place {
+		a, b = b, a
+	}
+	a.absorb(b)
+	s.groups = slices.DeleteFunc(slices.Clone(s.groups), func(one *group) bool { return one == b })
+	return a
+}
+
+// within reports whether two times are no more than that apart, whichever is later: a
+// clock may have been wrong.
+func within(a, b time.Time, apart time.Duration) bool { return a.Sub(b).Abs() <= apart }
 
 func newGroup() *group {
 	return &group{
@@ -142,33 +159,70 @@ func newGroup() *group {
 	}
 }
 
-// knows reports whether g has the condition that e begins or ends.
+// knows reports whether g has the condition that e begins or ends. One that comes again
+// and again is one incident.
 func (g *group) knows(e status.Event, f facts) bool {
 	for _, c := range f.closes {
 		if _, is := g.open[f.key(c, e)]; is {
 			return true
 		}
 	}
-	return f.opens != "" && g.ever[f.key(f.opens, e)] && (len(g.open) > 0 || e.When().Sub(g.last) <= again)
+	if f.opens == "" || !g.ever[f.key(f.opens, e)] {
+		return false
+	}
+	return len(g.open) > 0 || len(g.ever) == 1 && within(e.When(), g.last, again) || within(e.When(), g.last, settles)
 }
 
 // near reports whether e is about the same place as g, at the same time.
 func (g *group) near(e status.Event, f facts) bool {
 	now := e.When()
-	soon := now.Sub(g.last) <= together
+	soon := within(now, g.last, together)
+	place := g.hosts[f.host] || g.vips[f.vip]
 	switch {
-	case f.topic != "":
-		return g.topics[f.topic] && now.Sub(g.last) <= alike
-	case len(g.open) == 0 && !soon:
+	case g.mixes(f):
 		return false
-	case f.host != "" && g.hosts[f.host]:
-		return soon || f.line || g.wide(f.host)
-	case f.vip != "" && g.vips[f.vip]:
+	case f.topic != "":
+		return g.topics[f.topic] && within(now, g.last, alike)
+	case f.line:
+		return (soon || len(g.open) > 0) && (place || g.only(f.service))
+	case len(g.open) == 0:
+		return g.nearWhenOver(e, f)
+	case g.hosts[f.host]:
+		return soon || g.wide(f.host)
+	case place:
 		return soon
-	case f.service != "" && g.services[f.service]:
-		return soon || len(g.services) == 1
+	case g.services[f.service]:
+		return g.only(f.service) || within(now, g.moved, alike)
 	}
-	return strings.HasPrefix(f.opens, "down ") && now.Sub(g.moved) <= alike && g.toldDown(e.Controller)
+	return strings.HasPrefix(f.opens, "down ") && within(now, g.moved, alike) && g.toldDown(e.Controller)
+}
+
+// nearWhenOver is near for what explains nothing by itself, and a group that has nothing
+// open: what fails after a VIP has moved is why it did, and an agent that is stopped has
+// given its VIPs away before. All else has to come at once.
+func (g *group) nearWhenOver(e status.Event, f facts) bool {
+	place := g.hosts[f.host]
+	if e.Kind != status.EventVIPActive { // of that the host is who had it
+		place = place || g.vips[f.vip]
+	}
+	if len(g.ever) == 0 && (f.fault || f.planned && g.planned()) {
+		return place && within(e.When(), g.last, together)
+	}
+	return place && within(e.When(), g.moved, settles)
+}
+
+// mixes reports whether f is wanted and g is not, or the other way: these are never one.
+// What fails where somebody works is part of the work.
+func (g *group) mixes(f facts) bool {
+	if f.fault {
+		return g.planned() && !g.underWork(f)
+	}
+	return f.planned && slices.ContainsFunc(g.entries, func(e entry) bool { return e.fault })
+}
+
+// only reports whether g is about one service, and that is it.
+func (g *group) only(service string) bool {
+	return g.services[service] && len(g.services) == 1
 }
 
 // key gives what a condition is called among those of all controllers: most are of their

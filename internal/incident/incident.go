@@ -29,6 +29,7 @@ const (
 	ServiceDown Kind = "service-down" // hosts of one service, or several services of a host
 	ServiceLate Kind = "service-late" // a host answers late, and stays in
 	NotReached  Kind = "not-reached"  // one controller does not reach what others do
+	CutOff      Kind = "cut-off"      // a controller and the others do not reach each other
 	HAProxyLost Kind = "haproxy-lost" // HAProxy of a controller ended, hangs or cannot start
 	AgentLost   Kind = "agent-lost"   // an agent ended without a word
 	VIPMoved    Kind = "vip-moved"    // a VIP went to another controller, and nobody asked for it
@@ -40,6 +41,11 @@ const (
 	Certificate Kind = "certificate"  // one was changed, or refused
 	Other       Kind = "other"
 )
+
+// Kinds gives all kinds but the codes of findings.
+func Kinds() []Kind {
+	return []Kind{HostLost, ServiceDown, ServiceLate, NotReached, CutOff, HAProxyLost, AgentLost, VIPMoved, VIPUnfit, Handover, Drain, Agent, Spec, Certificate, Other}
+}
 
 // An Incident is what belongs together. Its JSON form is the contract of docs/json.md.
 type Incident struct {

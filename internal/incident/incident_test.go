@@ -71,12 +71,12 @@ func TestGroup(t *testing.T) {
 		{name: "nothing"},
 		{name: "the holder's host is lost and comes back", events: lostHost(), want: []Incident{{
 			Kind: HostLost, State: Over, Subject: "controller ctl1", Duration: 45012*ms + 62*ms,
-			Text:   "ctl1 is lost; vip api moved from ctl1 to ctl2 in 62ms; glance, keystone and nova degraded",
+			Text:   "ctl1 is lost; vip api moved from ctl1 to ctl2; glance, keystone and nova degraded",
 			Events: make([]status.Event, 15),
 		}}},
 		{name: "it is lost still", events: lostHost()[:7], want: []Incident{{
 			Kind: HostLost, State: Open, Subject: "controller ctl1", Duration: time.Hour + 62*ms,
-			Text:   "ctl1 is lost; vip api moved from ctl1 to ctl2 in 62ms; glance, keystone and nova degraded",
+			Text:   "ctl1 is lost; vip api moved from ctl1 to ctl2; glance, keystone and nova degraded",
 			Events: make([]status.Event, 7),
 		}}},
 		{name: "another host is lost, and does not answer", events: []status.Event{
@@ -106,13 +106,21 @@ func TestGroup(t *testing.T) {
 			at(200*ms, "ctl1", status.EventHAProxyRunning, "haproxy", "HAProxy is running, was starting"),
 			at(201*ms, "ctl1", status.EventVIPBackup, "vip api", "vip api is backup here, was initialize"),
 		}, want: []Incident{{
-			Kind: HAProxyLost, State: Over, Subject: "haproxy on ctl1", Duration: 253 * ms, Text: "HAProxy on ctl1 ended; vip api moved from ctl1 to ctl2 in 62ms", Events: make([]status.Event, 5),
+			Kind: HAProxyLost, State: Over, Subject: "haproxy on ctl1", Duration: 253 * ms, Text: "HAProxy on ctl1 ended; vip api moved from ctl1 to ctl2", Events: make([]status.Event, 5),
 		}}},
 		{name: "one controller reaches nobody", events: []status.Event{
 			host(0, "ctl1", status.EventHostDown, "nova", "ctl2"), host(ms, "ctl1", status.EventHostDown, "nova", "ctl3"),
 			host(2*ms, "ctl1", status.EventHostDown, "glance", "ctl3"),
 		}, want: []Incident{{
 			Kind: NotReached, State: Open, Subject: "controller ctl1", Duration: time.Hour, Text: "ctl1 does not reach glance and nova on ctl2 and ctl3", Events: make([]status.Event, 3),
+		}}},
+		{name: "a partition", events: []status.Event{
+			active(0, "ctl3", "no advert from ctl1 for 62ms"),
+			host(2*time.Second, "ctl3", status.EventHostDown, "nova", "ctl1"), host(2*time.Second, "ctl1", status.EventHostDown, "nova", "ctl3"),
+			host(2*time.Second+ms, "ctl3", status.EventHostDown, "nova", "ctl2"), host(2*time.Second, "ctl2", status.EventHostDown, "nova", "ctl3"),
+		}, want: []Incident{{
+			Kind: CutOff, State: Open, Subject: "controller ctl3", Duration: time.Hour + 62*ms,
+			Text: "ctl3 is cut off from ctl1 and ctl2; vip api moved from ctl1 to ctl3", Events: make([]status.Event, 5),
 		}}},
 		{name: "a planned move", events: []status.Event{
 			active(0, "ctl2", "ctl1 resigned"),
@@ -139,14 +147,14 @@ func TestGroup(t *testing.T) {
 			at(20*time.Minute, "ctl1", status.EventDrainEnded, "controller ctl1", "ctl1 is drained no more"),
 		}, want: []Incident{{
 			Kind: Drain, Planned: true, State: Over, Subject: "controller ctl1", Duration: 20*time.Minute + 42*ms,
-			Text: "ctl1 is drained; vip api moved from ctl1 to ctl2 in 62ms; nova degraded", Events: make([]status.Event, 7),
+			Text: "ctl1 is drained; vip api moved from ctl1 to ctl2; nova degraded", Events: make([]status.Event, 7),
 		}}},
 		{name: "the holder's agent is killed", events: []status.Event{
 			active(0, "ctl2", "no advert from ctl1 for 62ms"),
 			at(100*ms, "ctl1", status.EventAgentStarted, "agent", "agent started"),
 		}, want: []Incident{{
 			Kind: AgentLost, State: Over, Subject: "controller ctl1", Duration: 162 * ms,
-			Text: "the agent of ctl1 ended without a word, and was started again; vip api moved from ctl1 to ctl2 in 62ms", Events: make([]status.Event, 2),
+			Text: "the agent of ctl1 ended without a word, and was started again; vip api moved from ctl1 to ctl2", Events: make([]status.Event, 2),
 		}}},
 		{name: "an agent is upgraded", events: []status.Event{
 			at(0, "ctl3", status.EventAgentEnded, "agent", "agent ended"), at(time.Second, "ctl3", status.EventAgentStarted, "agent", "agent started"),
@@ -162,6 +170,28 @@ func TestGroup(t *testing.T) {
 			at(0, "ctl1", status.CodeDiskFull, "agent", "the disk is full"), at(time.Minute, "ctl1", status.CodeDiskFull, "agent", "over: the disk is full"),
 		}, want: []Incident{{
 			Kind: "disk-full", State: Over, Subject: "agent", Duration: time.Minute, Text: "the disk is full", Events: make([]status.Event, 2),
+		}}},
+		{name: "two faults, some seconds apart, and a move", events: []status.Event{
+			host(0, "ctl1", status.EventHostDown, "nova", "ctl2"), host(ms, "ctl1", status.EventHostDown, "glance", "ctl2"),
+			host(2*time.Second, "ctl1", status.EventHostUp, "nova", "ctl2"), host(2*time.Second, "ctl1", status.EventHostUp, "glance", "ctl2"),
+			host(7*time.Second, "ctl1", status.EventHostDown, "nova", "ctl3"), host(8*time.Second, "ctl1", status.EventHostUp, "nova", "ctl3"),
+			because(at(9*time.Second, "ctl1", status.EventHAProxyDown, "haproxy", "HAProxy is down"), "killed", 0),
+			active(9*time.Second+10*ms, "ctl2", "ctl1 resigned"),
+			at(9*time.Second+90*ms, "ctl1", status.EventHAProxyRunning, "haproxy", "HAProxy is running"),
+			active(10*time.Second, "ctl3", "ctl2 resigned"),
+			at(10*time.Second, "ctl2", status.EventHandover, "vip api", "vip api was handed over from ctl2 to ctl3"),
+			at(11*time.Second, "ctl2", status.EventAgentEnded, "agent", "agent ended"),
+			at(12*time.Second, "ctl2", status.EventAgentStarted, "agent", "agent started"),
+		}, want: []Incident{
+			{Kind: ServiceDown, State: Over, Subject: "host ctl2", Duration: 2 * time.Second, Text: "glance and nova are down on ctl2", Events: make([]status.Event, 4)},
+			{Kind: ServiceDown, State: Over, Subject: "service nova", Duration: time.Second, Text: "nova is down on ctl3", Events: make([]status.Event, 2)},
+			{Kind: HAProxyLost, State: Over, Subject: "haproxy on ctl1", Duration: 142 * ms, Text: "HAProxy on ctl1 ended; vip api moved from ctl1 to ctl2", Events: make([]status.Event, 3)},
+			{Kind: Agent, Planned: true, State: Over, Subject: "controller ctl2", Duration: 2062 * ms, Text: "the agent of ctl2 was started again; vip api moved from ctl2 to ctl3", Events: make([]status.Event, 4)},
+		}},
+		{name: "a holder of which nothing more is known is lost", events: []status.Event{
+			active(0, "ctl2", "no advert from ctl9 for 62ms"),
+		}, want: []Incident{{
+			Kind: VIPMoved, State: Over, Subject: "vip api", Duration: 62 * ms, Text: "vip api moved from ctl9 to ctl2", Events: make([]status.Event, 1),
 		}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -222,10 +252,10 @@ func TestMerge(t *testing.T) {
 	}
 	const wrong = 3 * time.Hour
 	got := Merge(
-		Journal{"ctl1", []status.Event{one("ctl1", 1, 0, wrong, "haproxy-down"), one("ctl1", 2, 2*ms, wrong, "vip-initialize"), one("ctl1", 3, 300*ms, wrong, "haproxy-running")}},
-		Journal{"ctl2", []status.Event{one("ctl2", 7, 1*ms, 0, "vip-active"), one("ctl2", 8, 290*ms, 0, "host-up")}},
-		Journal{"ctl3", []status.Event{one("ctl3", 4, 100*ms, 0, "host-down"), one("ctl3", 5, 99*ms, 0, "host-late"), one("ctl3", 6, 98*ms, 0, "host-up")}},
-		Journal{"ctl4", nil},
+		Journal{Controller: "ctl1", Events: []status.Event{one("ctl1", 1, 0, wrong, "haproxy-down"), one("ctl1", 2, 2*ms, wrong, "vip-initialize"), one("ctl1", 3, 300*ms, wrong, "haproxy-running")}},
+		Journal{Controller: "ctl2", Events: []status.Event{one("ctl2", 7, 1*ms, 0, "vip-active"), one("ctl2", 8, 290*ms, 0, "host-up")}},
+		Journal{Controller: "ctl3", Events: []status.Event{one("ctl3", 4, 100*ms, 0, "host-down"), one("ctl3", 5, 99*ms, 0, "host-late"), one("ctl3", 6, 98*ms, 0, "host-up")}},
+		Journal{Controller: "ctl4"},
 	)
 	var order []string
 	for _, e := range got {
@@ -241,11 +271,30 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// TestMergeBeforeTheClockIsKnown takes what an agent learns of its clock for the events
+// that it wrote before, in the same life.
+func TestMergeBeforeTheClockIsKnown(t *testing.T) {
+	const wrong = 3 * time.Hour
+	started := at(wrong, "ctl1", status.EventAgentStarted, "agent", "")
+	knows := at(wrong+2*time.Second, "ctl1", "known", "", "")
+	knows.ClockAhead = wrong
+	other := Journal{Controller: "ctl2", Events: []status.Event{at(time.Second, "ctl2", "other", "", "")}}
+	for name, own := range map[string]Journal{
+		"by a later event": {Controller: "ctl1", Events: []status.Event{at(-time.Second, "ctl1", "before", "", ""), started, knows}},
+		"by its answer":    {Controller: "ctl1", Events: []status.Event{at(-time.Second, "ctl1", "before", "", ""), started}, ClockAhead: wrong},
+	} {
+		got := Merge(own, other)
+		if got[0].Kind != "before" || got[0].ClockAhead != 0 || got[1].Kind != status.EventAgentStarted || !got[1].When().Equal(begun) || got[2].Kind != "other" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 // TestMergeOfASetClock goes on when a clock was set back by a lot.
 func TestMergeOfASetClock(t *testing.T) {
 	got := Merge(
-		Journal{"ctl1", []status.Event{at(3*time.Hour, "ctl1", "a", "", ""), at(2*time.Second, "ctl1", "d", "", "")}},
-		Journal{"ctl2", []status.Event{at(time.Second, "ctl2", "b", "", ""), at(3*time.Second, "ctl2", "e", "", ""), at(4*time.Hour, "ctl2", "f", "", "")}},
+		Journal{Controller: "ctl1", Events: []status.Event{at(3*time.Hour, "ctl1", "a", "", ""), at(2*time.Second, "ctl1", "d", "", "")}},
+		Journal{Controller: "ctl2", Events: []status.Event{at(time.Second, "ctl2", "b", "", ""), at(3*time.Second, "ctl2", "e", "", ""), at(4*time.Hour, "ctl2", "f", "", "")}},
 	)
 	last := got[len(got)-1]
 	if last.Kind != "f" || got[3].Kind != "d" && got[3].Kind != "e" && got[3].Kind != "a" {

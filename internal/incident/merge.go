@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"slices"
 	"time"
 
 	"holdfast/internal/status"
@@ -18,6 +19,24 @@ const (
 type Journal struct {
 	Controller string
 	Events     []status.Event
+	// ClockAhead is how far its clock is off now, for what it wrote before it knew.
+	ClockAhead time.Duration
+}
+
+// learned gives the events of j, with what the agent has learned of its clock only after
+// it wrote the first ones of its life.
+func (j Journal) learned() []status.Event {
+	events, ahead := slices.Clone(j.Events), j.ClockAhead
+	for i, e := range slices.Backward(events) {
+		if e.ClockAhead != 0 {
+			ahead = e.ClockAhead
+		}
+		events[i].ClockAhead = ahead
+		if e.Kind == status.EventAgentStarted {
+			ahead = 0 // the one before may have had another
+		}
+	}
+	return events
 }
 
 // Merge gives the events of all journals in the order in which they came about: those of
@@ -28,7 +47,7 @@ func Merge(journals ...Journal) []status.Event {
 	total := 0
 	for _, j := range journals {
 		total += len(j.Events)
-		if q := newQueue(j.Events); len(q.rest) > 0 {
+		if q := newQueue(j.learned()); len(q.rest) > 0 {
 			queues = append(queues, q)
 		}
 	}

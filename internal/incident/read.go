@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"slices"
 	"strings"
 
 	"holdfast/internal/status"
@@ -44,8 +45,8 @@ func read(e status.Event, holder string) facts {
 	case strings.HasPrefix(e.Kind, "vip-"):
 		f.ofVIP(e, holder)
 	case strings.HasPrefix(e.Kind, "handover"):
-		f.host, f.planned, f.fault = "", !e.Unasked, e.Unasked
-		f.line = e.Kind != status.EventHandover && e.Kind != status.EventHandoverFailed
+		f.planned, f.fault = !e.Unasked, e.Unasked
+		f.line = !slices.Contains([]string{status.EventHandover, status.EventHandoverFailed, status.EventHandoverCut}, e.Kind)
 	case strings.HasPrefix(e.Kind, "agent-"):
 		f.ofAgent(e)
 	case strings.HasPrefix(e.Kind, "drain-"):
@@ -65,6 +66,20 @@ func read(e status.Event, holder string) facts {
 	return f
 }
 
+// lostBy gives the holder that a cause of VRRP's names, who was heard no more or resigned;
+// "" for none. The journal may not reach back to when it took the VIP.
+func lostBy(cause string) string {
+	if name, ok := strings.CutSuffix(cause, " resigned"); ok {
+		return name
+	}
+	rest, ok := strings.CutPrefix(cause, "no advert from ")
+	name, _, _ := strings.Cut(rest, " ")
+	if !ok {
+		return ""
+	}
+	return name
+}
+
 // toggle notes that a condition begins or, if not, ends. What ends makes no incident.
 func (f *facts) toggle(begins bool, condition string) {
 	if begins {
@@ -78,8 +93,10 @@ func (f *facts) ofHost(e status.Event) {
 	switch e.Kind {
 	case status.EventHostDown, status.EventHostTakenOut:
 		f.opens, f.fault = "down "+e.Subject, true
+		f.closes = []string{"late " + e.Subject} // it is worse now
 	case status.EventHostUp, status.EventHostDrain:
 		f.toggle(false, "down "+e.Subject)
+		f.closes = append(f.closes, "late "+e.Subject)
 	case status.EventHostLate, status.EventHostInTime:
 		f.fault = e.Kind == status.EventHostLate
 		f.toggle(f.fault, "late "+e.Subject)
@@ -108,6 +125,7 @@ func (f *facts) ofVIP(e status.Event, holder string) {
 		f.host = holder // who lost it is where the trouble is
 		f.closes = []string{"left " + f.vip, "unfit " + f.vip}
 		f.line = holder == "" || holder == e.Controller
+		f.fault = !f.line && strings.HasPrefix(e.Cause, "no advert from ")
 	case status.EventVIPLeft:
 		f.opens, f.fault = "left "+f.vip, true
 	case status.EventVIPInitialize:

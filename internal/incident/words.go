@@ -23,7 +23,7 @@ type verdict struct {
 // what finds what g is about: the first that fits, from what explains the most.
 func (g *group) what(view View) verdict {
 	for _, find := range []func(View) (verdict, bool){
-		g.drained, g.hostLost, g.haproxyLost, g.notReached, g.servicesDown, g.handedOver, g.agentEnded, g.vipMoved,
+		g.drained, g.cutOff, g.hostLost, g.haproxyLost, g.notReached, g.servicesDown, g.agentEnded, g.handedOver, g.vipMoved,
 	} {
 		if v, ok := find(view); ok {
 			return v
@@ -89,6 +89,34 @@ func (g *group) hostLost(view View) (verdict, bool) {
 			continue
 		}
 		return verdict{kind: HostLost, subject: "controller " + host, text: host + " is lost", cause: g.causeOf(host)}, true
+	}
+	return verdict{}, false
+}
+
+// cutOff: one controller tells that others are gone, and these tell it of that one.
+func (g *group) cutOff(View) (verdict, bool) {
+	tells := map[string]map[string]bool{} // by teller, the hosts
+	for _, e := range g.entries {
+		if !strings.HasPrefix(e.opens, "down ") || e.host == e.Controller {
+			continue
+		}
+		if tells[e.Controller] == nil {
+			tells[e.Controller] = map[string]bool{}
+		}
+		tells[e.Controller][e.host] = true
+	}
+	for _, one := range slices.Sorted(maps.Keys(tells)) {
+		if len(tells[one]) < 2 {
+			continue
+		}
+		for other := range tells[one] {
+			if tells[other][one] && len(tells[other]) < len(tells[one]) {
+				return verdict{
+					kind: CutOff, subject: "controller " + one, cause: g.causeOf(one), saysDown: true,
+					text: fmt.Sprintf("%s is cut off from %s", one, status.AndOthers(slices.Sorted(maps.Keys(tells[one])))),
+				}, true
+			}
+		}
 	}
 	return verdict{}, false
 }
@@ -198,12 +226,12 @@ func (g *group) late() (verdict, bool) {
 }
 
 func (g *group) handedOver(View) (verdict, bool) {
-	e, ok := g.ofKind(status.EventHandover, status.EventHandoverFailed)
+	e, ok := g.ofKind(status.EventHandover, status.EventHandoverFailed, status.EventHandoverCut)
 	if !ok {
 		return verdict{}, false
 	}
 	text := e.Text
-	if rest, more, found := strings.Cut(text, "; "); found && strings.Contains(more, "open connection") {
+	if rest, more, found := strings.Cut(text, "; "); found && (strings.Contains(more, "open connection") || strings.Contains(more, "connection was open")) {
 		text = rest
 	}
 	return verdict{kind: Handover, subject: e.Subject, text: text, cause: e.Cause, saysMoves: true}, true
@@ -240,11 +268,7 @@ func (m move) String() string {
 	if m.from != "" {
 		text += " from " + m.from
 	}
-	text += " to " + m.to
-	if m.took > 0 {
-		text += " in " + status.Brief(m.took)
-	}
-	return text
+	return text + " to " + m.to
 }
 
 // byFirst takes the words of the event that g begins with.

@@ -143,7 +143,7 @@ func TestFlushedInMidMove(t *testing.T) {
 				time.Sleep(time.Second)
 				c.fault("flush-rules", victim)
 			}
-			out, _ := c.run(victim, "holdfast", "events")
+			out, _ := c.run(victim, "holdfast", "events", "-n", "1000")
 			if n := strings.Count(out, "and it was put back"); n == 0 {
 				t.Errorf("nothing was put back:\n%s", out)
 			}

@@ -139,6 +139,7 @@ type Drained struct {
 	// Until is when it ends by itself; unset for never.
 	Until  time.Time `json:"until,omitzero"`
 	Reason string    `json:"reason,omitempty"` // in the operator's words
+	By     string    `json:"by,omitempty"`     // who asked for it, and where
 }
 
 // Config tells which spec file an agent runs with.

@@ -108,7 +108,7 @@ func (s *Server) apart(targets []Target) (own netip.Addr, others []Target) {
 // Journals gives the newest n events of each controller, this one's first.
 func (s *Server) Journals(ctx context.Context, n int) []Journal {
 	own, others := s.apart(s.opt.Controllers())
-	return append([]Journal{{Controller: s.opt.Self, Events: s.opt.Events(n)}}, journalsFrom(ctx, own, s.opt.Asker, others, n, nil)...)
+	return append([]Journal{{Controller: s.opt.Self, Events: s.opt.Events(n), ClockAhead: s.opt.ClockAhead()}}, journalsFrom(ctx, own, s.opt.Asker, others, n, nil)...)
 }
 
 // inOrder gives the answers in the order of targets, with this controller's own.

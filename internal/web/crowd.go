@@ -70,8 +70,8 @@ func (c *crowd) finding(controller string, now time.Time) *status.Finding {
 	}
 	return &status.Finding{
 		Severity: status.Warning, Code: status.CodePageCrowded, Subject: "controller " + controller,
-		Text: fmt.Sprintf("its page has refused %d connections since %s, last from %s: one address may have %d at once, and all but controllers %d together",
-			c.refused, c.first.UTC().Format("15:04:05 UTC"), c.from, connectionsOfOne, connectionsOfStrangers),
+		Text: fmt.Sprintf("its page has refused %s since %s, last from %s: one address may have %d at once, and all but controllers %d together",
+			status.Count(c.refused, "connection"), c.first.UTC().Format("15:04:05 UTC"), c.from, connectionsOfOne, connectionsOfStrangers),
 		Remedy: "see with ss -tn who has them open; what controllers ask each other has its own, and goes on",
 	}
 }

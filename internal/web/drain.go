@@ -19,6 +19,8 @@ type DrainRequest struct {
 	// nanoseconds. Not of undrain, as is Force.
 	For    time.Duration `json:"for_ns,omitempty"`
 	Reason string        `json:"reason,omitempty"` // in the operator's words
+	// By is who asks, and where; the agent that is asked on its socket sets it.
+	By string `json:"by,omitempty"`
 	// Force drains although a service is left without a host.
 	Force bool `json:"force,omitempty"`
 }

@@ -88,6 +88,8 @@ type Journal struct {
 	Controller string         `json:"controller"`
 	Events     []status.Event `json:"events"`          // oldest first
 	Error      string         `json:"error,omitempty"` // why it told nothing, in words
+	// ClockAhead is how far its clock is ahead of the middle one now.
+	ClockAhead time.Duration `json:"clock_ahead_ns,omitempty"`
 }
 
 // Journals asks all targets for the newest n events of each at the same time, each for at
@@ -104,9 +106,9 @@ func journalsFrom(ctx context.Context, source netip.Addr, by *Asker, targets []T
 	var all sync.WaitGroup
 	for i, t := range targets {
 		all.Go(func() {
-			events, err := askEvents(ctx, client, by, t, n, after[t.Name])
-			if found[i] = (Journal{Controller: t.Name, Events: events}); err != nil {
-				found[i].Error = err.Error()
+			answer, err := askEvents(ctx, client, by, t, n, after[t.Name])
+			if found[i] = (Journal{Controller: t.Name, Events: answer.Events, ClockAhead: answer.ClockAhead}); err != nil {
+				found[i].Events, found[i].Error = []status.Event{}, err.Error()
 			}
 		})
 	}
@@ -114,20 +116,21 @@ func journalsFrom(ctx context.Context, source netip.Addr, by *Asker, targets []T
 	return found
 }
 
-func askEvents(ctx context.Context, client *http.Client, by *Asker, t Target, n int, after uint64) ([]status.Event, error) {
+func askEvents(ctx context.Context, client *http.Client, by *Asker, t Target, n int, after uint64) (Events, error) {
 	query := url.Values{"n": {strconv.Itoa(n)}}
 	if after > 0 {
 		query.Set("after", strconv.FormatUint(after, 10))
 	}
 	body, _, err := ask(ctx, client, by, t, "/events", query)
 	if err != nil {
-		return []status.Event{}, err
+		return Events{}, err
 	}
-	events, err := decodeEvents(body)
+	answer, err := decodeEvents(body)
 	if err != nil {
-		return []status.Event{}, err
+		return Events{}, err
 	}
-	return Newer(events[max(0, len(events)-n):], after), nil
+	answer.Events = Newer(answer.Events[max(0, len(answer.Events)-n):], after)
+	return answer, nil
 }
 
 // Newer gives those of a journal's events that came after the one with a number. Where its
@@ -147,7 +150,7 @@ func Newer(events []status.Event, after uint64) []status.Event {
 func newestFirst(journals []Journal, n int) []status.Event {
 	var all []incident.Journal
 	for _, j := range journals {
-		all = append(all, incident.Journal{Controller: j.Controller, Events: j.Events})
+		all = append(all, incident.Journal{Controller: j.Controller, Events: j.Events, ClockAhead: j.ClockAhead})
 	}
 	events := incident.Merge(all...)
 	slices.Reverse(events)
@@ -278,17 +281,19 @@ type Events struct {
 	Schema     int            `json:"schema"` // always 1
 	Controller string         `json:"controller"`
 	Events     []status.Event `json:"events"` // oldest first
+	// ClockAhead is how far its clock is ahead of the middle one now.
+	ClockAhead time.Duration `json:"clock_ahead_ns,omitempty"`
 }
 
-func decodeEvents(body []byte) ([]status.Event, error) {
+func decodeEvents(body []byte) (Events, error) {
 	if err := checkSize(body); err != nil {
-		return nil, err
+		return Events{}, err
 	}
 	var e Events
 	if err := json.Unmarshal(body, &e); err != nil {
-		return nil, fmt.Errorf("answered what is not a list of events: %w", jsonError(err))
+		return Events{}, fmt.Errorf("answered what is not a list of events: %w", jsonError(err))
 	}
-	return e.Events, nil
+	return e, nil
 }
 
 // checkSize refuses what would take far more memory decoded than it has bytes:

@@ -157,12 +157,12 @@ func FuzzDecodeEvents(f *testing.F) {
 	f.Add(seed)
 	f.Add([]byte(`{"events":[{"took_ns":-9223372036854775808,"time":"0001-01-01T00:00:00Z"},null]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		events, err := decodeEvents(body)
+		answer, err := decodeEvents(body)
 		if err != nil {
 			return
 		}
 		s := demoServer(view{})
-		if _, err := s.page.render("events", s.model(view{events: newestFirst([]Journal{{Events: events}}, pageEvents)})); err != nil {
+		if _, err := s.page.render("events", s.model(view{events: newestFirst([]Journal{{Events: answer.Events}}, pageEvents)})); err != nil {
 			t.Error(err)
 		}
 	})

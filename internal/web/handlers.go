@@ -33,7 +33,9 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 		writeError(w, Wrong("%v", err))
 		return
 	}
-	writeJSON(w, http.StatusOK, eventsAnswer(s.opt.Self, Newer(s.opt.Events(n), after)))
+	answer := eventsAnswer(s.opt.Self, Newer(s.opt.Events(n), after))
+	answer.ClockAhead = s.opt.ClockAhead()
+	writeJSON(w, http.StatusOK, answer)
 }
 
 func eventsAnswer(controller string, events []status.Event) Events {

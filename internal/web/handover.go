@@ -13,6 +13,8 @@ type HandoverRequest struct {
 	To  string `json:"to,omitempty"`  // empty for the best controller there is
 	// Cause is why, in words for the journal.
 	Cause string `json:"cause,omitempty"`
+	// By is who asks, and where; the agent that is asked on its socket sets it.
+	By string `json:"by,omitempty"`
 	// Force does it although it cuts connections that an earlier handover left
 	// at a third controller, or To is drained, or reaches no host of a service
 	// that the holder reaches.
@@ -52,6 +54,8 @@ func (h Handover) String() string {
 		return fmt.Sprintf("vip %s is held by %s already", h.VIP, h.To)
 	case !h.Kept:
 		return text + "; open connections were reset: " + h.Why
+	case h.Connections == 0:
+		return text + "; no connection was open"
 	case h.Connections == 1:
 		return text + "; 1 open connection goes on"
 	}

@@ -41,6 +41,9 @@ type Options struct {
 	Snapshot func() status.Snapshot
 	// Events gives the newest n events of the journal, oldest first.
 	Events func(n int) []status.Event
+	// ClockAhead gives how far this controller's clock is ahead of the middle one; nil
+	// where nobody knows.
+	ClockAhead func() time.Duration
 	// Controllers gives those of the spec in use, in its order, this one too.
 	Controllers func() []Target
 	// Alive says why the agent's loop stands still; nil when it turns. A nil
@@ -71,6 +74,9 @@ func New(opt Options) *Server {
 	}
 	if opt.Alive == nil {
 		opt.Alive = func() error { return nil }
+	}
+	if opt.ClockAhead == nil {
+		opt.ClockAhead = func() time.Duration { return 0 }
 	}
 	if opt.Controllers == nil {
 		opt.Controllers = func() []Target { return nil }
@@ -131,6 +137,7 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 	server := &http.Server{
 		Handler:           handler,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       withCaller,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      write,

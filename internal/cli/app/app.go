@@ -25,6 +25,7 @@ const (
 	ExitDone   = 0
 	ExitFailed = 1 // failed, or unhealthy
 	ExitUsage  = 2 // usage, or a bad spec
+	ExitDiffer = 3 // of "holdfast diff": the specs do
 )
 
 // Defaults of the flags that most commands take.

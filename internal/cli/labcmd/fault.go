@@ -22,6 +22,7 @@ func (a commands) faultCommand() *cobra.Command {
 NODE may be "holder": the controller that has the address. A partition takes
 two sets of nodes or more: "holdfast lab fault partition ctl1 ctl2,ctl3". A service
 can be as busy as real ones are: "holdfast lab fault busy 8x100ms ctl1 keystone".`,
+		ValidArgsFunction: completeFault,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if list {
 				return a.listFaults()
@@ -47,6 +48,20 @@ can be as busy as real ones are: "holdfast lab fault busy 8x100ms ctl1 keystone"
 	}
 	cmd.Flags().BoolVar(&list, "list", false, "print all faults")
 	return withName(cmd, &name)
+}
+
+// completeFault offers the faults and then, as a node, the one that is wanted most.
+func completeFault(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	var all []string
+	switch len(args) {
+	case 0:
+		for _, k := range lab.FaultKinds() {
+			all = append(all, k.Name+"\t"+k.Text)
+		}
+	case 1:
+		all = []string{"holder\tthe controller that has the address"}
+	}
+	return slices.DeleteFunc(all, func(one string) bool { return !strings.HasPrefix(one, begun) }), cobra.ShellCompDirectiveNoFileComp
 }
 
 func (a commands) listFaults() error {

@@ -278,12 +278,28 @@ func (w *hostWatch) cut(ctx context.Context, out health.Output) {
 	}
 	for to, n := range cut {
 		key := keys[to]
+		if !w.serves(key) {
+			w.log.Debug("connections of checks were cut", "connections", n, "to", to)
+			continue
+		}
 		w.opt.Event(status.Event{
 			Kind: status.EventConnectionsCut, Subject: status.HostSubject(key.Service, key.Host), Took: time.Since(begun),
-			Text:  fmt.Sprintf("cut %d connections to %s on which nothing moved, so that their requests can go elsewhere", n, to),
+			Text:  fmt.Sprintf("cut %s to %s on which nothing moved, so that their requests can go elsewhere", status.Count(n, "connection"), to),
 			Cause: out.Verdicts[key].Evidence,
 		})
 	}
+}
+
+// serves reports whether HAProxy had anything of clients at a host when it was looked at
+// last: else what was cut was of checks, or idle.
+func (w *hostWatch) serves(key health.Key) bool {
+	if len(w.before) == 0 {
+		return true
+	}
+	p := w.places[key]
+	return slices.ContainsFunc(w.before[len(w.before)-1], func(r output.Row) bool {
+		return r.Name == haproxy.ServerName(p.host) && strings.HasPrefix(r.Proxy, haproxy.BackendName(p.service)) && r.Sessions > 0
+	})
 }
 
 // workers gives the processes of HAProxy's workers, old ones too.
