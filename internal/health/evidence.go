@@ -28,6 +28,8 @@ type host struct {
 	waits      time.Time     // since when something waits with no progress; zero for nothing
 	asks       time.Time     // the same, of requests alone
 	crowd      int           // how many requests it had as that began
+	paused     time.Duration // for how long requests waited there for any answer, the longest of late
+	pausedAt   time.Time     // and when it gave that
 	lateIn     time.Duration // in which it gave the last late answer
 	lateAt     time.Time     // and when
 	checking   time.Time     // since when its check is under way; zero for none
@@ -108,15 +110,25 @@ func (h *host) heard(at time.Time) {
 	if h.silentSince(at, h.waits) >= h.CheckTime {
 		h.resumed = at
 	}
+	if !h.asks.IsZero() && at.After(h.asks) {
+		h.paused, h.pausedAt = max(h.lately(at), h.silentSince(at, h.asks)), at
+		h.asks = time.Time{}
+	}
 	if at.After(h.progress) {
 		h.progress = at
 	}
 	if at.After(h.waits) {
 		h.waits = time.Time{}
 	}
-	if at.After(h.asks) {
-		h.asks = time.Time{}
+}
+
+// lately gives the longest time for which requests waited at h of late until it
+// answered one; zero where none came.
+func (h *host) lately(now time.Time) time.Duration {
+	if now.Sub(h.pausedAt) > pauseMemory {
+		return 0
 	}
+	return h.paused
 }
 
 // wait records since when something waits at h.

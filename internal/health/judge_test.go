@@ -373,6 +373,35 @@ func TestCrowdAfterRest(t *testing.T) {
 	}
 }
 
+// A crowd comes after a rest, in which requests were easy, and its are hard. One
+// host gives its first answer, and then another one, and the third needs no more than
+// half as long again.
+func TestHardCrowd(t *testing.T) {
+	c := newCloud(t, "a", "b", "c")
+	c.served(20, 0, 2*time.Second)
+	c.run(time.Second)
+	for _, m := range c.hosts {
+		m.silent, m.heard, m.reading.InFlight = true, c.now, 4
+	}
+	answer := func(name string, after time.Duration) {
+		c.run(after)
+		m := c.host(name)
+		m.given, m.heard = m.given+1, c.now
+	}
+	for range 5 {
+		answer("b", 400*time.Millisecond)
+		answer("c", 100*time.Millisecond)
+		c.run(100 * time.Millisecond)
+		answer("a", 100*time.Millisecond)
+	}
+	c.nothing("out")
+	for range 15 { // a hangs, and these go on
+		answer("b", 300*time.Millisecond)
+		answer("c", 100*time.Millisecond)
+	}
+	c.tookOut()
+}
+
 // Nothing is known of a service that was never asked, but that a host of it is
 // silent for half a second, as one may be whose threads all have a hard request.
 func TestStranger(t *testing.T) {

@@ -14,6 +14,12 @@ const (
 	// crowdFactor is how many times longer than the requests that it had as the
 	// silence began take one after the other: some are harder than others.
 	crowdFactor = 2
+	// pauseFactor is how many times longer than another host of its service, which
+	// then answered, it must be silent: a crowd that came to all of them has as hard
+	// requests here as there, and none of them may have been hard before. It is by
+	// what they did in the last pauseMemory.
+	pauseFactor = 2
+	pauseMemory = 2 * time.Second
 	// strange is how long a silence must last, in times of a check, in a service
 	// of which it is not known yet how long its requests take.
 	strange = 4
@@ -60,8 +66,20 @@ func (h *host) expected(now time.Time) time.Duration {
 	case !usual.known(): // how long a request takes does not matter to one that gets no connection
 		return 0
 	}
-	expected := max(gapFactor*h.flow.gap(h.InFlight), stayFactor*h.flow.stay(), crowdFactor*time.Duration(h.crowd)*usual.mean(h.asks))
+	expected := max(gapFactor*h.flow.gap(h.InFlight), stayFactor*h.flow.stay(), crowdFactor*time.Duration(h.crowd)*usual.mean(h.asks), pauseFactor*h.othersPaused(now))
 	return min(expected, longestSilence*h.CheckTime)
+}
+
+// othersPaused gives the longest time for which requests waited of late at another
+// host of the service that is in use, until it answered one.
+func (h *host) othersPaused(now time.Time) time.Duration {
+	longest := time.Duration(0)
+	for _, o := range h.of.hosts {
+		if o != h && o.InUse && o.out.IsZero() {
+			longest = max(longest, o.lately(now))
+		}
+	}
+	return longest
 }
 
 // patience gives how long h may be silent from which nothing is expected for a time.
