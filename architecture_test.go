@@ -38,6 +38,8 @@ var mayImport = map[string][]string{
 	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/incident":        {"internal/status"},
 	"internal/clocks":          {},
+	"internal/notify":          {"internal/incident", "internal/status"},
+	"internal/notify/tell":     {"internal/file", "internal/incident", "internal/notify", "internal/peer", "internal/spec", "internal/status"},
 	"internal/vrrp":            {},
 	"internal/vrrp/sim":        {"internal/auth", "internal/conflict", "internal/ether", "internal/vrrp"},
 	"internal/conflict":        {"internal/ether"},
@@ -80,7 +82,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/drain": {"internal/tick", "internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
-		"internal/auth", "internal/auth/keyfile", "internal/clocks",
+		"internal/auth", "internal/auth/keyfile", "internal/clocks", "internal/incident", "internal/notify/tell",
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
 		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/hearing", "internal/journal", "internal/peer", "internal/drain", "internal/handover",
@@ -133,7 +135,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

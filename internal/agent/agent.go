@@ -29,6 +29,7 @@ import (
 	"holdfast/internal/health/watch"
 	"holdfast/internal/hearing"
 	"holdfast/internal/journal"
+	"holdfast/internal/notify/tell"
 	"holdfast/internal/onlyone"
 	"holdfast/internal/peer"
 	"holdfast/internal/reach/paths"
@@ -99,6 +100,8 @@ type Agent struct {
 	hearing *hearing.Hearing
 	// keys has those of the controllers.
 	keys *keyring
+	// teller tells of incidents.
+	teller *tell.Teller
 	// clocks compares this controller's with those of the others.
 	clocks  *clocks.Clocks
 	pings   client.Pings // of HAProxy's supervisor only
@@ -175,6 +178,11 @@ func New(opt Options) *Agent {
 	})
 	a.split = splitbrain.New(splitbrain.Options{
 		Controller: opt.Controller, Log: a.log, Spec: a.currentSpec, VIPs: a.holdings, Ask: a.peers.Ask, GiveWay: a.moves.Concede,
+	})
+	a.teller = tell.New(tell.Options{
+		Controller: opt.Controller, StateDir: opt.StateDir, Log: a.log.With("component", "notify"), Spec: a.currentSpec,
+		Follow: func() (<-chan status.Event, func()) { return a.journal.Follow() }, Journals: a.journals, Ask: a.peers.Ask,
+		Now: func() time.Time { return time.Now().Add(-a.clocks.Ahead()) }, SetFinding: a.setFinding,
 	})
 	a.check = peer.NewServer(peer.Options{
 		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(), Peers: a.peers,
@@ -288,6 +296,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		{"who asks whether it is heard", a.hearing.Watch},
 		{"who ends split brains", a.split.Watch},
 		{"who measures paths", a.paths.Watch},
+		{"who tells of incidents", a.teller.Watch},
 		{"who tells the service manager", func(ctx context.Context) { a.systemd.Notify(ctx, a.rollout.Tried(), a.alive) }},
 		{"who brings specs into force", a.rollout.Run},
 	} {

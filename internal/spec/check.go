@@ -43,6 +43,7 @@ func (c *checker) check() {
 	c.checkPlaces()
 	c.checkTLS()
 	c.checkNames()
+	c.checkNotify()
 }
 
 func (c *checker) checkRelease() {
@@ -174,7 +175,7 @@ func (c *checker) build() *Spec {
 			HandoverLimit:  r.agent.handoverLimit.or(defaultHandoverLimit),
 			Authentication: Authentication(r.agent.authentication.or(string(ReceiveOnly))),
 		},
-		Log: Log{Target: r.log.target.v, Level: r.log.level.v, Off: r.log.off.v},
+		Log: Log{Target: r.log.target.v, Level: r.log.level.v, Off: r.log.off.v}, Notify: r.notify.build(),
 	}
 	s.Cloud = r.cloud.or(s.Region)
 	for _, v := range r.vips.all {

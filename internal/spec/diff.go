@@ -194,7 +194,7 @@ func topValues(s *Spec) []pair {
 	if s.HeaderLimit > 0 {
 		headerLimit = strconv.Itoa(s.HeaderLimit>>10) + "k"
 	}
-	return []pair{
+	return append([]pair{
 		{"cloud", s.Cloud},
 		{"region", s.Region},
 		{"release", orNone(s.Release)},
@@ -204,7 +204,7 @@ func topValues(s *Spec) []pair {
 		{"agent.handover_limit", span(s.Agent.HandoverLimit)},
 		{"agent.authentication", string(s.Agent.Authentication)},
 		{"log", logValue(s.Log)},
-	}
+	}, notifyValues(s.Notify)...)
 }
 
 func logValue(l Log) string {

@@ -23,6 +23,7 @@ type (
 		services    rawList[rawService]
 		agent       rawAgent
 		log         rawLog
+		notify      rawNotify
 	}
 	rawLog struct {
 		target, level item[string]
@@ -154,6 +155,13 @@ func specFields() []field[rawSpec] {
 		{
 			"log", false, "where HAProxy's log goes", "{target: 10.64.20.5:514, level: notice}",
 			func(d *decoder, v value, s *rawSpec) { s.log = d.rawLog(v) },
+		},
+		{
+			"notify", false, "whom incidents are told", "{webhook: https://alerts.example.org/holdfast}",
+			func(d *decoder, v value, s *rawSpec) {
+				s.notify.node = v.node
+				mapping(d, v, notifyFields(), &s.notify)
+			},
 		},
 	}
 }

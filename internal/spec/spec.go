@@ -20,6 +20,7 @@ type Spec struct {
 	Services    []Service    // in the order of the file
 	Agent       Agent
 	Log         Log
+	Notify      Notify
 	// Digest is the first 12 hex digits of the SHA-256 of the bytes parsed.
 	Digest string
 }

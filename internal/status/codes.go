@@ -43,6 +43,7 @@ const (
 	CodeHAProxySocketLost      = "haproxy-socket-lost"
 	CodeConntrackFull          = "conntrack-full"
 	CodeAdvertsBlocked         = "adverts-blocked"
+	CodeNotifyFails            = "notify-fails"
 	CodeDetourBlocked          = "detour-blocked"
 	CodeVIPMovesOften          = "vip-moves-often"
 	CodeVIPConflict            = "vip-conflict"
@@ -89,6 +90,8 @@ const (
 	CodeBadLog            = "bad-log"
 	CodeBadName           = "bad-name"
 	CodeBadPath           = "bad-path"
+	CodeBadWebhook        = "bad-webhook"
+	CodeBadCommand        = "bad-command"
 	CodeBadPort           = "bad-port"
 	CodeBadRouterID       = "bad-router-id"
 	CodeBadSize           = "bad-size"
@@ -230,7 +233,7 @@ func FindingCodes() []FindingCode {
 	add(Error, CodeNotInForce, CodeConfigRolledBack, CodeConfigNotApplied, CodeUnknownController, CodeOutOfFiles, CodeKeyUnusable,
 		CodeVIPConflict, CodeForeignRouter)
 	add(Warning, CodeDrainUnknown, CodeDrainNotKept, CodePageCrowded, CodeHeadersTooLarge, CodeHAProxyAsRoot, CodeHAProxySocketLost,
-		CodeConntrackFull, CodeAdvertsBlocked, CodeDetourBlocked, CodeLastGoodNotKept, CodeDiskFull, CodeNotListening, CodeRequestsUnproven)
+		CodeConntrackFull, CodeAdvertsBlocked, CodeDetourBlocked, CodeLastGoodNotKept, CodeDiskFull, CodeNotListening, CodeNotifyFails, CodeRequestsUnproven)
 	add(Info, CodeRequestsRefused, CodeHAProxyReplaced, CodeHAProxyLibraryReplaced, CodeVIPMovesOften, CodeNotAuthenticated)
 	// Of a certificate.
 	add(Error, CodeCertificateNotLive)
@@ -239,7 +242,7 @@ func FindingCodes() []FindingCode {
 	add("", CodeCertificateChain, CodeCertificateExpired, CodeCertificateFormat, CodeCertificateKey, CodeCertificateName,
 		CodeCertificateNotYetValid, CodeCertificateUnreadable, CodeCertificateUsage, CodeCertificateWeak)
 	// Of a spec.
-	add(Error, CodeAffinityMode, CodeBadAddress, CodeBadDuration, CodeBadExpect, CodeBadHostname, CodeBadInterface, CodeBadInterval, CodeBadLimit,
+	add(Error, CodeAffinityMode, CodeBadAddress, CodeBadCommand, CodeBadWebhook, CodeBadDuration, CodeBadExpect, CodeBadHostname, CodeBadInterface, CodeBadInterval, CodeBadLimit,
 		CodeBadLog, CodeBadName, CodeBadPath, CodeBadPort, CodeBadRouterID, CodeBadSize, CodeBadWeight, CodeDuplicateAddress, CodeDuplicateKey,
 		CodeDuplicateName, CodeDuplicatePort, CodeDuplicateRouterID, CodeEmpty, CodeEncoding, CodeInternal, CodeMissingKey, CodeNoAddress,
 		CodeNoHost, CodeNoPeer, CodeNotFilledIn, CodeOwnAddress, CodePortClash, CodeRedirectPort, CodeRedirectTarget, CodeSeveralDocuments,

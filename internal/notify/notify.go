@@ -1,0 +1,214 @@
+// Package notify decides which incidents are to be told, and when: one message when one
+// begins and one when it is over, whichever controller tells them, and however often that
+// changes. It is told the incidents, the time, and what other controllers have told.
+package notify
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"holdfast/internal/incident"
+	"holdfast/internal/status"
+)
+
+const (
+	// recent is how old the end of an incident may be that nobody has been told of: who
+	// begins to tell does not tell the past.
+	recent = 10 * time.Minute
+	// pause is how long nothing more is told of an incident that was told of.
+	pause = time.Minute
+	// abandoned is from when on what a controller was about to tell is told by another
+	// one, where it does not answer any more.
+	abandoned = 30 * time.Second
+	// kept is how many marks are remembered, and knownEvents how many events each names.
+	kept, knownEvents = 50, 10
+)
+
+// A Mark says that an incident was told, or is about to be.
+type Mark struct {
+	ID    string         `json:"id"`
+	State incident.State `json:"state"` // as it was told
+	// By is the controller that tells it, Told whether that was taken.
+	By   string `json:"by"`
+	Told bool   `json:"told"`
+	// At is when it was decided, by the middle one of the controllers' clocks.
+	At time.Time `json:"at"`
+	// Events name the first events of the incident, which may get another id when an
+	// earlier one comes to light.
+	Events []string `json:"events"`
+}
+
+// later reports whether m says more than other of the same incident. Of two that decided
+// in the same moment the first by name counts.
+func (m Mark) later(other Mark) bool {
+	switch apart := m.At.Sub(other.At); {
+	case m.State == other.State && m.By == other.By:
+		return m.Told && !other.Told
+	case m.State == other.State && apart.Abs() < abandoned/2:
+		return m.By < other.By
+	default:
+		return apart > 0
+	}
+}
+
+// Marks has what was told. The zero Marks has nothing.
+type Marks struct {
+	all map[string]Mark
+}
+
+// List gives the marks, the oldest first.
+func (b *Marks) List() []Mark {
+	return slices.SortedFunc(maps.Values(b.all), func(a, b Mark) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) })
+}
+
+// Learn takes what others know, and reports whether anything of it is new.
+func (b *Marks) Learn(marks []Mark) (news bool) {
+	for _, m := range marks {
+		if m.ID == "" || len(m.Events) > knownEvents {
+			continue
+		}
+		if had, known := b.all[m.ID]; known && !m.later(had) {
+			continue
+		}
+		b.set(m)
+		news = true
+	}
+	return news
+}
+
+func (b *Marks) set(m Mark) {
+	if b.all == nil {
+		b.all = map[string]Mark{}
+	}
+	b.all[m.ID] = m
+	if list := b.List(); len(list) > kept {
+		delete(b.all, list[0].ID)
+	}
+}
+
+// of gives the mark of an incident, by whichever of its events is known.
+func (b *Marks) of(in incident.Incident) (Mark, bool) {
+	if m, known := b.all[in.ID]; known {
+		return m, true
+	}
+	names := eventNames(in)
+	for _, m := range b.List() {
+		if slices.ContainsFunc(m.Events, func(name string) bool { return slices.Contains(names, name) }) {
+			return m, true
+		}
+	}
+	return Mark{}, false
+}
+
+func eventNames(in incident.Incident) []string {
+	var names []string
+	for _, e := range in.Events {
+		names = append(names, fmt.Sprintf("%s-%d-%d", e.Controller, e.Seq, e.Time.UnixMilli()))
+	}
+	return names
+}
+
+func first(names []string) []string { return names[:min(len(names), knownEvents)] }
+
+// Settings say what is told.
+type Settings struct {
+	After   time.Duration // see spec.Notify
+	Planned bool
+}
+
+// A Plan says what is to be told now, and when to look again; the zero time is when
+// something happens.
+type Plan struct {
+	Tell []incident.Incident // with the ids that they were told by
+	Next time.Time
+}
+
+// Plan decides what self is to tell of incidents at now, and marks that it will. silent has
+// the controllers that do not answer: what they were about to tell is told by self.
+func (b *Marks) Plan(self string, all []incident.Incident, now time.Time, set Settings, silent []string) Plan {
+	var p Plan
+	for _, in := range all {
+		if in.Planned && !set.Planned {
+			continue
+		}
+		m, known := b.of(in)
+		if known {
+			in.ID = m.ID
+		}
+		at, due := when(in, m, known, set.After, silent, now)
+		switch {
+		case !due:
+		case at.After(now):
+			if p.Next.IsZero() || at.Before(p.Next) {
+				p.Next = at
+			}
+		default:
+			b.set(Mark{ID: in.ID, State: in.State, By: self, At: now, Events: first(eventNames(in))})
+			p.Tell = append(p.Tell, in)
+		}
+	}
+	return p
+}
+
+// when gives from when on in is to be told as it is; not due: it is not.
+func when(in incident.Incident, m Mark, known bool, after time.Duration, silent []string, now time.Time) (at time.Time, due bool) {
+	if known && m.State == in.State {
+		if m.Told || !slices.Contains(silent, m.By) {
+			return time.Time{}, false
+		}
+		return m.At.Add(abandoned), true
+	}
+	if in.State == incident.Over {
+		if !known && now.Sub(in.End) > recent {
+			return time.Time{}, false
+		}
+		at = in.End.Add(after)
+	} else {
+		at = in.Begin.Add(after)
+		for _, e := range in.Events { // one that begins again has to last again
+			if known && e.When().After(m.At) {
+				at = e.When().Add(after)
+				break
+			}
+		}
+	}
+	if known && at.Before(m.At.Add(pause)) {
+		at = m.At.Add(pause)
+	}
+	return at, true
+}
+
+// Done notes that the message about an incident was taken, and gives its mark.
+func (b *Marks) Done(id string, state incident.State) {
+	if m, known := b.all[id]; known && m.State == state {
+		m.Told = true
+		b.set(m)
+	}
+}
+
+// Mine reports whether it is self that tells an incident as it is.
+func (b *Marks) Mine(self string, in incident.Incident) bool {
+	m, known := b.all[in.ID]
+	return known && m.By == self && m.State == in.State
+}
+
+// maxEvents is how many events a message has at most.
+const maxEvents = 100
+
+// A Message is what is told.
+type Message struct {
+	Schema     int               `json:"schema"` // always 1
+	Cloud      string            `json:"cloud"`
+	Controller string            `json:"controller"` // who tells it
+	State      incident.State    `json:"state"`
+	Incident   incident.Incident `json:"incident"`
+}
+
+// NewMessage gives what controller tells of in.
+func NewMessage(cloud, controller string, in incident.Incident) Message {
+	in.Events = append([]status.Event{}, in.Events[:min(len(in.Events), maxEvents)]...)
+	return Message{Schema: 1, Cloud: cloud, Controller: controller, State: in.State, Incident: in}
+}

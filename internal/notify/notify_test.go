@@ -1,0 +1,131 @@
+package notify
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"holdfast/internal/incident"
+	"holdfast/internal/status"
+)
+
+var begun = time.Date(2026, 12, 1, 2, 14, 0, 0, time.UTC)
+
+// trouble is an incident of these events, that began after some time and, if it is over, ended.
+func trouble(begin, end time.Duration, seqs ...uint64) incident.Incident {
+	in := incident.Incident{State: incident.Open, Begin: begun.Add(begin)}
+	for _, seq := range seqs {
+		in.Events = append(in.Events, status.Event{Controller: "ctl2", Seq: seq, Time: begun.Add(time.Duration(seq) * time.Millisecond)})
+	}
+	in.ID = fmt.Sprintf("ctl2-%d", seqs[0])
+	if end > 0 {
+		in.State, in.End = incident.Over, begun.Add(end)
+	}
+	return in
+}
+
+const after = 10 * time.Second
+
+// told plans at a time and says what is told: "ctl2-5 open".
+func told(b *Marks, self string, at time.Duration, silent []string, all ...incident.Incident) string {
+	text := ""
+	for _, in := range b.Plan(self, all, begun.Add(at), Settings{After: after}, silent).Tell {
+		text += in.ID + " " + string(in.State) + ";"
+	}
+	return text
+}
+
+func expect(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: told %q, want %q", what, got, want)
+	}
+}
+
+func TestOneMessageEach(t *testing.T) {
+	var b Marks
+	open, over := trouble(0, 0, 5, 6), trouble(0, 40*time.Second, 5, 6, 7)
+	expect(t, "before it has lasted", told(&b, "ctl1", 9*time.Second, nil, open), "")
+	expect(t, "when it has", told(&b, "ctl1", 10*time.Second, nil, open), "ctl2-5 open;")
+	expect(t, "again", told(&b, "ctl1", 20*time.Second, nil, open), "")
+	expect(t, "just over", told(&b, "ctl1", 41*time.Second, nil, over), "")
+	expect(t, "over, within the pause", told(&b, "ctl1", 60*time.Second, nil, over), "")
+	expect(t, "over", told(&b, "ctl1", 71*time.Second, nil, over), "ctl2-5 over;")
+	expect(t, "over for long", told(&b, "ctl1", time.Hour, nil, over), "")
+}
+
+func TestShortOnesOnceAndPastOnesNever(t *testing.T) {
+	var b Marks
+	expect(t, "a second long", told(&b, "ctl1", 11*time.Second, nil, trouble(0, time.Second, 5)), "ctl2-5 over;")
+	expect(t, "of yesterday", told(&b, "ctl1", 24*time.Hour, nil, trouble(0, time.Second, 9)), "")
+	planned := trouble(0, 0, 12)
+	planned.Planned = true
+	expect(t, "planned", told(&b, "ctl1", time.Minute, nil, planned), "")
+	got := b.Plan("ctl1", []incident.Incident{planned}, begun.Add(time.Minute), Settings{After: after, Planned: true}, nil)
+	if len(got.Tell) != 1 {
+		t.Errorf("planned, where that is wanted: %+v", got)
+	}
+}
+
+func TestPlanSaysWhenToLookAgain(t *testing.T) {
+	var b Marks
+	p := b.Plan("ctl1", []incident.Incident{trouble(3*time.Second, 0, 5), trouble(time.Second, 0, 8)}, begun.Add(4*time.Second), Settings{After: after}, nil)
+	if want := begun.Add(11 * time.Second); !p.Next.Equal(want) || len(p.Tell) != 0 {
+		t.Errorf("%+v, want a look at %v", p, want)
+	}
+}
+
+// TestAnotherControllerTellsNothingTwice has ctl1, which tells, be lost and come back.
+func TestAnotherControllerTellsNothingTwice(t *testing.T) {
+	var first, second Marks
+	expect(t, "ctl1", told(&first, "ctl1", 10*time.Second, nil, trouble(0, 0, 5, 6)), "ctl2-5 open;")
+	first.Done("ctl2-5", incident.Open)
+	if !second.Learn(first.List()) || second.Learn(first.List()) {
+		t.Error("what is new is not news, or what is old is")
+	}
+	// With an earlier event of a journal that could not be read before.
+	earlier := trouble(-time.Second, 0, 4, 5, 6)
+	expect(t, "ctl2", told(&second, "ctl2", 20*time.Second, []string{"ctl1"}, earlier), "")
+	over := trouble(-time.Second, 30*time.Second, 4, 5, 6)
+	expect(t, "ctl2, when it is over", told(&second, "ctl2", 80*time.Second, []string{"ctl1"}, over), "ctl2-5 over;")
+	second.Done("ctl2-5", incident.Over)
+	first.Learn(second.List())
+	expect(t, "ctl1, which is back", told(&first, "ctl1", 90*time.Second, nil, over), "")
+}
+
+// TestTwoAtOnceAgree has two controllers decide in the same moment: after they have told
+// each other, one of them tells.
+func TestTwoAtOnceAgree(t *testing.T) {
+	var one, two Marks
+	in := trouble(0, 0, 5)
+	told(&one, "ctl1", 10*time.Second, nil, in)
+	told(&two, "ctl2", 10*time.Second+time.Millisecond, nil, in)
+	ofOne := one.List()
+	one.Learn(two.List())
+	two.Learn(ofOne)
+	if !one.Mine("ctl1", in) || two.Mine("ctl2", in) {
+		t.Errorf("ctl1 tells it: %v; ctl2 does: %v", one.Mine("ctl1", in), two.Mine("ctl2", in))
+	}
+}
+
+// TestWhatIsAbandonedIsTold has the one that was about to tell be gone.
+func TestWhatIsAbandonedIsTold(t *testing.T) {
+	var first, second Marks
+	in := trouble(0, 0, 5)
+	told(&first, "ctl1", 10*time.Second, nil, in)
+	second.Learn(first.List())
+	expect(t, "while it may still", told(&second, "ctl2", 20*time.Second, []string{"ctl1"}, in), "")
+	expect(t, "where it answers", told(&second, "ctl2", 41*time.Second, nil, in), "")
+	expect(t, "later", told(&second, "ctl2", 41*time.Second, []string{"ctl1"}, in), "ctl2-5 open;")
+}
+
+func TestMarksAreBounded(t *testing.T) {
+	var b Marks
+	for i := range uint64(2 * kept) {
+		b.Learn([]Mark{{ID: fmt.Sprint(i), State: incident.Open, At: begun.Add(time.Duration(i))}})
+	}
+	b.Learn([]Mark{{ID: "much", Events: make([]string, knownEvents+1)}, {}})
+	if all := b.List(); len(all) != kept || all[0].ID != fmt.Sprint(kept) {
+		t.Errorf("%d marks are kept, from %s", len(all), all[0].ID)
+	}
+}
