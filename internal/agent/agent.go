@@ -138,7 +138,7 @@ func New(opt Options) *Agent {
 	})
 	event := func(e status.Event) { a.journal.Add(e) }
 	a.certificates = keep.New(keep.Options{
-		StateDir: opt.StateDir, Controller: opt.Controller, HAProxy: a.haproxy, Spec: a.currentSpec,
+		StateDir: opt.StateDir, HAProxy: a.haproxy, Spec: a.currentSpec,
 		Event: event, Log: a.log.With("component", "certificates"),
 	})
 	a.vips = vips.New(vips.Options{

@@ -259,12 +259,11 @@ func (a commands) events(ctx context.Context, source journalSource, which wanted
 	if err != nil {
 		return err
 	}
-	events := merge(journals)
 	if which.incidents {
-		all := newest(filter(incident.Group(events, view(journals)), which.incident), which.n)
+		all := newest(filter(web.Group(journals, time.Now()), which.incident), which.n)
 		return a.Answer(incidentsAnswer{1, all, told}, incidentsText(all))
 	}
-	all := newest(filter(events, which.event), which.n)
+	all := newest(filter(web.Merge(journals), which.event), which.n)
 	answer := eventsAnswer{Schema: 1, Events: all, Controllers: told}
 	if len(journals) == 1 {
 		answer.Controller = journals[0].Controller
@@ -299,25 +298,6 @@ func (a commands) whoTold(journals []web.Journal) ([]toldBy, error) {
 		a.Logf("%s; its events are not here", s)
 	}
 	return all, nil
-}
-
-func merge(journals []web.Journal) []status.Event {
-	var all []incident.Journal
-	for _, j := range journals {
-		all = append(all, incident.Journal{Controller: j.Controller, Events: j.Events, ClockAhead: j.ClockAhead})
-	}
-	return incident.Merge(all...)
-}
-
-// view gives what is known beside the events of journals.
-func view(journals []web.Journal) incident.View {
-	v := incident.View{Now: time.Now()}
-	for _, j := range journals {
-		if j.Error != "" {
-			v.Silent = append(v.Silent, j.Controller)
-		}
-	}
-	return v
 }
 
 func filter[T any](all []T, wanted func(T) bool) []T {
@@ -379,9 +359,9 @@ func (f *follower) show(journals []web.Journal) error {
 	}
 	fresh := f.take(journals)
 	if f.which.incidents {
-		return f.showIncidents(journals)
+		return f.showIncidents()
 	}
-	events := filter(merge(fresh), f.which.event)
+	events := filter(web.Merge(fresh), f.which.event)
 	if !f.begun {
 		events = newest(events, f.which.n)
 	}
@@ -436,8 +416,8 @@ func saysAgain(j web.Journal) string {
 }
 
 // showIncidents prints each incident that is new, or over, or another than it was said to be.
-func (f *follower) showIncidents(journals []web.Journal) error {
-	all := filter(incident.Group(merge(f.all), view(journals)), f.which.incident)
+func (f *follower) showIncidents() error {
+	all := filter(web.Group(f.all, time.Now()), f.which.incident)
 	if !f.begun {
 		for _, in := range all[:len(all)-len(newest(all, f.which.n))] {
 			f.said[in.ID] = saidOf(in)

@@ -223,10 +223,15 @@ func texts(all []Incident) string {
 // TestCostsAddUp has an incident cost what its events did.
 func TestCostsAddUp(t *testing.T) {
 	events := append(settled(), lostHost()...)
-	events[4].Cost = &status.Cost{Failed: 2, LongestGap: 62 * ms}
-	events[6].Cost = &status.Cost{Retried: 7, LongestGap: 30 * ms}
+	for _, cost := range []status.Event{
+		{Controller: "ctl2", Subject: "vip api", Cost: &status.Cost{Failed: 2, Gap: 62 * ms}},
+		{Controller: "ctl3", Subject: "service nova on ctl1", Cost: &status.Cost{Retried: 7, Gap: 30 * ms}},
+	} {
+		cost.Kind, cost.Time = "cost", begun.Add(50*time.Second)
+		events = append(events, cost)
+	}
 	got := Group(events, View{Now: begun})
-	if len(got) != 1 || got[0].Cost == nil || *got[0].Cost != (status.Cost{Failed: 2, Retried: 7, LongestGap: 62 * ms}) {
+	if len(got) != 1 || got[0].Cost == nil || *got[0].Cost != (status.Cost{Failed: 2, Retried: 7, Gap: 62 * ms}) || len(got[0].Events) != 17 {
 		t.Errorf("it cost %+v", got)
 	}
 }

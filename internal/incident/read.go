@@ -38,6 +38,8 @@ func read(e status.Event, holder string) facts {
 		f.vip = name
 	}
 	switch {
+	case e.Cost != nil:
+		f.line = true
 	case strings.HasPrefix(e.Kind, "host-"), e.Kind == status.EventConnectionsCut:
 		f.ofHost(e)
 	case strings.HasPrefix(e.Kind, "haproxy-"):

@@ -8,7 +8,6 @@ package status
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -366,47 +365,13 @@ type Event struct {
 	// Took is how long the transition took, from its cause to its end; in
 	// JSON, nanoseconds. Zero where it has no length.
 	Took time.Duration `json:"took_ns,omitempty"`
-	// Cost is what it cost clients, where that is known.
+	// Cost is what clients felt of what has happened, of an event of the kind "cost".
 	Cost *Cost `json:"cost,omitempty"`
 }
 
 // When is e's time by the middle one of the controllers' clocks, so that events of
 // several can be compared.
 func (e Event) When() time.Time { return e.Time.Add(-e.ClockAhead) }
-
-// Cost is what a fault or a move has cost clients.
-type Cost struct {
-	Failed  int `json:"failed"`  // requests that were answered with an error of HAProxy's or a service's, or not at all
-	Reset   int `json:"reset"`   // connections that ended before their answer did
-	Retried int `json:"retried"` // requests that HAProxy sent to another host, too
-	// LongestGap is the longest time without an answer to any client; in JSON, nanoseconds.
-	LongestGap time.Duration `json:"longest_gap_ns,omitempty"`
-}
-
-// Add gives what c and other are together.
-func (c Cost) Add(other Cost) Cost {
-	return Cost{c.Failed + other.Failed, c.Reset + other.Reset, c.Retried + other.Retried, max(c.LongestGap, other.LongestGap)}
-}
-
-// Words says c for people: "2 requests failed, 1 connection reset, longest gap 62ms".
-func (c Cost) Words() string {
-	var said []string
-	for _, part := range []struct {
-		n          int
-		what, done string
-	}{{c.Failed, "request", "failed"}, {c.Reset, "connection", "reset"}, {c.Retried, "request", "retried"}} {
-		if part.n > 0 {
-			said = append(said, Count(part.n, part.what)+" "+part.done)
-		}
-	}
-	if c.LongestGap > 0 {
-		said = append(said, "longest gap "+Brief(c.LongestGap))
-	}
-	if len(said) == 0 {
-		return "nothing"
-	}
-	return strings.Join(said, ", ")
-}
 
 // Authentication is what a controller does with the key of the controllers.
 type Authentication struct {

@@ -361,6 +361,10 @@ func (v *VIPs) start(ctx context.Context, o *owner) {
 // setEligible lets o hold its VIP exactly while HAProxy runs.
 func (o *owner) setEligible(h status.HAProxy) {
 	reason := "HAProxy is " + string(h.State)
+	if h.Reason == process.NotStarted { // one that served all the time may be there to be adopted
+		o.loop.SetEligible(false, "HAProxy is being looked for")
+		return
+	}
 	if h.State != status.HAProxyRunning && h.Reason != "" {
 		reason += ": " + h.Reason
 	}
@@ -462,10 +466,13 @@ func (v *VIPs) journalHAProxy(was, is status.HAProxy, down time.Time) {
 		Time: is.Since, Kind: "haproxy-" + string(is.State), Subject: "haproxy",
 		Text: "HAProxy is " + string(is.State), Cause: is.Reason,
 	}
-	if was.State != "" {
+	switch {
+	case was.State != "":
 		e.Text += ", was " + string(was.State)
+	case is.State == status.HAProxyRunning && is.Adopted:
+		e.Text += ", and has been: it was adopted"
 	}
-	if is.State == status.HAProxyRunning {
+	if is.State == status.HAProxyRunning && (was.State != "" || !is.Adopted) {
 		e.Took = is.Since.Sub(down)
 	}
 	v.opt.Event(e)

@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"holdfast/internal/cloud"
-	"holdfast/internal/incident"
 )
 
 // TestContractIsWritten proves that docs/json.md names every field and metric
@@ -24,7 +23,7 @@ func TestContractIsWritten(t *testing.T) {
 	}
 	doc := string(data)
 	fields := map[string]bool{}
-	for _, v := range []any{cloud.Cloud{}, Events{}, AllJournals{}, incident.Incident{}, ReloadResult{}, InForce{}, PlanRequest{}, PlanResult{}, DrainRequest{}, DrainResult{}, HandoverRequest{}, HandoverResult{}, ControlError{}} {
+	for _, v := range []any{cloud.Cloud{}, Events{}, AllJournals{}, Incidents{}, ReloadResult{}, InForce{}, PlanRequest{}, PlanResult{}, DrainRequest{}, DrainResult{}, HandoverRequest{}, HandoverResult{}, ControlError{}} {
 		jsonFields(reflect.TypeOf(v), fields)
 	}
 	for name := range fields {

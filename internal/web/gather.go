@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"holdfast/internal/cloud"
-	"holdfast/internal/incident"
 	"holdfast/internal/status"
 )
 
@@ -148,11 +147,7 @@ func Newer(events []status.Event, after uint64) []status.Event {
 
 // newestFirst brings the events of several journals into one order, and gives the newest n.
 func newestFirst(journals []Journal, n int) []status.Event {
-	var all []incident.Journal
-	for _, j := range journals {
-		all = append(all, incident.Journal{Controller: j.Controller, Events: j.Events, ClockAhead: j.ClockAhead})
-	}
-	events := incident.Merge(all...)
+	events := Merge(journals)
 	slices.Reverse(events)
 	return events[:min(n, len(events))]
 }

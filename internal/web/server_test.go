@@ -86,6 +86,8 @@ func TestServerAnswers(t *testing.T) {
 		{"GET", "/status", 200, "application/json", `"controller": "cloudcontrol1003"`},
 		{"GET", "/cloud", 200, "application/json", `"healthy": false`},
 		{"GET", "/events", 200, "application/json", `"kind": "vip-active"`},
+		{"GET", "/incidents?n=0", 200, "application/json", `"incidents": []`},
+		{"GET", "/incidents?n=-1", 400, "application/json", `"error": "n is \"-1\", want a number from 0 to 4000"`},
 		{"GET", "/events?n=0", 200, "application/json", `"events": []`},
 		{"GET", "/events?n=-1", 400, "application/json", `"error": "n is \"-1\", want a number from 0 to 4000"`},
 		{"GET", "/events?n=x", 400, "application/json", `"error"`},

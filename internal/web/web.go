@@ -65,6 +65,8 @@ type Server struct {
 	page    page
 	streams chan struct{} // one element for each open stream
 	crowd   crowd
+	// incidents has what was looked up last.
+	incidents incidentsCache
 }
 
 // New makes a Server. It starts nothing.
@@ -95,6 +97,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /status", s.signed(s.serveStatus))
 	mux.HandleFunc("GET /cloud", s.serveCloud)
 	mux.HandleFunc("GET /events", s.signed(s.serveEvents))
+	mux.HandleFunc("GET /incidents", s.serveIncidents)
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.Handle("GET /metrics", s.metrics)
 	mux.HandleFunc("GET /assets/{name}", s.page.serveAsset)

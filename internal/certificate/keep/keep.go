@@ -31,9 +31,8 @@ const maxCertificate = 1 << 20
 
 // Options is what a Keeper is made of.
 type Options struct {
-	StateDir   string // the copies are in a folder of it
-	Controller string // this one's name in the spec
-	HAProxy    HAProxy
+	StateDir string // the copies are in a folder of it
+	HAProxy  HAProxy
 	// Spec gives the spec in force; nil while there is none.
 	Spec func() *spec.Spec
 	// Event is told what has happened.
@@ -301,7 +300,7 @@ func (k *Keeper) Findings() []status.Finding {
 			found = append(found, status.Finding{Severity: status.Error, Code: status.CodeCertificateNotLive, Text: "the new certificate is not in use yet: " + h.trouble, Remedy: "the agent tries again every second"})
 		}
 		for _, f := range found {
-			f.Subject = "vip " + vip + " on " + k.opt.Controller
+			f.Subject = "vip " + vip // those that look alike on several controllers are told once
 			out = append(out, f)
 		}
 	}

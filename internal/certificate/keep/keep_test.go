@@ -35,7 +35,7 @@ func newBench(t *testing.T, first certificatetest.Pair) *bench {
 		vip: spec.VIP{Name: "api", Hostname: "api.example.org", TLS: &spec.TLS{Certificate: filepath.Join(dir, "c.pem"), Key: filepath.Join(dir, "k.pem")}},
 	}
 	b.Keeper = New(Options{
-		StateDir: filepath.Join(dir, "state"), Controller: "ctl1", HAProxy: b.haproxy, Log: slog.New(slog.DiscardHandler),
+		StateDir: filepath.Join(dir, "state"), HAProxy: b.haproxy, Log: slog.New(slog.DiscardHandler),
 		Spec:  func() *spec.Spec { return &spec.Spec{VIPs: []spec.VIP{b.vip}} },
 		Event: func(e status.Event) { b.events = append(b.events, e) },
 	})
@@ -136,7 +136,7 @@ func TestRenewalWithAnExpiredCrossSignedCertificate(t *testing.T) {
 func TestEndIsSaidInTime(t *testing.T) {
 	b := newBench(t, certificatetest.NewAuthority(t).Issue(1))
 	b.clock = b.of("api").bundle.End().Add(-time.Hour)
-	if f := b.Findings(); len(f) != 1 || f[0].Code != "certificate-expires" || f[0].Subject != "vip api on ctl1" {
+	if f := b.Findings(); len(f) != 1 || f[0].Code != "certificate-expires" || f[0].Subject != "vip api" {
 		t.Errorf("an hour before the end: %v", f)
 	}
 	b.clock = b.clock.Add(2 * time.Hour)

@@ -1,0 +1,82 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"holdfast/internal/incident"
+	"holdfast/internal/status"
+)
+
+const (
+	// incidentsAge is how long one look at the journals is shown to everybody who asks for
+	// incidents: it takes more than a look at the events of the page.
+	incidentsAge = 3 * time.Second
+	// incidentEvents is how many of the newest events of each controller it takes.
+	incidentEvents = 1000
+	// defaultIncidents is how many are shown.
+	defaultIncidents = 50
+)
+
+// Incidents is the answer of /incidents.
+type Incidents struct {
+	Schema    int                 `json:"schema"`    // always 1
+	Incidents []incident.Incident `json:"incidents"` // oldest first
+}
+
+// An incidentsCache has the newest look at the incidents.
+type incidentsCache struct {
+	mu   sync.Mutex // guards following, and is held while somebody looks
+	made time.Time
+	all  []incident.Incident
+}
+
+// Incidents gives the newest n incidents of all controllers, as this one finds them. Those
+// of the last seconds are given again.
+func (s *Server) Incidents(ctx context.Context, n int) []incident.Incident {
+	s.incidents.mu.Lock()
+	defer s.incidents.mu.Unlock()
+	if now := s.opt.Now(); s.incidents.made.IsZero() || now.Sub(s.incidents.made) >= incidentsAge {
+		// For all who wait, so not until the first of them has gone.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
+		defer cancel()
+		s.incidents.all = Group(s.Journals(ctx, incidentEvents), now.Add(-s.opt.ClockAhead()))
+		s.incidents.made = s.opt.Now()
+	}
+	all := s.incidents.all
+	return all[max(0, len(all)-n):]
+}
+
+// Group gives the incidents of journals at now, by the middle one of the controllers' clocks.
+func Group(journals []Journal, now time.Time) []incident.Incident {
+	view := incident.View{Now: now}
+	for _, j := range journals {
+		if j.Error != "" {
+			view.Silent = append(view.Silent, j.Controller)
+		}
+	}
+	return incident.Group(Merge(journals), view)
+}
+
+// Merge brings the events of journals into one order.
+func Merge(journals []Journal) []status.Event {
+	var all []incident.Journal
+	for _, j := range journals {
+		all = append(all, incident.Journal{Controller: j.Controller, Events: j.Events, ClockAhead: j.ClockAhead})
+	}
+	return incident.Merge(all...)
+}
+
+func (s *Server) serveIncidents(w http.ResponseWriter, r *http.Request) {
+	n, _, err := whichEvents(r)
+	if err != nil {
+		writeError(w, Wrong("%v", err))
+		return
+	}
+	if !r.URL.Query().Has("n") {
+		n = defaultIncidents
+	}
+	writeJSON(w, http.StatusOK, Incidents{Schema: 1, Incidents: s.Incidents(r.Context(), n)})
+}
