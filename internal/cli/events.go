@@ -210,7 +210,7 @@ func (a commands) journalSource(cmd *cobra.Command) (journalSource, error) {
 			names = append(names, t.Name)
 		}
 		return journalSource{names, func(ctx context.Context, n int, after map[string]uint64) ([]web.Journal, error) {
-			return web.Journals(ctx, targets, n, after), ctx.Err()
+			return a.withLocal(ctx, web.Journals(ctx, targets, n, after), n, after), ctx.Err()
 		}}, nil
 	}
 	if cmd.Flags().Changed("file") {
@@ -228,6 +228,21 @@ func (a commands) journalSource(cmd *cobra.Command) (journalSource, error) {
 		}
 		return all, err
 	}}, nil
+}
+
+// withLocal has the local agent tell what it could not be asked at its address: where
+// that is cut off, or taken.
+func (a commands) withLocal(ctx context.Context, all []web.Journal, n int, after map[string]uint64) []web.Journal {
+	if !slices.ContainsFunc(all, func(j web.Journal) bool { return j.Error != "" }) {
+		return all
+	}
+	local, err := a.Control().Events(ctx, n)
+	for i, j := range all {
+		if err == nil && j.Error != "" && j.Controller == local.Controller {
+			all[i] = web.Journal{Controller: j.Controller, Events: web.Newer(local.Events, after[j.Controller])}
+		}
+	}
+	return all
 }
 
 // eventsAnswer is the answer of "holdfast events -o json".

@@ -216,6 +216,24 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// TestEventsOfTheLocalAgent asks at its socket where its address does not answer.
+func TestEventsOfTheLocalAgent(t *testing.T) {
+	file, runDir, agent := liveCloud(t)
+	agent.add(status.Event{Time: past(time.Minute), Controller: "cloudcontrol1003", Seq: 1, Kind: "reload", Text: "reloaded"})
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := strings.Replace(string(text), "127.0.66.1", "127.0.66.9", 1)
+	if err := os.WriteFile(file, []byte(elsewhere), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := run(t.Context(), "events", "--file", file, "--run-dir", runDir)
+	if code != app.ExitDone || !strings.HasSuffix(stdout, "  reloaded\n") || strings.Contains(stderr, "1003") {
+		t.Errorf("%d %q %q", code, stdout, stderr)
+	}
+}
+
 // TestEventsFollow prints what is there, and then what comes, once.
 func TestEventsFollow(t *testing.T) {
 	file, _, agent := liveCloud(t)

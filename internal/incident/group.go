@@ -119,7 +119,7 @@ func (s *sorter) forget(e status.Event) {
 // near to are one.
 func (s *sorter) find(e status.Event, f facts) *group {
 	for _, g := range slices.Backward(s.groups) {
-		if g.knows(e, f) {
+		if !g.past(e.When()) && g.knows(e, f) {
 			return g
 		}
 	}
@@ -127,7 +127,7 @@ func (s *sorter) find(e status.Event, f facts) *group {
 	for _, over := range []bool{false, true} {
 		for _, g := range slices.Backward(s.groups) {
 			switch {
-			case (len(g.open) == 0) != over || !g.near(e, f):
+			case (len(g.open) == 0) != over || g.past(e.When()) || !g.near(e, f):
 			case found == nil:
 				found = g
 			case f.fault && !over && within(e.When(), g.moved, alike):
@@ -158,6 +158,9 @@ func newGroup() *group {
 		hosts: map[string]bool{}, vips: map[string]bool{}, services: map[string]bool{}, topics: map[string]bool{},
 	}
 }
+
+// past reports whether g has been over for so long that nothing belongs to it any more.
+func (g *group) past(now time.Time) bool { return len(g.open) == 0 && !within(now, g.last, again) }
 
 // knows reports whether g has the condition that e begins or ends. One that comes again
 // and again is one incident.

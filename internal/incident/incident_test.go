@@ -306,3 +306,22 @@ func TestMergeOfASetClock(t *testing.T) {
 		t.Errorf("the order is %+v", got)
 	}
 }
+
+// BenchmarkGroup groups what a month of a troubled cloud leaves in three journals.
+func BenchmarkGroup(b *testing.B) {
+	var events []status.Event
+	for day := range 400 {
+		for _, e := range lostHost() {
+			e.Time = e.Time.Add(time.Duration(day) * time.Hour)
+			e.Seq = uint64(len(events) + 1)
+			events = append(events, e)
+		}
+		for range 7 {
+			events = append(events, events[len(events)-2:]...)
+		}
+	}
+	b.ReportMetric(float64(len(events)), "events")
+	for b.Loop() {
+		Group(events, View{Now: begun.Add(400 * time.Hour)})
+	}
+}

@@ -231,7 +231,7 @@ func (g *group) handedOver(View) (verdict, bool) {
 		return verdict{}, false
 	}
 	text := e.Text
-	if rest, more, found := strings.Cut(text, "; "); found && (strings.Contains(more, "open connection") || strings.Contains(more, "connection was open")) {
+	if rest, more, found := strings.Cut(text, "; "); found && strings.Contains(more, "open connection") {
 		text = rest
 	}
 	return verdict{kind: Handover, subject: e.Subject, text: text, cause: e.Cause, saysMoves: true}, true

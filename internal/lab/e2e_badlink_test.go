@@ -85,7 +85,7 @@ func (c *cloud) givesAway(holder, fault, value, how string) {
 	done := c.linkFault(fault, value, holder)
 	gave := regexp.MustCompile("vip api was handed over from " + holder + " to (ctl[123])")
 	c.awaitFor(badLinkTime, holder+" to give the address away for its link", func() error {
-		out, _ := c.run(holder, "holdfast", "events", "-n", "1000")
+		out, _ := c.run(holder, "holdfast", "events", "-n", "1000", "--controller", holder)
 		found := gave.FindStringSubmatch(out)
 		if found == nil || !strings.Contains(out, "connections from "+holder+" to ") {
 			return fmt.Errorf("it did not:\n%s", out)
@@ -102,7 +102,7 @@ func (c *cloud) givesAway(holder, fault, value, how string) {
 	if now := c.holder(); now != taker {
 		c.Errorf("%s has the address, want %s to have kept it", now, taker)
 	}
-	out, _ := c.run(holder, "holdfast", "events", "-n", "1000")
+	out, _ := c.run(holder, "holdfast", "events", "-n", "1000", "--controller", holder)
 	if after := out[strings.LastIndex(out, " to "+taker):]; strings.Contains(after, "vip api is active here") {
 		c.Errorf("%s took the address back:\n%s", holder, after)
 	}

@@ -39,7 +39,7 @@ func TestBlindHolder(t *testing.T) {
 	c.await("every service through the VIP", c.allAnswer)
 	t.Logf("every service answered %v after the fault", time.Since(done.Time))
 	taker := c.holder()
-	if out, _ := c.run(first, "holdfast", "events", "-n", "1000"); !strings.Contains(out, "vip api was handed over from "+first+" to "+taker) ||
+	if out, _ := c.run(first, "holdfast", "events", "-n", "1000", "--controller", first); !strings.Contains(out, "vip api was handed over from "+first+" to "+taker) ||
 		!strings.Contains(out, "HAProxy of "+first+" reaches no host of designate and proxy, and that of "+taker+" does") {
 		t.Errorf("the events of %s say nothing of why:\n%s", first, out)
 	}

@@ -143,7 +143,7 @@ func TestFlushedInMidMove(t *testing.T) {
 				time.Sleep(time.Second)
 				c.fault("flush-rules", victim)
 			}
-			out, _ := c.run(victim, "holdfast", "events", "-n", "1000")
+			out, _ := c.run(victim, "holdfast", "events", "-n", "1000", "--controller", victim)
 			if n := strings.Count(out, "and it was put back"); n == 0 {
 				t.Errorf("nothing was put back:\n%s", out)
 			}

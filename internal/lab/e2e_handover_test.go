@@ -281,7 +281,7 @@ func TestPreferredReturns(t *testing.T) {
 	c.awaitHolder(c.others(first)...)
 	c.fault("back", first)
 	c.during(plannedLoad(10*time.Second), func() { c.awaitHolder(first) })
-	out, _ := c.run("ctl2", "holdfast", "events", "-n", "1000")
+	out, _ := c.run("ctl2", "holdfast", "events", "-n", "1000", "--controller", "ctl2")
 	if !strings.Contains(out, "vip api was handed over from ctl2 to ctl1") || !strings.Contains(out, "is back, which is preferred") {
 		t.Errorf("the events of ctl2 say nothing of a handover:\n%s", out)
 	}
@@ -460,7 +460,7 @@ func TestHandoverLimit(t *testing.T) {
 		t.Errorf("the transfer was not cut: %s", out)
 	}
 	c.await("nothing to be left of the handover", c.settled)
-	out, _ := c.run("ctl1", "holdfast", "events", "-n", "1000")
+	out, _ := c.run("ctl1", "holdfast", "events", "-n", "1000", "--controller", "ctl1")
 	if !strings.Contains(out, "1 connection of vip api on ctl1, which ctl2 took, was cut") {
 		t.Errorf("the events say nothing of what was cut:\n%s", out)
 	}

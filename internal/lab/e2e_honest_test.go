@@ -48,7 +48,7 @@ func (c *cloud) differs(before stand) []string {
 		if is != before[name] {
 			wrong = append(wrong, fmt.Sprintf("%s has %s; it had %s", name, is, before[name]))
 		}
-		if out, _ := c.run(name, "holdfast", "events", "-n", "1000"); strings.Contains(out, "HAProxy is hung") {
+		if out, _ := c.run(name, "holdfast", "events", "-n", "1000", "--controller", name); strings.Contains(out, "HAProxy is hung") {
 			wrong = append(wrong, fmt.Sprintf("HAProxy of %s was taken for hung:\n%s", name, out))
 		}
 	}
@@ -146,7 +146,7 @@ func TestLostSocketsMoveNothing(t *testing.T) {
 	})
 	c.await("holdfast to call the lab well", c.well)
 	for _, name := range c.others("") {
-		if out, _ := c.run(name, "holdfast", "events", "-n", "1000"); !strings.Contains(out, "leads nowhere") {
+		if out, _ := c.run(name, "holdfast", "events", "-n", "1000", "--controller", name); !strings.Contains(out, "leads nowhere") {
 			t.Errorf("the events of %s say nothing of it:\n%s", name, out)
 		}
 	}

@@ -44,7 +44,7 @@ func (c *cloud) allServed(records []load.Record) {
 func (c *cloud) nobodyOut() {
 	c.Helper()
 	for _, name := range c.others("") {
-		out, _ := c.run(name, "holdfast", "events", "-n", "1000")
+		out, _ := c.run(name, "holdfast", "events", "-n", "1000", "--controller", name)
 		for line := range strings.Lines(out) {
 			for _, word := range []string{"to down", "took nova", "took keystone", "cut "} {
 				if strings.Contains(line, word) {
@@ -80,7 +80,7 @@ func TestBusyIsNotDead(t *testing.T) {
 		c.allServed(c.nova(could*14/10, 6*time.Second))
 		late := false
 		for _, name := range c.others("") {
-			out, _ := c.run(name, "holdfast", "events", "-n", "1000")
+			out, _ := c.run(name, "holdfast", "events", "-n", "1000", "--controller", name)
 			late = late || strings.Contains(out, "nova") && strings.Contains(out, "is late; it stays in use")
 		}
 		if !late {
@@ -133,7 +133,7 @@ func TestGracefulRestartKeepsUploads(t *testing.T) {
 		t.Error(err)
 	}
 	for _, name := range c.others("") {
-		if out, _ := c.run(name, "holdfast", "events", "-n", "1000"); strings.Contains(out, "cut ") {
+		if out, _ := c.run(name, "holdfast", "events", "-n", "1000", "--controller", name); strings.Contains(out, "cut ") {
 			t.Errorf("%s cut something:\n%s", name, out)
 		}
 	}

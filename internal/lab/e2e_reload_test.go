@@ -37,7 +37,7 @@ func (c *cloud) give(node, text string) {
 // reloads gives what the last reload of a node has done to HAProxy.
 func (c *cloud) reloads(node string) string {
 	c.Helper()
-	out, _ := c.run(node, "holdfast", "events", "-n", "1000")
+	out, _ := c.run(node, "holdfast", "events", "-n", "1000", "--controller", node)
 	i := strings.LastIndex(out, " is in force; ")
 	if i < 0 {
 		c.Fatalf("no reload in the events of %s:\n%s", node, out)
@@ -115,7 +115,7 @@ func TestSpecThatBreaksAServiceIsTakenBack(t *testing.T) {
 		}
 		c.fault("agent-reload", node)
 		c.await("the spec to be taken back on "+node, func() error {
-			out, _ := c.run(node, "holdfast", "events", "-n", "1000")
+			out, _ := c.run(node, "holdfast", "events", "-n", "1000", "--controller", node)
 			if !strings.Contains(out, " was taken back, and ") {
 				return fmt.Errorf("the events are\n%s", out)
 			}
@@ -126,7 +126,7 @@ func TestSpecThatBreaksAServiceIsTakenBack(t *testing.T) {
 		}
 	}
 	for _, node := range c.others("") {
-		if out, _ := c.run(node, "holdfast", "events", "-n", "1000"); strings.Contains(out, "HAProxy is hung") {
+		if out, _ := c.run(node, "holdfast", "events", "-n", "1000", "--controller", node); strings.Contains(out, "HAProxy is hung") {
 			t.Skipf("this machine is too busy: HAProxy of %s did not answer for 300 ms", node)
 		}
 	}

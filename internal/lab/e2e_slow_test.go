@@ -79,7 +79,7 @@ func (c *cloud) gaveWay(holder string) {
 	now := c.holder()
 	said := ""
 	for _, node := range append(c.others(holder), holder) {
-		out, _ := c.run(node, "holdfast", "events", "-n", "1000")
+		out, _ := c.run(node, "holdfast", "events", "-n", "1000", "--controller", node)
 		said += out
 	}
 	if !strings.Contains(said, "neither hears the other's adverts") {
@@ -190,7 +190,7 @@ func (c *cloud) saysFullTable(holder string) {
 	c.Helper()
 	c.served(holder)
 	c.await("the journal to tell of the table", func() error {
-		out, _ := c.run(holder, "holdfast", "events", "-n", "1000")
+		out, _ := c.run(holder, "holdfast", "events", "-n", "1000", "--controller", holder)
 		if !strings.Contains(out, "table of tracked connections is filling up") {
 			return errors.New(out)
 		}

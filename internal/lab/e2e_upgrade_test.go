@@ -146,7 +146,7 @@ func (u *upgrader) upgradeHAProxy(node string) {
 		}
 		return nil
 	})
-	if out, _ := u.run(node, "holdfast", "events", "-n", "1000"); !strings.Contains(out, "HAProxy's program was replaced: reloaded, now ") {
+	if out, _ := u.run(node, "holdfast", "events", "-n", "1000", "--controller", node); !strings.Contains(out, "HAProxy's program was replaced: reloaded, now ") {
 		u.Errorf("the events of %s say nothing of the upgrade:\n%s", node, out)
 	}
 	u.await("holdfast to call the cloud well", u.well)

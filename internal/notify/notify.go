@@ -23,6 +23,8 @@ const (
 	// abandoned is from when on what a controller was about to tell is told by another
 	// one, where it does not answer any more.
 	abandoned = 30 * time.Second
+	// lateness is how long a host that is late, and serves, has to be so before that is told.
+	lateness = 5 * time.Minute
 	// kept is how many marks are remembered, and knownEvents how many events each names.
 	kept, knownEvents = 50, 10
 )
@@ -155,6 +157,12 @@ func (b *Marks) Plan(self string, all []incident.Incident, now time.Time, set Se
 
 // when gives from when on in is to be told as it is; not due: it is not.
 func when(in incident.Incident, m Mark, known bool, after time.Duration, silent []string, now time.Time) (at time.Time, due bool) {
+	if in.Kind == incident.ServiceLate && !known {
+		if in.State == incident.Over && in.Duration < lateness {
+			return time.Time{}, false
+		}
+		after = max(after, lateness)
+	}
 	if known && m.State == in.State {
 		if m.Told || !slices.Contains(silent, m.By) {
 			return time.Time{}, false

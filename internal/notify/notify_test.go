@@ -67,6 +67,23 @@ func TestShortOnesOnceAndPastOnesNever(t *testing.T) {
 	}
 }
 
+// TestLateIsToldLate has a host be late: nobody is woken for what serves.
+func TestLateIsToldLate(t *testing.T) {
+	var b Marks
+	late := trouble(0, 0, 5)
+	late.Kind = incident.ServiceLate
+	expect(t, "a minute", told(&b, "ctl1", time.Minute, nil, late), "")
+	over := trouble(0, time.Minute, 9)
+	over.Kind, over.Duration = incident.ServiceLate, time.Minute
+	expect(t, "that is over", told(&b, "ctl1", 2*time.Minute, nil, over), "")
+	expect(t, "five minutes", told(&b, "ctl1", 5*time.Minute, nil, late), "ctl2-5 open;")
+	expect(t, "its end", told(&b, "ctl1", 7*time.Minute, nil, func() incident.Incident {
+		in := trouble(0, 6*time.Minute, 5)
+		in.Kind, in.Duration = incident.ServiceLate, 6*time.Minute
+		return in
+	}()), "ctl2-5 over;")
+}
+
 func TestPlanSaysWhenToLookAgain(t *testing.T) {
 	var b Marks
 	p := b.Plan("ctl1", []incident.Incident{trouble(3*time.Second, 0, 5), trouble(time.Second, 0, 8)}, begun.Add(4*time.Second), Settings{After: after}, nil)

@@ -161,6 +161,7 @@ func FuzzDecodeEvents(f *testing.F) {
 		if err != nil {
 			return
 		}
+		Group([]Journal{{Events: answer.Events}, {Controller: "other", Events: answer.Events}}, time.Now())
 		s := demoServer(view{})
 		if _, err := s.page.render("events", s.model(view{events: newestFirst([]Journal{{Events: answer.Events}}, pageEvents)})); err != nil {
 			t.Error(err)

@@ -55,7 +55,7 @@ func (h Handover) String() string {
 	case !h.Kept:
 		return text + "; open connections were reset: " + h.Why
 	case h.Connections == 0:
-		return text + "; no connection was open"
+		return text + "; there was no open connection"
 	case h.Connections == 1:
 		return text + "; 1 open connection goes on"
 	}
