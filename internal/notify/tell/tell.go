@@ -23,6 +23,9 @@ import (
 const (
 	// gathers is how long events are left to come in before they are looked at.
 	gathers = 2 * time.Second
+	// alone is how long an incident lasts before those tell it who reach less than half of
+	// the controllers: the others may be well, and tell it.
+	alone = 2 * time.Minute
 	// askTime bounds a word with another agent.
 	askTime = 3 * time.Second
 	// exchanged is how many of the newest marks agents tell each other.
@@ -154,9 +157,13 @@ func (t *Teller) round(ctx context.Context, s *spec.Spec) time.Duration {
 	journals, silent := t.opt.Journals(ctx)
 	now := t.opt.Now()
 	all := incident.Group(incident.Merge(journals...), incident.View{Now: now, Silent: silent})
+	after := s.Notify.After
+	if answer := len(s.Controllers) - len(silent); 2*answer < len(s.Controllers) {
+		after = max(after, alone)
+	}
 	t.mu.Lock()
 	// An earlier life of this agent is silent too.
-	plan := t.marks.Plan(t.opt.Controller, all, now, notify.Settings{After: s.Notify.After, Planned: s.Notify.Planned}, append(silent, ""))
+	plan := t.marks.Plan(t.opt.Controller, all, now, notify.Settings{After: after, Planned: s.Notify.Planned}, append(silent, ""))
 	t.mu.Unlock()
 	if len(plan.Tell) > 0 {
 		t.save()
