@@ -103,7 +103,9 @@ func (t *Teller) Watch(ctx context.Context) {
 	t.load()
 	events, stop := t.opt.Follow()
 	defer stop()
-	go t.mails.run(ctx)
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	sending.Go(func() { t.mails.run(ctx) })
 	t.poke() // of what happened before
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
