@@ -51,7 +51,13 @@ func (c *cloud) one(node string, since time.Time, kind, state string) (found inc
 // TestIncidents has each of some faults be one incident, that begins, says what it is, and
 // ends, on every controller alike.
 func TestIncidents(t *testing.T) {
-	c := sharedCloud(t)
+	c := newCloud(t, "incidents", upgradable) // of its own: it moves the VIP more than a fabric likes
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.logs()
+		}
+	})
+	c.await("every HAProxy to have checked every host", c.well)
 	lost := c.holder()
 	others := c.others(lost)
 	pause := func() time.Time { // so that what comes is another incident
