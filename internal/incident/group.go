@@ -130,7 +130,7 @@ func (s *sorter) find(e status.Event, f facts) *group {
 			case (len(g.open) == 0) != over || g.past(e.When()) || !g.near(e, f):
 			case found == nil:
 				found = g
-			case f.fault && !over && within(e.When(), g.moved, alike):
+			case f.fault && !over && within(e.When(), g.moved, alike), f.fault && over && len(g.ever) == 0: // that only a VIP moved in
 				found = s.join(g, found)
 			}
 		}

@@ -116,7 +116,7 @@ func TestGroup(t *testing.T) {
 		}}},
 		{name: "a partition", events: []status.Event{
 			active(0, "ctl3", "no advert from ctl1 for 62ms"),
-			host(2*time.Second, "ctl3", status.EventHostDown, "nova", "ctl1"), host(2*time.Second, "ctl1", status.EventHostDown, "nova", "ctl3"),
+			host(2*time.Second, "ctl1", status.EventHostDown, "nova", "ctl3"), host(2*time.Second, "ctl3", status.EventHostDown, "nova", "ctl1"),
 			host(2*time.Second+ms, "ctl3", status.EventHostDown, "nova", "ctl2"), host(2*time.Second, "ctl2", status.EventHostDown, "nova", "ctl3"),
 		}, want: []Incident{{
 			Kind: CutOff, State: Open, Subject: "controller ctl3", Duration: time.Hour + 62*ms,
