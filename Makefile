@@ -34,7 +34,7 @@ TESTARGS := -count=1 -timeout=25m -exec=$(abspath $(ROOT)) -run='$(RUN)'
 TEST     := $(GO) test $(TESTARGS)
 # Some tests run whole clouds, whose agents need a processor when they need it, on whatever
 # machine this is. What failed runs once more, and is named at the end, whatever came of it.
-TWICE    := $(TOOL) gotestsum --format=pkgname --format-icons=text --hide-summary=skipped \
+TWICE    := $(TOOL) gotestsum --format=pkgname-and-test-fails --format-icons=text --hide-summary=skipped \
 	--rerun-fails=1 --rerun-fails-max-failures=4 --rerun-fails-run-root-test
 
 test: deps build check ## Run every test, as root where one needs it
