@@ -86,6 +86,7 @@ type Loop interface {
 	Hearing() map[netip.Addr]link.Hearing
 	Defer(why string)
 	Insist()
+	Elsewhere()
 }
 
 // A Holding is one controller's holding of a VIP, in its own words.
@@ -223,6 +224,7 @@ func (b *SplitBrain) Told(from string, w Word) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.note(from, w.Holds, now)
+	b.releaseLeftovers(w.Holds)
 	for name, all := range w.Others {
 		if name != b.opt.Controller && name != from {
 			b.noteOf(name, all, now)
@@ -245,6 +247,17 @@ func (b *SplitBrain) Told(from string, w Word) {
 	}
 	if len(b.holding) > 0 || len(b.defers) > 0 || now.Before(b.asks) {
 		b.Poke()
+	}
+}
+
+// releaseLeftovers has this controller release what a former process of its left of the
+// VIPs that another controller has just said to hold: where its adverts do not arrive,
+// nothing but the end of the lease would.
+func (b *SplitBrain) releaseLeftovers(holds map[string]Holding) {
+	for name := range holds {
+		if v, there := b.vip(name); there && v.Loop.Stats().State != vrrp.Active {
+			v.Loop.Elsewhere()
+		}
 	}
 }
 

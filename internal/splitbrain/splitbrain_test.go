@@ -62,9 +62,11 @@ type controller struct {
 	since    time.Time
 	heard    map[string]time.Time
 	insisted bool
-	deferred string
-	dead     bool
-	silence  time.Time // began
+	// elsewhere is how often it was told that another one has the address.
+	elsewhere int
+	deferred  string
+	dead      bool
+	silence   time.Time // began
 }
 
 func newCloud(t *testing.T) *cloud {
@@ -185,6 +187,12 @@ func (o *controller) Insist() {
 	o.c.mu.Lock()
 	defer o.c.mu.Unlock()
 	o.insisted = true
+}
+
+func (o *controller) Elsewhere() {
+	o.c.mu.Lock()
+	defer o.c.mu.Unlock()
+	o.elsewhere++
 }
 
 func (o *controller) giveWay(_ context.Context, vip, to string, keep bool) error {
@@ -386,6 +394,30 @@ func TestOneWay(t *testing.T) {
 			if bytes.Contains([]byte(line), []byte("gives way")) {
 				t.Error(line)
 			}
+		}
+	})
+}
+
+// TestLeftover has one that does not hear the holder know of it by its agent, and so
+// release what a former process left. The holder keeps what it has.
+func TestLeftover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t)
+		c.set(func() {
+			for _, of := range []string{"ctl2", "ctl3"} {
+				c.filtered[[2]string{of, "ctl1"}] = true
+			}
+			c.all["ctl1"].deferred = "it is told to wait"
+		})
+		time.Sleep(10 * time.Second)
+		told := map[string]bool{}
+		c.set(func() {
+			for name, o := range c.all {
+				told[name] = o.elsewhere > 0
+			}
+		})
+		if got := c.holders(); !slices.Equal(got, []string{"ctl2"}) || !told["ctl1"] || told["ctl2"] {
+			t.Errorf("%v hold it, and they were told: %v", got, told)
 		}
 	})
 }

@@ -28,7 +28,7 @@ func (s State) String() string {
 }
 
 // An Event is what happened to a Machine: one of Startup, Timer,
-// AdvertReceived, Eligible, Configure, Yield, Stay, Silence, GiveWay and Shutdown.
+// AdvertReceived, Eligible, Configure, Yield, Stay, Silence, Elsewhere, GiveWay and Shutdown.
 type Event interface{ event() }
 
 type (
@@ -101,6 +101,11 @@ type (
 		All bool
 	}
 
+	// Elsewhere says that another router is Active, as is known by other means than
+	// adverts. What a former process may have left here is released, as at the first
+	// advert; it has no other effect.
+	Elsewhere struct{}
+
 	// GiveWay ends being Active for another router that is Active too, as this one
 	// knows by other means, since neither hears the other. Nothing is sent: others may
 	// hear both. No silence counts from then on, until Silence says so. It has no effect unless Active.
@@ -118,6 +123,7 @@ func (Configure) event()      {}
 func (Yield) event()          {}
 func (Stay) event()           {}
 func (Silence) event()        {}
+func (Elsewhere) event()      {}
 func (GiveWay) event()        {}
 func (Shutdown) event()       {}
 

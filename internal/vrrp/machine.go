@@ -152,6 +152,8 @@ func (m *Machine) Step(now time.Time, e Event) Output {
 		m.stay(now)
 	case Silence:
 		m.silence(now, e)
+	case Elsewhere:
+		m.releaseLeftover()
 	case GiveWay:
 		m.giveWay(now, e)
 	case Shutdown:
@@ -366,7 +368,14 @@ func (m *Machine) heard(now time.Time, a AdvertReceived) {
 // dropLeftover releases what a former process may have left, now that a is
 // known to be Active.
 func (m *Machine) dropLeftover(a AdvertReceived) {
-	if m.leftover && m.started && a.Priority > 0 {
+	if a.Priority > 0 {
+		m.releaseLeftover()
+	}
+}
+
+// releaseLeftover releases it once. Who is Active has made it its own.
+func (m *Machine) releaseLeftover() {
+	if m.leftover && m.started {
 		m.leftover = false
 		m.out.Release = true
 	}

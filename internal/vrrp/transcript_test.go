@@ -84,6 +84,8 @@ func (tr *transcript) event(t *testing.T, d *datadriven.TestData) Event {
 			e.Since = time.Unix(0, 0).Add(duration(t, since))
 		}
 		return e
+	case "elsewhere":
+		return Elsewhere{}
 	case "giveway":
 		return GiveWay{To: netip.MustParseAddr(arg(d, "to"))}
 	}

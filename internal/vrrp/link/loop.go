@@ -24,6 +24,7 @@ type Loop struct {
 	trust    atomic.Pointer[Trust]        // as of SetTrust
 	deferred atomic.Pointer[string]       // as of Defer
 	insists  atomic.Bool                  // see Insist
+	other    atomic.Bool                  // see Elsewhere
 	doubts   chan uint64                  // see Doubted; has room for one
 	epoch    time.Time                    // what the clock said when it was made, for signatures
 	signed   atomic.Pointer[Signed]       // what was signed last

@@ -173,6 +173,9 @@ func (r *runner) orders() {
 		r.step(vrrp.Configure{Config: r.config()})
 	}
 	r.heed()
+	if r.l.other.Swap(false) {
+		r.step(vrrp.Elsewhere{})
+	}
 	if r.l.insists.Swap(false) {
 		r.insist(time.Now())
 	}

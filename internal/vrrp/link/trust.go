@@ -53,6 +53,15 @@ func (l *Loop) Insist() {
 	l.host.wake()
 }
 
+// Elsewhere says that another controller has the address, by its agent's word: what a
+// former process may have left of it here is released. It does nothing where the
+// address is held.
+func (l *Loop) Elsewhere() {
+	if !l.other.Swap(true) {
+		l.host.wake()
+	}
+}
+
 // trusting is what the runner knows of silence.
 type trusting struct {
 	doubt    uint64 // the last one

@@ -124,7 +124,10 @@ func (w *world) maySettle(a, b *node) time.Duration {
 	case !ab || !ba:
 		bound += w.stretch(max(time.Second, 5*w.longest)*max(1, w.unlucky()/2) + 5*w.longest)
 	}
-	if !a.alive() || !b.alive() || a.turn == 0 && b.turn == 0 { // or both are what former processes left
+	// Or both are what former processes left, or the one that does not hear the other, nor
+	// its agent.
+	left := func(o, by *node) bool { return o.turn == 0 && !w.listens(o, by) && !w.speak(o, by) }
+	if !a.alive() || !b.alive() || a.turn == 0 && b.turn == 0 || left(a, b) || left(b, a) {
 		bound += w.stretch(leaseTime)
 	}
 	return bound
@@ -158,7 +161,9 @@ func (w *world) examine() {
 		for k := range i {
 			b := w.nodes[k]
 			two := a.serving() && b.serving() && (w.listens(a, b) || w.listens(b, a) || w.filters(a, b) && w.speak(a, b))
-			check(&j.two[i][k], two, max(a.slow, b.slow, a.handing(w), b.handing(w)), w.maySettle(a, b), NotTwo, func() string {
+			// One that takes what its former process left begins a contest of its own.
+			begun := max(a.own, b.own)
+			check(&j.two[i][k], two, max(begun, a.slow, b.slow, a.handing(w), b.handing(w)), w.maySettle(a, b), NotTwo, func() string {
 				return fmt.Sprintf("%d and %d", k+1, i+1)
 			})
 		}

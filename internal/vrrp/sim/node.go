@@ -121,7 +121,8 @@ type node struct {
 	up         time.Duration // since when it has a carrier
 	neighbours bool          // it knows some
 	present    bool
-	ends       time.Time // of the lease
+	own        time.Duration // when its router took what a former process had left
+	ends       time.Time     // of the lease
 
 	// What a client on the node's segment believes.
 	arp   int // the node whose announcement came last; 0 for none
@@ -483,6 +484,9 @@ func (n *node) step(e vrrp.Event) {
 	}
 	switch now := n.now(); {
 	case out.Claim:
+		if n.turn == 0 && n.present {
+			n.own = n.w.now
+		}
 		n.turn++
 		n.dropHolding()
 		n.asked = now

@@ -46,6 +46,14 @@ func (w *world) settle() {
 			}
 		}
 	}
+	for _, holder := range w.nodes {
+		for _, o := range w.nodes {
+			if holder.tells(o) && o.alive() && !o.held && o.present { // what a former process left
+				o.step(vrrp.Elsewhere{})
+				o.arm()
+			}
+		}
+	}
 	more := w.filtered != [MaxNodes][MaxNodes]bool{}
 	for _, n := range w.nodes {
 		if n.alive() && n.deferTo > 0 {
@@ -56,6 +64,11 @@ func (w *world) settle() {
 	if more {
 		w.planSettle()
 	}
+}
+
+// tells reports whether n has told o by now that it holds the address.
+func (n *node) tells(o *node) bool {
+	return n != o && n.alive() && n.held && n.w.speak(n, o) && n.now().Sub(n.heldAt) >= settleEvery
 }
 
 // heardLately reports whether adverts of o are heard.

@@ -140,6 +140,10 @@ func (w *world) byAddress(a netip.Addr) *node { return w.nodes[a.As4()[3]-1] }
 
 func (w *world) push(e event) { w.q.push(e) }
 
+// restless is how long after the last step all must be at rest: the longest waits for
+// what may be by itself are some minutes.
+const restless = time.Hour
+
 // run runs the steps, and then until all has been quiet for as long as it must.
 func (w *world) run() {
 	for _, n := range w.nodes {
@@ -158,6 +162,10 @@ func (w *world) run() {
 		}
 		e := w.q.pop()
 		w.now = e.at
+		if n := len(w.s.Steps); n > 0 && w.now > w.s.Steps[n-1].At+restless {
+			w.violate(AtRest, "it has not settled %v after the last step", restless)
+			return
+		}
 		w.result.Events++
 		w.serve(e)
 		if w.changed {
