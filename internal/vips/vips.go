@@ -4,6 +4,7 @@
 package vips
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -444,12 +445,12 @@ func (v *VIPs) Follow(ctx context.Context) {
 		for _, o := range v.owners() {
 			o.setEligible(is)
 		}
-		if is.State != was.State && is.Reason != process.NotStarted { // a start is no change
+		for _, next := range conditions(was, is) {
 			if was.State == status.HAProxyRunning {
-				down = is.Since
+				down = next.Since
 			}
-			v.journalHAProxy(was, is, down)
-			was = is
+			v.journalHAProxy(was, next, down)
+			was = next
 		}
 		select {
 		case <-ctx.Done():
@@ -457,6 +458,24 @@ func (v *VIPs) Follow(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// conditions gives those that HAProxy went through from was to is, as far as the journal
+// tells of them. It may have ended, and be started again, between two looks.
+func conditions(was, is status.HAProxy) []status.HAProxy {
+	if is.Reason == process.NotStarted { // a start is no change
+		return nil
+	}
+	var all []status.HAProxy
+	if was.State == status.HAProxyRunning && is.Restarts > was.Restarts && is.State != status.HAProxyDown {
+		gone := is
+		gone.State, gone.Reason = status.HAProxyDown, cmp.Or(is.Reason, "it was started again at once")
+		all = append(all, gone)
+	}
+	if is.State != was.State || len(all) > 0 {
+		all = append(all, is)
+	}
+	return all
 }
 
 // journalHAProxy writes down a change of HAProxy's condition. One that runs

@@ -2,6 +2,7 @@ package vips
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,5 +63,33 @@ func TestAliveLooksAtWhoMustTurn(t *testing.T) {
 	v.followed.Store(int64(time.Since(v.began)))
 	if err := v.Alive(); err != nil {
 		t.Errorf("with one that turns: %v", err)
+	}
+}
+
+// TestConditions has the journal tell that HAProxy ended, however soon it runs again.
+func TestConditions(t *testing.T) {
+	at := func(state status.HAProxyState, restarts int) status.HAProxy {
+		return status.HAProxy{State: state, Restarts: restarts}
+	}
+	const down, starting, running = status.HAProxyDown, status.HAProxyStarting, status.HAProxyRunning
+	for _, tt := range []struct {
+		was, is status.HAProxy
+		want    []status.HAProxyState
+	}{
+		{at("", 0), at(running, 0), []status.HAProxyState{running}},
+		{at(running, 0), at(running, 0), nil},
+		{at(running, 0), at(down, 0), []status.HAProxyState{down}},
+		{at(down, 0), at(starting, 1), []status.HAProxyState{starting}},
+		{at(running, 0), at(starting, 1), []status.HAProxyState{down, starting}},
+		{at(running, 1), at(running, 2), []status.HAProxyState{down, running}},
+		{at(running, 1), at(status.HAProxyHung, 1), []status.HAProxyState{status.HAProxyHung}},
+	} {
+		var got []status.HAProxyState
+		for _, next := range conditions(tt.was, tt.is) {
+			got = append(got, next.State)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("from %+v to %+v: %v, want %v", tt.was, tt.is, got, tt.want)
+		}
 	}
 }
