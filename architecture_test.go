@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"internal/incident":        {"internal/status"},
 	"internal/clocks":          {},
 	"internal/notify":          {"internal/incident", "internal/status"},
-	"internal/notify/tell":     {"internal/file", "internal/incident", "internal/notify", "internal/peer", "internal/spec", "internal/status"},
+	"internal/notify/tell":     {"internal/file", "internal/incident", "internal/notify", "internal/peer", "internal/spec", "internal/status", "internal/tick"},
 	"internal/vrrp":            {},
 	"internal/vrrp/sim":        {"internal/auth", "internal/conflict", "internal/ether", "internal/vrrp"},
 	"internal/conflict":        {"internal/ether"},

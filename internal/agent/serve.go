@@ -163,19 +163,9 @@ func (a *Agent) commands() map[string]peer.Handler {
 	return all
 }
 
-// incidentEvents is how many of the newest events of each controller are looked at for
-// incidents that are to be told.
-const incidentEvents = 1000
-
 // journals gives what has happened on all controllers, and those that do not tell.
 func (a *Agent) journals(ctx context.Context) (all []incident.Journal, silent []string) {
-	for _, j := range a.web.Journals(ctx, incidentEvents) {
-		all = append(all, incident.Journal{Controller: j.Controller, Events: j.Events, ClockAhead: j.ClockAhead})
-		if j.Error != "" {
-			silent = append(silent, j.Controller)
-		}
-	}
-	return all, silent
+	return web.Told(a.web.Journals(ctx, web.IncidentEvents))
 }
 
 // gather asks controllers for their Snapshots, from this one's own address.

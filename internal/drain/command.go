@@ -1,6 +1,7 @@
 package drain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func (d *Drains) asked(here command) peer.Handler {
 		if err := check(d.opt.Spec(), req); err != nil {
 			return nil, err
 		}
-		req.By = askedBy(req.By, from)
+		req.By = cmp.Or(web.CalledBy(req.By, from), web.SomebodyOn(from))
 		return here(ctx, req)
 	})
 }
@@ -170,17 +171,6 @@ func (d *Drains) undrain(ctx context.Context, req web.DrainRequest) (web.DrainRe
 		}
 	}
 	return result, nil
-}
-
-// maxBy is the longest name of who asks that is kept, in bytes.
-const maxBy = 100
-
-// askedBy gives who asks as another agent says it; one of an earlier release says nothing.
-func askedBy(by, from string) string {
-	if by == "" || len(by) > maxBy {
-		return "somebody on " + from
-	}
-	return by
 }
 
 // named names what is drained: "ctl1", "keystone and nova on ctl1". A service called

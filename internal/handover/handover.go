@@ -89,9 +89,7 @@ func (m *Moves) move(ctx context.Context, v VIP, req web.HandoverRequest) (web.H
 // moveAsked is the command of another agent: it moves only what is held here.
 func (m *Moves) moveAsked(ctx context.Context, from string, req web.HandoverRequest) (any, error) {
 	req.Cause = cmp.Or(req.Cause, "asked for by "+from)
-	if len(req.By) > maxBy {
-		req.By = "somebody on " + from
-	}
+	req.By = web.CalledBy(req.By, from)
 	named, err := m.named(req)
 	if err != nil {
 		return nil, err
@@ -186,9 +184,6 @@ func inOneLine(errs []error) error {
 	}
 	return fmt.Errorf("%w; %w", errs[0], inOneLine(errs[1:]))
 }
-
-// maxBy is the longest name of who asks that is kept, in bytes.
-const maxBy = 100
 
 // A taker is a controller that may take a VIP, and how it is asked to.
 type taker struct {

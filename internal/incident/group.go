@@ -262,10 +262,9 @@ func (g *group) toldDown(controller string) bool {
 // absorb takes all of a later group.
 func (g *group) absorb(later *group) {
 	for condition, tellers := range later.open {
-		if g.open[condition] == nil {
-			g.open[condition] = map[string]bool{}
+		for teller := range tellers {
+			tell(g.open, condition, teller)
 		}
-		maps.Copy(g.open[condition], tellers)
 	}
 	for _, both := range []struct{ to, from map[string]bool }{
 		{g.ever, later.ever},
@@ -299,11 +298,17 @@ func (g *group) add(one entry) {
 	}
 	if f.opens != "" {
 		key := f.key(f.opens, e)
-		if g.open[key] == nil {
-			g.open[key] = map[string]bool{}
-		}
-		g.open[key][e.Controller], g.ever[key] = true, true
+		tell(g.open, key, e.Controller)
+		g.ever[key] = true
 	}
+}
+
+// tell has teller among those who tell of what, in all.
+func tell(all map[string]map[string]bool, what, teller string) {
+	if all[what] == nil {
+		all[what] = map[string]bool{}
+	}
+	all[what][teller] = true
 }
 
 // note has name in set, unless it is empty.

@@ -111,11 +111,10 @@ func (f *facts) ofHAProxy(e status.Event) {
 	switch e.Kind {
 	case status.EventHAProxyHung, status.EventHAProxyDown, status.EventHAProxyFailed:
 		f.opens, f.fault = "haproxy", true
-	case status.EventHAProxyRunning, status.EventHAProxyStarting:
+	case status.EventHAProxyRunning:
 		f.toggle(false, "haproxy")
-		if e.Kind == status.EventHAProxyStarting {
-			f.closes = nil
-		}
+	case status.EventHAProxyStarting:
+		f.line = true
 	case status.EventHAProxyUpgraded:
 		f.planned = true
 	}

@@ -100,10 +100,7 @@ func (g *group) cutOff(View) (verdict, bool) {
 		if !strings.HasPrefix(e.opens, "down ") || e.host == e.Controller {
 			continue
 		}
-		if tells[e.Controller] == nil {
-			tells[e.Controller] = map[string]bool{}
-		}
-		tells[e.Controller][e.host] = true
+		tell(tells, e.Controller, e.host)
 	}
 	for _, one := range slices.Sorted(maps.Keys(tells)) {
 		if len(tells[one]) < 2 {

@@ -87,7 +87,7 @@ func (s *Server) look(ctx context.Context) view {
 	var both sync.WaitGroup
 	both.Go(func() { answers = GatherFrom(ctx, own, s.opt.Asker, others) })
 	both.Go(func() {
-		events = newestFirst(s.Journals(ctx, pageEvents), pageEvents)
+		events = newestFirst(s.journals(ctx, own, others, pageEvents), pageEvents)
 	})
 	both.Wait()
 	return view{cloud: cloud.Merge(s.opt.Now(), "", s.inOrder(targets, answers)), events: events, fragments: &fragments{}}
@@ -108,6 +108,10 @@ func (s *Server) apart(targets []Target) (own netip.Addr, others []Target) {
 // Journals gives the newest n events of each controller, this one's first.
 func (s *Server) Journals(ctx context.Context, n int) []Journal {
 	own, others := s.apart(s.opt.Controllers())
+	return s.journals(ctx, own, others, n)
+}
+
+func (s *Server) journals(ctx context.Context, own netip.Addr, others []Target, n int) []Journal {
 	return append([]Journal{{Controller: s.opt.Self, Events: s.opt.Events(n), ClockAhead: s.opt.ClockAhead()}}, journalsFrom(ctx, own, s.opt.Asker, others, n, nil)...)
 }
 

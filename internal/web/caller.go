@@ -23,6 +23,21 @@ func Caller(ctx context.Context) string {
 	return name
 }
 
+// maxBy is the longest name of who asks that is taken from another agent, in bytes.
+const maxBy = 100
+
+// CalledBy gives who asks, in the word of the agent of the controller from; "" where it
+// says nothing, as one of an earlier release.
+func CalledBy(by, from string) string {
+	if len(by) > maxBy {
+		return SomebodyOn(from)
+	}
+	return by
+}
+
+// SomebodyOn names one of whom only the controller is known.
+func SomebodyOn(controller string) string { return "somebody on " + controller }
+
 // withCaller has the context of each request on conn tell who asks: the kernel says
 // which process connected (SO_PEERCRED, unix(7)).
 func withCaller(ctx context.Context, conn net.Conn) context.Context {

@@ -14,8 +14,9 @@ const (
 	// incidentsAge is how long one look at the journals is shown to everybody who asks for
 	// incidents: it takes more than a look at the events of the page.
 	incidentsAge = 3 * time.Second
-	// incidentEvents is how many of the newest events of each controller it takes.
-	incidentEvents = 1000
+	// IncidentEvents is how many of the newest events of each controller are looked at for
+	// incidents.
+	IncidentEvents = 1000
 	// defaultIncidents is how many are shown.
 	defaultIncidents = 50
 )
@@ -42,7 +43,7 @@ func (s *Server) Incidents(ctx context.Context, n int) []incident.Incident {
 		// For all who wait, so not until the first of them has gone.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 		defer cancel()
-		s.incidents.all = Group(s.Journals(ctx, incidentEvents), now.Add(-s.opt.ClockAhead()))
+		s.incidents.all = Group(s.Journals(ctx, IncidentEvents), now.Add(-s.opt.ClockAhead()))
 		s.incidents.made = s.opt.Now()
 	}
 	all := s.incidents.all
@@ -51,22 +52,25 @@ func (s *Server) Incidents(ctx context.Context, n int) []incident.Incident {
 
 // Group gives the incidents of journals at now, by the middle one of the controllers' clocks.
 func Group(journals []Journal, now time.Time) []incident.Incident {
-	view := incident.View{Now: now}
-	for _, j := range journals {
-		if j.Error != "" {
-			view.Silent = append(view.Silent, j.Controller)
-		}
-	}
-	return incident.Group(Merge(journals), view)
+	all, silent := Told(journals)
+	return incident.Group(incident.Merge(all...), incident.View{Now: now, Silent: silent})
 }
 
 // Merge brings the events of journals into one order.
 func Merge(journals []Journal) []status.Event {
-	var all []incident.Journal
+	all, _ := Told(journals)
+	return incident.Merge(all...)
+}
+
+// Told gives journals as package incident takes them, and the controllers that told nothing.
+func Told(journals []Journal) (all []incident.Journal, silent []string) {
 	for _, j := range journals {
 		all = append(all, incident.Journal{Controller: j.Controller, Events: j.Events, ClockAhead: j.ClockAhead})
+		if j.Error != "" {
+			silent = append(silent, j.Controller)
+		}
 	}
-	return incident.Merge(all...)
+	return all, silent
 }
 
 func (s *Server) serveIncidents(w http.ResponseWriter, r *http.Request) {

@@ -18,6 +18,7 @@ import (
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 )
 
 const (
@@ -85,17 +86,9 @@ type exchange struct {
 func (t *Teller) asked(_ context.Context, _ string, req exchange) (any, error) {
 	t.learn(req.Marks)
 	if req.Wake {
-		t.poke()
+		tick.Wake(t.wake)
 	}
 	return exchange{Marks: t.newest()}, nil
-}
-
-// poke has Watch look, soon.
-func (t *Teller) poke() {
-	select {
-	case t.wake <- struct{}{}:
-	default: // it will
-	}
 }
 
 // Watch tells of incidents until ctx ends.
@@ -106,7 +99,7 @@ func (t *Teller) Watch(ctx context.Context) {
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	sending.Go(func() { t.mails.run(ctx) })
-	t.poke() // of what happened before
+	tick.Wake(t.wake) // of what happened before
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	due := time.Now().Add(time.Hour)

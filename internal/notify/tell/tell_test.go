@@ -23,6 +23,7 @@ import (
 	"holdfast/internal/peer"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 )
 
 // A bench is three controllers whose agents ask each other without a network.
@@ -129,7 +130,7 @@ func (b *bench) happens(kind string) {
 		Time: time.Now(), Controller: "ctl2", Seq: uint64(len(b.journal) + 1), Kind: kind, Subject: "service nova on ctl3", Text: "nova " + kind,
 	})
 	for _, t := range b.tellers {
-		t.poke()
+		tick.Wake(t.wake)
 	}
 }
 

@@ -45,6 +45,8 @@ type runner struct {
 	hellos   hellos
 	handover handover
 	trusting trusting
+
+	elsewhere bool // the machine was told, see Loop.Elsewhere
 }
 
 func newRunner(ctx context.Context, l *Loop, hand *hand, reports *reports) *runner {
@@ -173,7 +175,8 @@ func (r *runner) orders() {
 		r.step(vrrp.Configure{Config: r.config()})
 	}
 	r.heed()
-	if r.l.other.Swap(false) {
+	if r.l.other.Load() && !r.elsewhere {
+		r.elsewhere = true
 		r.step(vrrp.Elsewhere{})
 	}
 	if r.l.insists.Swap(false) {

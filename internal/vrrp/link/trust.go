@@ -54,8 +54,8 @@ func (l *Loop) Insist() {
 }
 
 // Elsewhere says that another controller has the address, by its agent's word: what a
-// former process may have left of it here is released. It does nothing where the
-// address is held.
+// former process may have left of it here is released. That is done once: it does
+// nothing later, nor where the address is held.
 func (l *Loop) Elsewhere() {
 	if !l.other.Swap(true) {
 		l.host.wake()

@@ -169,3 +169,30 @@ func TestInsist(t *testing.T) {
 		wantAll(t, "ctl2", c[1].holder.did())
 	})
 }
+
+// TestElsewhere has one that waits release what a former process may have left, once, by
+// the word that another one has the address; a holder keeps it.
+func TestElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := cluster(t, 1, guarded)
+		time.Sleep(time.Second)
+		c[0].wantState(vrrp.Backup)
+		c[0].Elsewhere()
+		time.Sleep(time.Second)
+		if did := c[0].holder.did(); len(did) != 1 || !strings.HasSuffix(did[0], "release") {
+			t.Errorf("it did %q", did)
+		}
+		c[0].Elsewhere()
+		time.Sleep(time.Second)
+		wantAll(t, "told again", c[0].holder.did())
+		_, c = cluster(t, 1, nil)
+		time.Sleep(time.Second)
+		c[0].wantState(vrrp.Active)
+		c[0].holder.did()
+		c[0].Elsewhere()
+		time.Sleep(100 * time.Millisecond)
+		if did := strings.Join(c[0].holder.did(), " "); strings.Contains(did, "release") {
+			t.Errorf("the holder did %q", did)
+		}
+	})
+}
