@@ -3,10 +3,14 @@ package rollout
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"holdfast/internal/spec"
+	"holdfast/internal/status"
 )
 
 // TestForceMakesTheVIPsFirst refuses a spec whose VIPs cannot be before anything
@@ -28,5 +32,20 @@ func TestForceMakesTheVIPsFirst(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("something was written: %v, %v", left, err)
+	}
+}
+
+// TestRefusedWithoutItsLines tells everybody why a spec was refused, and not what its lines
+// have: a webhook may be a secret. Who reloads gets them.
+func TestRefusedWithoutItsLines(t *testing.T) {
+	text := strings.Replace(testSpec, "services:", "notify: {webhok: https://alerts.example.org/secret}\nservices:", 1)
+	_, findings := spec.Parse("test.yaml", []byte(text))
+	err := error(&rejectedError{"test.yaml", findings})
+	shown := fmt.Sprintf("%#v", asFindings("test.yaml", err))
+	if !strings.Contains(shown, "webhok") || strings.Contains(shown, "secret") {
+		t.Errorf("everybody is shown %s", shown)
+	}
+	if !slices.ContainsFunc(findings, func(f status.Finding) bool { return strings.Contains(f.Line, "secret") }) {
+		t.Errorf("who reloads is told %#v, without the line", findings)
 	}
 }

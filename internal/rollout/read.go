@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"holdfast/internal/spec"
@@ -87,13 +88,18 @@ func readBounded(file string) ([]byte, error) {
 	return data, nil
 }
 
-// asFindings turns why a file was refused into findings, one a line.
+// asFindings turns why a file was refused into findings, one a line, as everybody may read
+// them: without the file's own lines, which may have a secret.
 func asFindings(file string, err error) []status.Finding {
 	if rejected, ok := errors.AsType[interface {
 		error
 		Findings() []status.Finding
 	}](err); ok {
-		return rejected.Findings()
+		found := slices.Clone(rejected.Findings())
+		for i := range found {
+			found[i].Line = ""
+		}
+		return found
 	}
 	return []status.Finding{{
 		Severity: status.Error,

@@ -274,6 +274,9 @@ func kind(n *yaml.Node) string {
 	case n.Tag == "!!bool":
 		return n.Value
 	}
+	if strings.Contains(n.Value, "://") { // it may have a secret, and findings are shown to everybody
+		return "a URL"
+	}
 	return "the text " + quote(n.Value)
 }
 

@@ -97,7 +97,7 @@ func (d *decoder) notifyAfter(v value) item[time.Duration] {
 // checkNotify checks the keys of notify against each other.
 func (c *checker) checkNotify() {
 	n := c.raw.notify
-	if n.node == nil {
+	if n.node == nil || n.node.Kind != yaml.MappingNode { // which was said
 		return
 	}
 	if n.webhook.given() && n.webhookFile.given() {

@@ -121,6 +121,9 @@ func times(n int) string {
 }
 
 func (b *mails) webhook(ctx context.Context, n spec.Notify, has *bool, m notify.Message, body []byte) error {
+	if *has {
+		return nil
+	}
 	target := n.Webhook
 	if n.WebhookFile != "" {
 		data, err := readFile(n.WebhookFile)
@@ -132,7 +135,7 @@ func (b *mails) webhook(ctx context.Context, n spec.Notify, has *bool, m notify.
 			return fmt.Errorf("webhook_file %s has no URL in its first line", n.WebhookFile)
 		}
 	}
-	if *has || target == "" {
+	if target == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, webhookTime)
@@ -203,9 +206,9 @@ func execute(ctx context.Context, command []string, m notify.Message, body []byt
 	return nil
 }
 
-// readFile reads a small file; nil for none.
+// readFile reads a small file; nil for none. It does not wait for who writes to a pipe.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -213,5 +216,11 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // it was only read
+	switch info, err := f.Stat(); {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no file", path)
+	}
 	return io.ReadAll(io.LimitReader(f, 1<<20))
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -309,5 +310,16 @@ func TestWebhookFile(t *testing.T) {
 	}
 	if err := m.webhook(t.Context(), spec.Notify{WebhookFile: file}, &has, message(), nil); err != nil || !has || posted != "https://hook.example.org/secret" {
 		t.Errorf("posted to %q, %v, %v", posted, has, err)
+	}
+	if err := m.webhook(t.Context(), spec.Notify{WebhookFile: file + "-gone"}, &has, message(), nil); err != nil {
+		t.Errorf("who has it needs no file: %v", err)
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	has = false
+	if err := m.webhook(t.Context(), spec.Notify{WebhookFile: pipe}, &has, message(), nil); err == nil || !strings.Contains(err.Error(), "is no file") {
+		t.Errorf("a pipe that nobody writes to: %v", err)
 	}
 }
