@@ -63,8 +63,9 @@ to HAProxy and to the virtual IPs. It changes nothing. What counts is the meanin
 of the file, not how it is written. Where no agent runs, the last spec that was in
 force is taken from the state directory.
 
-The exit code is 0 when nothing would change, 3 when something would, 1 when that could
-not be found out, and 2 when the file is bad. "-" reads stdin.`,
+The exit code is 0 when nothing would change or nothing is in force yet, 3 when
+something would change, 1 when that could not be found out, and 2 when the file is
+bad. "-" reads stdin.`,
 		Example: `  holdfast diff
   holdfast diff new.yaml
   git show HEAD:holdfast.yaml | holdfast diff -`,

@@ -393,17 +393,20 @@ func (f *follower) show(journals []web.Journal) error {
 }
 
 // take notes what is new in journals, and gives that. Of a controller whose agent does
-// not count its events, all after the last one that is known are new.
+// not count its events, all after the last one that is known are new. Another spec may have
+// more controllers, or others.
 func (f *follower) take(journals []web.Journal) []web.Journal {
-	if f.all == nil {
-		f.all = make([]web.Journal, len(journals))
-	}
 	var fresh []web.Journal
-	for i, j := range journals {
+	for _, j := range journals {
 		if f.begun && (j.Error != "") != f.silent[j.Controller] {
 			f.Logf("%s", saysAgain(j))
 		}
 		f.silent[j.Controller] = j.Error != ""
+		i := slices.IndexFunc(f.all, func(o web.Journal) bool { return o.Controller == j.Controller })
+		if i < 0 {
+			i = len(f.all)
+			f.all = append(f.all, web.Journal{})
+		}
 		had := f.all[i].Events
 		if len(had) > 0 && had[len(had)-1].Seq == 0 {
 			if at := slices.IndexFunc(j.Events, func(e status.Event) bool { return sameEvent(e, had[len(had)-1]) }); at >= 0 {
