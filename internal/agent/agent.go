@@ -271,6 +271,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		return err
 	}
 	a.drains.Load()
+	a.teller.Load()
 	a.moves.Resume(ctx, first)
 	all, ctx := newTasks(ctx, a.log)
 	useVIPs, err := a.makeVIPs(first)

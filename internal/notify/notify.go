@@ -26,7 +26,7 @@ const (
 	// lateness is how long a host that is late, and serves, has to be so before that is told.
 	lateness = 5 * time.Minute
 	// kept is how many marks are remembered, and knownEvents how many events each names.
-	kept, knownEvents = 50, 10
+	kept, knownEvents = 500, 10
 )
 
 // A Mark says that an incident was told, or is about to be.
@@ -66,11 +66,31 @@ func (b *Marks) List() []Mark {
 	return slices.SortedFunc(maps.Values(b.all), func(a, b Mark) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) })
 }
 
-// Learn takes what others know, and reports whether anything of it is new.
-func (b *Marks) Learn(marks []Mark) (news bool) {
+// Foremost gives n marks at most: those of incidents that go on before those of others,
+// and of each the newest; the oldest first.
+func (b *Marks) Foremost(n int) []Mark {
+	all := b.List()
+	slices.SortStableFunc(all, func(a, b Mark) int { return cmp.Compare(rank(a), rank(b)) })
+	return all[max(0, len(all)-n):]
+}
+
+// rank is less for what may be forgotten first.
+func rank(m Mark) int {
+	if m.State == incident.Open {
+		return 1
+	}
+	return 0
+}
+
+// Learn takes what others know at now, and reports whether anything of it is new. What was
+// decided later than that was by a clock that was wrong.
+func (b *Marks) Learn(marks []Mark, now time.Time) (news bool) {
 	for _, m := range marks {
 		if m.ID == "" || len(m.Events) > knownEvents {
 			continue
+		}
+		if m.At.After(now) {
+			m.At = now
 		}
 		if had, known := b.all[m.ID]; known && !m.later(had) {
 			continue
@@ -86,8 +106,8 @@ func (b *Marks) set(m Mark) {
 		b.all = map[string]Mark{}
 	}
 	b.all[m.ID] = m
-	if list := b.List(); len(list) > kept {
-		delete(b.all, list[0].ID)
+	if len(b.all) > kept {
+		delete(b.all, b.Foremost(len(b.all))[0].ID)
 	}
 }
 
@@ -119,6 +139,8 @@ func first(names []string) []string { return names[:min(len(names), knownEvents)
 type Settings struct {
 	After   time.Duration // see spec.Notify
 	Planned bool
+	// Most is how many can be told now; 0: however many there are.
+	Most int
 }
 
 // A Plan says what is to be told now, and when to look again; the zero time is when
@@ -144,15 +166,22 @@ func (b *Marks) Plan(self string, all []incident.Incident, now time.Time, set Se
 		switch {
 		case !due:
 		case at.After(now):
-			if p.Next.IsZero() || at.Before(p.Next) {
-				p.Next = at
-			}
+			p.look(at)
+		case set.Most > 0 && len(p.Tell) == set.Most:
+			p.look(now.Add(pause))
 		default:
 			b.set(Mark{ID: in.ID, State: in.State, By: self, At: now, Events: first(eventNames(in))})
 			p.Tell = append(p.Tell, in)
 		}
 	}
 	return p
+}
+
+// look has p say to look again at some time, at the latest.
+func (p *Plan) look(at time.Time) {
+	if p.Next.IsZero() || at.Before(p.Next) {
+		p.Next = at
+	}
 }
 
 // when gives from when on in is to be told as it is; not due: it is not.

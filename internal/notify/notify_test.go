@@ -35,6 +35,9 @@ func told(b *Marks, self string, at time.Duration, silent []string, all ...incid
 	return text
 }
 
+// late is later than all that is told.
+var late = begun.Add(24 * time.Hour)
+
 func expect(t *testing.T, what, got, want string) {
 	t.Helper()
 	if got != want {
@@ -97,7 +100,7 @@ func TestAnotherControllerTellsNothingTwice(t *testing.T) {
 	var first, second Marks
 	expect(t, "ctl1", told(&first, "ctl1", 10*time.Second, nil, trouble(0, 0, 5, 6)), "ctl2-5 open;")
 	first.Done("ctl2-5", incident.Open)
-	if !second.Learn(first.List()) || second.Learn(first.List()) {
+	if !second.Learn(first.List(), late) || second.Learn(first.List(), late) {
 		t.Error("what is new is not news, or what is old is")
 	}
 	// With an earlier event of a journal that could not be read before.
@@ -106,7 +109,7 @@ func TestAnotherControllerTellsNothingTwice(t *testing.T) {
 	over := trouble(-time.Second, 30*time.Second, 4, 5, 6)
 	expect(t, "ctl2, when it is over", told(&second, "ctl2", 80*time.Second, []string{"ctl1"}, over), "ctl2-5 over;")
 	second.Done("ctl2-5", incident.Over)
-	first.Learn(second.List())
+	first.Learn(second.List(), late)
 	expect(t, "ctl1, which is back", told(&first, "ctl1", 90*time.Second, nil, over), "")
 }
 
@@ -118,8 +121,8 @@ func TestTwoAtOnceAgree(t *testing.T) {
 	told(&one, "ctl1", 10*time.Second, nil, in)
 	told(&two, "ctl2", 10*time.Second+time.Millisecond, nil, in)
 	ofOne := one.List()
-	one.Learn(two.List())
-	two.Learn(ofOne)
+	one.Learn(two.List(), late)
+	two.Learn(ofOne, late)
 	if !one.Mine("ctl1", in) || two.Mine("ctl2", in) {
 		t.Errorf("ctl1 tells it: %v; ctl2 does: %v", one.Mine("ctl1", in), two.Mine("ctl2", in))
 	}
@@ -130,7 +133,7 @@ func TestWhatIsAbandonedIsTold(t *testing.T) {
 	var first, second Marks
 	in := trouble(0, 0, 5)
 	told(&first, "ctl1", 10*time.Second, nil, in)
-	second.Learn(first.List())
+	second.Learn(first.List(), late)
 	expect(t, "while it may still", told(&second, "ctl2", 20*time.Second, []string{"ctl1"}, in), "")
 	expect(t, "where it answers", told(&second, "ctl2", 41*time.Second, nil, in), "")
 	expect(t, "later", told(&second, "ctl2", 41*time.Second, []string{"ctl1"}, in), "ctl2-5 open;")
@@ -139,10 +142,47 @@ func TestWhatIsAbandonedIsTold(t *testing.T) {
 func TestMarksAreBounded(t *testing.T) {
 	var b Marks
 	for i := range uint64(2 * kept) {
-		b.Learn([]Mark{{ID: fmt.Sprint(i), State: incident.Open, At: begun.Add(time.Duration(i))}})
+		b.Learn([]Mark{{ID: fmt.Sprint(i), State: incident.Open, At: begun.Add(time.Duration(i))}}, late)
 	}
-	b.Learn([]Mark{{ID: "much", Events: make([]string, knownEvents+1)}, {}})
+	b.Learn([]Mark{{ID: "much", Events: make([]string, knownEvents+1)}, {}}, late)
 	if all := b.List(); len(all) != kept || all[0].ID != fmt.Sprint(kept) {
 		t.Errorf("%d marks are kept, from %s", len(all), all[0].ID)
 	}
+}
+
+// TestOpenMarksStay forgets what is over before what goes on, and tells that to others first.
+func TestOpenMarksStay(t *testing.T) {
+	var b Marks
+	b.Learn([]Mark{{ID: "open", State: incident.Open, At: begun}}, late)
+	for i := range 2 * kept {
+		b.Learn([]Mark{{ID: fmt.Sprint(i), State: incident.Over, At: begun.Add(time.Duration(i + 1))}}, late)
+	}
+	if all := b.List(); len(all) != kept || all[0].ID != "open" {
+		t.Errorf("%d marks are kept, the first %s", len(all), all[0].ID)
+	}
+	if few := b.Foremost(2); len(few) != 2 || few[0].ID != fmt.Sprint(2*kept-1) || few[1].ID != "open" {
+		t.Errorf("the foremost are %+v", few)
+	}
+}
+
+// TestManyAtOnce tells as many as there is room for, and looks again for the others.
+func TestManyAtOnce(t *testing.T) {
+	var b Marks
+	all := []incident.Incident{trouble(0, 0, 1), trouble(0, 0, 2), trouble(0, 0, 3)}
+	now := begun.Add(time.Minute)
+	p := b.Plan("ctl1", all, now, Settings{After: after, Most: 2}, nil)
+	if len(p.Tell) != 2 || !p.Next.After(now) {
+		t.Errorf("%d are told, and the next look is %v later", len(p.Tell), p.Next.Sub(now))
+	}
+	if rest := b.Plan("ctl1", all, p.Next, Settings{After: after, Most: 2}, nil); len(rest.Tell) != 1 || rest.Tell[0].ID != "ctl2-3" {
+		t.Errorf("later %+v", rest.Tell)
+	}
+}
+
+// TestClockAhead has a controller whose clock was wrong say that it told in the future.
+func TestClockAhead(t *testing.T) {
+	var b Marks
+	in := trouble(0, 30*time.Second, 5)
+	b.Learn([]Mark{{ID: in.ID, State: incident.Open, By: "ctl2", Told: true, At: begun.Add(10 * time.Hour)}}, begun.Add(20*time.Second))
+	expect(t, "its end", told(&b, "ctl1", 2*time.Minute, nil, in), "ctl2-5 over;")
 }

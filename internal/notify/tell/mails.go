@@ -37,24 +37,27 @@ const (
 type mails struct {
 	opt   Options
 	done  func(context.Context, notify.Message)
-	queue chan notify.Message
+	queue chan queued
 	// post and run tell a webhook and a command.
 	post func(ctx context.Context, url string, m notify.Message, body []byte) error
 	exec func(ctx context.Context, command []string, m notify.Message, body []byte) error
 }
 
-func newMails(opt Options, done func(context.Context, notify.Message)) *mails {
-	return &mails{opt: opt, done: done, queue: make(chan notify.Message, waiting), post: post, exec: execute}
+// A queued message waits since some time.
+type queued struct {
+	notify.Message
+	since time.Time
 }
 
-// add has m sent. Where too much waits it is lost, and said.
-func (b *mails) add(m notify.Message) {
-	select {
-	case b.queue <- m:
-	default:
-		b.opt.Log.Error("an incident is not told: too many wait", "incident", m.Incident.ID, "text", m.Incident.Text)
-	}
+func newMails(opt Options, done func(context.Context, notify.Message)) *mails {
+	return &mails{opt: opt, done: done, queue: make(chan queued, waiting), post: post, exec: execute}
 }
+
+// room gives how many messages can be added.
+func (b *mails) room() int { return cap(b.queue) - len(b.queue) }
+
+// add has m sent; there has to be room, and one alone adds.
+func (b *mails) add(m notify.Message) { b.queue <- queued{m, time.Now()} }
 
 func (b *mails) run(ctx context.Context) {
 	for {
@@ -63,7 +66,7 @@ func (b *mails) run(ctx context.Context) {
 			return
 		case m := <-b.queue:
 			if b.send(ctx, m) {
-				b.done(ctx, m)
+				b.done(ctx, m.Message)
 			}
 		}
 	}
@@ -71,14 +74,15 @@ func (b *mails) run(ctx context.Context) {
 
 // send has everybody told who is to be, trying again whom it cannot tell. It reports whether
 // there is nothing more to do.
-func (b *mails) send(ctx context.Context, m notify.Message) bool {
+func (b *mails) send(ctx context.Context, q queued) bool {
+	m := q.Message
 	body, err := json.Marshal(m)
 	if err != nil {
 		b.opt.Log.Error("an incident cannot be told", "incident", m.Incident.ID, "error", err)
 		return true
 	}
 	var webhook, command bool // who has it
-	begun, pause := time.Now(), firstPause
+	pause := firstPause
 	for tries := 1; ; tries++ {
 		s := b.opt.Spec() // as it is by now
 		if s == nil || !s.Notify.Any() {
@@ -99,7 +103,7 @@ func (b *mails) send(ctx context.Context, m notify.Message) bool {
 			Text:   fmt.Sprintf("an incident could not be told, %s so far: %s", times(tries), said),
 			Remedy: "see that what notify: of the spec names works; a message is sent again for an hour",
 		})
-		if time.Since(begun) > patience {
+		if time.Since(q.since) > patience {
 			b.opt.Log.Error("an incident is not told: it was not taken for an hour", "incident", m.Incident.ID, "text", m.Incident.Text, "error", said)
 			return true
 		}

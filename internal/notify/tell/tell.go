@@ -29,8 +29,11 @@ const (
 	alone = 2 * time.Minute
 	// askTime bounds a word with another agent.
 	askTime = 3 * time.Second
-	// exchanged is how many of the newest marks agents tell each other.
-	exchanged = 20
+	// exchanged is how many of the foremost marks agents tell each other: half of what a
+	// request may have.
+	exchanged = 60
+	// crowded is when there is another look where so many messages wait that no more can.
+	crowded = time.Minute
 	// command is what agents ask each other.
 	command = "incidents"
 )
@@ -58,15 +61,18 @@ type Options struct {
 type Teller struct {
 	opt   Options
 	wake  chan struct{}
+	news  chan struct{} // another agent's marks are not kept yet
 	mails *mails
 
 	mu    sync.Mutex // guards following
 	marks notify.Marks
+
+	saving sync.Mutex // held while marks are written: the newest last
 }
 
-// New makes a Teller. It tells nothing until Watch.
+// New makes a Teller. It tells nothing until Watch, and knows nothing until Load.
 func New(opt Options) *Teller {
-	t := &Teller{opt: opt, wake: make(chan struct{}, 1)}
+	t := &Teller{opt: opt, wake: make(chan struct{}, 1), news: make(chan struct{}, 1)}
 	t.mails = newMails(opt, t.done)
 	return t
 }
@@ -93,9 +99,9 @@ func (t *Teller) asked(_ context.Context, _ string, req exchange) (any, error) {
 
 // Watch tells of incidents until ctx ends.
 func (t *Teller) Watch(ctx context.Context) {
-	t.load()
 	events, stop := t.opt.Follow()
 	defer stop()
+	go t.keep(ctx)
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	sending.Go(func() { t.mails.run(ctx) })
@@ -115,6 +121,19 @@ func (t *Teller) Watch(ctx context.Context) {
 			due = time.Now().Add(t.look(ctx))
 		}
 		timer.Reset(time.Until(due))
+	}
+}
+
+// keep saves what other agents have told, beside all else: who asks does not wait for a
+// disk that stands still, nor does the end of the agent.
+func (t *Teller) keep(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.news:
+			t.save()
+		}
 	}
 }
 
@@ -152,13 +171,17 @@ func (t *Teller) round(ctx context.Context, s *spec.Spec) time.Duration {
 	journals, silent := t.opt.Journals(ctx)
 	now := t.opt.Now()
 	all := incident.Group(incident.Merge(journals...), incident.View{Now: now, Silent: silent})
+	room := t.mails.room()
+	if room == 0 {
+		return crowded
+	}
 	after := s.Notify.After
 	if answer := len(s.Controllers) - len(silent); 2*answer < len(s.Controllers) {
 		after = max(after, alone)
 	}
 	t.mu.Lock()
 	// An earlier life of this agent is silent too.
-	plan := t.marks.Plan(t.opt.Controller, all, now, notify.Settings{After: after, Planned: s.Notify.Planned}, append(silent, ""))
+	plan := t.marks.Plan(t.opt.Controller, all, now, notify.Settings{After: after, Planned: s.Notify.Planned, Most: room}, append(silent, ""))
 	t.mu.Unlock()
 	if len(plan.Tell) > 0 {
 		t.save()
@@ -192,16 +215,15 @@ func (t *Teller) done(ctx context.Context, m notify.Message) {
 func (t *Teller) newest() []notify.Mark {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := t.marks.List()
-	return all[max(0, len(all)-exchanged):]
+	return t.marks.Foremost(exchanged)
 }
 
 func (t *Teller) learn(marks []notify.Mark) {
 	t.mu.Lock()
-	news := t.marks.Learn(marks)
+	news := t.marks.Learn(marks, t.opt.Now())
 	t.mu.Unlock()
 	if news {
-		t.save()
+		tick.Wake(t.news)
 	}
 }
 
@@ -235,6 +257,8 @@ func (t *Teller) path() string { return filepath.Join(t.opt.StateDir, "notified.
 
 // save keeps what was told for the next start. Where it cannot, the others know it.
 func (t *Teller) save() {
+	t.saving.Lock()
+	defer t.saving.Unlock()
 	t.mu.Lock()
 	data, err := json.MarshalIndent(kept{1, t.marks.List()}, "", "  ")
 	t.mu.Unlock()
@@ -246,9 +270,9 @@ func (t *Teller) save() {
 	}
 }
 
-// load reads what was told before this start. What an earlier life was about to tell is
-// told by whoever comes to it first.
-func (t *Teller) load() {
+// Load reads what was told before this start, before another agent tells what it knows.
+// What an earlier life was about to tell is told by whoever comes to it first.
+func (t *Teller) Load() {
 	data, err := readFile(t.path())
 	if err != nil || data == nil {
 		return
@@ -266,5 +290,5 @@ func (t *Teller) load() {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.marks.Learn(k.Marks)
+	t.marks.Learn(k.Marks, t.opt.Now())
 }

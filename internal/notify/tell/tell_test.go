@@ -81,6 +81,7 @@ func (b *bench) start(name, dir string) {
 	b.tellers[name] = t
 	b.mu.Unlock()
 	ended := make(chan struct{})
+	t.Load()
 	go func() { t.Watch(ctx); close(ended) }()
 	b.end[name] = func() {
 		b.mu.Lock()
@@ -167,6 +168,54 @@ func TestThreeControllersTellOnce(t *testing.T) {
 		b.expect(time.Minute, "ctl1: ctl2-1 open", "ctl2: ctl2-1 over", "ctl1: ctl2-3 open")
 		for _, end := range b.end {
 			end()
+		}
+	})
+}
+
+// TestRestart has one that is alone know what it told before, although another agent speaks
+// to it before it watches.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.spec.Controllers = b.spec.Controllers[:1]
+		dir := t.TempDir()
+		b.start("ctl1", dir)
+		b.happens(status.EventHostDown)
+		b.expect(time.Minute, "ctl1: ctl2-1 open")
+		b.end["ctl1"]()
+		b.start("ctl1", dir)
+		b.tellers["ctl1"].learn([]notify.Mark{{ID: "ctl3-9", State: "over", At: time.Now()}})
+		b.expect(time.Minute, "ctl1: ctl2-1 open")
+		b.end["ctl1"]()
+		b.start("ctl1", dir)
+		b.mu.Lock()
+		kept := b.tellers["ctl1"].newest()
+		b.mu.Unlock()
+		if len(kept) != 2 {
+			t.Errorf("it keeps %+v", kept)
+		}
+		b.end["ctl1"]()
+	})
+}
+
+// TestManyWait has more incidents than messages that may wait, while nobody takes any: each
+// is told when that is over.
+func TestManyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.spec.Controllers = b.spec.Controllers[:1]
+		b.fails = 10
+		for i := range 2 * waiting { // a certificate each: nothing is near
+			b.journal = append(b.journal, status.Event{
+				Time: time.Now(), Controller: "ctl2", Seq: uint64(i + 1), Kind: "certificate-refused",
+				Subject: fmt.Sprintf("vip v%d", i), Text: "refused",
+			})
+		}
+		b.start("ctl1", t.TempDir())
+		time.Sleep(50 * time.Minute)
+		b.end["ctl1"]()
+		if slices.Sort(b.told); len(slices.Compact(b.told)) != len(b.told) || len(b.told) != 2*waiting {
+			t.Errorf("%d messages were taken of %d: %q", len(b.told), 2*waiting, b.told)
 		}
 	})
 }
