@@ -64,6 +64,10 @@ func (c *Control) Journals(ctx context.Context, n int) ([]Journal, error) {
 	return all.Journals, err
 }
 
+// maxLocal is the largest answer that is read of the local agent, in bytes: it may have the
+// journals of all controllers, each of which may tell as much as maxAnswer.
+const maxLocal = 8 * maxAnswer
+
 // quick asks for what a living agent answers within seconds.
 func (c *Control) quick(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*lookTimeout)
@@ -86,12 +90,12 @@ func (c *Control) Do(ctx context.Context, method, path string, req, resp any) er
 		return err
 	}
 	defer answer.Body.Close() //nolint:errcheck // it was only read
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxLocal+1))
 	if err != nil {
 		return c.inWords(err)
 	}
-	if len(body) > maxAnswer {
-		return fmt.Errorf("the agent at %s answered more than %d MiB", c.path, maxAnswer>>20)
+	if len(body) > maxLocal {
+		return fmt.Errorf("the agent at %s answered more than %d MiB", c.path, maxLocal>>20)
 	}
 	if answer.StatusCode != http.StatusOK {
 		return refusal(answer.StatusCode, body)

@@ -3,11 +3,13 @@ package tell
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -179,10 +181,7 @@ func post(ctx context.Context, target string, m notify.Message, body []byte) err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err
-		}
-		return fmt.Errorf("webhook at %s: %w", at.Host, err)
+		return fmt.Errorf("webhook at %s: %w", at.Host, withoutURL(err))
 	}
 	defer resp.Body.Close()                                       //nolint:errcheck // it was only read
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) //nolint:errcheck // its status says it
@@ -190,6 +189,19 @@ func post(ctx context.Context, target string, m notify.Message, body []byte) err
 		return fmt.Errorf("webhook at %s: answered %d %s", at.Host, resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
 	return nil
+}
+
+// withoutURL gives why no answer came, where that is of the network or of TLS. What else
+// net/http says may repeat the URL, an answer that leads elsewhere, or a proxy's password.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	_, network := errors.AsType[net.Error](err)
+	if _, tls := errors.AsType[*tls.CertificateVerificationError](err); network || tls || errors.Is(err, io.EOF) {
+		return err
+	}
+	return errors.New("it was not reached, or what answered is no web server; is a proxy of the agent's environment wrong?")
 }
 
 // execute runs command with body on its stdin. What it writes goes nowhere: only how it

@@ -303,6 +303,9 @@ func TestPost(t *testing.T) {
 			http.Redirect(w, r, "/elsewhere", http.StatusFound)
 		case "/broken-secret":
 			w.WriteHeader(http.StatusBadGateway)
+		case "/lost-secret":
+			w.Header().Set("Location", "http://[secret/")
+			w.WriteHeader(http.StatusFound)
 		}
 	}))
 	defer server.Close()
@@ -312,7 +315,7 @@ func TestPost(t *testing.T) {
 	if got.Method != "POST" || got.Header.Get("Content-Type") != "application/json" || got.Header.Get("Holdfast-Incident") != "ctl2-1" || string(body) != `{"schema":1}` {
 		t.Errorf("it got %s %v %q", got.Method, got.Header, body)
 	}
-	for path, want := range map[string]string{"/moved-secret": "answered 302 Found", "/broken-secret": "answered 502 Bad Gateway"} {
+	for path, want := range map[string]string{"/moved-secret": "answered 302 Found", "/lost-secret": "was not reached", "/broken-secret": "answered 502 Bad Gateway"} {
 		err := post(t.Context(), server.URL+path, message(), nil)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %q and no secret", path, err, want)
