@@ -27,20 +27,21 @@ type view struct {
 	fragments *fragments
 }
 
-// A cache keeps the newest view, and makes one at a time however many ask.
-type cache struct {
+// A cache keeps the newest look at something, and makes one at a time however many ask.
+type cache[T any] struct {
+	age  time.Duration // of the oldest that is shown
 	now  func() time.Time
-	load func(context.Context) view
+	load func(context.Context) T
 
 	mu   sync.Mutex // guards following
 	made time.Time
-	view view
+	view T
 	next chan struct{} // closed when the view that is being made is there; nil when none is
 }
 
-// get gives a view that is not older than viewAge. With ctx's end it gives the
+// get gives a view that is not older than the cache's age. With ctx's end it gives the
 // last there was.
-func (c *cache) get(ctx context.Context) view {
+func (c *cache[T]) get(ctx context.Context) T {
 	wait := c.refresh()
 	if wait != nil {
 		select {
@@ -55,10 +56,10 @@ func (c *cache) get(ctx context.Context) view {
 
 // refresh starts to make a view when the last is too old, and gives what to
 // wait for; nil when it is not.
-func (c *cache) refresh() <-chan struct{} {
+func (c *cache[T]) refresh() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.next == nil && c.now().Sub(c.made) >= viewAge {
+	if c.next == nil && c.now().Sub(c.made) >= c.age {
 		c.next = make(chan struct{})
 		go c.make()
 	}
@@ -66,7 +67,7 @@ func (c *cache) refresh() <-chan struct{} {
 }
 
 // make belongs to all who wait for it, so it has a context of its own.
-func (c *cache) make() {
+func (c *cache[T]) make() {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
 	v := c.load(ctx)

@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"net/http"
-	"sync"
 	"time"
 
 	"holdfast/internal/incident"
@@ -27,27 +26,16 @@ type Incidents struct {
 	Incidents []incident.Incident `json:"incidents"` // oldest first
 }
 
-// An incidentsCache has the newest look at the incidents.
-type incidentsCache struct {
-	mu   sync.Mutex // guards following, and is held while somebody looks
-	made time.Time
-	all  []incident.Incident
-}
-
 // Incidents gives the newest n incidents of all controllers, as this one finds them. Those
 // of the last seconds are given again.
 func (s *Server) Incidents(ctx context.Context, n int) []incident.Incident {
-	s.incidents.mu.Lock()
-	defer s.incidents.mu.Unlock()
-	if now := s.opt.Now(); s.incidents.made.IsZero() || now.Sub(s.incidents.made) >= incidentsAge {
-		// For all who wait, so not until the first of them has gone.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
-		defer cancel()
-		s.incidents.all = Group(s.Journals(ctx, IncidentEvents), now.Add(-s.opt.ClockAhead()))
-		s.incidents.made = s.opt.Now()
-	}
-	all := s.incidents.all
+	all := s.incidents.get(ctx)
 	return all[max(0, len(all)-n):]
+}
+
+func (s *Server) lookForIncidents(ctx context.Context) []incident.Incident {
+	now := s.opt.Now()
+	return Group(s.Journals(ctx, IncidentEvents), now.Add(-s.opt.ClockAhead()))
 }
 
 // Group gives the incidents of journals at now, by the middle one of the controllers' clocks.

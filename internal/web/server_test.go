@@ -275,7 +275,7 @@ func TestStreamsAreBounded(t *testing.T) {
 func TestCacheAsksOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		loads := 0
-		c := cache{now: time.Now, load: func(context.Context) view {
+		c := cache[view]{age: viewAge, now: time.Now, load: func(context.Context) view {
 			loads++
 			time.Sleep(300 * time.Millisecond)
 			return view{cloud: cloud.Cloud{Cloud: fmt.Sprint(loads)}}

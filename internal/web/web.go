@@ -20,6 +20,7 @@ import (
 
 	"holdfast/internal/cloud"
 	"holdfast/internal/connlimit"
+	"holdfast/internal/incident"
 	"holdfast/internal/status"
 )
 
@@ -59,14 +60,13 @@ type Options struct {
 
 // A Server answers read-only HTTP on the controller's address.
 type Server struct {
-	opt     Options
-	metrics http.Handler
-	views   cache
-	page    page
-	streams chan struct{} // one element for each open stream
-	crowd   crowd
-	// incidents has what was looked up last.
-	incidents incidentsCache
+	opt       Options
+	metrics   http.Handler
+	views     cache[view]
+	page      page
+	streams   chan struct{} // one element for each open stream
+	crowd     crowd
+	incidents cache[[]incident.Incident]
 }
 
 // New makes a Server. It starts nothing.
@@ -84,7 +84,8 @@ func New(opt Options) *Server {
 		opt.Controllers = func() []Target { return nil }
 	}
 	s := &Server{opt: opt, page: newPage(), streams: make(chan struct{}, maxStreams)}
-	s.views.now, s.views.load = opt.Now, s.look
+	s.views.age, s.views.now, s.views.load = viewAge, opt.Now, s.look
+	s.incidents.age, s.incidents.now, s.incidents.load = incidentsAge, opt.Now, s.lookForIncidents
 	s.metrics = metricsHandler(s.snapshot, opt.Log)
 	return s
 }
