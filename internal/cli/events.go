@@ -202,8 +202,11 @@ type journalSource struct {
 
 // journalSource gives whom to ask, as cloudSource does.
 func (a commands) journalSource(cmd *cobra.Command) (journalSource, error) {
-	s, err := a.LoadSpec()
-	if err == nil {
+	s, agent, err := a.specOrAgent(cmd, "is told")
+	switch {
+	case err != nil:
+		return journalSource{}, err
+	case s != nil:
 		targets := targetsOf(s)
 		var names []string
 		for _, t := range targets {
@@ -213,14 +216,6 @@ func (a commands) journalSource(cmd *cobra.Command) (journalSource, error) {
 			return a.withLocal(ctx, web.Journals(ctx, targets, n, after), n, after), ctx.Err()
 		}}, nil
 	}
-	if cmd.Flags().Changed("file") {
-		return journalSource{}, err
-	}
-	agent := a.Control()
-	if _, agentErr := agent.Snapshot(cmd.Context()); agentErr != nil {
-		return journalSource{}, err
-	}
-	a.Logf("%s cannot be used; this is what the local agent is told", a.File)
 	return journalSource{ask: func(ctx context.Context, n int, after map[string]uint64) ([]web.Journal, error) {
 		all, err := agent.Journals(ctx, n)
 		for i, j := range all {

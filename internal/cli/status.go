@@ -71,19 +71,32 @@ func (a commands) status(ctx context.Context, look look) error {
 // cloudSource gives whom to ask: the controllers of the spec or, when the spec
 // at its usual place cannot be used, the local agent, which has a good one.
 func (a commands) cloudSource(cmd *cobra.Command) (look, error) {
-	s, err := a.LoadSpec()
-	if err == nil {
+	s, agent, err := a.specOrAgent(cmd, "knows")
+	switch {
+	case err != nil:
+		return nil, err
+	case s != nil:
 		return askControllers(s), nil
 	}
+	return agent.Cloud, nil
+}
+
+// specOrAgent gives the spec or, when that at its usual place cannot be used, the local
+// agent, and says that what follows is what that one "knows".
+func (a commands) specOrAgent(cmd *cobra.Command, knows string) (*spec.Spec, *web.Control, error) {
+	s, err := a.LoadSpec()
+	if err == nil {
+		return s, nil, nil
+	}
 	if cmd.Flags().Changed("file") {
-		return nil, err
+		return nil, nil, err
 	}
 	agent := a.Control()
 	if _, agentErr := agent.Snapshot(cmd.Context()); agentErr != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	a.Logf("%s cannot be used; this is what the local agent knows", a.File)
-	return agent.Cloud, nil
+	a.Logf("%s cannot be used; this is what the local agent %s", a.File, knows)
+	return nil, agent, nil
 }
 
 // targetsOf gives where the agents of the controllers of s answer.
