@@ -176,6 +176,9 @@ func calm(c cloud.Cloud) string {
 
 func findingOf(f status.Finding) findingRow {
 	row := findingRow{Finding: f, Head: f.Subject, Tone: toneInfo}
+	if !f.Since.IsZero() {
+		row.Text += ", since " + moment(f.Since)
+	}
 	if !f.Where.IsZero() {
 		row.Head = f.Where.String()
 	}
