@@ -115,8 +115,7 @@ func (n *node) tellDeferral() {
 			o.deferTo, o.word = to.id+1, o.w.now
 		case o.deferTo == 0 && !o.held && !o.heardLately(to):
 			o.deferTo, o.word, o.gaveWay = to.id+1, o.w.now, o.w.now
-			o.weigh()
-			o.w.disturb()
+			o.weigh() // which is no disturbance: where adverts get lost it comes and goes
 			o.arm()
 		}
 	}
@@ -144,9 +143,10 @@ func (n *node) passedOn(to *node) bool {
 // lookAtDeferral ends it when to does not hold the address any more.
 func (n *node) lookAtDeferral(to *node) {
 	const newHolder = time.Second // who is heard before may give way, too
+	back := n.heardLately(to)
 	heard := !n.heardAt.IsZero() && n.now().Sub(n.heardAt) < 4*n.heardInt
 	switch {
-	case n.held || n.heardLately(to) || heard && n.w.now-n.gaveWay > newHolder:
+	case n.held || back || heard && n.w.now-n.gaveWay > newHolder:
 	case n.w.speak(n, to) && to.alive():
 		if n.word = n.w.now; to.held {
 			return
@@ -159,6 +159,8 @@ func (n *node) lookAtDeferral(to *node) {
 	}
 	n.deferTo, n.silent = 0, n.now()
 	n.weigh()
-	n.w.disturb()
+	if !back {
+		n.w.disturb()
+	}
 	n.arm()
 }
