@@ -170,7 +170,22 @@ func TestFindingCodesAreListed(t *testing.T) {
 			}
 		}
 	}
+	acts := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]+) \\| [^|]* \\| ((?:now|soon|none)[^|]*) \\|").FindAllStringSubmatch(tables, -1) {
+		for _, code := range quoted.FindAllStringSubmatch(row[1], -1) {
+			acts[code[1]], _, _ = strings.Cut(row[2], " of an error, else ")
+			if status.ActionFor(status.Finding{Code: code[1], Severity: status.Error}) != status.Action(acts[code[1]]) {
+				t.Errorf("docs/json.md says of an error of the code %s that a person acts %s", code[1], row[2])
+			}
+			if !strings.HasSuffix(row[2], string(status.ActionOf(code[1]))) {
+				t.Errorf("docs/json.md says of the code %s that a person acts %s, and it is %s", code[1], row[2], status.ActionOf(code[1]))
+			}
+		}
+	}
 	for _, c := range status.FindingCodes() {
+		if _, there := acts[c.Code]; there != (c.Action != "") {
+			t.Errorf("the code %s has the action %q, and docs/json.md %v", c.Code, c.Action, there)
+		}
 		said, there := listed[c.Code]
 		if !there {
 			t.Errorf("neither docs/json.md nor docs/spec.md lists the code %s", c.Code)

@@ -212,14 +212,18 @@ type FindingCode struct {
 	Code string
 	// Severity is how grave it is; empty where that depends on what is found.
 	Severity Severity
+	// Action is whether a person must act, of findings of a running cloud; empty of others. Of
+	// an error it may be sooner; see ActionFor.
+	Action Action
 }
 
 // FindingCodes lists the kinds of findings.
 func FindingCodes() []FindingCode {
 	var all []FindingCode
+	act := actions()
 	add := func(severity Severity, codes ...string) {
 		for _, c := range codes {
-			all = append(all, FindingCode{c, severity})
+			all = append(all, FindingCode{c, severity, act[c]})
 		}
 	}
 	// Of a running cloud.
