@@ -102,9 +102,10 @@ func (n *node) giveWay(to *node) {
 }
 
 // tellDeferral has the agents that n's speaks with know to whom n gave way: who hears n
-// alone would take the address in its place.
+// alone would take the address in its place. They wait for as long as n does by what it
+// knows of the holder.
 func (n *node) tellDeferral() {
-	if !n.alive() || n.deferTo == 0 {
+	if !n.alive() || n.deferTo == 0 || n.w.now-n.word >= settleLost {
 		return
 	}
 	to := n.w.nodes[n.deferTo-1]
@@ -112,9 +113,9 @@ func (n *node) tellDeferral() {
 		switch {
 		case o == n || o == to || !o.alive() || !n.w.speak(n, o):
 		case o.deferTo == n.id+1: // to whom n gave way it gives way itself
-			o.deferTo, o.word = to.id+1, o.w.now
+			o.deferTo, o.word = to.id+1, n.word
 		case o.deferTo == 0 && !o.held && !o.heardLately(to):
-			o.deferTo, o.word, o.gaveWay = to.id+1, o.w.now, o.w.now
+			o.deferTo, o.word, o.gaveWay = to.id+1, n.word, o.w.now
 			o.weigh() // which is no disturbance: where adverts get lost it comes and goes
 			o.arm()
 		}
