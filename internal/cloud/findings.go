@@ -282,6 +282,7 @@ func (m *merger) findAbsent(s *status.Snapshot) {
 func (m *merger) findWorthKnowing() {
 	m.findDrains()
 	m.findHandovers()
+	m.findTogether()
 	for _, s := range m.snapshots() {
 		for _, v := range s.VIPs {
 			m.findRejectedAdverts(s.Controller, v)
