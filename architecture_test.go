@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"internal/incident":        {"internal/status"},
 	"internal/clocks":          {},
 	"internal/notify":          {"internal/incident", "internal/status"},
+	"internal/traffic":         {"internal/status"},
 	"internal/notify/tell":     {"internal/file", "internal/incident", "internal/notify", "internal/peer", "internal/spec", "internal/status", "internal/tick"},
 	"internal/vrrp":            {},
 	"internal/vrrp/sim":        {"internal/auth", "internal/conflict", "internal/ether", "internal/vrrp"},
@@ -135,7 +136,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify", "internal/traffic"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

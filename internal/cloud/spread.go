@@ -34,8 +34,12 @@ func (m *merger) findTogether() {
 		if len(v.Prefer) == 0 || v.Prefer[0] == v.Holder || !m.takes(v.Prefer[0]) {
 			continue
 		}
-		m.find(status.Info, status.CodeVIPsTogether, "vip "+v.Name, fmt.Sprintf("it is to be on %s, and all %d VIPs are on %s%s", v.Prefer[0], len(vips), v.Holder, m.since(latest)),
-			fmt.Sprintf("holdfast handover --vip %s --to %s, or preempt: true in the spec", v.Name, v.Prefer[0]))
+		m.find(status.Info, status.CodeVIPsTogether, "vip "+v.Name, fmt.Sprintf("it is to be on %s, and all %d VIPs are on %s", v.Prefer[0], len(vips), v.Holder),
+			"hand it over; with preempt: true in the spec controllers do that themselves",
+			also{
+				brief: fmt.Sprintf("all VIPs on %s", v.Holder), since: latest,
+				command: fmt.Sprintf("holdfast handover --vip %s --to %s", v.Name, v.Prefer[0]),
+			})
 		return
 	}
 }

@@ -69,7 +69,7 @@ func TestTogether(t *testing.T) {
 			if (i >= 0) != tt.want {
 				t.Fatalf("findings: %+v", all)
 			}
-			if i >= 0 && (all[i].Severity != status.Info || !strings.Contains(all[i].Remedy, "holdfast handover --vip two --to ctl2")) {
+			if i >= 0 && (all[i].Severity != status.Info || !strings.Contains(all[i].Command, "holdfast handover --vip two --to ctl2")) {
 				t.Errorf("%+v", all[i])
 			}
 		})
