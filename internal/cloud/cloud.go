@@ -86,6 +86,8 @@ type VIP struct {
 	// not answer.
 	Since  time.Time `json:"since,omitzero"`
 	Reason string    `json:"reason,omitempty"`
+	// Prefer has all controllers in the order in which they are to have it.
+	Prefer []string `json:"prefer,omitempty"`
 }
 
 // A CloudService is one service as the HAProxy of the VIP's holder sees it.
@@ -237,7 +239,7 @@ func (m *merger) mergeVIPs() {
 }
 
 func (m *merger) mergeVIP(v status.VIP) VIP {
-	out := VIP{Name: v.Name, Addresses: v.Addresses, Hostname: v.Hostname, Holders: []string{}}
+	out := VIP{Name: v.Name, Addresses: v.Addresses, Hostname: v.Hostname, Holders: []string{}, Prefer: v.Prefer}
 	claims := m.claims(v.Name)
 	for _, c := range claims {
 		out.Holders = append(out.Holders, c.controller)

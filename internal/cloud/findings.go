@@ -19,7 +19,7 @@ func madeByMerge(code string) bool {
 		status.CodeNoControllerAnswers, status.CodeControllerUnreachable, status.CodeWrongController, status.CodeClockDiffers,
 		status.CodeSpecDiffers, status.CodeSpecRejected, status.CodeHAProxyNotRunning, status.CodeVIPUnheld, status.CodeVIPHeldTwice,
 		status.CodeVIPNotPresent, status.CodeServiceDown, status.CodeServiceUnknown, status.CodeServiceLastResort, status.CodeServiceLate, status.CodeHostDown, status.CodeHostDisagreement,
-		status.CodeDrained, status.CodeHandover, status.CodeAdvertsRejected, status.CodeVersionsDiffer, status.CodeBlind, status.CodeBadLink,
+		status.CodeDrained, status.CodeHandover, status.CodeAdvertsRejected, status.CodeVersionsDiffer, status.CodeVIPsTogether, status.CodeBlind, status.CodeBadLink,
 	}, code)
 }
 
@@ -374,6 +374,7 @@ func (m *merger) findAbsent(s *status.Snapshot) {
 func (m *merger) findWorthKnowing() {
 	m.findDrains()
 	m.findHandovers()
+	m.findTogether()
 	for _, s := range m.snapshots() {
 		for _, v := range s.VIPs {
 			m.findRejectedAdverts(s.Controller, v)

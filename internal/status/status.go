@@ -221,6 +221,9 @@ type VIP struct {
 	Holder string `json:"holder,omitempty"`
 	// Priority is this controller's own VRRP priority, 1 to 254.
 	Priority int `json:"priority"`
+	// Prefer has all controllers in the order in which they are to have the VIP, by the
+	// spec that is in force here.
+	Prefer []string `json:"prefer,omitempty"`
 	// Present reports whether the kernel has the addresses at this moment.
 	Present     bool   `json:"present"`
 	Transitions uint64 `json:"transitions"`
