@@ -80,7 +80,11 @@ func (a *Agent) setFinding(key string, f *status.Finding) {
 		delete(a.findings, key)
 		return
 	}
-	a.findings[key] = *f
+	found := *f
+	if found.Since = a.findings[key].Since; found.Since.IsZero() {
+		found.Since = time.Now()
+	}
+	a.findings[key] = found
 }
 
 func (a *Agent) currentSpec() *spec.Spec { return a.rollout.Spec() }

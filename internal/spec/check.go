@@ -178,11 +178,11 @@ func (c *checker) build() *Spec {
 		Log: Log{Target: r.log.target.v, Level: r.log.level.v, Off: r.log.off.v}, Notify: r.notify.build(),
 	}
 	s.Cloud = r.cloud.or(s.Region)
-	for _, v := range r.vips.all {
-		s.VIPs = append(s.VIPs, v.build())
-	}
 	for _, h := range r.controllers.all {
 		s.Controllers = append(s.Controllers, Controller{Name: h.name.v, Address: h.address.v, Interface: h.iface.v})
+	}
+	for i, v := range r.vips.all {
+		s.VIPs = append(s.VIPs, v.build(s.ControllerNames(), i))
 	}
 	for _, raw := range r.services.all {
 		s.Services = append(s.Services, c.buildService(raw, s))

@@ -45,8 +45,13 @@ func Diff(old, next *Spec) []Change {
 	d := &differ{}
 	d.values("spec", topValues(old), topValues(next))
 	parts(d, "controller ", old.Controllers, next.Controllers, controllerName, controllerValues)
-	d.order("controllers", names(old.Controllers, controllerName), names(next.Controllers, controllerName))
+	d.order("controllers", "order", old.ControllerNames(), next.ControllerNames())
 	parts(d, "vip ", old.VIPs, next.VIPs, func(v VIP) string { return v.Name }, vipValues)
+	for _, v := range next.VIPs {
+		if i := slices.IndexFunc(old.VIPs, func(o VIP) bool { return o.Name == v.Name }); i >= 0 {
+			d.order("vip "+v.Name, "prefer", old.VIPs[i].Prefer, v.Prefer)
+		}
+	}
 	was := make(map[string]Service, len(old.Services))
 	for _, s := range old.Services {
 		was[s.Name] = s
@@ -91,13 +96,13 @@ func (d *differ) values(subject string, old, next []pair) {
 }
 
 // order tells when what both lists have is in another order.
-func (d *differ) order(subject string, old, next []string) {
+func (d *differ) order(subject, key string, old, next []string) {
 	common := func(of, with []string) []string {
 		return slices.DeleteFunc(slices.Clone(of), func(n string) bool { return !slices.Contains(with, n) })
 	}
 	was, is := common(old, next), common(next, old)
 	if !slices.Equal(was, is) {
-		d.add(Change{Kind: Changed, Subject: subject, Key: "order", Old: strings.Join(was, ", "), New: strings.Join(is, ", ")})
+		d.add(Change{Kind: Changed, Subject: subject, Key: key, Old: strings.Join(was, ", "), New: strings.Join(is, ", ")})
 	}
 }
 

@@ -40,6 +40,7 @@ type (
 		addresses             rawList[item[netip.Prefix]]
 		device                item[string]
 		endpoints             rawList[item[string]]
+		prefer                rawList[item[string]]
 		vrrp                  rawVRRP
 		tls                   rawTLS
 	}
@@ -253,6 +254,12 @@ func vipFields() []field[rawVIP] {
 			"endpoints", false, "the catalog interfaces that it serves", "[public, internal, admin]",
 			func(d *decoder, v value, r *rawVIP) {
 				r.endpoints = each(d, v, "write public, internal or admin", func(e value) item[string] { return d.choice(e, endpointInterfaces()...) })
+			},
+		},
+		{
+			"prefer", false, "the controllers that are to have it, the first one first", "[ctl2, ctl3]",
+			func(d *decoder, v value, r *rawVIP) {
+				r.prefer = each(d, v, "write the name of a controller", d.name)
 			},
 		},
 		{

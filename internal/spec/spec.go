@@ -16,7 +16,7 @@ type Spec struct {
 	HeaderLimit int
 	Release     string // OpenStack release that the checks are for; empty: the newest
 	VIPs        []VIP
-	Controllers []Controller // in order of preference
+	Controllers []Controller // in order of preference; each VIP has its own, see VIP.Prefer
 	Services    []Service    // in the order of the file
 	Agent       Agent
 	Log         Log
@@ -82,8 +82,11 @@ type VIP struct {
 	Interface string // the usual one; see Spec.Interface
 	Device    Device
 	Endpoints []string // subset of public, internal, admin
-	VRRP      VRRP
-	TLS       *TLS // nil: plain
+	// Prefer has the names of all controllers, in the order in which they are to have
+	// it. The file names some, or none; see preference.
+	Prefer []string
+	VRRP   VRRP
+	TLS    *TLS // nil: plain
 }
 
 // VRRP has the settings of a VIP's virtual router (RFC 9568).
@@ -295,20 +298,4 @@ func (s *Spec) Others(name string) []Controller {
 // OtherNames gives the names of Others.
 func (s *Spec) OtherNames(name string) []string {
 	return slices.DeleteFunc(s.ControllerNames(), func(n string) bool { return n == name })
-}
-
-// Priority gives the VRRP priority of the controller called name: 254 for the
-// first and less by an equal step for each after it, so that the skew times
-// (RFC 9568 section 6.1) of any two are well apart. 0 if there is none.
-func (s *Spec) Priority(name string) int {
-	step := 24
-	if n := len(s.Controllers); n > 10 {
-		step = max(1, 240/n)
-	}
-	for i, c := range s.Controllers {
-		if c.Name == name {
-			return max(1, 254-i*step)
-		}
-	}
-	return 0
 }

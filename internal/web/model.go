@@ -43,7 +43,10 @@ type model struct {
 	Now                         time.Time
 	Verdict, Tone, Calm         string
 	Findings                    []findingRow
-	VIPs                        []vipRow
+	Map                         topology
+	Work                        []workRow
+	Incidents                   []incidentRow
+	Same                        string // what all controllers run, where it is the same
 	Controllers                 []controllerRow
 	Groups                      []groupTable
 	Events                      []eventRow
@@ -53,17 +56,6 @@ type findingRow struct {
 	status.Finding
 	Tone, Head string
 }
-
-type vipRow struct {
-	aged
-	Name, Hostname           string
-	Addresses                []string
-	Holder, HeldWord, Reason string
-	Tone                     string
-	Standby                  []standbyRow
-}
-
-type standbyRow struct{ Name, Word, Tone string }
 
 // aged has a time and, for a page without script, the age that it has.
 type aged struct {
@@ -87,8 +79,8 @@ type haproxyCell struct {
 }
 
 type eventRow struct {
-	Time                                time.Time
-	When, Controller, Text, Cause, Took string
+	Time                                    time.Time
+	When, Controller, Text, Cause, By, Took string
 }
 
 // moment writes t as short as it is still clear on the day of the page.
@@ -103,12 +95,11 @@ func (s *Server) model(v view) model {
 	for _, f := range c.Findings {
 		m.Findings = append(m.Findings, findingOf(f))
 	}
-	for _, vip := range c.VIPs {
-		m.VIPs = append(m.VIPs, vipOf(c, vip))
-	}
+	m.Map, m.Work, m.Incidents = topologyOf(c), workOf(c), incidentsOf(c.Time, v.incidents)
 	for _, controller := range c.Controllers {
 		m.Controllers = append(m.Controllers, controllerOf(c, controller, s.opt.Self))
 	}
+	m.Same = hideSame(m.Controllers)
 	m.Groups = groupsOf(c)
 	for _, e := range v.events {
 		m.Events = append(m.Events, eventOf(c.Time, e))
@@ -119,9 +110,16 @@ func (s *Server) model(v view) model {
 // steady gives m without ages: a stream's fragment is sent again when it
 // changes, and its ages are counted on by the page itself.
 func (m model) steady() model {
-	m.VIPs, m.Controllers, m.Groups = slices.Clone(m.VIPs), slices.Clone(m.Controllers), slices.Clone(m.Groups)
-	for i := range m.VIPs {
-		m.VIPs[i].Age = ""
+	m.Map.VIPs, m.Work, m.Incidents = slices.Clone(m.Map.VIPs), slices.Clone(m.Work), slices.Clone(m.Incidents)
+	m.Controllers, m.Groups = slices.Clone(m.Controllers), slices.Clone(m.Groups)
+	for i := range m.Map.VIPs {
+		m.Map.VIPs[i].Age = ""
+	}
+	for i := range m.Work {
+		m.Work[i].Age = ""
+	}
+	for i := range m.Incidents {
+		m.Incidents[i].Age = ""
 	}
 	for i := range m.Controllers {
 		m.Controllers[i].Age, m.Controllers[i].HAProxy.Age = "", ""
@@ -178,6 +176,9 @@ func calm(c cloud.Cloud) string {
 
 func findingOf(f status.Finding) findingRow {
 	row := findingRow{Finding: f, Head: f.Subject, Tone: toneInfo}
+	if !f.Since.IsZero() {
+		row.Text += ", since " + moment(f.Since)
+	}
 	if !f.Where.IsZero() {
 		row.Head = f.Where.String()
 	}
@@ -190,54 +191,16 @@ func findingOf(f status.Finding) findingRow {
 	return row
 }
 
-func vipOf(c cloud.Cloud, v cloud.VIP) vipRow {
-	row := vipRow{
-		aged: agedBy(c.Time, v.Since), Name: v.Name, Hostname: v.Hostname, Addresses: v.Addresses,
-		Holder: v.Holder, HeldWord: "held by", Reason: v.Reason, Tone: toneOK,
+// linkTo gives the URL of the page at address, address:port; "" where that is none.
+func linkTo(address string) string {
+	if at, err := netip.ParseAddrPort(address); err == nil {
+		return "http://" + at.String() + "/"
 	}
-	switch {
-	case len(v.Holders) > 1:
-		row.Tone, row.HeldWord, row.Holder = toneBad, fmt.Sprintf("held by %d at once", len(v.Holders)), strings.Join(v.Holders, ", ")
-	case v.Holder == "":
-		row.Tone, row.Holder = toneBad, "nobody"
-	case len(v.Holders) == 0:
-		row.Tone, row.HeldWord = toneWarn, "held, by its adverts, by"
-	}
-	for _, controller := range c.Controllers {
-		if !slices.Contains(v.Holders, controller.Name) {
-			row.Standby = append(row.Standby, standbyOf(controller, v.Name))
-		}
-	}
-	return row
-}
-
-// standbyOf says what a controller that does not hold a VIP does about it.
-func standbyOf(c cloud.Controller, vip string) standbyRow {
-	row := standbyRow{Name: c.Name, Word: "no answer", Tone: toneBad}
-	if c.Snapshot == nil {
-		return row
-	}
-	row.Word = "does not know it"
-	for _, v := range c.Snapshot.VIPs {
-		if v.Name != vip {
-			continue
-		}
-		row.Tone, row.Word = toneOK, fmt.Sprintf("backup, priority %d", v.Priority)
-		if v.State != status.Backup {
-			row.Tone, row.Word = toneWarn, strings.TrimSpace(fmt.Sprintf("%s %s", v.State, v.Reason))
-		}
-		if status.DrainedWhole(c.Snapshot.Drains) {
-			row.Word += ", drained"
-		}
-	}
-	return row
+	return ""
 }
 
 func controllerOf(c cloud.Cloud, cc cloud.Controller, self string) controllerRow {
-	row := controllerRow{Name: cc.Name, Address: cc.Address, Self: cc.Name == self, Error: cc.Error}
-	if addr, err := netip.ParseAddrPort(cc.Address); err == nil {
-		row.Link = "http://" + addr.String() + "/"
-	}
+	row := controllerRow{Name: cc.Name, Address: cc.Address, Link: linkTo(cc.Address), Self: cc.Name == self, Error: cc.Error}
 	s := cc.Snapshot
 	if s == nil {
 		if row.Error == "" {
@@ -256,6 +219,42 @@ func controllerOf(c cloud.Cloud, cc cloud.Controller, self string) controllerRow
 	}
 	row.HAProxy = haproxyOf(c.Time, s.HAProxy)
 	return row
+}
+
+// hideSame takes from rows what all of them have: versions, and the spec's digest. It says
+// what that is.
+func hideSame(rows []controllerRow) string {
+	var known []*controllerRow
+	for i := range rows {
+		if rows[i].Error == "" {
+			known = append(known, &rows[i])
+		}
+	}
+	if len(known) < 2 {
+		return ""
+	}
+	var same []string
+	for _, f := range []struct {
+		of   func(*controllerRow) *string
+		what string
+	}{
+		{func(r *controllerRow) *string { return &r.Version }, "holdfast "},
+		{func(r *controllerRow) *string { return &r.HAProxy.Version }, "HAProxy "},
+		{func(r *controllerRow) *string { return &r.Digest }, "spec "},
+	} {
+		first := *f.of(known[0])
+		if first == "" || slices.ContainsFunc(known, func(r *controllerRow) bool { return *f.of(r) != first }) {
+			continue
+		}
+		same = append(same, f.what+first)
+		for _, r := range known {
+			*f.of(r) = ""
+		}
+	}
+	if len(same) == 0 {
+		return ""
+	}
+	return "all have " + status.And(same)
 }
 
 // usualDigest gives the digest that most controllers have, the first of equals.
@@ -310,14 +309,19 @@ func toneOf(s status.ServiceState) string {
 }
 
 func eventOf(now time.Time, e status.Event) eventRow {
-	row := eventRow{Time: e.Time, Controller: e.Controller, Text: e.Text, Cause: e.Cause}
-	layout := "15:04:05.000"
-	if e.Time.UTC().Format(time.DateOnly) != now.UTC().Format(time.DateOnly) {
-		layout = "01-02 15:04:05"
-	}
-	row.When = e.Time.UTC().Format(layout)
+	row := eventRow{Time: e.Time, When: short(now, e.Time, "15:04:05.000"), Controller: e.Controller, Text: e.Text, Cause: e.Cause, By: e.By}
 	if e.Took >= 100*time.Microsecond {
 		row.Took = status.Brief(e.Took)
 	}
 	return row
 }
+
+// short writes t by layout, with its day and without less than seconds where that is not today.
+func short(now, t time.Time, layout string) string {
+	if t.UTC().Format(time.DateOnly) != now.UTC().Format(time.DateOnly) {
+		layout = "01-02 15:04:05"
+	}
+	return t.UTC().Format(layout)
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
