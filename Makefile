@@ -20,7 +20,7 @@ TOOL     := $(GO) tool -modfile=tools.mod
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-openstack check race race-pure demo lab bench sim graph lint fmt cover fuzz install deps clean
+.PHONY: help build test test-openstack check race race-pure demo lab bench page sim graph lint fmt cover fuzz install deps clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ lab: deps build ## A sample cloud, up until Ctrl-C, to play with
 
 bench: deps build ## Measure all, beside keepalived (25 minutes)
 	bin/holdfast lab bench --save docs/benchmarks
+
+page: deps ## Take the pictures of docs/page
+	$(GO) test -count=1 ./internal/web -run='^TestShots$$' -shots=$(abspath docs/page)
 
 FAILOVERS ?= 1000000
 

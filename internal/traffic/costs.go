@@ -61,6 +61,9 @@ func (c *Costs) Note(e status.Event) {
 	c.last = e.Time
 }
 
+// Open reports whether a cost is to be told some time.
+func (c *Costs) Open() bool { return c.open }
+
 // Due gives what is to be told at now, false for nothing: of which time, and what it is about.
 func (c *Costs) Due(now time.Time) (from, to time.Time, about status.Event, due bool) {
 	if !c.open || now.Sub(c.last) < settles && now.Sub(c.from) < longestSpan {

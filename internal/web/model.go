@@ -54,7 +54,9 @@ type model struct {
 
 type findingRow struct {
 	status.Finding
-	Tone, Head string
+	Tone, Head, Urgency string
+	Age                 string // of Since, for a page without script
+	More                string // the command, where the remedy does not have it
 }
 
 // aged has a time and, for a page without script, the age that it has.
@@ -89,11 +91,11 @@ func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC
 func (s *Server) model(v view) model {
 	c := v.cloud
 	m := model{Self: s.opt.Self, Cloud: c, Now: c.Time, Version: s.opt.Snapshot().Version}
-	m.Verdict, m.Tone = verdict(c)
+	m.Verdict, m.Tone = c.Verdict.Text, toneOfCloud(c)
 	m.Title = fmt.Sprintf("%s %s: %s", glyph(m.Tone), c.Cloud, m.Verdict)
 	m.Calm = calm(c)
 	for _, f := range c.Findings {
-		m.Findings = append(m.Findings, findingOf(f))
+		m.Findings = append(m.Findings, findingOf(c.Time, f))
 	}
 	m.Map, m.Work, m.Incidents = topologyOf(c), workOf(c), incidentsOf(c.Time, v.incidents)
 	for _, controller := range c.Controllers {
@@ -111,7 +113,10 @@ func (s *Server) model(v view) model {
 // changes, and its ages are counted on by the page itself.
 func (m model) steady() model {
 	m.Map.VIPs, m.Work, m.Incidents = slices.Clone(m.Map.VIPs), slices.Clone(m.Work), slices.Clone(m.Incidents)
-	m.Controllers, m.Groups = slices.Clone(m.Controllers), slices.Clone(m.Groups)
+	m.Controllers, m.Groups, m.Findings = slices.Clone(m.Controllers), slices.Clone(m.Groups), slices.Clone(m.Findings)
+	for i := range m.Findings {
+		m.Findings[i].Age = ""
+	}
 	for i := range m.Map.VIPs {
 		m.Map.VIPs[i].Age = ""
 	}
@@ -144,28 +149,18 @@ func ageless(cells []hostCell) []hostCell {
 
 func agedBy(now, since time.Time) aged { return aged{since, status.Age(now, since)} }
 
-// verdict says in a few words how the cloud is.
-func verdict(c cloud.Cloud) (words, tone string) {
-	if c.Healthy {
-		return "healthy", toneOK
-	}
-	count := map[status.Severity]int{}
+// toneOfCloud gives how the page looks at c as a whole.
+func toneOfCloud(c cloud.Cloud) string {
+	tone := toneOK
 	for _, f := range c.Findings {
 		if cloud.Degrades(f) {
-			count[f.Severity]++
+			tone = worse(tone, findingOf(c.Time, f).Tone)
 		}
 	}
-	var parts []string
-	for _, s := range []status.Severity{status.Error, status.Warning} {
-		if n := count[s]; n > 0 {
-			parts = append(parts, status.Count(n, string(s)))
-		}
-	}
-	tone = toneWarn
-	if count[status.Error] > 0 {
+	if c.Verdict.Serving == cloud.ServesNot || c.Verdict.Serving == cloud.ServesPartly {
 		tone = toneBad
 	}
-	return "degraded: " + strings.Join(parts, ", "), tone
+	return tone
 }
 
 // calm says what is well when there is nothing to find.
@@ -174,10 +169,10 @@ func calm(c cloud.Cloud) string {
 		status.Count(len(c.VIPs), "VIP"), status.Count(len(c.Controllers), "controller")+" well", status.Count(len(c.Services), "service")+" up on every host")
 }
 
-func findingOf(f status.Finding) findingRow {
-	row := findingRow{Finding: f, Head: f.Subject, Tone: toneInfo}
-	if !f.Since.IsZero() {
-		row.Text += ", since " + moment(f.Since)
+func findingOf(now time.Time, f status.Finding) findingRow {
+	row := findingRow{Finding: f, Head: f.Subject, Tone: toneInfo, Age: status.Age(now, f.Since), Urgency: urgencyOf(f)}
+	if !strings.Contains(f.Remedy, f.Command) {
+		row.More = f.Command
 	}
 	if !f.Where.IsZero() {
 		row.Head = f.Where.String()
@@ -189,6 +184,17 @@ func findingOf(f status.Finding) findingRow {
 		row.Tone = toneWarn
 	}
 	return row
+}
+
+// urgencyOf says how soon a person must act, where one must.
+func urgencyOf(f status.Finding) string {
+	switch f.Action {
+	case status.ActNow:
+		return "act now"
+	case status.ActSoon:
+		return "act soon"
+	}
+	return ""
 }
 
 // linkTo gives the URL of the page at address, address:port; "" where that is none.

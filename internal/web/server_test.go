@@ -255,7 +255,7 @@ func TestStream(t *testing.T) {
 		t.Errorf("when only time has passed: %+v", e)
 	}
 	views <- demoUnreachable()
-	if e := nextEvent(t, lines); e.ID != "head" || e.Title != "▲ eqiad1: degraded: 1 warning" {
+	if e := nextEvent(t, lines); e.ID != "head" || e.Title != "▲ eqiad1: serving; cloudcontrol1003 lost since 10:41; no action needed now" {
 		t.Errorf("when the cloud is degraded: %+v", e)
 	}
 }

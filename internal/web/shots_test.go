@@ -30,19 +30,22 @@ type shot struct {
 
 func allShots() map[string]shot {
 	return map[string]shot{
-		"healthy":        {view: "healthy"},
-		"service-down":   {view: "degraded"},
-		"host-lost":      {view: "unreachable", then: chromedp.Click("#incidents summary")},
-		"host-lost-dark": {view: "unreachable", dark: true},
-		"two-holders":    {view: "two-holders"},
-		"nobody":         {view: "nobody"},
-		"drained":        {view: "drained"},
-		"several-vips":   {view: "vips"},
-		"ten":            {view: "ten"},
-		"no-answer":      {view: "nothing"},
-		"phone":          {view: "vips", width: 375},
+		"healthy":         {view: "healthy"},
+		"service-down":    {view: "degraded"},
+		"host-lost":       {view: "unreachable", then: chromedp.Click("#incidents summary")},
+		"host-lost-dark":  {view: "unreachable", dark: true},
+		"two-holders":     {view: "two-holders"},
+		"nobody":          {view: "nobody"},
+		"drained":         {view: "drained"},
+		"several-vips":    {view: "vips"},
+		"ten-controllers": {view: "ten"},
+		"no-answer":       {view: "nothing"},
+		"phone":           {view: "vips", width: 375},
 	}
 }
+
+// shotWidth is how wide pictures are, in pixels, but for a phone's.
+const shotWidth = 1200
 
 // TestShots takes the pictures of docs/page.
 func TestShots(t *testing.T) {
@@ -50,6 +53,7 @@ func TestShots(t *testing.T) {
 		t.Skip("for a person, with -shots DIRECTORY")
 	}
 	ctx := browser(t)
+	shootSilence(t, ctx)
 	for _, name := range slices.Sorted(maps.Keys(allShots())) {
 		s := allShots()[name]
 		scheme := "light"
@@ -57,7 +61,7 @@ func TestShots(t *testing.T) {
 			scheme = "dark"
 		}
 		if s.width == 0 {
-			s.width = 1200
+			s.width = shotWidth
 		}
 		actions := []chromedp.Action[chromedp.Void]{
 			chromedp.EmulateViewport(s.width, 400),
@@ -79,6 +83,20 @@ func TestShots(t *testing.T) {
 	}
 }
 
+// shootSilence takes the picture of a page whose controller says nothing any more.
+func shootSilence(t *testing.T, ctx context.Context) {
+	all := onStage(t, 0, 1)
+	all[1].silent.Store(true)
+	run(t, ctx, chromedp.EmulateViewport(shotWidth, 400), chromedp.Navigate(all[0].url), chromedp.WaitVisible("body.live"))
+	all[0].silent.Store(true)
+	see(t, ctx, `document.querySelector("#lost").textContent.includes("Trying cloudcontrol1004")`)
+	data, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keepShot(t, "silent", data)
+}
+
 // prefer has the page be light or dark.
 func prefer(scheme string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
@@ -89,7 +107,7 @@ func prefer(scheme string) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// keepShot keeps a picture with the 256 colours that it has most of.
+// keepShot keeps a picture with the 40 colours that it has most of.
 func keepShot(t *testing.T, name string, data []byte) {
 	t.Helper()
 	full, err := png.Decode(bytes.NewReader(data))
@@ -105,7 +123,7 @@ func keepShot(t *testing.T, name string, data []byte) {
 	}
 	most := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return count[b] - count[a] })
 	var palette color.Palette
-	for _, c := range most[:min(len(most), 256)] {
+	for _, c := range most[:min(len(most), 40)] {
 		palette = append(palette, c)
 	}
 	nearest := map[color.RGBA]uint8{}
