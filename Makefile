@@ -20,7 +20,7 @@ TOOL     := $(GO) tool -modfile=tools.mod
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-openstack check race race-pure demo lab bench sim graph lint fmt cover fuzz install deps clean
+.PHONY: help build test test-openstack check race race-pure demo lab bench page sim graph lint fmt cover fuzz install deps clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,7 +64,7 @@ race: deps build ## Run every test under the race detector
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout=30m -exec=$(abspath $(ROOT)) -run='$(RUN)' ./...
 
 # What architecture_test.go calls pure. The tests of haproxy run HAProxy, and count its time.
-PURE     := auth status catalog spec cloud vrrp vrrp/sim conflict ether haproxy haproxy/output keystone importer dns dns/wire certificate health reach incident notify
+PURE     := auth status catalog spec cloud vrrp vrrp/sim conflict ether haproxy haproxy/output keystone importer dns dns/wire certificate health reach incident notify traffic
 SEEDS    := $$(grep -rl '^func Fuzz' --include=*_test.go internal | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 race-pure: ## The race detector on the pure packages, and on every parser's fuzz seeds
@@ -79,6 +79,9 @@ lab: deps build ## A sample cloud, up until Ctrl-C, to play with
 
 bench: deps build ## Measure all, beside keepalived (25 minutes)
 	bin/holdfast lab bench --save docs/benchmarks
+
+page: deps ## Take the pictures of docs/page
+	$(GO) test -count=1 ./internal/web -run='^TestShots$$' -shots=$(abspath docs/page)
 
 FAILOVERS ?= 1000000
 

@@ -39,6 +39,8 @@ var mayImport = map[string][]string{
 	"internal/incident":        {"internal/status"},
 	"internal/clocks":          {},
 	"internal/notify":          {"internal/incident", "internal/status"},
+	"internal/traffic":         {"internal/status"},
+	"internal/traffic/listen":  {"internal/haproxy", "internal/spec", "internal/status", "internal/traffic"},
 	"internal/notify/tell":     {"internal/file", "internal/incident", "internal/notify", "internal/peer", "internal/spec", "internal/status", "internal/tick"},
 	"internal/vrrp":            {},
 	"internal/vrrp/sim":        {"internal/auth", "internal/conflict", "internal/ether", "internal/vrrp"},
@@ -72,7 +74,7 @@ var mayImport = map[string][]string{
 	"internal/vip/move":      {"internal/ether", "internal/rtnl", "internal/sockdiag", "internal/vip", "internal/vip/conntrack"},
 	"internal/vip/conntrack": {"internal/rtnl"},
 	"internal/peer":          {"internal/auth", "internal/connlimit", "internal/spec"},
-	"internal/web":           {"internal/auth", "internal/cloud", "internal/incident", "internal/status", "internal/connlimit"},
+	"internal/web":           {"internal/auth", "internal/cloud", "internal/incident", "internal/status", "internal/connlimit", "internal/traffic"},
 	"internal/vips":          {"internal/auth", "internal/conflict/watch", "internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
 	"internal/hearing":       {"internal/tick", "internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
 	"internal/splitbrain":    {"internal/peer", "internal/spec", "internal/tick", "internal/vrrp", "internal/vrrp/link"},
@@ -86,7 +88,7 @@ var mayImport = map[string][]string{
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
 		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/hearing", "internal/journal", "internal/peer", "internal/drain", "internal/handover",
-		"internal/file", "internal/onlyone", "internal/splitbrain", "internal/systemd", "internal/vips", "internal/tick",
+		"internal/file", "internal/onlyone", "internal/splitbrain", "internal/systemd", "internal/traffic/listen", "internal/vips", "internal/tick",
 	},
 	"internal/pidfd":     {},
 	"internal/asynclog":  {},
@@ -135,7 +137,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify", "internal/traffic"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

@@ -24,6 +24,7 @@ wanted=(
 	sqlite3:sqlite3
 	nsd:nsd
 	promtool:prometheus   # tests of the alerts
+	chromium:chromium     # tests of the page
 )
 
 # Debian keeps some of them where only root looks.

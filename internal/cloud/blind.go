@@ -92,9 +92,10 @@ func (m *merger) servesAtLast(controller, service string) bool {
 
 func (m *merger) tellBlind(b blindness) {
 	severity, remedy := status.Warning, "look at its link, its filters and its routes"
-	text := fmt.Sprintf("its HAProxy does not reach %s%s, and %s", status.List(b.hosts), m.since(b.since), reaches(b.by))
+	with := also{"HAProxy of " + b.controller + " cut off from hosts", b.since, m.lookAtLink(b.controller)}
+	text := fmt.Sprintf("its HAProxy does not reach %s, and %s", status.List(b.hosts), reaches(b.by))
 	if len(b.services) > 0 {
-		text = fmt.Sprintf("its HAProxy reaches no host of %s%s, and %s", status.List(b.services), m.since(b.since), reaches(b.by))
+		text = fmt.Sprintf("its HAProxy reaches no host of %s, and %s", status.List(b.services), reaches(b.by))
 		if len(b.hosts) > 0 {
 			text += "; out of its reach: " + status.List(b.hosts)
 		}
@@ -106,12 +107,13 @@ func (m *merger) tellBlind(b blindness) {
 			text += ", so clients get errors"
 			if to != "" {
 				remedy = "holdfast handover --to " + to + " ends that, if the agent does not within some seconds; then look at the link, the filters and the routes of " + b.controller
+				with.command = command("holdfast handover --to %1", to)
 			}
 		}
 	} else if len(b.services) > 0 {
 		remedy += "; a handover to it is refused meanwhile"
 	}
-	m.find(severity, status.CodeBlind, "controller "+b.controller, text, remedy)
+	m.find(severity, status.CodeBlind, "controller "+b.controller, text, remedy, with)
 }
 
 // findLags tells of controllers whose own link is bad, beside those that are blind.
@@ -127,13 +129,15 @@ func (m *merger) findLags() {
 			continue
 		}
 		text, remedy := lag.String(), "look at its link, its switch port and its routes"
+		with := also{brief: "link of " + s.Controller + " bad", command: m.lookAtLink(s.Controller)}
 		if held := m.heldBy(s.Controller); len(held) > 0 {
 			text += "; it holds VIP " + status.List(held)
 			if to := m.takerOf(lag); to != "" {
 				remedy = "holdfast handover --to " + to + " ends that for clients, if the agent does not within a minute; then look at the link, the switch port and the routes of " + s.Controller
+				with.command = command("holdfast handover --to %1", to)
 			}
 		}
-		m.find(status.Warning, status.CodeBadLink, "controller "+s.Controller, text, remedy)
+		m.find(status.Warning, status.CodeBadLink, "controller "+s.Controller, text, remedy, with)
 	}
 }
 

@@ -51,12 +51,14 @@ type Cloud struct {
 	Time   time.Time `json:"time"`
 	Cloud  string    `json:"cloud"`
 	// Healthy is false when there is a finding that Degrades.
-	Healthy     bool         `json:"healthy"`
+	Healthy bool `json:"healthy"`
+	// Verdict says in words what to know first.
+	Verdict     Verdict      `json:"verdict"`
 	Controllers []Controller `json:"controllers"`
 	VIPs        []VIP        `json:"vips"`
 	Services    []Service    `json:"services"`
-	// Findings has those that explain others first, then the errors, the
-	// warnings, and what is only worth knowing.
+	// Findings are in the order in which to see to them: those that explain others first, then by how
+	// soon a person must act, errors before warnings, and what is only worth knowing last.
 	Findings []status.Finding `json:"findings"`
 }
 
@@ -84,6 +86,8 @@ type VIP struct {
 	// not answer.
 	Since  time.Time `json:"since,omitzero"`
 	Reason string    `json:"reason,omitempty"`
+	// Prefer has all controllers in the order in which they are to have it.
+	Prefer []string `json:"prefer,omitempty"`
 }
 
 // A CloudService is one service as the HAProxy of the VIP's holder sees it.
@@ -146,10 +150,7 @@ func Merge(now time.Time, cloud string, answers []Answer) Cloud {
 	m.findWorthKnowing()
 	m.takeReported()
 	m.forgetAgreement()
-	slices.SortStableFunc(m.out.Findings, func(a, b status.Finding) int {
-		return cmp.Or(cmp.Compare(leading(a), leading(b)), cmp.Compare(rank(a.Severity), rank(b.Severity)))
-	})
-	m.out.Healthy = !slices.ContainsFunc(m.out.Findings, Degrades)
+	m.complete()
 	return m.out
 }
 
@@ -238,7 +239,7 @@ func (m *merger) mergeVIPs() {
 }
 
 func (m *merger) mergeVIP(v status.VIP) VIP {
-	out := VIP{Name: v.Name, Addresses: v.Addresses, Hostname: v.Hostname, Holders: []string{}}
+	out := VIP{Name: v.Name, Addresses: v.Addresses, Hostname: v.Hostname, Holders: []string{}, Prefer: v.Prefer}
 	claims := m.claims(v.Name)
 	for _, c := range claims {
 		out.Holders = append(out.Holders, c.controller)

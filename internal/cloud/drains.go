@@ -44,15 +44,16 @@ func (m *merger) asDrained(s status.Service) []status.Host {
 func (m *merger) findDrains() {
 	for _, s := range m.snapshots() {
 		for _, d := range s.Drains {
-			subject, undrain := "controller "+s.Controller, "holdfast undrain "+s.Controller
+			subject, undoing, brief := "controller "+s.Controller, "holdfast undrain "+s.Controller, s.Controller+" drained"
 			if d.Service != "" {
-				subject, undrain = "service "+d.Service+" on "+s.Controller, undrain+" --service "+d.Service
+				subject, undoing, brief = status.HostSubject(d.Service, s.Controller), undoing+" --service "+d.Service, d.Service+" drained on "+s.Controller
 			}
-			text := "drained" + m.since(d.Since)
+			text := "drained"
 			if !d.Until.IsZero() {
 				text += ", until " + m.at(d.Until)
 			}
-			m.find(status.Info, status.CodeDrained, subject, text+because(d.Reason), undrain+" when done")
+			m.find(status.Info, status.CodeDrained, subject, text+because(d.Reason), undoing+" when done",
+				also{brief, d.Since, undrain(s.Controller, d.Service)})
 		}
 	}
 }

@@ -24,8 +24,8 @@ func TestDrains(t *testing.T) {
 		lines = append(lines, f.String())
 	}
 	want := []string{
-		"controller ctl2: info: drained since 10:41:07 UTC, until 2026-11-23 12:42 UTC: new kernel; holdfast undrain ctl2 when done",
-		"service nova on ctl3: info: drained since 2026-11-20 10:42 UTC; holdfast undrain ctl3 --service nova when done",
+		"controller ctl2: info: drained, until 2026-11-23 12:42 UTC: new kernel; holdfast undrain ctl2 when done",
+		"service nova on ctl3: info: drained; holdfast undrain ctl3 --service nova when done",
 	}
 	if !got.Healthy || strings.Join(lines, "\n") != strings.Join(want, "\n") {
 		t.Errorf("healthy: %v\n%s\nwant\n%s", got.Healthy, strings.Join(lines, "\n"), strings.Join(want, "\n"))

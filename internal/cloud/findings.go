@@ -19,16 +19,24 @@ func madeByMerge(code string) bool {
 		status.CodeNoControllerAnswers, status.CodeControllerUnreachable, status.CodeWrongController, status.CodeClockDiffers,
 		status.CodeSpecDiffers, status.CodeSpecRejected, status.CodeHAProxyNotRunning, status.CodeVIPUnheld, status.CodeVIPHeldTwice,
 		status.CodeVIPNotPresent, status.CodeServiceDown, status.CodeServiceUnknown, status.CodeServiceLastResort, status.CodeServiceLate, status.CodeHostDown, status.CodeHostDisagreement,
-		status.CodeDrained, status.CodeHandover, status.CodeAdvertsRejected, status.CodeVersionsDiffer, status.CodeBlind, status.CodeBadLink,
+		status.CodeDrained, status.CodeHandover, status.CodeAdvertsRejected, status.CodeVersionsDiffer, status.CodeVIPsTogether, status.CodeBlind, status.CodeBadLink,
 	}, code)
 }
 
 // find adds a finding. Parts of it are words of other machines, so each is made
 // one line without anything that a terminal would obey.
-func (m *merger) find(severity status.Severity, code, subject, text, remedy string) {
+func (m *merger) find(severity status.Severity, code, subject, text, remedy string, with also) {
 	m.out.Findings = append(m.out.Findings, status.Finding{
 		Severity: severity, Code: code, Subject: oneLine(subject), Text: oneLine(text), Remedy: oneLine(remedy),
+		Brief: oneLine(with.brief), Since: with.since, Command: with.command,
 	})
+}
+
+// also is what a finding has besides its words, where it is known: see status.Finding.
+type also struct {
+	brief   string
+	since   time.Time
+	command string
 }
 
 // oneLine gives s with a space for every character that does not print.
@@ -55,7 +63,8 @@ func (m *merger) findControllers() {
 	}
 	if reachable == 0 {
 		m.find(status.Error, status.CodeNoControllerAnswers, "cloud", "no controller answers, so nothing is known",
-			"check that this host reaches the controllers' addresses, and that an agent runs there")
+			"check that this host reaches the controllers' addresses, and that an agent runs there",
+			also{brief: "no controller answers", command: m.pingFirst()})
 	}
 	m.findClocks()
 }
@@ -71,7 +80,51 @@ func (m *merger) findUnreachable(a Answer) {
 		text += "; no service answers there: " + status.List(down)
 	}
 	m.find(status.Warning, status.CodeControllerUnreachable, "controller "+a.Name, text,
-		"see systemctl status holdfast there, if the host can be reached")
+		"see systemctl status holdfast there, if the host can be reached", m.alsoUnreachable(a))
+}
+
+func (m *merger) alsoUnreachable(a Answer) also {
+	since, refused := m.silence(a.Name)
+	if a.Reached || refused {
+		return also{"agent of " + a.Name + " down", since, command("ssh %1 systemctl status holdfast", a.Name)}
+	}
+	return also{a.Name + " lost", since, command("ping -c 3 %1", bare(a.Address))}
+}
+
+// silence gives since when a controller does not answer others, zero where none knows it, and
+// whether its host refuses.
+func (m *merger) silence(controller string) (since time.Time, refused bool) {
+	earliest := func(t time.Time) {
+		if !t.IsZero() && (since.IsZero() || t.Before(since)) {
+			since = t
+		}
+	}
+	for _, s := range m.snapshots() {
+		for _, p := range s.Paths {
+			if p.Host != controller {
+				continue
+			}
+			refused = refused || !p.RefusedSince.IsZero()
+			earliest(p.RefusedSince)
+			if p.Silent >= lostAfter {
+				earliest(p.SilentSince)
+			}
+		}
+	}
+	if _, whole := m.downOn(controller); whole && since.IsZero() {
+		since = m.firstDown(controller)
+	}
+	return since, refused
+}
+
+// lostAfter is how many handshakes in a row, one a second, have no answer from a host that is lost.
+const lostAfter = 3
+
+func (m *merger) pingFirst() string {
+	if len(m.answers) == 0 {
+		return ""
+	}
+	return command("ping -c 3 %1", bare(m.answers[0].Address))
 }
 
 func (m *merger) vipNames() []string {
@@ -97,20 +150,25 @@ func (m *merger) findImpostor(a Answer) {
 	if got := a.Snapshot.Controller; got != a.Name {
 		m.find(status.Error, status.CodeWrongController, "controller "+a.Name,
 			fmt.Sprintf("the agent at %s says that it is controller %q", a.Address, got),
-			"start it with --controller "+a.Name+", or correct the address in the spec")
+			"start it with --controller "+a.Name+", or correct the address in the spec", m.alsoImpostor(a))
 	}
 	if got := a.Snapshot.Cloud; got != m.out.Cloud {
 		m.find(status.Error, status.CodeWrongController, "controller "+a.Name,
 			fmt.Sprintf("the agent at %s belongs to cloud %q, not %q", a.Address, got, m.out.Cloud),
-			"correct the address in the spec, or the spec on that controller")
+			"correct the address in the spec, or the spec on that controller", m.alsoImpostor(a))
 	}
+}
+
+func (m *merger) alsoImpostor(a Answer) also {
+	return also{"another agent at the address of " + a.Name, a.Snapshot.Started, command("ssh %1 systemctl cat holdfast", bare(a.Address))}
 }
 
 func (m *merger) findStalled(a Answer) {
 	if age := a.Clock.Sub(a.Snapshot.Time); !a.Clock.IsZero() && age > StaleAfter {
 		m.find(status.Error, status.CodeAgentStalled, "controller "+a.Name,
 			fmt.Sprintf("its agent stands still: what it says is %s old", age.Round(time.Second)),
-			"systemctl restart holdfast there; HAProxy goes on serving meanwhile")
+			"systemctl restart holdfast there; HAProxy goes on serving meanwhile",
+			also{"agent of " + a.Name + " stands still", a.Snapshot.Time, command("ssh %1 systemctl restart holdfast", a.Name)})
 	}
 }
 
@@ -142,7 +200,8 @@ func (m *merger) findClocks() {
 			}
 			m.find(status.Warning, status.CodeClockDiffers, "controller "+o.name,
 				fmt.Sprintf("its clock is %s %s that of %s", d.Abs().Round(100*time.Millisecond), word, middle.name),
-				"let NTP set both (chronyc tracking): Keystone tokens and the journal go by it")
+				"let NTP set both (chronyc tracking): Keystone tokens and the journal go by it",
+				also{brief: "clock of " + o.name + " wrong", command: command("ssh %1 chronyc tracking", o.name)})
 		}
 	}
 }
@@ -162,12 +221,28 @@ func (m *merger) findSpecs() {
 		if remedy == "" {
 			remedy = "mend it, then holdfast validate and systemctl reload holdfast there"
 		}
-		m.find(status.Warning, status.CodeSpecRejected, "spec on "+s.Controller, text, remedy)
+		m.find(status.Warning, status.CodeSpecRejected, "spec on "+s.Controller, text, remedy,
+			also{"spec on " + s.Controller + " refused", why.Since, command("ssh %1 holdfast validate -f %2", s.Controller, m.specFile(s.Controller))})
 	}
 	if text := m.differing(func(s *status.Snapshot) string { return s.Config.Digest }); text != "" {
 		m.find(status.Warning, status.CodeSpecDiffers, "spec", "controllers run different specs: "+text,
-			"put the same file on all, then systemctl reload holdfast on each that differs")
+			"put the same file on all, then systemctl reload holdfast on each that differs", m.alsoSpecs())
 	}
+}
+
+// alsoSpecs compares the file of a controller that differs with that of another.
+func (m *merger) alsoSpecs() also {
+	with := also{brief: "specs differ"}
+	for _, s := range m.snapshots() {
+		if s.Config.Loaded.After(with.since) {
+			with.since = s.Config.Loaded
+		}
+	}
+	all := m.snapshots()
+	if i := slices.IndexFunc(all, func(s *status.Snapshot) bool { return s.Config.Digest != all[0].Config.Digest }); i > 0 {
+		with.command = command("diff <(ssh %1 cat %2) <(ssh %3 cat %4)", all[0].Controller, m.specFile(all[0].Controller), all[i].Controller, m.specFile(all[i].Controller))
+	}
+	return with
 }
 
 // differing says which controllers have which value, the most common first;
@@ -206,7 +281,8 @@ func (m *merger) findHAProxys() {
 			text += "; it holds VIP " + status.List(held)
 		}
 		m.find(severity, status.CodeHAProxyNotRunning, "haproxy on "+s.Controller, text,
-			"the agent tries again by itself; see journalctl -u holdfast there")
+			"the agent tries again by itself; see journalctl -u holdfast there",
+			also{"HAProxy of " + s.Controller + " " + string(s.HAProxy.State), s.HAProxy.Since, command("ssh %1 journalctl -u holdfast -n 50", s.Controller)})
 	}
 }
 
@@ -220,7 +296,7 @@ func (m *merger) haproxyWords(h status.HAProxy) string {
 	if text == "" {
 		text = "is in an unknown state"
 	}
-	return text + m.since(h.Since) + because(h.Reason)
+	return text + because(h.Reason)
 }
 
 func (m *merger) findVIPs() {
@@ -228,19 +304,34 @@ func (m *merger) findVIPs() {
 		switch {
 		case len(v.Holders) > 1:
 			m.find(status.Error, status.CodeVIPHeldTwice, "vip "+v.Name, "held by "+status.List(v.Holders)+" at once",
-				"they do not hear each other's adverts: let IP protocol 112 pass between them")
+				"they do not hear each other's adverts: let IP protocol 112 pass between them",
+				also{"VIP " + v.Name + " held twice", v.Since, command("ssh %1 timeout 5 tcpdump -ni %2 vrrp", v.Holders[0], m.wireOf(v.Holders[0]))})
 		case v.Holder == "":
 			text := "no controller holds it"
 			if cut := m.cutOff(); len(cut) > 0 {
 				text = "no controller that answers holds it, and " + status.List(cut) + " may"
 			}
 			m.find(status.Error, status.CodeVIPUnheld, "vip "+v.Name, text+m.whyUnheld(v.Name),
-				"holdfast events on each controller says why")
+				"holdfast events on each controller says why",
+				also{"nobody holds VIP " + v.Name, m.lastChange(v.Name), "holdfast events --incidents"})
 		}
 	}
 	for _, s := range m.snapshots() {
 		m.findAbsent(s)
 	}
+}
+
+// lastChange gives when a controller last came into another state for a VIP.
+func (m *merger) lastChange(vip string) time.Time {
+	var last time.Time
+	for _, s := range m.snapshots() {
+		for _, v := range s.VIPs {
+			if v.Name == vip && v.Since.After(last) {
+				last = v.Since
+			}
+		}
+	}
+	return last
 }
 
 // cutOff gives the controllers that are out of reach, and may run all the same.
@@ -273,7 +364,8 @@ func (m *merger) findAbsent(s *status.Snapshot) {
 		if v.State == status.Active && !v.Present && s.Time.Sub(v.Since) >= settleTime {
 			m.find(status.Error, status.CodeVIPNotPresent, "vip "+v.Name,
 				fmt.Sprintf("%s holds it, but %s does not have %s", s.Controller, v.Interface, status.List(v.Addresses)),
-				"is "+v.Interface+" up on "+s.Controller+"? see journalctl -u holdfast there")
+				"is "+v.Interface+" up on "+s.Controller+"? see journalctl -u holdfast there",
+				also{brief: "VIP " + v.Name + " not on " + s.Controller, command: command("ssh %1 ip -br address show dev %2", s.Controller, v.Interface)})
 		}
 	}
 }
@@ -282,16 +374,19 @@ func (m *merger) findAbsent(s *status.Snapshot) {
 func (m *merger) findWorthKnowing() {
 	m.findDrains()
 	m.findHandovers()
+	m.findTogether()
 	for _, s := range m.snapshots() {
 		for _, v := range s.VIPs {
 			m.findRejectedAdverts(s.Controller, v)
 		}
 	}
 	if text := m.differing(func(s *status.Snapshot) string { return s.Version }); text != "" {
-		m.find(status.Info, status.CodeVersionsDiffer, "holdfast", "controllers run different versions: "+text, "finish the upgrade, one controller after the other")
+		m.find(status.Info, status.CodeVersionsDiffer, "holdfast", "controllers run different versions: "+text, "finish the upgrade, one controller after the other",
+			also{brief: "versions of holdfast differ"})
 	}
 	if text := m.differing(func(s *status.Snapshot) string { return s.HAProxy.Version }); text != "" {
-		m.find(status.Info, status.CodeVersionsDiffer, "haproxy", "controllers run different versions: "+text, "finish the upgrade, one controller after the other")
+		m.find(status.Info, status.CodeVersionsDiffer, "haproxy", "controllers run different versions: "+text, "finish the upgrade, one controller after the other",
+			also{brief: "versions of HAProxy differ"})
 	}
 }
 
@@ -335,7 +430,8 @@ func (m *merger) findRejectedAdverts(controller string, v status.VIP) {
 	if len(parts) > 0 {
 		m.find(status.Info, status.CodeAdvertsRejected, "vip "+v.Name+" on "+controller,
 			"adverts dropped since the agent started: "+strings.Join(parts, ", "),
-			"tcpdump -ni "+v.Interface+" vrrp shows who sends them; two clouds on one network need two router_ids")
+			"tcpdump -ni "+v.Interface+" vrrp shows who sends them; two clouds on one network need two router_ids",
+			also{brief: "adverts dropped on " + controller, command: command("ssh %1 timeout 5 tcpdump -ni %2 vrrp", controller, v.Interface)})
 	}
 }
 
@@ -352,7 +448,10 @@ func (m *merger) takeReported() {
 			if madeByMerge(f.Code) {
 				continue
 			}
-			i := slices.IndexFunc(all, func(r reported) bool { return r.finding == f })
+			i := slices.IndexFunc(all, func(r reported) bool { return alike(r.finding, f) })
+			if i >= 0 && f.Since.Before(all[i].finding.Since) {
+				all[i].finding.Since = f.Since
+			}
 			if i < 0 {
 				i = len(all)
 				all = append(all, reported{finding: f})
@@ -369,17 +468,16 @@ func (m *merger) takeReported() {
 		case len(r.by) < everyone && !slices.Contains(strings.Fields(f.Subject), r.by[0]):
 			f.Subject += " on " + status.List(r.by)
 		}
-		f.Subject, f.Text, f.Remedy = oneLine(f.Subject), oneLine(f.Text), oneLine(f.Remedy)
+		f.Subject, f.Text, f.Remedy, f.Brief = oneLine(f.Subject), oneLine(f.Text), oneLine(f.Remedy), ""
+		f.Command = m.commandFor(f, r.by[0])
 		m.out.Findings = append(m.out.Findings, f)
 	}
 }
 
-// since gives " since 10:02:11 UTC", with the date when it was another day.
-func (m *merger) since(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return " since " + m.at(t)
+// alike reports whether two findings say the same, whenever each began.
+func alike(a, b status.Finding) bool {
+	a.Since, b.Since = time.Time{}, time.Time{}
+	return a == b
 }
 
 func because(reason string) string {

@@ -20,7 +20,8 @@ func (m *merger) findHandovers() {
 				connections = "1 connection goes on at " + s.Controller
 			}
 			m.find(status.Info, status.CodeHandover, "vip "+v.Name, fmt.Sprintf("%s, which handed it over to %s at %s", connections, g.To, m.at(g.Since)),
-				fmt.Sprintf("wait until they have ended before you stop HAProxy there; they are cut at %s", m.at(g.Until)))
+				fmt.Sprintf("wait until they have ended before you stop HAProxy there; they are cut at %s", m.at(g.Until)),
+				also{brief: "VIP " + v.Name + " handed over to " + g.To, since: g.Since, command: "holdfast status --watch"})
 		}
 	}
 }

@@ -26,7 +26,8 @@ func (m *merger) findServices() {
 	}
 	if len(unknown) > 0 {
 		m.find(status.Warning, status.CodeServiceUnknown, subjects("service", unknown), "no health check has ended yet",
-			"wait for the first; if it stays so, see whether HAProxy runs")
+			"wait for the first; if it stays so, see whether HAProxy runs",
+			also{brief: status.Few(unknown) + " not checked yet", command: "holdfast status --watch"})
 	}
 	m.findHostsDown()
 	m.findDisagreements()
@@ -47,13 +48,32 @@ func (m *merger) findServiceDown(s Service) {
 		}
 		text += strings.Join(whys[:min(len(whys), status.Listed)], ", ")
 	}
+	with := also{brief: s.Name + " down", since: s.wentDown()}
+	if len(s.Hosts) > 0 {
+		with.command = lookAtUnit(s.Name, s.Hosts[0].Name)
+	}
 	if b, blind := m.blindTo(s.Name); blind {
+		with.command = m.lookAtLink(b.controller)
 		text, remedy = "no host answers "+b.controller+", whose HAProxy clients reach; others have it up", "see what is said of controller "+b.controller
 	}
 	if !slices.Contains(s.states(), status.Down) {
 		text, remedy = "every host is drained: "+status.List(names(s.Hosts)), "holdfast undrain one of them"
+		if with.brief = s.Name + " drained everywhere"; len(s.Hosts) > 0 {
+			with.command = undrain(s.Hosts[0].Name, s.Name)
+		}
 	}
-	m.find(status.Error, status.CodeServiceDown, "service "+s.Name, text, remedy)
+	m.find(status.Error, status.CodeServiceDown, "service "+s.Name, text, remedy, with)
+}
+
+// wentDown gives when the last host of s came into the state that it is in.
+func (c Service) wentDown() time.Time {
+	var last time.Time
+	for _, h := range c.Hosts {
+		if h.Since.After(last) {
+			last = h.Since
+		}
+	}
+	return last
 }
 
 // findLastResort tells of a service none of whose hosts passes its check, and
@@ -65,7 +85,8 @@ func (m *merger) findLastResort(s Service) {
 	}
 	m.find(status.Error, status.CodeServiceLastResort, "service "+s.Name,
 		"no host passes its check; those that accept a connection serve all the same ("+strings.Join(whys[:min(len(whys), status.Listed)], ", ")+")",
-		"see its log on each host, and what they share, as a database; it ends by itself once a check passes")
+		"see its log on each host, and what they share, as a database; it ends by itself once a check passes",
+		also{s.Name + " fails on every host", s.wentDown(), lookAtUnit(s.Name, s.Hosts[0].Name)})
 }
 
 // lateFor is how long a host must be late before that is a finding: until then
@@ -86,8 +107,9 @@ func (m *merger) findLate(s Service) {
 	if len(late) == 0 {
 		return
 	}
-	m.find(status.Warning, status.CodeServiceLate, "service "+s.Name, "late on "+status.List(late)+m.since(worst.ConditionSince)+": "+worst.Evidence,
-		"more waits there than it can do: give it more workers or hosts, or bound what each gets with limit:; it stays in use")
+	m.find(status.Warning, status.CodeServiceLate, "service "+s.Name, "late on "+status.List(late)+": "+worst.Evidence,
+		"more waits there than it can do: give it more workers or hosts, or bound what each gets with limit:; it stays in use",
+		also{s.Name + " late on " + status.Few(late), worst.ConditionSince, command("ssh %1 top -bn1", worst.Name)})
 }
 
 // why says why h is as it is: what the evidence says of it, or its check.
@@ -118,11 +140,13 @@ func (m *merger) findHostsDown() {
 			case whole:
 				told[h.Name] = true
 				m.find(status.Warning, status.CodeHostDown, "host "+h.Name,
-					fmt.Sprintf("none of its %d services answers%s: %s (%s)", len(down), m.since(h.Since), h.why(), status.List(down)),
-					"is the host up, and does "+m.asker()+" reach "+h.Address+"?")
+					fmt.Sprintf("none of its %d services answers: %s (%s)", len(down), h.why(), status.List(down)),
+					"is the host up, and does "+m.asker()+" reach "+h.Address+"?",
+					also{"all services on " + h.Name + " down", m.firstDown(h.Name), command("ssh %1 ping -c 3 %2", m.asker(), bare(h.Address))})
 			default:
-				m.find(status.Warning, status.CodeHostDown, "service "+s.Name+" on "+h.Name, "down"+m.since(h.Since)+": "+h.why(),
-					"see its log there; it comes back by itself once its check passes")
+				m.find(status.Warning, status.CodeHostDown, status.HostSubject(s.Name, h.Name), "down: "+h.why(),
+					"see its log there; it comes back by itself once its check passes",
+					also{s.Name + " down on " + h.Name, h.Since, lookAtUnit(s.Name, h.Name)})
 			}
 		}
 	}
@@ -146,6 +170,19 @@ func (m *merger) downOn(host string) (down []string, whole bool) {
 	return down, all > 1 && len(down) == all
 }
 
+// firstDown gives when the first of the services that are down on a host went down.
+func (m *merger) firstDown(host string) time.Time {
+	var first time.Time
+	for _, s := range m.out.Services {
+		for _, h := range s.Hosts {
+			if h.Name == host && h.State == status.Down && (first.IsZero() || h.Since.Before(first)) {
+				first = h.Since
+			}
+		}
+	}
+	return first
+}
+
 // asker gives the controller whose HAProxy is believed.
 func (m *merger) asker() string {
 	if len(m.seeing) == 0 {
@@ -157,7 +194,7 @@ func (m *merger) asker() string {
 // findDisagreements tells of hosts that HAProxys see differently for longer
 // than their checks explain, one finding for each host and way to differ.
 func (m *merger) findDisagreements() {
-	services := map[[2]string][]string{}
+	services, seen := map[[2]string][]string{}, map[[2]string]also{}
 	var order [][2]string
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
@@ -170,12 +207,27 @@ func (m *merger) findDisagreements() {
 				order = append(order, key)
 			}
 			services[key] = append(services[key], s.Name)
+			seen[key] = h.alsoSeen(services[key])
 		}
 	}
 	for _, key := range order {
 		m.find(status.Warning, status.CodeHostDisagreement, subjects("service", services[key])+" on "+key[0], key[1],
-			"check the network between "+key[0]+" and the controllers that find it down")
+			"check the network between "+key[0]+" and the controllers that find it down", seen[key])
 	}
+}
+
+// alsoSeen gives since when h is seen differently, and how one sees what the other does not.
+func (h Host) alsoSeen(services []string) also {
+	with := also{brief: status.Few(services) + " on " + h.Name + " seen differently"}
+	for _, v := range h.Views {
+		if v.settled && v.Since.After(with.since) {
+			with.since = v.Since
+		}
+		if v.State == status.Down && v.settled {
+			with.command = command("ssh %1 curl -im5 http://%2/", v.Controller, h.Address)
+		}
+	}
+	return with
 }
 
 // disagreement says who sees h how: "up for a, b, down for c (why)"; "" when
@@ -209,7 +261,7 @@ func (h Host) disagreement() string {
 // findDrained tells what HAProxys find taken out on purpose that no agent says
 // it drains, one finding a host: its agent does not answer, or somebody did it by hand.
 func (m *merger) findDrained() {
-	drained, all := map[string][]string{}, map[string]int{}
+	drained, all, since := map[string][]string{}, map[string]int{}, map[string]time.Time{}
 	var order []string
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
@@ -221,15 +273,20 @@ func (m *merger) findDrained() {
 				order = append(order, h.Name)
 			}
 			drained[h.Name] = append(drained[h.Name], s.Name)
+			if h.Since.After(since[h.Name]) {
+				since[h.Name] = h.Since
+			}
 		}
 	}
 	for _, host := range order {
 		subject, remedy := "host "+host, "holdfast undrain "+host+" puts it back"
+		with := also{host + " drained", since[host], undrain(host, "")}
 		if part := drained[host]; len(part) < all[host] {
 			subject = subjects("service", part) + " on " + host
 			remedy = "holdfast undrain " + host + " --service " + part[0] + " puts it back"
+			with.brief, with.command = status.Few(part)+" drained on "+host, undrain(host, part[0])
 		}
-		m.find(status.Info, status.CodeDrained, subject, "drained on purpose", remedy)
+		m.find(status.Info, status.CodeDrained, subject, "drained on purpose", remedy, with)
 	}
 }
 

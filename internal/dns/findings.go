@@ -20,7 +20,7 @@ func (p *planner) say(severity status.Severity, code, text, remedy string) {
 }
 
 func (p *planner) sayTwoVIPs() {
-	p.say(status.Error, status.CodeTwoVIPs, fmt.Sprintf("the VIPs %s have this one hostname, and a name leads all clients to all of its addresses", strings.Join(p.want.VIPs, " and ")),
+	p.say(status.Error, status.CodeTwoVIPs, fmt.Sprintf("the VIPs %s have this one hostname and serve different endpoints, and a name leads all clients to all of its addresses", strings.Join(p.want.VIPs, " and ")),
 		"give each its own hostname; or, where DNS has a view for each group of clients, do one at a time: --vip NAME --server ADDRESS")
 }
 

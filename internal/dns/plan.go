@@ -199,7 +199,7 @@ func (p *planner) before(source Source, edited bool) (Records, bool) {
 
 // canBe finds what no change of the hostname's own records could bring about.
 func (p *planner) canBe() bool {
-	if len(p.want.VIPs) > 1 {
+	if p.want.Apart {
 		p.sayTwoVIPs()
 		return false
 	}

@@ -12,19 +12,23 @@ import (
 // A Want is what a hostname's addresses should be.
 type Want struct {
 	Hostname string
-	VIPs     []string // by name; several are a fault of the spec
+	VIPs     []string // by name
 	// Addresses are those of all VIPs, sorted.
 	Addresses []netip.Addr
+	// Apart says that the VIPs serve different endpoints, which is a fault of the spec: the
+	// name leads all clients to all of them.
+	Apart bool
 }
 
 // Wants gives what the spec wants of DNS, in the order of its VIPs; of those
-// called only, if any are. An error names a VIP that is not in the spec.
+// called only, if any are, and of those that share hostname and endpoints with them. An
+// error names a VIP that is not in the spec.
 func Wants(s *spec.Spec, only []string) ([]Want, error) {
 	var wants []Want
 	names := []string{}
 	for _, v := range s.VIPs {
 		names = append(names, v.Name)
-		if len(only) > 0 && !slices.Contains(only, v.Name) {
+		if len(only) > 0 && !slices.ContainsFunc(only, func(name string) bool { return name == v.Name || shares(s, name, v) }) {
 			continue
 		}
 		host := Canonical(v.Hostname)
@@ -34,6 +38,7 @@ func Wants(s *spec.Spec, only []string) ([]Want, error) {
 			wants = append(wants, Want{Hostname: host})
 		}
 		w := &wants[i]
+		w.Apart = w.Apart || len(w.VIPs) > 0 && !shares(s, w.VIPs[0], v)
 		w.VIPs = append(w.VIPs, v.Name)
 		for _, a := range v.Addresses {
 			w.Addresses = append(w.Addresses, a.Addr().Unmap())
@@ -46,6 +51,12 @@ func Wants(s *spec.Spec, only []string) ([]Want, error) {
 		}
 	}
 	return wants, nil
+}
+
+// shares reports whether the VIP called name and v are reached by one hostname for the
+// same endpoints.
+func shares(s *spec.Spec, name string, v spec.VIP) bool {
+	return slices.ContainsFunc(s.VIPs, func(o spec.VIP) bool { return o.Name == name && o.SharesName(v) })
 }
 
 // owner says whose an address is, as far as the spec knows: "controller ctl1",

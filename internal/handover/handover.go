@@ -152,8 +152,8 @@ func (m *Moves) give(ctx context.Context, v VIP, req web.HandoverRequest) (web.H
 	var errs []error
 	silent := map[string]bool{} // the agents that did not answer
 	own := m.opt.Reach()
-	views, _ := m.askReach(ctx, m.candidates(req), reachTimeout)
-	for _, to := range m.takers(req, own, views) {
+	views, _ := m.askReach(ctx, m.candidates(v.VIP, req), reachTimeout)
+	for _, to := range m.takers(v.VIP, req, own, views) {
 		if to.plain != silent[to.Name] {
 			continue
 		}
@@ -193,27 +193,29 @@ type taker struct {
 	apart   bool // it holds the VIP, too, see Concede
 }
 
-// candidates gives the controllers that may take a VIP, in the order of preference.
-func (m *Moves) candidates(req web.HandoverRequest) []spec.Controller {
-	return slices.DeleteFunc(m.opt.Spec().Others(m.opt.Controller), func(c spec.Controller) bool {
+// candidates gives the controllers that may take v, in its order.
+func (m *Moves) candidates(v spec.VIP, req web.HandoverRequest) []spec.Controller {
+	s := m.opt.Spec()
+	return slices.DeleteFunc(s.Prefers(v, s.Others(m.opt.Controller)), func(c spec.Controller) bool {
 		return req.To != "" && c.Name != req.To
 	})
 }
 
-// takers gives the attempts to have another controller take a VIP, in order:
+// takers gives the attempts to have another controller take v, in order:
 // those by force after those without, and last those without a word, for agents
 // that did not answer; in each the best first, by what they say that they reach.
-func (m *Moves) takers(req web.HandoverRequest, own reach.View, views map[string]reach.View) []taker {
+func (m *Moves) takers(v spec.VIP, req web.HandoverRequest, own reach.View, views map[string]reach.View) []taker {
 	gentle := req
 	gentle.Force = false
 	var asked, forced, plain []taker
-	candidates := m.candidates(req)
-	for _, name := range reach.Best(own, m.opt.Spec().ControllerNames(), views) {
-		i := slices.IndexFunc(candidates, func(c spec.Controller) bool { return c.Name == name })
-		if i < 0 {
-			continue
-		}
-		c := candidates[i]
+	candidates := map[string]spec.Controller{}
+	var names []string
+	for _, c := range m.candidates(v, req) {
+		names = append(names, c.Name)
+		candidates[c.Name] = c
+	}
+	for _, name := range reach.Best(own, names, views) {
+		c := candidates[name]
 		asked = append(asked, taker{Controller: c, request: gentle})
 		if req.Force {
 			forced = append(forced, taker{Controller: c, request: req})

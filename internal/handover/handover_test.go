@@ -16,6 +16,7 @@ import (
 
 	"holdfast/internal/peer"
 	"holdfast/internal/reach"
+	"holdfast/internal/spec"
 	"holdfast/internal/vip"
 	"holdfast/internal/vip/move"
 	"holdfast/internal/web"
@@ -33,7 +34,7 @@ func TestTakers(t *testing.T) {
 		{web.HandoverRequest{To: "ctl3"}, "ctl3 ctl3:plain"},
 	} {
 		var got []string
-		for _, x := range a.takers(tt.req, reach.View{}, nil) {
+		for _, x := range a.takers(spec.VIP{}, tt.req, reach.View{}, nil) {
 			word := x.Name
 			switch {
 			case x.plain:

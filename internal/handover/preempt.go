@@ -9,9 +9,11 @@ import (
 
 	"holdfast/internal/peer"
 	"holdfast/internal/reach"
+	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/tick"
 	"holdfast/internal/vrrp"
+	"holdfast/internal/vrrp/link"
 	"holdfast/internal/web"
 )
 
@@ -74,7 +76,7 @@ func (m *Moves) preempt(ctx context.Context, v VIP, p *preemption, now time.Time
 		p.plain = false
 		m.opt.Preempt(name, false)
 	}
-	if s.State != vrrp.Backup || !m.preferredTo(s.Holder) || !m.fit() {
+	if s.State != vrrp.Backup || !m.preferredTo(v.VIP, s) || !m.fit() {
 		p.well, p.silent = time.Time{}, 0
 		return
 	}
@@ -121,13 +123,16 @@ func (m *Moves) lostByReturn(ctx context.Context, holder string) error {
 	return lostBy(views[holder], own)
 }
 
-// preferredTo reports whether the spec has this controller before the one called holder.
-func (m *Moves) preferredTo(holder string) bool {
+// preferredTo reports whether the spec has this controller before the holder of v, and
+// that one does not say otherwise: of another version, or with another spec, both could
+// take it from each other for ever.
+func (m *Moves) preferredTo(v spec.VIP, known link.Stats) bool {
 	s := m.opt.Spec()
-	if _, known := s.Controller(holder); !known {
+	if _, ok := s.Controller(known.Holder); !ok {
 		return false
 	}
-	return s.Priority(m.opt.Controller) > s.Priority(holder)
+	own := s.Priority(v, m.opt.Controller)
+	return own > s.Priority(v, known.Holder) && own > int(known.HolderPriority)
 }
 
 // fit reports whether this controller is well enough to be given a VIP unasked.

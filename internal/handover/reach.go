@@ -150,18 +150,23 @@ func (w *reachWatch) look(ctx context.Context, s *spec.Spec) {
 			w.noteAnswers(s, others, answered)
 		}
 	}
-	var inOrder []reach.View
-	for _, c := range others {
-		if v, ok := w.views[c.Name]; ok {
-			inOrder = append(inOrder, v)
-		}
-	}
-	if bad := w.link.Step(time.Now(), own, inOrder); w.moves.limps.Swap(bad) != bad {
+	if bad := w.link.Step(time.Now(), own, w.viewsOf(others)); w.moves.limps.Swap(bad) != bad {
 		w.moves.opt.Settle()
 	}
 	for _, v := range w.moves.opt.VIPs() {
-		w.judge(ctx, v, own, inOrder)
+		w.judge(ctx, v, own, w.viewsOf(s.Prefers(v.VIP, others)))
 	}
+}
+
+// viewsOf gives what is known of controllers, in their order.
+func (w *reachWatch) viewsOf(controllers []spec.Controller) []reach.View {
+	var views []reach.View
+	for _, c := range controllers {
+		if v, ok := w.views[c.Name]; ok {
+			views = append(views, v)
+		}
+	}
+	return views
 }
 
 // held reports whether this controller holds a VIP, and whether it hears of one

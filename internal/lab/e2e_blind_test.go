@@ -45,7 +45,7 @@ func TestBlindHolder(t *testing.T) {
 	}
 	c.await("status to name the controller first", func() error {
 		out, code := c.run(taker, "holdfast", "status")
-		if line := said(out); code != 1 || !strings.Contains(line, "controller "+first+": its HAProxy reaches no host of designate, proxy since ") {
+		if line := said(out); code != 1 || !strings.Contains(line, "controller "+first+": its HAProxy reaches no host of designate, proxy, and ") {
 			return fmt.Errorf("exit code %d:\n%s", code, out)
 		}
 		return nil

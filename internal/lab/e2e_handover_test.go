@@ -305,6 +305,7 @@ vips:
     hostname: inside.example.org
     interface: bond0.20
     endpoints: [internal]
+    prefer: [ctl1]
     vrrp: {router_id: 8, interval: 100ms}
 controllers:
   - {name: ctl1, address: 10.64.20.13}

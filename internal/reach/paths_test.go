@@ -314,7 +314,7 @@ func TestWindow(t *testing.T) {
 	want(status.Path{RTT: time.Millisecond, Sent: 10, Lost: 1})
 	add("- 1 1 1 1 - 0 - - -")
 	// Refused is answered, in a time that nobody knows.
-	want(status.Path{RTT: time.Millisecond, Sent: 20, Lost: 6, Lasting: 0.1, Silent: 3})
+	want(status.Path{RTT: time.Millisecond, Sent: 20, Lost: 6, Lasting: 0.1, Silent: 3, SilentSince: now.Add(-2 * time.Second)})
 	add("400 400 400 400 400 400 400 400 400 400")
 	want(status.Path{RTT: 400 * time.Millisecond, Sent: 20, Lost: 5, Silent: 0})
 	now = now.Add(time.Hour)
@@ -328,4 +328,16 @@ func seeds(all uint64) uint64 {
 		return (all + 9) / 10
 	}
 	return all
+}
+
+// TestRefusedSince has a host refuse, twice, and once after it did not.
+func TestRefusedSince(t *testing.T) {
+	begun := time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)
+	var w Window
+	for i, refused := range []bool{false, true, true, false, true, true} {
+		w.Refuse(begun.Add(time.Duration(i)*time.Second), refused)
+	}
+	if got, want := w.Path(begun).RefusedSince, begun.Add(4*time.Second); !got.Equal(want) {
+		t.Errorf("refused since %v, want %v", got, want)
+	}
 }

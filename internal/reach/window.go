@@ -11,7 +11,10 @@ import (
 const sampleAge = 2 * status.PathWindow * time.Second
 
 // A Window has the last handshakes with one host. Its zero value is empty.
-type Window struct{ samples []sample }
+type Window struct {
+	samples       []sample
+	silent, shuts time.Time // since when; zero: it is not so
+}
 
 type sample struct {
 	at       time.Time
@@ -26,12 +29,27 @@ func (w *Window) Add(at time.Time, answered bool, rtt time.Duration) {
 		w.samples = slices.Delete(w.samples, 0, 1)
 	}
 	w.samples = append(w.samples, sample{at, answered, rtt})
+	w.silent = since(w.silent, at, !answered)
+}
+
+// Refuse takes in whether a handshake that ended at a time was refused.
+func (w *Window) Refuse(at time.Time, refused bool) { w.shuts = since(w.shuts, at, refused) }
+
+// since gives since when something is so that was so since a time, zero for not at all.
+func since(was, at time.Time, so bool) time.Time {
+	switch {
+	case !so:
+		return time.Time{}
+	case was.IsZero():
+		return at
+	}
+	return was
 }
 
 // Path tells what they say at a time; without a name and an address.
 func (w *Window) Path(now time.Time) status.Path {
 	w.samples = slices.DeleteFunc(w.samples, func(s sample) bool { return now.Sub(s.at) > sampleAge })
-	p := status.Path{Sent: len(w.samples)}
+	p := status.Path{Sent: len(w.samples), SilentSince: w.silent, RefusedSince: w.shuts}
 	var times []time.Duration
 	for _, s := range w.samples {
 		if p.Silent++; s.answered {

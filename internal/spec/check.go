@@ -119,13 +119,21 @@ func (c *checker) checkPorts() {
 	}
 	for _, s := range c.raw.services.all {
 		p, at := c.portOf(s)
-		for _, own := range []struct {
-			name string
-			port int
-		}{{"agent.port", port.or(defaultPort)}, {"agent.check_port", checkPort.or(defaultCheckPort)}} {
-			if p == own.port {
-				c.fail(status.CodePortClash, at, fmt.Sprintf("port %d of service %s is the agents' own (%s)", p, s.name.v, own.name), fmt.Sprintf("write another %s", own.name))
-			}
+		c.checkOwnPort(s, p, at)
+		if s.hostPort.ok {
+			c.checkOwnPort(s, s.hostPort.v, s.hostPort.node)
+		}
+	}
+}
+
+// checkOwnPort finds a port of s that is the agents' own.
+func (c *checker) checkOwnPort(s rawService, port int, at *yaml.Node) {
+	for _, own := range []struct {
+		name string
+		port int
+	}{{"agent.port", c.raw.agent.port.or(defaultPort)}, {"agent.check_port", c.raw.agent.checkPort.or(defaultCheckPort)}} {
+		if port == own.port {
+			c.fail(status.CodePortClash, at, fmt.Sprintf("port %d of service %s is the agents' own (%s)", port, s.name.v, own.name), fmt.Sprintf("write another %s", own.name))
 		}
 	}
 }
@@ -178,11 +186,11 @@ func (c *checker) build() *Spec {
 		Log: Log{Target: r.log.target.v, Level: r.log.level.v, Off: r.log.off.v}, Notify: r.notify.build(),
 	}
 	s.Cloud = r.cloud.or(s.Region)
-	for _, v := range r.vips.all {
-		s.VIPs = append(s.VIPs, v.build())
-	}
 	for _, h := range r.controllers.all {
 		s.Controllers = append(s.Controllers, Controller{Name: h.name.v, Address: h.address.v, Interface: h.iface.v})
+	}
+	for i, v := range r.vips.all {
+		s.VIPs = append(s.VIPs, v.build(s.ControllerNames(), i))
 	}
 	for _, raw := range r.services.all {
 		s.Services = append(s.Services, c.buildService(raw, s))

@@ -16,6 +16,7 @@ func (c *checker) checkPlaces() {
 	used := map[int]bool{}
 	for _, s := range c.raw.services.all {
 		c.checkVIPNames(s)
+		c.checkShared(s)
 		for _, i := range c.placesOf(s) {
 			used[i] = true
 			c.checkPublic(s, c.raw.vips.all[i])
@@ -48,6 +49,26 @@ func (c *checker) checkVIPNames(s rawService) {
 			c.fail(status.CodeUnknownVIP, name.node, fmt.Sprintf("no VIP is called %s", quote(name.v)), "write "+list(known, "or"))
 		case own.take(name) != nil:
 			c.fail(status.CodeDuplicateName, name.node, fmt.Sprintf("%s is here a second time", quote(name.v)), "remove one of the two")
+		}
+	}
+}
+
+// checkShared finds a service that listens on some of the VIPs that share a hostname: the
+// name leads its clients to all of them.
+func (c *checker) checkShared(s rawService) {
+	if s.vips.node == nil {
+		return
+	}
+	places := c.placesOf(s)
+	for i, v := range c.raw.vips.all {
+		if slices.Contains(places, i) {
+			continue
+		}
+		for _, p := range places {
+			if on := c.raw.vips.all[p]; sameName(on, v) && slices.Equal(on.servedNames(), v.servedNames()) {
+				c.fail(status.CodeUnknownVIP, s.vips.node, fmt.Sprintf("service %s is on VIP %s, and not on %s, to which its hostname %s leads, too", s.name.v, on.name.v, v.name.v, v.hostname.v), fmt.Sprintf("add %s", v.name.v))
+				return
+			}
 		}
 	}
 }

@@ -32,18 +32,18 @@ func (c *checker) checkVIPs() {
 		c.checkHostname(v)
 		c.checkAddresses(v)
 		c.checkPeers(v)
+		c.checkPrefer(v)
 	}
 }
 
 func (c *checker) checkVIPsTwice() {
-	names, hostnames, routers, addrs := uses[string]{}, uses[string]{}, uses[int]{}, uses[netip.Addr]{}
+	names, routers, addrs := uses[string]{}, uses[int]{}, uses[netip.Addr]{}
+	hostnames := map[string]rawVIP{}
 	for _, v := range c.raw.vips.all {
 		if first := names.take(v.name); first != nil {
 			c.fail(status.CodeDuplicateName, v.name.node, fmt.Sprintf("a second VIP is called %s, the first is in line %d", quote(v.name.v), first.Line), "write another name")
 		}
-		if first := hostnames.take(v.hostname); first != nil {
-			c.warn(status.CodeDuplicateHostname, v.hostname.node, fmt.Sprintf("a second VIP has the hostname %s, the first is in line %d", v.hostname.v, first.Line), "write another, unless DNS tells the two clients apart")
-		}
+		c.checkHostnameTwice(v, hostnames)
 		if first := routers.take(v.vrrp.routerID); first != nil {
 			c.fail(status.CodeDuplicateRouterID, v.vrrp.routerID.node, fmt.Sprintf("a second VIP has router id %d, the first is in line %d", v.vrrp.routerID.v, first.Line), "write another number from 1 to 255")
 		}
@@ -55,8 +55,30 @@ func (c *checker) checkVIPsTwice() {
 	}
 }
 
-// checkEndpoints finds what two VIPs both serve: Keystone has one endpoint for
-// each service and interface.
+// checkHostnameTwice holds v against the first VIP with its hostname. Those that serve the
+// same endpoints share them: DNS gives their addresses to clients in turn, so what they
+// offer must be the same. With others the name leads some clients to the wrong one.
+func (c *checker) checkHostnameTwice(v rawVIP, first map[string]rawVIP) {
+	if !v.hostname.ok {
+		return
+	}
+	name := strings.ToLower(v.hostname.v)
+	other, is := first[name]
+	if !is {
+		first[name] = v
+		return
+	}
+	line := other.hostname.node.Line
+	switch {
+	case !slices.Equal(v.servedNames(), other.servedNames()):
+		c.warn(status.CodeDuplicateHostname, v.hostname.node, fmt.Sprintf("a second VIP has the hostname %s and serves other endpoints, the first is in line %d", v.hostname.v, line), "write another, unless DNS tells the two clients apart")
+	case (v.tls.node == nil) != (other.tls.node == nil):
+		c.fail(status.CodeDuplicateHostname, v.hostname.node, fmt.Sprintf("of the VIPs with the hostname %s one has tls and one (line %d) has not, and an endpoint has one scheme", v.hostname.v, line), "give both the same tls, or one another hostname")
+	}
+}
+
+// checkEndpoints finds what two VIPs with different hostnames both serve: Keystone has one
+// endpoint for each service and interface.
 func (c *checker) checkEndpoints() {
 	servedBy := map[string]rawVIP{}
 	for _, v := range c.raw.vips.all {
@@ -72,7 +94,7 @@ func (c *checker) checkEndpoints() {
 		for _, e := range v.served() {
 			if own.take(e) != nil {
 				c.fail(status.CodeDuplicateEndpoint, e.node, fmt.Sprintf("%q is here a second time", e.v), "remove one of the two")
-			} else if other, is := servedBy[e.v]; is {
+			} else if other, is := servedBy[e.v]; is && !sameName(other, v) {
 				taken, by = append(taken, e.v), other
 			} else {
 				servedBy[e.v] = v
@@ -80,9 +102,25 @@ func (c *checker) checkEndpoints() {
 		}
 		if len(taken) > 0 {
 			at := cmp.Or(v.endpoints.node, v.at.node)
-			c.fail(status.CodeDuplicateEndpoint, at, fmt.Sprintf("%s serves the %s endpoints, and %s (line %d) does so, too", v.at.path, list(taken, "and"), by.at.path, by.at.node.Line), `divide them between the VIPs, as in "endpoints: [public]" and "endpoints: [internal, admin]"`)
+			c.fail(status.CodeDuplicateEndpoint, at, fmt.Sprintf("%s serves the %s endpoints, and %s (line %d) does so, too", v.at.path, list(taken, "and"), by.at.path, by.at.node.Line), `divide them between the VIPs, as in "endpoints: [public]" and "endpoints: [internal, admin]", or give both one hostname`)
 		}
 	}
+}
+
+// sameName reports whether two VIPs have the same hostname, so that one endpoint leads to
+// both.
+func sameName(a, b rawVIP) bool {
+	return a.hostname.ok && b.hostname.ok && strings.EqualFold(a.hostname.v, b.hostname.v)
+}
+
+// servedNames gives the catalog interfaces that v serves, sorted.
+func (v rawVIP) servedNames() []string {
+	var names []string
+	for _, e := range v.served() {
+		names = append(names, e.v)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // served gives the catalog interfaces that v serves: those of the file, or all.
@@ -202,7 +240,7 @@ func (c *checker) checkPeers(v rawVIP) {
 // called gives h's name, or its place in the file if it has none.
 func (h rawHost) called() string { return h.name.or(h.at.path) }
 
-func (v rawVIP) build() VIP {
+func (v rawVIP) build(controllers []string, place int) VIP {
 	vip := VIP{
 		Name:      v.name.v,
 		Hostname:  v.hostname.v,
@@ -218,6 +256,11 @@ func (v rawVIP) build() VIP {
 			StartupDelay: v.vrrp.startupDelay.or(DefaultStartupDelay),
 		},
 	}
+	var named []string
+	for _, name := range v.prefer.all {
+		named = append(named, name.v)
+	}
+	vip.Prefer = preference(controllers, named, place)
 	for _, a := range v.addresses.all {
 		vip.Addresses = append(vip.Addresses, a.v)
 	}

@@ -45,8 +45,13 @@ func Diff(old, next *Spec) []Change {
 	d := &differ{}
 	d.values("spec", topValues(old), topValues(next))
 	parts(d, "controller ", old.Controllers, next.Controllers, controllerName, controllerValues)
-	d.order("controllers", names(old.Controllers, controllerName), names(next.Controllers, controllerName))
+	d.order("controllers", "order", old.ControllerNames(), next.ControllerNames())
 	parts(d, "vip ", old.VIPs, next.VIPs, func(v VIP) string { return v.Name }, vipValues)
+	for _, v := range next.VIPs {
+		if i := slices.IndexFunc(old.VIPs, func(o VIP) bool { return o.Name == v.Name }); i >= 0 {
+			d.order("vip "+v.Name, "prefer", old.VIPs[i].Prefer, v.Prefer)
+		}
+	}
 	was := make(map[string]Service, len(old.Services))
 	for _, s := range old.Services {
 		was[s.Name] = s
@@ -91,13 +96,13 @@ func (d *differ) values(subject string, old, next []pair) {
 }
 
 // order tells when what both lists have is in another order.
-func (d *differ) order(subject string, old, next []string) {
+func (d *differ) order(subject, key string, old, next []string) {
 	common := func(of, with []string) []string {
 		return slices.DeleteFunc(slices.Clone(of), func(n string) bool { return !slices.Contains(with, n) })
 	}
 	was, is := common(old, next), common(next, old)
 	if !slices.Equal(was, is) {
-		d.add(Change{Kind: Changed, Subject: subject, Key: "order", Old: strings.Join(was, ", "), New: strings.Join(is, ", ")})
+		d.add(Change{Kind: Changed, Subject: subject, Key: key, Old: strings.Join(was, ", "), New: strings.Join(is, ", ")})
 	}
 }
 
@@ -113,7 +118,7 @@ func (d *differ) runsOn(s Service) {
 // hosts compares where a service runs.
 func (d *differ) hosts(old, next Service) {
 	values := func(h Host) []pair {
-		return []pair{{"address", h.Address.String()}, {"weight", strconv.Itoa(h.Weight)}}
+		return []pair{{"address", h.Address.String()}, {"weight", strconv.Itoa(h.Weight)}, {"port", portValue(h.Port)}}
 	}
 	sub := &differ{}
 	parts(sub, "host ", old.Hosts, next.Hosts, func(h Host) string { return h.Name }, values)
@@ -262,6 +267,7 @@ func tlsValues(t *TLS) []pair {
 func serviceValues(s Service) []pair {
 	return append([]pair{
 		{"port", strconv.Itoa(s.Port)},
+		{"host_port", portValue(s.HostPort)},
 		{"type", orNone(strings.Join(s.Types, ", "))},
 		{"check", checkValue(s.Check)},
 		{"affinity", string(s.Affinity)},
@@ -302,10 +308,22 @@ func timeoutValues(t Timeout) []pair {
 	}
 }
 
+// portValue gives a port that a service, or a host, need not have.
+func portValue(port int) string {
+	if port == 0 {
+		return none
+	}
+	return strconv.Itoa(port)
+}
+
 // checkValue gives a check on one line: "GET /healthcheck: 200".
 func checkValue(c Check) string {
+	at := ""
+	if c.Port != 0 {
+		at = fmt.Sprintf(", at port %d", c.Port)
+	}
 	if c.Layer == 4 {
-		return "a mere connect"
+		return "a mere connect" + at
 	}
 	codes := make([]string, len(c.Expect))
 	for i, r := range c.Expect {
@@ -314,5 +332,5 @@ func checkValue(c Check) string {
 			codes[i] = fmt.Sprintf("%d-%d", r.From, r.To)
 		}
 	}
-	return fmt.Sprintf("%s %s: %s", c.Method, c.Path, strings.Join(codes, ","))
+	return fmt.Sprintf("%s %s: %s%s", c.Method, c.Path, strings.Join(codes, ","), at)
 }

@@ -55,6 +55,7 @@ func TestDesignExample(t *testing.T) {
 		Interface: "eno1",
 		Device:    spec.Direct,
 		Endpoints: []string{"public", "internal", "admin"},
+		Prefer:    []string{"cloudcontrol1003", "cloudcontrol1004", "cloudcontrol1005"},
 		VRRP:      spec.VRRP{RouterID: 51, Interval: 100 * time.Millisecond, Peers: spec.Unicast, Checksum: spec.ChecksumRFC, StartupDelay: 30 * time.Second},
 		TLS:       &spec.TLS{Certificate: "/etc/holdfast/tls/api.pem", MinVersion: "1.2"},
 	}}
@@ -280,7 +281,7 @@ func checkConsistent(t *testing.T, s *spec.Spec) {
 	}
 	addrs := map[netip.Addr]bool{}
 	for _, c := range s.Controllers {
-		if !c.Address.IsValid() || addrs[c.Address] || s.Priority(c.Name) < 1 {
+		if !c.Address.IsValid() || addrs[c.Address] || s.Priority(s.VIPs[0], c.Name) < 1 {
 			t.Errorf("odd controller %+v", c)
 		}
 		addrs[c.Address] = true

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -16,7 +17,7 @@ type Spec struct {
 	HeaderLimit int
 	Release     string // OpenStack release that the checks are for; empty: the newest
 	VIPs        []VIP
-	Controllers []Controller // in order of preference
+	Controllers []Controller // in order of preference; each VIP has its own, see VIP.Prefer
 	Services    []Service    // in the order of the file
 	Agent       Agent
 	Log         Log
@@ -82,8 +83,11 @@ type VIP struct {
 	Interface string // the usual one; see Spec.Interface
 	Device    Device
 	Endpoints []string // subset of public, internal, admin
-	VRRP      VRRP
-	TLS       *TLS // nil: plain
+	// Prefer has the names of all controllers, in the order in which they are to have
+	// it. The file names some, or none; see preference.
+	Prefer []string
+	VRRP   VRRP
+	TLS    *TLS // nil: plain
 }
 
 // VRRP has the settings of a VIP's virtual router (RFC 9568).
@@ -190,7 +194,8 @@ type Service struct {
 	// Types are all types under which it may be in a Keystone catalog, Type first:
 	// "block-storage", "volumev3".
 	Types    []string
-	Port     int    // on the VIP and on every host
+	Port     int    // on the VIP, and on every host that has no other; see At
+	HostPort int    // on the hosts; 0: Port
 	Path     string // of the endpoint URL, with its templates; may be empty
 	Mode     Mode
 	Check    Check
@@ -218,6 +223,8 @@ type Check struct {
 	Method string // "GET"
 	Path   string // "/healthcheck"
 	Expect []CodeRange
+	// Port is where the hosts are asked; 0: where they serve.
+	Port int
 }
 
 // A CodeRange is a range of HTTP status codes, both ends included.
@@ -242,11 +249,24 @@ type Host struct {
 	// 256 (HAProxy configuration manual 5.2, "weight"). Parse gives DefaultWeight
 	// where the file says nothing.
 	Weight int
+	// Port is where it serves; 0: at the service's. See Service.At.
+	Port int
 }
 
 // DefaultWeight is the weight of a host of which the file says nothing: it
 // leaves room below and above.
 const DefaultWeight = 16
+
+// At gives where host h serves s.
+func (s Service) At(h Host) netip.AddrPort {
+	return netip.AddrPortFrom(h.Address.Unmap(), uint16(cmp.Or(h.Port, s.HostPort, s.Port)))
+}
+
+// CheckedAt gives where host h is asked whether it serves s.
+func (s Service) CheckedAt(h Host) netip.AddrPort {
+	at := s.At(h)
+	return netip.AddrPortFrom(at.Addr(), uint16(cmp.Or(s.Check.Port, int(at.Port()))))
+}
 
 // On reports whether s listens on v.
 func (s Service) On(v VIP) bool { return len(s.VIPs) == 0 || slices.Contains(s.VIPs, v.Name) }
@@ -295,20 +315,4 @@ func (s *Spec) Others(name string) []Controller {
 // OtherNames gives the names of Others.
 func (s *Spec) OtherNames(name string) []string {
 	return slices.DeleteFunc(s.ControllerNames(), func(n string) bool { return n == name })
-}
-
-// Priority gives the VRRP priority of the controller called name: 254 for the
-// first and less by an equal step for each after it, so that the skew times
-// (RFC 9568 section 6.1) of any two are well apart. 0 if there is none.
-func (s *Spec) Priority(name string) int {
-	step := 24
-	if n := len(s.Controllers); n > 10 {
-		step = max(1, 240/n)
-	}
-	for i, c := range s.Controllers {
-		if c.Name == name {
-			return max(1, 254-i*step)
-		}
-	}
-	return 0
 }

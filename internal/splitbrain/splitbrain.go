@@ -238,11 +238,13 @@ func (b *SplitBrain) Told(from string, w Word) {
 		b.asks = now.Add(lostAfter)
 		v, there := b.vip(vip)
 		c, known := b.controller(to)
+		// That one waits is no sign that the holder lives: two would tell each other for ever.
+		until := b.others[to][vip].at.Add(lostAfter)
 		if d := b.defers[vip]; d != nil && d.to == from {
-			d.to, d.until = to, now.Add(lostAfter) // to whom this one gave way gives way itself
+			d.to, d.until = to, until // to whom this one gave way gives way itself
 		}
-		if _, holds := b.holding[vip]; there && known && !holds && b.defers[vip] == nil && !b.hears(v, c) {
-			b.defers[vip] = &deferral{to: to, since: now, until: now.Add(lostAfter)}
+		if _, holds := b.holding[vip]; there && known && !holds && b.defers[vip] == nil && now.Before(until) && !b.hears(v, c) {
+			b.defers[vip] = &deferral{to: to, since: now, until: until}
 		}
 	}
 	if len(b.holding) > 0 || len(b.defers) > 0 || now.Before(b.asks) {

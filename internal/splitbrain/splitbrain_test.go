@@ -2,6 +2,7 @@ package splitbrain
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,6 +49,7 @@ type cloud struct {
 	all      map[string]*controller
 	begun    time.Time
 	log      []string
+	patience time.Duration // of who hears nobody; 0 for three intervals of 20 ms
 }
 
 // A controller has a VIP's loop as simple as can be: it takes the VIP when it hears nobody
@@ -66,7 +68,9 @@ type controller struct {
 	elsewhere int
 	deferred  string
 	dead      bool
-	silence   time.Time // began
+	// ineligible says that it may not have the VIP.
+	ineligible bool
+	silence    time.Time // began
 }
 
 func newCloud(t *testing.T) *cloud {
@@ -119,8 +123,8 @@ func (c *cloud) interval(n int) {
 	}
 	for _, name := range names {
 		o := c.all[name]
-		wait := 60*time.Millisecond + time.Duration(256-int(o.priority))*20*time.Millisecond/256
-		if !o.dead && o.state == vrrp.Backup && o.deferred == "" && now.Sub(o.silence) > wait {
+		wait := cmp.Or(c.patience, 60*time.Millisecond) + time.Duration(256-int(o.priority))*20*time.Millisecond/256
+		if !o.dead && !o.ineligible && o.state == vrrp.Backup && o.deferred == "" && now.Sub(o.silence) > wait {
 			o.become(vrrp.Active, "hears nobody")
 			o.Poke()
 		}
@@ -380,6 +384,31 @@ func TestApart(t *testing.T) {
 		c.within(time.Second, "ctl3")
 		c.stays("ctl3")
 	})
+}
+
+// TestHearsayEnds has one wait for a holder whose adverts do not arrive, and another one,
+// which may not have the VIP itself, learn that from it after the holder's death: they do
+// not tell each other for ever.
+func TestHearsayEnds(t *testing.T) {
+	for _, late := range []time.Duration{0, 130 * time.Millisecond, 770 * time.Millisecond, 1370 * time.Millisecond} {
+		t.Run(late.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCloud(t)
+				c.set(func() {
+					c.all["ctl3"].ineligible = true
+					c.patience = time.Second // longer than they take to tell each other
+				})
+				time.Sleep(10 * time.Second)
+				c.filter("ctl1", "ctl2", true)
+				time.Sleep(5 * time.Second)
+				c.stays("ctl1")
+				time.Sleep(late)
+				c.set(func() { c.all["ctl1"].dead = true })
+				t.Logf("after %v: %q", c.within(5*time.Second, "ctl2"), c.said())
+				c.stays("ctl2")
+			})
+		})
+	}
 }
 
 // TestOneWay is for VRRP: nobody gives way.

@@ -30,6 +30,7 @@ const (
 	CodeHandover              = "handover"
 	CodeAdvertsRejected       = "adverts-rejected"
 	CodeVersionsDiffer        = "versions-differ"
+	CodeVIPsTogether          = "vips-together"
 
 	// Of what an agent reports of itself.
 	CodeDrainUnknown           = "drain-unknown"
@@ -231,7 +232,7 @@ func FindingCodes() []FindingCode {
 		CodeServiceDown, CodeServiceLastResort)
 	add(Warning, CodeBadLink, CodeControllerUnreachable, CodeClockDiffers, CodeSpecRejected, CodeSpecDiffers, CodeServiceUnknown, CodeServiceLate,
 		CodeHostDown, CodeHostDisagreement)
-	add(Info, CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer)
+	add(Info, CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer, CodeVIPsTogether)
 	add("", CodeBlind, CodeHAProxyNotRunning)
 	// Of what an agent reports of itself.
 	add(Error, CodeNotInForce, CodeConfigRolledBack, CodeConfigNotApplied, CodeUnknownController, CodeOutOfFiles, CodeKeyUnusable,
@@ -251,9 +252,9 @@ func FindingCodes() []FindingCode {
 		CodeDuplicateName, CodeDuplicatePort, CodeDuplicateRouterID, CodeEmpty, CodeEncoding, CodeInternal, CodeMissingKey, CodeNoAddress,
 		CodeNoHost, CodeNoPeer, CodeNotFilledIn, CodeOwnAddress, CodePortClash, CodeRedirectPort, CodeRedirectTarget, CodeSeveralDocuments,
 		CodeSyntax, CodeTooLarge, CodeUnknownKey, CodeUnknownRelease, CodeUnknownService, CodeUnknownValue, CodeUnknownVIP)
-	add(Warning, CodeAddressForm, CodeDuplicateHostname, CodeExpectFailure, CodeLoopback, CodeOneController, CodeOneHost, CodePublicAddress,
+	add(Warning, CodeAddressForm, CodeExpectFailure, CodeLoopback, CodeOneController, CodeOneHost, CodePublicAddress,
 		CodeTwoAddresses)
-	add("", CodeACMERedirect, CodeCheckLayer, CodeDuplicateEndpoint, CodeHostTLS, CodeNoController, CodeNoEndpoint, CodeNoService, CodeNoVIP,
+	add("", CodeACMERedirect, CodeCheckLayer, CodeDuplicateEndpoint, CodeDuplicateHostname, CodeHostTLS, CodeNoController, CodeNoEndpoint, CodeNoService, CodeNoVIP,
 		CodeOutsideNetwork, CodeTooMany, CodeWrongType)
 	// Of the catalog of Keystone.
 	add(Error, CodeUnknownRegion)

@@ -44,6 +44,7 @@ const (
 	EventConnectionsCut       = "connections-cut"
 	EventCertificateChanged   = "certificate-changed"
 	EventCertificateRefused   = "certificate-refused"
+	EventCost                 = "cost"
 )
 
 // An EventKind is a kind of event, and what it says.
@@ -93,5 +94,6 @@ func EventKinds() []EventKind {
 		{EventConnectionsCut, "connections to a host were cut, so that their requests go elsewhere"},
 		{EventCertificateChanged, "HAProxy has the new certificate"},
 		{EventCertificateRefused, "a new certificate is not taken"},
+		{EventCost, "what clients felt of a fault or a move"},
 	}
 }

@@ -21,6 +21,11 @@ type Path struct {
 	// Lasting is the share, 0 to 1, lost of the earlier or of the later half of
 	// these, whichever is less.
 	Lasting float64 `json:"lost_lasting"`
-	// Silent is how many of the newest got none, in a row.
-	Silent int `json:"silent"`
+	// Silent is how many of the newest got none, in a row, and SilentSince when the first of
+	// these ended.
+	Silent      int       `json:"silent"`
+	SilentSince time.Time `json:"silent_since,omitzero"`
+	// RefusedSince is since when the host refuses, so that it is up and no agent listens; unset
+	// where it does not, or of a host that is no controller.
+	RefusedSince time.Time `json:"refused_since,omitzero"`
 }

@@ -60,6 +60,19 @@ type Finding struct {
 	Remedy string `json:"remedy,omitempty"`
 	// Line is the text of the file's line that Where points into.
 	Line string `json:"line,omitempty"`
+
+	// What follows is only set of a running cloud.
+
+	// Brief says what is wrong in a few words, for a sentence that names several: "cloudcontrol1004
+	// lost". Since is when it began, as far as anybody knows.
+	Brief string    `json:"brief,omitempty"`
+	Since time.Time `json:"since,omitzero"`
+	// Action is whether a person must act. Command is the first thing to do, or to look at, as a
+	// line for a shell on any host that reaches the controllers; empty where there is none.
+	Action  Action `json:"action,omitempty"`
+	Command string `json:"command,omitempty"`
+	// See is where the documentation tells more: "docs/troubleshooting.md#host-down".
+	See string `json:"see,omitempty"`
 }
 
 // String gives f on one line: "FILE:LINE:COL: text; remedy", or with the
@@ -125,6 +138,9 @@ type Snapshot struct {
 	Drains []Drained `json:"drains,omitempty"`
 	// Paths has how this controller's connections to other hosts fare.
 	Paths []Path `json:"paths,omitempty"`
+	// Clients has what clients got of this controller's HAProxy in the last minute, by
+	// service and VIP; those without a request are left out.
+	Clients []Client `json:"clients,omitempty"`
 	// Authentication has what is done with the controllers' key; nil where there is none.
 	Authentication *Authentication `json:"authentication,omitempty"`
 }
@@ -208,6 +224,9 @@ type VIP struct {
 	Holder string `json:"holder,omitempty"`
 	// Priority is this controller's own VRRP priority, 1 to 254.
 	Priority int `json:"priority"`
+	// Prefer has all controllers in the order in which they are to have the VIP, by the
+	// spec that is in force here.
+	Prefer []string `json:"prefer,omitempty"`
 	// Present reports whether the kernel has the addresses at this moment.
 	Present     bool   `json:"present"`
 	Transitions uint64 `json:"transitions"`

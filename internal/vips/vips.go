@@ -269,7 +269,7 @@ func (v *VIPs) routerOptions(s *spec.Spec, of spec.VIP, self spec.Controller) li
 		checksum = vrrp.PseudoHeader
 	}
 	// No Preempt: the agent takes a VIP back by a planned move; see handover/preempt.go.
-	priority, patient := v.opt.Priority(s.Priority(self.Name))
+	priority, patient := v.opt.Priority(s.Priority(of, self.Name))
 	return link.Options{
 		Name:         of.Name,
 		Controller:   self.Name,
@@ -523,6 +523,7 @@ func (o *owner) status(self string) status.VIP {
 		Reason:      s.Reason,
 		Holder:      s.Holder,
 		Priority:    int(is.router.Priority),
+		Prefer:      is.vip.Prefer,
 		Present:     present && err == nil,
 		Transitions: s.Transitions,
 		AdvertsSent: s.AdvertsSent,

@@ -43,9 +43,8 @@ func BenchmarkPage(b *testing.B) {
 	v := viewOf(bigCloud(), nil)
 	s := demoServer(v)
 	for b.Loop() {
-		v.fragments = &fragments{}
-		if got := s.fragmentsOf(v); len(got) != len(parts()) {
-			b.Fatal("not all of the page")
+		if got, err := s.fragmentsOf(v); err != nil || len(got) != len(parts()) {
+			b.Fatal("not all of the page", err)
 		}
 	}
 }

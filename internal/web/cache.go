@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/internal/cloud"
+	"holdfast/internal/incident"
 	"holdfast/internal/status"
 )
 
@@ -23,8 +24,8 @@ const (
 type view struct {
 	cloud  cloud.Cloud
 	events []status.Event // of all controllers, newest first
-	// fragments has the page of this view, once some stream has asked for it.
-	fragments *fragments
+	// incidents are of all controllers, oldest first.
+	incidents []incident.Incident
 }
 
 // A cache keeps the newest look at something, and makes one at a time however many ask.
@@ -66,6 +67,13 @@ func (c *cache[T]) refresh() <-chan struct{} {
 	return c.next
 }
 
+// underWay reports whether a view is being made.
+func (c *cache[T]) underWay() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.next != nil
+}
+
 // make belongs to all who wait for it, so it has a context of its own.
 func (c *cache[T]) make() {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
@@ -78,20 +86,17 @@ func (c *cache[T]) make() {
 	c.next = nil
 }
 
-// look asks all controllers for their Snapshots and events. This one is not
-// asked over the network.
-func (s *Server) look(ctx context.Context) view {
-	targets := s.opt.Controllers()
-	own, others := s.apart(targets)
-	var answers []cloud.Answer
-	var events []status.Event
-	var both sync.WaitGroup
-	both.Go(func() { answers = GatherFrom(ctx, own, s.opt.Asker, others) })
-	both.Go(func() {
-		events = newestFirst(s.journals(ctx, own, others, pageEvents), pageEvents)
-	})
-	both.Wait()
-	return view{cloud: cloud.Merge(s.opt.Now(), "", s.inOrder(targets, answers)), events: events, fragments: &fragments{}}
+// look asks all controllers, and waits for each as long as one is waited for.
+func (s *Server) look(ctx context.Context) view { return s.lookFor(ctx, lookTimeout) }
+
+// viewOf makes a view of what all controllers told.
+func (s *Server) viewOf(answers []cloud.Answer, journals []Journal) view {
+	now := s.opt.Now()
+	return view{
+		cloud:     cloud.Merge(now, "", answers),
+		events:    newestFirst(journals, pageEvents),
+		incidents: Group(journals, now.Add(-s.opt.ClockAhead())),
+	}
 }
 
 // apart gives this controller's own address, and the others of targets.

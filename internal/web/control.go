@@ -232,7 +232,7 @@ func (s *ControlServer) follow(w http.ResponseWriter, r *http.Request, n int) {
 	events, stop := s.controls.Follow()
 	defer stop()
 	past := s.controls.Events(n)
-	out := stream{w, http.NewResponseController(w)}
+	out := stream{w, http.NewResponseController(w), writeTimeout}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	if out.flush() != nil {
 		return
@@ -265,6 +265,8 @@ func (s *ControlServer) follow(w http.ResponseWriter, r *http.Request, n int) {
 type stream struct {
 	w  http.ResponseWriter
 	rc *http.ResponseController
+	// patience is how long a client may take nothing before it is lost.
+	patience time.Duration
 }
 
 // event sends e as one line of JSON.
@@ -276,9 +278,9 @@ func (s stream) event(e status.Event) error {
 	return s.send(append(line, '\n'))
 }
 
-// send writes and flushes; a client that does not read for writeTimeout is lost.
+// send writes and flushes.
 func (s stream) send(p []byte) error {
-	if err := s.rc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if err := s.rc.SetWriteDeadline(time.Now().Add(s.patience)); err != nil {
 		return err
 	}
 	if _, err := s.w.Write(p); err != nil {

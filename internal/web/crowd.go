@@ -1,10 +1,15 @@
 package web
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"holdfast/internal/connlimit"
 	"holdfast/internal/status"
@@ -14,8 +19,8 @@ import (
 // other for what status, drain and the page of each are made from, so they have
 // slots that nobody else can take.
 const (
-	connectionsOfOne       = 16
-	connectionsOfStrangers = 192
+	connectionsOfOne       = 64
+	connectionsOfStrangers = 768
 )
 
 // class tells the controllers of the spec from all others.
@@ -74,4 +79,33 @@ func (c *crowd) finding(controller string, now time.Time) *status.Finding {
 			status.Count(c.refused, "connection"), c.first.UTC().Format("15:04:05 UTC"), c.from, connectionsOfOne, connectionsOfStrangers),
 		Remedy: "see with ss -tn who has them open; what controllers ask each other has its own, and goes on",
 	}
+}
+
+// connKey is the key of a request's connection in its context.
+type connKey struct{}
+
+func withConn(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
+}
+
+// boundBuffer has the kernel keep little for the client of a request who does not read, and
+// end a connection of whose client nothing is heard, as of a machine that is switched off.
+// Where the kernel refuses, the client is cut by the deadlines of writes alone.
+func boundBuffer(ctx context.Context) {
+	conn, _ := ctx.Value(connKey{}).(net.Conn)
+	if inner, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = inner.NetConn()
+	}
+	raw, ok := conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	socket, err := raw.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = socket.Control(func(fd uintptr) { //nolint:errcheck // see above
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, streamBuffer)
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(quietTimeout.Milliseconds()))
+	})
 }

@@ -77,7 +77,7 @@ func TestSlotsForControllers(t *testing.T) {
 	s.opt.Now = time.Now
 	s.opt.Controllers = func() []Target { return []Target{{"ctl2", "127.0.75.250:9470"}} }
 	address := strings.TrimPrefix(start(t, s), "http://")
-	for i := range 20 {
+	for i := range connectionsOfStrangers/connectionsOfOne + 1 {
 		for range connectionsOfOne {
 			connect(t, fmt.Sprintf("127.0.75.%d", i+1), address)
 		}

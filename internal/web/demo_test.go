@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -103,16 +104,38 @@ func demoHost(answers []cloud.Answer, service, host string, state status.Service
 // demoViews are clouds in each condition that the page must show well.
 func demoViews() map[string]view {
 	return map[string]view{
-		"healthy":     viewOf(demoAnswers(3), demoEvents()[2:]),
+		"healthy":     viewOf(demoAnswers(3), demoQuiet()),
 		"degraded":    demoDegraded(),
 		"unreachable": demoUnreachable(),
 		"ten":         demoTen(),
 		"nothing":     demoNothing(),
+		"two-holders": demoTwoHolders(),
+		"nobody":      demoNobody(),
+		"drained":     demoDrained(),
+		"vips":        demoVIPs(),
 	}
 }
 
 func viewOf(answers []cloud.Answer, events []status.Event) view {
-	return view{cloud: cloud.Merge(demoNow, "eqiad1", answers), events: events, fragments: &fragments{}}
+	v := view{cloud: cloud.Merge(demoNow, "eqiad1", answers), events: events}
+	if events != nil {
+		v.incidents = Group(journalsOf(events), demoNow)
+	}
+	return v
+}
+
+// journalsOf gives events, newest first, as the journals of their controllers.
+func journalsOf(events []status.Event) []Journal {
+	var all []Journal
+	for _, e := range slices.Backward(events) {
+		i := slices.IndexFunc(all, func(j Journal) bool { return j.Controller == e.Controller })
+		if i < 0 {
+			i, all = len(all), append(all, Journal{Controller: e.Controller})
+		}
+		e.Seq = uint64(len(all[i].Events) + 1)
+		all[i].Events = append(all[i].Events, e)
+	}
+	return all
 }
 
 func demoDegraded() view {
@@ -132,11 +155,11 @@ func demoUnreachable() view {
 	a := demoAnswers(3)
 	a[0].Snapshot, a[0].Clock, a[0].Error = nil, time.Time{}, "no answer within 1s"
 	v := &a[1].Snapshot.VIPs[0]
-	v.State, v.Present, v.Holder, v.Since, v.Reason = status.Active, true, demoName(1), ago(40*time.Second), "no adverts from cloudcontrol1003 for 3 intervals"
+	v.State, v.Present, v.Holder, v.Since, v.Reason = status.Active, true, demoName(1), ago(40*time.Second), "no advert from cloudcontrol1003 for 62ms"
 	a[2].Snapshot.VIPs[0].Holder = demoName(1)
 	demoHost(a, "", demoName(0), status.Down, 39*time.Second, "connect timed out after 1s")
 	a[1].Snapshot.HAProxy.Connections = 203
-	return viewOf(a, demoEvents())
+	return viewOf(a, demoLost())
 }
 
 func demoTen() view {
@@ -154,13 +177,118 @@ func demoNothing() view {
 	return viewOf(a, nil)
 }
 
+// demoTwoHolders is the cloud 2 s after a partition that two controllers are on both sides of.
+func demoTwoHolders() view {
+	a := demoAnswers(3)
+	v := &a[1].Snapshot.VIPs[0]
+	v.State, v.Present, v.Holder, v.Since, v.Reason = status.Active, true, demoName(1), ago(2*time.Second), "no advert from cloudcontrol1003 for 62ms"
+	return viewOf(a, demoQuiet())
+}
+
+// demoNobody is the cloud whose HAProxys all fail.
+func demoNobody() view {
+	a := demoAnswers(3)
+	for i := range a {
+		h, v := &a[i].Snapshot.HAProxy, &a[i].Snapshot.VIPs[0]
+		h.State, h.Since, h.Reason, h.Connections = status.HAProxyFailed, ago(12*time.Second), "cannot bind 10.64.20.10:5000: address in use by process 4711 (apache2)", 0
+		v.State, v.Present, v.Holder, v.Since, v.Reason = status.Initialize, false, "", ago(12*time.Second), "HAProxy cannot start"
+		for j := range a[i].Snapshot.Services {
+			s := &a[i].Snapshot.Services[j]
+			s.State = status.Unknown
+			for k := range s.Hosts {
+				s.Hosts[k].State, s.Hosts[k].Check = status.Unknown, ""
+			}
+		}
+	}
+	return viewOf(a, demoQuiet())
+}
+
+// demoDrained is the cloud of which one controller, and a service on another, are taken out,
+// while a VIP that was handed over still has connections where it was.
+func demoDrained() view {
+	a := demoAnswers(3)
+	a[0].Snapshot.Drains = []status.Drained{{Since: ago(4 * time.Minute), Until: ago(-2 * time.Hour), Reason: "new memory", By: "root for alice on cloudcontrol1003"}}
+	a[2].Snapshot.Drains = []status.Drained{{Service: "glance", Since: ago(26 * time.Hour), By: "root for bob on cloudcontrol1004"}}
+	demoHost(a, "", demoName(0), status.Drain, 4*time.Minute, "")
+	demoHost(a, "glance", demoName(2), status.Drain, 26*time.Hour, "")
+	from, to := &a[0].Snapshot.VIPs[0], &a[1].Snapshot.VIPs[0]
+	from.State, from.Present, from.Holder, from.Since, from.Reason = status.Backup, false, demoName(1), ago(4*time.Minute), "handed over to cloudcontrol1004"
+	from.Giving = &status.Giving{To: demoName(1), Since: ago(4 * time.Minute), Until: ago(-6 * time.Minute), Connections: 3}
+	to.State, to.Present, to.Holder, to.Since, to.Reason = status.Active, true, demoName(1), ago(4*time.Minute), "planned handover from cloudcontrol1003"
+	a[2].Snapshot.VIPs[0].Holder = demoName(1)
+	a[0].Snapshot.HAProxy.Connections, a[1].Snapshot.HAProxy.Connections = 3, 179
+	events := []status.Event{
+		{Time: ago(4*time.Minute - 212*time.Millisecond), Controller: demoName(1), Kind: status.EventVIPActive, Subject: "vip api", Text: "vip api is active here, was backup", Cause: "planned handover from cloudcontrol1003", Took: 212 * time.Millisecond},
+		{Time: ago(4 * time.Minute), Controller: demoName(0), Kind: status.EventDrainBegun, Subject: "controller cloudcontrol1003", Text: "cloudcontrol1003 is drained", Cause: "new memory", By: "root for alice on cloudcontrol1003"},
+		{Time: ago(26 * time.Hour), Controller: demoName(2), Kind: status.EventDrainBegun, Subject: "service glance on cloudcontrol1005", Text: "glance on cloudcontrol1005 is drained", By: "root for bob on cloudcontrol1004"},
+	}
+	return viewOf(a, events)
+}
+
+// demoVIPs is a cloud with several VIPs, certificates, and long names.
+func demoVIPs() view {
+	a := demoAnswers(3)
+	for i := range a {
+		s := a[i].Snapshot
+		v := s.VIPs[0]
+		v.Certificate = &status.Certificate{File: "/etc/holdfast/tls/api.pem", Names: []string{v.Hostname}, Issuer: "Example CA", NotBefore: ago(80 * 24 * time.Hour), NotAfter: ago(-10*24*time.Hour - time.Hour)}
+		internal := v
+		internal.Name, internal.Addresses, internal.Hostname = "internal", []string{"10.64.148.10/24", "2001:db8:861:203:10:64:148:10/64"}, "openstack-internal.svc.eqiad1.wikimedia.cloud"
+		internal.State, internal.Present, internal.Holder, internal.Since, internal.Reason = status.Backup, false, demoName(1), ago(30*time.Hour), "adverts from cloudcontrol1004"
+		internal.Certificate = &status.Certificate{File: "/etc/holdfast/tls/internal.pem", NotBefore: ago(time.Hour), NotAfter: ago(-200 * 24 * time.Hour)}
+		if i == 1 {
+			internal.State, internal.Present, internal.Reason = status.Active, true, "planned handover from cloudcontrol1003"
+		}
+		admin := v
+		admin.Name, admin.Addresses, admin.Hostname, admin.Certificate = "admin", []string{"10.64.20.11/24"}, "openstack-admin.eqiad1.wikimediacloud.org", nil
+		s.VIPs = []status.VIP{v, internal, admin}
+		if i > 0 {
+			s.HAProxy.Version = "2.6.12-1+deb12u2"
+		}
+	}
+	demoHost(a, "neutron", demoName(2), status.Down, 90*time.Second, "GET /healthcheck timed out after 2s")
+	return viewOf(a, demoQuiet())
+}
+
 func demoEvents() []status.Event {
+	return append([]status.Event{
+		{Time: ago(3 * time.Minute), Controller: demoName(0), Kind: status.EventHostDown, Subject: "service nova on cloudcontrol1004", Text: "nova on cloudcontrol1004 went from up to down", Cause: "GET / answered 503 Service Unavailable, want 200", Took: 1240 * time.Millisecond},
+	}, demoQuiet()...)
+}
+
+// demoLost are the events of a host that lost power, and held the VIP.
+func demoLost() []status.Event {
+	var events []status.Event
+	for i, service := range []string{"nova", "neutron", "keystone", "glance"} {
+		for j := range 2 {
+			events = append(events, status.Event{
+				Time: ago(39*time.Second + time.Duration(2*i+j)*time.Millisecond), Controller: demoName(2 - j), Kind: status.EventHostDown, Subject: status.HostSubject(service, demoName(0)),
+				Text: service + " on cloudcontrol1003 went from up to down", Cause: "connect timed out after 1s", Took: 1000 * time.Millisecond,
+			})
+		}
+	}
+	events = append(events, status.Event{
+		Time: ago(40*time.Second - 61*time.Millisecond), Controller: demoName(1), Kind: status.EventVIPActive, Subject: "vip api", Text: "vip api is active here, was backup",
+		Cause: "no advert from cloudcontrol1003 for 62ms", Took: 61 * time.Millisecond,
+	})
+	cost := status.Cost{From: ago(41 * time.Second), To: ago(39 * time.Second), Requests: 812, Failed: 2, Cut: 2, Retried: 7, Gap: 62 * time.Millisecond}
+	return append([]status.Event{demoCost(38*time.Second, 1, "vip api", cost)}, append(events, demoQuiet()...)...)
+}
+
+// demoCost is what something cost clients, in the word of the i-th controller.
+func demoCost(since time.Duration, i int, subject string, cost status.Cost) status.Event {
+	return status.Event{Time: ago(since), Controller: demoName(i), Kind: "cost", Subject: subject, Text: cost.Words(), Cost: &cost}
+}
+
+// demoQuiet are the events of days without a fault, the newest first.
+func demoQuiet() []status.Event {
 	return []status.Event{
-		{Time: ago(40*time.Second - 61*time.Millisecond), Controller: demoName(1), Kind: "vip-active", Subject: "vip api", Text: "vip api is active here, was backup", Cause: "no adverts from cloudcontrol1003 for 3 intervals", Took: 61 * time.Millisecond},
-		{Time: ago(3 * time.Minute), Controller: demoName(1), Kind: "service-down", Subject: "service nova on cloudcontrol1004", Text: "nova on cloudcontrol1004 went from up to down", Cause: "GET / answered 503 Service Unavailable, want 200", Took: 1240 * time.Millisecond},
-		{Time: ago(26 * time.Hour), Controller: demoName(0), Kind: "vip-active", Subject: "vip api", Text: "vip api is active here, was backup", Cause: "planned handover from cloudcontrol1004", Took: 212 * time.Millisecond},
-		{Time: ago(49 * time.Hour), Controller: demoName(0), Kind: "reload", Subject: "haproxy", Text: "HAProxy reloaded without a lost connection", Cause: "the spec has changed: 3f2a91bc04de", Took: 94 * time.Millisecond},
-		{Time: ago(76 * time.Hour), Controller: demoName(0), Kind: "haproxy-started", Subject: "haproxy", Text: "HAProxy started, version 2.6.12", Took: 310 * time.Millisecond},
+		{Time: ago(26 * time.Hour), Controller: demoName(0), Kind: status.EventVIPActive, Subject: "vip api", Text: "vip api is active here, was backup", Cause: "planned handover from cloudcontrol1004", Took: 212 * time.Millisecond},
+		{Time: ago(26*time.Hour + 200*time.Millisecond), Controller: demoName(1), Kind: status.EventHandover, Subject: "vip api", Text: "vip api handed over to cloudcontrol1003", Cause: "holdfast handover", By: "root for alice on cloudcontrol1004", Took: 212 * time.Millisecond},
+		{Time: ago(49 * time.Hour), Controller: demoName(0), Kind: status.EventReload, Subject: "spec", Text: "HAProxy reloaded without a lost connection", Cause: "the spec has changed: 3f2a91bc04de", By: "root for bob on cloudcontrol1003", Took: 94 * time.Millisecond},
+		demoCost(53*time.Hour-45*time.Second, 0, "service glance on cloudcontrol1005", status.Cost{From: ago(53 * time.Hour), To: ago(53*time.Hour - 3*time.Second), Requests: 2410, Retried: 3}),
+		{Time: ago(53*time.Hour - 44*time.Second), Controller: demoName(0), Kind: status.EventHostUp, Subject: "service glance on cloudcontrol1005", Text: "glance on cloudcontrol1005 went from down to up"},
+		{Time: ago(53 * time.Hour), Controller: demoName(0), Kind: status.EventHostDown, Subject: "service glance on cloudcontrol1005", Text: "glance on cloudcontrol1005 went from up to down", Cause: "connection refused", Took: 310 * time.Millisecond},
 	}
 }
 
@@ -175,6 +303,7 @@ func demoServer(v view) *Server {
 		Now:         func() time.Time { return demoNow },
 	})
 	s.views.load = func(context.Context) view { return v }
+	s.live.look = s.views.load
 	return s
 }
 

@@ -107,7 +107,7 @@ func TestGatherEvents(t *testing.T) {
 	if len(journals) != 2 || journals[0].Error == "" || journals[1].Error != "" {
 		t.Fatalf("got %+v, want a reason of the first and none of the second", journals)
 	}
-	if diff := cmp.Diff(events[2:], journals[1].Events); diff != "" {
+	if diff := cmp.Diff(events[len(events)-3:], journals[1].Events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }
@@ -161,10 +161,13 @@ func FuzzDecodeEvents(f *testing.F) {
 		if err != nil {
 			return
 		}
-		Group([]Journal{{Events: answer.Events}, {Controller: "other", Events: answer.Events}}, time.Now())
+		incidents := Group([]Journal{{Events: answer.Events}, {Controller: "other", Events: answer.Events}}, time.Now())
 		s := demoServer(view{})
-		if _, err := s.page.render("events", s.model(view{events: newestFirst([]Journal{{Events: answer.Events}}, pageEvents)})); err != nil {
-			t.Error(err)
+		m := s.model(view{events: newestFirst([]Journal{{Events: answer.Events}}, pageEvents), incidents: incidents})
+		for _, part := range []string{"events", "incidents"} {
+			if _, err := s.page.render(part, m); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

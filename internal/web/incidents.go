@@ -10,9 +10,6 @@ import (
 )
 
 const (
-	// incidentsAge is how long one look at the journals is shown to everybody who asks for
-	// incidents: it takes more than a look at the events of the page.
-	incidentsAge = 3 * time.Second
 	// IncidentEvents is how many of the newest events of each controller are looked at for
 	// incidents.
 	IncidentEvents = 1000
@@ -27,15 +24,13 @@ type Incidents struct {
 }
 
 // Incidents gives the newest n incidents of all controllers, as this one finds them. Those
-// of the last seconds are given again.
+// of the last second are given again.
 func (s *Server) Incidents(ctx context.Context, n int) []incident.Incident {
-	all := s.incidents.get(ctx)
+	all := s.views.get(ctx).incidents
+	if all == nil { // nobody has looked yet
+		all = []incident.Incident{}
+	}
 	return all[max(0, len(all)-n):]
-}
-
-func (s *Server) lookForIncidents(ctx context.Context) []incident.Incident {
-	now := s.opt.Now()
-	return Group(s.Journals(ctx, IncidentEvents), now.Add(-s.opt.ClockAhead()))
 }
 
 // Group gives the incidents of journals at now, by the middle one of the controllers' clocks.

@@ -11,14 +11,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"holdfast/internal/status"
+	"holdfast/internal/traffic"
 )
 
-// metricsHandler serves the Snapshot as metrics, and what Prometheus's own
-// collectors tell of the process. Nothing is counted beside the Snapshot.
-func metricsHandler(snapshot func() status.Snapshot, log *slog.Logger) http.Handler {
+// metricsHandler serves the Snapshot and what clients got as metrics, and what Prometheus's
+// own collectors tell of the process.
+func metricsHandler(snapshot func() status.Snapshot, clients func() traffic.Account, log *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		newCollector(snapshot),
+		newClientCollector(clients),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

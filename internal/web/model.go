@@ -43,7 +43,10 @@ type model struct {
 	Now                         time.Time
 	Verdict, Tone, Calm         string
 	Findings                    []findingRow
-	VIPs                        []vipRow
+	Map                         topology
+	Work                        []workRow
+	Incidents                   []incidentRow
+	Same                        string // what all controllers run, where it is the same
 	Controllers                 []controllerRow
 	Groups                      []groupTable
 	Events                      []eventRow
@@ -51,19 +54,10 @@ type model struct {
 
 type findingRow struct {
 	status.Finding
-	Tone, Head string
+	Tone, Head, Urgency string
+	Age                 string // of Since, for a page without script
+	More                string // the command, where the remedy does not have it
 }
-
-type vipRow struct {
-	aged
-	Name, Hostname           string
-	Addresses                []string
-	Holder, HeldWord, Reason string
-	Tone                     string
-	Standby                  []standbyRow
-}
-
-type standbyRow struct{ Name, Word, Tone string }
 
 // aged has a time and, for a page without script, the age that it has.
 type aged struct {
@@ -87,8 +81,8 @@ type haproxyCell struct {
 }
 
 type eventRow struct {
-	Time                                time.Time
-	When, Controller, Text, Cause, Took string
+	Time                                    time.Time
+	When, Controller, Text, Cause, By, Took string
 }
 
 // moment writes t as short as it is still clear on the day of the page.
@@ -97,18 +91,17 @@ func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC
 func (s *Server) model(v view) model {
 	c := v.cloud
 	m := model{Self: s.opt.Self, Cloud: c, Now: c.Time, Version: s.opt.Snapshot().Version}
-	m.Verdict, m.Tone = verdict(c)
+	m.Verdict, m.Tone = c.Verdict.Text, toneOfCloud(c)
 	m.Title = fmt.Sprintf("%s %s: %s", glyph(m.Tone), c.Cloud, m.Verdict)
 	m.Calm = calm(c)
 	for _, f := range c.Findings {
-		m.Findings = append(m.Findings, findingOf(f))
+		m.Findings = append(m.Findings, findingOf(c.Time, f))
 	}
-	for _, vip := range c.VIPs {
-		m.VIPs = append(m.VIPs, vipOf(c, vip))
-	}
+	m.Map, m.Work, m.Incidents = topologyOf(c), workOf(c), incidentsOf(c.Time, v.incidents)
 	for _, controller := range c.Controllers {
 		m.Controllers = append(m.Controllers, controllerOf(c, controller, s.opt.Self))
 	}
+	m.Same = hideSame(m.Controllers)
 	m.Groups = groupsOf(c)
 	for _, e := range v.events {
 		m.Events = append(m.Events, eventOf(c.Time, e))
@@ -119,9 +112,19 @@ func (s *Server) model(v view) model {
 // steady gives m without ages: a stream's fragment is sent again when it
 // changes, and its ages are counted on by the page itself.
 func (m model) steady() model {
-	m.VIPs, m.Controllers, m.Groups = slices.Clone(m.VIPs), slices.Clone(m.Controllers), slices.Clone(m.Groups)
-	for i := range m.VIPs {
-		m.VIPs[i].Age = ""
+	m.Map.VIPs, m.Work, m.Incidents = slices.Clone(m.Map.VIPs), slices.Clone(m.Work), slices.Clone(m.Incidents)
+	m.Controllers, m.Groups, m.Findings = slices.Clone(m.Controllers), slices.Clone(m.Groups), slices.Clone(m.Findings)
+	for i := range m.Findings {
+		m.Findings[i].Age = ""
+	}
+	for i := range m.Map.VIPs {
+		m.Map.VIPs[i].Age = ""
+	}
+	for i := range m.Work {
+		m.Work[i].Age = ""
+	}
+	for i := range m.Incidents {
+		m.Incidents[i].Age = ""
 	}
 	for i := range m.Controllers {
 		m.Controllers[i].Age, m.Controllers[i].HAProxy.Age = "", ""
@@ -146,28 +149,18 @@ func ageless(cells []hostCell) []hostCell {
 
 func agedBy(now, since time.Time) aged { return aged{since, status.Age(now, since)} }
 
-// verdict says in a few words how the cloud is.
-func verdict(c cloud.Cloud) (words, tone string) {
-	if c.Healthy {
-		return "healthy", toneOK
-	}
-	count := map[status.Severity]int{}
+// toneOfCloud gives how the page looks at c as a whole.
+func toneOfCloud(c cloud.Cloud) string {
+	tone := toneOK
 	for _, f := range c.Findings {
 		if cloud.Degrades(f) {
-			count[f.Severity]++
+			tone = worse(tone, findingOf(c.Time, f).Tone)
 		}
 	}
-	var parts []string
-	for _, s := range []status.Severity{status.Error, status.Warning} {
-		if n := count[s]; n > 0 {
-			parts = append(parts, status.Count(n, string(s)))
-		}
-	}
-	tone = toneWarn
-	if count[status.Error] > 0 {
+	if c.Verdict.Serving == cloud.ServesNot || c.Verdict.Serving == cloud.ServesPartly {
 		tone = toneBad
 	}
-	return "degraded: " + strings.Join(parts, ", "), tone
+	return tone
 }
 
 // calm says what is well when there is nothing to find.
@@ -176,8 +169,11 @@ func calm(c cloud.Cloud) string {
 		status.Count(len(c.VIPs), "VIP"), status.Count(len(c.Controllers), "controller")+" well", status.Count(len(c.Services), "service")+" up on every host")
 }
 
-func findingOf(f status.Finding) findingRow {
-	row := findingRow{Finding: f, Head: f.Subject, Tone: toneInfo}
+func findingOf(now time.Time, f status.Finding) findingRow {
+	row := findingRow{Finding: f, Head: f.Subject, Tone: toneInfo, Age: status.Age(now, f.Since), Urgency: urgencyOf(f)}
+	if !strings.Contains(f.Remedy, f.Command) {
+		row.More = f.Command
+	}
 	if !f.Where.IsZero() {
 		row.Head = f.Where.String()
 	}
@@ -190,54 +186,27 @@ func findingOf(f status.Finding) findingRow {
 	return row
 }
 
-func vipOf(c cloud.Cloud, v cloud.VIP) vipRow {
-	row := vipRow{
-		aged: agedBy(c.Time, v.Since), Name: v.Name, Hostname: v.Hostname, Addresses: v.Addresses,
-		Holder: v.Holder, HeldWord: "held by", Reason: v.Reason, Tone: toneOK,
+// urgencyOf says how soon a person must act, where one must.
+func urgencyOf(f status.Finding) string {
+	switch f.Action {
+	case status.ActNow:
+		return "act now"
+	case status.ActSoon:
+		return "act soon"
 	}
-	switch {
-	case len(v.Holders) > 1:
-		row.Tone, row.HeldWord, row.Holder = toneBad, fmt.Sprintf("held by %d at once", len(v.Holders)), strings.Join(v.Holders, ", ")
-	case v.Holder == "":
-		row.Tone, row.Holder = toneBad, "nobody"
-	case len(v.Holders) == 0:
-		row.Tone, row.HeldWord = toneWarn, "held, by its adverts, by"
-	}
-	for _, controller := range c.Controllers {
-		if !slices.Contains(v.Holders, controller.Name) {
-			row.Standby = append(row.Standby, standbyOf(controller, v.Name))
-		}
-	}
-	return row
+	return ""
 }
 
-// standbyOf says what a controller that does not hold a VIP does about it.
-func standbyOf(c cloud.Controller, vip string) standbyRow {
-	row := standbyRow{Name: c.Name, Word: "no answer", Tone: toneBad}
-	if c.Snapshot == nil {
-		return row
+// linkTo gives the URL of the page at address, address:port; "" where that is none.
+func linkTo(address string) string {
+	if at, err := netip.ParseAddrPort(address); err == nil {
+		return "http://" + at.String() + "/"
 	}
-	row.Word = "does not know it"
-	for _, v := range c.Snapshot.VIPs {
-		if v.Name != vip {
-			continue
-		}
-		row.Tone, row.Word = toneOK, fmt.Sprintf("backup, priority %d", v.Priority)
-		if v.State != status.Backup {
-			row.Tone, row.Word = toneWarn, strings.TrimSpace(fmt.Sprintf("%s %s", v.State, v.Reason))
-		}
-		if status.DrainedWhole(c.Snapshot.Drains) {
-			row.Word += ", drained"
-		}
-	}
-	return row
+	return ""
 }
 
 func controllerOf(c cloud.Cloud, cc cloud.Controller, self string) controllerRow {
-	row := controllerRow{Name: cc.Name, Address: cc.Address, Self: cc.Name == self, Error: cc.Error}
-	if addr, err := netip.ParseAddrPort(cc.Address); err == nil {
-		row.Link = "http://" + addr.String() + "/"
-	}
+	row := controllerRow{Name: cc.Name, Address: cc.Address, Link: linkTo(cc.Address), Self: cc.Name == self, Error: cc.Error}
 	s := cc.Snapshot
 	if s == nil {
 		if row.Error == "" {
@@ -256,6 +225,42 @@ func controllerOf(c cloud.Cloud, cc cloud.Controller, self string) controllerRow
 	}
 	row.HAProxy = haproxyOf(c.Time, s.HAProxy)
 	return row
+}
+
+// hideSame takes from rows what all of them have: versions, and the spec's digest. It says
+// what that is.
+func hideSame(rows []controllerRow) string {
+	var known []*controllerRow
+	for i := range rows {
+		if rows[i].Error == "" {
+			known = append(known, &rows[i])
+		}
+	}
+	if len(known) < 2 {
+		return ""
+	}
+	var same []string
+	for _, f := range []struct {
+		of   func(*controllerRow) *string
+		what string
+	}{
+		{func(r *controllerRow) *string { return &r.Version }, "holdfast "},
+		{func(r *controllerRow) *string { return &r.HAProxy.Version }, "HAProxy "},
+		{func(r *controllerRow) *string { return &r.Digest }, "spec "},
+	} {
+		first := *f.of(known[0])
+		if first == "" || slices.ContainsFunc(known, func(r *controllerRow) bool { return *f.of(r) != first }) {
+			continue
+		}
+		same = append(same, f.what+first)
+		for _, r := range known {
+			*f.of(r) = ""
+		}
+	}
+	if len(same) == 0 {
+		return ""
+	}
+	return "all have " + status.And(same)
 }
 
 // usualDigest gives the digest that most controllers have, the first of equals.
@@ -310,14 +315,19 @@ func toneOf(s status.ServiceState) string {
 }
 
 func eventOf(now time.Time, e status.Event) eventRow {
-	row := eventRow{Time: e.Time, Controller: e.Controller, Text: e.Text, Cause: e.Cause}
-	layout := "15:04:05.000"
-	if e.Time.UTC().Format(time.DateOnly) != now.UTC().Format(time.DateOnly) {
-		layout = "01-02 15:04:05"
-	}
-	row.When = e.Time.UTC().Format(layout)
+	row := eventRow{Time: e.Time, When: short(now, e.Time, "15:04:05.000"), Controller: e.Controller, Text: e.Text, Cause: e.Cause, By: e.By}
 	if e.Took >= 100*time.Microsecond {
 		row.Took = status.Brief(e.Took)
 	}
 	return row
 }
+
+// short writes t by layout, with its day and without less than seconds where that is not today.
+func short(now, t time.Time, layout string) string {
+	if t.UTC().Format(time.DateOnly) != now.UTC().Format(time.DateOnly) {
+		layout = "01-02 15:04:05"
+	}
+	return t.UTC().Format(layout)
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }

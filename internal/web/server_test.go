@@ -81,7 +81,7 @@ func TestServerAnswers(t *testing.T) {
 		contentType  string
 		contains     string
 	}{
-		{"GET", "/", 200, "text/html; charset=utf-8", "openstack.eqiad1.wikimediacloud.org"},
+		{"GET", "/", 200, "text/html; charset=utf-8", "cloudcontrol1005"},
 		{"HEAD", "/", 200, "text/html; charset=utf-8", ""},
 		{"GET", "/status", 200, "application/json", `"controller": "cloudcontrol1003"`},
 		{"GET", "/cloud", 200, "application/json", `"healthy": false`},
@@ -219,13 +219,12 @@ func nextEvent(t *testing.T, lines *bufio.Scanner) event {
 func TestStream(t *testing.T) {
 	s := demoServer(view{})
 	views := make(chan view)
-	s.opt.Now, s.views.now = time.Now, time.Now
-	s.views.load = func(ctx context.Context) view {
+	s.live.look = func(ctx context.Context) view {
 		select {
 		case v := <-views:
 			return v
 		case <-ctx.Done():
-			return view{fragments: &fragments{}}
+			return view{}
 		}
 	}
 	url := start(t, s)
@@ -250,13 +249,13 @@ func TestStream(t *testing.T) {
 		t.Errorf("first fragments (-want +got):\n%s", diff)
 	}
 	later := healthy
-	later.cloud.Time, later.fragments = demoNow.Add(time.Second), &fragments{}
+	later.cloud.Time = demoNow.Add(time.Second)
 	views <- later
 	if e := nextEvent(t, lines); e.ID != "clock" || !strings.Contains(e.HTML, "10:42:08 UTC") {
 		t.Errorf("when only time has passed: %+v", e)
 	}
 	views <- demoUnreachable()
-	if e := nextEvent(t, lines); e.ID != "head" || e.Title != "▲ eqiad1: degraded: 1 warning" {
+	if e := nextEvent(t, lines); e.ID != "head" || e.Title != "▲ eqiad1: serving; cloudcontrol1003 lost since 10:41; no action needed now" {
 		t.Errorf("when the cloud is degraded: %+v", e)
 	}
 }
@@ -264,7 +263,11 @@ func TestStream(t *testing.T) {
 func TestStreamsAreBounded(t *testing.T) {
 	s := demoServer(demoDegraded())
 	for range maxStreams {
-		s.streams <- struct{}{}
+		leave, ok := s.join()
+		if !ok {
+			t.Fatal("not as many as there may be")
+		}
+		defer leave()
 	}
 	if resp, _ := get(t, "GET", start(t, s)+"/stream"); resp.StatusCode != 503 {
 		t.Errorf("one stream too many: %d", resp.StatusCode)

@@ -16,12 +16,13 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"holdfast/internal/cloud"
 	"holdfast/internal/connlimit"
-	"holdfast/internal/incident"
 	"holdfast/internal/status"
+	"holdfast/internal/traffic"
 )
 
 // Bounds of what a client may take of the agent.
@@ -47,6 +48,8 @@ type Options struct {
 	ClockAhead func() time.Duration
 	// Controllers gives those of the spec in use, in its order, this one too.
 	Controllers func() []Target
+	// Clients gives what clients got since the agent began; nil: nothing is known.
+	Clients func() traffic.Account
 	// Alive says why the agent's loop stands still; nil when it turns. A nil
 	// Alive stands for a loop that always does.
 	Alive func() error
@@ -60,19 +63,24 @@ type Options struct {
 
 // A Server answers read-only HTTP on the controller's address.
 type Server struct {
-	opt       Options
-	metrics   http.Handler
-	views     cache[view]
-	page      page
-	streams   chan struct{} // one element for each open stream
-	crowd     crowd
-	incidents cache[[]incident.Incident]
+	opt     Options
+	metrics http.Handler
+	views   cache[view]
+	page    page
+	live    live
+	crowd   crowd
+
+	mu     sync.Mutex // guards following
+	others []*other
 }
 
 // New makes a Server. It starts nothing.
 func New(opt Options) *Server {
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.Clients == nil {
+		opt.Clients = func() traffic.Account { return traffic.Account{} }
 	}
 	if opt.Alive == nil {
 		opt.Alive = func() error { return nil }
@@ -83,10 +91,10 @@ func New(opt Options) *Server {
 	if opt.Controllers == nil {
 		opt.Controllers = func() []Target { return nil }
 	}
-	s := &Server{opt: opt, page: newPage(), streams: make(chan struct{}, maxStreams)}
+	s := &Server{opt: opt, page: newPage()}
 	s.views.age, s.views.now, s.views.load = viewAge, opt.Now, s.look
-	s.incidents.age, s.incidents.now, s.incidents.load = incidentsAge, opt.Now, s.lookForIncidents
-	s.metrics = metricsHandler(s.snapshot, opt.Log)
+	s.live.look = func(ctx context.Context) view { return s.lookFor(ctx, patience) }
+	s.metrics = metricsHandler(s.snapshot, opt.Clients, opt.Log)
 	return s
 }
 
@@ -141,7 +149,7 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 	server := &http.Server{
 		Handler:           handler,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       withCaller,
+		ConnContext:       func(ctx context.Context, conn net.Conn) context.Context { return withConn(withCaller(ctx, conn), conn) },
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      write,
@@ -177,7 +185,7 @@ func leave(server *http.Server) error {
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", policy(nil))
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")

@@ -160,7 +160,7 @@ func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, pl
 		if !ok {
 			return nil, fmt.Errorf("change %d is about what is not in the spec", c.N)
 		}
-		if !once("name "+vip.Hostname, func() Proof { return p.proveName(ctx, vip) }) {
+		if !once("name "+vip.Hostname, func() Proof { return p.proveName(ctx, vip, addressesOf(s, vip)) }) {
 			continue
 		}
 		if svc.Mode == spec.HTTP && svc.Check.Layer == 7 {
@@ -186,8 +186,22 @@ func placeOf(s *spec.Spec, c keystone.Change) (spec.Service, spec.VIP, bool) {
 	return s.Services[i], vip, ok
 }
 
-// proveName proves that the VIP's name is the VIP's, and nobody else's.
-func (p *Prober) proveName(ctx context.Context, vip spec.VIP) Proof {
+// addressesOf gives the addresses that the name of vip may lead to: its own, and those of
+// VIPs that share the name.
+func addressesOf(s *spec.Spec, vip spec.VIP) map[netip.Addr]bool {
+	own := map[netip.Addr]bool{}
+	for _, v := range s.VIPs {
+		for _, a := range v.Addresses {
+			if v.Name == vip.Name || v.SharesName(vip) {
+				own[a.Addr()] = true
+			}
+		}
+	}
+	return own
+}
+
+// proveName proves that the VIP's name leads to own, and to nobody else.
+func (p *Prober) proveName(ctx context.Context, vip spec.VIP, own map[netip.Addr]bool) Proof {
 	proof := Proof{Service: "vip " + vip.Name, Request: "look up " + vip.Hostname}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -201,7 +215,7 @@ func (p *Prober) proveName(ctx context.Context, vip spec.VIP) Proof {
 	for _, a := range addrs {
 		a = a.Unmap()
 		names = append(names, a.String())
-		if !slices.ContainsFunc(vip.Addresses, func(v netip.Prefix) bool { return v.Addr() == a }) {
+		if !own[a] {
 			proof.Problem = fmt.Sprintf("%s resolves to %s, which is no address of the VIP", vip.Hostname, a)
 			proof.Remedy = "see holdfast dns plan; a line in /etc/hosts counts too"
 		}

@@ -37,6 +37,7 @@ const (
 type Result struct {
 	Outcome Outcome
 	RTT     time.Duration // of one that was accepted; else 0
+	Refused bool          // of one that was answered: by a refusal
 }
 
 // All does one handshake with each of the addresses, all at once, and waits for
@@ -54,7 +55,7 @@ func All(ctx context.Context, to []netip.AddrPort, wait time.Duration) []Result 
 		}
 		fd, outcome := begin(at)
 		if fd < 0 {
-			results[i].Outcome = outcome
+			results[i] = Result{Outcome: outcome, Refused: outcome == Answered}
 			continue
 		}
 		open = append(open, attempt{fd, i})
@@ -171,7 +172,8 @@ func (a attempt) end(ready bool) Result {
 		return Result{}
 	}
 	if code != 0 {
-		return Result{Outcome: meaning(unix.Errno(code))}
+		outcome := meaning(unix.Errno(code))
+		return Result{Outcome: outcome, Refused: outcome == Answered}
 	}
 	info, err := unix.GetsockoptTCPInfo(a.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	switch {

@@ -96,7 +96,7 @@ func TestAll(t *testing.T) {
 			}
 			return nil
 		})
-		if err != nil || got[0].Outcome != tt.want || got[0].RTT > 0 != tt.rtt {
+		if err != nil || got[0].Outcome != tt.want || got[0].RTT > 0 != tt.rtt || got[0].Refused != (tt.want == handshake.Answered && !tt.rtt) {
 			t.Errorf("%s: %+v, %v; want outcome %v, with a time %v", tt.at, got, err, tt.want, tt.rtt)
 		}
 	}

@@ -35,6 +35,7 @@ type target struct {
 	at   netip.AddrPort
 	// services are those at that port.
 	services []string
+	agent    bool // it is the port of a controller's agent
 }
 
 // targetsOf gives one target for each address of a host, but for those of this
@@ -42,7 +43,7 @@ type target struct {
 func targetsOf(s *spec.Spec, self string) []target {
 	var all []target
 	own, _ := s.Controller(self)
-	add := func(host string, at netip.AddrPort, service string) {
+	add := func(host string, at netip.AddrPort, service string, agent bool) {
 		at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 		if at.Addr() == own.Address.Unmap() {
 			return
@@ -50,18 +51,18 @@ func targetsOf(s *spec.Spec, self string) []target {
 		i := slices.IndexFunc(all, func(t target) bool { return t.at.Addr() == at.Addr() })
 		if i < 0 {
 			i = len(all)
-			all = append(all, target{host: host, at: at})
+			all = append(all, target{host: host, at: at, agent: agent})
 		}
 		if service != "" && all[i].at == at {
 			all[i].services = append(all[i].services, service)
 		}
 	}
 	for _, c := range s.Controllers {
-		add(c.Name, netip.AddrPortFrom(c.Address, uint16(s.Agent.CheckPort)), "")
+		add(c.Name, netip.AddrPortFrom(c.Address, uint16(s.Agent.CheckPort)), "", true)
 	}
 	for _, svc := range s.Services {
 		for _, h := range svc.Hosts {
-			add(h.Name, netip.AddrPortFrom(h.Address, uint16(svc.Port)), svc.Name)
+			add(h.Name, svc.At(h), svc.Name, false)
 		}
 	}
 	return all
@@ -121,6 +122,7 @@ func (p *Paths) Measure(ctx context.Context) {
 			continue
 		case handshake.Answered, handshake.Lost:
 			w.Add(now, r.Outcome == handshake.Answered, r.RTT)
+			w.Refuse(now, r.Refused && targets[i].agent)
 		case handshake.Untold: // a lack of descriptors is no fault of the way
 		}
 		p.windows[at] = w

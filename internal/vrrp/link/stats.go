@@ -17,8 +17,11 @@ type Stats struct {
 	Reason string
 	// Holder is the controller that is Active as far as this one knows: its
 	// name, or its address if it has none; empty if none is known.
-	Holder   string
-	Priority uint8
+	Holder string
+	// HolderPriority is what its latest advert had; 0 where none is known, or it is this
+	// controller.
+	HolderPriority uint8
+	Priority       uint8
 
 	Transitions uint64
 	AdvertsSent uint64 // one, however many peers it went to
@@ -67,6 +70,8 @@ type counters struct {
 	begun      time.Time
 	heard      atomic.Pointer[netip.Addr]
 	heardUntil atomic.Int64
+	// heardPriority is that of its latest advert.
+	heardPriority atomic.Uint32
 	// peers has what is known of each of the others.
 	peers atomic.Pointer[map[netip.Addr]*peer]
 }
@@ -89,6 +94,9 @@ func (l *Loop) Stats() Stats {
 		Rejected: map[string]uint64{}, Checksums: map[string]uint64{},
 		OtherAddresses: c.otherAddresses.Load(), OtherInterval: c.otherInterval.Load(),
 		SendErrors: c.sendErrors.Load(), Late: c.late.Load(),
+	}
+	if s.Holder != "" && s.State != vrrp.Active {
+		s.HolderPriority = uint8(c.heardPriority.Load())
 	}
 	if r := c.lastRejected.Load(); r != nil {
 		s.LastRejected = *r
@@ -127,6 +135,7 @@ func (c *counters) noteHeard(now time.Time, a vrrp.AdvertReceived) {
 		c.heard.Store(&src)
 	}
 	c.heardUntil.Store(int64(now.Sub(c.begun) + 4*a.Interval))
+	c.heardPriority.Store(uint32(a.Priority))
 }
 
 // forgetHeard makes nobody known to be Active.

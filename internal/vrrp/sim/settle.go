@@ -56,6 +56,9 @@ func (w *world) settle() {
 	}
 	more := w.filtered != [MaxNodes][MaxNodes]bool{}
 	for _, n := range w.nodes {
+		n.tellDeferral()
+	}
+	for _, n := range w.nodes {
 		if n.alive() && n.deferTo > 0 {
 			n.lookAtDeferral(w.nodes[n.deferTo-1])
 		}
@@ -89,12 +92,34 @@ func (n *node) beats(o *node) bool {
 func (n *node) giveWay(to *node) {
 	n.deferTo, n.word, n.gaveWay = to.id+1, n.w.now, n.w.now
 	n.weigh()
+	n.tellDeferral()
 	to.insist()
 	n.step(vrrp.GiveWay{To: to.addr})
 	n.told = vrrp.Silence{All: true} // as the router takes it
 	n.weigh()
 	n.w.disturb()
 	n.arm()
+}
+
+// tellDeferral has the agents that n's speaks with know to whom n gave way: who hears n
+// alone would take the address in its place. They wait for as long as n does by what it
+// knows of the holder.
+func (n *node) tellDeferral() {
+	if !n.alive() || n.deferTo == 0 || n.w.now-n.word >= settleLost {
+		return
+	}
+	to := n.w.nodes[n.deferTo-1]
+	for _, o := range n.w.nodes {
+		switch {
+		case o == n || o == to || !o.alive() || !n.w.speak(n, o):
+		case o.deferTo == n.id+1: // to whom n gave way it gives way itself
+			o.deferTo, o.word = to.id+1, n.word
+		case o.deferTo == 0 && !o.held && !o.heardLately(to):
+			o.deferTo, o.word, o.gaveWay = to.id+1, n.word, o.w.now
+			o.weigh() // which is no disturbance: where adverts get lost it comes and goes
+			o.arm()
+		}
+	}
 }
 
 // insist announces the address for some seconds.
@@ -106,21 +131,37 @@ func (n *node) insist() {
 	}
 }
 
+// passedOn reports whether an agent that n's speaks with passes on what to's says.
+func (n *node) passedOn(to *node) bool {
+	for _, by := range n.w.nodes {
+		if by != n && by != to && by.alive() && n.w.speak(n, by) && n.w.speak(by, to) {
+			return true
+		}
+	}
+	return false
+}
+
 // lookAtDeferral ends it when to does not hold the address any more.
 func (n *node) lookAtDeferral(to *node) {
 	const newHolder = time.Second // who is heard before may give way, too
+	back := n.heardLately(to)
 	heard := !n.heardAt.IsZero() && n.now().Sub(n.heardAt) < 4*n.heardInt
 	switch {
-	case n.held || n.heardLately(to) || heard && n.w.now-n.gaveWay > newHolder:
+	case n.held || back || heard && n.w.now-n.gaveWay > newHolder:
 	case n.w.speak(n, to) && to.alive():
 		if n.word = n.w.now; to.held {
 			return
 		}
+	case to.alive() && to.held && n.passedOn(to):
+		n.word = n.w.now
+		return
 	case n.w.now-n.word < settleLost:
 		return
 	}
 	n.deferTo, n.silent = 0, n.now()
 	n.weigh()
-	n.w.disturb()
+	if !back {
+		n.w.disturb()
+	}
 	n.arm()
 }

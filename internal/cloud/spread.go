@@ -1,0 +1,55 @@
+package cloud
+
+import (
+	"fmt"
+	"time"
+
+	"holdfast/internal/status"
+)
+
+// togetherTime is how long all VIPs must have been on one controller: after a fault, or
+// planned work, they are for a while.
+const togetherTime = 10 * time.Minute
+
+// findTogether tells of VIPs that are to lie on several controllers and have all been on
+// one for some time, while another one that is to have one of them is well.
+func (m *merger) findTogether() {
+	vips := m.out.VIPs
+	if len(vips) < 2 {
+		return
+	}
+	var latest time.Time
+	for _, v := range vips {
+		if v.Holder == "" || v.Holder != vips[0].Holder || v.Since.IsZero() {
+			return
+		}
+		if v.Since.After(latest) {
+			latest = v.Since
+		}
+	}
+	if m.out.Time.Sub(latest) < togetherTime {
+		return
+	}
+	for _, v := range vips {
+		if len(v.Prefer) == 0 || v.Prefer[0] == v.Holder || !m.takes(v.Prefer[0]) {
+			continue
+		}
+		m.find(status.Info, status.CodeVIPsTogether, "vip "+v.Name, fmt.Sprintf("it is to be on %s, and all %d VIPs are on %s", v.Prefer[0], len(vips), v.Holder),
+			"hand it over; with preempt: true in the spec controllers do that themselves",
+			also{
+				brief: fmt.Sprintf("all VIPs on %s", v.Holder), since: latest,
+				command: fmt.Sprintf("holdfast handover --vip %s --to %s", v.Name, v.Prefer[0]),
+			})
+		return
+	}
+}
+
+// takes reports whether a controller looks fit to take a VIP.
+func (m *merger) takes(controller string) bool {
+	for _, s := range m.snapshots() {
+		if s.Controller == controller {
+			return s.HAProxy.State == status.HAProxyRunning && !status.DrainedWhole(s.Drains)
+		}
+	}
+	return false
+}

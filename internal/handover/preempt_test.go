@@ -1,0 +1,51 @@
+package handover
+
+import (
+	"testing"
+
+	"holdfast/internal/spec"
+	"holdfast/internal/vrrp/link"
+	"holdfast/internal/web"
+)
+
+// TestPreferredTo has who asks for a VIP back: one that the VIP's own order has before the
+// holder, which does not advertise as high a priority as its own.
+func TestPreferredTo(t *testing.T) {
+	two := spec.VIP{Prefer: []string{"ctl2", "ctl3", "ctl1"}}
+	for _, tt := range []struct {
+		name, self string
+		vip        spec.VIP
+		known      link.Stats
+		want       bool
+	}{
+		{"the first", "ctl1", spec.VIP{}, link.Stats{Holder: "ctl2", HolderPriority: 230}, true},
+		{"not the first", "ctl2", spec.VIP{}, link.Stats{Holder: "ctl1", HolderPriority: 254}, false},
+		{"the first of this VIP", "ctl2", two, link.Stats{Holder: "ctl1", HolderPriority: 206}, true},
+		{"the last of this VIP", "ctl1", two, link.Stats{Holder: "ctl3", HolderPriority: 230}, false},
+		{"a holder with another spec", "ctl2", two, link.Stats{Holder: "ctl1", HolderPriority: 254}, false},
+		{"a holder that gave its priority away", "ctl2", two, link.Stats{Holder: "ctl1", HolderPriority: 1}, true},
+		{"who is no controller", "ctl1", spec.VIP{}, link.Stats{Holder: "10.0.0.99", HolderPriority: 100}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := newController(t, tt.self).preferredTo(tt.vip, tt.known); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+// TestTakersOfAVIP has the order in which a VIP's own others are asked.
+func TestTakersOfAVIP(t *testing.T) {
+	a := newController(t, "ctl1")
+	for _, tt := range []struct {
+		prefer []string
+		want   string
+	}{
+		{nil, "ctl2"},
+		{[]string{"ctl3", "ctl2", "ctl1"}, "ctl3"},
+	} {
+		if got := a.candidates(spec.VIP{Prefer: tt.prefer}, web.HandoverRequest{})[0].Name; got != tt.want {
+			t.Errorf("of %v %s is asked first, not %s", tt.prefer, got, tt.want)
+		}
+	}
+}

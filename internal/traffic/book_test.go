@@ -1,0 +1,188 @@
+package traffic_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"holdfast/internal/status"
+	"holdfast/internal/traffic"
+)
+
+func TestHistogramIsWithinATenth(t *testing.T) {
+	for ms := 10; ms < 90_000; ms += 1 + ms/50 {
+		var h traffic.Histogram
+		h.Add(time.Duration(ms) * time.Millisecond)
+		if got := h.Quantile(0.99).Seconds() * 1000; math.Abs(got-float64(ms)) > 0.1*float64(ms) {
+			t.Errorf("%d ms became %v", ms, got)
+		}
+	}
+	var h traffic.Histogram
+	for i := range 1000 {
+		h.Add(time.Duration(i) * time.Millisecond)
+	}
+	for _, share := range []float64{0.5, 0.99, 0.999} {
+		if got, want := h.Quantile(share).Seconds(), share; math.Abs(got-want) > 0.1*want {
+			t.Errorf("quantile %v of 0 to 999 ms is %v s", share, got)
+		}
+	}
+	h.Add(time.Hour)
+	h.Add(-time.Hour)
+	if h.Count() != 1002 {
+		t.Errorf("%d counted, want 1002", h.Count())
+	}
+}
+
+func newBook() *traffic.Book {
+	b := traffic.NewBook()
+	b.Use(map[string]traffic.Key{
+		"api-v4-nova": {Service: "nova", VIP: "api", Interface: "public"},
+		"api-v6-nova": {Service: "nova", VIP: "api", Interface: "public"},
+		"api-v4-db":   {Service: "db", VIP: "api", Interface: "public"},
+	})
+	return b
+}
+
+func TestBookCounts(t *testing.T) {
+	b, at := newBook(), time.Unix(1_800_000_005, 0)
+	for _, line := range []string{good, noHost, refused, cut, tls, tcp, tcpCut, gaveUp, half, silent, handshake, bad, denied, queued, serverDown} {
+		b.AddLine(at, []byte(line))
+	}
+	b.AddLine(at, []byte("1.2.3.4:5 [x] who who/a 0/0/0/0/0 200 1 - - ---- 1/1/1/1/0 0/0 \"GET /\""))
+	sums := b.Sums()
+	if len(sums) != 2 || sums[0].Service != "db" || sums[1].Service != "nova" {
+		t.Fatalf("keys %+v", sums)
+	}
+	n := sums[1]
+	got := fmt.Sprint(n.Codes, n.Requests(), " failed ", n.Failed, " cut ", n.Cut, " gave up ", n.GaveUp, " retried ", n.Retried, n.Retries, n.Redispatched, " queued ", n.Queued, n.QueueTime, " noise ", n.Noise)
+	if want := "[1 0 3 0 2 3] 9 failed 4 cut 1 gave up 1 retried 4 6 2 queued 1 201ms noise 3"; got != want {
+		t.Errorf("nova has\n%s, want\n%s", got, want)
+	}
+	for cause, want := range map[traffic.Cause]uint64{traffic.NoHost: 1, traffic.NotConnected: 1, traffic.BadRequest: 1, traffic.Denied: 1, traffic.QueueTimeout: 1} {
+		if n.Refused[cause] != want {
+			t.Errorf("%v: %d, want %d", cause, n.Refused[cause], want)
+		}
+	}
+	if unknown, other := b.Odd(); unknown != 1 || other != 1 {
+		t.Errorf("%d of unknown frontends, %d other lines; want 1 and 1", unknown, other)
+	}
+	b.Use(map[string]traffic.Key{"x-v4-nova": {Service: "nova", VIP: "api", Interface: "public"}})
+	if sums = b.Sums(); len(sums) != 1 || sums[0].Requests() != 9 {
+		t.Errorf("after a reload %+v", sums)
+	}
+}
+
+func TestRates(t *testing.T) {
+	b, at := newBook(), time.Unix(1_800_000_005, 0)
+	for i := range 1200 { // two minutes
+		line := good
+		if i%10 == 0 {
+			line = noHost
+		}
+		b.AddLine(at, []byte(line))
+		at = at.Add(100 * time.Millisecond)
+	}
+	rates := b.Rates(at)
+	r := rates[1]
+	if r.Service != "nova" || math.Abs(r.PerSecond()-10) > 0.3 || r.Failed*10 != r.Requests || r.First.Quantile(0.5) != 4500*time.Microsecond {
+		t.Errorf("%s: %v a second, %d of %d failed, p50 %v", r.Service, r.PerSecond(), r.Failed, r.Requests, r.First.Quantile(0.5))
+	}
+	if r = b.Rates(at.Add(time.Hour))[1]; r.Requests != 0 {
+		t.Errorf("an hour later there are %d requests in the last minute", r.Requests)
+	}
+}
+
+// answered is a line of a request that took so long.
+func answered(took time.Duration) []byte {
+	return fmt.Appendf(nil, `10.0.0.9:1 [x] api-v4-nova nova/a 0/0/0/%d/%d 200 5 - - ---- 1/1/1/1/0 0/0 "GET / HTTP/1.1"`, took.Milliseconds(), took.Milliseconds())
+}
+
+func TestCost(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	type ended struct {
+		at   time.Duration
+		line []byte
+	}
+	steady := func(from, to time.Duration) (all []ended) {
+		for at := from; at < to; at += 5 * time.Millisecond {
+			all = append(all, ended{at, answered(12 * time.Millisecond)})
+		}
+		return all
+	}
+	for _, test := range []struct {
+		name             string
+		lines            []ended
+		requests, failed uint64
+		cut, retried     uint64
+		gap              time.Duration
+	}{
+		{"nothing", nil, 0, 0, 0, 0, 0},
+		{"steady", steady(0, time.Second), 200, 0, 0, 0, 5 * time.Millisecond},
+		{"nobody asks", append(steady(0, time.Second), steady(3*time.Second, 4*time.Second)...), 400, 0, 0, 0, 12 * time.Millisecond},
+		{
+			"a hang of two seconds", slices.Concat(steady(0, time.Second), []ended{{3 * time.Second, answered(2 * time.Second)}}, steady(3005*time.Millisecond, 4*time.Second)),
+			400, 0, 0, 0, 2005 * time.Millisecond,
+		},
+		{
+			"no host for half a second", slices.Concat(steady(0, time.Second), []ended{{1200 * time.Millisecond, []byte(noHost)}, {1490 * time.Millisecond, []byte(noHost)}}, steady(1600*time.Millisecond, 2*time.Second)),
+			282, 2, 0, 0, 400 * time.Millisecond,
+		},
+		{"retried and cut", []ended{{time.Second, []byte(refused)}, {1100 * time.Millisecond, []byte(cut)}, {1200 * time.Millisecond, []byte(gaveUp)}}, 3, 3, 2, 2, 1200*time.Millisecond + 20*time.Millisecond},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBook()
+			for _, l := range test.lines {
+				b.AddLine(start.Add(l.at), l.line)
+			}
+			c := b.Cost(start, start.Add(10*time.Second))
+			if c.Requests != test.requests || c.Failed != test.failed || c.Cut != test.cut || c.Retried != test.retried {
+				t.Errorf("%s; want %d, failed %d, cut %d, retried %d", c.Words(), test.requests, test.failed, test.cut, test.retried)
+			}
+			if (c.Gap - test.gap).Abs() > 20*time.Millisecond {
+				t.Errorf("gap %v, want %v", c.Gap, test.gap)
+			}
+		})
+	}
+}
+
+func TestCostForgets(t *testing.T) {
+	b, start := newBook(), time.Unix(1_800_000_000, 0)
+	b.AddLine(start, []byte(good))
+	b.AddLine(start.Add(time.Hour), []byte(good))
+	b.AddLine(start, []byte(good)) // too late
+	if c := b.Cost(start.Add(-time.Minute), start.Add(2*time.Hour)); c.Requests != 1 {
+		t.Errorf("%d requests, want the newest", c.Requests)
+	}
+}
+
+func TestCostsAreTold(t *testing.T) {
+	var c traffic.Costs
+	at := time.Unix(1_800_000_000, 0)
+	note := func(after time.Duration, kind, subject string, took time.Duration) {
+		c.Note(status.Event{Time: at.Add(after), Kind: kind, Subject: subject, Took: took})
+	}
+	note(0, status.EventCertificateRefused, "vip api", 0)
+	if _, _, _, due := c.Due(at.Add(time.Hour)); due {
+		t.Error("what costs nothing has a cost")
+	}
+	note(0, status.EventHostDown, "service nova on ctl2", 0)
+	note(time.Second, status.EventVIPActive, "vip api", 4*time.Second)
+	if _, _, _, due := c.Due(at.Add(3 * time.Second)); due {
+		t.Error("told before it settled")
+	}
+	from, to, about, due := c.Due(at.Add(4 * time.Second))
+	if !due || from != at.Add(-5*time.Second) || to != at.Add(4*time.Second) || about.Subject != "vip api" {
+		t.Errorf("due %v, from %v to %v, about %q", due, from.Sub(at), to.Sub(at), about.Subject)
+	}
+	if _, _, _, due := c.Due(at.Add(5 * time.Second)); due {
+		t.Error("told twice")
+	}
+	for i := range 100 { // it goes on and on
+		note(time.Duration(i)*time.Second, status.EventHostDown, "service nova on ctl2", 0)
+	}
+	if _, _, _, due := c.Due(at.Add(99 * time.Second)); !due {
+		t.Error("what goes on is never told")
+	}
+}
