@@ -210,6 +210,39 @@ func TestFindingCodesAreListed(t *testing.T) {
 	}
 }
 
+// TestTroubleshooting has docs/troubleshooting.md have one entry for each kind of finding of a running
+// cloud, that says whether a person must act as the table of these does, and no other.
+func TestTroubleshooting(t *testing.T) {
+	entries := map[string]string{}
+	for _, e := range regexp.MustCompile(`(?m)^### ([a-z-]+)\n\n.+\n\n- Act: (.+)\.$`).FindAllStringSubmatch(read(t, "docs/troubleshooting.md"), -1) {
+		if _, twice := entries[e[1]]; twice {
+			t.Errorf("%s has two entries", e[1])
+		}
+		entries[e[1]] = e[2]
+	}
+	words := map[status.Action]string{status.ActNow: "now", status.ActSoon: "soon", status.ActNone: "no"}
+	for _, c := range status.FindingCodes() {
+		said, there := entries[c.Code]
+		delete(entries, c.Code)
+		if there != (c.Action != "") {
+			t.Errorf("the code %s has the action %q, and an entry: %v", c.Code, c.Action, there)
+		}
+		if !there {
+			continue
+		}
+		want := words[c.Action]
+		if status.ActionFor(status.Finding{Code: c.Code, Severity: status.Error}) != c.Action {
+			want = "now if it is an error, else soon"
+		}
+		if said != want {
+			t.Errorf("the entry of %s says %q, want %q", c.Code, said, want)
+		}
+	}
+	for code := range entries {
+		t.Errorf("there is an entry of %s, and no such code", code)
+	}
+}
+
 // TestFaultsAreTested holds docs/faults.md, and docs/rfc9568.md, to the truth: each test
 // that they name is there.
 func TestFaultsAreTested(t *testing.T) {

@@ -37,6 +37,7 @@ import (
 	"holdfast/internal/splitbrain"
 	"holdfast/internal/status"
 	"holdfast/internal/systemd"
+	"holdfast/internal/traffic/listen"
 	"holdfast/internal/vip"
 	"holdfast/internal/vips"
 	"holdfast/internal/vrrp/link"
@@ -102,6 +103,8 @@ type Agent struct {
 	keys *keyring
 	// teller tells of incidents.
 	teller *tell.Teller
+	// clients counts what clients get.
+	clients *listen.Listener
 	// clocks compares this controller's with those of the others.
 	clocks  *clocks.Clocks
 	pings   client.Pings // of HAProxy's supervisor only
@@ -184,6 +187,11 @@ func New(opt Options) *Agent {
 		Follow: func() (<-chan status.Event, func()) { return a.journal.Follow() }, Journals: a.journals, Ask: a.peers.Ask,
 		Now: func() time.Time { return time.Now().Add(-a.clocks.Ahead()) }, SetFinding: a.setFinding,
 	})
+	a.clients = listen.New(listen.Options{
+		Spec: a.currentSpec, MayTell: mayBeHAProxy(opt.HAProxyUser), Event: event,
+		Follow: func() (<-chan status.Event, func()) { return a.journal.Follow() }, SetFinding: a.setFinding,
+		Log: a.log.With("component", "clients"),
+	})
 	a.check = peer.NewServer(peer.Options{
 		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(), Peers: a.peers,
 		Log: a.log.With("component", "agent-check"),
@@ -194,6 +202,7 @@ func New(opt Options) *Agent {
 		Events:      func(n int) []status.Event { return a.journal.Last(n) },
 		ClockAhead:  a.clocks.Ahead,
 		Controllers: a.controllers,
+		Clients:     a.clients.Account,
 		Alive:       a.alive,
 		Asker:       a.asker(),
 		Log:         a.log.With("component", "web"),
@@ -298,6 +307,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		{"who ends split brains", a.split.Watch},
 		{"who measures paths", a.paths.Watch},
 		{"who tells of incidents", a.teller.Watch},
+		{"who counts what clients get", a.clients.Run},
 		{"who tells the service manager", func(ctx context.Context) { a.systemd.Notify(ctx, a.rollout.Tried(), a.alive) }},
 		{"who brings specs into force", a.rollout.Run},
 	} {

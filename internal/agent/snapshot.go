@@ -17,7 +17,7 @@ func (a *Agent) Snapshot() status.Snapshot {
 		Schema: 1, Time: time.Now(), Version: a.opt.Version, Controller: a.opt.Controller,
 		PID: os.Getpid(), Started: a.started, HAProxy: a.haproxy.State(),
 		VIPs: []status.VIP{}, Services: []status.Service{}, Findings: []status.Finding{},
-		Drains: a.drains.List(), Paths: a.paths.List(),
+		Drains: a.drains.List(), Paths: a.paths.List(), Clients: a.clients.Rates(),
 	}
 	is := a.rollout.InForce()
 	snap.Config = is.Config

@@ -14,6 +14,7 @@ import (
 	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/incident"
+	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/tick"
 	"holdfast/internal/web"
@@ -200,13 +201,18 @@ type journalSource struct {
 	ask func(ctx context.Context, n int, after map[string]uint64) ([]web.Journal, error)
 }
 
-// journalSource gives whom to ask, as cloudSource does.
+// journalSource gives whom to ask, as source does.
 func (a commands) journalSource(cmd *cobra.Command) (journalSource, error) {
 	s, agent, err := a.specOrAgent(cmd, "is told")
-	switch {
-	case err != nil:
+	if err != nil {
 		return journalSource{}, err
-	case s != nil:
+	}
+	return a.journalsOf(s, agent), nil
+}
+
+// journalsOf is of the controllers of s or, without that, of those that the local agent knows.
+func (a commands) journalsOf(s *spec.Spec, agent *web.Control) journalSource {
+	if s != nil {
 		targets := targetsOf(s)
 		var names []string
 		for _, t := range targets {
@@ -214,7 +220,7 @@ func (a commands) journalSource(cmd *cobra.Command) (journalSource, error) {
 		}
 		return journalSource{names, func(ctx context.Context, n int, after map[string]uint64) ([]web.Journal, error) {
 			return a.withLocal(ctx, web.Journals(ctx, targets, n, after), n, after), ctx.Err()
-		}}, nil
+		}}
 	}
 	return journalSource{ask: func(ctx context.Context, n int, after map[string]uint64) ([]web.Journal, error) {
 		all, err := agent.Journals(ctx, n)
@@ -222,7 +228,7 @@ func (a commands) journalSource(cmd *cobra.Command) (journalSource, error) {
 			all[i].Events = web.Newer(j.Events, after[j.Controller])
 		}
 		return all, err
-	}}, nil
+	}}
 }
 
 // withLocal has the local agent tell what it could not be asked at its address: where

@@ -10,6 +10,7 @@ import (
 
 	"holdfast/internal/cli/app"
 	"holdfast/internal/cloud"
+	"holdfast/internal/incident"
 	"holdfast/internal/spec"
 	"holdfast/internal/web"
 )
@@ -17,15 +18,42 @@ import (
 // look asks for the cloud as it is now.
 type look func(context.Context) (cloud.Cloud, error)
 
+// A source is whom to ask: for the cloud as it is, and for what has happened.
+type source struct {
+	look     look
+	journals journalSource
+}
+
+// latelyAsked is how many events of each controller are looked through for what happened of late.
+const latelyAsked = 500
+
+// incidents gives all incidents that the newest events tell, the oldest first. Who is not told
+// what has happened still sees what is.
+func (s source) incidents(ctx context.Context) []incident.Incident {
+	if s.journals.ask == nil {
+		return nil
+	}
+	journals, err := s.journals.ask(ctx, latelyAsked, nil)
+	if err != nil {
+		return nil
+	}
+	return web.Group(journals, time.Now())
+}
+
 // statusCommand is "holdfast status".
 func (a commands) statusCommand() *cobra.Command {
 	var watch bool
 	cmd := &cobra.Command{
 		Use:   "status [--watch]",
 		Short: "Show every controller, VIP and service, and what is degraded and why",
-		Long: `status asks every controller of the spec, and shows who holds each virtual IP and
-since when, every service on every host, and one line for each thing that is wrong:
-what, why, and what to do. A controller that does not answer is shown as such.
+		Long: `status asks every controller of the spec. The first line is a verdict: whether
+clients are served, what is wrong and since when, and whether a person must act.
+Below it is who holds each virtual IP; each thing that is wrong, in the order in
+which to see to it, with where, what was seen, since when, where
+docs/troubleshooting.md tells more, and a command to begin with; what happened within the last
+hour, and what clients felt of it; every controller; and every service on every
+host. A controller that does not answer is shown as such. Times are UTC. Versions
+and digests of specs are shown where controllers differ in them.
 
 Without a readable spec it shows what the local agent knows of the cloud, unless
 -f names the file.
@@ -37,14 +65,14 @@ spec is bad. A host drained on purpose is not degraded.`,
   holdfast status -o json | jq -r '.vips[].holder'`,
 		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			look, err := a.cloudSource(cmd)
+			from, err := a.source(cmd)
 			if err != nil {
 				return err
 			}
 			if watch {
-				return a.watchStatus(cmd.Context(), look)
+				return a.watchStatus(cmd.Context(), from)
 			}
-			return a.status(cmd.Context(), look)
+			return a.status(cmd.Context(), from)
 		},
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every second, until Ctrl-C")
@@ -52,15 +80,15 @@ spec is bad. A host drained on purpose is not degraded.`,
 }
 
 // status shows the cloud once.
-func (a commands) status(ctx context.Context, look look) error {
-	all, err := look(ctx)
+func (a commands) status(ctx context.Context, from source) error {
+	all, err := from.look(ctx)
 	if err != nil {
 		return err
 	}
 	if a.AsJSON() {
 		err = a.PrintJSON(all)
 	} else {
-		err = a.Print(statusText(all, a.view()))
+		err = a.Print(statusText(sight{all, ofLate(from.incidents(ctx), all.Time)}, a.view()))
 	}
 	if err == nil && !all.Healthy {
 		return app.Silent(app.ExitFailed)
@@ -68,17 +96,17 @@ func (a commands) status(ctx context.Context, look look) error {
 	return err
 }
 
-// cloudSource gives whom to ask: the controllers of the spec or, when the spec
+// source gives whom to ask: the controllers of the spec or, when the spec
 // at its usual place cannot be used, the local agent, which has a good one.
-func (a commands) cloudSource(cmd *cobra.Command) (look, error) {
+func (a commands) source(cmd *cobra.Command) (source, error) {
 	s, agent, err := a.specOrAgent(cmd, "knows")
 	switch {
 	case err != nil:
-		return nil, err
+		return source{}, err
 	case s != nil:
-		return askControllers(s), nil
+		return source{askControllers(s), a.journalsOf(s, nil)}, nil
 	}
-	return agent.Cloud, nil
+	return source{agent.Cloud, a.journalsOf(nil, agent)}, nil
 }
 
 // specOrAgent gives the spec or, when that at its usual place cannot be used, the local

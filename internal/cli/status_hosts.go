@@ -25,7 +25,11 @@ func (s *statusWriter) services() {
 		name = max(name, len(svc.Name))
 	}
 	for _, g := range groups {
-		full := s.hostTable(g, name, s.fullCell, g.Hosts)
+		var hosts []string
+		for _, h := range g.Hosts {
+			hosts = append(hosts, s.names(h))
+		}
+		full := s.hostTable(g, name, s.fullCell, hosts)
 		if full.Width() <= s.v.width {
 			s.table(full)
 			continue
@@ -50,7 +54,7 @@ func allUp(s cloud.Service) bool {
 
 // hostTable makes the table of a group with cells and column heads of some form.
 func (s *statusWriter) hostTable(g cloud.ServiceGroup, name int, form func(cloud.Host) tui.Cell, heads []string) *tui.Table {
-	t := &tui.Table{Head: tui.Words(append([]string{fmt.Sprintf("%-*s", name, "SERVICE"), "PORT ", "STATE   "}, heads...)...)}
+	t := &tui.Table{Head: serviceHead(name, heads...)}
 	for _, svc := range g.Services {
 		row := []tui.Cell{tui.Plain(svc.Name), tui.Plain(strconv.Itoa(svc.Port)), stateCell(svc.State)}
 		for _, h := range svc.Hosts {
@@ -59,6 +63,11 @@ func (s *statusWriter) hostTable(g cloud.ServiceGroup, name int, form func(cloud
 		t.Add(row...)
 	}
 	return t
+}
+
+// serviceHead gives the heads of a table of services. All of these have the same first columns.
+func serviceHead(name int, more ...string) []tui.Cell {
+	return append(head(column(fmt.Sprintf("%-*s", name, "SERVICE"), 12, 0), column("PORT ", 0, 0), column("STATE   ", 0, 0)), tui.Words(more...)...)
 }
 
 func stateCell(state status.ServiceState) tui.Cell {
@@ -118,7 +127,7 @@ func numbers(n int) []string {
 func (s *statusWriter) legend(hosts []string) {
 	text := "hosts:"
 	for i, h := range hosts {
-		word := fmt.Sprintf(" #%d %s", i+1, tui.Printable(h))
+		word := fmt.Sprintf(" #%d %s", i+1, tui.Shorten(tui.Printable(s.names(h)), 30))
 		if len(text)+len(word) > s.v.width {
 			s.line(text)
 			text = "      "
@@ -130,18 +139,33 @@ func (s *statusWriter) legend(hosts []string) {
 
 // summary tells of a group with more hosts than there are columns for.
 func (s *statusWriter) summary(g cloud.ServiceGroup, name int) {
-	t := &tui.Table{Head: tui.Words(fmt.Sprintf("%-*s", name, "SERVICE"), "PORT ", "STATE   ", "HOSTS")}
+	t := &tui.Table{Head: serviceHead(name, "HOSTS")}
+	t.Head[3].Least = 20
 	for _, svc := range g.Services {
-		up, rest := 0, ""
+		up, troubled := 0, []string{}
 		for _, h := range svc.Hosts {
 			if h.State == status.Up {
 				up++
 			}
 			if c := s.fullCell(h); c.Text != "up" {
-				rest += ", " + h.Name + " " + c.Text
+				troubled = append(troubled, s.names(h.Name)+" "+c.Text)
 			}
 		}
-		t.Add(tui.Plain(svc.Name), tui.Plain(strconv.Itoa(svc.Port)), stateCell(svc.State), tui.Plain(fmt.Sprintf("%d of %d up%s", up, len(svc.Hosts), rest)))
+		t.Add(tui.Plain(svc.Name), tui.Plain(strconv.Itoa(svc.Port)), stateCell(svc.State), tui.Cell{
+			Text: tui.Printable(fewWords(fmt.Sprintf("%d of %d up", up, len(svc.Hosts)), troubled, s.v.width-name-len("  PORT   STATE     "))), Spans: true,
+		})
 	}
 	s.table(t)
+}
+
+// fewWords gives head and as many of words as fit into width, and how many more there are.
+func fewWords(head string, words []string, width int) string {
+	for i, w := range words {
+		left := len(words) - i
+		if room := width - len(head) - len(", ") - len(w); room < 0 || left > 1 && room < len(" and 99 more") {
+			return fmt.Sprintf("%s and %d more", head, left)
+		}
+		head += ", " + w
+	}
+	return head
 }

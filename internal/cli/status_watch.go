@@ -34,18 +34,19 @@ func (a commands) view() viewport {
 
 // watchStatus shows the cloud every second until ctx ends: on a terminal in
 // place, elsewhere one block, or with JSON one line, after the other.
-func (a commands) watchStatus(ctx context.Context, look look) error {
+func (a commands) watchStatus(ctx context.Context, from source) error {
+	look := from.look
 	switch {
 	case a.AsJSON():
 		return everySecond(ctx, look, func(c cloud.Cloud) error { return a.PrintLine(c) }, nil)
 	case !tui.IsTerminal(a.Stdio.Out):
-		return everySecond(ctx, look, func(c cloud.Cloud) error { return a.Print(statusText(c, viewport{}) + "\n") }, nil)
+		return everySecond(ctx, look, func(c cloud.Cloud) error { return a.Print(statusText(sight{Cloud: c}, viewport{}) + "\n") }, nil)
 	}
 	if err := a.Print(tui.EnterScreen); err != nil {
 		return err
 	}
 	defer io.WriteString(a.Stdio.Out, tui.LeaveScreen) //nolint:errcheck // the terminal is gone
-	return everySecond(ctx, look, func(c cloud.Cloud) error { return a.Print(frame(c, a.view())) }, a.suspend)
+	return everySecond(ctx, look, func(c cloud.Cloud) error { return a.Print(frame(sight{Cloud: c}, a.view())) }, a.suspend)
 }
 
 // suspend is what Ctrl-Z does: the terminal is as it was until "fg". The kernel
@@ -98,34 +99,31 @@ func everySecond(ctx context.Context, look look, show func(cloud.Cloud) error, s
 }
 
 // frame gives what to write to a terminal so that it shows c and nothing else.
-// Columns that do not fit are left out when there is no room for lines that are
-// folded, and what is well when there is still none for all.
-func frame(c cloud.Cloud, v viewport) string {
-	lines := folded(c, v)
-	if len(lines) > v.height {
-		v.narrow = true
-		lines = folded(c, v)
-	}
-	if len(lines) > v.height {
-		v.brief = true
-		lines = folded(c, v)
-	}
-	if more := len(lines) - v.height; more > 0 && v.height > 1 {
-		lines = append(lines[:v.height-1], fmt.Sprintf("... %d more lines; make the window higher", more+1))
-	}
-	return tui.ToTop + strings.Join(lines, tui.ClearLine+"\r\n") + tui.ClearLine + tui.ClearBelow
+func frame(c sight, v viewport) string {
+	return tui.ToTop + strings.Join(screen(c, v), tui.ClearLine+"\r\n") + tui.ClearLine + tui.ClearBelow
 }
 
-func folded(c cloud.Cloud, v viewport) []string {
-	var lines []string
-	for line := range strings.Lines(statusText(c, v)) {
-		lines = append(lines, fold(strings.TrimRight(line, "\n"), v.width)...)
+// screen gives the lines of c that a terminal has room for: all, or without what is well, or only
+// what a person must act on.
+func screen(c sight, v viewport) []string {
+	lines := linesOf(c, v)
+	if len(lines) > v.height {
+		v.brief = true
+		lines = linesOf(c, v)
+	}
+	if len(lines) > v.height {
+		v.terse = true
+		lines = linesOf(c, v)
+	}
+	if more := len(lines) - v.height; more > 0 && v.height > 1 {
+		lines = append(lines[:v.height-1], tui.Cut(fmt.Sprintf("... %d more lines; make the window higher", more+1), v.width))
 	}
 	return lines
 }
 
+func linesOf(c sight, v viewport) []string {
+	return strings.Split(strings.TrimSuffix(statusText(c, v), "\n"), "\n")
+}
+
 // foldIndent is where the text of a finding begins.
 const foldIndent = 9
-
-// fold breaks a line of the status at spaces so that no part is wider than width.
-func fold(line string, width int) []string { return tui.Fold(line, width, foldIndent) }

@@ -182,10 +182,21 @@ func (m *merger) complete() {
 		}
 	}
 	slices.SortStableFunc(m.out.Findings, func(a, b status.Finding) int {
-		return cmp.Or(cmp.Compare(leading(a), leading(b)), cmp.Compare(urgency(a.Action), urgency(b.Action)), cmp.Compare(rank(a.Severity), rank(b.Severity)))
+		return cmp.Or(cmp.Compare(leading(a), leading(b)), cmp.Compare(urgency(a.Action), urgency(b.Action)), cmp.Compare(rank(a.Severity), rank(b.Severity)), cmp.Compare(stands(a), stands(b)))
 	})
 	m.out.Healthy = !slices.ContainsFunc(m.out.Findings, Degrades)
 	m.out.Verdict = judge(m.out)
+}
+
+// stands gives the place of what has stopped, or is slow, before that of what is only not as it should be.
+func stands(f status.Finding) int {
+	if slices.Contains([]string{
+		status.CodeControllerUnreachable, status.CodeAgentStalled, status.CodeHAProxyNotRunning, status.CodeHostDown, status.CodeServiceLate,
+		status.CodeHostDisagreement,
+	}, f.Code) {
+		return 0
+	}
+	return 1
 }
 
 func of(subject string) string {

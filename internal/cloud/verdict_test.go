@@ -74,7 +74,7 @@ func TestVerdict(t *testing.T) {
 			checkAll(a, "nova", "ctl2", status.Down, "refused")
 			a[1].Snapshot.Config.Digest = "000000000000"
 			a[2].Snapshot.HAProxy.State, a[2].Snapshot.HAProxy.Since = status.HAProxyDown, now.Add(-time.Minute)
-		}, "serving; specs differ since 08:42, HAProxy of ctl3 down since 10:41 and 1 more; no action needed now", Serves},
+		}, "serving; HAProxy of ctl3 down since 10:41, nova down on ctl2 since 10:32 and 1 more; no action needed now", Serves},
 		"what is only advice": {func(a []Answer) { a[1].Snapshot.Version = "1.0.1" }, "serving; all is well", Serves},
 	} {
 		t.Run(name, func(t *testing.T) {

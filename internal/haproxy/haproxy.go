@@ -79,6 +79,29 @@ func FrontendName(v spec.VIP, i int, s spec.Service) string {
 	return proxyName(name + "-" + s.Name)
 }
 
+// A Frontend is a frontend of a service, and what it is for.
+type Frontend struct {
+	Name    string
+	VIP     spec.VIP
+	Service spec.Service
+}
+
+// Frontends gives those of all services of s, one for each address of each VIP that they
+// are on.
+func Frontends(s *spec.Spec) []Frontend {
+	var all []Frontend
+	for _, v := range s.VIPs {
+		for i := range v.Addresses {
+			for _, svc := range s.Services {
+				if svc.On(v) {
+					all = append(all, Frontend{FrontendName(v, i, svc), v, svc})
+				}
+			}
+		}
+	}
+	return all
+}
+
 // BackendName gives the name of the backend of service s.
 func BackendName(s spec.Service) string { return proxyName(s.Name) }
 

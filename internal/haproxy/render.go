@@ -3,6 +3,7 @@ package haproxy
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"path"
 	"strings"
 	"time"
@@ -155,6 +156,7 @@ func (w *writer) global(s *spec.Spec, l Local) {
 		"and check. HAProxy does not start when it does not fit.")
 	w.line("maxconn", itoa(maxconn))
 	w.log(s.Log)
+	w.tellAgent(s)
 	w.comment("After a reload the old worker finishes what it has: an image's upload or a console may",
 		"take hours. It is cut after a day, and the agent ends the oldest of more than 25, so that old workers",
 		"cannot pile up. HAProxy's own bound counts reloads that failed, too, and cuts what served all the while.")
@@ -184,7 +186,7 @@ func (w *writer) noChroot() {
 // are of level "err", with log-separate-errors, and so may still be in it.
 func (w *writer) log(l spec.Log) {
 	if l.Off {
-		w.comment("Nothing is logged, as the spec says.")
+		w.comment("Nothing goes to a log, as the spec says.")
 		return
 	}
 	target, level := cmp.Or(l.Target, spec.DefaultLogTarget), logLevel(l)
@@ -198,6 +200,24 @@ func (w *writer) log(l spec.Log) {
 			"\"info\"; a server that goes up is \"notice\", one that goes down \"alert\".")
 	}
 	w.line("log", word(target), "len 4096 local0", level)
+}
+
+// LogAddress gives where the agent takes HAProxy's log: the port is that of the agent's
+// TCP listener for checks, of UDP. HAProxy never waits for who takes datagrams of UDP, and
+// nobody's log but that is lost when he is slow: of a Unix socket, those that wait in one
+// queue are counted against all that HAProxy sends to any.
+func LogAddress(s *spec.Spec) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(s.Agent.CheckPort))
+}
+
+// logLength is how much of a line the agent gets, in octets: all but the end of a long URL.
+const logLength = 512
+
+// tellAgent has the agent on this host get the log, too: it counts what clients got.
+func (w *writer) tellAgent(s *spec.Spec) {
+	w.comment("Every request to the agent on this host, which counts them. Nobody waits for it: while no agent runs, or it",
+		"is slow, lines are lost.")
+	w.line("log", LogAddress(s).String(), "len", itoa(logLength), "format raw local0 info")
 }
 
 func logLevel(l spec.Log) string { return cmp.Or(l.Level, spec.DefaultLogLevel) }
@@ -265,12 +285,10 @@ func (w *writer) writtenOut(mode spec.Mode) {
 func (w *writer) defaults(s *spec.Spec, mode spec.Mode) {
 	w.section(defaultsSection, "")
 	w.line("mode", string(mode))
-	if !s.Log.Off {
-		w.line("log global")
-		w.line("option", string(mode)+"log")
-		if logLevel(s.Log) != spec.DefaultLogLevel {
-			w.line("option log-separate-errors")
-		}
+	w.line("log global")
+	w.line("option", string(mode)+"log")
+	if !s.Log.Off && logLevel(s.Log) != spec.DefaultLogLevel {
+		w.line("option log-separate-errors")
 	}
 	w.line("option dontlognull")
 	w.line("load-server-state-from-file global")

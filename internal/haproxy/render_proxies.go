@@ -205,7 +205,7 @@ func (w *writer) acceptsBackend(svc spec.Service, ids map[string]int, agent func
 	w.comment("What is sent once, and its answers, by clients: a host's resets count when they are of several.")
 	w.line("stick-table type ipv6 size 10k expire", itoa(unansweredFor)+"s store gpc0,gpc1")
 	for _, h := range svc.Hosts {
-		w.serverLine(ServerName(h), addressOf(svc, h), append(settings("id", itoa(ids[h.Name])), agent(h)...))
+		w.serverLine(ServerName(h), svc.At(h), append(settings("id", itoa(ids[h.Name])), agent(h)...))
 	}
 }
 
@@ -296,9 +296,16 @@ func cookieValue(svc spec.Service, h spec.Host) string {
 // check says how a host is checked; a mere connect needs no line.
 func (w *writer) check(s *spec.Spec, svc spec.Service) {
 	if svc.Check.Layer != 7 {
+		if svc.Check.Port != 0 {
+			w.line("option tcp-check")
+			w.line("tcp-check connect default port", itoa(svc.Check.Port))
+		}
 		return
 	}
 	w.line("option httpchk")
+	if svc.Check.Port != 0 {
+		w.line("http-check connect default port", itoa(svc.Check.Port))
+	}
 	w.line("http-check send meth", word(checkMethod(svc)), "uri", word(svc.Check.Path),
 		"ver HTTP/1.1 hdr Host", word(CheckHost(s)), "hdr User-Agent holdfast")
 	w.line("http-check expect status", codes(svc.Check.Expect))
@@ -390,11 +397,6 @@ func tracks(svc spec.Service, h spec.Host) []Setting {
 	return settings("no-check", "", "track", BackendName(svc)+"/"+ServerName(h))
 }
 
-// addressOf gives where host h serves svc.
-func addressOf(svc spec.Service, h spec.Host) netip.AddrPort {
-	return netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port))
-}
-
 // server writes the line of host h of svc, with more settings at its end.
 func (w *writer) server(svc spec.Service, h spec.Host, id int, l Local, more ...Setting) {
 	w.serverAs(ServerName(h), svc, h, id, l, more)
@@ -412,7 +414,7 @@ func (w *writer) serverAs(name string, svc spec.Service, h spec.Host, id int, l 
 	if modeOf(svc) == spec.HTTP && svc.Affinity == spec.AffinityCookie {
 		pairs = append(pairs, "cookie", cookieValue(svc, h))
 	}
-	w.serverLine(name, addressOf(svc, h), slices.Concat(settings(pairs...), hostTLS(svc, h, l), more))
+	w.serverLine(name, svc.At(h), slices.Concat(settings(pairs...), hostTLS(svc, h, l), more))
 }
 
 // serverLine writes the line of a server.

@@ -2,7 +2,6 @@ package haproxy
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -49,7 +48,7 @@ func Services(s *spec.Spec, rows []output.Row, now time.Time) []status.Service {
 // host tells of host h of svc by its row, nil for none.
 func host(s *spec.Spec, svc spec.Service, h spec.Host, r *output.Row, now time.Time) status.Host {
 	out := status.Host{
-		Name: h.Name, Address: netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port)).String(),
+		Name: h.Name, Address: svc.At(h).String(),
 		State: status.Unknown, Since: now,
 	}
 	if r == nil {

@@ -20,6 +20,8 @@ type service struct {
 	// rows are all endpoints that it carries; port and path are the first one's.
 	rows []row
 	port int // 0: to be filled in
+	// hostPort is where its hosts listen; 0: at port.
+	hostPort int
 	// carries says which other services share its port on the same host.
 	carries   []string
 	elsewhere bool        // it does not run on the controllers

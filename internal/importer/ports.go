@@ -34,6 +34,7 @@ func (d *draft) settlePorts() {
 // choosePort takes the first port that the rows of s name, and says which other
 // ones there are.
 func (d *draft) choosePort(s *service) {
+	s.hostPort = d.usualBehind(s)
 	for _, r := range s.rows {
 		if r.at.Port == 0 {
 			continue
@@ -46,7 +47,7 @@ func (d *draft) choosePort(s *service) {
 		if r.at.Port != s.port {
 			d.say(status.Warning, r.Endpoint, status.CodeOtherPort,
 				fmt.Sprintf("the %s has port %d, but %d elsewhere", r.Label(), r.at.Port, s.port),
-				fmt.Sprintf("a service has one port; the spec has %d", s.port))
+				fmt.Sprintf("a service has one port; the spec has %d%s", s.port, s.hostPortWords()))
 		}
 	}
 	if s.port != 0 {
@@ -58,6 +59,34 @@ func (d *draft) choosePort(s *service) {
 		remedy = fmt.Sprintf("the usual one is taken, %d", s.port)
 	}
 	d.say(status.Warning, s.main().Endpoint, status.CodeTemplatePort, "the port of the "+s.main().Label()+" is a template", remedy)
+}
+
+// usualBehind gives the usual port of s where one of its endpoints has it and the main one
+// has another: TripleO's public endpoints, and those of others with TLS in front, have a
+// port that no host listens on. 0 where that is not so.
+func (d *draft) usualBehind(s *service) int {
+	usual := s.entry.Port
+	if !s.known || usual == 0 {
+		return 0
+	}
+	var ports []int
+	for _, r := range s.rows {
+		if r.at.Port != 0 {
+			ports = append(ports, r.at.Port)
+		}
+	}
+	if len(ports) == 0 || ports[0] == usual || !slices.Contains(ports, usual) {
+		return 0
+	}
+	return usual
+}
+
+// hostPortWords adds where hosts are asked, if that is another port.
+func (s *service) hostPortWords() string {
+	if s.hostPort == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %d for its hosts (host_port)", s.hostPort)
 }
 
 // sayPath says which endpoints of s, of the main one's type, have another path.
@@ -94,6 +123,7 @@ func (d *draft) untangleWebPorts() {
 
 func (d *draft) standardPort(s *service) {
 	web := s.port
+	s.hostPort = 0
 	s.port = s.entry.Port // 0 when the service is not known: to be filled in
 	remedy := fmt.Sprintf("its usual port %d is taken; say \"port:\" if its hosts serve it elsewhere, and see whether its path is the same there", s.port)
 	if s.port == 0 {

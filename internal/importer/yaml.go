@@ -359,6 +359,9 @@ func (d *draft) fields(s *service) []field {
 	case s.port != s.entry.Port:
 		out = append(out, field{key: "port", value: strconv.Itoa(s.port)})
 	}
+	if s.hostPort != 0 {
+		out = append(out, field{key: "host_port", value: strconv.Itoa(s.hostPort), comment: "the usual one, which other endpoints of it have"})
+	}
 	// A URL without a path is the same as one with "/" (RFC 3986 section 6.2.3).
 	if path := cmp.Or(m.at.Path, "/"); path != cmp.Or(s.entry.Path, "/") {
 		out = append(out, listed("path", path, whatPath))

@@ -62,11 +62,17 @@ func (m matcher) tellApart(found []int, e Record, at Location) int {
 		}
 	}
 	for _, i := range found {
-		if m.spec.Services[i].Port == at.Port {
+		if isPortOf(m.spec.Services[i], at.Port) {
 			return i
 		}
 	}
 	return -1
+}
+
+// isPortOf reports whether svc has port, on a VIP or on its hosts: to these endpoints lead
+// before they are moved.
+func isPortOf(svc spec.Service, port int) bool {
+	return port == svc.Port || port != 0 && port == svc.HostPort
 }
 
 // named reports whether name, of a service in Keystone, means svc.
@@ -81,7 +87,7 @@ func (m matcher) named(name string, svc spec.Service) bool {
 // byNameAndPort gives the service that e names and whose port its URL has.
 func (m matcher) byNameAndPort(e Record, at Location) string {
 	for _, svc := range m.spec.Services {
-		if at.Port == svc.Port && len(svc.Types) > 0 && m.named(e.ServiceName, svc) {
+		if isPortOf(svc, at.Port) && len(svc.Types) > 0 && m.named(e.ServiceName, svc) {
 			return svc.Name
 		}
 	}
@@ -93,11 +99,11 @@ func (m matcher) byNameAndPort(e Record, at Location) string {
 // port and that path.
 func (m matcher) wrong(i int, at Location) string {
 	own := m.spec.Services[i]
-	if at.Port == 0 || at.Port == own.Port || at.Implicit {
+	if at.Port == 0 || isPortOf(own, at.Port) || at.Implicit {
 		return ""
 	}
 	for j, other := range m.spec.Services {
-		if j != i && other.Port == at.Port && other.Mode == spec.HTTP {
+		if j != i && isPortOf(other, at.Port) && other.Mode == spec.HTTP {
 			return other.Name
 		}
 	}

@@ -212,7 +212,7 @@ func (c *drainCloud) drainUnderLoad(node string) {
 	if err := c.seesDrained(node); err != nil {
 		c.Error(err)
 	}
-	if out := c.must(0, node, "status"); !strings.Contains(out, "controller "+node+": drained") || !strings.Contains(out, ": a test; holdfast undrain "+node+" when done") {
+	if out := flat(c.must(0, node, "status")); !strings.Contains(out, "controller "+node+": drained") || !strings.Contains(out, ": a test; holdfast undrain "+node+" when done") {
 		c.Errorf("status does not tell of the drain:\n%s", out)
 	}
 	moved, fresh := cookie.ask()

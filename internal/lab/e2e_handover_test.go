@@ -454,7 +454,7 @@ func TestHandoverLimit(t *testing.T) {
 		return nil
 	})
 	c.handOver("ctl1", "ctl2")
-	if out, _ := c.run("ctl2", "holdfast", "status"); !strings.Contains(out, "1 connection goes on at ctl1, which handed it over to ctl2") {
+	if out, _ := c.run("ctl2", "holdfast", "status"); !strings.Contains(flat(out), "1 connection goes on at ctl1, which handed it over to ctl2") {
 		t.Errorf("status says nothing of the transfer:\n%s", out)
 	}
 	if out := <-ended; strings.HasPrefix(out, "200 100000 ") {

@@ -149,7 +149,7 @@ func TestSpecThatBreaksAServiceIsTakenBack(t *testing.T) {
 	}
 	t.Logf("%d requests to nova failed, within %v", failed, last.Sub(first))
 	c.await("every service to answer", c.allAnswer)
-	if out, _ := c.run("holder", "holdfast", "status"); !strings.Contains(out, "lost all its hosts") {
+	if out, _ := c.run("holder", "holdfast", "status"); !strings.Contains(flat(out), "lost all its hosts") {
 		t.Errorf("status says\n%s", out)
 	}
 	for _, s := range c.snapshot(holder).Services {

@@ -203,7 +203,7 @@ func (c *cloud) saysFullTable(holder string) {
 func (c *cloud) saysFullDisk(holder string) {
 	c.Helper()
 	c.await("the status to tell of the disk", func() error {
-		if out, code := c.run(holder, "holdfast", "status"); code != 1 || !strings.Contains(out, "is full") {
+		if out, code := c.run(holder, "holdfast", "status"); code != 1 || !strings.Contains(flat(out), "is full") {
 			return fmt.Errorf("exit code %d:\n%s", code, out)
 		}
 		return nil
@@ -219,7 +219,7 @@ func (c *cloud) saysFullDisk(holder string) {
 func (c *cloud) saysReadOnly(holder string) {
 	c.Helper()
 	c.await("the status to tell of the disk", func() error {
-		if out, code := c.run(holder, "holdfast", "status"); code != 1 || !strings.Contains(out, "is read-only") {
+		if out, code := c.run(holder, "holdfast", "status"); code != 1 || !strings.Contains(flat(out), "is read-only") {
 			return fmt.Errorf("exit code %d:\n%s", code, out)
 		}
 		return nil

@@ -66,7 +66,7 @@ func render(t *testing.T, data []byte) string {
 			b.WriteString("\n")
 		}
 		for _, at := range n.services {
-			fmt.Fprintf(&b, "  %s as %s at %s:%d\n", at.service.Name, at.host.Name, at.host.Address, at.service.Port)
+			fmt.Fprintf(&b, "  %s as %s at %s\n", at.service.Name, at.host.Name, at.service.At(at.host))
 		}
 	}
 	return b.String() + "\n" + p.hostsFile()

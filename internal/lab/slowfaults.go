@@ -128,7 +128,7 @@ func (s *server) blind(f *Fault) (string, error) {
 	for _, o := range s.nodes {
 		for _, at := range o.plan.services {
 			if o != n {
-				others = append(others, netip.AddrPortFrom(at.host.Address.Unmap(), uint16(at.service.Port)))
+				others = append(others, at.service.At(at.host))
 			}
 		}
 	}

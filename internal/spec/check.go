@@ -119,13 +119,21 @@ func (c *checker) checkPorts() {
 	}
 	for _, s := range c.raw.services.all {
 		p, at := c.portOf(s)
-		for _, own := range []struct {
-			name string
-			port int
-		}{{"agent.port", port.or(defaultPort)}, {"agent.check_port", checkPort.or(defaultCheckPort)}} {
-			if p == own.port {
-				c.fail(status.CodePortClash, at, fmt.Sprintf("port %d of service %s is the agents' own (%s)", p, s.name.v, own.name), fmt.Sprintf("write another %s", own.name))
-			}
+		c.checkOwnPort(s, p, at)
+		if s.hostPort.ok {
+			c.checkOwnPort(s, s.hostPort.v, s.hostPort.node)
+		}
+	}
+}
+
+// checkOwnPort finds a port of s that is the agents' own.
+func (c *checker) checkOwnPort(s rawService, port int, at *yaml.Node) {
+	for _, own := range []struct {
+		name string
+		port int
+	}{{"agent.port", c.raw.agent.port.or(defaultPort)}, {"agent.check_port", c.raw.agent.checkPort.or(defaultCheckPort)}} {
+		if port == own.port {
+			c.fail(status.CodePortClash, at, fmt.Sprintf("port %d of service %s is the agents' own (%s)", port, s.name.v, own.name), fmt.Sprintf("write another %s", own.name))
 		}
 	}
 }

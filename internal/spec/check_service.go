@@ -135,6 +135,7 @@ func (c *checker) buildService(raw rawService, s *Spec) Service {
 		TLS:           HostTLS{Mode: Reencryption(raw.tls.v), CA: raw.ca.v, ServerName: raw.serverName.v},
 	}
 	svc.Port, _ = c.portOf(raw)
+	svc.HostPort = raw.hostPort.or(0)
 	svc.Types = slices.Clone(known.Types)
 	if raw.typ.ok {
 		svc.Types = []string{raw.typ.v}
@@ -146,7 +147,7 @@ func (c *checker) buildService(raw rawService, s *Spec) Service {
 		svc.SafePosts = append(svc.SafePosts, r.Path)
 	}
 	for _, h := range raw.hosts.all {
-		svc.Hosts = append(svc.Hosts, Host{Name: h.name.v, Address: h.address.v, Weight: h.weight.or(DefaultWeight)})
+		svc.Hosts = append(svc.Hosts, Host{Name: h.name.v, Address: h.address.v, Weight: h.weight.or(DefaultWeight), Port: h.port.or(0)})
 	}
 	if len(svc.Hosts) == 0 {
 		for _, h := range s.Controllers {
@@ -180,12 +181,12 @@ func (c *checker) buildCheck(s rawService) Check {
 		layer = 7
 	}
 	if layer == 4 {
-		return Check{Layer: 4}
+		return Check{Layer: 4, Port: k.port.or(0)}
 	}
 	if base.Layer == 4 {
 		base = usualRequest()
 	}
-	built := Check{Layer: 7, Method: k.method.or(base.Method), Path: k.path.or(base.Path), Expect: base.Expect}
+	built := Check{Layer: 7, Method: k.method.or(base.Method), Path: k.path.or(base.Path), Expect: base.Expect, Port: k.port.or(0)}
 	if built.Method != base.Method || built.Path != base.Path {
 		built.Expect = usualRequest().Expect
 	}

@@ -118,7 +118,7 @@ func (d *differ) runsOn(s Service) {
 // hosts compares where a service runs.
 func (d *differ) hosts(old, next Service) {
 	values := func(h Host) []pair {
-		return []pair{{"address", h.Address.String()}, {"weight", strconv.Itoa(h.Weight)}}
+		return []pair{{"address", h.Address.String()}, {"weight", strconv.Itoa(h.Weight)}, {"port", portValue(h.Port)}}
 	}
 	sub := &differ{}
 	parts(sub, "host ", old.Hosts, next.Hosts, func(h Host) string { return h.Name }, values)
@@ -267,6 +267,7 @@ func tlsValues(t *TLS) []pair {
 func serviceValues(s Service) []pair {
 	return append([]pair{
 		{"port", strconv.Itoa(s.Port)},
+		{"host_port", portValue(s.HostPort)},
 		{"type", orNone(strings.Join(s.Types, ", "))},
 		{"check", checkValue(s.Check)},
 		{"affinity", string(s.Affinity)},
@@ -307,10 +308,22 @@ func timeoutValues(t Timeout) []pair {
 	}
 }
 
+// portValue gives a port that a service, or a host, need not have.
+func portValue(port int) string {
+	if port == 0 {
+		return none
+	}
+	return strconv.Itoa(port)
+}
+
 // checkValue gives a check on one line: "GET /healthcheck: 200".
 func checkValue(c Check) string {
+	at := ""
+	if c.Port != 0 {
+		at = fmt.Sprintf(", at port %d", c.Port)
+	}
 	if c.Layer == 4 {
-		return "a mere connect"
+		return "a mere connect" + at
 	}
 	codes := make([]string, len(c.Expect))
 	for i, r := range c.Expect {
@@ -319,5 +332,5 @@ func checkValue(c Check) string {
 			codes[i] = fmt.Sprintf("%d-%d", r.From, r.To)
 		}
 	}
-	return fmt.Sprintf("%s %s: %s", c.Method, c.Path, strings.Join(codes, ","))
+	return fmt.Sprintf("%s %s: %s%s", c.Method, c.Path, strings.Join(codes, ","), at)
 }

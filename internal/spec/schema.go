@@ -65,13 +65,14 @@ type (
 		name, iface item[string]
 		address     item[netip.Addr]
 		weight      item[int]
+		port        item[int]
 	}
 	rawService struct {
 		at             value
 		key            *yaml.Node
 		name           item[string]
 		typ, path      item[string]
-		port           item[int]
+		port, hostPort item[int]
 		mode, affinity item[string]
 		limit          item[int]
 		check          rawCheck
@@ -82,7 +83,7 @@ type (
 		hosts          rawList[rawHost]
 	}
 	rawCheck struct {
-		layer        item[int]
+		layer, port  item[int]
 		method, path item[string]
 		expect       item[[]CodeRange]
 	}
@@ -384,6 +385,9 @@ func serviceHostFields() []field[rawHost] {
 	return append(hostFields(), field[rawHost]{
 		"weight", false, "its share against that of the other hosts, 1 to 256", "32",
 		func(d *decoder, v value, r *rawHost) { r.weight = d.weight(v) },
+	}, field[rawHost]{
+		"port", false, "the port that it serves at, where others have another", "5001",
+		func(d *decoder, v value, r *rawHost) { r.port = d.port(v) },
 	})
 }
 
@@ -438,8 +442,12 @@ func serviceFields() []field[rawService] {
 			func(d *decoder, v value, r *rawService) { r.typ = d.name(v) },
 		},
 		{
-			"port", false, "the port on the VIP and on every host", "5000",
+			"port", false, "the port on the VIP and, without host_port, on every host", "5000",
 			func(d *decoder, v value, r *rawService) { r.port = d.port(v) },
+		},
+		{
+			"host_port", false, "the port on the hosts, where it is another than on the VIP", "5000",
+			func(d *decoder, v value, r *rawService) { r.hostPort = d.port(v) },
 		},
 		{
 			"path", false, "the path of the endpoint URL", "/v3",
@@ -513,6 +521,10 @@ func checkFields() []field[rawCheck] {
 		{
 			"expect", false, "the status codes of a healthy service", "200-299",
 			func(d *decoder, v value, r *rawCheck) { r.expect = d.codes(v) },
+		},
+		{
+			"port", false, "the port that is asked, where it is another than that of the service", "8080",
+			func(d *decoder, v value, r *rawCheck) { r.port = d.port(v) },
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -193,7 +194,8 @@ type Service struct {
 	// Types are all types under which it may be in a Keystone catalog, Type first:
 	// "block-storage", "volumev3".
 	Types    []string
-	Port     int    // on the VIP and on every host
+	Port     int    // on the VIP, and on every host that has no other; see At
+	HostPort int    // on the hosts; 0: Port
 	Path     string // of the endpoint URL, with its templates; may be empty
 	Mode     Mode
 	Check    Check
@@ -221,6 +223,8 @@ type Check struct {
 	Method string // "GET"
 	Path   string // "/healthcheck"
 	Expect []CodeRange
+	// Port is where the hosts are asked; 0: where they serve.
+	Port int
 }
 
 // A CodeRange is a range of HTTP status codes, both ends included.
@@ -245,11 +249,24 @@ type Host struct {
 	// 256 (HAProxy configuration manual 5.2, "weight"). Parse gives DefaultWeight
 	// where the file says nothing.
 	Weight int
+	// Port is where it serves; 0: at the service's. See Service.At.
+	Port int
 }
 
 // DefaultWeight is the weight of a host of which the file says nothing: it
 // leaves room below and above.
 const DefaultWeight = 16
+
+// At gives where host h serves s.
+func (s Service) At(h Host) netip.AddrPort {
+	return netip.AddrPortFrom(h.Address.Unmap(), uint16(cmp.Or(h.Port, s.HostPort, s.Port)))
+}
+
+// CheckedAt gives where host h is asked whether it serves s.
+func (s Service) CheckedAt(h Host) netip.AddrPort {
+	at := s.At(h)
+	return netip.AddrPortFrom(at.Addr(), uint16(cmp.Or(s.Check.Port, int(at.Port()))))
+}
 
 // On reports whether s listens on v.
 func (s Service) On(v VIP) bool { return len(s.VIPs) == 0 || slices.Contains(s.VIPs, v.Name) }

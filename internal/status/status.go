@@ -138,6 +138,9 @@ type Snapshot struct {
 	Drains []Drained `json:"drains,omitempty"`
 	// Paths has how this controller's connections to other hosts fare.
 	Paths []Path `json:"paths,omitempty"`
+	// Clients has what clients got of this controller's HAProxy in the last minute, by
+	// service and VIP; those without a request are left out.
+	Clients []Client `json:"clients,omitempty"`
 	// Authentication has what is done with the controllers' key; nil where there is none.
 	Authentication *Authentication `json:"authentication,omitempty"`
 }

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -12,6 +13,11 @@ type Key struct {
 	Service   string `json:"service"`
 	VIP       string `json:"vip"`
 	Interface string `json:"interface"`
+}
+
+// KeyOf gives the key of a service on a VIP that serves these interfaces.
+func KeyOf(service, vip string, interfaces []string) Key {
+	return Key{service, vip, strings.Join(interfaces, ",")}
 }
 
 // The classes of codes: none (the client got no answer), and those of a first digit.
@@ -176,10 +182,34 @@ func (t *Totals) add(r *Record, o Outcome, c Cause, felt bool) {
 	}
 }
 
+// Buckets gives how many had the first byte of their answer within each of these times,
+// which increase, and in all; bounds of a histogram of Prometheus.
+func (t *Totals) Buckets(within []time.Duration) (counts []uint64, total uint64) {
+	counts = make([]uint64, len(within))
+	for i, n := range t.FirstByte {
+		total += n
+		_, to := bounds(i)
+		for j := range within {
+			if to <= within[j] {
+				counts[j] += n
+			}
+		}
+	}
+	return counts, total
+}
+
 // A Sum is what was counted of a key, since the beginning.
 type Sum struct {
 	Key
 	Totals
+}
+
+// An Account is all that was counted since the beginning.
+type Account struct {
+	Sums []Sum
+	// Lost is how many lines of the log came faster than they were read, Strange how many
+	// came from who is not HAProxy.
+	Lost, Strange uint64
 }
 
 // Sums gives copies of what was counted, by key.

@@ -1,7 +1,10 @@
 package traffic
 
 import (
+	"math"
 	"time"
+
+	"holdfast/internal/status"
 )
 
 const (
@@ -100,6 +103,23 @@ func (b *Book) Point(number int64) []Rate {
 				all[i].Requests, all[i].Failed, all[i].First = uint64(one.requests), uint64(one.failed), one.first
 			}
 		}
+	}
+	return all
+}
+
+// Clients says what rates are, of those keys that had requests.
+func Clients(rates []Rate) []status.Client {
+	var all []status.Client
+	for i := range rates {
+		r := &rates[i]
+		if r.Requests == 0 {
+			continue
+		}
+		all = append(all, status.Client{
+			Service: r.Service, VIP: r.VIP, Interface: r.Interface, Span: r.Span,
+			Requests: r.Requests, Failed: r.Failed, PerSecond: math.Round(r.PerSecond()*100) / 100,
+			P50: r.First.Quantile(0.5), P99: r.First.Quantile(0.99), P999: r.First.Quantile(0.999),
+		})
 	}
 	return all
 }

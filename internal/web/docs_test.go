@@ -33,6 +33,7 @@ func TestContractIsWritten(t *testing.T) {
 	}
 	descs := make(chan *prometheus.Desc, 100)
 	newCollector(nil).Describe(descs)
+	newClientCollector(nil).Describe(descs)
 	close(descs)
 	var metrics []string
 	for d := range descs {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"holdfast/internal/status"
+	"holdfast/internal/traffic"
 )
 
 // TestMetrics holds every metric's name, help and value to a golden file, the
@@ -23,14 +25,20 @@ func TestMetrics(t *testing.T) {
 	snap.VIPs[0].Certificate = &status.Certificate{NotAfter: time.Unix(1800000000, 0), Refused: true}
 	snap.Services[0].State, snap.Services[0].Hosts[1].State = status.Degraded, status.Down
 	snap.Services[1].Hosts[0].State = status.Drain
-	snap.Config.Rejected = []status.Finding{{Severity: status.Error, Text: "bad"}}
-	snap.Findings = []status.Finding{{Severity: status.Warning}, {Severity: status.Info}, {Severity: status.Info}}
+	snap.Config.Rejected = []status.Finding{
+		{Severity: status.Error, Code: status.CodeUnknownKey, Text: "bad"}, {Severity: status.Error, Code: status.CodeConfigRolledBack},
+	}
+	snap.Findings = []status.Finding{
+		{Severity: status.Warning, Code: status.CodeDiskFull},
+		{Severity: status.Info, Code: status.CodeHAProxyReplaced}, {Severity: status.Info, Code: status.CodeHAProxyReplaced},
+	}
 	snap.Paths = []status.Path{
 		{Host: "dns1", Address: "10.64.20.23", RTT: 1500 * time.Microsecond, Sent: 20, Lost: 5},
 		{Host: "dns2", Address: "10.64.20.24", Sent: 20, Lost: 20}, {Host: "dns3", Address: "10.64.20.25"},
 	}
 	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(newCollector(func() status.Snapshot { return snap })); err != nil {
+	account := func() traffic.Account { return traffic.Account{Sums: clientSums(), Lost: 3, Strange: 1} }
+	if err := errors.Join(registry.Register(newCollector(func() status.Snapshot { return snap })), registry.Register(newClientCollector(account))); err != nil {
 		t.Fatal(err)
 	}
 	problems, err := testutil.GatherAndLint(registry)
@@ -51,6 +59,19 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	golden(t, "metrics.txt", text.Bytes())
+}
+
+// clientSums is of two services, one with much to tell.
+func clientSums() []traffic.Sum {
+	book := traffic.NewBook()
+	book.Use(map[string]traffic.Key{"a": traffic.KeyOf("nova", "api", []string{"public", "internal"}), "b": traffic.KeyOf("glance", "api", []string{"public"})})
+	for _, end := range []string{
+		"0/0/1/4/6 200 9 - - ---- 1/1/1/1/0 0/0", "0/40/1/800/900 200 9 - - ---- 1/1/1/1/0 0/0", "0/0/1/4/6 404 9 - - ---- 1/1/1/1/+2 0/0",
+		"0/-1/-1/-1/0 503 9 - - SC-- 1/1/1/1/0 0/0", "0/0/0/2/90 200 9 - - SD-- 1/1/1/1/0 0/0", "0/0/0/-1/9000 -1 9 - - CH-- 1/1/1/1/0 0/0", "0/-1/-1/-1/0 400 9 - - CR-- 1/1/1/1/0 0/0",
+	} {
+		book.AddLine(time.Unix(1790000000, 0), []byte("10.0.0.9:1 [x] a nova/ctl1 "+end))
+	}
+	return book.Sums()
 }
 
 // TestMetricsOfAnything proves that no Snapshot, however odd, ends the agent.

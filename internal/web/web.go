@@ -22,6 +22,7 @@ import (
 	"holdfast/internal/cloud"
 	"holdfast/internal/connlimit"
 	"holdfast/internal/status"
+	"holdfast/internal/traffic"
 )
 
 // Bounds of what a client may take of the agent.
@@ -47,6 +48,8 @@ type Options struct {
 	ClockAhead func() time.Duration
 	// Controllers gives those of the spec in use, in its order, this one too.
 	Controllers func() []Target
+	// Clients gives what clients got since the agent began; nil: nothing is known.
+	Clients func() traffic.Account
 	// Alive says why the agent's loop stands still; nil when it turns. A nil
 	// Alive stands for a loop that always does.
 	Alive func() error
@@ -77,6 +80,9 @@ func New(opt Options) *Server {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
+	if opt.Clients == nil {
+		opt.Clients = func() traffic.Account { return traffic.Account{} }
+	}
 	if opt.Alive == nil {
 		opt.Alive = func() error { return nil }
 	}
@@ -89,7 +95,7 @@ func New(opt Options) *Server {
 	s := &Server{opt: opt, page: newPage(), turns: make(chan struct{}, turns)}
 	s.views.age, s.views.now, s.views.load = viewAge, opt.Now, s.look
 	s.live.look = func(ctx context.Context) view { return s.lookFor(ctx, patience) }
-	s.metrics = metricsHandler(s.snapshot, opt.Log)
+	s.metrics = metricsHandler(s.snapshot, opt.Clients, opt.Log)
 	return s
 }
 

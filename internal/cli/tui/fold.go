@@ -111,3 +111,24 @@ func Visible(line string) int {
 		rest = after
 	}
 }
+
+// FoldCommand breaks a command for a shell at spaces, so that its lines can be pasted as they
+// are. One word that is wider stays whole, as it would be another one in two.
+func FoldCommand(line string, width, indent int) []string {
+	var parts []string
+	pad := strings.Repeat(" ", indent)
+	line = pad + line
+	for Visible(line) > width {
+		at := strings.LastIndexByte(line[:width-1], ' ')
+		if at < indent {
+			next := strings.IndexByte(line[indent:], ' ')
+			if next < 0 {
+				break
+			}
+			at = indent + next
+		}
+		parts = append(parts, line[:at]+" \\")
+		line = pad + line[at+1:]
+	}
+	return append(parts, line)
+}

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -11,6 +12,9 @@ type Cell struct {
 	Tone Tone
 	// Spans says that it runs on over the columns after it.
 	Spans bool
+	// Drop, of a head, says that the column may be left out where there is no room, the
+	// one with the highest first; Least to how many columns it may be shortened. 0: not.
+	Drop, Least int
 }
 
 // Plain returns a cell without colour.
@@ -61,15 +65,94 @@ func (t *Table) Width() int {
 	return sum
 }
 
-// Narrow leaves out columns from the end, but for the first three, until the
-// table fits into width.
-func (t *Table) Narrow(width int) {
-	for n := len(t.Head) - 1; n >= 3 && t.Width() > width; n-- {
-		t.Head = t.Head[:n]
-		for i, row := range t.rows {
-			t.rows[i] = row[:min(n, len(row))]
+// Fit makes the table fit into width: it leaves columns out, those whose head says so in
+// the order that it says, and then shortens columns whose head says to how little, the
+// widest first. What still does not fit is cut at its end.
+func (t *Table) Fit(width int) {
+	for t.Width() > width && t.dropOne() {
+	}
+	for t.Width() > width && t.shortenOne(width) {
+	}
+	for i := range t.rows {
+		for j, c := range t.rows[i] {
+			if c.Spans {
+				t.rows[i][j].Text = Cut(c.Text, max(1, width-t.offset(j)))
+			}
 		}
 	}
+}
+
+// dropOne leaves out the column that can be spared before all others.
+func (t *Table) dropOne() bool {
+	at := 0
+	for i, c := range t.Head {
+		if c.Drop > t.Head[at].Drop {
+			at = i
+		}
+	}
+	if t.Head[at].Drop == 0 {
+		return false
+	}
+	t.Head = slices.Delete(slices.Clone(t.Head), at, at+1)
+	for i, row := range t.rows {
+		if at < len(row) && !row[at].Spans {
+			t.rows[i] = slices.Delete(slices.Clone(row), at, at+1)
+		}
+	}
+	return true
+}
+
+// shortenOne takes what is too much from the widest column that may be shorter.
+func (t *Table) shortenOne(width int) bool {
+	widths, at := t.widths(), -1
+	for i, c := range t.Head {
+		if c.Least > 0 && widths[i] > c.Least && (at < 0 || widths[i] > widths[at]) {
+			at = i
+		}
+	}
+	if at < 0 {
+		return false
+	}
+	to := max(t.Head[at].Least, widths[at]-(t.Width()-width))
+	t.Head[at].Text = Cut(t.Head[at].Text, to)
+	for i, row := range t.rows {
+		if at < len(row) && !row[at].Spans {
+			t.rows[i][at].Text = Shorten(row[at].Text, to)
+		}
+	}
+	return true
+}
+
+// offset is where a column begins.
+func (t *Table) offset(column int) int {
+	at := 0
+	for _, w := range t.widths()[:column] {
+		at += w + gap
+	}
+	return at
+}
+
+// Cut gives text, or its beginning, in width columns.
+func Cut(text string, width int) string {
+	runes := []rune(text)
+	if len(runes) <= width {
+		return text
+	}
+	if width <= 2 {
+		return string(runes[:max(0, width)])
+	}
+	return string(runes[:width-2]) + ".."
+}
+
+// Shorten gives text, or its beginning and its end, in width columns: names of hosts differ at
+// both.
+func Shorten(text string, width int) string {
+	runes := []rune(text)
+	if len(runes) <= width || width < 8 {
+		return Cut(text, width)
+	}
+	tail := (width - 2) / 3
+	return string(runes[:width-2-tail]) + ".." + string(runes[len(runes)-tail:])
 }
 
 // Lines returns the table, a head and a line for each row; nothing without rows.

@@ -21,7 +21,7 @@ const (
 	// terminal whose window nobody has made wider.
 	HelpWidth = 80
 	// DefaultWidth is what a status takes where there is no terminal to ask.
-	DefaultWidth = 100
+	DefaultWidth = 80
 )
 
 // Control sequences of xterm, which terminals share: the other screen, and the

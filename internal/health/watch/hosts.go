@@ -144,9 +144,8 @@ func placesOf(s *spec.Spec) map[health.Key]place {
 	for _, svc := range s.Services {
 		request := haproxy.CheckRequest(s, svc)
 		for _, h := range svc.Hosts {
-			at := netip.AddrPortFrom(h.Address.Unmap(), uint16(svc.Port))
-			places[health.Key{Service: svc.Name, Host: h.Name}] = place{svc, h, at, probe.Target{
-				Address: at, Request: request, TLS: svc.TLS.Mode != "" && svc.Mode != spec.TCP, Name: haproxy.CheckHost(s),
+			places[health.Key{Service: svc.Name, Host: h.Name}] = place{svc, h, svc.At(h), probe.Target{
+				Address: svc.CheckedAt(h), Request: request, TLS: svc.TLS.Mode != "" && svc.Mode != spec.TCP, Name: haproxy.CheckHost(s),
 			}}
 		}
 	}

@@ -206,7 +206,7 @@ project_name = admin
 user_domain_id = default
 project_domain_id = default
 region_name = %[8]s
-`, dir, netip.AddrPortFrom(host.Address, uint16(service.Port)), host.Address, c.path("images"), c.path("lock"),
+`, dir, service.At(host), host.Address, c.path("images"), c.path("lock"),
 		netip.AddrPortFrom(at, uint16(keystone.Port)), Password, c.opt.Spec.Region) + c.connection("glance")
 }
 

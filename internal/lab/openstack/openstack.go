@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -172,7 +171,7 @@ func (c *Cloud) Command(service spec.Service, host spec.Host, failFile string) (
 	}
 	args = []string{
 		"/usr/bin/uwsgi_python3",
-		"--http-socket", netip.AddrPortFrom(host.Address, uint16(service.Port)).String(),
+		"--http-socket", service.At(host).String(),
 		"--need-app", "--enable-threads", "--threads", "4", "--buffer-size", "65535", "--listen", "100", "--die-on-term",
 		// Without this a Python client may use a connection again that uwsgi has closed.
 		"--add-header", "Connection: close",

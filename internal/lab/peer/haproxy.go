@@ -138,7 +138,7 @@ func writeBackend(b *strings.Builder, k Kind, s spec.Service) {
 		fmt.Fprintf(b, "    http-request disable-l7-retry unless { method GET HEAD OPTIONS }\n")
 	}
 	for _, h := range s.Hosts {
-		fmt.Fprintf(b, "    server %s %s:%d%s\n", h.Name, h.Address, s.Port, server)
+		fmt.Fprintf(b, "    server %s %s%s\n", h.Name, s.At(h), server)
 	}
 }
 

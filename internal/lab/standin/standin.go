@@ -116,15 +116,34 @@ func same(a, b os.FileInfo) bool {
 }
 
 // Run serves on the host's address and the service's port until ctx ends, or
-// until it has finished what it had when Finish was called.
+// until it has finished what it had when Finish was called. Where its check asks at another
+// port it answers there, too.
 func (s *Server) Run(ctx context.Context) error {
-	addr := netip.AddrPortFrom(s.host.Address, uint16(s.service.Port))
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", addr.String())
+	l, err := s.listen(ctx, s.service.At(s.host))
 	if err != nil {
-		return fmt.Errorf("service %s on %s: %w", s.service.Name, s.host.Name, err)
+		return err
+	}
+	if at := s.service.CheckedAt(s.host); at != s.service.At(s.host) {
+		checked, err := s.listen(ctx, at)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		checks := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer checks.Close()                             //nolint:errcheck // it ends, and nobody waits for an answer
+		running.Go(func() { _ = checks.Serve(checked) }) //nolint:errcheck // it ends with what it is beside
 	}
 	return s.Serve(ctx, l)
+}
+
+func (s *Server) listen(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", at.String())
+	if err != nil {
+		return nil, fmt.Errorf("service %s on %s: %w", s.service.Name, s.host.Name, err)
+	}
+	return l, nil
 }
 
 // Finish ends the stand-in as a graceful stop does: its listener closes first,

@@ -39,7 +39,7 @@ func kolla(s *spec.Spec, vip string, logPort int, dir string) []byte {
 	fmt.Fprintf(&b, kollaConfig, logPort, peer.MaxConn, dir, vip)
 	svc := s.Services[0]
 	for _, h := range svc.Hosts {
-		fmt.Fprintf(&b, "    server %s %s:%d check inter 2000 rise 2 fall 5\n", h.Name, h.Address, svc.Port)
+		fmt.Fprintf(&b, "    server %s %s check inter 2000 rise 2 fall 5\n", h.Name, svc.At(h))
 	}
 	return []byte(b.String())
 }

@@ -62,7 +62,7 @@ func targetsOf(s *spec.Spec, self string) []target {
 	}
 	for _, svc := range s.Services {
 		for _, h := range svc.Hosts {
-			add(h.Name, netip.AddrPortFrom(h.Address, uint16(svc.Port)), svc.Name, false)
+			add(h.Name, svc.At(h), svc.Name, false)
 		}
 	}
 	return all

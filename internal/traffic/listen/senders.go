@@ -1,0 +1,102 @@
+package listen
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"maps"
+	"net"
+	"os"
+	"strconv"
+	"time"
+)
+
+const (
+	// maxSenders bounds the ports that are remembered: HAProxy has one for each thread of
+	// each worker.
+	maxSenders = 1024
+	// lookEvery is how often at the most it is looked who has a port: less than lines may
+	// wait, so that those of a new worker are not taken for a stranger's. What was found
+	// holds for lookHolds, since a worker that has ended may have lines left.
+	lookEvery, lookHolds = pause / 2, 30 * time.Second
+)
+
+// Senders know whose sockets datagrams come from: any user of this host can send one. It
+// is for one goroutine.
+type senders struct {
+	allowed func(uid uint32) bool
+	known   map[int]sender
+	looked  time.Time
+	read    func() ([]byte, error)
+}
+
+// A sender is who has a port.
+type sender struct {
+	may   bool
+	until time.Time
+}
+
+func newSenders(may func(uid uint32) bool) senders {
+	return senders{allowed: may, known: map[int]sender{}, read: func() ([]byte, error) { return os.ReadFile("/proc/net/udp") }}
+}
+
+// may reports whether from is a socket of a user that may be HAProxy.
+func (s *senders) may(from *net.UDPAddr, now time.Time) bool {
+	if from == nil || !from.IP.IsLoopback() {
+		return false
+	}
+	one, ok := s.known[from.Port]
+	if (!ok || now.After(one.until)) && now.Sub(s.looked).Abs() >= lookEvery {
+		s.look(now)
+		one, ok = s.known[from.Port]
+	}
+	return ok && one.may
+}
+
+// look reads who has which port.
+func (s *senders) look(now time.Time) {
+	s.looked = now
+	table, err := s.read()
+	if err != nil {
+		return
+	}
+	maps.DeleteFunc(s.known, func(_ int, one sender) bool { return now.After(one.until) })
+	for lines := bufio.NewScanner(bytes.NewReader(table)); lines.Scan() && len(s.known) < maxSenders; {
+		if port, uid, ok := socketOf(lines.Bytes()); ok {
+			s.known[port] = sender{s.allowed(uid), now.Add(lookHolds)}
+		}
+	}
+}
+
+// socketOf reads a line of /proc/net/udp (proc_net_udp(5)): "12: 0100007F:24FF 00000000:0000
+// 07 00000000:00000000 00:00000000 00000000   107 …".
+func socketOf(line []byte) (port int, uid uint32, ok bool) {
+	fields := bytes.Fields(line)
+	if len(fields) < 8 {
+		return 0, 0, false
+	}
+	_, hex, ok := bytes.Cut(fields[1], []byte(":"))
+	if !ok {
+		return 0, 0, false
+	}
+	p, err := strconv.ParseUint(string(hex), 16, 16)
+	if err != nil {
+		return 0, 0, false
+	}
+	u, err := strconv.ParseUint(string(fields[7]), 10, 32)
+	return int(p), uint32(u), err == nil
+}
+
+// timestamp reads SCM_TIMESTAMPNS; now where it is none.
+func timestamp(data []byte, now time.Time) time.Time {
+	if len(data) < 16 {
+		return now
+	}
+	at := time.Unix(int64(binary.NativeEndian.Uint64(data)), int64(binary.NativeEndian.Uint64(data[8:])))
+	if late := now.Sub(at); late < 0 || late > time.Minute { // the clock was set
+		return now
+	}
+	return at
+}
+
+func nativeUint32(data []byte) uint32 { return binary.NativeEndian.Uint32(data) }
