@@ -19,7 +19,7 @@ func madeByMerge(code string) bool {
 		status.CodeNoControllerAnswers, status.CodeControllerUnreachable, status.CodeWrongController, status.CodeClockDiffers,
 		status.CodeSpecDiffers, status.CodeSpecRejected, status.CodeHAProxyNotRunning, status.CodeVIPUnheld, status.CodeVIPHeldTwice,
 		status.CodeVIPNotPresent, status.CodeServiceDown, status.CodeServiceUnknown, status.CodeServiceLastResort, status.CodeServiceLate, status.CodeHostDown, status.CodeHostDisagreement,
-		status.CodeDrained, status.CodeHandover, status.CodeAdvertsRejected, status.CodeVersionsDiffer, status.CodeVIPsTogether, status.CodeBlind, status.CodeBadLink,
+		status.CodeDrained, status.CodeHandover, status.CodeAdvertsRejected, status.CodeVersionsDiffer, status.CodeVIPsTogether, status.CodeHashesDiffer, status.CodeBlind, status.CodeBadLink,
 	}, code)
 }
 
@@ -388,6 +388,7 @@ func (m *merger) findWorthKnowing() {
 		m.find(status.Info, status.CodeVersionsDiffer, "haproxy", "controllers run different versions: "+text, "finish the upgrade, one controller after the other",
 			also{brief: "versions of HAProxy differ"})
 	}
+	m.findHashes()
 }
 
 // rejectedWords says what adverts were that were dropped for a reason, as
