@@ -181,6 +181,18 @@ func TestCostsAreTold(t *testing.T) {
 	}
 }
 
+// A VIP whose holder fell silent was nobody's since.
+func TestCostsOfSilence(t *testing.T) {
+	for cause, want := range map[string]time.Duration{"no advert from ctl1 for 62.5ms": 62500 * time.Microsecond, "ctl1 resigned": 0, "no advert from ctl1": 0} {
+		var c traffic.Costs
+		at := time.Unix(1_800_000_000, 0)
+		c.Note(status.Event{Time: at, Kind: status.EventVIPActive, Subject: "vip api", Cause: cause})
+		if span, _ := c.Due(at.Add(time.Minute), false); at.Sub(span.Lost) != want || span.Taken != at {
+			t.Errorf("%s: lost %v before, want %v", cause, at.Sub(span.Lost), want)
+		}
+	}
+}
+
 // What goes on is told each minute, and once more when it is over.
 func TestCostsOfWhatGoesOn(t *testing.T) {
 	var c traffic.Costs

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"strings"
 	"time"
 
 	"holdfast/internal/status"
@@ -59,16 +60,34 @@ func (c *Costs) Note(e status.Event) {
 	if !c.open {
 		c.open, c.span = true, Span{From: from, About: e}
 	}
-	if from.Before(c.span.From) {
-		c.span.From = from
-	}
+	c.span.From = minTime(c.span.From, from)
 	if weight(e) > weight(c.span.About) {
 		c.span.About = e
 	}
 	if e.Kind == status.EventVIPActive && c.span.Taken.IsZero() {
-		c.span.Lost, c.span.Taken = begun, e.Time
+		c.span.Lost, c.span.Taken = begun.Add(-silence(e.Cause)), e.Time
+		c.span.From = minTime(c.span.From, c.span.Lost.Add(-lead))
 	}
 	c.last = e.Time
+}
+
+// silence gives for how long the holder before was not heard, by the cause of a VIP's move
+// as VRRP says it: "no advert from ctl1 for 62ms".
+func silence(cause string) time.Duration {
+	rest, ok := strings.CutPrefix(cause, "no advert from ")
+	if _, text, found := strings.Cut(rest, " for "); ok && found {
+		if d, err := time.ParseDuration(text); err == nil {
+			return max(d, 0)
+		}
+	}
+	return 0
+}
+
+func minTime(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // Open reports whether a cost is to be told some time.
