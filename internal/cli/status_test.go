@@ -125,7 +125,7 @@ func TestStatusText(t *testing.T) {
 		"forty":     {degradedCloud(40), viewport{}},
 		"wide":      {degradedCloud(10), viewport{width: 260}},
 		"colour":    {degradedCloud(3), viewport{colour: true}},
-		"brief":     {degradedCloud(3), viewport{brief: true}},
+		"brief":     {degradedCloud(3), viewport{less: remedies}},
 		"one-alone": {merged(cloudAnswers(1)), viewport{}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -202,7 +202,7 @@ func TestStatusFits80Columns(t *testing.T) {
 	no.Controllers[0].Error = strings.Repeat("no answer ", 30)
 	clouds["a long error"] = no
 	for name, c := range clouds {
-		for _, v := range []viewport{{}, {brief: true}, {brief: true, terse: true}, {width: 60}} {
+		for _, v := range []viewport{{}, {less: well}, {less: remedies}, {less: counted}, {less: texts}, {width: 60}} {
 			width := cmp.Or(v.width, 80)
 			for line := range strings.Lines(statusText(sight{c, lately}, v)) {
 				line = strings.TrimSuffix(line, "\n")

@@ -103,17 +103,11 @@ func frame(c sight, v viewport) string {
 	return tui.ToTop + strings.Join(screen(c, v), tui.ClearLine+"\r\n") + tui.ClearLine + tui.ClearBelow
 }
 
-// screen gives the lines of c that a terminal has room for: all, or without what is well, or only
-// what a person must act on.
+// screen gives the lines of c that a terminal has room for, and leaves out no more than it must.
 func screen(c sight, v viewport) []string {
 	lines := linesOf(c, v)
-	if len(lines) > v.height {
-		v.brief = true
-		lines = linesOf(c, v)
-	}
-	if len(lines) > v.height {
-		v.terse = true
-		lines = linesOf(c, v)
+	for ; len(lines) > v.height && v.less < texts; lines = linesOf(c, v) {
+		v.less++
 	}
 	if more := len(lines) - v.height; more > 0 && v.height > 1 {
 		lines = append(lines[:v.height-1], tui.Cut(fmt.Sprintf("... %d more lines; make the window higher", more+1), v.width))

@@ -131,12 +131,12 @@ func (m *merger) findHostsDown() {
 	told := map[string]bool{}
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
-			if h.State != status.Down || s.State == status.Down || s.LastResort || h.disagrees() || told[h.Name] {
+			if h.State != status.Down || s.State == status.Down || s.LastResort || h.disagrees() || told[h.Name] || m.lost(h.Name) {
 				continue
 			}
 			down, whole := m.downOn(h.Name)
 			switch {
-			case whole && m.unreachable(h.Name): // said with the controller
+			case whole && m.unreachable(h.Name): // said with the controller, as is all of one that is lost
 			case whole:
 				told[h.Name] = true
 				m.find(status.Warning, status.CodeHostDown, "host "+h.Name,
@@ -199,7 +199,7 @@ func (m *merger) findDisagreements() {
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
 			words := h.disagreement()
-			if words == "" || m.explained(h) {
+			if words == "" || m.explained(h) || m.lost(h.Name) {
 				continue
 			}
 			key := [2]string{h.Name, words}

@@ -101,7 +101,7 @@ func TestFindingsSayWhatToDo(t *testing.T) {
 	}
 	want := `soon ctl3 lost | ping -c 3 10.0.0.3 | docs/troubleshooting.md#controller-unreachable
 soon nova down on ctl2 | ssh ctl2 systemctl status 'nova*' | docs/troubleshooting.md#host-down
-soon disk full (state of ctl1) | ssh ctl1 df -h /var/lib/holdfast | docs/troubleshooting.md#disk-full`
+soon disk of ctl1 full | ssh ctl1 df -h /var/lib/holdfast | docs/troubleshooting.md#disk-full`
 	if text := strings.Join(got, "\n"); text != want {
 		t.Errorf("got\n%s\nwant\n%s", text, want)
 	}
