@@ -112,6 +112,12 @@ func (m *merger) findLate(s Service) {
 		also{s.Name + " late on " + status.Few(late), worst.ConditionSince, command("ssh %1 top -bn1", worst.Name)})
 }
 
+// judged reports whether h is down by what clients of the VIP's holder got of it: other HAProxys, which
+// have no clients, need not have seen that.
+func (h Host) judged() bool {
+	return h.State == status.Down && (h.Condition == status.Hung || h.Condition == status.Failing) && h.Evidence != ""
+}
+
 // why says why h is as it is: what the evidence says of it, or its check.
 func (h Host) why() string {
 	switch {
@@ -131,7 +137,7 @@ func (m *merger) findHostsDown() {
 	told := map[string]bool{}
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
-			if h.State != status.Down || s.State == status.Down || s.LastResort || h.disagrees() || told[h.Name] || m.lost(h.Name) {
+			if h.State != status.Down || s.State == status.Down || s.LastResort || h.disagrees() && !h.judged() || told[h.Name] || m.lost(h.Name) {
 				continue
 			}
 			down, whole := m.downOn(h.Name)
@@ -199,7 +205,7 @@ func (m *merger) findDisagreements() {
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
 			words := h.disagreement()
-			if words == "" || m.explained(h) || m.lost(h.Name) {
+			if words == "" || m.explained(h) || h.judged() || m.lost(h.Name) {
 				continue
 			}
 			key := [2]string{h.Name, words}
