@@ -48,12 +48,12 @@ test-openstack: ## Run the tests against real Keystone, on Debian 12
 	test/openstack/run.sh
 
 check:
-	@unformatted=$$(gofmt -l cmd internal packaging *.go) && [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	@unformatted=$$(gofmt -l cmd deploy internal packaging *.go) && [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 
 fmt: ## Format the Go code
-	gofmt -w cmd internal packaging *.go
+	gofmt -w cmd deploy internal packaging *.go
 
 cover: deps build ## Say what tests reach; cover.html has the lines
 	$(TEST) -short -p 1 -coverpkg=./... -coverprofile=cover.out ./...

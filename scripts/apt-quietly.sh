@@ -20,7 +20,7 @@ install "$@" || { apt-get update -q >&2 && install "$@"; }
 if [ -d /run/systemd/system ]; then
 	for package in "$@"; do
 		case $package in
-		haproxy | keepalived | knot | nsd) systemctl disable --quiet "$package" ;;
+		haproxy | keepalived | knot | nsd | prometheus) systemctl disable --quiet "$package" ;;
 		bind9) systemctl disable --quiet named ;;
 		pdns-server) systemctl disable --quiet pdns ;;
 		esac

@@ -23,6 +23,7 @@ wanted=(
 	/usr/share/pdns-backend-sqlite3:pdns-backend-sqlite3
 	sqlite3:sqlite3
 	nsd:nsd
+	promtool:prometheus   # tests of the alerts
 	chromium:chromium     # tests of the page
 )
 

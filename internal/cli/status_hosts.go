@@ -76,9 +76,9 @@ func allUp(s cloud.Service) bool {
 
 // hostTable makes the table of a group with cells and column heads of some form.
 func (s *statusWriter) hostTable(g cloud.ServiceGroup, name int, form func(cloud.Host) tui.Cell, heads []string) *tui.Table {
-	t := &tui.Table{Head: serviceHead(name, heads...)}
+	t := &tui.Table{Head: s.serviceHead(name, heads...)}
 	for _, svc := range g.Services {
-		row := []tui.Cell{tui.Plain(svc.Name), tui.Plain(strconv.Itoa(svc.Port)), stateCell(svc.State)}
+		row := s.serviceCells(svc)
 		for _, h := range svc.Hosts {
 			row = append(row, form(h))
 		}
@@ -88,8 +88,44 @@ func (s *statusWriter) hostTable(g cloud.ServiceGroup, name int, form func(cloud
 }
 
 // serviceHead gives the heads of a table of services. All of these have the same first columns.
-func serviceHead(name int, more ...string) []tui.Cell {
-	return append(head(column(fmt.Sprintf("%-*s", name, "SERVICE"), 12, 0), column("PORT ", 0, 0), column("STATE   ", 0, 0)), tui.Words(more...)...)
+func (s *statusWriter) serviceHead(name int, more ...string) []tui.Cell {
+	all := head(column(fmt.Sprintf("%-*s", name, "SERVICE"), 12, 0), column("PORT ", 0, 0), column("STATE   ", 0, 0))
+	if n := s.clientsWidth(); n > 0 {
+		all = append(all, tui.Words(fmt.Sprintf("%-*s", n, clientsHead))...)
+	}
+	return append(all, tui.Words(more...)...)
+}
+
+// clientsHead is over what clients got of the last minute: requests a second, how many failed, and the time to
+// the first byte of 99 %.
+const clientsHead = "REQUESTS"
+
+// clientsWidth is how wide that column is, in all tables of services alike; 0 where no
+// service has clients, and there is none.
+func (s *statusWriter) clientsWidth() int {
+	n := 0
+	for _, svc := range s.c.Services {
+		if c, any := s.c.Clients(svc.Name); any {
+			n = max(n, len(c.Words()), len(clientsHead))
+		}
+	}
+	return n
+}
+
+// serviceCells gives the first cells of a row of a service.
+func (s *statusWriter) serviceCells(svc cloud.Service) []tui.Cell {
+	row := []tui.Cell{tui.Plain(svc.Name), tui.Plain(strconv.Itoa(svc.Port)), stateCell(svc.State)}
+	if s.clientsWidth() == 0 {
+		return row
+	}
+	c, any := s.c.Clients(svc.Name)
+	switch {
+	case !any:
+		return append(row, tui.Plain(""))
+	case c.Failed*100 > c.Requests: // more than a hundredth
+		return append(row, tui.Marked(c.Words(), tui.Bad))
+	}
+	return append(row, tui.Plain(c.Words()))
 }
 
 func stateCell(state status.ServiceState) tui.Cell {
@@ -161,8 +197,12 @@ func (s *statusWriter) legend(hosts []string) {
 
 // summary tells of a group with more hosts than there are columns for.
 func (s *statusWriter) summary(g cloud.ServiceGroup, name int) {
-	t := &tui.Table{Head: serviceHead(name, "HOSTS")}
-	t.Head[3].Least = 20
+	t := &tui.Table{Head: s.serviceHead(name, "HOSTS")}
+	t.Head[len(t.Head)-1].Least = 20
+	room := s.v.width - name - len("  PORT   STATE     ")
+	if n := s.clientsWidth(); n > 0 {
+		room -= n + len("  ")
+	}
 	for _, svc := range g.Services {
 		up, troubled := 0, []string{}
 		for _, h := range svc.Hosts {
@@ -173,9 +213,9 @@ func (s *statusWriter) summary(g cloud.ServiceGroup, name int) {
 				troubled = append(troubled, s.names(h.Name)+" "+c.Text)
 			}
 		}
-		t.Add(tui.Plain(svc.Name), tui.Plain(strconv.Itoa(svc.Port)), stateCell(svc.State), tui.Cell{
-			Text: tui.Printable(fewWords(fmt.Sprintf("%d of %d up", up, len(svc.Hosts)), troubled, s.v.width-name-len("  PORT   STATE     "))), Spans: true,
-		})
+		t.Add(append(s.serviceCells(svc), tui.Cell{
+			Text: tui.Printable(fewWords(fmt.Sprintf("%d of %d up", up, len(svc.Hosts)), troubled, room)), Spans: true,
+		})...)
 	}
 	s.table(t)
 }

@@ -98,6 +98,16 @@ func lostCloud() cloud.Cloud {
 	return merged(a)
 }
 
+// clientsOf has the first controller of a have clients of its services.
+func clientsOf(a []cloud.Answer) []cloud.Answer {
+	for i, s := range a[0].Snapshot.Services[1:] {
+		a[0].Snapshot.Clients = append(a[0].Snapshot.Clients, status.Client{
+			Service: s.Name, VIP: "api", Requests: 72_000 >> (i * 6), Failed: uint64(i), PerSecond: 1200 / float64(int(1)<<(i*6)), P99: 38 * time.Millisecond, Span: time.Minute,
+		})
+	}
+	return a
+}
+
 func TestStatusText(t *testing.T) {
 	nobody := cloudAnswers(2)
 	for i := range nobody {
@@ -126,6 +136,7 @@ func TestStatusText(t *testing.T) {
 		"wide":      {degradedCloud(10), viewport{width: 260}},
 		"colour":    {degradedCloud(3), viewport{colour: true}},
 		"brief":     {degradedCloud(3), viewport{less: remedies}},
+		"clients":   {merged(clientsOf(cloudAnswers(3))), viewport{}},
 		"one-alone": {merged(cloudAnswers(1)), viewport{}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,7 +164,7 @@ func goldenStatus(t *testing.T, name, got string) {
 
 // nasty gives a cloud whose names, versions and addresses are as long as they get.
 func nasty(n int, change func(i int, s *status.Snapshot)) cloud.Cloud {
-	answers := cloudAnswers(n)
+	answers := clientsOf(cloudAnswers(n))
 	domain := ".rack-17.availability-zone-2.cloud.example.org"
 	for i, a := range answers {
 		s := a.Snapshot
@@ -198,6 +209,7 @@ func TestStatusFits80Columns(t *testing.T) {
 			clouds[fmt.Sprint(n, " degraded")] = degradedCloud(n)
 		}
 	}
+	clouds["clients"], clouds["clients of forty"] = merged(clientsOf(cloudAnswers(5))), merged(clientsOf(cloudAnswers(40)))
 	no := lostCloud()
 	no.Controllers[0].Error = strings.Repeat("no answer ", 30)
 	clouds["a long error"] = no

@@ -19,7 +19,7 @@ func madeByMerge(code string) bool {
 		status.CodeNoControllerAnswers, status.CodeControllerUnreachable, status.CodeWrongController, status.CodeClockDiffers,
 		status.CodeSpecDiffers, status.CodeSpecRejected, status.CodeHAProxyNotRunning, status.CodeVIPUnheld, status.CodeVIPHeldTwice,
 		status.CodeVIPNotPresent, status.CodeServiceDown, status.CodeServiceUnknown, status.CodeServiceLastResort, status.CodeServiceLate, status.CodeHostDown, status.CodeHostDisagreement,
-		status.CodeDrained, status.CodeHandover, status.CodeAdvertsRejected, status.CodeVersionsDiffer, status.CodeVIPsTogether, status.CodeBlind, status.CodeBadLink,
+		status.CodeDrained, status.CodeHandover, status.CodeAdvertsRejected, status.CodeVersionsDiffer, status.CodeVIPsTogether, status.CodeHashesDiffer, status.CodeBlind, status.CodeBadLink,
 	}, code)
 }
 
@@ -413,6 +413,7 @@ func (m *merger) findWorthKnowing() {
 		m.find(status.Info, status.CodeVersionsDiffer, "haproxy", "controllers run different versions: "+text, "finish the upgrade, one controller after the other",
 			also{brief: "versions of HAProxy differ"})
 	}
+	m.findHashes()
 }
 
 // rejectedWords says what adverts were that were dropped for a reason, as
@@ -505,6 +506,9 @@ func (m *merger) briefOf(f status.Finding, controller string) string {
 		if who, is := m.claimedBy(f); is {
 			return controller + " and " + who + " both have the VIP's address"
 		}
+	}
+	if f.Code == status.CodeDiskFull && strings.Contains(f.Text, "read-only") {
+		return "disk of " + controller + " read-only"
 	}
 	if words := map[string]string{
 		status.CodeIsolated:        "%1 reaches no other",

@@ -51,7 +51,7 @@ func actions() map[string]Action {
 		CodeLastGoodNotKept, CodeDiskFull, CodeNotListening, CodeKeyUnusable, CodeRequestsUnproven)
 	add(ActSoon, CodeNotInForce, CodeCertificateChain, CodeCertificateExpired, CodeCertificateNotYetValid, CodeCertificateExpires, CodeCertificateFormat, CodeCertificateKey, CodeCertificateName,
 		CodeCertificateNotLive, CodeCertificateSuperfluous, CodeCertificateUnreadable, CodeCertificateUsage, CodeCertificateWeak)
-	add(ActNone, CodeServiceUnknown, CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer, CodeVIPMovesOften, CodeVIPsTogether,
+	add(ActNone, CodeServiceUnknown, CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer, CodeVIPMovesOften, CodeVIPsTogether, CodeHashesDiffer,
 		CodeRequestsRefused, CodeNotAuthenticated, CodeCertificateAlone, CodeCertificateSelfSigned)
 	return all
 }

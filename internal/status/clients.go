@@ -1,6 +1,10 @@
 package status
 
-import "time"
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
 
 // Client is what clients of a service on a VIP got in some time, as the HAProxy of one
 // controller saw it: what did not reach that is in none.
@@ -20,4 +24,42 @@ type Client struct {
 	P50  time.Duration `json:"first_byte_p50_ns"`
 	P99  time.Duration `json:"first_byte_p99_ns"`
 	P999 time.Duration `json:"first_byte_p999_ns"`
+}
+
+// Words says c in few: requests a second, the share of them that failed, and within which
+// time 99 % had the first byte: "1.2k/s 0.00% 38ms".
+func (c Client) Words() string {
+	words := perSecond(c.PerSecond) + " " + c.FailedShare()
+	if c.P99 > 0 {
+		words += " " + Brief(c.P99)
+	}
+	return words
+}
+
+// FailedShare gives the share of c's requests that failed: "0.00%". What failed is never
+// called nothing.
+func (c Client) FailedShare() string {
+	if c.Requests == 0 {
+		return "0.00%"
+	}
+	share := float64(c.Failed) / float64(c.Requests) * 100
+	switch {
+	case share > 0 && share < 0.01:
+		return "<0.01%"
+	case share >= 10:
+		return fmt.Sprintf("%.0f%%", share)
+	}
+	return fmt.Sprintf("%.2f%%", share)
+}
+
+func perSecond(rate float64) string {
+	switch {
+	case rate >= 9_950:
+		return fmt.Sprintf("%.0fk/s", rate/1000)
+	case rate >= 995:
+		return fmt.Sprintf("%.1fk/s", rate/1000)
+	case rate >= 9.95:
+		return fmt.Sprintf("%.0f/s", rate)
+	}
+	return strconv.FormatFloat(rate, 'f', 1, 64) + "/s"
 }

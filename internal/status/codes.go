@@ -30,6 +30,7 @@ const (
 	CodeHandover              = "handover"
 	CodeAdvertsRejected       = "adverts-rejected"
 	CodeVersionsDiffer        = "versions-differ"
+	CodeHashesDiffer          = "hashes-differ"
 	CodeVIPsTogether          = "vips-together"
 
 	// Of what an agent reports of itself.
@@ -232,7 +233,7 @@ func FindingCodes() []FindingCode {
 		CodeServiceDown, CodeServiceLastResort)
 	add(Warning, CodeBadLink, CodeControllerUnreachable, CodeClockDiffers, CodeSpecRejected, CodeSpecDiffers, CodeServiceUnknown, CodeServiceLate,
 		CodeHostDown, CodeHostDisagreement)
-	add(Info, CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer, CodeVIPsTogether)
+	add(Info, CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer, CodeVIPsTogether, CodeHashesDiffer)
 	add("", CodeBlind, CodeHAProxyNotRunning)
 	// Of what an agent reports of itself.
 	add(Error, CodeNotInForce, CodeConfigRolledBack, CodeConfigNotApplied, CodeUnknownController, CodeOutOfFiles, CodeKeyUnusable,

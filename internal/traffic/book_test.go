@@ -164,25 +164,63 @@ func TestCostsAreTold(t *testing.T) {
 		c.Note(status.Event{Time: at.Add(after), Kind: kind, Subject: subject, Took: took})
 	}
 	note(0, status.EventCertificateRefused, "vip api", 0)
-	if _, _, _, due := c.Due(at.Add(time.Hour)); due {
+	if _, due := c.Due(at.Add(time.Hour), false); due {
 		t.Error("what costs nothing has a cost")
 	}
 	note(0, status.EventHostDown, "service nova on ctl2", 0)
 	note(time.Second, status.EventVIPActive, "vip api", 4*time.Second)
-	if _, _, _, due := c.Due(at.Add(3 * time.Second)); due {
+	if _, due := c.Due(at.Add(3*time.Second), false); due {
 		t.Error("told before it settled")
 	}
-	from, to, about, due := c.Due(at.Add(4 * time.Second))
-	if !due || from != at.Add(-5*time.Second) || to != at.Add(4*time.Second) || about.Subject != "vip api" {
-		t.Errorf("due %v, from %v to %v, about %q", due, from.Sub(at), to.Sub(at), about.Subject)
+	s, due := c.Due(at.Add(4*time.Second), false)
+	if !due || s.From != at.Add(-5*time.Second) || s.To != at.Add(4*time.Second) || s.About.Subject != "vip api" || s.Lost != at.Add(-3*time.Second) || s.Taken != at.Add(time.Second) {
+		t.Errorf("due %v, from %v to %v, about %q, lost %v", due, s.From.Sub(at), s.To.Sub(at), s.About.Subject, s.Lost.Sub(at))
 	}
-	if _, _, _, due := c.Due(at.Add(5 * time.Second)); due {
+	if _, due := c.Due(at.Add(5*time.Second), false); due {
 		t.Error("told twice")
 	}
-	for i := range 100 { // it goes on and on
-		note(time.Duration(i)*time.Second, status.EventHostDown, "service nova on ctl2", 0)
+}
+
+// A VIP whose holder fell silent was nobody's since.
+func TestCostsOfSilence(t *testing.T) {
+	for cause, want := range map[string]time.Duration{"no advert from ctl1 for 62.5ms": 62500 * time.Microsecond, "ctl1 resigned": 0, "no advert from ctl1": 0} {
+		var c traffic.Costs
+		at := time.Unix(1_800_000_000, 0)
+		c.Note(status.Event{Time: at, Kind: status.EventVIPActive, Subject: "vip api", Cause: cause})
+		if span, _ := c.Due(at.Add(time.Minute), false); at.Sub(span.Lost) != want || span.Taken != at {
+			t.Errorf("%s: lost %v before, want %v", cause, at.Sub(span.Lost), want)
+		}
 	}
-	if _, _, _, due := c.Due(at.Add(99 * time.Second)); !due {
-		t.Error("what goes on is never told")
+}
+
+// What goes on is told each minute, and once more when it is over.
+func TestCostsOfWhatGoesOn(t *testing.T) {
+	var c traffic.Costs
+	at := time.Unix(1_800_000_000, 0)
+	c.Note(status.Event{Time: at, Kind: status.EventHostDown, Subject: "service nova on ctl2"})
+	var told []traffic.Span
+	for s := range 100 {
+		if span, due := c.Due(at.Add(time.Duration(s)*time.Second), s < 80); due {
+			told = append(told, span)
+		}
+	}
+	if len(told) != 2 || told[0].To.Sub(at) != 58*time.Second || told[1].From != told[0].To || told[1].To.Sub(at) != 82*time.Second || told[1].About.Subject != "service nova on ctl2" || c.Open() {
+		t.Errorf("told %+v", told)
+	}
+}
+
+// The time in which a VIP was nobody's is in nobody's log.
+func TestCostOfAMove(t *testing.T) {
+	b, at := newBook(), time.Unix(1_800_000_000, 0)
+	for i := range 100 {
+		b.AddLine(at.Add(180*time.Millisecond+time.Duration(i)*5*time.Millisecond), answered(12*time.Millisecond))
+	}
+	span := traffic.Span{From: at.Add(-2 * time.Second), To: at.Add(3 * time.Second), Lost: at, Taken: at.Add(70 * time.Millisecond)}
+	if c := b.CostOf(span); (c.Gap-180*time.Millisecond).Abs() > time.Millisecond || c.Requests != 100 {
+		t.Errorf("%s, want a gap of 180ms", c.Words())
+	}
+	span.Lost, span.Taken = at.Add(-time.Minute), at.Add(-50*time.Second) // nobody asked for long
+	if c := b.CostOf(span); c.Gap > 20*time.Millisecond {
+		t.Errorf("%s, want no gap", c.Words())
 	}
 }

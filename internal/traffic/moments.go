@@ -133,6 +133,18 @@ func (m *moments) cost(from, to time.Time) status.Cost {
 	return c
 }
 
+// firstAnswer gives when the first answer came between two moments; zero for none.
+func (m *moments) firstAnswer(from, to time.Time) time.Time {
+	for n := max(momentNumber(from), m.oldest()); n <= min(momentNumber(to), m.newest); n++ {
+		one := &m.ring[place(n)]
+		at := time.Unix(0, n*int64(momentLength)).Add(time.Duration(one.first) * tick)
+		if one.answered > 0 && !at.Before(from) {
+			return at
+		}
+	}
+	return time.Time{}
+}
+
 // patience is how long after a failure the next request may come, for both to be of one gap.
 const patience = time.Second
 

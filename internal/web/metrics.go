@@ -44,7 +44,7 @@ type descriptions struct {
 	configInfo, configLoaded, configRejected                      *prometheus.Desc
 	haproxyInfo, haproxyState, haproxySince                       *prometheus.Desc
 	haproxyRestarts, haproxyReloads, haproxyConnections           *prometheus.Desc
-	vipState, vipSince, vipPresent, vipPriority                   *prometheus.Desc
+	vipState, vipSince, vipPresent, vipPriority, vipHolder        *prometheus.Desc
 	vipFinishing, vipSendErrors, vipHeldUp, vipPutBack, vipClaims *prometheus.Desc
 	vipTransitions, advertsSent, advertsSeen, advertsDrop         *prometheus.Desc
 	certificateEnd, certificateRefused                            *prometheus.Desc
@@ -52,7 +52,7 @@ type descriptions struct {
 	hostUp, hostDrained, hostSince, hostSessions                  *prometheus.Desc
 	hostCondition, serviceLastResort                              *prometheus.Desc
 	pathRTT, pathLost                                             *prometheus.Desc
-	findings, drained                                             *prometheus.Desc
+	findings, finding, drained                                    *prometheus.Desc
 }
 
 func newCollector(snapshot func() status.Snapshot) *collector {
@@ -81,6 +81,7 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 		vipPresent:     d("vip_address_present", "1 when the kernel has the VIP's addresses at this moment.", "vip"),
 		vipFinishing:   d("vip_finishing_connections", "Connections that go on here after the VIP was handed over.", "vip"),
 		vipPriority:    d("vip_priority", "The VRRP priority of this controller.", "vip"),
+		vipHolder:      d("vip_holder", "1 for the controller that holds the VIP, as far as this one knows; none where it knows of nobody.", "vip", "holder"),
 		vipTransitions: d("vip_transitions_total", "Changes of the VRRP state since the agent started.", "vip"),
 		advertsSent:    d("vip_adverts_sent_total", "VRRP adverts sent.", "vip"),
 		advertsSeen:    d("vip_adverts_received_total", "VRRP adverts received and accepted.", "vip"),
@@ -108,6 +109,7 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 
 		drained:  d("drained", "1 when the service is taken out on this controller, or with the label empty the whole controller.", "service"),
 		findings: d("findings", "What the agent finds wrong or worth knowing, by severity.", "severity"),
+		finding:  d("finding", "How many findings of a kind there are, of the agent and of a file that it has refused; none of a kind that there is none of.", "code", "severity"),
 	}}
 }
 
@@ -117,10 +119,10 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		d.info, d.started, d.taken, d.configInfo, d.configLoaded, d.configRejected,
 		d.haproxyInfo, d.haproxyState, d.haproxySince, d.haproxyRestarts, d.haproxyReloads, d.haproxyConnections,
-		d.vipState, d.vipSince, d.vipPresent, d.vipFinishing, d.vipPriority, d.vipTransitions, d.vipSendErrors, d.vipHeldUp, d.vipPutBack, d.vipClaims, d.advertsSent, d.advertsSeen, d.advertsDrop,
+		d.vipState, d.vipSince, d.vipPresent, d.vipFinishing, d.vipPriority, d.vipHolder, d.vipTransitions, d.vipSendErrors, d.vipHeldUp, d.vipPutBack, d.vipClaims, d.advertsSent, d.advertsSeen, d.advertsDrop,
 		d.certificateEnd, d.certificateRefused,
 		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.hostCondition, d.serviceLastResort,
-		d.pathRTT, d.pathLost, d.drained, d.findings,
+		d.pathRTT, d.pathLost, d.drained, d.findings, d.finding,
 	} {
 		ch <- desc
 	}
@@ -187,6 +189,34 @@ func (c *collector) agent(out emitter, s status.Snapshot) {
 		}
 		out.gauge(c.desc.findings, float64(n), string(severity))
 	}
+	for k, n := range kinds(s) {
+		out.gauge(c.desc.finding, float64(n), k.code, string(k.severity))
+	}
+}
+
+// A kind is of findings that are counted together.
+type kind struct {
+	code     string
+	severity status.Severity
+}
+
+// kinds counts the findings of s. Those of a file that was refused are warnings: what was in
+// force stays so. It has only codes of a running cloud: what else is wrong in a file is for
+// who wrote it.
+func kinds(s status.Snapshot) map[kind]int {
+	count := map[kind]int{}
+	add := func(code string, severity status.Severity) {
+		if status.ActionOf(code) != "" {
+			count[kind{code, severity}]++
+		}
+	}
+	for _, f := range s.Findings {
+		add(f.Code, f.Severity)
+	}
+	for _, f := range s.Config.Rejected {
+		add(f.Code, status.Warning)
+	}
+	return count
 }
 
 // drains tells of the whole controller always, and of the services that are
@@ -225,6 +255,9 @@ func (c *collector) vip(out emitter, v status.VIP) {
 	}
 	out.gauge(c.desc.vipFinishing, float64(finishing), v.Name)
 	out.gauge(c.desc.vipPriority, float64(v.Priority), v.Name)
+	if v.Holder != "" {
+		out.gauge(c.desc.vipHolder, 1, v.Name, v.Holder)
+	}
 	out.counter(c.desc.vipTransitions, float64(v.Transitions), v.Name)
 	out.counter(c.desc.advertsSent, float64(v.AdvertsSent), v.Name)
 	out.counter(c.desc.advertsSeen, float64(v.AdvertsSeen), v.Name)

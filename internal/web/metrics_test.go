@@ -25,8 +25,13 @@ func TestMetrics(t *testing.T) {
 	snap.VIPs[0].Certificate = &status.Certificate{NotAfter: time.Unix(1800000000, 0), Refused: true}
 	snap.Services[0].State, snap.Services[0].Hosts[1].State = status.Degraded, status.Down
 	snap.Services[1].Hosts[0].State = status.Drain
-	snap.Config.Rejected = []status.Finding{{Severity: status.Error, Text: "bad"}}
-	snap.Findings = []status.Finding{{Severity: status.Warning}, {Severity: status.Info}, {Severity: status.Info}}
+	snap.Config.Rejected = []status.Finding{
+		{Severity: status.Error, Code: status.CodeUnknownKey, Text: "bad"}, {Severity: status.Error, Code: status.CodeConfigRolledBack},
+	}
+	snap.Findings = []status.Finding{
+		{Severity: status.Warning, Code: status.CodeDiskFull},
+		{Severity: status.Info, Code: status.CodeHAProxyReplaced}, {Severity: status.Info, Code: status.CodeHAProxyReplaced},
+	}
 	snap.Paths = []status.Path{
 		{Host: "dns1", Address: "10.64.20.23", RTT: 1500 * time.Microsecond, Sent: 20, Lost: 5},
 		{Host: "dns2", Address: "10.64.20.24", Sent: 20, Lost: 20}, {Host: "dns3", Address: "10.64.20.25"},

@@ -27,18 +27,27 @@ func (l *Listener) tellCosts(ctx context.Context) {
 			costs.Note(e)
 		case <-timer.C:
 		}
-		if from, to, about, due := costs.Due(time.Now()); due {
-			l.mu.Lock()
-			cost := l.book.Cost(from, to)
-			l.mu.Unlock()
-			if e, ok := traffic.CostEvent(about, cost); ok {
-				l.opt.Event(e)
-			}
+		if !costs.Open() {
+			continue
+		}
+		if e, told := l.costAt(&costs, time.Now()); told {
+			l.opt.Event(e)
 		}
 		if costs.Open() {
 			timer.Reset(look)
 		}
 	}
+}
+
+// costAt gives what is to be written into the journal at now, false for nothing.
+func (l *Listener) costAt(costs *traffic.Costs, now time.Time) (status.Event, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	span, due := costs.Due(now, l.book.Failing(now))
+	if !due {
+		return status.Event{}, false
+	}
+	return traffic.CostEvent(span.About, l.book.CostOf(span))
 }
 
 // Account gives what was counted since the agent began.
