@@ -36,9 +36,11 @@ const (
 
 // A Journal is that of one controller. Its methods may be called by any goroutine.
 type Journal struct {
-	opt  Options
-	now  func() time.Time
-	file *asynclog.Writer // in front of a file
+	opt     Options
+	now     func() time.Time
+	file    *asynclog.Writer // in front of a file
+	ends    sync.Once
+	numbers *numbers // of the goroutine that writes the file, while there is one
 
 	mu        sync.Mutex // guards following
 	events    []status.Event
@@ -60,12 +62,18 @@ type Options struct {
 // out, and a file that cannot be read is said.
 func Open(opt Options) *Journal {
 	j := &Journal{opt: opt, now: time.Now, followers: map[chan status.Event]struct{}{}}
-	f := &file{path: opt.Path, log: opt.Log}
+	j.numbers = &numbers{path: opt.Path + ".seq", log: opt.Log}
+	f := &file{path: opt.Path, log: opt.Log, numbers: j.numbers}
 	for _, name := range []string{opt.Path + ".1", opt.Path} {
 		var err error
 		if f.written, err = j.read(name); err != nil {
 			opt.Log.Warn("the events of earlier runs are not shown", "error", err)
 		}
+	}
+	if given, err := j.numbers.read(); err != nil {
+		opt.Log.Warn("some numbers of events may be given again", "error", err)
+	} else {
+		j.seq = max(j.seq, given)
 	}
 	j.file = asynclog.New(f, j.lost)
 	return j
@@ -73,9 +81,19 @@ func Open(opt Options) *Journal {
 
 // Close returns when the file has every event, or its disk stands still.
 func (j *Journal) Close() {
-	if !j.file.Close(patience) {
-		j.opt.Log.Warn("the journal lacks the last events: its disk takes nothing")
-	}
+	j.ends.Do(func() {
+		if !j.file.Close(patience) {
+			j.opt.Log.Warn("the journal lacks the last events: its disk takes nothing")
+			return
+		}
+		_ = j.numbers.write(j.newest()) //nolint:errcheck // then some are left out
+	})
+}
+
+func (j *Journal) newest() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.seq
 }
 
 // read takes the events of the file called name, and gives its size in bytes.
@@ -188,12 +206,17 @@ func (j *Journal) lost(n int) []byte {
 type file struct {
 	path    string
 	log     *slog.Logger
+	numbers *numbers
 	written int64
 	trouble string
 }
 
 // Write appends line. Trouble is logged once, until it is over.
 func (f *file) Write(line []byte) (int, error) {
+	var of struct{ Seq uint64 }
+	if json.Unmarshal(line, &of) == nil {
+		f.numbers.give(of.Seq)
+	}
 	n, err := f.append(line)
 	f.written += int64(n)
 	switch {

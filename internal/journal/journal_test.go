@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bufio"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -159,5 +160,67 @@ func TestSlowFollowerDoesNotHoldTheJournalUp(t *testing.T) {
 	j.Add(status.Event{})
 	if len(j.followers) != 0 {
 		t.Error("a follower that left is still served")
+	}
+}
+
+// TestNumbersAreGivenOnce has events be lost, as the disk with the file is full, and the agent
+// be killed: who has heard of them by their numbers hears of no others by these.
+func TestNumbersAreGivenOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	open := func() *Journal {
+		return Open(Options{Path: path, Controller: "ctl1", Log: slog.New(slog.DiscardHandler)})
+	}
+	j := open()
+	j.Add(status.Event{Kind: "reload"})
+	j.file.Flush(time.Minute)
+	if err := os.Rename(path, path+".kept"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil { // nothing can be written there
+		t.Fatal(err)
+	}
+	j.Add(status.Event{Kind: "host-down"})
+	j.file.Flush(time.Minute)
+	lost := j.Last(1)[0].Seq
+	if err := errors.Join(os.Remove(path), os.Rename(path+".kept", path)); err != nil {
+		t.Fatal(err)
+	}
+	again := open() // nobody has closed the one before
+	again.Add(status.Event{Kind: "host-down"})
+	if got := again.Last(1)[0].Seq; got <= lost {
+		t.Errorf("the number %d is given, and %d was", got, lost)
+	}
+	// One that is closed leaves none out.
+	again.Close()
+	last := open()
+	last.Add(status.Event{Kind: "agent-started"})
+	last.Close()
+	if before, got := again.Last(1)[0].Seq, last.Last(1)[0].Seq; got != before+1 {
+		t.Errorf("after %d comes %d", before, got)
+	}
+}
+
+// TestNumbersNeedNoRoom has the disk be full from before the agent starts: the place that the
+// numbers have is enough.
+func TestNumbersNeedNoRoom(t *testing.T) {
+	n := &numbers{path: filepath.Join(t.TempDir(), "seq"), log: slog.New(slog.DiscardHandler)}
+	n.give(1)
+	before, err := os.Stat(n.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.give(1 << 60)
+	after, err := os.Stat(n.path)
+	if err != nil || !os.SameFile(before, after) || before.Size() != after.Size() {
+		t.Errorf("%v: it has another place, or size", err)
+	}
+	if got, err := n.read(); err != nil || got != 1<<60+ahead {
+		t.Errorf("%d, %v", got, err)
+	}
+	if err := os.WriteFile(n.path, []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.read(); err == nil || !strings.Contains(err.Error(), n.path) {
+		t.Errorf("what is no number: %v", err)
 	}
 }

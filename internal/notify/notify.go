@@ -111,18 +111,23 @@ func (b *Marks) set(m Mark) {
 	}
 }
 
-// of gives the mark of an incident, by whichever of its events is known.
-func (b *Marks) of(in incident.Incident) (Mark, bool) {
-	if m, known := b.all[in.ID]; known {
-		return m, true
-	}
+// of gives the marks of an incident, the first the one that it is told by: that of its own id,
+// or of whichever of its events is known. There are more where incidents that were told apart
+// are found to be one. A mark with the same id and another first event is of another incident:
+// its controller has lost its journal, and counts anew.
+func (b *Marks) of(in incident.Incident) []Mark {
 	names := eventNames(in)
+	var all []Mark
 	for _, m := range b.List() {
-		if slices.ContainsFunc(m.Events, func(name string) bool { return slices.Contains(names, name) }) {
-			return m, true
+		switch {
+		case !slices.ContainsFunc(m.Events, func(name string) bool { return slices.Contains(names, name) }):
+		case m.ID == in.ID:
+			all = append([]Mark{m}, all...)
+		default:
+			all = append(all, m)
 		}
 	}
-	return Mark{}, false
+	return all
 }
 
 func eventNames(in incident.Incident) []string {
@@ -133,7 +138,17 @@ func eventNames(in incident.Incident) []string {
 	return names
 }
 
-func first(names []string) []string { return names[:min(len(names), knownEvents)] }
+// first names the first events of in: those that its mark had, where there is one, so that each
+// of several that are one is known by its own.
+func first(in incident.Incident, m Mark) []string {
+	names := slices.Clone(m.Events)
+	for _, name := range eventNames(in) {
+		if len(names) < knownEvents && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // Settings say what is told.
 type Settings struct {
@@ -153,28 +168,50 @@ type Plan struct {
 // Plan decides what self is to tell of incidents at now, and marks that it will. silent has
 // the controllers that do not answer: what they were about to tell is told by self.
 func (b *Marks) Plan(self string, all []incident.Incident, now time.Time, set Settings, silent []string) Plan {
-	var p Plan
+	t := teller{b: b, self: self, now: now, set: set, silent: silent}
 	for _, in := range all {
 		if in.Planned && !set.Planned {
 			continue
 		}
-		m, known := b.of(in)
-		if known {
-			in.ID = m.ID
+		marks := b.of(in)
+		if len(marks) == 0 {
+			t.tell(in, Mark{}, false)
+			continue
 		}
-		at, due := when(in, m, known, set.After, silent, now)
-		switch {
-		case !due:
-		case at.After(now):
-			p.look(at)
-		case set.Most > 0 && len(p.Tell) == set.Most:
-			p.look(now.Add(pause))
-		default:
-			b.set(Mark{ID: in.ID, State: in.State, By: self, At: now, Events: first(eventNames(in))})
-			p.Tell = append(p.Tell, in)
+		for i, m := range marks {
+			if i > 0 && in.State == incident.Open { // it goes on by the first id
+				break
+			}
+			in.ID = m.ID
+			t.tell(in, m, true)
 		}
 	}
-	return p
+	return t.plan
+}
+
+// A teller is one run of Plan.
+type teller struct {
+	b      *Marks
+	self   string
+	now    time.Time
+	set    Settings
+	silent []string
+	plan   Plan
+}
+
+// tell has in told where it is time to; m is the mark of its id, if that is known.
+func (t *teller) tell(in incident.Incident, m Mark, known bool) {
+	at, due := when(in, m, known, t.set.After, t.silent, t.now)
+	switch {
+	case !due:
+	case at.After(t.now):
+		t.plan.look(at)
+	case t.set.Most > 0 && len(t.plan.Tell) == t.set.Most:
+		t.plan.look(t.now.Add(pause))
+	default:
+		t.b.set(Mark{ID: in.ID, State: in.State, By: t.self, At: t.now, Events: first(in, m)})
+		t.plan.Tell = append(t.plan.Tell, in)
+	}
 }
 
 // look has p say to look again at some time, at the latest.

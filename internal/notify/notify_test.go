@@ -1,7 +1,9 @@
 package notify
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -185,4 +187,54 @@ func TestClockAhead(t *testing.T) {
 	in := trouble(0, 30*time.Second, 5)
 	b.Learn([]Mark{{ID: in.ID, State: incident.Open, By: "ctl2", Told: true, At: begun.Add(10 * time.Hour)}}, begun.Add(20*time.Second))
 	expect(t, "its end", told(&b, "ctl1", 2*time.Minute, nil, in), "ctl2-5 over;")
+}
+
+// TestJoinedAreBothOver has two incidents be told, and be one then: who was told of both is
+// told that both are over.
+func TestJoinedAreBothOver(t *testing.T) {
+	var b Marks
+	expect(t, "two", told(&b, "ctl1", 10*time.Second, nil, trouble(0, 0, 5, 6), trouble(0, 0, 9)), "ctl2-5 open;ctl2-9 open;")
+	b.Done("ctl2-5", incident.Open)
+	b.Done("ctl2-9", incident.Open)
+	expect(t, "that are one", told(&b, "ctl1", 2*time.Minute, nil, trouble(0, 0, 5, 6, 9)), "")
+	over := trouble(0, 3*time.Minute, 5, 6, 9, 12)
+	expect(t, "and over", told(&b, "ctl1", 4*time.Minute, nil, over), "ctl2-5 over;ctl2-9 over;")
+	b.Done("ctl2-5", incident.Over)
+	b.Done("ctl2-9", incident.Over)
+	expect(t, "once", told(&b, "ctl1", time.Hour, nil, over), "")
+	expect(t, "and again", told(&b, "ctl1", 2*time.Hour, nil, trouble(0, 0, 5, 6, 9, 12, 13)), "ctl2-5 open;")
+}
+
+// TestTheFirstOfTwoIsKnownByItsEvents has many events come to light before those that the
+// second was told by.
+func TestTheFirstOfTwoIsKnownByItsEvents(t *testing.T) {
+	var b Marks
+	expect(t, "one", told(&b, "ctl1", 10*time.Second, nil, trouble(0, 0, 50)), "ctl2-50 open;")
+	many := trouble(0, 0, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 50)
+	expect(t, "with many before", told(&b, "ctl1", 2*time.Minute, nil, many), "")
+	many.State, many.End = incident.Over, begun.Add(3*time.Minute)
+	expect(t, "and over", told(&b, "ctl1", 4*time.Minute, nil, many), "ctl2-50 over;")
+	many.State, many.End = incident.Open, time.Time{}
+	expect(t, "and not", told(&b, "ctl1", time.Hour, nil, many), "ctl2-50 open;")
+}
+
+// TestAnIDThatIsUsedAgain has a controller lose its journal and count anew: what happens then
+// is another incident.
+func TestAnIDThatIsUsedAgain(t *testing.T) {
+	var b Marks
+	expect(t, "the first", told(&b, "ctl1", 10*time.Second, nil, trouble(0, 0, 5)), "ctl2-5 open;")
+	expect(t, "its end", told(&b, "ctl1", 5*time.Minute, nil, trouble(0, time.Minute, 5, 6)), "ctl2-5 over;")
+	another := trouble(time.Hour, 2*time.Hour, 5)
+	another.Events[0].Time = begun.Add(time.Hour)
+	expect(t, "another", told(&b, "ctl1", 2*time.Hour+time.Minute, nil, another), "ctl2-5 over;")
+}
+
+// TestTheMessageHasTheCost says what clients felt.
+func TestTheMessageHasTheCost(t *testing.T) {
+	in := trouble(0, time.Second, 5)
+	in.Cost = &status.Cost{Requests: 800, Failed: 7}
+	data, err := json.Marshal(NewMessage("test", "ctl1", in))
+	if err != nil || !strings.Contains(string(data), `"requests":800,"failed":7`) {
+		t.Errorf("%s, %v", data, err)
+	}
 }

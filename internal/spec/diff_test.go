@@ -173,3 +173,26 @@ func TestRetakes(t *testing.T) {
 		})
 	}
 }
+
+// TestDiffTellsNoSecret has whom incidents are told be named, and nothing of a URL's path or of
+// a command's arguments, though a change of these is seen.
+func TestDiffTellsNoSecret(t *testing.T) {
+	parse := func(token string) *spec.Spec {
+		t.Helper()
+		s, findings := spec.Parse("f", []byte(diffBase+"notify:\n  webhook: https://hook.example.org/"+token+"\n  command: [/usr/local/bin/page, --token, "+token+"]\n"))
+		if s == nil {
+			t.Fatal(findings)
+		}
+		return s
+	}
+	var keys []string
+	for _, c := range spec.Diff(parse("secret1"), parse("secret2")) {
+		keys = append(keys, c.Key)
+		if line := diffLine(c); strings.Contains(line, "secret") || strings.Contains(line, "--token") {
+			t.Errorf("it tells %s", line)
+		}
+	}
+	if !slices.Equal(keys, []string{"notify.webhook", "notify.command"}) {
+		t.Errorf("it sees changes of %q", keys)
+	}
+}

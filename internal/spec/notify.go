@@ -124,20 +124,29 @@ func (raw rawNotify) build() Notify {
 	return n
 }
 
-// notifyValues gives what a diff shows. A path or a query of a URL may be a secret.
+// notifyValues gives what a diff shows. A path or a query of a URL may be a secret, and so may
+// an argument of the command: of these a few digits are shown that change with them.
 func notifyValues(n Notify) []pair {
 	webhook := none
 	if u, err := url.Parse(n.Webhook); err == nil && n.Webhook != "" {
 		webhook = u.Scheme + "://" + u.Host
 		if u.Path != "" || u.RawQuery != "" {
-			webhook += fmt.Sprintf("/... (%.3x)", sha256.Sum256([]byte(n.Webhook)))
+			webhook += "/... " + hidden(n.Webhook)
+		}
+	}
+	command := none
+	if len(n.Command) > 0 {
+		if command = n.Command[0]; len(n.Command) > 1 {
+			command += " ... " + hidden(strings.Join(n.Command, "\x00"))
 		}
 	}
 	return []pair{
 		{"notify.webhook", webhook},
 		{"notify.webhook_file", orNone(n.WebhookFile)},
-		{"notify.command", orNone(strings.Join(n.Command, " "))},
+		{"notify.command", command},
 		{"notify.after", span(n.After)},
 		{"notify.planned", fmt.Sprint(n.Planned)},
 	}
 }
+
+func hidden(secret string) string { return fmt.Sprintf("(%.3x)", sha256.Sum256([]byte(secret))) }

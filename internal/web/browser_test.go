@@ -16,7 +16,7 @@ import (
 )
 
 // browser starts a headless Chromium, for one test.
-func browser(t *testing.T) context.Context {
+func browser(t testing.TB) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -43,7 +43,7 @@ func serveDemo(t *testing.T, v view) string {
 
 // see waits until an expression is true on the page, whatever page that is by then. How long
 // that takes is for the benchmark: what is not true after a minute never will be.
-func see(t *testing.T, ctx context.Context, expression string) {
+func see(t testing.TB, ctx context.Context, expression string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -60,7 +60,7 @@ func see(t *testing.T, ctx context.Context, expression string) {
 }
 
 // run has the browser do what steps say.
-func run(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+func run(t testing.TB, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatal(err)

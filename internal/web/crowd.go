@@ -21,13 +21,15 @@ import (
 const (
 	connectionsOfOne       = 64
 	connectionsOfStrangers = 768
+
+	controllersClass = "controllers"
 )
 
 // class tells the controllers of the spec from all others.
 func (s *Server) class(remote netip.AddrPort) (connlimit.Class, bool) {
 	for _, t := range s.opt.Controllers() {
 		if at, err := netip.ParseAddrPort(t.Addr); err == nil && at.Addr() == remote.Addr() {
-			return connlimit.Class{Name: "controllers", PerPeer: connectionsOfOne}, true
+			return connlimit.Class{Name: controllersClass, PerPeer: connectionsOfOne}, true
 		}
 	}
 	return connlimit.Class{Name: "strangers", Total: connectionsOfStrangers, PerPeer: connectionsOfOne, Network: true}, true

@@ -36,6 +36,11 @@ func demoController(i, n int) status.Snapshot {
 		}},
 	}
 	if i == 0 {
+		s.Clients = []status.Client{
+			{Service: "keystone", VIP: "api", Span: time.Minute, Requests: 73200, Failed: 4, PerSecond: 1220, P50: 9 * time.Millisecond, P99: 38 * time.Millisecond, P999: 120 * time.Millisecond},
+			{Service: "nova", VIP: "api", Span: time.Minute, Requests: 5400, PerSecond: 90, P50: 40 * time.Millisecond, P99: 310 * time.Millisecond, P999: 900 * time.Millisecond},
+			{Service: "glance", VIP: "api", Span: time.Minute, Requests: 60, PerSecond: 1, P50: 4 * time.Millisecond, P99: 12 * time.Millisecond, P999: 13 * time.Millisecond},
+		}
 		s.HAProxy.Connections = 187
 		v := &s.VIPs[0]
 		v.State, v.Present, v.Reason = status.Active, true, "planned handover from cloudcontrol1004"

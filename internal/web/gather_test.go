@@ -16,7 +16,7 @@ import (
 )
 
 // peer starts a server that answers /status with handler, and gives a target.
-func peer(t *testing.T, name string, handler http.HandlerFunc) Target {
+func peer(t testing.TB, name string, handler http.HandlerFunc) Target {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)

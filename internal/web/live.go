@@ -26,17 +26,22 @@ const (
 	streamBuffer = 64 << 10
 	// quietTimeout is how long the host of a page may leave what it was sent unacknowledged.
 	quietTimeout = 20 * time.Second
+	// shards is how many groups of streams are told of what changed one after the other,
+	// shardPause apart, so that few of them are at work at once.
+	shards     = 32
+	shardPause = 2 * time.Millisecond
 )
 
 // live makes the fragments of the page, once for all who look at it, while somebody does.
 type live struct {
 	look func(context.Context) view
 
-	mu   sync.Mutex // guards following
-	open int
-	stop context.CancelFunc
-	all  []*fragment
-	next chan struct{} // closed when all is another one
+	mu     sync.Mutex // guards following
+	open   int
+	joined int // ever
+	stop   context.CancelFunc
+	all    []*fragment
+	next   [shards]chan struct{} // each closed when all is another one
 }
 
 // A fragment is one part of the page, as the page's script takes it. Two of the same
@@ -49,21 +54,26 @@ type fragment struct {
 	event []byte // as it is sent
 }
 
-// join counts one more who looks, unless there are too many; leave ends that.
-func (s *Server) join() (leave func(), ok bool) {
+// join counts one more who looks, unless there are too many, and gives its shard; leave ends
+// that.
+func (s *Server) join() (shard int, leave func(), ok bool) {
 	l := &s.live
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open >= maxStreams {
-		return nil, false
+		return 0, nil, false
 	}
 	if l.open++; l.open == 1 {
 		var ctx context.Context
 		ctx, l.stop = context.WithCancel(context.Background()) // it belongs to all who look
-		l.all, l.next = nil, make(chan struct{})
+		l.all = nil
+		for i := range l.next {
+			l.next[i] = make(chan struct{})
+		}
 		go s.keepLive(ctx)
 	}
-	return l.leave, true
+	l.joined++
+	return l.joined % shards, l.leave, true
 }
 
 func (l *live) leave() {
@@ -86,6 +96,7 @@ func (s *Server) keepLive(ctx context.Context) {
 		if !s.live.publish(ctx, all) {
 			return
 		}
+		s.live.tell(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -109,16 +120,40 @@ func (l *live) publish(ctx context.Context, all []*fragment) bool {
 		}
 	}
 	l.all = all
-	close(l.next)
-	l.next = make(chan struct{})
 	return true
 }
 
-// now gives what is shown, and what is closed when that is another one.
-func (l *live) now() ([]*fragment, <-chan struct{}) {
+// tell tells one shard after the other of what was published.
+func (l *live) tell(ctx context.Context) {
+	l.mu.Lock()
+	several := l.open > shards
+	l.mu.Unlock()
+	for i := range l.next {
+		if !l.tellOne(ctx, i) {
+			return
+		}
+		if several {
+			time.Sleep(shardPause)
+		}
+	}
+}
+
+func (l *live) tellOne(ctx context.Context, shard int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.all, l.next
+	if ctx.Err() != nil {
+		return false
+	}
+	close(l.next[shard])
+	l.next[shard] = make(chan struct{})
+	return true
+}
+
+// now gives what is shown, and what is closed when a shard is told of another one.
+func (l *live) now(shard int) ([]*fragment, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all, l.next[shard]
 }
 
 // fragmentsOf gives the parts of the page of v.
@@ -149,7 +184,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	leave, ok := s.join()
+	shard, leave, ok := s.join()
 	if !ok {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Retry-After", "5")
@@ -162,16 +197,16 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 	if out.send([]byte("retry: 1000\n\n")) != nil {
 		return
 	}
-	s.keepSending(r.Context(), out)
+	s.keepSending(r.Context(), out, shard)
 }
 
-// keepSending sends to out what changes, until ctx ends or nobody reads.
-func (s *Server) keepSending(ctx context.Context, out stream) {
+// keepSending sends to out, which is of shard, what changes, until ctx ends or nobody reads.
+func (s *Server) keepSending(ctx context.Context, out stream, shard int) {
 	sent := map[string]*fragment{}
 	beat := time.NewTicker(beatInterval)
 	defer beat.Stop()
 	for {
-		all, next := s.live.now()
+		all, next := s.live.now(shard)
 		news := newOf(all, sent)
 		if len(news) > 0 {
 			if out.send(news) != nil {

@@ -48,7 +48,7 @@ func TestStreamIsNeverSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := demoServer(view{})
 		s.live.look = func(ctx context.Context) view { <-ctx.Done(); return view{} }
-		leave, ok := s.join()
+		_, leave, ok := s.join()
 		if !ok {
 			t.Fatal("no slot")
 		}
@@ -56,7 +56,7 @@ func TestStreamIsNeverSilent(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var out sink
-		go s.keepSending(ctx, stream{&out, http.NewResponseController(&out), streamTimeout})
+		go s.keepSending(ctx, stream{&out, http.NewResponseController(&out), streamTimeout}, 0)
 		time.Sleep(5*time.Second + time.Millisecond)
 		if n := strings.Count(out.String(), "event: beat\n"); n != 5 {
 			t.Errorf("%d beats in five seconds:\n%s", n, &out)
@@ -72,7 +72,7 @@ func TestOneLookForAllStreams(t *testing.T) {
 		s.live.look = func(context.Context) view { looks++; return demoDegraded() }
 		var leaves []func()
 		for range maxStreams {
-			leave, ok := s.join()
+			_, leave, ok := s.join()
 			if !ok {
 				t.Fatal("no slot")
 			}
@@ -92,12 +92,12 @@ func TestOneLookForAllStreams(t *testing.T) {
 		if looks > 0 {
 			t.Errorf("%d looks while nobody looks", looks)
 		}
-		again, ok := s.join()
+		_, again, ok := s.join()
 		if !ok {
 			t.Fatal("a slot was not given back")
 		}
 		synctest.Wait()
-		if all, _ := s.live.now(); len(all) != len(parts()) {
+		if all, _ := s.live.now(0); len(all) != len(parts()) {
 			t.Errorf("%d parts for who comes later", len(all))
 		}
 		again()
@@ -109,7 +109,6 @@ func TestOneLookForAllStreams(t *testing.T) {
 func TestSameFragments(t *testing.T) {
 	s := demoServer(view{})
 	ctx := t.Context()
-	s.live.next = make(chan struct{})
 	sent := map[string]*fragment{}
 	for i, want := range []int{len(parts()), 0} {
 		all, err := s.fragmentsOf(demoDegraded())
@@ -117,7 +116,7 @@ func TestSameFragments(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.live.publish(ctx, all)
-		now, _ := s.live.now()
+		now, _ := s.live.now(0)
 		if n := bytes.Count(newOf(now, sent), []byte("event: part")); n != want {
 			t.Errorf("%d parts are sent the %dth time, want %d", n, i+1, want)
 		}

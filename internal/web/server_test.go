@@ -22,7 +22,7 @@ import (
 )
 
 // listen gives a listener on loopback.
-func listen(t *testing.T) net.Listener {
+func listen(t testing.TB) net.Listener {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,7 +33,7 @@ func listen(t *testing.T) net.Listener {
 
 // start serves s until the test ends, and gives its URL. Serve must then end
 // without an error.
-func start(t *testing.T, s *Server) string {
+func start(t testing.TB, s *Server) string {
 	t.Helper()
 	listener := listen(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -263,7 +263,7 @@ func TestStream(t *testing.T) {
 func TestStreamsAreBounded(t *testing.T) {
 	s := demoServer(demoDegraded())
 	for range maxStreams {
-		leave, ok := s.join()
+		_, leave, ok := s.join()
 		if !ok {
 			t.Fatal("not as many as there may be")
 		}

@@ -13,6 +13,8 @@ type groupTable struct {
 	Hosts []string
 	Wide  bool
 	Many  bool // columns, so that they are narrow
+	// Clients is set where some service of any table has clients.
+	Clients bool
 	// Pad is as many columns as the widest table has more than this.
 	Pad      []struct{}
 	Services []serviceRow
@@ -22,6 +24,7 @@ type serviceRow struct {
 	Name        string
 	Port        int
 	State, Tone string
+	Clients     note // what they got in the last minute
 	Cells       []hostCell
 	Summary     string
 	Troubled    []hostCell
@@ -35,7 +38,11 @@ type hostCell struct {
 // groupsOf makes the tables of services, with columns that stand below each other.
 func groupsOf(c cloud.Cloud) []groupTable {
 	var tables []groupTable
-	columns := 3
+	columns, clients := 3, false
+	for _, s := range c.Services {
+		_, some := c.Clients(s.Name)
+		clients = clients || some
+	}
 	for _, g := range cloud.Group(c.Services) {
 		t := groupOf(c, g)
 		tables = append(tables, t)
@@ -44,7 +51,7 @@ func groupsOf(c cloud.Cloud) []groupTable {
 		}
 	}
 	for i, t := range tables {
-		tables[i].Many = columns > 6
+		tables[i].Many, tables[i].Clients = columns > 6, clients
 		tables[i].Pad = make([]struct{}, max(0, columns-len(t.Hosts)))
 	}
 	return tables
@@ -53,7 +60,7 @@ func groupsOf(c cloud.Cloud) []groupTable {
 func groupOf(c cloud.Cloud, g cloud.ServiceGroup) groupTable {
 	table := groupTable{Hosts: g.Hosts, Wide: len(g.Hosts) > maxColumns}
 	for _, s := range g.Services {
-		row := serviceRow{Name: s.Name, Port: s.Port, State: string(s.State), Tone: toneOf(s.State)}
+		row := serviceRow{Name: s.Name, Port: s.Port, State: string(s.State), Tone: toneOf(s.State), Clients: clientsOfService(c, s.Name)}
 		up := 0
 		for _, h := range s.Hosts {
 			cell := cellOf(c.Time, h)
@@ -69,6 +76,19 @@ func groupOf(c cloud.Cloud, g cloud.ServiceGroup) groupTable {
 		table.Services = append(table.Services, row)
 	}
 	return table
+}
+
+// clientsOfService says what clients of a service got in the last minute; nothing where there
+// were none.
+func clientsOfService(c cloud.Cloud, service string) note {
+	got, some := c.Clients(service)
+	switch {
+	case !some:
+		return note{}
+	case got.Failed*100 > got.Requests: // more than a hundredth
+		return note{got.Words(), toneBad}
+	}
+	return note{got.Words(), toneInfo}
 }
 
 func cellOf(now time.Time, h cloud.Host) hostCell {

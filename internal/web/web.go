@@ -69,6 +69,7 @@ type Server struct {
 	page    page
 	live    live
 	crowd   crowd
+	turns   chan struct{} // one element for each that is taken
 
 	mu     sync.Mutex // guards following
 	others []*other
@@ -91,7 +92,7 @@ func New(opt Options) *Server {
 	if opt.Controllers == nil {
 		opt.Controllers = func() []Target { return nil }
 	}
-	s := &Server{opt: opt, page: newPage()}
+	s := &Server{opt: opt, page: newPage(), turns: make(chan struct{}, turns)}
 	s.views.age, s.views.now, s.views.load = viewAge, opt.Now, s.look
 	s.live.look = func(ctx context.Context) view { return s.lookFor(ctx, patience) }
 	s.metrics = metricsHandler(s.snapshot, opt.Clients, opt.Log)
@@ -101,14 +102,14 @@ func New(opt Options) *Server {
 // Handler gives what answers the requests; GET and HEAD only.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.servePage)
+	mux.HandleFunc("GET /{$}", s.afterLook(s.inTurn(s.servePage)))
 	mux.HandleFunc("GET /stream", s.serveStream)
-	mux.HandleFunc("GET /status", s.signed(s.serveStatus))
-	mux.HandleFunc("GET /cloud", s.serveCloud)
-	mux.HandleFunc("GET /events", s.signed(s.serveEvents))
-	mux.HandleFunc("GET /incidents", s.serveIncidents)
+	mux.HandleFunc("GET /status", s.inTurn(s.signed(s.serveStatus)))
+	mux.HandleFunc("GET /cloud", s.afterLook(s.inTurn(s.serveCloud)))
+	mux.HandleFunc("GET /events", s.inTurn(s.signed(s.serveEvents)))
+	mux.HandleFunc("GET /incidents", s.afterLook(s.inTurn(s.serveIncidents)))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
-	mux.Handle("GET /metrics", s.metrics)
+	mux.HandleFunc("GET /metrics", s.inTurn(s.metrics.ServeHTTP))
 	mux.HandleFunc("GET /assets/{name}", s.page.serveAsset)
 	return secured(mux)
 }

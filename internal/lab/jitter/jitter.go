@@ -30,6 +30,10 @@ const (
 	settle = 3 * time.Second
 	// crowd is how many processes compete for each processor of a busy machine.
 	crowd = 2
+	// maxCrowd is the largest that an agent lets in, and some more.
+	maxCrowd = 2000
+	// gather is how long a crowd takes to be there.
+	gather = 5 * time.Second
 	// grace is how much longer the listener may take than it listens.
 	grace = 10 * time.Second
 )
@@ -39,6 +43,7 @@ type Options struct {
 	Intervals []time.Duration
 	Length    time.Duration  // of each
 	Only      []bench.System // bench.Holdfast and bench.Tuned, which is keepalived, when empty
+	Crowd     int            // how many look at the holder's page, in rows of their own; 0: none
 	Progress  func(text string)
 }
 
@@ -52,6 +57,9 @@ func (o Options) Check() error {
 			return err
 		}
 	}
+	if o.Crowd < 0 || o.Crowd > maxCrowd {
+		return fmt.Errorf("a crowd of %d; up to %d", o.Crowd, maxCrowd)
+	}
 	for _, s := range o.Only {
 		if s != bench.Holdfast && s != bench.Tuned {
 			return fmt.Errorf("no system is called %q here; there are %s, and %s for keepalived, which can have an interval below a second", s, bench.Holdfast, bench.Tuned)
@@ -64,7 +72,8 @@ func (o Options) Check() error {
 type Row struct {
 	System   bench.System  `json:"system"`
 	Interval time.Duration `json:"interval_ns"`
-	Busy     bool          `json:"busy"`  // all processors were taken
+	Busy     bool          `json:"busy"` // all processors were taken
+	Crowd    *Crowd        `json:"crowd,omitempty"`
 	Moved    bool          `json:"moved"` // another controller took the VIP meanwhile, for whatever reason
 	Spread
 }
@@ -96,8 +105,11 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	}
 	// The idle ones of an interval first, and its systems side by side.
 	place := func(r Row) time.Duration {
-		if r.Busy {
+		switch {
+		case r.Busy:
 			return r.Interval + 1
+		case r.Crowd != nil:
+			return r.Interval + 2
 		}
 		return r.Interval
 	}
@@ -126,27 +138,33 @@ func measure(ctx context.Context, system bench.System, interval time.Duration, o
 		return nil, fmt.Errorf("build a cloud: %w", err)
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	for _, busy := range []bool{false, true} {
-		opt.Progress(fmt.Sprintf("%s at %v, %s", system, interval, machineIs(busy)))
-		times, moved, err := arrivals(ctx, l.Dir, busy, opt.Length)
+	loads := []load{idle, busy}
+	if opt.Crowd > 0 && system == bench.Holdfast {
+		loads = append(loads, crowded)
+	}
+	for _, by := range loads {
+		opt.Progress(fmt.Sprintf("%s at %v, %s", system, interval, by))
+		row, err := measureOne(ctx, l.Dir, by, opt)
 		if err != nil {
 			return nil, err
 		}
-		s, err := spreadOf(times, interval)
-		if err != nil {
+		row.System, row.Interval, row.Busy = system, interval, by == busy
+		if row.Spread, err = spreadOf(row.times, interval); err != nil {
 			return nil, err
 		}
-		rows = append(rows, Row{System: system, Interval: interval, Busy: busy, Moved: moved, Spread: s})
+		rows = append(rows, row.Row)
 	}
 	return rows, nil
 }
 
-func machineIs(busy bool) string {
-	if busy {
-		return "busy machine"
-	}
-	return "idle machine"
-}
+// A load is what else goes on.
+type load string
+
+const (
+	idle    load = "idle machine"
+	busy    load = "busy machine"
+	crowded load = "many at its page"
+)
 
 // holderOf gives the controller that holds the VIP.
 func holderOf(ctx context.Context, dir lab.Dir) (string, error) {
@@ -157,44 +175,73 @@ func holderOf(ctx context.Context, dir lab.Dir) (string, error) {
 	return s.Holder()
 }
 
-// arrivals gives when the holder's adverts came to the other controller, and whether
-// that holds the VIP at the end.
-func arrivals(ctx context.Context, dir lab.Dir, busy bool, length time.Duration) (times []time.Duration, moved bool, err error) {
+// measured is a Row whose adverts are not looked at yet.
+type measured struct {
+	Row
+	times []time.Duration // when the holder's adverts came to the other controller
+}
+
+// measureOne listens to the holder's adverts at the other controller.
+func measureOne(ctx context.Context, dir lab.Dir, by load, opt Options) (m measured, err error) {
 	if err := lab.Sleep(ctx, settle); err != nil {
-		return nil, false, err
+		return m, err
 	}
 	holder, err := holderOf(ctx, dir)
 	if err != nil {
-		return nil, false, err
+		return m, err
 	}
 	other := "ctl1"
 	if holder == other {
 		other = "ctl2"
 	}
-	if busy {
-		end, err := occupy(ctx)
-		if err != nil {
-			return nil, false, err
-		}
-		defer end()
-	}
 	own, err := os.Executable()
 	if err != nil {
-		return nil, false, fmt.Errorf("find this program: %w", err)
+		return m, fmt.Errorf("find this program: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, length+grace)
+	end := func() error { return nil }
+	switch by {
+	case busy:
+		stop, err := occupy(ctx)
+		if err != nil {
+			return m, err
+		}
+		end = func() error { stop(); return nil }
+	case crowded:
+		m.Crowd = &Crowd{}
+		if end, err = invite(ctx, dir, own, addresses()[holder], opt, m.Crowd); err != nil {
+			return m, err
+		}
+	}
+	listening, cancel := context.WithTimeout(ctx, opt.Length+grace)
 	defer cancel()
 	out, err := lab.Command{Node: other, Args: []string{
-		own, "lab", "bench", "jitter", "listen", "--from", addresses()[holder], "--length", length.String(),
-	}}.Output(ctx, dir)
-	if err != nil {
-		return nil, false, fmt.Errorf("listen on %s: %w", other, err)
+		own, "lab", "bench", "jitter", "listen", "--from", addresses()[holder], "--length", opt.Length.String(),
+	}}.Output(listening, dir)
+	if err = errors.Join(err, end()); err != nil {
+		return m, fmt.Errorf("listen on %s: %w", other, err)
 	}
-	if err := json.NewDecoder(bytes.NewReader(out)).Decode(&times); err != nil {
-		return nil, false, fmt.Errorf("what the listener on %s says is not understood: %w", other, err)
+	if err := json.NewDecoder(bytes.NewReader(out)).Decode(&m.times); err != nil {
+		return m, fmt.Errorf("what the listener on %s says is not understood: %w", other, err)
 	}
 	now, err := holderOf(ctx, dir)
-	return times, now != holder, err
+	m.Moved = now != holder
+	return m, err
+}
+
+// invite has a crowd look at the page of address, and gives once it is there what waits
+// until it has left; into has then what became of it.
+func invite(ctx context.Context, dir lab.Dir, own, address string, opt Options, into *Crowd) (wait func() error, err error) {
+	left := make(chan error, 1)
+	go func() {
+		out, err := lab.Command{Node: "client", Args: []string{
+			own, "lab", "bench", "jitter", "crowd", "--to", address + ":9470", "--size", fmt.Sprint(opt.Crowd), "--length", (opt.Length + gather).String(),
+		}}.Output(ctx, dir)
+		if err == nil {
+			err = json.NewDecoder(bytes.NewReader(out)).Decode(into)
+		}
+		left <- err
+	}()
+	return func() error { return <-left }, lab.Sleep(ctx, gather)
 }
 
 // occupy has several processes compete for each processor, until end.

@@ -60,6 +60,9 @@ func (r *Report) Text() string {
 		if row.Busy {
 			load = "busy"
 		}
+		if row.Crowd != nil {
+			load = "crowd"
+		}
 		if name == "tuned" {
 			name = "keepalived"
 		}
@@ -76,10 +79,20 @@ func (r *Report) Text() string {
 			b.WriteString("; THE VIP MOVED")
 		}
 		b.WriteString("\n")
+		if row.Crowd != nil {
+			fmt.Fprintf(&b, "%16s%s\n", "", row.Crowd)
+		}
 	}
 	b.WriteString("\nbusy: twice as many processes as processors do nothing but compute. ≤1%: times between two adverts that are off by up to a hundredth of the interval.\n" +
+		"crowd: of ten seven have the holder's page open, one has and never reads, two ask for /metrics all the time.\n" +
 		"Times are the kernel's, when the packet came to the other controller.\n")
 	return b.String()
+}
+
+// String says what became of the crowd.
+func (c *Crowd) String() string {
+	return fmt.Sprintf("%d at the page: %d refused, silence of up to %s; %d of %d that never read were cut, after %s at most; %d scrapes, %d failed, 99 %% within %s",
+		c.Size, c.Refused, short(c.Silence), c.Cut, c.Slow, short(c.CutAfter), c.Scrapes, c.Failed, short(c.Scrape))
 }
 
 // short gives d with three digits.
