@@ -37,6 +37,7 @@ import (
 	"holdfast/internal/splitbrain"
 	"holdfast/internal/status"
 	"holdfast/internal/systemd"
+	"holdfast/internal/traffic/history"
 	"holdfast/internal/traffic/listen"
 	"holdfast/internal/vip"
 	"holdfast/internal/vips"
@@ -103,8 +104,9 @@ type Agent struct {
 	keys *keyring
 	// teller tells of incidents.
 	teller *tell.Teller
-	// clients counts what clients get.
+	// clients counts what clients get, and history keeps it.
 	clients *listen.Listener
+	history *history.Keeper
 	// clocks compares this controller's with those of the others.
 	clocks  *clocks.Clocks
 	pings   client.Pings // of HAProxy's supervisor only
@@ -192,6 +194,7 @@ func New(opt Options) *Agent {
 		Follow: func() (<-chan status.Event, func()) { return a.journal.Follow() }, SetFinding: a.setFinding,
 		Log: a.log.With("component", "clients"),
 	})
+	a.history = history.New(history.Options{RunDir: opt.RunDir, StateDir: opt.StateDir, Point: a.clients.Point, Log: a.log.With("component", "clients")})
 	a.check = peer.NewServer(peer.Options{
 		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(), Peers: a.peers,
 		Log: a.log.With("component", "agent-check"),
@@ -203,6 +206,7 @@ func New(opt Options) *Agent {
 		ClockAhead:  a.clocks.Ahead,
 		Controllers: a.controllers,
 		Clients:     a.clients.Account,
+		History:     a.history,
 		Alive:       a.alive,
 		Asker:       a.asker(),
 		Log:         a.log.With("component", "web"),
@@ -308,6 +312,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		{"who measures paths", a.paths.Watch},
 		{"who tells of incidents", a.teller.Watch},
 		{"who counts what clients get", a.clients.Run},
+		{"who keeps what clients got", a.history.Run},
 		{"who tells the service manager", func(ctx context.Context) { a.systemd.Notify(ctx, a.rollout.Tried(), a.alive) }},
 		{"who brings specs into force", a.rollout.Run},
 	} {

@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// slotLength is how long a slot of a window is, slotsKept how many there are: a minute,
-	// and the one that is being filled.
-	slotLength = 10 * time.Second
-	slotsKept  = 7
+	// SlotLength is how long the stretches of time are that are counted by themselves.
+	SlotLength = 10 * time.Second
+	// slotsKept is how many there are: a minute, and the one that is being filled.
+	slotsKept = 7
 )
 
 // A window has the last minute of a key.
@@ -26,7 +26,7 @@ type slot struct {
 	first            Histogram
 }
 
-func slotNumber(at time.Time) int64 { return at.UnixNano() / int64(slotLength) }
+func slotNumber(at time.Time) int64 { return at.UnixNano() / int64(SlotLength) }
 
 // at gives the slot of a number; nil where that is over for too long.
 func (w *window) at(number int64) *slot {
@@ -75,7 +75,7 @@ func (r *Rate) PerSecond() float64 {
 // slot that goes on.
 func (b *Book) Rates(now time.Time) []Rate {
 	current := slotNumber(now)
-	span := time.Duration(slotsKept-1)*slotLength + now.Sub(time.Unix(0, current*int64(slotLength)))
+	span := time.Duration(slotsKept-1)*SlotLength + now.Sub(time.Unix(0, current*int64(SlotLength)))
 	all := make([]Rate, len(b.series))
 	for i, s := range b.series {
 		r := Rate{Key: s.key, Span: span}
@@ -92,12 +92,12 @@ func (b *Book) Rates(now time.Time) []Rate {
 	return all
 }
 
-// Point gives what clients got in the ten seconds before those of now, by key: for who keeps
-// them.
+// Point gives what clients got in the stretch of SlotLength with that number since 1970, one
+// of the last minute, by key.
 func (b *Book) Point(number int64) []Rate {
 	all := make([]Rate, len(b.series))
 	for i, s := range b.series {
-		all[i] = Rate{Key: s.key, Span: slotLength}
+		all[i] = Rate{Key: s.key, Span: SlotLength}
 		for j := range s.recent.slots {
 			if one := &s.recent.slots[j]; one.number == number {
 				all[i].Requests, all[i].Failed, all[i].First = uint64(one.requests), uint64(one.failed), one.first

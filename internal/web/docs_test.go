@@ -23,7 +23,7 @@ func TestContractIsWritten(t *testing.T) {
 	}
 	doc := string(data)
 	fields := map[string]bool{}
-	for _, v := range []any{cloud.Cloud{}, Events{}, AllJournals{}, Incidents{}, ReloadResult{}, InForce{}, PlanRequest{}, PlanResult{}, DrainRequest{}, DrainResult{}, HandoverRequest{}, HandoverResult{}, ControlError{}} {
+	for _, v := range []any{cloud.Cloud{}, Events{}, AllJournals{}, Incidents{}, Clients{}, ReloadResult{}, InForce{}, PlanRequest{}, PlanResult{}, DrainRequest{}, DrainResult{}, HandoverRequest{}, HandoverResult{}, ControlError{}} {
 		jsonFields(reflect.TypeOf(v), fields)
 	}
 	for name := range fields {

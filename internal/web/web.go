@@ -50,6 +50,8 @@ type Options struct {
 	Controllers func() []Target
 	// Clients gives what clients got since the agent began; nil: nothing is known.
 	Clients func() traffic.Account
+	// History keeps what clients got; nil: nobody does.
+	History History
 	// Alive says why the agent's loop stands still; nil when it turns. A nil
 	// Alive stands for a loop that always does.
 	Alive func() error
@@ -108,6 +110,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /cloud", s.afterLook(s.inTurn(s.serveCloud)))
 	mux.HandleFunc("GET /events", s.inTurn(s.signed(s.serveEvents)))
 	mux.HandleFunc("GET /incidents", s.afterLook(s.inTurn(s.serveIncidents)))
+	mux.HandleFunc("GET /clients", s.inTurn(s.serveClients))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /metrics", s.inTurn(s.metrics.ServeHTTP))
 	mux.HandleFunc("GET /assets/{name}", s.page.serveAsset)

@@ -59,6 +59,13 @@ func (l *Listener) Account() traffic.Account {
 	return traffic.Account{Sums: l.book.Sums(), Lost: l.lost, Strange: l.strange}
 }
 
+// Point gives what clients got in a stretch of the last minute, see traffic.Book.Point.
+func (l *Listener) Point(number int64) []traffic.Rate {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.book.Point(number)
+}
+
 // ratesHold is how long rates are given again.
 const ratesHold = time.Second
 

@@ -1,0 +1,161 @@
+// Package history keeps what clients got: of the last hour for every ten seconds, and of the
+// last month for every five minutes. Each is a ring of frames in a file, which never grows;
+// one that a crash or a power cut tore is left out. It counts nothing.
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"holdfast/internal/traffic"
+)
+
+const (
+	// short is how long a stretch of the hour is, long one of the month: a whole number of
+	// the short ones.
+	short, long = traffic.SlotLength, 5 * time.Minute
+	// shorts and longs are how many are kept.
+	shorts, longs = 360, 31 * 24 * 12
+	// perLong is how many short ones make a long one, perHour how many long ones an hour.
+	perLong, perHour = int64(long / short), int64(time.Hour / long)
+	// settle is after which time the lines of a stretch that is over have come.
+	settle = time.Second
+	// atOnce is how much of a file is read at once, in octets.
+	atOnce = 256 * traffic.FrameSize
+)
+
+// The files; the first is in the run directory, since a disk need not be written that often.
+const (
+	shortFile = "clients-hour"
+	longFile  = "clients-month"
+)
+
+// Options is what a Keeper is made of.
+type Options struct {
+	RunDir, StateDir string
+	// Point gives what clients got in the stretch of SlotLength with that number.
+	Point func(number int64) []traffic.Rate
+	Log   *slog.Logger
+}
+
+// A Keeper keeps the history. Its methods may be called by any goroutine.
+type Keeper struct {
+	opt  Options
+	now  func() time.Time
+	said string // of Run alone: the trouble that was logged last
+
+	reading sync.Mutex // held by the one who reads a file: a month takes some
+}
+
+// New makes a Keeper. It touches nothing until Run.
+func New(opt Options) *Keeper { return &Keeper{opt: opt, now: time.Now} }
+
+// Run keeps what comes about until ctx ends.
+func (k *Keeper) Run(ctx context.Context) {
+	var hour traffic.Gatherer // of the long stretch that goes on
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		now := k.now()
+		current := now.UnixNano() / int64(short)
+		timer.Reset(time.Unix(0, (current+1)*int64(short)).Add(settle).Sub(now))
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		k.keep(current, &hour)
+	}
+}
+
+// keep keeps the stretch with that number, which is over, and the long one that it ends.
+func (k *Keeper) keep(number int64, gathered *traffic.Gatherer) {
+	rates := k.opt.Point(number)
+	gathered.Add(rates)
+	var one traffic.Gatherer
+	one.Add(rates)
+	err := write(filepath.Join(k.opt.RunDir, shortFile), traffic.Frame{Number: number, Points: one.Take()}, shorts)
+	if (number+1)%perLong == 0 {
+		err = errors.Join(err, write(filepath.Join(k.opt.StateDir, longFile), traffic.Frame{Number: number / perLong, Points: gathered.Take()}, longs))
+	}
+	switch {
+	case err != nil && err.Error() != k.said:
+		k.said = err.Error()
+		k.opt.Log.Warn("the history of what clients got cannot be written", "error", err)
+	case err == nil:
+		k.said = ""
+	}
+}
+
+// write puts a frame into its place in a ring of that many. The place is what it replaces:
+// nothing else is touched, and what is torn has a wrong checksum.
+func write(path string, f traffic.Frame, frames int64) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o640)
+	if err != nil {
+		return fmt.Errorf("keep what clients got: %w", err)
+	}
+	_, err = file.WriteAt(f.Encode(), f.Number%frames*traffic.FrameSize)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("keep what clients got: %w", err)
+	}
+	return nil
+}
+
+// Hour gives the last hour, by ten seconds.
+func (k *Keeper) Hour() (traffic.History, error) {
+	last := k.now().UnixNano() / int64(short)
+	frames, err := k.read(filepath.Join(k.opt.RunDir, shortFile))
+	return traffic.HistoryOf(frames, last-shorts, shorts, 1, short), err
+}
+
+// Day gives the last day, by five minutes.
+func (k *Keeper) Day() (traffic.History, error) {
+	last := k.now().UnixNano() / int64(long)
+	frames, err := k.read(filepath.Join(k.opt.StateDir, longFile))
+	return traffic.HistoryOf(frames, last-24*perHour, int(24*perHour), 1, long), err
+}
+
+// Month gives the last 30 days, by hours.
+func (k *Keeper) Month() (traffic.History, error) {
+	last := k.now().UnixNano() / int64(long) / perHour * perHour
+	frames, err := k.read(filepath.Join(k.opt.StateDir, longFile))
+	return traffic.HistoryOf(frames, last-30*24*perHour, 30*24, int(perHour), long), err
+}
+
+// read gives the frames of a file that are whole; none of one that is not there.
+func (k *Keeper) read(path string) (frames []traffic.Frame, err error) {
+	k.reading.Lock()
+	defer k.reading.Unlock()
+	file, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what clients got: %w", err)
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	buffer := make([]byte, atOnce)
+	for left := longs; left > 0; { // however long somebody has made it
+		n, err := io.ReadFull(file, buffer)
+		for data := buffer[:n]; len(data) >= traffic.FrameSize; data = data[traffic.FrameSize:] {
+			if f, whole := traffic.DecodeFrame(data[:traffic.FrameSize]); whole {
+				frames = append(frames, f)
+			}
+			left--
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return frames, nil
+		}
+		if err != nil {
+			return frames, fmt.Errorf("read what clients got: %w", err)
+		}
+	}
+	return frames, nil
+}
