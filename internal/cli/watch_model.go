@@ -218,7 +218,7 @@ func (m *watchModel) askDrain() {
 		name, drained := controller.Name, controller.Snapshot != nil && status.DrainedWhole(controller.Snapshot.Drains)
 		label, text, do := name, "drain "+name+"? new requests go elsewhere, and VIPs that it holds are handed over", m.do.drain
 		if drained {
-			label, text, do = name+" (drained)", "put "+name+" back? requests go there again", m.do.undrain
+			label, text, do = name+"(drained)", "put "+name+" back? requests go there again", m.do.undrain
 		}
 		c.options = append(c.options, option{numberKey(i), label, func(m watchModel) (watchModel, tea.Cmd) {
 			return m.confirm(text, m.doing(func(ctx context.Context) (string, error) { return do(ctx, name) }))
@@ -365,7 +365,7 @@ func (m watchModel) foot() []string {
 		text := m.choice.text
 		for _, o := range m.choice.options {
 			if o.name != "" {
-				text += "  " + o.key + " " + o.name
+				text += "  " + o.key + ":" + o.name // no space, so that it stays on one line
 			}
 		}
 		return tui.Fold(tui.Printable(text), w, 2)

@@ -98,7 +98,7 @@ func TestWatchKeys(t *testing.T) {
 	w.wants("DEGRADED", "d drain  h hand over  e events  / filter  ? help  q quit")
 
 	w.press("d")
-	w.wants("drain or undrain which?  1 cloudcontrol1003  2 cloudcontrol1004")
+	w.wants("drain or undrain which?  1:cloudcontrol1003  2:cloudcontrol1004")
 	w.press("2")
 	w.wants("drain cloudcontrol1004? new requests go elsewhere", "y/n")
 	w.press("n")
@@ -108,7 +108,7 @@ func TestWatchKeys(t *testing.T) {
 	w.press("d 2 y")
 	w.wants("cloudcontrol1004 is drained")
 	w.press("h")
-	w.wants("hand VIP api to whom?  0 the best  2 cloudcontrol1004")
+	w.wants("hand VIP api to whom?  0:the best  2:cloudcontrol1004")
 	w.press("3 y")
 	w.wants("vip api moved")
 	w.press("h 0 y")
@@ -149,7 +149,7 @@ func TestWatchDrained(t *testing.T) {
 	answers[1].Snapshot.Drains = []status.Drained{{Since: past(time.Hour)}}
 	w.tell(lookedMsg{cloud: merged(answers)})
 	w.press("d")
-	w.wants("2 cloudcontrol1004 (drained)")
+	w.wants("2:cloudcontrol1004(drained)")
 	w.press("2 y")
 	w.wants("cloudcontrol1004 is undrained")
 }
