@@ -57,7 +57,7 @@ it: with --cleanup the command takes that away and ends, while no agent runs.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&opt.Controller, "controller", os.Getenv("HOLDFAST_CONTROLLER"), "name of this controller in the spec")
+	flags.StringVar(&opt.Controller, "controller", os.Getenv(app.EnvController), "name of this controller in the spec, else $"+app.EnvController)
 	flags.StringVar(&opt.StateDir, "state-dir", app.DefaultStateDir, "directory of what must survive a restart")
 	flags.StringVar(&opt.HAProxy, "haproxy", "haproxy", "the HAProxy to run, version 2.4 or later")
 	flags.DurationVar(&opt.KeepAddress, "keep-address", 0, "how long an agent that is told to end goes on holding a virtual IP that nobody takes, until another agent or another VRRP router does")

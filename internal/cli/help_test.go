@@ -66,3 +66,18 @@ func TestFaultsFit(t *testing.T) {
 		t.Errorf("words are lost:\n%s", out.String())
 	}
 }
+
+// TestHelpTellsOfTheEnvironment has the help of commands, which the man pages are made of, name
+// what stands for a flag that is not given.
+func TestHelpTellsOfTheEnvironment(t *testing.T) {
+	for command, wants := range map[string][]string{
+		"status": {app.EnvFile, app.EnvRunDir}, "agent": {app.EnvFile, app.EnvRunDir, app.EnvController}, "render": {app.EnvFile, app.EnvController},
+	} {
+		_, out, _ := run(t.Context(), command, "--help")
+		for _, want := range wants {
+			if !strings.Contains(out, "$"+want) {
+				t.Errorf("%s --help does not name $%s:\n%s", command, want, out)
+			}
+		}
+	}
+}

@@ -96,7 +96,7 @@ on each controller. "holdfast lab up" tries it all on this one machine.`,
 	root.SetErr(a.Stdio.Err)
 	root.SetFlagErrorFunc(flagError)
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.File, "file", "f", app.EnvOr(app.EnvFile, app.DefaultFile), "spec file")
+	flags.StringVarP(&a.File, "file", "f", app.EnvOr(app.EnvFile, app.DefaultFile), "spec file, else that of $"+app.EnvFile)
 	flags.StringVarP(&a.Output, "output", "o", "", `"json" for programs; default is for people`)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkFlags(cmd); err != nil {

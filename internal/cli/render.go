@@ -37,7 +37,7 @@ names: without them "haproxy -c" fails.`,
 			return a.render(controller, haproxy.Local{RunDir: a.RunDir, StateDir: stateDir})
 		},
 	}
-	cmd.Flags().StringVar(&controller, "controller", os.Getenv("HOLDFAST_CONTROLLER"), "name of the controller in the spec")
+	cmd.Flags().StringVar(&controller, "controller", os.Getenv(app.EnvController), "name of the controller in the spec, else $"+app.EnvController)
 	cmd.Flags().StringVar(&stateDir, "state-dir", app.DefaultStateDir, "the agent's directory of what survives a restart")
 	return a.WithRunDir(cmd)
 }

@@ -35,10 +35,12 @@ const (
 	DefaultStateDir = "/var/lib/holdfast"
 )
 
-// Environment variables that set such a flag too, which a lab's shell does.
+// Environment variables that stand for a flag which is not given; the unit of systemd and a
+// lab's shell set them.
 const (
-	EnvFile   = "HOLDFAST_FILE"
-	EnvRunDir = "HOLDFAST_RUN_DIR"
+	EnvFile       = "HOLDFAST_FILE"
+	EnvRunDir     = "HOLDFAST_RUN_DIR"
+	EnvController = "HOLDFAST_CONTROLLER"
 )
 
 // Stdio is where a command reads and writes.
@@ -90,7 +92,7 @@ func Silent(code int) error { return &ExitError{code, nil} }
 
 // WithRunDir gives cmd the flag of the commands that talk to the local agent.
 func (a *App) WithRunDir(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringVar(&a.RunDir, "run-dir", EnvOr(EnvRunDir, DefaultRunDir), "directory of the local agent's sockets")
+	cmd.Flags().StringVar(&a.RunDir, "run-dir", EnvOr(EnvRunDir, DefaultRunDir), "directory of the local agent's sockets, else $"+EnvRunDir)
 	return cmd
 }
 

@@ -160,12 +160,26 @@ func countNodes(s *lab.Status) string {
 	return text + ", a client"
 }
 
-// ownName is what to type for holdfast: a build that is not installed has its path.
+// ownName is what to type for this holdfast: a build that is not installed has its path,
+// beside one that is, too.
 func ownName() string {
-	if _, err := exec.LookPath("holdfast"); err == nil {
+	own, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	if installed, err := exec.LookPath("holdfast"); err == nil && sameFile(installed, own) {
 		return "holdfast"
 	}
 	return os.Args[0]
+}
+
+func sameFile(a, b string) bool {
+	of, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(of, other)
 }
 
 // untilHangup gives ctx with an end when the terminal goes, as with an ssh that
