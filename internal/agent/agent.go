@@ -152,6 +152,7 @@ func New(opt Options) *Agent {
 		Priority: a.priority, Policy: a.keys.of, Note: func(changed ...*vip.Address) error { return a.moves.Note(changed...) }, Event: event, Report: a.reportOne,
 		GivesWay: func() bool { return a.moves.GivesWay() },
 		Taken:    func() { a.haproxy.Taken(); a.hosts.Taken(); a.split.Poke() },
+		GivenBy:  func(vip string) string { return a.moves.GivenBy(vip) },
 	})
 	a.hosts = watch.New(watch.Options{
 		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: a.vips.Holds,

@@ -491,7 +491,7 @@ func eventLine(e status.Event, controllers string, width int) string {
 	if e.By != "" {
 		line += "; by " + e.By
 	}
-	if e.Cost != nil {
+	if e.Cost != nil && e.Kind != status.EventCost { // whose text says it
 		line += "; cost: " + e.Cost.Words()
 	}
 	return tui.Printable(line) + "\n"

@@ -141,6 +141,15 @@ func (m *Moves) takes(vip string) *taking {
 	return m.taking[vip]
 }
 
+// GivenBy gives the controller that a VIP was, or is being, taken from by a planned move;
+// "" for none.
+func (m *Moves) GivenBy(vip string) string {
+	if t := m.takes(vip); t != nil {
+		return t.From
+	}
+	return ""
+}
+
 // change changes the records and writes them down.
 func (m *Moves) change(f func()) error {
 	m.mu.Lock()

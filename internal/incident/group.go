@@ -204,6 +204,9 @@ func (g *group) near(e status.Event, f facts) bool {
 // open: what fails after a VIP has moved is why it did, and an agent that is stopped has
 // given its VIPs away before. All else has to come at once.
 func (g *group) nearWhenOver(e status.Event, f facts) bool {
+	if f.fault && !strings.HasPrefix(e.Kind, "handover") && g.onlyGiven() {
+		return false // a host that is lost some seconds after it handed a VIP over did not do so for that
+	}
 	place := g.hosts[f.host]
 	if e.Kind != status.EventVIPActive { // of that the host is who had it
 		place = place || g.vips[f.vip]
@@ -328,6 +331,12 @@ func (g *group) underWork(f facts) bool {
 // planned reports whether somebody wanted all that g has.
 func (g *group) planned() bool {
 	return slices.ContainsFunc(g.entries, func(e entry) bool { return e.planned }) &&
+		!slices.ContainsFunc(g.entries, func(e entry) bool { return e.fault })
+}
+
+// onlyGiven reports whether g has a VIP that was handed over, and nothing of a fault.
+func (g *group) onlyGiven() bool {
+	return slices.ContainsFunc(g.entries, func(e entry) bool { return e.given }) &&
 		!slices.ContainsFunc(g.entries, func(e entry) bool { return e.fault })
 }
 

@@ -96,7 +96,7 @@ func Group(events []status.Event, view View) []Incident {
 // incident says what g is.
 func (g *group) incident(view View) Incident {
 	slices.SortFunc(g.entries, func(a, b entry) int { return a.place - b.place })
-	in := Incident{ID: g.id(), Planned: g.planned(), State: Open, Begin: g.begin(), Cost: g.cost()}
+	in := Incident{ID: g.id(), Planned: g.planned() || g.onlyGiven(), State: Open, Begin: g.begin(), Cost: g.cost()}
 	for _, e := range g.entries {
 		in.By = cmp.Or(in.By, e.By)
 		in.Events = append(in.Events, e.Event)

@@ -137,6 +137,20 @@ func TestGroup(t *testing.T) {
 		}(), want: []Incident{{
 			Kind: Handover, State: Over, Subject: "vip api", Duration: 64 * ms, Text: "vip api was handed over from ctl1 to ctl2", Events: make([]status.Event, 2),
 		}}},
+		{name: "a controller gives a VIP away, and its host is lost some seconds later", events: []status.Event{
+			active(0, "ctl2", "handed over by ctl1"),
+			host(12*time.Second, "ctl2", status.EventHostDown, "nova", "ctl1"), host(12*time.Second+ms, "ctl2", status.EventHostDown, "glance", "ctl1"),
+		}, silent: []string{"ctl1"}, want: []Incident{
+			{Kind: Handover, Planned: true, State: Over, Subject: "vip api", Duration: 62 * ms, Text: "vip api was handed over from ctl1 to ctl2", Events: make([]status.Event, 1)},
+			{Kind: HostLost, State: Open, Subject: "controller ctl1", Duration: time.Hour - 12*time.Second, Text: "ctl1 is lost; glance and nova degraded", Events: make([]status.Event, 2)},
+		}},
+		{name: "a controller that reaches less gives the VIP away, and says so", events: func() []status.Event {
+			e := because(at(2*ms, "ctl1", status.EventHandover, "vip api", "vip api was handed over from ctl1 to ctl2"), "it reaches less", 0)
+			e.Unasked = true
+			return []status.Event{active(0, "ctl2", "handed over by ctl1"), e, at(time.Second, "ctl1", status.CodeBlind, "controller ctl1", "it reaches no host of nova")}
+		}(), want: []Incident{{
+			Kind: Handover, State: Open, Subject: "vip api", Duration: time.Hour + 62*ms, Text: "vip api was handed over from ctl1 to ctl2", Events: make([]status.Event, 3),
+		}}},
 		{name: "the holder is drained, and worked on", events: []status.Event{
 			because(at(0, "ctl1", status.EventDrainBegun, "controller ctl1", "ctl1 is drained"), "new kernel", 0),
 			active(20*ms, "ctl2", "ctl1 resigned"),

@@ -23,6 +23,8 @@ type facts struct {
 	// planned says that somebody wanted it, fault that nobody did; neither, that it depends
 	// on what comes with it.
 	planned, fault bool
+	// given says that a VIP was handed over; why, the one who gave it tells.
+	given bool
 }
 
 // read gives what e says. holder is who held its VIP before it, "" where that is not known.
@@ -68,10 +70,14 @@ func read(e status.Event, holder string) facts {
 	return f
 }
 
-// lostBy gives the holder that a cause of VRRP's names, who was heard no more or resigned;
+// lostBy gives the holder that a cause of a VIP's move names, who was heard no more,
+// resigned, or handed it over;
 // "" for none. The journal may not reach back to when it took the VIP.
 func lostBy(cause string) string {
 	if name, ok := strings.CutSuffix(cause, " resigned"); ok {
+		return name
+	}
+	if name, ok := strings.CutPrefix(cause, status.HandedOverBy); ok {
 		return name
 	}
 	rest, ok := strings.CutPrefix(cause, "no advert from ")
@@ -127,6 +133,7 @@ func (f *facts) ofVIP(e status.Event, holder string) {
 		f.closes = []string{"left " + f.vip, "unfit " + f.vip}
 		f.line = holder == "" || holder == e.Controller
 		f.fault = !f.line && strings.HasPrefix(e.Cause, "no advert from ")
+		f.given = !f.line && strings.HasPrefix(e.Cause, status.HandedOverBy)
 	case status.EventVIPLeft:
 		f.opens, f.fault = "left "+f.vip, true
 	case status.EventVIPInitialize:

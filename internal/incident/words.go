@@ -257,6 +257,11 @@ func (g *group) vipMoved(View) (verdict, bool) {
 		return verdict{}, false
 	}
 	m := g.moves[0]
+	if g.onlyGiven() { // and the journal of who gave it is not here
+		return verdict{
+			kind: Handover, subject: "vip " + m.vip, text: fmt.Sprintf("vip %s was handed over from %s to %s", m.vip, m.from, m.to), saysMoves: true,
+		}, true
+	}
 	return verdict{kind: VIPMoved, subject: "vip " + m.vip, text: m.String(), cause: m.cause, saysMoves: true}, true
 }
 

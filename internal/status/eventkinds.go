@@ -1,5 +1,9 @@
 package status
 
+// HandedOverBy is what the cause of a vip-active event begins with where the VIP came by a
+// planned move; the name of the controller follows that gave it.
+const HandedOverBy = "handed over by "
+
 // The kinds of events. Each is stable over releases; docs/json.md lists them, with
 // EventKinds. A finding that is journalled, as "disk-full", is so by its code.
 const (

@@ -62,6 +62,8 @@ type Options struct {
 	Report func(code, key string, f *status.Finding)
 	// Taken is called when this controller begins to hold a VIP. It must not wait.
 	Taken func()
+	// GivenBy gives the controller that hands a VIP over to this one now; "" for none.
+	GivenBy func(vip string) string
 }
 
 // VIPs are those of the spec in force. Their methods may be called by any goroutine.
@@ -504,8 +506,15 @@ func (v *VIPs) journalTransition(t link.Transition) {
 	if o := v.ownerOf(t.VIP); o != nil {
 		o.watch.Poke()
 	}
+	cause := t.Reason
+	if t.To == vrrp.Active {
+		// Who hands over resigns, and so does one whose HAProxy died.
+		if from := v.opt.GivenBy(t.VIP); from != "" && cause == from+" resigned" {
+			cause = status.HandedOverBy + from
+		}
+	}
 	v.opt.Event(status.Event{
-		Time: t.Time, Kind: "vip-" + t.To.String(), Subject: "vip " + t.VIP, Cause: t.Reason, Took: t.Took,
+		Time: t.Time, Kind: "vip-" + t.To.String(), Subject: "vip " + t.VIP, Cause: cause, Took: t.Took,
 		Text: fmt.Sprintf("vip %s is %s here, was %s", t.VIP, t.To, t.From),
 	})
 }

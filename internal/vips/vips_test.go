@@ -11,6 +11,7 @@ import (
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/vip"
+	"holdfast/internal/vrrp"
 	"holdfast/internal/vrrp/link"
 )
 
@@ -90,6 +91,26 @@ func TestConditions(t *testing.T) {
 		}
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("from %+v to %+v: %v, want %v", tt.was, tt.is, got, tt.want)
+		}
+	}
+}
+
+// TestCauseOfAMove has the journal say that a VIP was handed over, where its holder resigned
+// for that, and not where it resigned for anything else.
+func TestCauseOfAMove(t *testing.T) {
+	for _, tt := range []struct{ by, reason, want string }{
+		{"ctl2", "ctl2 resigned", "handed over by ctl2"},
+		{"", "ctl2 resigned", "ctl2 resigned"},
+		{"ctl3", "ctl2 resigned", "ctl2 resigned"},
+		{"ctl2", "no advert from ctl2 for 155ms", "no advert from ctl2 for 155ms"},
+	} {
+		var got status.Event
+		v := newVIPs()
+		v.opt.Event, v.opt.Taken = func(e status.Event) { got = e }, func() {}
+		v.opt.GivenBy = func(string) string { return tt.by }
+		v.journalTransition(link.Transition{VIP: "api", From: vrrp.Backup, To: vrrp.Active, Reason: tt.reason})
+		if got.Cause != tt.want {
+			t.Errorf("handed over by %q, %q: %q, want %q", tt.by, tt.reason, got.Cause, tt.want)
 		}
 	}
 }
