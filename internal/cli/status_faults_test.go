@@ -73,6 +73,8 @@ func unfelt() map[string]string {
 func sinceUnknown() map[string]string {
 	return map[string]string{
 		"clock":    "clocks are compared when one asks, and not kept",
+		"flap":     "it comes and goes",
+		"delay":    "a link is judged by the last 20 s, and not since when",
 		"no-files": "the agent's port still takes connections, by its kernel",
 	}
 }

@@ -99,7 +99,7 @@ func (m *merger) findLate(s Service) {
 	var late []string
 	var worst Host
 	for _, h := range s.Hosts {
-		if h.Condition == status.Late && h.State == status.Up && m.now.Sub(h.ConditionSince) >= lateFor {
+		if h.Condition == status.Late && h.State == status.Up && m.now.Sub(h.ConditionSince) >= lateFor && !slices.Contains(m.lagging, h.Name) {
 			late = append(late, h.Name)
 			worst = h
 		}

@@ -172,7 +172,8 @@ func (m *merger) complete() {
 	for i := range m.out.Findings {
 		f := &m.out.Findings[i]
 		f.Brief = cmp.Or(f.Brief, strings.ReplaceAll(f.Code, "-", " ")+of(f.Subject))
-		if f.Action = status.ActionFor(*f); f.Action != "" {
+		known := status.ActionFor(*f)
+		if f.Action = cmp.Or(f.Action, known); known != "" {
 			f.See = troubleshooting + f.Code
 			if _, controller := m.claimedBy(*f); controller && f.Code == status.CodeVIPConflict {
 				f.Action = status.ActSoon

@@ -118,3 +118,19 @@ func TestCommandsAreSafe(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestActionsFollowWhoHolds wakes nobody for a controller that clients do not come to.
+func TestActionsFollowWhoHolds(t *testing.T) {
+	for i, want := range []status.Action{status.ActNow, status.ActSoon} {
+		a := cloudOf(3)
+		a[i].Snapshot.Findings = []status.Finding{{Severity: status.Warning, Code: status.CodeConntrackFull, Subject: "kernel", Text: "full"}}
+		if got := Merge(now, "eqiad1", a).Findings[0].Action; got != want {
+			t.Errorf("ctl%d: %s, want %s", i+1, got, want)
+		}
+	}
+	a := cloudOf(3)
+	a[0].Snapshot.Findings = []status.Finding{{Severity: status.Error, Code: status.CodeVIPConflict, Subject: "vip api", Text: "ctl2 (10.0.0.2) says that 10.0.0.10 is its own"}}
+	if got := Merge(now, "eqiad1", a).Findings[0]; got.Action != status.ActSoon || got.Brief != "ctl1 and ctl2 both have the VIP's address" {
+		t.Errorf("%+v", got)
+	}
+}
