@@ -495,7 +495,7 @@ func (m *merger) takeReported() {
 			f.Subject += " on " + status.List(r.by)
 		}
 		f.Subject, f.Text, f.Remedy, f.Brief = oneLine(f.Subject), oneLine(f.Text), oneLine(f.Remedy), oneLine(m.briefOf(f, r.by[0]))
-		f.Command = m.commandFor(f, r.by[0])
+		f.Command, f.Action, f.See = m.commandFor(f, r.by[0]), "", "" // whatever another machine says of these
 		if (f.Code == status.CodeConntrackFull || f.Code == status.CodeOutOfFiles) && len(m.heldBy(r.by[0])) == 0 {
 			f.Action = status.ActSoon // clients do not feel it there
 		}

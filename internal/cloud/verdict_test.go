@@ -129,6 +129,11 @@ func TestActionsFollowWhoHolds(t *testing.T) {
 		}
 	}
 	a := cloudOf(3)
+	a[0].Snapshot.Findings = []status.Finding{{Severity: status.Info, Code: "x", Text: "y", Action: status.ActNow, Command: "rm -r /", See: "http://example.org", Brief: "z"}}
+	if got := Merge(now, "eqiad1", a).Findings[0]; got.Action != status.ActNone || got.Command+got.See != "" || got.Brief != "x on ctl1" {
+		t.Errorf("another machine's words are taken: %+v", got)
+	}
+	a = cloudOf(3)
 	a[0].Snapshot.Findings = []status.Finding{{Severity: status.Error, Code: status.CodeVIPConflict, Subject: "vip api", Text: "ctl2 (10.0.0.2) says that 10.0.0.10 is its own"}}
 	if got := Merge(now, "eqiad1", a).Findings[0]; got.Action != status.ActSoon || got.Brief != "ctl1 and ctl2 both have the VIP's address" {
 		t.Errorf("%+v", got)
