@@ -66,6 +66,8 @@ func unfelt() map[string]string {
 		"mac-change":       "the holder announces its new MAC address at once",
 		"flush-rules":      "no move goes on whose rules could be missed",
 		"log-stuck":        "nobody waits for the log",
+		"agent-reload":     "the spec is the one that is in force",
+		"source-guard":     "what the network drops shows when a VIP is moved",
 	}
 }
 
