@@ -71,6 +71,7 @@ type Server struct {
 	page    page
 	live    live
 	crowd   crowd
+	past    *pastCache    // of this controller
 	turns   chan struct{} // one element for each that is taken
 
 	mu     sync.Mutex // guards following
@@ -96,6 +97,7 @@ func New(opt Options) *Server {
 	}
 	s := &Server{opt: opt, page: newPage(), turns: make(chan struct{}, turns)}
 	s.views.age, s.views.now, s.views.load = viewAge, opt.Now, s.look
+	s.past = newPastCache(opt.Now, s.ownPast)
 	s.live.look = func(ctx context.Context) view { return s.lookFor(ctx, patience) }
 	s.metrics = metricsHandler(s.snapshot, opt.Clients, opt.Log)
 	return s
