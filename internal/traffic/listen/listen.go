@@ -168,10 +168,7 @@ func open(at netip.AddrPort) (*net.UDPConn, error) {
 
 // read reads lines until ctx ends.
 func (l *Listener) read(ctx context.Context, conn *ipv4.PacketConn) error {
-	messages := make([]ipv4.Message, atOnce)
-	for i := range messages {
-		messages[i] = ipv4.Message{Buffers: [][]byte{make([]byte, lineLength)}, OOB: make([]byte, 128)}
-	}
+	messages := buffers()
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	before := uint32(0) // lost on this socket, as was told last
@@ -191,6 +188,15 @@ func (l *Listener) read(ctx context.Context, conn *ipv4.PacketConn) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// buffers gives room for datagrams, and what the kernel says of them.
+func buffers() []ipv4.Message {
+	messages := make([]ipv4.Message, atOnce)
+	for i := range messages {
+		messages[i] = ipv4.Message{Buffers: [][]byte{make([]byte, lineLength)}, OOB: make([]byte, 128)}
+	}
+	return messages
 }
 
 // count has the book count lines, and gives how many the socket had lost by then.
