@@ -111,6 +111,8 @@ install: build ## Install binary, unit, man pages and completions
 	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' packaging/systemd/holdfast.service > $(DESTDIR)$(UNITDIR)/holdfast.service
 	install -m 0644 packaging/systemd/holdfast.socket $(DESTDIR)$(UNITDIR)/holdfast.socket
 	[ -e $(DESTDIR)/etc/default/holdfast ] || install -D -m 644 packaging/default/holdfast $(DESTDIR)/etc/default/holdfast
+	install -D -m 0644 deploy/systemd/holdfast.catalog $(DESTDIR)$(PREFIX)/lib/systemd/catalog/holdfast.catalog
+	[ -n "$(DESTDIR)" ] || journalctl --update-catalog || true
 	bin/holdfast man $(DESTDIR)$(PREFIX)/share/man/man8
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(ZSHDIR) \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d

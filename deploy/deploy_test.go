@@ -73,6 +73,7 @@ func alerts(t *testing.T) []rule {
 // and for no other, as urgent as the finding is.
 func TestAlertsAreOfFindings(t *testing.T) {
 	severities := map[string][]string{} // of the alerts of each code
+	entries := string(read(t, "../docs/troubleshooting.md"))
 	for _, a := range alerts(t) {
 		code := a.Labels["code"]
 		if a.Alert != "Holdfast"+camelCase(code) {
@@ -80,6 +81,9 @@ func TestAlertsAreOfFindings(t *testing.T) {
 		}
 		if a.Annotations["summary"] == "" || strings.ContainsAny(a.Annotations["summary"], "\n") {
 			t.Errorf("%s has no summary of one line", a.Alert)
+		}
+		if a.Annotations["runbook"] != "docs/troubleshooting.md#"+code || !strings.Contains(entries, "\n### "+code+"\n") {
+			t.Errorf("%s has the runbook %s, which there is not", a.Alert, a.Annotations["runbook"])
 		}
 		severities[code] = append(severities[code], a.Labels["severity"])
 	}

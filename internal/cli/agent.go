@@ -19,6 +19,7 @@ import (
 	"holdfast/internal/cli/app"
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/status"
+	"holdfast/internal/systemd"
 )
 
 // agentCommand is "holdfast agent".
@@ -73,7 +74,7 @@ const logPatience = time.Second
 
 // runAgent runs the agent until ctx ends, reloading it at each SIGHUP.
 func (a commands) runAgent(ctx context.Context, opt agent.Options, level slog.Level) error {
-	log := asynclog.New(a.Stdio.Err, func(lines int) []byte {
+	log := asynclog.New(a.logSink(), func(lines int) []byte {
 		var b bytes.Buffer
 		a.logger(&b, level).Warn("lines of this log were lost: what takes it stood still", "lines", lines)
 		return b.Bytes()
@@ -105,7 +106,7 @@ func (a commands) runAgent(ctx context.Context, opt agent.Options, level slog.Le
 
 // cleanUp takes away what an agent has left.
 func (a commands) cleanUp(ctx context.Context, opt agent.Options, level slog.Level) error {
-	opt.Log = a.logger(a.Stdio.Err, level)
+	opt.Log = a.logger(a.logSink(), level)
 	result, err := agent.New(opt).CleanUp(ctx)
 	if err != nil {
 		return err
@@ -155,15 +156,23 @@ func pauseForManager(ctx context.Context) {
 	}
 }
 
-// logger gives the log of a daemon: text for a person at a terminal, JSON for
-// the journal and all else. Its lines go to w.
+// logSink is where a daemon's log goes: journald by its own protocol, where stderr leads there.
+func (a commands) logSink() io.Writer {
+	if isJournal(a.Stdio.Err) {
+		return systemd.NewJournalWriter(a.Stdio.Err)
+	}
+	return a.Stdio.Err
+}
+
+// logger gives the log of a daemon: text for a person at a terminal, entries for
+// journald, JSON for all else. Its lines go to w, which leads to logSink.
 func (a commands) logger(w io.Writer, level slog.Level) *slog.Logger {
 	opt := &slog.HandlerOptions{Level: level}
 	if tui.IsTerminal(a.Stdio.Err) {
 		return slog.New(slog.NewTextHandler(w, opt))
 	}
 	if isJournal(a.Stdio.Err) {
-		return slog.New(newPriorities(w, opt))
+		return slog.New(systemd.NewJournalHandler(w, level))
 	}
 	return slog.New(slog.NewJSONHandler(w, opt))
 }

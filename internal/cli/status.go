@@ -55,6 +55,11 @@ hour, and what clients felt of it; every controller; and every service on every
 host. A controller that does not answer is shown as such. Times are UTC. Versions
 and digests of specs are shown where controllers differ in them.
 
+With --watch it is a screen of its own, drawn anew every second: d drains a
+controller or puts it back, h hands a VIP over (both ask first, and need root), e
+shows what happened, / only what has a word in it, ? the keys, q ends it. Into a
+pipe, without a keyboard, or with TERM=dumb it is one status after the other.
+
 Without a readable spec it shows what the local agent knows of the cloud, unless
 -f names the file.
 
@@ -75,7 +80,7 @@ spec is bad. A host drained on purpose is not degraded.`,
 			return a.status(cmd.Context(), from)
 		},
 	}
-	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every second, until Ctrl-C")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every second: on a terminal with keys for drain, hand over, events and filter; elsewhere one after the other, until Ctrl-C")
 	return a.WithRunDir(cmd)
 }
 

@@ -15,7 +15,7 @@ import (
 func (s *statusWriter) findings(all []status.Finding) {
 	told, left := 0, 0
 	for _, f := range all {
-		if s.v.terse && f.Action == status.ActNone {
+		if s.v.less >= texts && f.Action == status.ActNone {
 			left++
 			continue
 		}
@@ -38,11 +38,11 @@ func (s *statusWriter) finding(f status.Finding) {
 		word, tone = "ERROR", tui.Bad
 	}
 	f.Severity = "" // said already
-	if s.v.brief && f.Command != "" {
+	if s.v.less >= remedies && f.Command != "" {
 		f.Remedy = ""
 	}
 	text := tui.Fold(fmt.Sprintf("%-7s  %s", tui.Cut(tui.Printable(word), 7), tui.Printable(f.String())), s.v.width, min(foldIndent, s.v.width/3))
-	if s.v.terse && len(text) > 2 {
+	if s.v.less >= texts && len(text) > 2 {
 		text = append(text[:1:1], tui.Cut(text[1]+" "+strings.TrimSpace(text[2]), s.v.width))
 	}
 	for i, part := range text {
@@ -96,9 +96,9 @@ func ofLate(all []incident.Incident, now time.Time) []incident.Incident {
 func (s *statusWriter) lately() {
 	most := latelyMost
 	switch {
-	case s.v.terse:
+	case s.v.less >= texts:
 		most = 0
-	case s.v.brief:
+	case s.v.less >= remedies:
 		most = 1
 	}
 	for i, in := range s.c.lately {
@@ -116,7 +116,7 @@ func (s *statusWriter) lately() {
 		if in.Cost != nil {
 			text += "; clients: " + in.Cost.Words()
 		}
-		if !s.v.brief && in.By != "" {
+		if s.v.less < remedies && in.By != "" {
 			text += "; by " + tui.Printable(in.By)
 		}
 		s.line(text)

@@ -16,8 +16,12 @@ import (
 // where that fits, and where nothing does only those that are not up are.
 func (s *statusWriter) services() {
 	services := s.c.Services
-	if s.v.brief {
+	if s.v.less >= well {
 		services = slices.DeleteFunc(slices.Clone(services), allUp)
+	}
+	if s.v.less >= counted {
+		s.countServices()
+		return
 	}
 	groups := cloud.Group(services)
 	name := len("SERVICE")
@@ -46,6 +50,24 @@ func (s *statusWriter) services() {
 		s.line("")
 		s.line(status.Count(n, "more service") + " up on every host")
 	}
+}
+
+// countServices tells of services in one line.
+func (s *statusWriter) countServices() {
+	s.line("")
+	text := "services:"
+	for _, state := range []status.ServiceState{status.Down, status.Degraded, status.Unknown, status.Up} {
+		var names []string
+		for _, svc := range s.c.Services {
+			if svc.State == state {
+				names = append(names, svc.Name)
+			}
+		}
+		if len(names) > 0 {
+			text += fmt.Sprintf(" %d %s (%s),", len(names), stateCell(state).Text, status.Few(names))
+		}
+	}
+	s.line(strings.TrimSuffix(text, ","))
 }
 
 func allUp(s cloud.Service) bool {

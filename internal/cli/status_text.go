@@ -19,13 +19,20 @@ type viewport struct {
 	width  int // columns; 0 is defaultWidth
 	height int // lines, of a terminal
 	colour bool
-	// brief says that there is no room for all: remedies are their commands only, and what is
-	// well is left out or only counted.
-	brief bool
-	// terse says that there is none for that either: only what a person must act on is told,
-	// each in two lines at most.
-	terse bool
+	less   less
 }
+
+// less says what is left out for want of room.
+type less int
+
+// Each leaves out what those before it do, too.
+const (
+	nothing  less = iota
+	well          // services that are well are only counted, and hostnames of VIPs are left out
+	remedies      // remedies are their commands only, and of what happened of late only the newest is told
+	counted       // services are only counted, by their state
+	texts         // only what a person must act on is told, each in two lines at most
+)
 
 // A sight is what "holdfast status" shows: the cloud as it is, and what has happened of late.
 type sight struct {
@@ -116,7 +123,7 @@ func (s *statusWriter) vips() {
 	t := &tui.Table{Head: head(column("VIP", 8, 0), column("HELD BY", 12, 0), column("SINCE", 0, 0), column("ADDRESS, HOSTNAME", 16, 0))}
 	for _, vip := range s.c.VIPs {
 		where := slices.Clone(vip.Addresses)
-		if !s.v.brief && vip.Hostname != "" || len(where) == 0 {
+		if s.v.less < well && vip.Hostname != "" || len(where) == 0 {
 			where = append(where, vip.Hostname)
 		}
 		t.Add(tui.Plain(vip.Name), s.holder(vip), tui.Plain(s.since(vip.Since)), tui.Plain(where[0]))

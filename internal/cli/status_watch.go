@@ -3,17 +3,17 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
+	tea "charm.land/bubbletea/v2"
 	"golang.org/x/term"
 
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/cloud"
+	"holdfast/internal/tick"
+	"holdfast/internal/web"
 )
 
 // watchInterval is how often "status --watch" looks.
@@ -32,49 +32,73 @@ func (a commands) view() viewport {
 	return v
 }
 
-// watchStatus shows the cloud every second until ctx ends: on a terminal in
-// place, elsewhere one block, or with JSON one line, after the other.
+// watchStatus shows the cloud every second until ctx ends: on a terminal with keys as a screen of its
+// own, elsewhere one block, or with JSON one line, after the other.
 func (a commands) watchStatus(ctx context.Context, from source) error {
-	look := from.look
 	switch {
 	case a.AsJSON():
-		return everySecond(ctx, look, func(c cloud.Cloud) error { return a.PrintLine(c) }, nil)
-	case !tui.IsTerminal(a.Stdio.Out):
-		return everySecond(ctx, look, func(c cloud.Cloud) error { return a.Print(statusText(sight{Cloud: c}, viewport{}) + "\n") }, nil)
+		return everySecond(ctx, from.look, func(c cloud.Cloud) error { return a.PrintLine(c) })
+	case !tui.IsTerminal(a.Stdio.Out) || !tui.IsTerminal(a.Stdio.In) || os.Getenv("TERM") == "dumb":
+		return everySecond(ctx, from.look, func(c cloud.Cloud) error { return a.Print(statusText(sight{Cloud: c}, a.view()) + "\n") })
 	}
-	if err := a.Print(tui.EnterScreen); err != nil {
-		return err
-	}
-	defer io.WriteString(a.Stdio.Out, tui.LeaveScreen) //nolint:errcheck // the terminal is gone
-	return everySecond(ctx, look, func(c cloud.Cloud) error { return a.Print(frame(sight{Cloud: c}, a.view())) }, a.suspend)
+	return a.watchScreen(ctx, from)
 }
 
-// suspend is what Ctrl-Z does: the terminal is as it was until "fg". The kernel
-// may stop this thread a moment after the call, so SIGCONT is waited for.
-func (a commands) suspend() error {
-	continued := make(chan os.Signal, 1)
-	signal.Notify(continued, syscall.SIGCONT)
-	defer signal.Stop(continued)
-	if err := a.Print(tui.LeaveScreen); err != nil {
-		return err
+// watchScreen has the terminal until q, or the end of ctx.
+func (a commands) watchScreen(ctx context.Context, from source) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	m := watchModel{ctx: ctx, view: a.view(), do: watched{
+		look: from.look, incidents: from.incidents, drain: a.drainLine, undrain: a.undrainLine, handover: a.handoverLine,
+	}}
+	_, err := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(a.Stdio.In), tea.WithOutput(a.Stdio.Out), tea.WithoutSignalHandler()).Run()
+	if ctx.Err() != nil {
+		return nil
 	}
-	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
-		return fmt.Errorf("stop: %w", err)
+	if err != nil {
+		return fmt.Errorf("show the status: %w", err)
 	}
-	<-continued
-	return a.Print(tui.EnterScreen)
+	return nil
 }
 
-// everySecond shows what look finds until ctx ends, which is no error. A
-// suspend that is not nil is what to do at SIGTSTP.
-func everySecond(ctx context.Context, look look, show func(cloud.Cloud) error, suspend func() error) error {
+// drainLine drains a controller as "holdfast drain" does, and says so in a line.
+func (a commands) drainLine(ctx context.Context, controller string) (string, error) {
+	req := web.DrainRequest{Controller: controller}
+	result, err := a.Control().Drain(ctx, req)
+	if err != nil {
+		return "", drainError(err)
+	}
+	return drainedText(req, result), nil
+}
+
+// undrainLine puts a controller back as "holdfast undrain" does.
+func (a commands) undrainLine(ctx context.Context, controller string) (string, error) {
+	req := web.DrainRequest{Controller: controller}
+	result, err := a.Control().Undrain(ctx, req)
+	if err != nil {
+		return "", drainError(err)
+	}
+	return undrainedText(req, result), nil
+}
+
+// handoverLine hands a VIP over as "holdfast handover" does.
+func (a commands) handoverLine(ctx context.Context, req web.HandoverRequest) (string, error) {
+	req.Cause = "asked for by hand"
+	result, err := a.Control().Handover(ctx, req)
+	if err != nil {
+		return "", err
+	}
+	var said []string
+	for _, h := range result.Handovers {
+		said = append(said, strings.Trim(h.String()+"; "+h.Warning, "; "))
+	}
+	return strings.Join(said, "; "), nil
+}
+
+// everySecond shows what look finds until ctx ends, which is no error.
+func everySecond(ctx context.Context, look look, show func(cloud.Cloud) error) error {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
-	stops := make(chan os.Signal, 1)
-	if suspend != nil {
-		signal.Notify(stops, syscall.SIGTSTP)
-		defer signal.Stop(stops)
-	}
 	for {
 		all, err := look(ctx)
 		if ctx.Err() != nil {
@@ -86,34 +110,17 @@ func everySecond(ctx context.Context, look look, show func(cloud.Cloud) error, s
 		if err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !tick.Next(ctx, ticker) {
 			return nil
-		case <-stops:
-			if err := suspend(); err != nil {
-				return err
-			}
-		case <-ticker.C:
 		}
 	}
 }
 
-// frame gives what to write to a terminal so that it shows c and nothing else.
-func frame(c sight, v viewport) string {
-	return tui.ToTop + strings.Join(screen(c, v), tui.ClearLine+"\r\n") + tui.ClearLine + tui.ClearBelow
-}
-
-// screen gives the lines of c that a terminal has room for: all, or without what is well, or only
-// what a person must act on.
+// screen gives the lines of c that a terminal has room for, and leaves out no more than it must.
 func screen(c sight, v viewport) []string {
 	lines := linesOf(c, v)
-	if len(lines) > v.height {
-		v.brief = true
-		lines = linesOf(c, v)
-	}
-	if len(lines) > v.height {
-		v.terse = true
-		lines = linesOf(c, v)
+	for ; len(lines) > v.height && v.less < texts; lines = linesOf(c, v) {
+		v.less++
 	}
 	if more := len(lines) - v.height; more > 0 && v.height > 1 {
 		lines = append(lines[:v.height-1], tui.Cut(fmt.Sprintf("... %d more lines; make the window higher", more+1), v.width))

@@ -137,6 +137,7 @@ func (m *merger) findLags() {
 				with.command = command("holdfast handover --to %1", to)
 			}
 		}
+		m.lagging = append(m.lagging, s.Controller)
 		m.find(status.Warning, status.CodeBadLink, "controller "+s.Controller, text, remedy, with)
 	}
 }

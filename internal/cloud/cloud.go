@@ -165,6 +165,8 @@ type merger struct {
 	seeing []*status.Snapshot
 	// blind are the controllers that are found to be what is wrong with hosts.
 	blind []blindness
+	// lagging are the controllers whose own link is found to be bad.
+	lagging []string
 }
 
 // leading gives the place of what explains the rest: a controller that reaches

@@ -183,6 +183,17 @@ func TestMergeFindings(t *testing.T) {
 			[]string{"service nova on ctl2: warning: down: GET / answered 503, want 200; see its log there; it comes back by itself once its check passes"},
 		},
 		{
+			"a host hangs for those who have clients", func(a []Answer) {
+				check(a[0], "nova", "ctl2", status.Down, "HAProxy could not make the check")
+				for i := range a[0].Snapshot.Services[1].Hosts {
+					if h := &a[0].Snapshot.Services[1].Hosts[i]; h.Name == "ctl2" {
+						h.Condition, h.Evidence = status.Hung, "nothing came for 13s, while others answer"
+					}
+				}
+			}, false,
+			[]string{"service nova on ctl2: warning: down: hung, nothing came for 13s, while others answer; see its log there; it comes back by itself once its check passes"},
+		},
+		{
 			"a host with all its services is down", func(a []Answer) {
 				checkAll(a, "keystone", "ctl2", status.Down, "connection refused")
 				checkAll(a, "nova", "ctl2", status.Down, "connection refused")

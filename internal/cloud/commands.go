@@ -81,6 +81,10 @@ func (m *merger) commandFor(f status.Finding, controller string) string {
 			return command("ssh %1 ip neighbour show %2", controller, address)
 		}
 	}
+	if f.Code == status.CodeDiskFull && strings.HasPrefix(f.Subject, "/") {
+		path, _, _ := strings.Cut(f.Subject, " ")
+		return command("ssh %1 df -h %2", controller, path)
+	}
 	if file := m.certificateOf(f, controller); file != "" {
 		return command("ssh %1 openssl x509 -noout -subject -dates -in %2", controller, file)
 	}

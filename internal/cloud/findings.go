@@ -76,8 +76,11 @@ func (m *merger) findUnreachable(a Answer) {
 	} else if vips := m.vipNames(); !a.Reached && len(vips) > 0 {
 		text += "; if it runs and is only cut off, it may hold VIP " + status.List(vips) + " too"
 	}
-	if down, whole := m.downOn(a.Name); whole {
+	switch down, whole := m.downOn(a.Name); {
+	case whole:
 		text += "; no service answers there: " + status.List(down)
+	case len(down) > 0 && m.lost(a.Name):
+		text += "; of its services these do not answer: " + status.List(down)
 	}
 	m.find(status.Warning, status.CodeControllerUnreachable, "controller "+a.Name, text,
 		"see systemctl status holdfast there, if the host can be reached", m.alsoUnreachable(a))
@@ -85,10 +88,32 @@ func (m *merger) findUnreachable(a Answer) {
 
 func (m *merger) alsoUnreachable(a Answer) also {
 	since, refused := m.silence(a.Name)
-	if a.Reached || refused {
-		return also{"agent of " + a.Name + " down", since, command("ssh %1 systemctl status holdfast", a.Name)}
+	look := command("ssh %1 systemctl status holdfast", a.Name)
+	switch {
+	case a.Reached || refused:
+		return also{"agent of " + a.Name + " down", since, look}
+	case m.met(a.Name):
+		return also{"agent of " + a.Name + " does not answer", since, look}
 	}
 	return also{a.Name + " lost", since, command("ping -c 3 %1", bare(a.Address))}
+}
+
+// lost reports whether a controller's host, as far as is known, is lost with all that runs there,
+// or cut off: nothing of it answers anybody.
+func (m *merger) lost(controller string) bool {
+	_, refused := m.silence(controller)
+	return slices.ContainsFunc(m.answers, func(a Answer) bool { return a.Name == controller && a.Snapshot == nil && !a.Reached }) &&
+		!refused && !m.met(controller)
+}
+
+// met reports whether the kernel of a controller's host answers another controller.
+func (m *merger) met(controller string) bool {
+	for _, s := range m.snapshots() {
+		if slices.ContainsFunc(s.Paths, func(p status.Path) bool { return p.Host == controller && p.Sent > 0 && p.Silent == 0 }) {
+			return true
+		}
+	}
+	return false
 }
 
 // silence gives since when a controller does not answer others, zero where none knows it, and
@@ -469,10 +494,55 @@ func (m *merger) takeReported() {
 		case len(r.by) < everyone && !slices.Contains(strings.Fields(f.Subject), r.by[0]):
 			f.Subject += " on " + status.List(r.by)
 		}
-		f.Subject, f.Text, f.Remedy, f.Brief = oneLine(f.Subject), oneLine(f.Text), oneLine(f.Remedy), ""
-		f.Command = m.commandFor(f, r.by[0])
+		f.Subject, f.Text, f.Remedy, f.Brief = oneLine(f.Subject), oneLine(f.Text), oneLine(f.Remedy), oneLine(m.briefOf(f, r.by[0]))
+		f.Command, f.Action, f.See = m.commandFor(f, r.by[0]), "", "" // whatever another machine says of these
+		if (f.Code == status.CodeConntrackFull || f.Code == status.CodeOutOfFiles) && len(m.heldBy(r.by[0])) == 0 {
+			f.Action = status.ActSoon // clients do not feel it there
+		}
 		m.out.Findings = append(m.out.Findings, f)
 	}
+}
+
+// briefOf says in a few words what an agent found of itself.
+func (m *merger) briefOf(f status.Finding, controller string) string {
+	if f.Code == status.CodeVIPConflict {
+		if who, is := m.claimedBy(f); is {
+			return controller + " and " + who + " both have the VIP's address"
+		}
+	}
+	if f.Code == status.CodeDiskFull && strings.Contains(f.Text, "read-only") {
+		return "disk of " + controller + " read-only"
+	}
+	if words := map[string]string{
+		status.CodeIsolated:        "%1 reaches no other",
+		status.CodeDiskFull:        "disk of %1 full",
+		status.CodeOutOfFiles:      "%1 out of files",
+		status.CodeConntrackFull:   "table of connections of %1 full",
+		status.CodeAdvertsBlocked:  "adverts blocked, says %1",
+		status.CodeVIPConflict:     "another machine has the VIP's address, says %1",
+		status.CodeForeignRouter:   "a foreign router, says %1",
+		status.CodeHAProxyAsRoot:   "HAProxy of %1 runs as root",
+		status.CodeNotListening:    "a port of %1 taken",
+		status.CodeNotInForce:      "spec of %1 not in force",
+		status.CodeNotifyFails:     "messages of %1 not taken",
+		status.CodeVIPMovesOften:   "VIP moves often",
+		status.CodeHeadersTooLarge: "requests refused for their headers",
+		status.CodeRequestsRefused: "requests refused",
+	}[f.Code]; words != "" {
+		return strings.ReplaceAll(words, "%1", controller)
+	}
+	return strings.ReplaceAll(f.Code, "-", " ") + " on " + controller
+}
+
+// claimedBy gives the controller that a conflict about an address is with: two controllers that do not
+// hear each other part by themselves within their lease.
+func (m *merger) claimedBy(f status.Finding) (string, bool) {
+	for _, a := range m.answers {
+		if strings.HasPrefix(f.Text, a.Name+" (") {
+			return a.Name, true
+		}
+	}
+	return "", false
 }
 
 // alike reports whether two findings say the same, whenever each began.

@@ -99,7 +99,7 @@ func (m *merger) findLate(s Service) {
 	var late []string
 	var worst Host
 	for _, h := range s.Hosts {
-		if h.Condition == status.Late && h.State == status.Up && m.now.Sub(h.ConditionSince) >= lateFor {
+		if h.Condition == status.Late && h.State == status.Up && m.now.Sub(h.ConditionSince) >= lateFor && !slices.Contains(m.lagging, h.Name) {
 			late = append(late, h.Name)
 			worst = h
 		}
@@ -110,6 +110,12 @@ func (m *merger) findLate(s Service) {
 	m.find(status.Warning, status.CodeServiceLate, "service "+s.Name, "late on "+status.List(late)+": "+worst.Evidence,
 		"more waits there than it can do: give it more workers or hosts, or bound what each gets with limit:; it stays in use",
 		also{s.Name + " late on " + status.Few(late), worst.ConditionSince, command("ssh %1 top -bn1", worst.Name)})
+}
+
+// judged reports whether h is down by what clients of the VIP's holder got of it: other HAProxys, which
+// have no clients, need not have seen that.
+func (h Host) judged() bool {
+	return h.State == status.Down && (h.Condition == status.Hung || h.Condition == status.Failing) && h.Evidence != ""
 }
 
 // why says why h is as it is: what the evidence says of it, or its check.
@@ -131,12 +137,12 @@ func (m *merger) findHostsDown() {
 	told := map[string]bool{}
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
-			if h.State != status.Down || s.State == status.Down || s.LastResort || h.disagrees() || told[h.Name] {
+			if h.State != status.Down || s.State == status.Down || s.LastResort || h.disagrees() && !h.judged() || told[h.Name] || m.lost(h.Name) {
 				continue
 			}
 			down, whole := m.downOn(h.Name)
 			switch {
-			case whole && m.unreachable(h.Name): // said with the controller
+			case whole && m.unreachable(h.Name): // said with the controller, as is all of one that is lost
 			case whole:
 				told[h.Name] = true
 				m.find(status.Warning, status.CodeHostDown, "host "+h.Name,
@@ -199,7 +205,7 @@ func (m *merger) findDisagreements() {
 	for _, s := range m.out.Services {
 		for _, h := range s.Hosts {
 			words := h.disagreement()
-			if words == "" || m.explained(h) {
+			if words == "" || m.explained(h) || h.judged() || m.lost(h.Name) {
 				continue
 			}
 			key := [2]string{h.Name, words}

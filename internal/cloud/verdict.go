@@ -171,12 +171,13 @@ const troubleshooting = "docs/troubleshooting.md#"
 func (m *merger) complete() {
 	for i := range m.out.Findings {
 		f := &m.out.Findings[i]
-		if f.Code == status.CodeIsolated {
-			f.Brief = strings.TrimPrefix(f.Subject, "controller ") + " reaches no other"
-		}
 		f.Brief = cmp.Or(f.Brief, strings.ReplaceAll(f.Code, "-", " ")+of(f.Subject))
-		if f.Action = status.ActionFor(*f); f.Action != "" {
+		known := status.ActionFor(*f)
+		if f.Action = cmp.Or(f.Action, known); known != "" {
 			f.See = troubleshooting + f.Code
+			if _, controller := m.claimedBy(*f); controller && f.Code == status.CodeVIPConflict {
+				f.Action = status.ActSoon
+			}
 		} else if f.Action = status.ActNone; Degrades(*f) {
 			f.Action = status.ActSoon
 		}

@@ -101,7 +101,7 @@ func TestFindingsSayWhatToDo(t *testing.T) {
 	}
 	want := `soon ctl3 lost | ping -c 3 10.0.0.3 | docs/troubleshooting.md#controller-unreachable
 soon nova down on ctl2 | ssh ctl2 systemctl status 'nova*' | docs/troubleshooting.md#host-down
-soon disk full (state of ctl1) | ssh ctl1 df -h /var/lib/holdfast | docs/troubleshooting.md#disk-full`
+soon disk of ctl1 full | ssh ctl1 df -h /var/lib/holdfast | docs/troubleshooting.md#disk-full`
 	if text := strings.Join(got, "\n"); text != want {
 		t.Errorf("got\n%s\nwant\n%s", text, want)
 	}
@@ -116,5 +116,26 @@ func TestCommandsAreSafe(t *testing.T) {
 	}
 	if got := command("ssh %1 cat %2", "ctl1.example.org", "/etc/holdfast/holdfast.yaml"); got != "ssh ctl1.example.org cat /etc/holdfast/holdfast.yaml" {
 		t.Error(got)
+	}
+}
+
+// TestActionsFollowWhoHolds wakes nobody for a controller that clients do not come to.
+func TestActionsFollowWhoHolds(t *testing.T) {
+	for i, want := range []status.Action{status.ActNow, status.ActSoon} {
+		a := cloudOf(3)
+		a[i].Snapshot.Findings = []status.Finding{{Severity: status.Warning, Code: status.CodeConntrackFull, Subject: "kernel", Text: "full"}}
+		if got := Merge(now, "eqiad1", a).Findings[0].Action; got != want {
+			t.Errorf("ctl%d: %s, want %s", i+1, got, want)
+		}
+	}
+	a := cloudOf(3)
+	a[0].Snapshot.Findings = []status.Finding{{Severity: status.Info, Code: "x", Text: "y", Action: status.ActNow, Command: "rm -r /", See: "http://example.org", Brief: "z"}}
+	if got := Merge(now, "eqiad1", a).Findings[0]; got.Action != status.ActNone || got.Command+got.See != "" || got.Brief != "x on ctl1" {
+		t.Errorf("another machine's words are taken: %+v", got)
+	}
+	a = cloudOf(3)
+	a[0].Snapshot.Findings = []status.Finding{{Severity: status.Error, Code: status.CodeVIPConflict, Subject: "vip api", Text: "ctl2 (10.0.0.2) says that 10.0.0.10 is its own"}}
+	if got := Merge(now, "eqiad1", a).Findings[0]; got.Action != status.ActSoon || got.Brief != "ctl1 and ctl2 both have the VIP's address" {
+		t.Errorf("%+v", got)
 	}
 }

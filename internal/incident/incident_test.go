@@ -339,3 +339,14 @@ func BenchmarkGroup(b *testing.B) {
 		Group(events, View{Now: begun.Add(400 * time.Hour)})
 	}
 }
+
+// TestCostOfAReload has what a reload cost be part of it.
+func TestCostOfAReload(t *testing.T) {
+	reload := at(0, "ctl1", status.EventReload, "spec", "a spec is in force")
+	cost := at(4*time.Second, "ctl1", status.EventCost, "spec", "what clients felt")
+	cost.Cost = &status.Cost{Requests: 800}
+	got := Group([]status.Event{reload, cost}, View{Now: begun.Add(time.Minute)})
+	if len(got) != 1 || got[0].Cost == nil || got[0].Cost.Requests != 800 {
+		t.Errorf("there are %+v", got)
+	}
+}

@@ -42,6 +42,9 @@ func read(e status.Event, holder string) facts {
 	switch {
 	case e.Cost != nil:
 		f.line = true
+		if e.Subject == "spec" || e.Subject == "key" {
+			f.host, f.topic = "", e.Subject
+		}
 	case strings.HasPrefix(e.Kind, "host-"), e.Kind == status.EventConnectionsCut:
 		f.ofHost(e)
 	case strings.HasPrefix(e.Kind, "haproxy-"):

@@ -171,8 +171,12 @@ func (r *Rollout) isInForce(digest string) bool {
 
 // reject records why the file is not in force.
 func (r *Rollout) reject(err error, cause string) error {
+	rejected := asFindings(r.opt.File, err)
+	for i := range rejected {
+		rejected[i].Since = time.Now()
+	}
 	r.mu.Lock()
-	r.config.Rejected = asFindings(r.opt.File, err)
+	r.config.Rejected = rejected
 	r.mu.Unlock()
 	r.opt.Event(status.Event{
 		Kind: status.EventReloadRejected, Subject: "spec", Cause: cause,

@@ -29,7 +29,7 @@ type Client struct {
 // Words says c in few: requests a second, the share of them that failed, and within which
 // time 99 % had the first byte: "1.2k/s 0.00% 38ms".
 func (c Client) Words() string {
-	words := perSecond(c.PerSecond) + " " + c.FailedShare()
+	words := PerSecond(c.PerSecond) + " " + c.FailedShare()
 	if c.P99 > 0 {
 		words += " " + Brief(c.P99)
 	}
@@ -52,7 +52,7 @@ func (c Client) FailedShare() string {
 	return fmt.Sprintf("%.2f%%", share)
 }
 
-func perSecond(rate float64) string {
+func PerSecond(rate float64) string {
 	switch {
 	case rate >= 9_950:
 		return fmt.Sprintf("%.0fk/s", rate/1000)

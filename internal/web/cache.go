@@ -26,6 +26,8 @@ type view struct {
 	events []status.Event // of all controllers, newest first
 	// incidents are of all controllers, oldest first.
 	incidents []incident.Incident
+	// pasts are what clients got, as each controller tells.
+	pasts pasts
 }
 
 // A cache keeps the newest look at something, and makes one at a time however many ask.

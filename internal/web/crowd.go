@@ -22,6 +22,9 @@ const (
 	connectionsOfOne       = 64
 	connectionsOfStrangers = 768
 
+	// pace is how far apart connections of all but controllers are worked on.
+	pace = time.Millisecond
+
 	controllersClass = "controllers"
 )
 
@@ -90,24 +93,38 @@ func withConn(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, conn)
 }
 
-// boundBuffer has the kernel keep little for the client of a request who does not read, and
-// end a connection of whose client nothing is heard, as of a machine that is switched off.
-// Where the kernel refuses, the client is cut by the deadlines of writes alone.
-func boundBuffer(ctx context.Context) {
+// socketOf gives the socket of a request's connection; nil where it has none.
+func socketOf(ctx context.Context) syscall.RawConn {
 	conn, _ := ctx.Value(connKey{}).(net.Conn)
 	if inner, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = inner.NetConn()
 	}
 	raw, ok := conn.(syscall.Conn)
 	if !ok {
-		return
+		return nil
 	}
 	socket, err := raw.SyscallConn()
 	if err != nil {
-		return
+		return nil
 	}
+	return socket
+}
+
+// boundBuffer has the kernel keep little for a client who does not read, and end a
+// connection of whose client nothing is heard, as of a machine that is switched off. Where
+// the kernel refuses, the client is cut by the deadlines of writes alone.
+func boundBuffer(socket syscall.RawConn) {
 	_ = socket.Control(func(fd uintptr) { //nolint:errcheck // see above
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, streamBuffer)
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(quietTimeout.Milliseconds()))
+	})
+}
+
+// awaitRoom waits until the kernel takes more for the client, or the deadline of writes.
+func awaitRoom(socket syscall.RawConn) error {
+	return socket.Write(func(fd uintptr) bool {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		n, err := unix.Poll(fds, 0)
+		return err != nil || n > 0
 	})
 }

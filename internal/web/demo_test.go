@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"slices"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"holdfast/internal/cloud"
 	"holdfast/internal/status"
+	"holdfast/internal/traffic"
 )
 
 // demoNow is the moment at which the demonstration clouds are looked at.
@@ -123,6 +125,9 @@ func demoViews() map[string]view {
 
 func viewOf(answers []cloud.Answer, events []status.Event) view {
 	v := view{cloud: cloud.Merge(demoNow, "eqiad1", answers), events: events}
+	if events != nil {
+		v.pasts = demoPasts()
+	}
 	if events != nil {
 		v.incidents = Group(journalsOf(events), demoNow)
 	}
@@ -295,6 +300,31 @@ func demoQuiet() []status.Event {
 		{Time: ago(53*time.Hour - 44*time.Second), Controller: demoName(0), Kind: status.EventHostUp, Subject: "service glance on cloudcontrol1005", Text: "glance on cloudcontrol1005 went from down to up"},
 		{Time: ago(53 * time.Hour), Controller: demoName(0), Kind: status.EventHostDown, Subject: "service glance on cloudcontrol1005", Text: "glance on cloudcontrol1005 went from up to down", Cause: "connection refused", Took: 310 * time.Millisecond},
 	}
+}
+
+// demoPasts is what clients got of two services: less by night, with a minute of failures
+// half an hour ago, and an agent that did not count for two hours.
+func demoPasts() pasts {
+	history := func(n int, step time.Duration) traffic.History {
+		h := traffic.History{Step: step, From: demoNow.Add(-step * time.Duration(n))}
+		keystone := traffic.ServiceHistory{Service: "keystone", Requests: make([]uint64, n), Failed: make([]uint64, n)}
+		nova := traffic.ServiceHistory{Service: "nova", Requests: make([]uint64, n), Failed: make([]uint64, n)}
+		for i := range n {
+			at := h.From.Add(step * time.Duration(i))
+			h.Known = append(h.Known, at.Hour() < 2 || at.Hour() > 3)
+			if !h.Known[i] {
+				continue
+			}
+			load := 1.3 + math.Sin(float64(at.Unix()%86400)/86400*2*math.Pi-2) + 0.1*math.Sin(float64(i))
+			keystone.Requests[i], nova.Requests[i] = uint64(600*load*step.Seconds()), uint64(45*load*step.Seconds())
+			if since := demoNow.Sub(at); since > 29*time.Minute && since < 31*time.Minute {
+				nova.Failed[i] = nova.Requests[i] / 3
+			}
+		}
+		h.Services = []traffic.ServiceHistory{keystone, nova}
+		return h
+	}
+	return pasts{[]traffic.History{history(360, 10*time.Second)}, []traffic.History{history(288, 5*time.Minute)}}
 }
 
 // demoServer makes a Server of the first controller that shows v.

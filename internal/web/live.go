@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -24,6 +25,9 @@ const (
 	// streamBuffer is how much of a stream the kernel keeps for one who does not read, in
 	// bytes; it takes twice that for itself (socket(7)).
 	streamBuffer = 64 << 10
+	// streamPiece is how much is written at once, in bytes: less than what is free when the
+	// kernel says that there is room.
+	streamPiece = 16 << 10
 	// quietTimeout is how long the host of a page may leave what it was sent unacknowledged.
 	quietTimeout = 20 * time.Second
 	// shards is how many groups of streams are told of what changed one after the other,
@@ -192,16 +196,52 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
-	boundBuffer(r.Context())
-	out := stream{w, http.NewResponseController(w), streamTimeout}
+	out := crowdStream{stream: stream{w, http.NewResponseController(w), streamTimeout}, socket: socketOf(r.Context()), turns: s.sends}
+	if out.socket != nil {
+		boundBuffer(out.socket)
+	}
 	if out.send([]byte("retry: 1000\n\n")) != nil {
 		return
 	}
 	s.keepSending(r.Context(), out, shard)
 }
 
+// A crowdStream is one of many: it is written to in its turn, and only what its client's
+// connection has room for, so that who reads slowly keeps no turn.
+type crowdStream struct {
+	stream
+	socket syscall.RawConn // nil: nobody knows of the room
+	turns  chan struct{}
+}
+
+// send writes p in pieces, each within the stream's patience.
+func (c crowdStream) send(p []byte) error {
+	for len(p) > 0 {
+		piece := p[:min(len(p), streamPiece)]
+		if err := c.sendPiece(piece); err != nil {
+			return err
+		}
+		p = p[len(piece):]
+	}
+	return nil
+}
+
+func (c crowdStream) sendPiece(piece []byte) error {
+	if c.socket != nil {
+		if err := c.rc.SetWriteDeadline(time.Now().Add(c.patience)); err != nil {
+			return err
+		}
+		if err := awaitRoom(c.socket); err != nil {
+			return err
+		}
+	}
+	c.turns <- struct{}{}
+	defer func() { <-c.turns }()
+	return c.stream.send(piece)
+}
+
 // keepSending sends to out, which is of shard, what changes, until ctx ends or nobody reads.
-func (s *Server) keepSending(ctx context.Context, out stream, shard int) {
+func (s *Server) keepSending(ctx context.Context, out crowdStream, shard int) {
 	sent := map[string]*fragment{}
 	beat := time.NewTicker(beatInterval)
 	defer beat.Stop()

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -56,7 +57,7 @@ func TestStreamIsNeverSilent(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var out sink
-		go s.keepSending(ctx, stream{&out, http.NewResponseController(&out), streamTimeout}, 0)
+		go s.keepSending(ctx, crowdStream{stream: stream{&out, http.NewResponseController(&out), streamTimeout}, turns: make(chan struct{}, 1)}, 0)
 		time.Sleep(5*time.Second + time.Millisecond)
 		if n := strings.Count(out.String(), "event: beat\n"); n != 5 {
 			t.Errorf("%d beats in five seconds:\n%s", n, &out)
@@ -152,8 +153,8 @@ func TestCrowdOfPages(t *testing.T) {
 	}
 	all.Wait()
 	s.live.mu.Lock()
-	if s.live.open != pages {
-		t.Errorf("%d pages are open, want %d", s.live.open, pages)
+	if s.live.open < pages-slow || s.live.open > pages {
+		t.Errorf("%d pages are open, want %d, or those that read", s.live.open, pages)
 	}
 	s.live.mu.Unlock()
 }
@@ -168,6 +169,7 @@ func readUntil(t *testing.T, conn net.Conn, want string) {
 			return
 		}
 		if strings.Contains(line, want) {
+			go io.Copy(io.Discard, r) // who reads no more is cut; this ends with the test
 			return
 		}
 	}
@@ -211,6 +213,10 @@ func TestOthersAreAskedOnce(t *testing.T) {
 	other := peer(t, demoName(1), func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
+		if r.URL.Path == "/clients" {
+			http.NotFound(w, r) // as one of an earlier release
+			return
+		}
 		asked = append(asked, r.URL.RequestURI())
 		if r.URL.Path == "/status" {
 			writeJSON(w, 200, demoController(1, 3))

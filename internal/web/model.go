@@ -46,6 +46,7 @@ type model struct {
 	Map                         topology
 	Work                        []workRow
 	Incidents                   []incidentRow
+	Pictures                    []pictureRow
 	Same                        string // what all controllers run, where it is the same
 	Controllers                 []controllerRow
 	Groups                      []groupTable
@@ -102,7 +103,7 @@ func (s *Server) model(v view) model {
 		m.Controllers = append(m.Controllers, controllerOf(c, controller, s.opt.Self))
 	}
 	m.Same = hideSame(m.Controllers)
-	m.Groups = groupsOf(c)
+	m.Groups, m.Pictures = groupsOf(c), picturesOf(c.Time, v.pasts, v.incidents)
 	for _, e := range v.events {
 		m.Events = append(m.Events, eventOf(c.Time, e))
 	}

@@ -10,6 +10,7 @@ import (
 
 	"holdfast/internal/cloud"
 	"holdfast/internal/status"
+	"holdfast/internal/traffic"
 )
 
 const (
@@ -32,6 +33,7 @@ type told struct {
 type other struct {
 	target Target
 	cache  cache[told]
+	past   *pastCache
 	events []status.Event // the newest of its journal; the question that is under way has them
 }
 
@@ -88,6 +90,7 @@ func (s *Server) othersOf(own netip.Addr, targets []Target) []*other {
 		o := &other{target: t}
 		o.cache.age, o.cache.now = otherAge, s.opt.Now
 		o.cache.load = func(ctx context.Context) told { return o.ask(ctx, own, s.opt.Asker) }
+		o.past = newPastCache(s.opt.Now, func(ctx context.Context, span string) *traffic.History { return o.askPast(ctx, own, s.opt.Asker, span) })
 		all = append(all, o)
 	}
 	s.others = all
@@ -104,9 +107,17 @@ func (s *Server) lookFor(ctx context.Context, wait time.Duration) view {
 	defer cancel()
 	kept := s.othersOf(own, others)
 	found, late := make([]told, len(kept)), make([]bool, len(kept))
+	tellers := []*pastCache{s.past}
+	for _, o := range kept {
+		tellers = append(tellers, o.past)
+	}
+	clients := make([]pasts, len(tellers))
 	var all sync.WaitGroup
 	for i, o := range kept {
 		all.Go(func() { found[i], late[i] = o.get(waiting) })
+	}
+	for i, p := range tellers {
+		all.Go(func() { p.addTo(waiting, &clients[i]) })
 	}
 	all.Wait()
 	journals := []Journal{{Controller: s.opt.Self, Events: s.opt.Events(IncidentEvents), ClockAhead: s.opt.ClockAhead()}}
@@ -120,7 +131,11 @@ func (s *Server) lookFor(ctx context.Context, wait time.Duration) view {
 			silence(answers, o.target.Name, wait)
 		}
 	}
-	return s.viewOf(answers, journals)
+	v := s.viewOf(answers, journals)
+	for _, t := range clients {
+		v.pasts.hour, v.pasts.day = append(v.pasts.hour, t.hour...), append(v.pasts.day, t.day...)
+	}
+	return v
 }
 
 // silence has the answer that name gave before it fell silent not count, if what it held

@@ -20,7 +20,7 @@ var assets embed.FS
 // parts are the fragments of the page that a stream keeps up to date; each is a
 // template, and the id of the element that it fills.
 func parts() []string {
-	return []string{"head", "findings", "map", "work", "incidents", "services", "controllers", "events", "clock"}
+	return []string{"head", "findings", "map", "work", "incidents", "history", "services", "controllers", "events", "clock"}
 }
 
 // A page renders views as HTML.

@@ -107,7 +107,7 @@ func prefer(scheme string) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// keepShot keeps a picture with the 40 colours that it has most of.
+// keepShot keeps a picture with the 28 colours that it has most of.
 func keepShot(t *testing.T, name string, data []byte) {
 	t.Helper()
 	full, err := png.Decode(bytes.NewReader(data))
@@ -123,7 +123,7 @@ func keepShot(t *testing.T, name string, data []byte) {
 	}
 	most := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return count[b] - count[a] })
 	var palette color.Palette
-	for _, c := range most[:min(len(most), 40)] {
+	for _, c := range most[:min(len(most), 28)] {
 		palette = append(palette, c)
 	}
 	nearest := map[color.RGBA]uint8{}

@@ -11,10 +11,11 @@ import (
 
 // Adverts leave from a thread that has priority over all others, but has to wait for one of
 // the few that the Go runtime lets run Go code at once (internal/vrrp/link). So what many ask
-// for is made by a few at a time.
+// for is made one after the other.
 const (
-	// turns is how many requests of all but controllers are worked on at once.
-	turns = 2
+	// turns is how many requests of all but controllers are worked on at once, and how many
+	// streams are written to.
+	turns = 1
 	// turnTimeout is how long one waits for its turn.
 	turnTimeout = 5 * time.Second
 )

@@ -71,7 +71,9 @@ type Server struct {
 	page    page
 	live    live
 	crowd   crowd
+	past    *pastCache    // of this controller
 	turns   chan struct{} // one element for each that is taken
+	sends   chan struct{} // the same of streams
 
 	mu     sync.Mutex // guards following
 	others []*other
@@ -94,8 +96,9 @@ func New(opt Options) *Server {
 	if opt.Controllers == nil {
 		opt.Controllers = func() []Target { return nil }
 	}
-	s := &Server{opt: opt, page: newPage(), turns: make(chan struct{}, turns)}
+	s := &Server{opt: opt, page: newPage(), turns: make(chan struct{}, turns), sends: make(chan struct{}, turns)}
 	s.views.age, s.views.now, s.views.load = viewAge, opt.Now, s.look
+	s.past = newPastCache(opt.Now, s.ownPast)
 	s.live.look = func(ctx context.Context) view { return s.lookFor(ctx, patience) }
 	s.metrics = metricsHandler(s.snapshot, opt.Clients, opt.Log)
 	return s
@@ -121,6 +124,7 @@ func (s *Server) Handler() http.Handler {
 // running requests end for a short while.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	listener = connlimit.Listen(listener, connlimit.Options{Classify: s.class, Refused: s.tooMany})
+	listener = paceConnections(listener, s.isController)
 	return serve(ctx, listener, s.Handler(), s.opt.Log, writeTimeout)
 }
 

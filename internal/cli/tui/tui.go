@@ -1,5 +1,5 @@
 // Package tui is what the terminal looks like, in one place: how wide text is
-// and where it breaks, tables, colours, findings, and the other screen.
+// and where it breaks, tables, colours and findings.
 //
 // It makes text of words and decides nothing: what is told, and in which order,
 // is the commands'. Plain ASCII; meaning is never by colour alone, and what
@@ -24,15 +24,8 @@ const (
 	DefaultWidth = 80
 )
 
-// Control sequences of xterm, which terminals share: the other screen, and the
-// cursor. What was on the terminal comes back with the first screen.
-const (
-	EnterScreen = "\x1b[?1049h\x1b[?25l"
-	LeaveScreen = "\x1b[?25h\x1b[?1049l"
-	ToTop       = "\x1b[H"
-	ClearLine   = "\x1b[K"
-	ClearBelow  = "\x1b[J"
-)
+// ClearLine clears the rest of a line, on terminals as xterm.
+const ClearLine = "\x1b[K"
 
 // A Tone is how a word is coloured: SGR parameters of ECMA-48. The word says the
 // same without.

@@ -10,11 +10,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
-	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/haproxy"
@@ -24,15 +22,9 @@ import (
 )
 
 const (
-	// atOnce is how many datagrams are read at once, lineLength how much of each.
-	atOnce     = 64
-	lineLength = 1024
 	// pause is how long lines may wait, so that many are read at once: it costs a wake-up
 	// each time.
 	pause = 50 * time.Millisecond
-	// receiveBuffer is what of the lines the kernel keeps meanwhile, in octets as it counts
-	// them: some 6,000 lines.
-	receiveBuffer = 4 << 20
 	// again is after which time an address that is not free is tried again, or another one
 	// is looked for.
 	again = time.Second
@@ -106,82 +98,34 @@ func (l *Listener) listen(ctx context.Context) error {
 		return errors.New("no spec is in force")
 	}
 	at := haproxy.LogAddress(s)
-	conn, err := open(at)
+	socket, err := open(at)
 	if err != nil {
 		return fmt.Errorf("take HAProxy's log at %s: %w", at, err)
 	}
 	l.opt.SetFinding("listen-log", nil)
-	here, leave := context.WithCancel(ctx)
-	defer leave()
-	context.AfterFunc(here, func() { _ = conn.Close() }) // it wakes the reader
-	go l.leaveWhenOther(here, leave, at)
-	err = l.read(here, ipv4.NewPacketConn(conn))
-	if here.Err() != nil {
-		return nil
+	err = l.read(ctx, socket, at)
+	if err := errors.Join(err, socket.close()); err != nil {
+		return fmt.Errorf("take HAProxy's log at %s: %w", at, err)
 	}
-	return fmt.Errorf("take HAProxy's log at %s: %w", at, err)
+	return nil
 }
 
-// leaveWhenOther calls leave when the spec in force has another address than at.
-func (l *Listener) leaveWhenOther(ctx context.Context, leave func(), at netip.AddrPort) {
-	ticker := time.NewTicker(again)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if s := l.opt.Spec(); s != nil && haproxy.LogAddress(s) != at {
-			leave()
-			return
-		}
-	}
-}
-
-// open opens a socket whose datagrams come with the time at which they were sent, and the
-// number of those that were lost.
-func open(at netip.AddrPort) (*net.UDPConn, error) {
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
-	if err != nil {
-		return nil, err
-	}
-	raw, err := conn.SyscallConn()
-	if err == nil {
-		var set error
-		err = raw.Control(func(fd uintptr) {
-			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
-				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // what an agent that is not root may
-			}
-			set = errors.Join(
-				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
-				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1),
-			)
-		})
-		err = errors.Join(err, os.NewSyscallError("setsockopt", set))
-	}
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return conn, nil
-}
-
-// read reads lines until ctx ends.
-func (l *Listener) read(ctx context.Context, conn *ipv4.PacketConn) error {
-	messages := make([]ipv4.Message, atOnce)
-	for i := range messages {
-		messages[i] = ipv4.Message{Buffers: [][]byte{make([]byte, lineLength)}, OOB: make([]byte, 128)}
-	}
+// read reads lines until ctx ends, or the spec in force has another address than at.
+func (l *Listener) read(ctx context.Context, from *socket, at netip.AddrPort) error {
+	defer context.AfterFunc(ctx, func() { poke(at) })()
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	before := uint32(0) // lost on this socket, as was told last
-	for {
-		n, err := conn.ReadBatch(messages, 0)
+	for wait := true; ; {
+		n, err := from.read(wait)
 		if err != nil {
 			return err
 		}
-		before = l.count(messages[:n], before)
-		if n == len(messages) {
+		before = l.count(from, n, before)
+		if s := l.opt.Spec(); ctx.Err() != nil || s != nil && haproxy.LogAddress(s) != at {
+			return nil
+		}
+		if wait = n == 0; wait || n == atOnce {
 			continue
 		}
 		timer.Reset(pause)
@@ -193,24 +137,37 @@ func (l *Listener) read(ctx context.Context, conn *ipv4.PacketConn) error {
 	}
 }
 
-// count has the book count lines, and gives how many the socket had lost by then.
-func (l *Listener) count(messages []ipv4.Message, before uint32) uint32 {
+// poke wakes who waits for a datagram at that address. Where it does not, he wakes by himself.
+func poke(at netip.AddrPort) {
+	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(at))
+	if err != nil {
+		return
+	}
+	_, _ = conn.Write([]byte{'\n'}) //nolint:errcheck // see above
+	_ = conn.Close()                //nolint:errcheck // nothing more is sent
+}
+
+// count has the book count n lines that were read, and gives how many the socket had lost
+// by then.
+func (l *Listener) count(from *socket, n int, before uint32) uint32 {
+	if n == 0 {
+		return before
+	}
 	s := l.opt.Spec()
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.use(s)
-	for i := range messages {
-		m := &messages[i]
-		from, _ := m.Addr.(*net.UDPAddr)
-		if !l.senders.may(from, now) {
+	for i := range n {
+		sender, line, said := from.message(i)
+		if !l.senders.may(sender, now) {
 			l.strange++
 			continue
 		}
-		at, lost := control(m.OOB[:m.NN], now, before)
+		at, lost := control(said, now, before)
 		l.lost += uint64(lost - before) // it counts on beyond its end
 		before = lost
-		l.book.AddLine(at, m.Buffers[0][:m.N])
+		l.book.AddLine(at, line)
 	}
 	return before
 }

@@ -5,7 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"maps"
-	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"time"
@@ -41,14 +41,15 @@ func newSenders(may func(uid uint32) bool) senders {
 }
 
 // may reports whether from is a socket of a user that may be HAProxy.
-func (s *senders) may(from *net.UDPAddr, now time.Time) bool {
-	if from == nil || !from.IP.IsLoopback() {
+func (s *senders) may(from netip.AddrPort, now time.Time) bool {
+	if !from.Addr().IsLoopback() {
 		return false
 	}
-	one, ok := s.known[from.Port]
+	port := int(from.Port())
+	one, ok := s.known[port]
 	if (!ok || now.After(one.until)) && now.Sub(s.looked).Abs() >= lookEvery {
 		s.look(now)
-		one, ok = s.known[from.Port]
+		one, ok = s.known[port]
 	}
 	return ok && one.may
 }

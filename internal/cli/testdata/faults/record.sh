@@ -5,35 +5,35 @@
 #   record.sh HOLDFAST [NAME...]
 #
 # It needs what "holdfast lab up" needs, jq and curl. HOLDFAST is the binary. Without names it
-# does all, in a lab of its own, one after the other, within some ten minutes.
+# does all, each in a lab of its own, within some fifteen minutes.
 set -u
 holdfast=$1
 shift
 here=$(cd "$(dirname "$0")" && pwd)
 lab=faults
 faults='
-service-kill      8  service-kill OTHER nova
-service-hang      8  service-hang OTHER glance
+service-kill     10  service-kill OTHER nova
+service-hang     14  service-hang OTHER glance
 service-errors    8  service-errors OTHER keystone
 service-down      8  service-kill cloudcontrol1003 nova; service-kill cloudcontrol1004 nova; service-kill cloudcontrol1005 nova
 service-restart   6  service-restart OTHER nova
 graceful-restart  6  graceful-restart OTHER nova
 late             16  late 2s OTHER nova
 busy             16  busy 2x800ms OTHER glance
-service-stall     4  service-stall 8s OTHER nova
-stall             4  stall 8s nova
+service-stall     7  service-stall 8s OTHER nova
+stall             6  stall 8s nova
 push-back         6  push-back 5 OTHER nova
 closes            6  closes OTHER nova
-haproxy-kill      6  haproxy-kill HOLDER
-haproxy-hang      3  haproxy-hang HOLDER
-agent-kill        4  agent-kill HOLDER
+haproxy-kill     10  haproxy-kill HOLDER
+haproxy-hang      6  haproxy-hang HOLDER
+agent-kill        8  agent-kill HOLDER
 agent-hang        4  agent-hang HOLDER
 agent-stop        8  agent-stop OTHER
 agent-restart     6  agent-restart OTHER
 agent-reload      5  agent-reload OTHER
-power-off        10  power-off HOLDER
-power-off-backup 10  power-off OTHER
-unplug           10  unplug HOLDER
+power-off        12  power-off HOLDER
+power-off-backup 12  power-off OTHER
+unplug           12  unplug HOLDER
 loss             30  loss 40 OTHER
 delay            30  delay 200ms OTHER
 one-way          10  one-way HOLDER OTHER
@@ -53,21 +53,12 @@ conntrack-full   12  conntrack-full OTHER
 adverts-blocked  12  adverts-blocked HOLDER out
 source-guard      8  source-guard OTHER
 flush-rules       5  flush-rules OTHER
-partition        10  partition HOLDER OTHER
+partition        14  partition HOLDER OTHER
 '
 
 node() { "$holdfast" lab exec --name $lab "$@"; }
 fault() { "$holdfast" lab fault --name $lab "$@"; }
 healthy() { node client holdfast status >/dev/null 2>&1; }
-
-# settle undoes everything, and waits until all is well.
-settle() {
-	fault heal >/dev/null
-	for n in cloudcontrol1003 cloudcontrol1004 cloudcontrol1005 cloudservices1003; do fault back $n >/dev/null; done
-	for _ in $(seq 40); do healthy && return; sleep 1; done
-	echo "the lab is not well again:" >&2
-	node client holdfast status >&2
-}
 
 record() { # NAME WAIT COMMANDS
 	local name=$1 wait=$2 commands=$3 holder other since
@@ -96,17 +87,18 @@ work=$(mktemp -d)
 clients=
 finish() {
 	[ -n "$clients" ] && kill "$clients" 2>/dev/null
-	"$holdfast" lab down --name $lab
-	rm -r "$work"
+	"$holdfast" lab down --name $lab >/dev/null 2>&1
+	clients=
 }
-trap finish EXIT
-"$holdfast" lab up --name $lab --detach || exit
-node client sh -c 'while :; do for p in 5000 9292 8774; do curl -sm5 -o /dev/null http://10.64.20.10:$p/; done; sleep 0.05; done' &
-clients=$!
-settle
+trap 'finish; rm -r "$work"' EXIT
 while read -r name wait commands; do
 	[ -z "$name" ] && continue
 	[ $# -gt 0 ] && [[ " $* " != *" $name "* ]] && continue
+	"$holdfast" lab up --name $lab --detach </dev/null >/dev/null 2>&1 || exit
+	node client sh -c 'while :; do for p in 5000 9292 8774; do curl -sm5 -o /dev/null http://10.64.20.10:$p/; done; sleep 0.05; done' </dev/null &
+	clients=$!
+	for _ in $(seq 20); do healthy </dev/null && break; sleep 0.5; done
+	sleep 7 # what a host was before a change is of interest for some seconds
 	record "$name" "$wait" "$commands" </dev/null
-	settle </dev/null
+	finish
 done <<<"$faults"
