@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"holdfast/internal/cli/tui"
 	"holdfast/internal/cloud"
 	"holdfast/internal/incident"
+	"holdfast/internal/lab"
 )
 
 // A recorded fault is what testdata/faults/record.sh wrote.
@@ -53,6 +55,20 @@ func TestFaultScreens(t *testing.T) {
 			}
 			says(t, f, lines, text)
 		})
+	}
+}
+
+// TestEachFaultHasAScreen holds the recorded faults to those of the lab.
+func TestEachFaultHasAScreen(t *testing.T) {
+	ending := []string{"service-back", "haproxy-back", "agent-back", "back", "heal"}
+	for _, kind := range lab.FaultKinds() {
+		_, err := os.Stat("testdata/faults/" + kind.Name + ".txt")
+		if slices.Contains(ending, kind.Name) {
+			continue
+		}
+		if err != nil {
+			t.Errorf("%v; testdata/faults/record.sh makes it", err)
+		}
 	}
 }
 

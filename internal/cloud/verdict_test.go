@@ -109,7 +109,7 @@ soon disk of ctl1 full | ssh ctl1 df -h /var/lib/holdfast | docs/troubleshooting
 
 // TestCommandsAreSafe has no word of another machine be a command of its own.
 func TestCommandsAreSafe(t *testing.T) {
-	for _, word := range []string{"", "-oProxyCommand=x", "a;b", "a b", "a'b", "$(x)", "a\nb", "a`b`", "a|b", "a>b", "~a", "*"} {
+	for _, word := range []string{"", "-oProxyCommand=x", "-v", "a;b", "a b", "a'b", "$(x)", "a\nb", "a`b`", "a|b", "a>b", "~a", "*"} {
 		if got := command("ssh %1 df", word); got != "" {
 			t.Errorf("%q gives %q", word, got)
 		}
