@@ -79,7 +79,7 @@ otherwise.`,
 	}
 	set := cmd.Flags()
 	// Its own, without the letter that all others have: here that one follows, as everywhere.
-	set.StringVar(&a.File, "file", app.EnvOr(app.EnvFile, app.DefaultFile), "spec file")
+	set.StringVar(&a.File, "file", app.EnvOr(app.EnvFile, app.DefaultFile), "spec file, else that of $"+app.EnvFile)
 	set.BoolVarP(&flags.follow, "follow", "f", false, "go on with each as it happens, until Ctrl-C")
 	set.BoolVarP(&flags.follow, "follow-too", "F", false, "as -f") // its letter until 0.9
 	set.BoolVar(&flags.incidents, "incidents", false, "show incidents, each with its events")

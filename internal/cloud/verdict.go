@@ -35,8 +35,8 @@ type Verdict struct {
 // told is how many findings a Verdict names.
 const told = 2
 
-// judge gives the verdict on c, whose findings are in order and complete.
-func judge(c Cloud) Verdict {
+// Judge gives the verdict on c, whose findings are in order and complete.
+func Judge(c Cloud) Verdict {
 	v := Verdict{Serving: c.serving(), Action: status.ActNone}
 	var parts []string
 	wrong := slices.DeleteFunc(slices.Clone(c.Findings), incidental)
@@ -51,12 +51,33 @@ func judge(c Cloud) Verdict {
 			parts = append(parts, f.Brief+sinceShort(c.Time, f.Since))
 		}
 	}
+	all := len(wrong)
+	if all == 0 {
+		parts = c.unsettled()
+		all, parts = len(parts), parts[:min(len(parts), told)]
+	}
 	what := strings.Join(parts, ", ")
-	if more := len(wrong) - told; more > 0 {
+	if more := all - told; more > 0 {
 		what += fmt.Sprintf(" and %d more", more)
 	}
 	v.Text = v.words(what)
 	return v
+}
+
+// unsettled says what is not as it should be, and has not been so for long enough to be a finding.
+func (c Cloud) unsettled() []string {
+	var all []string
+	for _, s := range c.Services {
+		for _, h := range s.Hosts {
+			switch {
+			case h.State == status.Down:
+				all = append(all, s.Name+" down on "+h.Name)
+			case h.State == status.Up && h.Condition == status.Late:
+				all = append(all, s.Name+" late on "+h.Name)
+			}
+		}
+	}
+	return all
 }
 
 // incidental reports whether f is not for a verdict: advice, and what went by without harm.
@@ -186,7 +207,7 @@ func (m *merger) complete() {
 		return cmp.Or(cmp.Compare(leading(a), leading(b)), cmp.Compare(urgency(a.Action), urgency(b.Action)), cmp.Compare(rank(a.Severity), rank(b.Severity)), cmp.Compare(stands(a), stands(b)))
 	})
 	m.out.Healthy = !slices.ContainsFunc(m.out.Findings, Degrades)
-	m.out.Verdict = judge(m.out)
+	m.out.Verdict = Judge(m.out)
 }
 
 // stands gives the place of what has stopped, or is slow, before that of what is only not as it should be.

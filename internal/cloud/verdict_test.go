@@ -75,6 +75,10 @@ func TestVerdict(t *testing.T) {
 			a[1].Snapshot.Config.Digest = "000000000000"
 			a[2].Snapshot.HAProxy.State, a[2].Snapshot.HAProxy.Since = status.HAProxyDown, now.Add(-time.Minute)
 		}, "serving; HAProxy of ctl3 down since 10:41, nova down on ctl2 since 10:32 and 1 more; no action needed now", Serves},
+		"a host that has been late for a moment": {func(a []Answer) {
+			h := &a[0].Snapshot.Services[1].Hosts[1]
+			h.Condition, h.Evidence, h.ConditionSince = status.Late, "nothing came for 2s", now.Add(-2*time.Second)
+		}, "serving; nova late on ctl2; no action needed", Serves},
 		"what is only advice": {func(a []Answer) { a[1].Snapshot.Version = "1.0.1" }, "serving; all is well", Serves},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -109,7 +113,7 @@ soon disk of ctl1 full | ssh ctl1 df -h /var/lib/holdfast | docs/troubleshooting
 
 // TestCommandsAreSafe has no word of another machine be a command of its own.
 func TestCommandsAreSafe(t *testing.T) {
-	for _, word := range []string{"", "-oProxyCommand=x", "a;b", "a b", "a'b", "$(x)", "a\nb", "a`b`", "a|b", "a>b", "~a", "*"} {
+	for _, word := range []string{"", "-oProxyCommand=x", "-v", "a;b", "a b", "a'b", "$(x)", "a\nb", "a`b`", "a|b", "a>b", "~a", "*"} {
 		if got := command("ssh %1 df", word); got != "" {
 			t.Errorf("%q gives %q", word, got)
 		}

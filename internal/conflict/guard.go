@@ -28,9 +28,12 @@ const (
 	// disputeEvery is how often it asks while it knows of one.
 	disputeEvery = 5 * time.Second
 	// sureAfter is how long a holder is one still, after another machine's word, until
-	// that counts: in a planned move the taker says that the address is its own some
-	// milliseconds before the giver has given it up.
-	sureAfter = 150 * time.Millisecond
+	// it asks that machine: in a planned move the taker says that the address is its own some
+	// milliseconds before the giver has given it up, and a giver that is held up says so once
+	// more. What is said again within answerTime after that is a dispute: a machine that has it
+	// answers at once, one that only says so may do so every second.
+	sureAfter  = 150 * time.Millisecond
+	answerTime = 2 * time.Second
 	// overAfter is the silence that ends a dispute.
 	overAfter = 20 * time.Second
 
@@ -82,6 +85,8 @@ type Guard struct {
 	active  bool
 	check   time.Time // when a holder asks next
 	suspect time.Time // another machine's word, which does not count yet
+	asked   time.Time // when that machine was asked for it; zero for not
+	said    bool      // it has said so again
 	heard   time.Time // the last one's
 	dispute bool
 	answers int
@@ -129,7 +134,11 @@ func (g *Guard) Doubt(now time.Time) {
 // Claimed takes in that another machine says that the address is its own.
 func (g *Guard) Claimed(now time.Time, c Claim) {
 	g.claim, g.claimed, g.heard = c, true, now
-	if g.active && g.suspect.IsZero() {
+	switch {
+	case !g.active:
+	case !g.asked.IsZero() || g.dispute:
+		g.said = true
+	case g.suspect.IsZero():
 		g.suspect = now
 	}
 }
@@ -250,18 +259,13 @@ func (g *Guard) rest(now time.Time, f Facts, out *Output) {
 func (g *Guard) hold(now time.Time, active bool, out *Output) {
 	if active != g.active {
 		g.active, g.suspect, g.dispute, g.answers, g.owed = active, time.Time{}, false, 0, false
+		g.asked, g.said = time.Time{}, false
 		g.check = now.Add(checkAfter)
 	}
 	if !active {
 		return
 	}
-	if !g.suspect.IsZero() && !now.Before(g.suspect.Add(sureAfter)) {
-		g.suspect = time.Time{}
-		if !g.dispute {
-			g.dispute, g.check = true, now.Add(disputeEvery)
-		}
-		g.owed = true
-	}
+	g.doubt(now)
 	if g.owed && !now.Before(g.next) {
 		out.Answer, g.owed = true, false
 		g.answers++
@@ -284,7 +288,27 @@ func (g *Guard) hold(now time.Time, active bool, out *Output) {
 	if at := g.suspect.Add(sureAfter); !g.suspect.IsZero() && at.Before(out.Next) {
 		out.Next = at
 	}
+	if at := g.asked.Add(answerTime); !g.asked.IsZero() && at.Before(out.Next) {
+		out.Next = at
+	}
 	if g.owed && g.next.Before(out.Next) {
 		out.Next = g.next
+	}
+}
+
+// doubt comes from another machine's word to a dispute, or to none.
+func (g *Guard) doubt(now time.Time) {
+	if !g.suspect.IsZero() && !now.Before(g.suspect.Add(sureAfter)) {
+		g.suspect, g.asked, g.check = time.Time{}, now, now
+	}
+	switch {
+	case g.said:
+		g.asked, g.said = time.Time{}, false
+		if !g.dispute {
+			g.dispute, g.check = true, now.Add(disputeEvery)
+		}
+		g.owed = true
+	case !g.asked.IsZero() && !now.Before(g.asked.Add(answerTime)):
+		g.asked = time.Time{}
 	}
 }

@@ -73,7 +73,7 @@ func readSpec(file, controller string) (*spec.Spec, []byte, []status.Finding, er
 func readBounded(file string) ([]byte, error) {
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usagef("there is no spec %s; name it with -f, or make one with \"holdfast import\"", file)
+		return nil, usagef("there is no spec %s; name it with --file, or make one with \"holdfast import\"", file)
 	}
 	if err != nil {
 		return nil, usagef("read the spec: %w", err)

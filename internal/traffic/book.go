@@ -70,8 +70,6 @@ type Book struct {
 	byFrontend map[string]*series
 	// moments has what became of all requests of the last minutes, for what a fault cost.
 	moments moments
-	// unknown and other count lines, see Odd.
-	unknown, other uint64
 }
 
 // A series is what is kept of a key.
@@ -120,7 +118,7 @@ func compareKeys(a, b Key) int {
 }
 
 // AddLine counts a line of HAProxy's log that was written at that time, which is when what it
-// is about ended.
+// is about ended. Lines that are of no request are passed over.
 func (b *Book) AddLine(at time.Time, line []byte) {
 	var r Record
 	switch Parse(line, &r) {
@@ -130,8 +128,6 @@ func (b *Book) AddLine(at time.Time, line []byte) {
 		if s := b.byFrontend[string(r.Frontend)]; s != nil {
 			s.totals.Noise++
 		}
-	default:
-		b.other++
 	}
 }
 
@@ -139,8 +135,7 @@ func (b *Book) AddLine(at time.Time, line []byte) {
 func (b *Book) Add(at time.Time, r *Record) {
 	s := b.byFrontend[string(r.Frontend)]
 	if s == nil {
-		b.unknown++
-		return
+		return // of HAProxy's own, as those that lead to https
 	}
 	outcome, cause := r.Outcome()
 	if outcome == Noise {
@@ -220,7 +215,3 @@ func (b *Book) Sums() []Sum {
 	}
 	return all
 }
-
-// Odd tells of lines that were not counted: of frontends that b does not know, and of
-// something else than requests.
-func (b *Book) Odd() (unknown, other uint64) { return b.unknown, b.other }

@@ -65,9 +65,6 @@ func TestBookCounts(t *testing.T) {
 			t.Errorf("%v: %d, want %d", cause, n.Refused[cause], want)
 		}
 	}
-	if unknown, other := b.Odd(); unknown != 1 || other != 1 {
-		t.Errorf("%d of unknown frontends, %d other lines; want 1 and 1", unknown, other)
-	}
 	b.Use(map[string]traffic.Key{"x-v4-nova": {Service: "nova", VIP: "api", Interface: "public"}})
 	if sums = b.Sums(); len(sums) != 1 || sums[0].Requests() != 9 {
 		t.Errorf("after a reload %+v", sums)

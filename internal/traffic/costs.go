@@ -115,7 +115,7 @@ func (c *Costs) Due(now time.Time, failing bool) (Span, bool) {
 
 // Failing reports whether requests failed just before now.
 func (b *Book) Failing(now time.Time) bool {
-	return b.moments.cost(now.Add(-settles/2), now).Failed > 0
+	return b.Cost(now.Add(-settles/2), now).Failed > 0
 }
 
 // soon is within which time after a VIP was taken the first answer comes where clients have
@@ -125,7 +125,7 @@ const soon = 1500 * time.Millisecond
 // CostOf gives what a Span cost clients. Where a VIP was nobody's before this controller took
 // it, nothing of that time is in the log, and the gap is from then to the first answer.
 func (b *Book) CostOf(s Span) status.Cost {
-	cost := b.moments.cost(s.From, s.To)
+	cost := b.Cost(s.From, s.To)
 	if first := b.moments.firstAnswer(s.Lost, s.To); !s.Taken.IsZero() && !first.IsZero() && first.Sub(s.Taken) < soon {
 		cost.Gap = max(cost.Gap, first.Sub(s.Lost))
 	}

@@ -64,7 +64,7 @@ func (a *App) ReadSpec() ([]byte, error) {
 // SpecError says that the spec file called name cannot be read, and what to do.
 func SpecError(name string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return Usagef("there is no spec %s; name it with -f, or make one with \"holdfast import\"", name)
+		return Usagef("there is no spec %s; name it with --file, or make one with \"holdfast import\"", name)
 	}
 	return Usagef("read the spec: %w", err)
 }

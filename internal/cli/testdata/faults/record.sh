@@ -13,7 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 lab=faults
 faults='
 service-kill     10  service-kill OTHER nova
-service-hang     14  service-hang OTHER glance
+service-hang     26  service-hang OTHER glance
 service-errors    8  service-errors OTHER keystone
 service-down      8  service-kill cloudcontrol1003 nova; service-kill cloudcontrol1004 nova; service-kill cloudcontrol1005 nova
 service-restart   6  service-restart OTHER nova
