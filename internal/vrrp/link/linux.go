@@ -50,7 +50,8 @@ func (h *linux) enter(o *Options) (string, error) {
 // which a thread needs to run Go code, than a small host has cores. Else a
 // thread with real-time priority waits for one that a thread without it has,
 // while that waits for a core: 150ms on two busy cores, against 0.3ms (measured). With
-// eight, a crowd of five hundred at the page took all of them for up to 80ms.
+// eight, a crowd of five hundred at the page of a host that was busy besides took all of
+// them for up to 80ms.
 func spareProcessors() {
 	const enough = 24
 	if runtime.GOMAXPROCS(0) < enough {
