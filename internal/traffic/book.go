@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -68,8 +69,8 @@ func (t *Totals) Requests() uint64 {
 type Book struct {
 	series     []*series
 	byFrontend map[string]*series
-	// moments has what became of all requests of the last minutes, for what a fault cost.
-	moments moments
+	// moments has what became of all requests of the last minutes by VIP, for what a fault cost.
+	moments map[string]*moments
 }
 
 // A series is what is kept of a key.
@@ -84,7 +85,7 @@ const maxSeries = 512
 
 // NewBook gives one that knows no frontend.
 func NewBook() *Book {
-	return &Book{byFrontend: map[string]*series{}, moments: newMoments()}
+	return &Book{byFrontend: map[string]*series{}, moments: map[string]*moments{}}
 }
 
 // Use has b count by these, a frontend's name each. What is kept of keys that go on stays,
@@ -110,6 +111,9 @@ func (b *Book) Use(frontends map[string]Key) {
 		}
 		b.byFrontend[name] = b.series[i]
 	}
+	maps.DeleteFunc(b.moments, func(vip string, _ *moments) bool {
+		return !slices.ContainsFunc(b.series, func(s *series) bool { return s.key.VIP == vip })
+	})
 	slices.SortFunc(b.series, func(a, c *series) int { return compareKeys(a.key, c.key) })
 }
 
@@ -145,7 +149,12 @@ func (b *Book) Add(at time.Time, r *Record) {
 	felt := r.Felt(outcome)
 	s.totals.add(r, outcome, cause, felt)
 	s.recent.add(at, r, felt)
-	b.moments.add(at, r, outcome, felt)
+	m := b.moments[s.key.VIP]
+	if m == nil {
+		m = newMoments()
+		b.moments[s.key.VIP] = m
+	}
+	m.add(at, r, outcome, felt)
 }
 
 func (t *Totals) add(r *Record, o Outcome, c Cause, felt bool) {

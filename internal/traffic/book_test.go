@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,6 +155,18 @@ func TestCostForgets(t *testing.T) {
 	}
 }
 
+// nothing is that no request failed, sinceThen that half of them have since a time.
+func nothing(_, _ time.Time) float64 { return 0 }
+
+func sinceThen(at time.Time) func(from, to time.Time) float64 {
+	return func(_, to time.Time) float64 {
+		if to.After(at) {
+			return 0.5
+		}
+		return 0
+	}
+}
+
 func TestCostsAreTold(t *testing.T) {
 	var c traffic.Costs
 	at := time.Unix(1_800_000_000, 0)
@@ -161,19 +174,19 @@ func TestCostsAreTold(t *testing.T) {
 		c.Note(status.Event{Time: at.Add(after), Kind: kind, Subject: subject, Took: took})
 	}
 	note(0, status.EventCertificateRefused, "vip api", 0)
-	if _, due := c.Due(at.Add(time.Hour), false); due {
+	if _, due := c.Due(at.Add(time.Hour), nothing); due {
 		t.Error("what costs nothing has a cost")
 	}
 	note(0, status.EventHostDown, "service nova on ctl2", 0)
 	note(time.Second, status.EventVIPActive, "vip api", 4*time.Second)
-	if _, due := c.Due(at.Add(3*time.Second), false); due {
+	if _, due := c.Due(at.Add(3*time.Second), nothing); due {
 		t.Error("told before it settled")
 	}
-	s, due := c.Due(at.Add(4*time.Second), false)
+	s, due := c.Due(at.Add(4*time.Second), nothing)
 	if !due || s.From != at.Add(-5*time.Second) || s.To != at.Add(4*time.Second) || s.About.Subject != "vip api" || s.Lost != at.Add(-3*time.Second) || s.Taken != at.Add(time.Second) {
 		t.Errorf("due %v, from %v to %v, about %q, lost %v", due, s.From.Sub(at), s.To.Sub(at), s.About.Subject, s.Lost.Sub(at))
 	}
-	if _, due := c.Due(at.Add(5*time.Second), false); due {
+	if _, due := c.Due(at.Add(5*time.Second), nothing); due {
 		t.Error("told twice")
 	}
 }
@@ -184,7 +197,7 @@ func TestCostsOfSilence(t *testing.T) {
 		var c traffic.Costs
 		at := time.Unix(1_800_000_000, 0)
 		c.Note(status.Event{Time: at, Kind: status.EventVIPActive, Subject: "vip api", Cause: cause})
-		if span, _ := c.Due(at.Add(time.Minute), false); at.Sub(span.Lost) != want || span.Taken != at {
+		if span, _ := c.Due(at.Add(time.Minute), nothing); at.Sub(span.Lost) != want || span.Taken != at {
 			t.Errorf("%s: lost %v before, want %v", cause, at.Sub(span.Lost), want)
 		}
 	}
@@ -197,7 +210,11 @@ func TestCostsOfWhatGoesOn(t *testing.T) {
 	c.Note(status.Event{Time: at, Kind: status.EventHostDown, Subject: "service nova on ctl2"})
 	var told []traffic.Span
 	for s := range 100 {
-		if span, due := c.Due(at.Add(time.Duration(s)*time.Second), s < 80); due {
+		share := nothing
+		if s < 80 {
+			share = sinceThen(at)
+		}
+		if span, due := c.Due(at.Add(time.Duration(s)*time.Second), share); due {
 			told = append(told, span)
 		}
 	}
@@ -212,12 +229,73 @@ func TestCostOfAMove(t *testing.T) {
 	for i := range 100 {
 		b.AddLine(at.Add(180*time.Millisecond+time.Duration(i)*5*time.Millisecond), answered(12*time.Millisecond))
 	}
-	span := traffic.Span{From: at.Add(-2 * time.Second), To: at.Add(3 * time.Second), Lost: at, Taken: at.Add(70 * time.Millisecond)}
+	span := traffic.Span{From: at.Add(-2 * time.Second), To: at.Add(3 * time.Second), Lost: at, Taken: at.Add(70 * time.Millisecond), TakenVIP: "api"}
 	if c := b.CostOf(span); (c.Gap-180*time.Millisecond).Abs() > time.Millisecond || c.Requests != 100 {
 		t.Errorf("%s, want a gap of 180ms", c.Words())
 	}
 	span.Lost, span.Taken = at.Add(-time.Minute), at.Add(-50*time.Second) // nobody asked for long
 	if c := b.CostOf(span); c.Gap > 20*time.Millisecond {
 		t.Errorf("%s, want no gap", c.Words())
+	}
+}
+
+// What fails anyway is no cost of a reload, and what goes on for long is not told without end.
+func TestCostsEnd(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0)
+	for name, tt := range map[string]struct {
+		share func(from, to time.Time) float64
+		most  int
+	}{
+		"as many failed before": {func(_, _ time.Time) float64 { return 0.5 }, 1},
+		"they fail since":       {sinceThen(at), 10},
+	} {
+		var c traffic.Costs
+		c.Note(status.Event{Time: at, Kind: status.EventReload, Subject: "spec"})
+		told := 0
+		for s := range 3600 {
+			if _, due := c.Due(at.Add(time.Duration(s)*time.Second), tt.share); due {
+				told++
+			}
+		}
+		if told != tt.most || c.Open() {
+			t.Errorf("%s: told %d times in an hour, want %d", name, told, tt.most)
+		}
+	}
+}
+
+// Another VIP that is served all the while hides no gap, and has no part in a move's cost.
+func TestCostOfOneOfTwoVIPs(t *testing.T) {
+	b, at := newBook(), time.Unix(1_800_000_000, 0)
+	other := []byte(strings.ReplaceAll(string(answered(12*time.Millisecond)), "api-v4-nova", "other-nova"))
+	b.Use(map[string]traffic.Key{"api-v4-nova": traffic.KeyOf("nova", "api", nil), "other-nova": traffic.KeyOf("nova", "other", nil)})
+	for i := range 100 {
+		b.AddLine(at.Add(time.Duration(i)*50*time.Millisecond), other)
+	}
+	b.AddLine(at.Add(3*time.Second), answered(12*time.Millisecond))
+	var c traffic.Costs
+	c.Note(status.Event{Time: at.Add(2800 * time.Millisecond), Took: 0, Kind: status.EventVIPActive, Subject: "vip api", Cause: "no advert from ctl1 for 2.8s"})
+	span, due := c.Due(at.Add(6*time.Second), nothing)
+	if cost := b.CostOf(span); !due || (cost.Gap-3*time.Second).Abs() > 20*time.Millisecond || cost.Requests != 1 {
+		t.Errorf("%s, want a gap of 3s and one request", cost.Words())
+	}
+}
+
+// After a clock was set back all is counted by the new time.
+func TestClockSetBack(t *testing.T) {
+	b, at := newBook(), time.Unix(1_800_000_000, 0)
+	b.AddLine(at, answered(time.Millisecond))
+	back := at.Add(-time.Hour)
+	for i := range 600 {
+		b.AddLine(back.Add(time.Duration(i)*100*time.Millisecond), answered(time.Millisecond))
+	}
+	if c := b.Cost(back, back.Add(time.Minute)); c.Requests != 600 {
+		t.Errorf("%d requests, want 600", c.Requests)
+	}
+	requests := uint64(0)
+	for _, r := range b.Rates(back.Add(time.Minute)) {
+		requests += r.Requests
+	}
+	if requests != 600 {
+		t.Errorf("%d requests in the last minute, want 600", requests)
 	}
 }

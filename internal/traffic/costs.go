@@ -11,17 +11,26 @@ const (
 	// lead is how long before what is journalled clients may have felt it, settles how long
 	// after.
 	lead, settles = 2 * time.Second, 3 * time.Second
-	// longestSpan is after which time a cost is told although more comes.
+	// longestSpan is after which time a cost is told although more comes, mostSpans how many
+	// are told one after the other: what goes on for longer is no cost of what began it.
 	longestSpan = 60 * time.Second
+	mostSpans   = 10
+	// before is the time before it by which it is known what failed anyway, recent the time
+	// by which it is known whether more fails, and more the share of requests that is.
+	before, recent = 10 * time.Second, settles / 2
+	more           = 0.1
 )
 
 // Costs finds when the cost of what is journalled is to be told: of each fault and each
 // planned move, some seconds after the last of what belongs to it, and after the last
 // failure. It is not safe for use by several goroutines at once.
 type Costs struct {
-	open bool
-	span Span
-	last time.Time
+	open  bool
+	span  Span
+	last  time.Time
+	based bool
+	base  float64 // share of requests that failed before it
+	told  int     // spans, of what goes on
 }
 
 // A Span is a time whose cost is to be told.
@@ -29,8 +38,11 @@ type Span struct {
 	From, To time.Time
 	About    status.Event // what is worst of it
 	// Lost is since when a VIP was nobody's that this controller took, Taken when it did;
-	// unset where it took none.
+	// unset where it took none; TakenVIP is that VIP.
 	Lost, Taken time.Time
+	TakenVIP    string
+	// VIP is the one that all of it is about; "" where it is about anything else, too.
+	VIP string
 }
 
 // weight says how telling an event is of what cost clients something, 0: it costs nothing.
@@ -57,18 +69,31 @@ func (c *Costs) Note(e status.Event) {
 	}
 	begun := e.Time.Add(-e.Took)
 	from := begun.Add(-lead)
+	vip := vipOf(e)
 	if !c.open {
-		c.open, c.span = true, Span{From: from, About: e}
+		*c = Costs{open: true, span: Span{From: from, About: e, VIP: vip}}
+	}
+	if vip != c.span.VIP {
+		c.span.VIP = ""
 	}
 	c.span.From = minTime(c.span.From, from)
 	if weight(e) > weight(c.span.About) {
 		c.span.About = e
 	}
 	if e.Kind == status.EventVIPActive && c.span.Taken.IsZero() {
-		c.span.Lost, c.span.Taken = begun.Add(-silence(e.Cause)), e.Time
+		c.span.Lost, c.span.Taken, c.span.TakenVIP = begun.Add(-silence(e.Cause)), e.Time, vip
 		c.span.From = minTime(c.span.From, c.span.Lost.Add(-lead))
 	}
 	c.last = e.Time
+}
+
+// vipOf gives the VIP that e is about; "" for none.
+func vipOf(e status.Event) string {
+	name, _ := strings.CutPrefix(e.Subject, "vip ")
+	if name == e.Subject {
+		return ""
+	}
+	return name
 }
 
 // silence gives for how long the holder before was not heard, by the cause of a VIP's move
@@ -93,12 +118,16 @@ func minTime(a, b time.Time) time.Time {
 // Open reports whether a cost is to be told some time.
 func (c *Costs) Open() bool { return c.open }
 
-// Due gives the time whose cost is to be told at now, false for none. failing says that
-// requests failed just before: then more is to come.
-func (c *Costs) Due(now time.Time, failing bool) (Span, bool) {
+// Due gives the time whose cost is to be told at now, false for none. share gives the share
+// of requests that failed in a time: while more do than before, more is to come.
+func (c *Costs) Due(now time.Time, share func(from, to time.Time) float64) (Span, bool) {
 	if !c.open {
 		return Span{}, false
 	}
+	if !c.based {
+		c.base, c.based = share(c.span.From.Add(-before), c.span.From), true
+	}
+	failing := c.told < mostSpans-1 && share(now.Add(-recent), now) > c.base+more
 	if failing {
 		c.last = now
 	}
@@ -108,14 +137,19 @@ func (c *Costs) Due(now time.Time, failing bool) (Span, bool) {
 	}
 	told := c.span
 	told.To = now
-	c.open = failing
-	c.span = Span{From: now, About: told.About}
+	c.open, c.told = failing, c.told+1
+	c.span = Span{From: now, About: told.About, VIP: told.VIP}
 	return told, true
 }
 
-// Failing reports whether requests failed just before now.
-func (b *Book) Failing(now time.Time) bool {
-	return b.Cost(now.Add(-settles/2), now).Failed > 0
+// FailedShare gives the share of requests that failed in a time, 0 to 1; 0 where there were
+// none.
+func (b *Book) FailedShare(from, to time.Time) float64 {
+	cost := b.Cost(from, to)
+	if cost.Requests == 0 {
+		return 0
+	}
+	return float64(cost.Failed) / float64(cost.Requests)
 }
 
 // soon is within which time after a VIP was taken the first answer comes where clients have
@@ -125,9 +159,11 @@ const soon = 1500 * time.Millisecond
 // CostOf gives what a Span cost clients. Where a VIP was nobody's before this controller took
 // it, nothing of that time is in the log, and the gap is from then to the first answer.
 func (b *Book) CostOf(s Span) status.Cost {
-	cost := b.Cost(s.From, s.To)
-	if first := b.moments.firstAnswer(s.Lost, s.To); !s.Taken.IsZero() && !first.IsZero() && first.Sub(s.Taken) < soon {
-		cost.Gap = max(cost.Gap, first.Sub(s.Lost))
+	cost := b.costOf(s.VIP, s.From, s.To)
+	if m := b.moments[s.TakenVIP]; m != nil && !s.Taken.IsZero() {
+		if first := m.firstAnswer(s.Lost, s.To); !first.IsZero() && first.Sub(s.Taken) < soon {
+			cost.Gap = max(cost.Gap, first.Sub(s.Lost))
+		}
 	}
 	return cost
 }

@@ -146,6 +146,9 @@ func HistoryOf(frames []Frame, first int64, n, per int, length time.Duration) Hi
 		h.Known[at] = true
 		for _, p := range f.Points {
 			s := byName[p.Service]
+			if s == nil && len(byName) >= maxSeries {
+				continue // a file that holdfast did not write
+			}
 			if s == nil {
 				s = &ServiceHistory{p.Service, make([]uint64, n), make([]uint64, n), make([]time.Duration, n), make([]time.Duration, n)}
 				byName[p.Service] = s

@@ -15,7 +15,8 @@ const (
 	tick = 100 * time.Microsecond
 )
 
-// A moments is a ring of what came about in the last minutes, of all services together.
+// A moments is a ring of what came about in the last minutes, of all services of a VIP
+// together: another VIP may be served all the while.
 type moments struct {
 	ring   []moment
 	newest int64 // number of the newest one that there is
@@ -30,7 +31,7 @@ type moment struct {
 	waits int32
 }
 
-func newMoments() moments { return moments{ring: make([]moment, momentsKept), newest: math.MinInt64} }
+func newMoments() *moments { return &moments{ring: make([]moment, momentsKept), newest: math.MinInt64} }
 
 func momentNumber(at time.Time) int64 { return at.UnixNano() / int64(momentLength) }
 
@@ -51,17 +52,18 @@ func (m *moments) reach(number int64) {
 	m.newest = number
 }
 
-// oldest gives the number of the oldest moment.
+// oldest gives the number of the oldest moment, of a ring that has any.
 func (m *moments) oldest() int64 { return m.newest - momentsKept + 1 }
 
 // add notes r, which ended at that time. Lines of several of HAProxy's threads may come in
 // another order than they were written.
 func (m *moments) add(at time.Time, r *Record, o Outcome, felt bool) {
 	number := momentNumber(at)
-	m.reach(number)
-	if number < m.oldest() {
-		return
+	if m.newest != math.MinInt64 && number < m.oldest() { // the clock was set back: it begins anew
+		clear(m.ring)
+		m.newest = math.MinInt64
 	}
+	m.reach(number)
 	one := &m.ring[place(number)]
 	if felt || o == GaveUp {
 		inc(&one.failed)
@@ -102,11 +104,27 @@ func inc(n *uint16) {
 
 // Cost gives what the time between two moments cost clients, as far as HAProxy's log says,
 // of the last two minutes. The gap is the longest time without an answer while a request
-// waited.
-func (b *Book) Cost(from, to time.Time) status.Cost { return b.moments.cost(from, to) }
+// waited at a VIP.
+func (b *Book) Cost(from, to time.Time) status.Cost { return b.costOf("", from, to) }
+
+// costOf is Cost of one VIP; of all where none is named.
+func (b *Book) costOf(vip string, from, to time.Time) status.Cost {
+	sum := status.Cost{From: from, To: to}
+	for name, m := range b.moments {
+		if vip == "" || vip == name {
+			c := m.cost(from, to)
+			sum.Requests, sum.Failed, sum.Cut, sum.Retried = sum.Requests+c.Requests, sum.Failed+c.Failed, sum.Cut+c.Cut, sum.Retried+c.Retried
+			sum.Gap = max(sum.Gap, c.Gap)
+		}
+	}
+	return sum
+}
 
 func (m *moments) cost(from, to time.Time) status.Cost {
 	c := status.Cost{From: from, To: to}
+	if m.newest == math.MinInt64 {
+		return c
+	}
 	first, last := max(momentNumber(from), m.oldest()), min(momentNumber(to), m.newest)
 	waiting := int64(0)
 	for n := m.oldest(); n < first && n <= m.newest; n++ {

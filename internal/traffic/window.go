@@ -28,13 +28,11 @@ type slot struct {
 
 func slotNumber(at time.Time) int64 { return at.UnixNano() / int64(SlotLength) }
 
-// at gives the slot of a number; nil where that is over for too long.
+// at gives the slot of a number. One in its place with another number is over or, since no
+// line is a minute late, of before the clock was set back.
 func (w *window) at(number int64) *slot {
 	s := &w.slots[((number%slotsKept)+slotsKept)%slotsKept]
-	if s.number > number {
-		return nil
-	}
-	if s.number < number {
+	if s.number != number {
 		*s = slot{number: number}
 	}
 	return s
@@ -42,9 +40,6 @@ func (w *window) at(number int64) *slot {
 
 func (w *window) add(at time.Time, r *Record, felt bool) {
 	s := w.at(slotNumber(at))
-	if s == nil {
-		return
-	}
 	s.requests++
 	if felt {
 		s.failed++

@@ -59,7 +59,7 @@ func New(opt Options) *Keeper { return &Keeper{opt: opt, now: time.Now} }
 
 // Run keeps what comes about until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
-	var hour traffic.Gatherer // of the long stretch that goes on
+	var going stretch
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -71,19 +71,38 @@ func (k *Keeper) Run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		k.keep(current, &hour)
+		k.keep(current, &going)
 	}
 }
 
-// keep keeps the stretch with that number, which is over, and the long one that it ends.
-func (k *Keeper) keep(number int64, gathered *traffic.Gatherer) {
+// A stretch is the long one that goes on.
+type stretch struct {
+	begun    bool
+	number   int64 // of the long stretch
+	last     int64 // short one that was gathered
+	gathered traffic.Gatherer
+}
+
+// keep keeps the stretch with that number, which is over, and the long one that ends with it
+// or has ended before: a clock that is set, or a machine that stands still, leaves some out.
+func (k *Keeper) keep(number int64, going *stretch) {
+	if going.begun && number <= going.last {
+		if going.last-number < perLong {
+			return // the clock was set back a little: these are known
+		}
+		*going = stretch{}
+	}
 	rates := k.opt.Point(number)
-	gathered.Add(rates)
 	var one traffic.Gatherer
 	one.Add(rates)
 	err := write(filepath.Join(k.opt.RunDir, shortFile), traffic.Frame{Number: number, Points: one.Take()}, shorts)
+	if going.begun && number/perLong != going.number {
+		err = errors.Join(err, k.end(going))
+	}
+	going.begun, going.number, going.last = true, number/perLong, number
+	going.gathered.Add(rates)
 	if (number+1)%perLong == 0 {
-		err = errors.Join(err, write(filepath.Join(k.opt.StateDir, longFile), traffic.Frame{Number: number / perLong, Points: gathered.Take()}, longs))
+		err = errors.Join(err, k.end(going))
 	}
 	switch {
 	case err != nil && err.Error() != k.said:
@@ -92,6 +111,13 @@ func (k *Keeper) keep(number int64, gathered *traffic.Gatherer) {
 	case err == nil:
 		k.said = ""
 	}
+}
+
+// end writes the long stretch that goes on.
+func (k *Keeper) end(going *stretch) error {
+	points := going.gathered.Take()
+	going.begun = false
+	return write(filepath.Join(k.opt.StateDir, longFile), traffic.Frame{Number: going.number, Points: points}, longs)
 }
 
 // write puts a frame into its place in a ring of that many. The place is what it replaces:

@@ -38,9 +38,9 @@ func TestHistory(t *testing.T) {
 			t.Errorf("%s of nothing: %+v, %v", name, h.Services, err)
 		}
 	}
-	var gathered traffic.Gatherer
+	var going stretch
 	for range 3 * 360 { // three hours
-		k.keep(now.UnixNano()/int64(short), &gathered)
+		k.keep(now.UnixNano()/int64(short), &going)
 		now = now.Add(short)
 	}
 	for _, test := range []struct {
@@ -80,9 +80,9 @@ func TestHistory(t *testing.T) {
 func TestHistoryThatIsTorn(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	k := keeper(t, &now)
-	var gathered traffic.Gatherer
+	var going stretch
 	for range 10 {
-		k.keep(now.UnixNano()/int64(short), &gathered)
+		k.keep(now.UnixNano()/int64(short), &going)
 		now = now.Add(short)
 	}
 	path := filepath.Join(k.opt.RunDir, shortFile)
@@ -113,8 +113,41 @@ func TestHistoryWithoutADisk(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	k := keeper(t, &now)
 	k.opt.RunDir = filepath.Join(k.opt.RunDir, "gone")
-	k.keep(now.UnixNano()/int64(short), &traffic.Gatherer{})
+	k.keep(now.UnixNano()/int64(short), &stretch{})
 	if h, err := k.Hour(); err != nil || len(h.Services) > 0 || k.said == "" {
 		t.Errorf("%+v, %v, said %q", h.Services, err, k.said)
+	}
+}
+
+// A stretch that was left out, as while the machine stood still, is missed and no other one
+// counted twice; and a clock that is set back makes nothing known twice.
+func TestHistoryWithGaps(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	k := keeper(t, &now)
+	begin := now.UnixNano() / int64(short)
+	var going stretch
+	for i := range int64(60) {
+		if i != 29 {
+			k.keep(begin+i, &going)
+		}
+		if i == 45 { // and again the last three
+			k.keep(begin+43, &going)
+			k.keep(begin+44, &going)
+			k.keep(begin+45, &going)
+		}
+	}
+	now = now.Add(60 * short)
+	day, err := k.Day()
+	if err != nil || len(day.Services) != 1 {
+		t.Fatal(day.Services, err)
+	}
+	if got := day.Services[0].Requests[len(day.Known)-2:]; got[0] != 290 || got[1] != 300 {
+		t.Errorf("ten minutes have %v requests, want 290 and 300", got)
+	}
+	for i := range int64(30) { // an hour earlier
+		k.keep(begin-360+i, &going)
+	}
+	if day, err = k.Day(); err != nil || sum(day.Services[0].Requests) != 890 {
+		t.Errorf("%d requests, want 890 (%v)", sum(day.Services[0].Requests), err)
 	}
 }

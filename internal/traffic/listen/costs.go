@@ -43,7 +43,7 @@ func (l *Listener) tellCosts(ctx context.Context) {
 func (l *Listener) costAt(costs *traffic.Costs, now time.Time) (status.Event, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	span, due := costs.Due(now, l.book.Failing(now))
+	span, due := costs.Due(now, l.book.FailedShare)
 	if !due {
 		return status.Event{}, false
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -218,5 +219,35 @@ func TestWhoSends(t *testing.T) {
 	table = "" // its worker has ended
 	if !s.may(from(0xB5D3), now.Add(2*time.Second)) || s.may(from(0xB5D3), now.Add(time.Minute)) {
 		t.Error("what a worker left behind counts for a while")
+	}
+}
+
+// Others' sockets, however many, are no reason to take HAProxy for a stranger, nor to look
+// again and again.
+func TestWhoSendsAmongMany(t *testing.T) {
+	var table strings.Builder
+	for i := range 1100 {
+		fmt.Fprintf(&table, "%d: 0100007F:%04X 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000 0 1 2 0 0\n", i, 20000+i)
+	}
+	fmt.Fprint(&table, "9999: 00000000:B5D3 00000000:0000 07 00000000:00000000 00:00000000 00000000   107        0 682811 2 00000000066be760 0\n")
+	s := newSenders(func(uid uint32) bool { return uid == 107 })
+	reads := 0
+	s.read = func() ([]byte, error) { reads++; return []byte(table.String()), nil }
+	now := time.Unix(1_800_000_000, 0)
+	from := func(port int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))
+	}
+	if !s.may(from(0xB5D3), now) {
+		t.Error("HAProxy is taken for a stranger")
+	}
+	reads = 0
+	for i := range 10_000 { // a second, from one port after the other
+		s.may(from(1024+i), now.Add(time.Second+time.Duration(i)*100*time.Microsecond))
+	}
+	if reads > 8 {
+		t.Errorf("%d looks in a second for who is nobody", reads)
+	}
+	if !s.may(from(0xB5D3), now.Add(3*time.Second)) {
+		t.Error("HAProxy is taken for a stranger after that")
 	}
 }

@@ -16,9 +16,13 @@ const (
 	// each worker.
 	maxSenders = 1024
 	// lookEvery is how often at the most it is looked who has a port: less than lines may
-	// wait, so that those of a new worker are not taken for a stranger's. What was found
-	// holds for lookHolds, since a worker that has ended may have lines left.
-	lookEvery, lookHolds = pause / 2, 30 * time.Second
+	// wait, so that those of a new worker are not taken for a stranger's. Where nothing new
+	// was found the next look comes later, lookSeldom at the most: who sends from one port
+	// after the other is to cost nothing.
+	lookEvery, lookSeldom = pause / 2, 400 * time.Millisecond
+	// What was found holds for a while: a worker that has ended may have lines left. That a
+	// port is a stranger's holds for less, a new worker may have it next.
+	lookHolds, strangerHolds = 5 * time.Second, time.Second
 )
 
 // Senders know whose sockets datagrams come from: any user of this host can send one. It
@@ -27,6 +31,7 @@ type senders struct {
 	allowed func(uid uint32) bool
 	known   map[int]sender
 	looked  time.Time
+	every   time.Duration // that now passes between two looks
 	read    func() ([]byte, error)
 }
 
@@ -37,7 +42,7 @@ type sender struct {
 }
 
 func newSenders(may func(uid uint32) bool) senders {
-	return senders{allowed: may, known: map[int]sender{}, read: func() ([]byte, error) { return os.ReadFile("/proc/net/udp") }}
+	return senders{allowed: may, known: map[int]sender{}, every: lookEvery, read: func() ([]byte, error) { return os.ReadFile("/proc/net/udp") }}
 }
 
 // may reports whether from is a socket of a user that may be HAProxy.
@@ -47,14 +52,20 @@ func (s *senders) may(from netip.AddrPort, now time.Time) bool {
 	}
 	port := int(from.Port())
 	one, ok := s.known[port]
-	if (!ok || now.After(one.until)) && now.Sub(s.looked).Abs() >= lookEvery {
+	if (!ok || now.After(one.until)) && now.Sub(s.looked).Abs() >= s.every {
 		s.look(now)
-		one, ok = s.known[port]
+		if one, ok = s.known[port]; ok {
+			s.every = lookEvery
+		} else {
+			s.every = min(2*s.every, lookSeldom)
+			one = sender{until: now.Add(strangerHolds)}
+			s.known[port] = one
+		}
 	}
 	return ok && one.may
 }
 
-// look reads who has which port.
+// look reads which ports are those of users that may be HAProxy.
 func (s *senders) look(now time.Time) {
 	s.looked = now
 	table, err := s.read()
@@ -63,8 +74,8 @@ func (s *senders) look(now time.Time) {
 	}
 	maps.DeleteFunc(s.known, func(_ int, one sender) bool { return now.After(one.until) })
 	for lines := bufio.NewScanner(bytes.NewReader(table)); lines.Scan() && len(s.known) < maxSenders; {
-		if port, uid, ok := socketOf(lines.Bytes()); ok {
-			s.known[port] = sender{s.allowed(uid), now.Add(lookHolds)}
+		if port, uid, ok := socketOf(lines.Bytes()); ok && s.allowed(uid) {
+			s.known[port] = sender{true, now.Add(lookHolds)}
 		}
 	}
 }
