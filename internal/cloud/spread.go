@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"holdfast/internal/status"
@@ -31,7 +32,7 @@ func (m *merger) findTogether() {
 		return
 	}
 	for _, v := range vips {
-		if len(v.Prefer) == 0 || v.Prefer[0] == v.Holder || !m.takes(v.Prefer[0]) {
+		if len(v.Prefer) == 0 || v.Prefer[0] == v.Holder || !m.takes(v.Prefer[0], v.Name) {
 			continue
 		}
 		m.find(status.Info, status.CodeVIPsTogether, "vip "+v.Name, fmt.Sprintf("it is to be on %s, and all %d VIPs are on %s", v.Prefer[0], len(vips), v.Holder),
@@ -45,10 +46,14 @@ func (m *merger) findTogether() {
 }
 
 // takes reports whether a controller looks fit to take a VIP.
-func (m *merger) takes(controller string) bool {
+func (m *merger) takes(controller, vip string) bool {
+	if slices.Contains(m.lagging, controller) || slices.ContainsFunc(m.blind, func(b blindness) bool { return b.controller == controller }) {
+		return false
+	}
 	for _, s := range m.snapshots() {
 		if s.Controller == controller {
-			return s.HAProxy.State == status.HAProxyRunning && !status.DrainedWhole(s.Drains)
+			return s.HAProxy.State == status.HAProxyRunning && !status.DrainedWhole(s.Drains) &&
+				slices.ContainsFunc(s.VIPs, func(v status.VIP) bool { return v.Name == vip && v.State == status.Backup })
 		}
 	}
 	return false

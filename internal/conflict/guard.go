@@ -34,6 +34,10 @@ const (
 	// answers at once, one that only says so may do so every second.
 	sureAfter  = 150 * time.Millisecond
 	answerTime = 2 * time.Second
+	// One that says so manyLapses times and answers no question says it once more within
+	// lapsesLast: that is a dispute, too.
+	manyLapses = 2
+	lapsesLast = 5 * time.Minute
 	// overAfter is the silence that ends a dispute.
 	overAfter = 20 * time.Second
 
@@ -87,6 +91,8 @@ type Guard struct {
 	suspect time.Time // another machine's word, which does not count yet
 	asked   time.Time // when that machine was asked for it; zero for not
 	said    bool      // it has said so again
+	lapses  int       // times that it was asked and said nothing more
+	lapsed  time.Time // the last one
 	heard   time.Time // the last one's
 	dispute bool
 	answers int
@@ -259,7 +265,7 @@ func (g *Guard) rest(now time.Time, f Facts, out *Output) {
 func (g *Guard) hold(now time.Time, active bool, out *Output) {
 	if active != g.active {
 		g.active, g.suspect, g.dispute, g.answers, g.owed = active, time.Time{}, false, 0, false
-		g.asked, g.said = time.Time{}, false
+		g.asked, g.said, g.lapses = time.Time{}, false, 0
 		g.check = now.Add(checkAfter)
 	}
 	if !active {
@@ -299,7 +305,9 @@ func (g *Guard) hold(now time.Time, active bool, out *Output) {
 // doubt comes from another machine's word to a dispute, or to none.
 func (g *Guard) doubt(now time.Time) {
 	if !g.suspect.IsZero() && !now.Before(g.suspect.Add(sureAfter)) {
-		g.suspect, g.asked, g.check = time.Time{}, now, now
+		// Whoever it was, neighbours have believed it.
+		g.suspect, g.asked, g.check, g.owed = time.Time{}, now, now, true
+		g.said = g.said || g.lapses >= manyLapses && now.Sub(g.lapsed) < lapsesLast
 	}
 	switch {
 	case g.said:
@@ -309,6 +317,9 @@ func (g *Guard) doubt(now time.Time) {
 		}
 		g.owed = true
 	case !g.asked.IsZero() && !now.Before(g.asked.Add(answerTime)):
-		g.asked = time.Time{}
+		if g.asked = (time.Time{}); now.Sub(g.lapsed) >= lapsesLast {
+			g.lapses = 0
+		}
+		g.lapses, g.lapsed = g.lapses+1, now
 	}
 }

@@ -2,7 +2,9 @@ package handover
 
 import (
 	"testing"
+	"time"
 
+	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/vrrp/link"
 	"holdfast/internal/web"
@@ -46,6 +48,25 @@ func TestTakersOfAVIP(t *testing.T) {
 	} {
 		if got := a.candidates(spec.VIP{Prefer: tt.prefer}, web.HandoverRequest{})[0].Name; got != tt.want {
 			t.Errorf("of %v %s is asked first, not %s", tt.prefer, got, tt.want)
+		}
+	}
+}
+
+// TestGivenBy has who hands a VIP over: for some seconds, and only where somebody wants it.
+func TestGivenBy(t *testing.T) {
+	a := newController(t, "ctl1")
+	for _, tt := range []struct {
+		came reach.Arrival
+		want string
+	}{
+		{reach.Arrival{}, ""},
+		{reach.Arrival{At: time.Now(), From: "ctl2"}, "ctl2"},
+		{reach.Arrival{At: time.Now().Add(-time.Minute), From: "ctl2"}, ""},
+		{reach.Arrival{At: time.Now(), From: "ctl2", Unasked: true}, ""},
+	} {
+		a.arrived("api", tt.came)
+		if got := a.GivenBy("api"); got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.came, got, tt.want)
 		}
 	}
 }

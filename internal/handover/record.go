@@ -141,11 +141,12 @@ func (m *Moves) takes(vip string) *taking {
 	return m.taking[vip]
 }
 
-// GivenBy gives the controller that a VIP was, or is being, taken from by a planned move;
-// "" for none.
+// GivenBy gives the controller that hands a VIP over to this one now, since somebody wants
+// that; "" for none.
 func (m *Moves) GivenBy(vip string) string {
-	if t := m.takes(vip); t != nil {
-		return t.From
+	const lasts = 10 * time.Second // longer than the taker waits for it
+	if came := m.arrival(vip); !came.Unasked && time.Since(came.At) < lasts {
+		return came.From
 	}
 	return ""
 }

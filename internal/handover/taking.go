@@ -41,7 +41,7 @@ func (m *Moves) prepare(ctx context.Context, from string, req prepareRequest) (a
 	if err := m.canTake(v, from, req.Force); err != nil {
 		return nil, err
 	}
-	m.arrived(req.VIP, reach.Arrival{At: time.Now(), Unasked: req.Unasked, Insisted: req.Insisted})
+	m.arrived(req.VIP, reach.Arrival{At: time.Now(), Unasked: req.Unasked, Insisted: req.Insisted, From: from})
 	greeted := req.Hello && m.opt.Greet(req.VIP, from)
 	answer := m.ready(ctx, v, from, req)
 	answer.Hello = greeted

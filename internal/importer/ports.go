@@ -61,7 +61,7 @@ func (d *draft) choosePort(s *service) {
 	d.say(status.Warning, s.main().Endpoint, status.CodeTemplatePort, "the port of the "+s.main().Label()+" is a template", remedy)
 }
 
-// usualBehind gives the usual port of s where one of its endpoints has it and the main one
+// usualBehind gives the usual port of s where its internal endpoint has it and the main one
 // has another: TripleO's public endpoints, and those of others with TLS in front, have a
 // port that no host listens on. 0 where that is not so.
 func (d *draft) usualBehind(s *service) int {
@@ -69,13 +69,9 @@ func (d *draft) usualBehind(s *service) int {
 	if !s.known || usual == 0 {
 		return 0
 	}
-	var ports []int
-	for _, r := range s.rows {
-		if r.at.Port != 0 {
-			ports = append(ports, r.at.Port)
-		}
-	}
-	if len(ports) == 0 || ports[0] == usual || !slices.Contains(ports, usual) {
+	main := slices.IndexFunc(s.rows, func(r row) bool { return r.at.Port != 0 })
+	inside := slices.ContainsFunc(s.rows, func(r row) bool { return r.Interface == "internal" && r.at.Port == usual })
+	if main < 0 || s.rows[main].at.Port == usual || !inside {
 		return 0
 	}
 	return usual

@@ -61,9 +61,12 @@ func (m matcher) tellApart(found []int, e Record, at Location) int {
 			return i
 		}
 	}
-	for _, i := range found {
-		if isPortOf(m.spec.Services[i], at.Port) {
-			return i
+	for _, is := range []func(spec.Service) bool{
+		func(svc spec.Service) bool { return svc.Port == at.Port },
+		func(svc spec.Service) bool { return isPortOf(svc, at.Port) },
+	} {
+		if i := slices.IndexFunc(found, func(i int) bool { return is(m.spec.Services[i]) }); i >= 0 {
+			return found[i]
 		}
 	}
 	return -1
@@ -103,7 +106,7 @@ func (m matcher) wrong(i int, at Location) string {
 		return ""
 	}
 	for j, other := range m.spec.Services {
-		if j != i && isPortOf(other, at.Port) && other.Mode == spec.HTTP {
+		if j != i && other.Port == at.Port && other.Mode == spec.HTTP {
 			return other.Name
 		}
 	}

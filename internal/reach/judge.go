@@ -44,6 +44,7 @@ type Arrival struct {
 	At       time.Time // zero for none
 	Unasked  bool      // a Judge's
 	Insisted bool      // asked for by force
+	From     string    // who gives it
 }
 
 // A Move is what ought to be done; the zero Move is nothing.

@@ -36,7 +36,7 @@ func (r *Rollout) waysTo(s *spec.Spec, names []string) map[string][]client.Reque
 			continue
 		}
 		request := haproxy.CheckRequest(s, svc)
-		if request == nil {
+		if request == nil || svc.Check.Port != 0 { // who asks another port asks something else
 			request = fmt.Appendf(nil, "GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: holdfast\r\nConnection: close\r\n\r\n", haproxy.CheckHost(s))
 		}
 		isHTTP := svc.Mode == spec.HTTP

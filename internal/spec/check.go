@@ -120,8 +120,14 @@ func (c *checker) checkPorts() {
 	for _, s := range c.raw.services.all {
 		p, at := c.portOf(s)
 		c.checkOwnPort(s, p, at)
-		if s.hostPort.ok {
-			c.checkOwnPort(s, s.hostPort.v, s.hostPort.node)
+		others := []item[int]{s.hostPort, s.check.port}
+		for _, h := range s.hosts.all {
+			others = append(others, h.port)
+		}
+		for _, other := range others {
+			if other.ok {
+				c.checkOwnPort(s, other.v, other.node)
+			}
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (c *checker) checkShared(s rawService) {
 			continue
 		}
 		for _, p := range places {
-			if on := c.raw.vips.all[p]; sameName(on, v) && slices.Equal(on.servedNames(), v.servedNames()) {
+			if on := c.raw.vips.all[p]; shares(on, v) {
 				c.fail(status.CodeUnknownVIP, s.vips.node, fmt.Sprintf("service %s is on VIP %s, and not on %s, to which its hostname %s leads, too", s.name.v, on.name.v, v.name.v, v.hostname.v), fmt.Sprintf("add %s", v.name.v))
 				return
 			}

@@ -38,7 +38,7 @@ func (c *checker) checkVIPs() {
 
 func (c *checker) checkVIPsTwice() {
 	names, routers, addrs := uses[string]{}, uses[int]{}, uses[netip.Addr]{}
-	hostnames := map[string]rawVIP{}
+	hostnames := map[string][]rawVIP{}
 	for _, v := range c.raw.vips.all {
 		if first := names.take(v.name); first != nil {
 			c.fail(status.CodeDuplicateName, v.name.node, fmt.Sprintf("a second VIP is called %s, the first is in line %d", quote(v.name.v), first.Line), "write another name")
@@ -55,25 +55,27 @@ func (c *checker) checkVIPsTwice() {
 	}
 }
 
-// checkHostnameTwice holds v against the first VIP with its hostname. Those that serve the
-// same endpoints share them: DNS gives their addresses to clients in turn, so what they
+// checkHostnameTwice holds v against the VIPs before it with its hostname. Those that serve
+// the same endpoints share them: DNS gives their addresses to clients in turn, so what they
 // offer must be the same. With others the name leads some clients to the wrong one.
-func (c *checker) checkHostnameTwice(v rawVIP, first map[string]rawVIP) {
+func (c *checker) checkHostnameTwice(v rawVIP, before map[string][]rawVIP) {
 	if !v.hostname.ok {
 		return
 	}
 	name := strings.ToLower(v.hostname.v)
-	other, is := first[name]
-	if !is {
-		first[name] = v
+	same := before[name]
+	before[name] = append(same, v)
+	for _, other := range same {
+		line := other.hostname.node.Line
+		switch {
+		case !shares(v, other):
+			c.warn(status.CodeDuplicateHostname, v.hostname.node, fmt.Sprintf("a second VIP has the hostname %s and serves other endpoints, the first is in line %d", v.hostname.v, line), "write another, unless DNS tells the two clients apart")
+		case (v.tls.node == nil) != (other.tls.node == nil):
+			c.fail(status.CodeDuplicateHostname, v.hostname.node, fmt.Sprintf("of the VIPs with the hostname %s one has tls and one (line %d) has not, and an endpoint has one scheme", v.hostname.v, line), "give both the same tls, or one another hostname")
+		default:
+			continue
+		}
 		return
-	}
-	line := other.hostname.node.Line
-	switch {
-	case !slices.Equal(v.servedNames(), other.servedNames()):
-		c.warn(status.CodeDuplicateHostname, v.hostname.node, fmt.Sprintf("a second VIP has the hostname %s and serves other endpoints, the first is in line %d", v.hostname.v, line), "write another, unless DNS tells the two clients apart")
-	case (v.tls.node == nil) != (other.tls.node == nil):
-		c.fail(status.CodeDuplicateHostname, v.hostname.node, fmt.Sprintf("of the VIPs with the hostname %s one has tls and one (line %d) has not, and an endpoint has one scheme", v.hostname.v, line), "give both the same tls, or one another hostname")
 	}
 }
 
@@ -94,7 +96,7 @@ func (c *checker) checkEndpoints() {
 		for _, e := range v.served() {
 			if own.take(e) != nil {
 				c.fail(status.CodeDuplicateEndpoint, e.node, fmt.Sprintf("%q is here a second time", e.v), "remove one of the two")
-			} else if other, is := servedBy[e.v]; is && !sameName(other, v) {
+			} else if other, is := servedBy[e.v]; is && !shares(other, v) {
 				taken, by = append(taken, e.v), other
 			} else {
 				servedBy[e.v] = v
@@ -102,15 +104,15 @@ func (c *checker) checkEndpoints() {
 		}
 		if len(taken) > 0 {
 			at := cmp.Or(v.endpoints.node, v.at.node)
-			c.fail(status.CodeDuplicateEndpoint, at, fmt.Sprintf("%s serves the %s endpoints, and %s (line %d) does so, too", v.at.path, list(taken, "and"), by.at.path, by.at.node.Line), `divide them between the VIPs, as in "endpoints: [public]" and "endpoints: [internal, admin]", or give both one hostname`)
+			c.fail(status.CodeDuplicateEndpoint, at, fmt.Sprintf("%s serves the %s endpoints, and %s (line %d) does so, too", v.at.path, list(taken, "and"), by.at.path, by.at.node.Line), `divide them between the VIPs, as in "endpoints: [public]" and "endpoints: [internal, admin]", or give both one hostname and the same endpoints`)
 		}
 	}
 }
 
-// sameName reports whether two VIPs have the same hostname, so that one endpoint leads to
-// both.
-func sameName(a, b rawVIP) bool {
-	return a.hostname.ok && b.hostname.ok && strings.EqualFold(a.hostname.v, b.hostname.v)
+// shares reports whether two VIPs have the same hostname and serve the same endpoints, so
+// that each endpoint leads to both.
+func shares(a, b rawVIP) bool {
+	return a.hostname.ok && b.hostname.ok && strings.EqualFold(a.hostname.v, b.hostname.v) && slices.Equal(a.servedNames(), b.servedNames())
 }
 
 // servedNames gives the catalog interfaces that v serves, sorted.

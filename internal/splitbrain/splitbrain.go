@@ -469,7 +469,9 @@ func whyDeferred(to string) string {
 
 // forget makes void what a controller said before a time: it does not answer.
 func (b *SplitBrain) forget(name string, before time.Time) {
-	b.gone[name] = before
+	if before.After(b.gone[name]) {
+		b.gone[name] = before
+	}
 	delete(b.others, name)
 }
 

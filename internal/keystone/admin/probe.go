@@ -163,7 +163,7 @@ func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, pl
 		if !once("name "+vip.Hostname, func() Proof { return p.proveName(ctx, vip, addressesOf(s, vip)) }) {
 			continue
 		}
-		if svc.Mode == spec.HTTP && svc.Check.Layer == 7 {
+		if svc.Mode == spec.HTTP && svc.Check.Layer == 7 && svc.Check.Port == 0 { // who asks another port asks something else
 			at := keystone.Origin(vip, svc, "") + svc.Check.Path
 			once("check "+at, func() Proof { return p.proveHealth(ctx, svc, at) })
 		}
