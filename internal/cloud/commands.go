@@ -25,6 +25,22 @@ func command(format string, names ...string) string {
 	return strings.NewReplacer(pairs...).Replace(format)
 }
 
+// curlFrom gives the command that asks a host from a controller; "" where its address is none.
+func curlFrom(controller, address string) string {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return ""
+	}
+	if at.Addr().Is6() { // curl and the shell both know brackets
+		ask := command("ssh %1 ", controller)
+		if ask == "" || at.Addr().Zone() != "" {
+			return ""
+		}
+		return ask + "\"curl -gim5 'http://" + at.String() + "/'\""
+	}
+	return command("ssh %1 curl -im5 http://%2/", controller, at.String())
+}
+
 // bare gives the address without the port.
 func bare(address string) string {
 	if at, err := netip.ParseAddrPort(address); err == nil {

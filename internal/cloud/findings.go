@@ -487,20 +487,31 @@ func (m *merger) takeReported() {
 	}
 	everyone := len(m.snapshots())
 	for _, r := range all {
-		f := r.finding
+		f, first := r.finding, m.holderOf(r.by)
 		switch {
 		case f.Subject == "":
 			f.Subject = subjects("controller", r.by)
 		case len(r.by) < everyone && !slices.Contains(strings.Fields(f.Subject), r.by[0]):
 			f.Subject += " on " + status.List(r.by)
 		}
-		f.Subject, f.Text, f.Remedy, f.Brief = oneLine(f.Subject), oneLine(f.Text), oneLine(f.Remedy), oneLine(m.briefOf(f, r.by[0]))
-		f.Command, f.Action, f.See = m.commandFor(f, r.by[0]), "", "" // whatever another machine says of these
-		if (f.Code == status.CodeConntrackFull || f.Code == status.CodeOutOfFiles) && len(m.heldBy(r.by[0])) == 0 {
+		f.Subject, f.Text, f.Remedy, f.Brief = oneLine(f.Subject), oneLine(f.Text), oneLine(f.Remedy), oneLine(m.briefOf(f, first))
+		f.Command, f.Action, f.See = m.commandFor(f, first), "", "" // whatever another machine says of these
+		if (f.Code == status.CodeConntrackFull || f.Code == status.CodeOutOfFiles) && len(m.heldBy(first)) == 0 {
 			f.Action = status.ActSoon // clients do not feel it there
 		}
 		m.out.Findings = append(m.out.Findings, f)
 	}
+}
+
+// holderOf gives the first of some controllers that holds a VIP, which clients feel; the
+// first of all where none does.
+func (m *merger) holderOf(controllers []string) string {
+	for _, c := range controllers {
+		if len(m.heldBy(c)) > 0 {
+			return c
+		}
+	}
+	return controllers[0]
 }
 
 // briefOf says in a few words what an agent found of itself.

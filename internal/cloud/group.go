@@ -1,8 +1,8 @@
 package cloud
 
 import (
+	"fmt"
 	"slices"
-	"strings"
 )
 
 // A ServiceGroup is some services that run on the same hosts, and so fit into
@@ -19,7 +19,7 @@ func Group(services []Service) []ServiceGroup {
 	index := map[string]int{}
 	for _, s := range services {
 		sorted := slices.Sorted(slices.Values(names(s.Hosts)))
-		key := strings.Join(sorted, "\n")
+		key := fmt.Sprintf("%d %q", len(sorted), sorted) // a name of another machine's may have anything in it
 		i, ok := index[key]
 		if !ok {
 			i = len(groups)

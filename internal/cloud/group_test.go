@@ -27,3 +27,23 @@ func TestGroup(t *testing.T) {
 		t.Errorf("groups of nothing: %v", got)
 	}
 }
+
+// Names of another machine's may have anything in them: services are in one group only where
+// they have as many hosts.
+func TestGroupOfOddNames(t *testing.T) {
+	hosts := func(names ...string) (all []Host) {
+		for _, n := range names {
+			all = append(all, Host{Name: n})
+		}
+		return all
+	}
+	for _, g := range Group([]Service{
+		{Name: "a", Hosts: hosts("x", "y")}, {Name: "b", Hosts: hosts("x\ny")}, {Name: "c"}, {Name: "d", Hosts: hosts("")}, {Name: "e", Hosts: hosts("x\" \"y")},
+	}) {
+		for _, s := range g.Services {
+			if len(s.Hosts) != len(g.Hosts) {
+				t.Errorf("%s has %d hosts in a group of %d", s.Name, len(s.Hosts), len(g.Hosts))
+			}
+		}
+	}
+}

@@ -230,7 +230,7 @@ func (h Host) alsoSeen(services []string) also {
 			with.since = v.Since
 		}
 		if v.State == status.Down && v.settled {
-			with.command = command("ssh %1 curl -im5 http://%2/", v.Controller, h.Address)
+			with.command = curlFrom(v.Controller, h.Address)
 		}
 	}
 	return with

@@ -39,7 +39,7 @@ func (m *merger) findTogether() {
 			"hand it over; with preempt: true in the spec controllers do that themselves",
 			also{
 				brief: fmt.Sprintf("all VIPs on %s", v.Holder), since: latest,
-				command: fmt.Sprintf("holdfast handover --vip %s --to %s", v.Name, v.Prefer[0]),
+				command: command("holdfast handover --vip %1 --to %2", v.Name, v.Prefer[0]),
 			})
 		return
 	}

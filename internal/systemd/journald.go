@@ -81,7 +81,7 @@ func (h *JournalHandler) Handle(_ context.Context, r slog.Record) error {
 		own = appendFields(own, h.group, a)
 		return true
 	})
-	e := entry{Priority: priority(r.Level), Message: message(r.Message, own), Fields: map[string]string{"SYSLOG_IDENTIFIER": identifier}}
+	e := entry{Priority: priority(r.Level), Message: message(r.Message, append(h.saying(), own...)), Fields: map[string]string{"SYSLOG_IDENTIFIER": identifier}}
 	for _, f := range append(append([]field{}, h.fields...), own...) {
 		e.Fields[fieldName(f.name)] = f.value
 		if f.name == kindKey {
@@ -94,6 +94,18 @@ func (h *JournalHandler) Handle(_ context.Context, r slog.Record) error {
 	}
 	_, err = h.w.Write(line)
 	return err
+}
+
+// saying gives those of the logger's own fields that a line does not make sense without: all
+// but who writes it, which journalctl shows.
+func (h *JournalHandler) saying() []field {
+	var all []field
+	for _, f := range h.fields {
+		if f.name != "controller" && f.name != "component" {
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 func priority(level slog.Level) journal.Priority {

@@ -35,6 +35,8 @@ type cache[T any] struct {
 	age  time.Duration // of the oldest that is shown
 	now  func() time.Time
 	load func(context.Context) T
+	// broke is told of a panic of load, after which the last view stays; nil: it is passed on.
+	broke func(why any)
 
 	mu   sync.Mutex // guards following
 	made time.Time
@@ -80,12 +82,26 @@ func (c *cache[T]) underWay() bool {
 func (c *cache[T]) make() {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
-	v := c.load(ctx)
+	v, ok := c.try(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.view, c.made = v, c.now()
+	if c.made = c.now(); ok {
+		c.view = v
+	}
 	close(c.next)
 	c.next = nil
+}
+
+// try loads a view, unless load panics.
+func (c *cache[T]) try(ctx context.Context) (v T, ok bool) {
+	if c.broke != nil {
+		defer func() {
+			if why := recover(); why != nil {
+				c.broke(why)
+			}
+		}()
+	}
+	return c.load(ctx), true
 }
 
 // look asks all controllers, and waits for each as long as one is waited for.

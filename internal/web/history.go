@@ -34,8 +34,18 @@ type pastCache struct{ hour, day cache[*traffic.History] }
 
 func newPastCache(now func() time.Time, ask func(ctx context.Context, span string) *traffic.History) *pastCache {
 	p := &pastCache{}
-	p.hour.age, p.hour.now, p.hour.load = hourAge, now, func(ctx context.Context) *traffic.History { return ask(ctx, "hour") }
-	p.day.age, p.day.now, p.day.load = dayAge, now, func(ctx context.Context) *traffic.History { return ask(ctx, "day") }
+	// What one told stays when it tells nothing: it may be what clients got before it died.
+	known := func(span string) func(context.Context) *traffic.History {
+		var last *traffic.History
+		return func(ctx context.Context) *traffic.History {
+			if h := ask(ctx, span); h != nil {
+				last = h
+			}
+			return last
+		}
+	}
+	p.hour.age, p.hour.now, p.hour.load = hourAge, now, known("hour")
+	p.day.age, p.day.now, p.day.load = dayAge, now, known("day")
 	return p
 }
 

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -97,7 +98,7 @@ func New(opt Options) *Server {
 		opt.Controllers = func() []Target { return nil }
 	}
 	s := &Server{opt: opt, page: newPage(), turns: make(chan struct{}, turns), sends: make(chan struct{}, turns)}
-	s.views.age, s.views.now, s.views.load = viewAge, opt.Now, s.look
+	s.views.age, s.views.now, s.views.load, s.views.broke = viewAge, opt.Now, s.look, s.broke
 	s.past = newPastCache(opt.Now, s.ownPast)
 	s.live.look = func(ctx context.Context) view { return s.lookFor(ctx, patience) }
 	s.metrics = metricsHandler(s.snapshot, opt.Clients, opt.Log)
@@ -113,7 +114,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /cloud", s.afterLook(s.inTurn(s.serveCloud)))
 	mux.HandleFunc("GET /events", s.inTurn(s.signed(s.serveEvents)))
 	mux.HandleFunc("GET /incidents", s.afterLook(s.inTurn(s.serveIncidents)))
-	mux.HandleFunc("GET /clients", s.inTurn(s.serveClients))
+	mux.HandleFunc("GET /clients", s.inTurn(s.signed(s.serveClients)))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /metrics", s.inTurn(s.metrics.ServeHTTP))
 	mux.HandleFunc("GET /assets/{name}", s.page.serveAsset)
@@ -131,6 +132,12 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 // Cloud gives the cloud as this controller finds it: its own Snapshot and what
 // the others answer. An answer of the last second is given again.
 func (s *Server) Cloud(ctx context.Context) cloud.Cloud { return s.views.get(ctx).cloud }
+
+// broke logs what went wrong in this program while a view was made: the agent goes on, and
+// VRRP with it, whatever another machine has told.
+func (s *Server) broke(why any) {
+	s.opt.Log.Error("a view of the cloud cannot be made: please report this", "panic", fmt.Sprint(why), "stack", string(debug.Stack()))
+}
 
 // snapshot gives the agent's Snapshot, which says so when its loop stands still.
 func (s *Server) snapshot() status.Snapshot {
