@@ -30,7 +30,7 @@ build: ## Build bin/holdfast
 
 # The lab's clouds, and keepalived beside our VRRP, want the machine to themselves; the other packages can do with half of it.
 ALONE    := ./internal/vrrp/link ./internal/lab ./internal/lab/bench
-TESTARGS := -count=1 -timeout=25m -exec=$(abspath $(ROOT)) -run='$(RUN)'
+TESTARGS := -count=1 -timeout=45m -exec=$(abspath $(ROOT)) -run='$(RUN)'
 TEST     := $(GO) test $(TESTARGS)
 # Some tests run whole clouds, whose agents need a processor when they need it, on whatever
 # machine this is. What failed runs once more, and is named at the end, whatever came of it.
