@@ -16,9 +16,9 @@ const (
 	longestSpan = 60 * time.Second
 	mostSpans   = 10
 	// before is the time before it by which it is known what failed anyway, recent the time
-	// by which it is known whether more fails, and more the share of requests that is.
+	// by which it is known whether more fails: twice the share of requests, and more of them.
 	before, recent = 10 * time.Second, settles / 2
-	more           = 0.1
+	more           = 0.002
 )
 
 // Costs finds when the cost of what is journalled is to be told: of each fault and each
@@ -127,7 +127,7 @@ func (c *Costs) Due(now time.Time, share func(from, to time.Time) float64) (Span
 	if !c.based {
 		c.base, c.based = share(c.span.From.Add(-before), c.span.From), true
 	}
-	failing := c.told < mostSpans-1 && share(now.Add(-recent), now) > c.base+more
+	failing := c.told < mostSpans-1 && share(now.Add(-recent), now) > 2*c.base+more
 	if failing {
 		c.last = now
 	}
