@@ -29,9 +29,8 @@ func say(body string) http.HandlerFunc {
 
 func TestGatherSaysWhyInWords(t *testing.T) {
 	closed := listen(t)
-	closed.Close()
 	elsewhere := peer(t, "", func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") })
-	for want, target := range map[string]Target{
+	targets := map[string]Target{
 		"connection refused: nothing listens at " + closed.Addr().String(): {"refused", closed.Addr().String()},
 		"no answer within 1s":                        peer(t, "hangs", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
 		"answered 503 Service Unavailable, want 200": peer(t, "busy", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }),
@@ -54,7 +53,9 @@ func TestGatherSaysWhyInWords(t *testing.T) {
 		"answered what is not a snapshot: bad JSON at byte ":                peer(t, "number", say(`{"schema":1,"services":[{"hosts":[{"sessions":1e}]}]}`)),
 		"answered 65539 objects, more than the 65536 that are read":         peer(t, "many", say(`{"schema":1,"services":[`+strings.Repeat("{},", 65537)+`{}]}`)),
 		"cannot be asked at 10.0.0.1 :x: ":                                  {"bad", "10.0.0.1 :x"},
-	} {
+	}
+	closed.Close() // now: one of the others would have got its port
+	for want, target := range targets {
 		t.Run(target.Name, func(t *testing.T) {
 			t.Parallel()
 			answer := Gather(t.Context(), []Target{target})[0]
