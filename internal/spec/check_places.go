@@ -41,12 +41,18 @@ func (c *checker) checkVIPNames(s rawService) {
 	for _, v := range c.raw.vips.all {
 		known = append(known, v.name.v)
 	}
+	c.checkNamed(l.all, "VIP", status.CodeUnknownVIP, known)
+}
+
+// checkNamed finds in a list of names those that are none of the known ones, or there twice;
+// unknown is the code of the first.
+func (c *checker) checkNamed(names []item[string], what, unknown string, known []string) {
 	own := uses[string]{}
-	for _, name := range l.all {
+	for _, name := range names {
 		switch {
 		case !name.ok:
 		case !slices.Contains(known, name.v):
-			c.fail(status.CodeUnknownVIP, name.node, fmt.Sprintf("no VIP is called %s", quote(name.v)), "write "+list(known, "or"))
+			c.fail(unknown, name.node, fmt.Sprintf("no %s is called %s", what, quote(name.v)), "write "+list(known, "or"))
 		case own.take(name) != nil:
 			c.fail(status.CodeDuplicateName, name.node, fmt.Sprintf("%s is here a second time", quote(name.v)), "remove one of the two")
 		}

@@ -2,7 +2,6 @@ package spec
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -77,14 +76,7 @@ func (c *checker) checkPrefer(v rawVIP) {
 			known = append(known, h.name.v)
 		}
 	}
-	own := uses[string]{}
-	for _, name := range v.prefer.all {
-		switch {
-		case !name.ok || len(known) == 0:
-		case !slices.Contains(known, name.v):
-			c.fail(status.CodeUnknownController, name.node, fmt.Sprintf("no controller is called %s", quote(name.v)), "write "+list(known, "or"))
-		case own.take(name) != nil:
-			c.fail(status.CodeDuplicateName, name.node, fmt.Sprintf("%s is here a second time", quote(name.v)), "remove one of the two")
-		}
+	if len(known) > 0 { // else that is another finding
+		c.checkNamed(v.prefer.all, "controller", status.CodeUnknownController, known)
 	}
 }

@@ -35,7 +35,7 @@ type cache[T any] struct {
 	age  time.Duration // of the oldest that is shown
 	now  func() time.Time
 	load func(context.Context) T
-	// broke is told of a panic of load, after which the last view stays; nil: it is passed on.
+	// broke is told of a panic of load, after which the last view stays.
 	broke func(why any)
 
 	mu   sync.Mutex // guards following
@@ -82,7 +82,8 @@ func (c *cache[T]) underWay() bool {
 func (c *cache[T]) make() {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
-	v, ok := c.try(ctx)
+	var v T
+	ok := contained(c.broke, func() { v = c.load(ctx) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.made = c.now(); ok {
@@ -92,16 +93,16 @@ func (c *cache[T]) make() {
 	c.next = nil
 }
 
-// try loads a view, unless load panics.
-func (c *cache[T]) try(ctx context.Context) (v T, ok bool) {
-	if c.broke != nil {
-		defer func() {
-			if why := recover(); why != nil {
-				c.broke(why)
-			}
-		}()
-	}
-	return c.load(ctx), true
+// contained calls f, tells broke of a panic of it, and reports whether there was none: what
+// another machine has told must not end the agent.
+func contained(broke func(why any), f func()) (ok bool) {
+	defer func() {
+		if !ok {
+			broke(recover())
+		}
+	}()
+	f()
+	return true
 }
 
 // look asks all controllers, and waits for each as long as one is waited for.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -22,20 +23,28 @@ type Clients struct {
 	traffic.History
 }
 
+// lookAt gives what looks at a span of h: hour, day or month; nil for any other.
+func lookAt(h History, span string) func() (traffic.History, error) {
+	switch span {
+	case "hour":
+		return h.Hour
+	case "day":
+		return h.Day
+	case "month":
+		return h.Month
+	}
+	return nil
+}
+
 // serveClients tells what clients got of this controller's HAProxy.
 func (s *Server) serveClients(w http.ResponseWriter, r *http.Request) {
 	if s.opt.History == nil {
 		http.NotFound(w, r)
 		return
 	}
-	look := s.opt.History.Hour
-	switch span := r.URL.Query().Get("span"); span {
-	case "", "hour":
-	case "day":
-		look = s.opt.History.Day
-	case "month":
-		look = s.opt.History.Month
-	default:
+	span := r.URL.Query().Get("span")
+	look := lookAt(s.opt.History, cmp.Or(span, "hour"))
+	if look == nil {
 		writeError(w, Wrong("span is %q, want hour, day or month", span))
 		return
 	}

@@ -32,7 +32,7 @@ type pasts struct{ hour, day []traffic.History }
 // A pastCache keeps what one controller tells of what clients got.
 type pastCache struct{ hour, day cache[*traffic.History] }
 
-func newPastCache(now func() time.Time, ask func(ctx context.Context, span string) *traffic.History) *pastCache {
+func newPastCache(now func() time.Time, broke func(why any), ask func(ctx context.Context, span string) *traffic.History) *pastCache {
 	p := &pastCache{}
 	// What one told stays when it tells nothing: it may be what clients got before it died.
 	known := func(span string) func(context.Context) *traffic.History {
@@ -44,8 +44,8 @@ func newPastCache(now func() time.Time, ask func(ctx context.Context, span strin
 			return last
 		}
 	}
-	p.hour.age, p.hour.now, p.hour.load = hourAge, now, known("hour")
-	p.day.age, p.day.now, p.day.load = dayAge, now, known("day")
+	p.hour.age, p.hour.now, p.hour.broke, p.hour.load = hourAge, now, broke, known("hour")
+	p.day.age, p.day.now, p.day.broke, p.day.load = dayAge, now, broke, known("day")
 	return p
 }
 
@@ -64,11 +64,7 @@ func (s *Server) ownPast(_ context.Context, span string) *traffic.History {
 	if s.opt.History == nil {
 		return nil
 	}
-	look := s.opt.History.Hour
-	if span == "day" {
-		look = s.opt.History.Day
-	}
-	h, err := look()
+	h, err := lookAt(s.opt.History, span)()
 	if err != nil {
 		s.opt.Log.Warn("what clients got cannot be shown", "error", err)
 		return nil

@@ -88,27 +88,18 @@ func (l *live) leave() {
 	}
 }
 
-// liveFragments makes the fragments. A panic, of what another machine has told, is an error:
-// it must not end the agent.
-func (s *Server) liveFragments(ctx context.Context) (all []*fragment, err error) {
-	defer func() {
-		if why := recover(); why != nil {
-			s.broke(why)
-			err = fmt.Errorf("%v", why)
-		}
-	}()
-	return s.fragmentsOf(s.live.look(ctx))
-}
-
 // keepLive makes the fragments anew, again and again, until ctx ends with the last who looks.
 func (s *Server) keepLive(ctx context.Context) {
 	ticker := time.NewTicker(liveInterval)
 	defer ticker.Stop()
 	for {
-		all, err := s.liveFragments(ctx)
-		if err != nil {
-			s.opt.Log.Error("the page cannot be shown", "error", err)
-		}
+		var all []*fragment
+		contained(s.broke, func() {
+			var err error
+			if all, err = s.fragmentsOf(s.live.look(ctx)); err != nil {
+				s.opt.Log.Error("the page cannot be shown", "error", err)
+			}
+		})
 		if !s.live.publish(ctx, all) {
 			return
 		}

@@ -99,7 +99,7 @@ func New(opt Options) *Server {
 	}
 	s := &Server{opt: opt, page: newPage(), turns: make(chan struct{}, turns), sends: make(chan struct{}, turns)}
 	s.views.age, s.views.now, s.views.load, s.views.broke = viewAge, opt.Now, s.look, s.broke
-	s.past = newPastCache(opt.Now, s.ownPast)
+	s.past = newPastCache(opt.Now, s.broke, s.ownPast)
 	s.live.look = func(ctx context.Context) view { return s.lookFor(ctx, patience) }
 	s.metrics = metricsHandler(s.snapshot, opt.Clients, opt.Log)
 	return s
