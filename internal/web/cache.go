@@ -42,10 +42,12 @@ type cache[T any] struct {
 	made time.Time
 	view T
 	next chan struct{} // closed when the view that is being made is there; nil when none is
+	from time.Time     // when that began
 }
 
 // get gives a view that is not older than the cache's age. With ctx's end it gives the
-// last there was.
+// last there was; also while one is made that has had its time and stands still, as
+// what a disk or a kernel keeps.
 func (c *cache[T]) get(ctx context.Context) T {
 	wait := c.refresh()
 	if wait != nil {
@@ -60,13 +62,16 @@ func (c *cache[T]) get(ctx context.Context) T {
 }
 
 // refresh starts to make a view when the last is too old, and gives what to
-// wait for; nil when it is not.
+// wait for; nil when there is nothing to wait for.
 func (c *cache[T]) refresh() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.next == nil && c.now().Sub(c.made) >= c.age {
-		c.next = make(chan struct{})
+		c.next, c.from = make(chan struct{}), c.now()
 		go c.make()
+	}
+	if c.next != nil && c.now().Sub(c.from) > lookTimeout {
+		return nil
 	}
 	return c.next
 }

@@ -90,7 +90,9 @@ func (s *Server) othersOf(own netip.Addr, targets []Target) []*other {
 		o := &other{target: t}
 		o.cache.age, o.cache.now, o.cache.broke = otherAge, s.opt.Now, s.broke
 		o.cache.load = func(ctx context.Context) told { return o.ask(ctx, own, s.opt.Asker) }
-		o.past = newPastCache(s.opt.Now, s.broke, func(ctx context.Context, span string) *traffic.History { return o.askPast(ctx, own, s.opt.Asker, span) })
+		o.past = newPastCache(s.opt.Now, s.broke, func(ctx context.Context, span string) (*traffic.History, error) {
+			return o.askPast(ctx, own, s.opt.Asker, span)
+		})
 		all = append(all, o)
 	}
 	s.others = all
