@@ -311,13 +311,9 @@ func (m *merger) mergeServices() {
 	m.seeing = m.whoSees()
 	for _, s := range m.seeing {
 		for _, service := range s.Services {
-			i := slices.IndexFunc(m.out.Services, func(have Service) bool { return have.Name == service.Name })
-			if i < 0 {
-				i = len(m.out.Services)
-				m.out.Services = append(m.out.Services, Service{Name: service.Name, Type: service.Type, Port: service.Port, Hosts: []Host{}})
+			if !slices.ContainsFunc(m.out.Services, func(have Service) bool { return have.Name == service.Name }) {
+				m.out.Services = append(m.out.Services, m.mergeService(service))
 			}
-			m.out.Services[i].LastResort = m.out.Services[i].LastResort || service.LastResort && s == m.seeing[0]
-			m.out.Services[i].addView(s, m.asDrained(service))
 		}
 	}
 	for i := range m.out.Services {
@@ -329,24 +325,55 @@ func (m *merger) mergeServices() {
 	}
 }
 
+// mergeService gives one service as all see it. Of several holders the one whom its clients
+// reach is believed first.
+func (m *merger) mergeService(service status.Service) Service {
+	out := Service{Name: service.Name, Type: service.Type, Port: service.Port, Hosts: []Host{}}
+	held := func(s *status.Snapshot) int {
+		if slices.ContainsFunc(m.out.VIPs, func(v VIP) bool { return v.Holder == s.Controller && service.On(v.Name) }) {
+			return 0
+		}
+		return 1
+	}
+	seeing := slices.Clone(m.seeing)
+	slices.SortStableFunc(seeing, func(a, b *status.Snapshot) int {
+		return cmp.Or(cmp.Compare(m.trust(a)/unfit, m.trust(b)/unfit), cmp.Compare(held(a), held(b)))
+	})
+	for i, s := range seeing {
+		for _, one := range s.Services {
+			if one.Name == service.Name {
+				out.LastResort = out.LastResort || one.LastResort && i == 0
+				out.addView(s, m.asDrained(one))
+			}
+		}
+	}
+	return out
+}
+
+// unfit is the trust in an HAProxy that does not answer.
+const unfit = 2
+
+// trust says how far a Snapshot is believed, 0 the most: of a holder with a running HAProxy, of
+// another controller with one, of the rest.
+func (m *merger) trust(s *status.Snapshot) int {
+	holds := slices.ContainsFunc(m.out.VIPs, func(v VIP) bool { return v.Holder == s.Controller })
+	switch running := s.HAProxy.State == status.HAProxyRunning; {
+	case running && holds:
+		return 0
+	case running:
+		return 1
+	}
+	return unfit
+}
+
 // whoSees gives the Snapshots in the order in which they are believed: of a
 // holder with a running HAProxy, of others with one, and of the rest. What an
 // HAProxy that does not answer says of hosts is not believed at all.
 func (m *merger) whoSees() []*status.Snapshot {
-	trust := func(s *status.Snapshot) int {
-		holds := slices.ContainsFunc(m.out.VIPs, func(v VIP) bool { return v.Holder == s.Controller })
-		switch running := s.HAProxy.State == status.HAProxyRunning; {
-		case running && holds:
-			return 0
-		case running:
-			return 1
-		}
-		return 2
-	}
 	all := m.snapshots()
-	slices.SortStableFunc(all, func(a, b *status.Snapshot) int { return cmp.Compare(trust(a), trust(b)) })
+	slices.SortStableFunc(all, func(a, b *status.Snapshot) int { return cmp.Compare(m.trust(a), m.trust(b)) })
 	for i, s := range all {
-		if trust(s) == 2 {
+		if m.trust(s) == unfit {
 			all[i] = blind(s)
 		}
 	}

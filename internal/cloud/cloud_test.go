@@ -392,6 +392,29 @@ func TestMergePrefersTheHolder(t *testing.T) {
 	}
 }
 
+// TestMergePrefersTheHolderOfItsVIP: with several VIPs a service is as the holder of one that it
+// listens on sees it, for that is whom its clients reach.
+func TestMergePrefersTheHolderOfItsVIP(t *testing.T) {
+	for vip, want := range map[string]status.ServiceState{"api": status.Down, "inside": status.Up} {
+		answers := cloudOf(3)
+		for i, a := range answers {
+			second := a.Snapshot.VIPs[0]
+			second.Name, second.State, second.Holder = "inside", status.Backup, "ctl2"
+			if i == 1 {
+				second.State, second.Present = status.Active, true
+			}
+			a.Snapshot.VIPs = append(a.Snapshot.VIPs, second)
+			a.Snapshot.Services[1].VIPs = []string{vip}
+		}
+		for _, host := range []string{"ctl1", "ctl2", "ctl3"} {
+			check(answers[0], "nova", host, status.Down, "connect timed out")
+		}
+		if got := Merge(now, "", answers).Services[1].State; got != want {
+			t.Errorf("of nova on VIP %s it is said that it is %s, want %s", vip, got, want)
+		}
+	}
+}
+
 // TestMergeUnion proves that nothing of a controller with another spec is lost.
 func TestMergeUnion(t *testing.T) {
 	answers := cloudOf(3)
