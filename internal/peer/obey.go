@@ -97,7 +97,11 @@ func (s *Server) obey(ctx context.Context, from caller, requests *json.Decoder, 
 func carryOut(ctx context.Context, from string, do Handler, req request) reply {
 	answer, err := do(ctx, from, req.Body)
 	if err != nil {
-		return reply{Error: strings.ToValidUTF8(err.Error(), "?")}
+		refused := reply{Error: strings.ToValidUTF8(err.Error(), "?")}
+		if errors.Is(err, ErrLater) {
+			refused.Body = json.RawMessage(`{"later":true}`)
+		}
+		return refused
 	}
 	body, err := json.Marshal(answer)
 	if err != nil {
