@@ -6,6 +6,7 @@ package cloud
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -137,7 +138,8 @@ func Degrades(f status.Finding) bool {
 // which are in the order of the spec. An empty cloud is taken from them.
 func Merge(now time.Time, cloud string, answers []Answer) Cloud {
 	m := &merger{now: now, cloud: cloud, answers: answers}
-	m.out = Cloud{Schema: 1, Time: now, Cloud: m.cloudName(), Controllers: m.controllers(), VIPs: []VIP{}, Services: []Service{}, Findings: []status.Finding{}}
+	m.partStrangers()
+	m.out = Cloud{Schema: 1, Time: now, Cloud: m.cloud, Controllers: m.controllers(), VIPs: []VIP{}, Services: []Service{}, Findings: []status.Finding{}}
 	m.mergeVIPs()
 	m.mergeServices()
 	m.findBlind()
@@ -160,6 +162,9 @@ type merger struct {
 	cloud   string
 	answers []Answer
 	out     Cloud
+	// strangers are the answers of agents of other clouds, by the names of the controllers at
+	// whose addresses they are. They stand in answers as ones without a Snapshot.
+	strangers map[string]Answer
 	// seeing are the Snapshots whose HAProxy can tell the state of services,
 	// that of the VIP's holder first.
 	seeing []*status.Snapshot
@@ -185,13 +190,48 @@ func rank(s status.Severity) int {
 	return slices.Index([]status.Severity{status.Error, status.Warning, status.Info}, s)
 }
 
+// cloudName gives the name of the cloud: the one that most agents have in use where none was
+// given, and of two as many the first.
 func (m *merger) cloudName() string {
+	if m.cloud != "" {
+		return m.cloud
+	}
+	count := map[string]int{}
 	for _, s := range m.snapshots() {
-		if m.cloud == "" {
-			return s.Cloud
+		count[s.Cloud]++
+	}
+	name := ""
+	for _, s := range m.snapshots() {
+		if s.Cloud != "" && count[s.Cloud] > count[name] || name == "" {
+			name = s.Cloud
 		}
 	}
-	return m.cloud
+	return name
+}
+
+// partStrangers takes the word of agents of other clouds out of the picture: what one holds and
+// serves is of that cloud.
+func (m *merger) partStrangers() {
+	m.cloud = m.cloudName()
+	m.answers, m.strangers = slices.Clone(m.answers), map[string]Answer{}
+	for i, a := range m.answers {
+		if own := a.Of(m.cloud); own.Snapshot == nil && a.Snapshot != nil {
+			m.answers[i], m.strangers[a.Name] = own, a
+		}
+	}
+}
+
+// Of gives a as it counts for a cloud: without its Snapshot, and with the reason, where an agent
+// of another cloud gave it. One that does not say of which it is, as it has no spec yet, is
+// believed; so is every one where cloud is empty.
+func (a Answer) Of(cloud string) Answer {
+	if a.Snapshot == nil || cloud == "" || a.Snapshot.Cloud == "" || a.Snapshot.Cloud == cloud {
+		return a
+	}
+	return Answer{
+		Name: a.Name, Address: a.Address, Reached: true, Received: a.Received, Took: a.Took,
+		Error: fmt.Sprintf("the agent there belongs to cloud %q, not %q", a.Snapshot.Cloud, cloud),
+	}
 }
 
 // snapshots gives those there are, in the order of the answers, each under the

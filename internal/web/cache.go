@@ -117,10 +117,20 @@ func (s *Server) look(ctx context.Context) view { return s.lookFor(ctx, lookTime
 func (s *Server) viewOf(answers []cloud.Answer, journals []Journal) view {
 	now := s.opt.Now()
 	return view{
-		cloud:     cloud.Merge(now, "", answers),
+		cloud:     cloud.Merge(now, s.ownCloud(answers), answers),
 		events:    newestFirst(journals, pageEvents),
 		incidents: Group(journals, now.Add(-s.opt.ClockAhead())),
 	}
+}
+
+// ownCloud gives the name of this controller's cloud; "" while it has no spec.
+func (s *Server) ownCloud(answers []cloud.Answer) string {
+	for _, a := range answers {
+		if a.Name == s.opt.Self && a.Snapshot != nil {
+			return a.Snapshot.Cloud
+		}
+	}
+	return ""
 }
 
 // apart gives this controller's own address, and the others of targets.
@@ -142,7 +152,8 @@ func (s *Server) Journals(ctx context.Context, n int) []Journal {
 }
 
 func (s *Server) journals(ctx context.Context, own netip.Addr, others []Target, n int) []Journal {
-	return append([]Journal{{Controller: s.opt.Self, Events: s.opt.Events(n), ClockAhead: s.opt.ClockAhead()}}, journalsFrom(ctx, own, s.opt.Asker, others, n, nil)...)
+	all := append([]Journal{{Controller: s.opt.Self, Events: s.opt.Events(n), ClockAhead: s.opt.ClockAhead()}}, journalsFrom(ctx, own, s.opt.Asker, others, n, nil)...)
+	return OfCloud(all, s.opt.Snapshot().Cloud)
 }
 
 // inOrder gives the answers in the order of targets, with this controller's own.

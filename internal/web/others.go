@@ -128,7 +128,12 @@ func (s *Server) lookFor(ctx context.Context, wait time.Duration) view {
 		answers, journals = append(answers, t.answer), append(journals, t.journal)
 	}
 	answers = s.inOrder(targets, answers)
+	cloudName := s.ownCloud(answers)
+	journals = OfCloud(journals, cloudName)
 	for i, o := range kept {
+		if found[i].answer.Of(cloudName).Snapshot == nil && found[i].answer.Snapshot != nil {
+			clients[i+1] = pasts{} // what clients of another cloud got
+		}
 		if late[i] {
 			silence(answers, o.target.Name, wait)
 		}
