@@ -202,6 +202,7 @@ func (c *Client) converse(ctx context.Context, self netip.Addr, to netip.AddrPor
 		return reply{}, WordlessError{ended(ctx, err)}
 	}
 	c.near.note(controller, answer.TTL == farthest)
+	onSocket(conn, hearAll) //nolint:errcheck // it only ends sooner
 	return answer, nil
 }
 
