@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/rtnl"
+	"holdfast/internal/vrrp/link/thread"
 )
 
 // linux is the host of production. Between enter and leave, all but wake and
@@ -26,7 +27,7 @@ type linux struct {
 	polls   [3]unix.PollFd
 	timeout unix.Timespec
 
-	thread  thread
+	thread  thread.Priority
 	routes  rtnl.Conn
 	errands rtnl.Conn // of the hand's thread
 }
@@ -38,25 +39,12 @@ func newLinux() *linux { return &linux{links: -1, control: -1} }
 func (h *linux) enter(o *Options) (string, error) {
 	runtime.LockOSThread()
 	if !o.NoPriority {
-		spareProcessors()
+		thread.SpareProcessors()
 	}
 	if err := h.openDescriptors(); err != nil {
 		return "", errors.Join(err, h.leave())
 	}
-	return h.thread.raise(o.NoPriority), nil
-}
-
-// spareProcessors gives the Go runtime some more of what it calls processors,
-// which a thread needs to run Go code, than a small host has cores. Else a
-// thread with real-time priority waits for one that a thread without it has,
-// while that waits for a core: 150ms on two busy cores, against 0.3ms (measured). With
-// eight, a crowd of five hundred at the page of a host that was busy besides took all of
-// them for up to 80ms.
-func spareProcessors() {
-	const enough = 24
-	if runtime.GOMAXPROCS(0) < enough {
-		runtime.GOMAXPROCS(enough)
-	}
+	return h.thread.Raise(o.NoPriority), nil
 }
 
 func (h *linux) openDescriptors() error {
@@ -99,7 +87,7 @@ func (h *linux) leave() error {
 			*fd = -1
 		}
 	}
-	errs = append(errs, h.routes.Close(), h.thread.restore())
+	errs = append(errs, h.routes.Close(), h.thread.Restore())
 	runtime.UnlockOSThread()
 	return errors.Join(errs...)
 }
@@ -333,4 +321,13 @@ func (h *linux) open(o *Options) (conn, error) {
 	h.polls[2].Fd = int32(s.fd)
 	s.closed = func() { h.socket, h.polls[2].Fd = nil, -1 }
 	return s, nil
+}
+
+func (h *linux) newBell() (bell, error) { return thread.NewBell() }
+
+func (h *linux) onThread(o *Options, f func()) error {
+	return thread.Go(o.NoPriority, func() {
+		f()
+		_ = h.errands.Close() // a socket that was only read: there is nothing to lose
+	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"holdfast/internal/rtnl"
 	"holdfast/internal/vrrp"
+	"holdfast/internal/vrrp/link/thread"
 )
 
 // TestFailover lets two loops on two machines take the address from each other,
@@ -286,15 +287,15 @@ func TestThreadIsGivenBack(t *testing.T) {
 		return a.Policy
 	}
 	before := policy()
-	var th thread
-	said := th.raise(false)
+	var th thread.Priority
+	said := th.Raise(false)
 	if said != "real-time" {
 		t.Skipf("real-time priority is not allowed here: %s", said)
 	}
 	if got := policy(); got != unix.SCHED_FIFO {
 		t.Errorf("policy %d, want SCHED_FIFO", got)
 	}
-	if err := th.restore(); err != nil {
+	if err := th.Restore(); err != nil {
 		t.Fatal(err)
 	}
 	if got := policy(); got != before {
