@@ -81,7 +81,7 @@ record() { # NAME WAIT COMMANDS
 	*[!0-9]*)
 		for _ in $(seq 40); do
 			node client holdfast status -o json >"$work/cloud"
-			jq -e --arg code "$wait" 'any(.cloud.findings[]?, .findings[]?; .code == $code)' "$work/cloud" >/dev/null && break
+			jq -e --arg code "$wait" 'any(.findings[]; .code == $code)' "$work/cloud" >/dev/null && break
 			sleep 0.3
 		done
 		;;
