@@ -245,6 +245,9 @@ type VIP struct {
 	Claims uint64 `json:"claims,omitempty"`
 	// Certificate is what clients of the VIP get to see; nil without TLS.
 	Certificate *Certificate `json:"certificate,omitempty"`
+	// MoreCertificates has its others, in the order of the spec, for clients that ask for
+	// another name or cannot do with its kind of key.
+	MoreCertificates []Certificate `json:"more_certificates,omitempty"`
 	// Giving is set while this controller, which has handed the VIP over,
 	// finishes the connections that it had.
 	Giving *Giving `json:"giving,omitempty"`

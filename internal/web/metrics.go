@@ -269,8 +269,15 @@ func (c *collector) vip(out emitter, v status.VIP) {
 		out.counter(c.desc.advertsDrop, float64(n), v.Name, reason)
 	}
 	if v.Certificate != nil {
-		out.time(c.desc.certificateEnd, v.Certificate.NotAfter, v.Name)
-		out.gauge(c.desc.certificateRefused, one(v.Certificate.Refused), v.Name)
+		end, refused := v.Certificate.NotAfter, v.Certificate.Refused
+		for _, more := range v.MoreCertificates {
+			if more.NotAfter.Before(end) {
+				end = more.NotAfter
+			}
+			refused = refused || more.Refused
+		}
+		out.time(c.desc.certificateEnd, end, v.Name)
+		out.gauge(c.desc.certificateRefused, one(refused), v.Name)
 	}
 }
 
