@@ -330,6 +330,9 @@ const (
 	Failing Condition = "failing" // answers its check, or its clients, with failures
 )
 
+// ServiceStates are the states that a service, or a host of it, is shown with.
+func ServiceStates() []ServiceState { return []ServiceState{Up, Degraded, Down, Drain, Unknown} }
+
 // Conditions gives all of them, the best first.
 func Conditions() []Condition { return []Condition{Well, Late, Failing, Hung, Dead} }
 

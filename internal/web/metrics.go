@@ -293,11 +293,6 @@ func (c *collector) path(out emitter, p status.Path) {
 	}
 }
 
-// serviceStates are the states that a service, or a host of it, is shown with.
-func serviceStates() []status.ServiceState {
-	return []status.ServiceState{status.Up, status.Degraded, status.Down, status.Drain, status.Unknown}
-}
-
 func (c *collector) service(out emitter, s status.Service) {
 	count := map[status.ServiceState]int{}
 	for _, h := range s.Hosts {
@@ -311,7 +306,7 @@ func (c *collector) service(out emitter, s status.Service) {
 		}
 	}
 	out.gauge(c.desc.serviceLastResort, one(s.LastResort), s.Name)
-	for _, state := range serviceStates() {
+	for _, state := range status.ServiceStates() {
 		if state != status.Drain { // of a host only
 			out.gauge(c.desc.serviceState, one(s.State == state), s.Name, string(state))
 		}
