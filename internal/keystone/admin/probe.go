@@ -143,7 +143,7 @@ type Proof struct {
 // one as to the other. Proofs with a Problem are reasons not to apply.
 func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, plan keystone.Plan) ([]Proof, error) {
 	var proofs []Proof
-	proved, placesOf := map[string]bool{}, map[string][]place{} // by hostname
+	proved, reached := map[string]bool{}, map[string][]end{} // by hostname
 	once := func(key string, prove func() Proof) bool {
 		if ok, asked := proved[key]; asked {
 			return ok
@@ -161,19 +161,20 @@ func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, pl
 		if !ok {
 			return nil, fmt.Errorf("change %d is about what is not in the spec", c.N)
 		}
-		if !once("name "+vip.Hostname, func() (proof Proof) {
-			placesOf[vip.Hostname], proof = p.proveName(ctx, vip, sharing(s, vip))
+		at := vip.PlaceOf(svc, c.After.Interface)
+		if !once("name "+at.Name, func() (proof Proof) {
+			reached[at.Name], proof = p.proveName(ctx, vip, at.Name, sharing(s, vip))
 			return proof
 		}) {
 			continue
 		}
-		for _, at := range placesOf[vip.Hostname] {
-			ctx := at.on(ctx, vip.Hostname)
+		for _, end := range reached[at.Name] {
+			ctx := end.on(ctx, at.Name)
 			onceAt := func(key string, prove func() Proof) {
-				once(key+" at "+at.vip, func() Proof { return at.name(prove()) })
+				once(key+" at "+end.vip, func() Proof { return end.name(prove()) })
 			}
 			if svc.Mode == spec.HTTP && svc.Check.Layer == 7 && svc.Check.Port == 0 { // who asks another port asks something else
-				url := keystone.Origin(vip, svc, "") + svc.Check.Path
+				url := strings.TrimSuffix(keystone.Origin(vip, svc, c.After.Interface, ""), at.Path) + at.ClientPath(svc.Check.Path)
 				onceAt("check "+url, func() Proof { return p.proveHealth(ctx, svc, url) })
 			}
 			onceAt("api "+keystone.ProbeURL(c.After.URL)+" "+c.After.ServiceType, func() Proof { return p.proveAPI(ctx, svc, c) })
@@ -208,42 +209,42 @@ func sharing(s *spec.Spec, vip spec.VIP) []spec.VIP {
 	return all
 }
 
-// A place is where the clients of a hostname come to: one of the VIPs that share it.
-type place struct {
+// An end is where the clients of a hostname come to: one of the VIPs that share it.
+type end struct {
 	vip   string
 	addrs []netip.Addr // of the VIP that the name leads to
 	alone bool         // no other VIP has the name
 }
 
-// on has what is asked of host go to this place.
-func (at place) on(ctx context.Context, host string) context.Context {
+// on has what is asked of host go to this end.
+func (at end) on(ctx context.Context, host string) context.Context {
 	if at.alone {
 		return ctx
 	}
 	return withWay(ctx, host, at.addrs)
 }
 
-// name says in proof which of several places it is of.
-func (at place) name(proof Proof) Proof {
+// name says in proof which of several ends it is of.
+func (at end) name(proof Proof) Proof {
 	if !at.alone {
 		proof.Request += " at VIP " + at.vip
 	}
 	return proof
 }
 
-// proveName proves that the name of vip leads to the VIPs that share it, and to nobody else. It
+// proveName proves that name, one of vip's, leads to the VIPs that share it, and to nobody else. It
 // gives those that it leads to.
-func (p *Prober) proveName(ctx context.Context, vip spec.VIP, shared []spec.VIP) ([]place, Proof) {
-	proof := Proof{Service: "vip " + vip.Name, Request: "look up " + vip.Hostname}
+func (p *Prober) proveName(ctx context.Context, vip spec.VIP, name string, shared []spec.VIP) ([]end, Proof) {
+	proof := Proof{Service: "vip " + vip.Name, Request: "look up " + name}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	addrs, err := p.lookup(ctx, vip.Hostname)
+	addrs, err := p.lookup(ctx, name)
 	if err != nil {
 		proof.Problem = reachText(err)
 		proof.Remedy = "see holdfast dns plan"
 		return nil, proof
 	}
-	places := make([]place, len(shared))
+	places := make([]end, len(shared))
 	var names []string
 	for _, a := range addrs {
 		a = a.Unmap()
@@ -252,7 +253,7 @@ func (p *Prober) proveName(ctx context.Context, vip spec.VIP, shared []spec.VIP)
 			return slices.ContainsFunc(v.Addresses, func(own netip.Prefix) bool { return own.Addr() == a })
 		})
 		if i < 0 {
-			proof.Problem = fmt.Sprintf("%s resolves to %s, which is no address of the VIP", vip.Hostname, a)
+			proof.Problem = fmt.Sprintf("%s resolves to %s, which is no address of the VIP", name, a)
 			proof.Remedy = "see holdfast dns plan; a line in /etc/hosts counts too"
 			continue
 		}
@@ -269,7 +270,7 @@ func (p *Prober) proveName(ctx context.Context, vip spec.VIP, shared []spec.VIP)
 	}
 	slices.Sort(names)
 	proof.Says = strings.Join(names, ", ")
-	return slices.DeleteFunc(places, func(at place) bool { return len(at.addrs) == 0 }), proof
+	return slices.DeleteFunc(places, func(at end) bool { return len(at.addrs) == 0 }), proof
 }
 
 // proveHealth proves that HAProxy's own check would pass through the VIP.
