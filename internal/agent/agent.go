@@ -195,6 +195,13 @@ func New(opt Options) *Agent {
 		Follow: func() (<-chan status.Event, func()) { return a.journal.Follow() }, SetFinding: a.setFinding,
 		Log: a.log.With("component", "clients"),
 	})
+	makeServers(a)
+	return a
+}
+
+// makeServers makes what answers: the page, other agents, and what clients got.
+func makeServers(a *Agent) {
+	opt := a.opt
 	a.history = history.New(history.Options{RunDir: opt.RunDir, StateDir: opt.StateDir, Point: a.clients.Point, Log: a.log.With("component", "clients")})
 	a.check = peer.NewServer(peer.Options{
 		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(), Peers: a.peers,
@@ -209,10 +216,9 @@ func New(opt Options) *Agent {
 		Clients:     a.clients.Account,
 		History:     a.history,
 		Alive:       a.alive,
-		Asker:       a.asker(),
+		Asker:       asker(a),
 		Log:         a.log.With("component", "web"),
 	})
-	return a
 }
 
 // absolute gives opt with every path absolute: HAProxy, which runs in "/", is
