@@ -17,11 +17,14 @@ const (
 	// sysmonSlack is by how much the Go runtime's monitor may sleep longer than it
 	// means to, in nanoseconds.
 	sysmonSlack = 10_000_000
-	// headroom is how much is allocated between two collections, in octets: at rest some
-	// seconds' worth. A share of what is in use, as Go has it, is either too little for an
-	// agent at rest (with Go's 100, collections were a sixth of its processor time) or too
-	// much after its start, when most is in use: with 400 the heap grew to 60 MB.
-	headroom = 8 << 20
+	// headroom is how much is allocated between two collections, in octets: at rest ten
+	// seconds' worth. A collection takes more of the processor than so small a heap should:
+	// the runtime wakes a thread for each of the processors that it believes to have, which are
+	// many more than there are (see link/thread). With 8 MB an agent at rest took an eighth
+	// more. A share of what is in use, as Go has it, is either too little for one at rest (with
+	// Go's 100, collections were a sixth of its processor time) or too much after its start,
+	// when most is in use: with 400 the heap grew to 60 MB.
+	headroom = 16 << 20
 	// leastGarbage and mostGarbage bound it in percent of what is in use: a heap of many
 	// times the usual is not collected all the time.
 	leastGarbage, mostGarbage = 40, 400
