@@ -193,7 +193,7 @@ func New(opt Options) *Agent {
 	a.clients = listen.New(listen.Options{
 		Spec: a.currentSpec, MayTell: mayBeHAProxy(opt.HAProxyUser), Event: event,
 		Follow: func() (<-chan status.Event, func()) { return a.journal.Follow() }, SetFinding: a.setFinding,
-		Log: a.log.With("component", "clients"),
+		Lives: a.lives, Log: a.log.With("component", "clients"),
 	})
 	makeServers(a)
 	return a
@@ -321,6 +321,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		{"who counts what clients get", a.clients.Run},
 		{"who keeps what clients got", a.history.Run},
 		{"who tells the service manager", func(ctx context.Context) { a.systemd.Notify(ctx, a.rollout.Tried(), a.alive) }},
+		{"who keeps the heap small", tendHeap},
 		{"who brings specs into force", a.rollout.Run},
 	} {
 		all.start(part.name, func() error { part.run(ctx); return nil })
