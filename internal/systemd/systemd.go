@@ -5,7 +5,6 @@ package systemd
 import (
 	"context"
 	"fmt"
-	"holdfast/internal/tick"
 	"log/slog"
 	"net"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"holdfast/internal/tick"
 )
 
 // A Manager is the service manager. Its socket stays open: an agent that is out of
