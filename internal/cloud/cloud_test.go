@@ -488,3 +488,17 @@ func TestListOfManyIsShort(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}
 }
+
+// Of a VIP with several certificates the command opens the one that a finding is about.
+func TestCommandOpensTheCertificateInQuestion(t *testing.T) {
+	answers := cloudOf(2)
+	v := &answers[0].Snapshot.VIPs[0]
+	v.Certificate, v.MoreCertificates = &status.Certificate{File: "/tls/first.pem"}, []status.Certificate{{File: "/tls/second.pem"}}
+	for text, file := range map[string]string{"/tls/second.pem: the certificate expired": "/tls/second.pem", "/tls/first.pem: the certificate expired": "/tls/first.pem"} {
+		answers[0].Snapshot.Findings = []status.Finding{{Severity: status.Error, Code: status.CodeCertificateExpired, Subject: "vip api", Text: text}}
+		got := Merge(now, "eqiad1", answers).Findings
+		if len(got) != 1 || got[0].Command != "ssh ctl1 openssl x509 -noout -subject -dates -in "+file {
+			t.Errorf("of %q: %+v", text, got)
+		}
+	}
+}

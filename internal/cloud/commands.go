@@ -115,6 +115,11 @@ func (m *merger) certificateOf(f status.Finding, controller string) string {
 	for _, s := range m.snapshots() {
 		for _, v := range s.VIPs {
 			if s.Controller == controller && v.Certificate != nil && strings.HasPrefix(f.Subject+" ", "vip "+v.Name+" ") {
+				for _, more := range v.MoreCertificates {
+					if strings.HasPrefix(f.Text, more.File+": ") { // which of several, as the agent says
+						return more.File
+					}
+				}
 				return v.Certificate.File
 			}
 		}

@@ -302,7 +302,10 @@ func (k *Keeper) Findings() []status.Finding {
 			found = append(found, status.Finding{Severity: status.Error, Code: status.CodeCertificateNotLive, Text: "the new certificate is not in use yet: " + h.trouble, Remedy: "the agent tries again every second"})
 		}
 		for _, f := range found {
-			name, _, _ := strings.Cut(vip, ":")
+			name, _, more := strings.Cut(vip, ":")
+			if _, others := all[haproxy.CertificateName(spec.VIP{Name: name}, 1)]; more || others {
+				f.Text = h.file + ": " + f.Text // which of several
+			}
 			f.Subject = "vip " + name // those that look alike on several controllers are told once
 			out = append(out, f)
 		}

@@ -49,7 +49,7 @@ func TestSeveralCertificates(t *testing.T) {
 	if events := b.look(second); len(events) != 1 || !strings.Contains(events[0].Cause, "not for nova.example.org") {
 		t.Errorf("%v", events)
 	}
-	if f := b.Findings(); len(f) != 1 || f[0].Code != status.CodeCertificateName || f[0].Subject != "vip api" {
+	if f := b.Findings(); len(f) != 1 || f[0].Code != status.CodeCertificateName || f[0].Subject != "vip api" || !strings.HasPrefix(f[0].Text, more+": ") {
 		t.Errorf("found %v", f)
 	}
 	certificatetest.Put(t, more, ca.Issue(10, names("api.example.org", "nova.example.org")).Both())

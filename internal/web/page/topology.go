@@ -164,6 +164,11 @@ func certificateOf(c cloud.Cloud, v cloud.VIP) *note {
 		own, ok := ownView(controller, v.Name)
 		if ok && own.Certificate != nil && (found == nil || controller.Name == v.Holder) {
 			found = own.Certificate
+			for _, more := range own.MoreCertificates { // the first that ends
+				if more.NotAfter.Before(found.NotAfter) {
+					found = &more
+				}
+			}
 		}
 	}
 	if found == nil {
