@@ -21,7 +21,6 @@ if [ -d /run/systemd/system ]; then
 	for package in "$@"; do
 		case $package in
 		haproxy | keepalived | knot | nsd | prometheus) systemctl disable --quiet "$package" ;;
-		bird2) systemctl disable --quiet bird ;;
 		bind9) systemctl disable --quiet named ;;
 		pdns-server) systemctl disable --quiet pdns ;;
 		esac

@@ -9,7 +9,6 @@ wanted=(
 	haproxy:haproxy       # the data plane
 	keepalived:keepalived # tests of interoperation, and the benchmark's other side
 	/usr/lib/frr/vrrpd:frr # tests of interoperation: another router of VRRP version 3, and a router of BGP
-	bird:bird2            # tests of interoperation: another daemon of BGP
 	nft:nftables          # the rules of a planned move
 	conntrack:conntrack
 	ip:iproute2

@@ -128,28 +128,6 @@ func FRR(t testing.TB, config []byte) {
 	run(t, dir, "bgpd", here)
 }
 
-// BIRD starts one on this end of the cable, with a file of its configuration.
-func BIRD(t testing.TB, file string) {
-	t.Helper()
-	bird, err := exec.LookPath("bird")
-	if err != nil {
-		t.Skip("BIRD is not installed: apt-get install bird2")
-	}
-	log := &netnstest.Log{}
-	cmd := exec.Command(bird, "-d", "-c", file, "-s", filepath.Join(t.TempDir(), "bird.ctl")) //nolint:noctx // it is killed below
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended
-		_ = cmd.Wait()         // by the signal
-		if t.Failed() {
-			t.Logf("bird says:\n%s", log)
-		}
-	})
-}
-
 // Ask gives what a show command says.
 func (r *Router) Ask(command string) (string, error) {
 	out, err := exec.Command("vtysh", "--vty_socket", r.dir, "-d", "bgpd", "-c", command).CombinedOutput()

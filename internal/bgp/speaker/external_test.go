@@ -9,7 +9,7 @@ import (
 	"holdfast/internal/vip"
 )
 
-// TestExternalEngines has FRR and BIRD, with the files that deploy/bgp has for them, announce what
+// TestExternalEngines has FRR, with the file that deploy/bgp has for it, announce what
 // a lease puts on lo, and withdraw what it takes away.
 func TestExternalEngines(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T){
@@ -20,7 +20,6 @@ func TestExternalEngines(t *testing.T) {
 			}
 			bgptest.FRR(t, config)
 		},
-		"BIRD": func(t *testing.T) { bgptest.BIRD(t, "../../../deploy/bgp/bird.conf") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := bgptest.New(t, bfdNeighbour)
