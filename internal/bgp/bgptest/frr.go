@@ -50,11 +50,22 @@ func New(t testing.TB, config string) *Router {
 		}
 	}
 	r.start("zebra")
-	netnstest.Await(t, "zebra to listen", func() bool { _, err := os.Stat(filepath.Join(r.dir, "zserv.api")); return err == nil })
+	Wait(t, "zebra to listen", func() bool { _, err := os.Stat(filepath.Join(r.dir, "zserv.api")); return err == nil })
 	r.start("bfdd", "--bfdctl", filepath.Join(r.dir, "bfdd.sock"))
 	r.start("bgpd")
-	netnstest.Await(t, "bgpd to answer", func() bool { _, err := r.Ask("show version"); return err == nil })
+	Wait(t, "bgpd to answer", func() bool { _, err := r.Ask("show version"); return err == nil })
 	return r
+}
+
+// Wait waits until holds, for a minute: several daemons have to start, and retry, on a machine
+// that may be busy.
+func Wait(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for start := time.Now(); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(start) > time.Minute {
+			t.Fatalf("still waiting: %s", what)
+		}
+	}
 }
 
 const programs = "/usr/lib/frr/"
@@ -123,7 +134,7 @@ func FRR(t testing.TB, config []byte) {
 	}
 	here := func(f func() error) error { return f() }
 	run(t, dir, "zebra", here)
-	netnstest.Await(t, "zebra to listen", func() bool { _, err := os.Stat(filepath.Join(dir, "zserv.api")); return err == nil })
+	Wait(t, "zebra to listen", func() bool { _, err := os.Stat(filepath.Join(dir, "zserv.api")); return err == nil })
 	run(t, dir, "bfdd", here, "--bfdctl", filepath.Join(dir, "bfdd.sock"))
 	run(t, dir, "bgpd", here)
 }
@@ -169,7 +180,7 @@ func (r *Router) Paths(prefix string) []Path {
 func (r *Router) Await(what, prefix string, is func(Path) bool, meanwhile ...func()) Path {
 	r.t.Helper()
 	var found []Path
-	netnstest.Await(r.t, what, func() bool {
+	Wait(r.t, what, func() bool {
 		for _, do := range meanwhile {
 			do()
 		}
@@ -182,7 +193,7 @@ func (r *Router) Await(what, prefix string, is func(Path) bool, meanwhile ...fun
 // AwaitRoute waits until the router's kernel has a route to prefix.
 func (r *Router) AwaitRoute(prefix string) {
 	r.t.Helper()
-	netnstest.Await(r.t, "a route to "+prefix, func() bool {
+	Wait(r.t, "a route to "+prefix, func() bool {
 		var out []byte
 		err := r.ns.Do(func() (err error) { out, err = exec.Command("ip", "route", "show", prefix).Output(); return err })
 		return err == nil && len(out) > 0
@@ -192,7 +203,7 @@ func (r *Router) AwaitRoute(prefix string) {
 // AwaitNone waits for no path to prefix.
 func (r *Router) AwaitNone(what, prefix string) {
 	r.t.Helper()
-	netnstest.Await(r.t, what, func() bool { return len(r.Paths(prefix)) == 0 })
+	Wait(r.t, what, func() bool { return len(r.Paths(prefix)) == 0 })
 }
 
 // Watch looks at the router's table all the time, and gives how often prefix was not there.

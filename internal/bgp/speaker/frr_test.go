@@ -89,7 +89,7 @@ func any1(bgptest.Path) bool { return true }
 func session(t *testing.T, s *speaker.Speaker, what string, is func(speaker.Session) bool) speaker.Session {
 	t.Helper()
 	var one speaker.Session
-	netnstest.Await(t, what, func() bool {
+	bgptest.Wait(t, what, func() bool {
 		all, err := s.Sessions(t.Context())
 		if err != nil || len(all) != 1 {
 			t.Fatalf("%d sessions, %v", len(all), err)
@@ -238,7 +238,7 @@ func TestRestartUnderBFD(t *testing.T) {
 			r.Await("the route", vipAddress, any1)
 			session(t, s, "BFD to come up", func(one speaker.Session) bool { return one.BFDUp })
 			stop(t, s, true)
-			netnstest.Await(t, "FRR to see BFD down", func() bool {
+			bgptest.Wait(t, "FRR to see BFD down", func() bool {
 				out, _ := r.Ask("show bfd peers json")
 				return strings.Contains(out, `"status":"down"`) || len(r.Paths(vipAddress)) == 0
 			})
