@@ -45,6 +45,7 @@ func (c *checker) check() {
 	c.checkPublic()
 	c.checkNames()
 	c.checkNotify()
+	c.checkBGP()
 }
 
 func (c *checker) checkRelease() {
@@ -196,6 +197,7 @@ func (c *checker) build() *Spec {
 	for _, h := range r.controllers.all {
 		s.Controllers = append(s.Controllers, Controller{Name: h.name.v, Address: h.address.v, Interface: h.iface.v})
 	}
+	s.BGP = r.bgp.build(s.Controllers)
 	for i, v := range r.vips.all {
 		vip := v.build(s.ControllerNames(), i)
 		vip.Public = c.public(i, v)

@@ -199,7 +199,7 @@ func topValues(s *Spec) []pair {
 	if s.HeaderLimit > 0 {
 		headerLimit = strconv.Itoa(s.HeaderLimit>>10) + "k"
 	}
-	return append([]pair{
+	return slices.Concat([]pair{
 		{"cloud", s.Cloud},
 		{"region", s.Region},
 		{"release", orNone(s.Release)},
@@ -209,7 +209,7 @@ func topValues(s *Spec) []pair {
 		{"agent.handover_limit", span(s.Agent.HandoverLimit)},
 		{"agent.authentication", string(s.Agent.Authentication)},
 		{"log", logValue(s.Log)},
-	}, notifyValues(s.Notify)...)
+	}, notifyValues(s.Notify), bgpValues(s.BGP))
 }
 
 func logValue(l Log) string {
@@ -232,13 +232,15 @@ func vipValues(v VIP) []pair {
 		{"addresses", "[" + strings.Join(addresses, ", ") + "]"},
 		{"hostname", v.Hostname},
 		{"interface", orNone(v.Interface)},
-		{"vrrp.router_id", strconv.Itoa(v.VRRP.RouterID)},
+		{"vrrp.router_id", routerValue(v.VRRP.RouterID)},
 		{"device", string(v.Device)},
+		{"announce", string(v.Announce)},
+		{"order", orNone(string(v.Order))},
 		{"endpoints", "[" + strings.Join(v.Endpoints, ", ") + "]"},
 		{"vrrp.interval", span(v.VRRP.Interval)},
 		{"vrrp.preempt", strconv.FormatBool(v.VRRP.Preempt)},
-		{"vrrp.peers", string(v.VRRP.Peers)},
-		{"vrrp.checksum", string(v.VRRP.Checksum)},
+		{"vrrp.peers", orNone(string(v.VRRP.Peers))},
+		{"vrrp.checksum", orNone(string(v.VRRP.Checksum))},
 		{"vrrp.startup_delay", span(v.VRRP.StartupDelay)},
 	}, tlsValues(v.TLS), publicValues(v.Public))
 }
@@ -271,6 +273,13 @@ func moreValue(files []CertificateFiles) string {
 		}
 	}
 	return orNone(strings.Join(words, ", "))
+}
+
+func routerValue(id int) string {
+	if id == 0 {
+		return none
+	}
+	return strconv.Itoa(id)
 }
 
 func tlsValues(t *TLS) []pair {

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"holdfast/internal/status"
@@ -24,6 +25,7 @@ type (
 		agent       rawAgent
 		log         rawLog
 		notify      rawNotify
+		bgp         rawBGP
 	}
 	rawLog struct {
 		target, level item[string]
@@ -39,6 +41,7 @@ type (
 		name, hostname, iface item[string]
 		addresses             rawList[item[netip.Prefix]]
 		device                item[string]
+		announce, order       item[string]
 		endpoints             rawList[item[string]]
 		prefer                rawList[item[string]]
 		vrrp                  rawVRRP
@@ -55,6 +58,7 @@ type (
 		acme             item[netip.AddrPort]
 	}
 	rawVRRP struct {
+		node            *yaml.Node // nil: none
 		routerID        item[int]
 		interval        item[time.Duration]
 		preempt         item[bool]
@@ -167,6 +171,13 @@ func specFields() []field[rawSpec] {
 				mapping(d, v, notifyFields(), &s.notify)
 			},
 		},
+		{
+			"bgp", false, "how VIPs are announced by BGP", "{asn: 64710, peers: [{address: 10.64.20.1, asn: 64800}]}",
+			func(d *decoder, v value, s *rawSpec) {
+				s.bgp.node = v.node
+				mapping(d, v, bgpFields(), &s.bgp)
+			},
+		},
 	}
 }
 
@@ -225,11 +236,29 @@ func agentFields() []field[rawAgent] {
 
 func (d *decoder) rawVIP(v value) rawVIP {
 	raw := rawVIP{at: v}
-	mapping(d, v, vipFields(), &raw)
+	mapping(d, v, vipFields(!says(v.node, "announce", string(AnnounceBGP), 0)), &raw)
 	return raw
 }
 
-func vipFields() []field[rawVIP] {
+// says reports whether the mapping n, or one that is merged into it, has key with the value is.
+func says(n *yaml.Node, key, is string, depth int) bool {
+	switch {
+	case depth > 8:
+	case n.Kind == yaml.SequenceNode:
+		return slices.ContainsFunc(n.Content, func(part *yaml.Node) bool { return says(follow(part), key, is, depth+1) })
+	case n.Kind == yaml.MappingNode:
+		for pair := range slices.Chunk(n.Content, 2) {
+			value := follow(pair[1])
+			if pair[0].Value == key && value.Value == is || pair[0].Tag == "!!merge" && says(value, key, is, depth+1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// vipFields are those of a VIP; routed says that it has a virtual router.
+func vipFields(routed bool) []field[rawVIP] {
 	return []field[rawVIP]{
 		{
 			"name", true, "a name for the VIP", "api",
@@ -266,8 +295,23 @@ func vipFields() []field[rawVIP] {
 			},
 		},
 		{
-			"vrrp", true, "the settings of its virtual router", "{router_id: 51}",
-			func(d *decoder, v value, r *rawVIP) { mapping(d, v, vrrpFields(), &r.vrrp) },
+			"announce", false, "vrrp or bgp", "vrrp",
+			func(d *decoder, v value, r *rawVIP) {
+				r.announce = d.choice(v, string(AnnounceVRRP), string(AnnounceBGP))
+			},
+		},
+		{
+			"order", false, "equal, med or prepend", "equal",
+			func(d *decoder, v value, r *rawVIP) {
+				r.order = d.choice(v, string(OrderEqual), string(OrderMED), string(OrderPrepend))
+			},
+		},
+		{
+			"vrrp", routed, "the settings of its virtual router", "{router_id: 51}",
+			func(d *decoder, v value, r *rawVIP) {
+				r.vrrp.node = v.node
+				mapping(d, v, vrrpFields(), &r.vrrp)
+			},
 		},
 		{
 			"tls", false, "how TLS is terminated", "{certificate: /etc/holdfast/tls/api.pem}",

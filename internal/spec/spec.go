@@ -22,6 +22,7 @@ type Spec struct {
 	Agent       Agent
 	Log         Log
 	Notify      Notify
+	BGP         *BGP // nil where no VIP is announced by it, as a rule
 	// Digest is the first 12 hex digits of the SHA-256 of the bytes parsed.
 	Digest string
 }
@@ -80,13 +81,15 @@ type VIP struct {
 	Name      string
 	Addresses []netip.Prefix // at least one; the address with the prefix length of its network
 	Hostname  string
+	Announce  Announce
+	Order     Order  // of the controllers, where Announce is AnnounceBGP
 	Interface string // the usual one; see Spec.Interface
 	Device    Device
 	Endpoints []string // subset of public, internal, admin
 	// Prefer has the names of all controllers, in the order in which they are to have
 	// it. The file names some, or none; see preference.
 	Prefer []string
-	VRRP   VRRP
+	VRRP   VRRP    // zero where it is announced by BGP
 	TLS    *TLS    // nil: plain
 	Public *Public // nil: each service has its own port
 }
@@ -289,7 +292,7 @@ func (v VIP) Addrs() []netip.Addr {
 
 // Interface gives the interface on which c activates v.
 func (s *Spec) Interface(v VIP, c Controller) string {
-	if c.Interface != "" {
+	if c.Interface != "" && v.Announce != AnnounceBGP {
 		return c.Interface
 	}
 	return v.Interface

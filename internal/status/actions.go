@@ -45,7 +45,7 @@ func actions() map[string]Action {
 		CodeServiceLastResort, CodeVIPConflict, CodeConntrackFull, CodeOutOfFiles)
 	add(ActSoon, CodeBadLink, CodeBlind, CodeControllerUnreachable, CodeWrongController, CodeAgentStalled, CodeClockDiffers,
 		CodeSpecRejected, CodeSpecDiffers, CodeHAProxyNotRunning, CodeServiceLate, CodeHostDown, CodeHostDisagreement)
-	add(ActSoon, CodeDrainUnknown, CodeDrainNotKept, CodePageCrowded, CodeHeadersTooLarge, CodeHAProxyReplaced,
+	add(ActSoon, CodeBGPSessionDown, CodeDrainUnknown, CodeDrainNotKept, CodePageCrowded, CodeHeadersTooLarge, CodeHAProxyReplaced,
 		CodeHAProxyLibraryReplaced, CodeHAProxyAsRoot, CodeHAProxySocketLost, CodeAdvertsBlocked, CodeNotifyFails,
 		CodeDetourBlocked, CodeForeignRouter, CodeConfigRolledBack, CodeConfigNotApplied, CodeUnknownController,
 		CodeLastGoodNotKept, CodeDiskFull, CodeNotListening, CodeKeyUnusable, CodeRequestsUnproven)
