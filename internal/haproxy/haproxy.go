@@ -134,8 +134,10 @@ const (
 
 // serviceOfBackend gives the service's own backend, of any of its backends.
 func serviceOfBackend(name string) string {
-	name = strings.TrimSuffix(strings.TrimSuffix(name, onceSuffix), acceptsSuffix)
-	return strings.TrimSuffix(name, evenSuffix)
+	for _, suffix := range []string{onceSuffix, acceptsSuffix, evenSuffix, limitSuffix, loginsSuffix} {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	return name
 }
 
 // hostOfServer gives the name of the host of a server, which may be one of last resort.

@@ -79,7 +79,10 @@ func Render(s *spec.Spec, l Local) *Config {
 }
 
 // A writer collects the sections of a configuration, in their order.
-type writer struct{ sections []Section }
+type writer struct {
+	sections []Section
+	begun    bool // the banner of the tables was written
+}
 
 // section begins a section; a name that is "" is none.
 func (w *writer) section(kind, name string) {
@@ -256,6 +259,10 @@ func (w *writer) headerLimit(s *spec.Spec) {
 // hear that it was read: what is under way at 1 Gbit/s and 50 ms of round trip.
 const h2Window = 6 << 20
 
+// h2Glitches is how much of a connection by HTTP/2 may be unusual before it is cut off
+// (configuration manual 3.2): browsers and libraries have some in a day.
+const h2Glitches = 1000
+
 // uploads has uploads by HTTP/2 go as fast as others over a distance: by itself
 // HAProxy lets 64 KiB of each be under way, 1.3 MB/s at 50 ms.
 func (w *writer) uploads(s *spec.Spec) {
@@ -268,6 +275,11 @@ func (w *writer) uploads(s *spec.Spec) {
 	w.line(".endif")
 	w.line(".if version_atleast(3.1)")
 	w.line("tune.h2.fe.rxbuf", itoa(h2Window))
+	w.line(".endif")
+	w.comment("Who plays with the protocol by HTTP/2, as with floods of resets, of settings or of headers that go on and",
+		"on, is cut off. Earlier versions know some of that by themselves, and have nothing to set.")
+	w.line(".if version_atleast(3.0)")
+	w.line("tune.h2.fe.glitches-threshold", itoa(h2Glitches))
 	w.line(".endif")
 }
 

@@ -20,7 +20,7 @@ func (w *writer) proxies(s *spec.Spec, mode spec.Mode, l Local) {
 		for i := range v.Addresses {
 			for _, svc := range s.Services {
 				if modeOf(svc) == mode && svc.On(v) {
-					w.frontend(v, i, svc, l)
+					w.frontend(s, v, i, svc, l)
 				}
 			}
 		}
@@ -36,6 +36,7 @@ func (w *writer) proxies(s *spec.Spec, mode spec.Mode, l Local) {
 	}
 	if mode == spec.HTTP {
 		w.challenges(s)
+		w.limitTables(s)
 	}
 }
 
@@ -55,13 +56,20 @@ func (w *writer) frontendBanner(mode spec.Mode) {
 }
 
 // frontend writes the frontend of svc on the i-th address of v.
-func (w *writer) frontend(v spec.VIP, i int, svc spec.Service, l Local) {
+func (w *writer) frontend(s *spec.Spec, v spec.VIP, i int, svc spec.Service, l Local) {
 	w.section(frontendSection, FrontendName(v, i, svc))
 	w.last().Bind = bindOf(v, i, svc, l.StateDir)
 	if svc.Timeout.Client > 0 {
 		w.line("timeout client", duration(svc.Timeout.Client))
 	}
-	if modeOf(svc) == spec.HTTP {
+	if svc.Timeout.Request > 0 && modeOf(svc) == spec.HTTP {
+		w.line("timeout http-request", duration(svc.Timeout.Request))
+	}
+	w.own(s, v, svc)
+	w.connections(v, svc)
+	if modeOf(svc) == spec.TCP {
+		w.clientRules(v, svc, "")
+	} else {
 		w.frontendRules(v, svc)
 		w.closing(l)
 		w.even(svc)
@@ -92,6 +100,7 @@ func (w *writer) frontendRules(v spec.VIP, svc spec.Service) {
 	ping := "if { path " + PingPath + " }"
 	w.line("http-request set-log-level silent", ping)
 	w.line(`http-request return status 200 content-type text/plain string "holdfast\n"`, ping)
+	w.clientRules(v, svc, "")
 	if svc.KeepForwarded {
 		w.prose("X-Forwarded-For goes through: a part of OpenStack sets it, and means something else by it.")
 		w.line("http-request del-header", claimsButFor, "-m reg", anyClaim)

@@ -42,6 +42,7 @@ func (c *checker) check() {
 	c.checkPorts()
 	c.checkPlaces()
 	c.checkTLS()
+	c.checkLimits()
 	c.checkNames()
 	c.checkNotify()
 }

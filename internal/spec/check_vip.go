@@ -248,6 +248,8 @@ func (v rawVIP) build(controllers []string, place int) VIP {
 		Hostname:  v.hostname.v,
 		Interface: v.iface.v,
 		Device:    Device(v.device.or(string(Direct))),
+		Access:    v.access.build(),
+		Clients:   v.limit.build(),
 		VRRP: VRRP{
 			RouterID: v.vrrp.routerID.v,
 			Interval: v.vrrp.interval.or(100 * time.Millisecond),

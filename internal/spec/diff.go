@@ -228,7 +228,7 @@ func vipValues(v VIP) []pair {
 	for i, a := range v.Addresses {
 		addresses[i] = a.String()
 	}
-	return append([]pair{
+	return slices.Concat([]pair{
 		{"addresses", "[" + strings.Join(addresses, ", ") + "]"},
 		{"hostname", v.Hostname},
 		{"interface", orNone(v.Interface)},
@@ -240,7 +240,7 @@ func vipValues(v VIP) []pair {
 		{"vrrp.peers", string(v.VRRP.Peers)},
 		{"vrrp.checksum", string(v.VRRP.Checksum)},
 		{"vrrp.startup_delay", span(v.VRRP.StartupDelay)},
-	}, tlsValues(v.TLS)...)
+	}, tlsValues(v.TLS), accessValues(v.Access), clientLimitValues(v.Clients))
 }
 
 func tlsValues(t *TLS) []pair {
@@ -265,7 +265,7 @@ func tlsValues(t *TLS) []pair {
 }
 
 func serviceValues(s Service) []pair {
-	return append([]pair{
+	return slices.Concat([]pair{
 		{"port", strconv.Itoa(s.Port)},
 		{"host_port", portValue(s.HostPort)},
 		{"type", orNone(strings.Join(s.Types, ", "))},
@@ -280,7 +280,7 @@ func serviceValues(s Service) []pair {
 		{"server_name", orNone(s.TLS.ServerName)},
 		{"safe posts", orNone(strings.Join(s.SafePosts, ", "))},
 		{"X-Forwarded-For is kept", strconv.FormatBool(s.KeepForwarded)},
-	}, timeoutValues(s.Timeout)...)
+	}, accessValues(s.Access), clientLimitValues(s.Clients), timeoutValues(s.Timeout))
 }
 
 func vipsValue(names []string) string {
@@ -305,6 +305,7 @@ func timeoutValues(t Timeout) []pair {
 		{"timeout.tunnel", span(t.Tunnel)},
 		{"timeout.check", span(t.Check)},
 		{"timeout.queue", span(t.Queue)},
+		{"timeout.request", span(t.Request)},
 	}
 }
 

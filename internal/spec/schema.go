@@ -43,6 +43,8 @@ type (
 		prefer                rawList[item[string]]
 		vrrp                  rawVRRP
 		tls                   rawTLS
+		access                rawAccess
+		limit                 rawLimit
 	}
 	rawTLS struct {
 		node             *yaml.Node // nil: none
@@ -74,7 +76,8 @@ type (
 		typ, path      item[string]
 		port, hostPort item[int]
 		mode, affinity item[string]
-		limit          item[int]
+		access         rawAccess
+		limit          rawLimit
 		check          rawCheck
 		timeout        rawTimeout
 		tls, ca        item[string]
@@ -88,7 +91,7 @@ type (
 		expect       item[[]CodeRange]
 	}
 	rawTimeout struct {
-		client, server, connect, tunnel, check, queue item[time.Duration]
+		client, server, connect, tunnel, check, queue, request item[time.Duration]
 	}
 	// rawList is a list, or the mapping of the services. It is absent (no node),
 	// or of another kind and reported (a node, not ok), or ok.
@@ -228,7 +231,7 @@ func (d *decoder) rawVIP(v value) rawVIP {
 }
 
 func vipFields() []field[rawVIP] {
-	return []field[rawVIP]{
+	return append([]field[rawVIP]{
 		{
 			"name", true, "a name for the VIP", "api",
 			func(d *decoder, v value, r *rawVIP) { r.name = d.name(v) },
@@ -274,7 +277,11 @@ func vipFields() []field[rawVIP] {
 				mapping(d, v, tlsFields(), &r.tls)
 			},
 		},
-	}
+		{
+			"limit", false, "how many requests a client may send", "500/s",
+			func(d *decoder, v value, r *rawVIP) { r.limit = d.vipLimit(v) },
+		},
+	}, accessFields(func(r *rawVIP) *rawAccess { return &r.access })...)
 }
 
 // endpointInterfaces are the interfaces of Keystone's catalog.
@@ -436,7 +443,7 @@ func (d *decoder) serviceName(v value) item[string] {
 }
 
 func serviceFields() []field[rawService] {
-	return []field[rawService]{
+	return append([]field[rawService]{
 		{
 			"type", false, "its type in the Keystone catalog", "identity",
 			func(d *decoder, v value, r *rawService) { r.typ = d.name(v) },
@@ -464,8 +471,8 @@ func serviceFields() []field[rawService] {
 			},
 		},
 		{
-			"limit", false, "how many requests a host gets at once", "16",
-			func(d *decoder, v value, r *rawService) { r.limit = d.integer(v, maxLimit, status.CodeBadLimit) },
+			"limit", false, "how many requests a host gets at once, or a client may send in a time", "50/s",
+			func(d *decoder, v value, r *rawService) { r.limit = d.serviceLimit(v) },
 		},
 		{
 			"check", false, "how its health is checked", "{path: /healthcheck, expect: 200}",
@@ -501,7 +508,7 @@ func serviceFields() []field[rawService] {
 				r.hosts = each(d, v, hostHint, func(e value) rawHost { return d.rawHost(e, serviceHostFields()) })
 			},
 		},
-	}
+	}, accessFields(func(r *rawService) *rawAccess { return &r.access })...)
 }
 
 func checkFields() []field[rawCheck] {
@@ -553,5 +560,6 @@ func timeoutFields() []field[rawTimeout] {
 		one("tunnel", "how long a websocket may be silent", func(r *rawTimeout) *item[time.Duration] { return &r.tunnel }),
 		one("check", "how long a check may take", func(r *rawTimeout) *item[time.Duration] { return &r.check }),
 		one("queue", "how long a request may wait for a host", func(r *rawTimeout) *item[time.Duration] { return &r.queue }),
+		one("request", "how long a client may take to send the headers of a request", func(r *rawTimeout) *item[time.Duration] { return &r.request }),
 	}
 }

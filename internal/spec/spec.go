@@ -88,6 +88,10 @@ type VIP struct {
 	Prefer []string
 	VRRP   VRRP
 	TLS    *TLS // nil: plain
+	// Access says who may use its services.
+	Access Access
+	// Clients is what it takes of each client for all of its services together.
+	Clients ClientLimit
 }
 
 // VRRP has the settings of a VIP's virtual router (RFC 9568).
@@ -204,6 +208,9 @@ type Service struct {
 	// once; the others wait in HAProxy, for Timeout.Queue at most. 0: no limit.
 	Limit   int
 	Timeout Timeout
+	// Access and Clients say who may use it, and how often, beside what its VIPs say.
+	Access  Access
+	Clients ClientLimit
 	TLS     HostTLS
 	Hosts   []Host // at least one; the controllers, unless the file has others
 	// SafePosts has the paths whose POST may be repeated after it was sent,
@@ -239,6 +246,7 @@ type Timeout struct {
 	Tunnel  time.Duration
 	Check   time.Duration
 	Queue   time.Duration
+	Request time.Duration // for the headers of a request, of mode http
 }
 
 // A Host is where a service runs.

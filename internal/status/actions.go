@@ -52,6 +52,6 @@ func actions() map[string]Action {
 	add(ActSoon, CodeNotInForce, CodeCertificateChain, CodeCertificateExpired, CodeCertificateNotYetValid, CodeCertificateExpires, CodeCertificateFormat, CodeCertificateKey, CodeCertificateName,
 		CodeCertificateNotLive, CodeCertificateSuperfluous, CodeCertificateUnreadable, CodeCertificateUsage, CodeCertificateWeak)
 	add(ActNone, CodeServiceUnknown, CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer, CodeVIPMovesOften, CodeVIPsTogether, CodeHashesDiffer,
-		CodeRequestsRefused, CodeNotAuthenticated, CodeCertificateAlone, CodeCertificateSelfSigned)
+		CodeRequestsRefused, CodeClientsLimited, CodeNotAuthenticated, CodeCertificateAlone, CodeCertificateSelfSigned)
 	return all
 }

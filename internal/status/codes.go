@@ -39,6 +39,7 @@ const (
 	CodePageCrowded            = "page-crowded"
 	CodeHeadersTooLarge        = "headers-too-large"
 	CodeRequestsRefused        = "requests-refused"
+	CodeClientsLimited         = "clients-limited"
 	CodeHAProxyReplaced        = "haproxy-replaced"
 	CodeHAProxyLibraryReplaced = "haproxy-library-replaced"
 	CodeHAProxyAsRoot          = "haproxy-as-root"
@@ -240,7 +241,7 @@ func FindingCodes() []FindingCode {
 		CodeVIPConflict, CodeForeignRouter)
 	add(Warning, CodeDrainUnknown, CodeDrainNotKept, CodePageCrowded, CodeHeadersTooLarge, CodeHAProxyAsRoot, CodeHAProxySocketLost,
 		CodeConntrackFull, CodeAdvertsBlocked, CodeDetourBlocked, CodeLastGoodNotKept, CodeDiskFull, CodeNotListening, CodeNotifyFails, CodeRequestsUnproven)
-	add(Info, CodeRequestsRefused, CodeHAProxyReplaced, CodeHAProxyLibraryReplaced, CodeVIPMovesOften, CodeNotAuthenticated)
+	add(Info, CodeRequestsRefused, CodeClientsLimited, CodeHAProxyReplaced, CodeHAProxyLibraryReplaced, CodeVIPMovesOften, CodeNotAuthenticated)
 	// Of a certificate.
 	add(Error, CodeCertificateNotLive)
 	add(Warning, CodeCertificateExpires, CodeCertificateSuperfluous)

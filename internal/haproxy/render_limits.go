@@ -1,0 +1,241 @@
+package haproxy
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/internal/spec"
+)
+
+// Clients are counted in the tables of backends that have nothing else, so that all
+// frontends of a service, or of a VIP, count together. Stick counters 0 and 1 are those of
+// retries and resets; 2 is that of a request's limit, and of a connection's.
+
+// The backends of tables. No service's name has a ":".
+const (
+	limitSuffix  = ":limit"
+	loginsSuffix = ":logins"
+	vipSuffix    = ":vip" // of a VIP, which may be called as a service is
+)
+
+// tableSize is how many clients a table has room for, some 100 octets each; of more the
+// one that was not heard of for longest is forgotten.
+const tableSize = "100k"
+
+// causes of an answer in a host's place, as package traffic tells them in the log: a
+// request over its rate is denied (PR) with 429, a login after too many that failed is
+// answered (LR) with 429, and one of who may not is denied with 403.
+const (
+	codeDenied  = 403
+	codeLimited = 429
+)
+
+// limitOf gives what is taken of each client of svc on v, and the name of the table that
+// counts it: the service's own limit is in the place of the VIP's.
+func limitOf(v spec.VIP, svc spec.Service) (spec.ClientLimit, string) {
+	if l := svc.Clients; l.Requests.N > 0 || l.Connections > 0 {
+		return l, BackendName(svc) + limitSuffix
+	}
+	return v.Clients, proxyName(v.Name) + vipSuffix + limitSuffix
+}
+
+// clientRules says who may use svc on v, and how often. when is a condition that tells the
+// requests for svc from others that come to the frontend; empty where there are none.
+func (w *writer) clientRules(v spec.VIP, svc spec.Service, when string) {
+	w.lists("vip", svc, v.Access, "")
+	w.lists("service", svc, svc.Access, when)
+	w.limit(v, svc, when)
+	if modeOf(svc) == spec.HTTP {
+		w.logins(svc, when)
+	}
+}
+
+// own names the addresses of the cloud itself, which lists and limits do not hold for.
+func (w *writer) own(s *spec.Spec, v spec.VIP, svc spec.Service) {
+	if v.Access.Any() || svc.Access.Any() || limits(v, svc) {
+		w.networks("own", singles(s.Own()))
+	}
+}
+
+// lists turns away who may not, by lists that are the VIP's or the service's own.
+func (w *writer) lists(whose string, svc spec.Service, a spec.Access, when string) {
+	if len(a.Deny) > 0 {
+		w.networks(whose+"-deny", a.Deny)
+		w.denied(svc, joined(whose+"-deny", "!own", when))
+	}
+	if len(a.Allow) > 0 {
+		w.networks(whose+"-allow", a.Allow)
+		w.denied(svc, joined("!"+whose+"-allow", "!own", when))
+	}
+}
+
+// limits reports whether anything of a client of svc on v is counted.
+func limits(v spec.VIP, svc spec.Service) bool { return v.Clients.Any() || svc.Clients.Any() }
+
+// joined gives the conditions that are not empty, all of which must hold.
+func joined(conditions ...string) string {
+	return strings.Join(slices.DeleteFunc(conditions, func(c string) bool { return c == "" }), " ")
+}
+
+// networks writes an acl by the client's address: a line has room for 64 words.
+func (w *writer) networks(name string, all []netip.Prefix) {
+	for part := range slices.Chunk(all, 20) {
+		words := make([]string, len(part))
+		for i, p := range part {
+			words[i] = p.String()
+			if p.IsSingleIP() {
+				words[i] = p.Addr().String()
+			}
+		}
+		w.line("acl", name, "src", strings.Join(words, " "))
+	}
+}
+
+func singles(all []netip.Addr) []netip.Prefix {
+	out := make([]netip.Prefix, len(all))
+	for i, a := range all {
+		out[i] = netip.PrefixFrom(a, a.BitLen())
+	}
+	return out
+}
+
+// denied turns away who may not use svc.
+func (w *writer) denied(svc spec.Service, when string) {
+	if modeOf(svc) == spec.TCP {
+		w.line("tcp-request content reject if", when)
+		return
+	}
+	w.line("http-request deny deny_status", itoa(codeDenied), "content-type application/json string",
+		word(errorBody(codeDenied, "Forbidden", "this address may not use "+svc.Name+" here")), "if", when)
+}
+
+// limit bounds how often each client may ask svc on v. What is turned away is not
+// counted: who sends ten times as much gets its limit, and 429 for the rest.
+func (w *writer) limit(v spec.VIP, svc spec.Service, when string) {
+	l, table := limitOf(v, svc)
+	if l.Requests.N == 0 {
+		return
+	}
+	own := "!own"
+	if modeOf(svc) == spec.TCP {
+		key := "src"
+		if hashed(l.Per) {
+			key = "src,sha1" // beside the VIP's other services, which have tokens
+		}
+		w.line("tcp-request content track-sc2", key, "table", table, "if", joined(own, when))
+		w.line("tcp-request content reject if { sc2_gpc0_rate ge", itoa(l.Requests.N), "}", joined(own, when))
+		w.line("tcp-request content sc-inc-gpc0(2) if", joined(own, when))
+		return
+	}
+	key := "src"
+	if hashed(l.Per) {
+		key = "var(txn.client)"
+		w.clientKey(l.Per, svc, joined(own, when))
+	}
+	w.line("http-request track-sc2", key, "table", table, "if", joined(own, when))
+	w.tooMany("deny deny_status", svc, l.Requests, "this is more than "+rateWords(l.Requests)+" of "+svc.Name,
+		joined("{ sc2_gpc0_rate ge "+itoa(l.Requests.N)+" }", own, when))
+	w.line("http-request sc-inc-gpc0(2) if", joined(own, when))
+}
+
+// clientKey says by what the requests of a client are counted: a hash of its token, which
+// a table does not keep, or the project in its path. One without is counted by its address.
+func (w *writer) clientKey(per spec.LimitPer, svc spec.Service, when string) {
+	if per == spec.PerToken {
+		w.line("http-request set-var(txn.client) req.fhdr(X-Auth-Token),sha1 if", joined("{ req.fhdr(X-Auth-Token) -m found }", when))
+	} else {
+		at := itoa(svc.ProjectSegment() + 1)
+		w.line("http-request set-var(txn.client) path,field("+at+",/),sha1 if", joined("{ path,field("+at+",/) -m len 8: }", when))
+	}
+	w.line("http-request set-var(txn.client) src,sha1 if", joined("!{ var(txn.client) -m found }", when))
+}
+
+// tooMany answers 429, by one of two ways that the log tells apart.
+func (w *writer) tooMany(how string, svc spec.Service, r spec.Rate, text, when string) {
+	w.line("http-request", how, itoa(codeLimited), "content-type application/json string", word(errorBody(codeLimited, "Too Many Requests", text)),
+		"hdr Retry-After", itoa(int(r.Per/time.Second)), "if", when)
+}
+
+// rateWords says r as a text for clients: "50 requests a second".
+func rateWords(r spec.Rate) string {
+	return fmt.Sprintf("%d requests %s", r.N, unitWord(r))
+}
+
+func unitWord(r spec.Rate) string {
+	return map[time.Duration]string{time.Second: "a second", time.Minute: "a minute", time.Hour: "an hour"}[r.Per]
+}
+
+// isLogin tells the requests for a token that want a password, or the signature of one.
+const isLogin = "{ method POST } { path_end /auth/tokens /v2.0/tokens /ec2tokens /s3tokens }"
+
+// logins bounds how often each address may fail to get a token from svc. Those that it has
+// go on.
+func (w *writer) logins(svc spec.Service, when string) {
+	r := svc.Clients.FailedLogins
+	if r.N == 0 {
+		return
+	}
+	table := BackendName(svc) + loginsSuffix
+	w.line("http-request set-var(txn.login) bool(true) if", joined(isLogin, "!own", when))
+	w.tooMany("return status", svc, r, fmt.Sprintf("more than %d logins failed in %s", r.N, unitWord(r)),
+		joined("{ var(txn.login) -m bool }", "{ src,table_gpc0_rate("+table+") ge "+itoa(r.N)+" }"))
+	w.line("http-response track-sc0 src table", table, "if { status 401 } { var(txn.login) -m bool }")
+	w.line("http-response sc-inc-gpc0(0) if { status 401 } { var(txn.login) -m bool }")
+}
+
+// connections bounds how many connections an address may have at once: whoever says
+// nothing, or a byte now and then, has each for seconds. HAProxy has one stick counter to
+// spare, so the requests of such a connection are counted in the same entry.
+func (w *writer) connections(v spec.VIP, svc spec.Service) {
+	l, table := limitOf(v, svc)
+	if l.Connections == 0 {
+		return
+	}
+	w.line("tcp-request connection track-sc2 src table", table, "if !own")
+	w.line("tcp-request connection reject if { sc2_conn_cur gt", itoa(l.Connections), "} !own")
+}
+
+// limitTables writes the tables in which clients are counted, of proxies of mode.
+func (w *writer) limitTables(s *spec.Spec) {
+	for _, svc := range s.Services {
+		w.tables(BackendName(svc), svc.Clients)
+	}
+	for _, v := range s.VIPs {
+		w.tables(proxyName(v.Name)+vipSuffix, v.Clients)
+	}
+}
+
+func (w *writer) tables(name string, l spec.ClientLimit) {
+	if l.Requests.N > 0 || l.Connections > 0 {
+		kind, store := "ipv6", "conn_cur"
+		if hashed(l.Per) {
+			kind = "binary len 20" // of a hash
+		}
+		if l.Requests.N > 0 {
+			store += "," + countedIn(l.Requests)
+		}
+		w.table(name+limitSuffix, kind, l.Requests.Per, store)
+	}
+	if l.FailedLogins.N > 0 {
+		w.table(name+loginsSuffix, "ipv6", l.FailedLogins.Per, countedIn(l.FailedLogins))
+	}
+}
+
+// countedIn gives what of a client a table stores for r.
+func countedIn(r spec.Rate) string { return "gpc0,gpc0_rate(" + itoa(int(r.Per/time.Second)) + "s)" }
+
+// hashed reports whether requests are counted by a hash, and not by an address.
+func hashed(per spec.LimitPer) bool { return per == spec.PerToken || per == spec.PerProject }
+
+func (w *writer) table(name, kind string, per time.Duration, store string) {
+	if !w.begun {
+		w.banner("What clients are counted in. A request is counted where it is let through. Tokens are kept as hashes.",
+			"A reload begins anew: a client may then have its limit a second time.")
+		w.begun = true
+	}
+	w.section(backendSection, name)
+	w.line("stick-table type", kind, "size", tableSize, "expire", duration(max(2*per, 10*time.Second)), "store", store)
+}
