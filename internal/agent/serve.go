@@ -168,11 +168,16 @@ func (a *Agent) journals(ctx context.Context) (all []incident.Journal, silent []
 	return web.Told(a.web.Journals(ctx, web.IncidentEvents))
 }
 
-// gather asks controllers for their Snapshots, from this one's own address.
+// gather asks controllers for their Snapshots, from this one's own address. Agents of another
+// cloud are as ones that do not answer.
 func (a *Agent) gather(ctx context.Context, controllers []string) []cloud.Answer {
 	s := a.currentSpec()
 	own, _ := s.Controller(a.opt.Controller)
-	return web.GatherFrom(ctx, own.Address, a.asker(), slices.DeleteFunc(a.controllers(), func(t web.Target) bool {
+	answers := web.GatherFrom(ctx, own.Address, a.asker(), slices.DeleteFunc(a.controllers(), func(t web.Target) bool {
 		return !slices.Contains(controllers, t.Name)
 	}))
+	for i := range answers {
+		answers[i] = answers[i].Of(s.Cloud)
+	}
+	return answers
 }

@@ -219,7 +219,7 @@ func (a commands) journalsOf(s *spec.Spec, agent *web.Control) journalSource {
 			names = append(names, t.Name)
 		}
 		return journalSource{names, func(ctx context.Context, n int, after map[string]uint64) ([]web.Journal, error) {
-			return a.withLocal(ctx, web.Journals(ctx, targets, n, after), n, after), ctx.Err()
+			return a.withLocal(ctx, web.OfCloud(web.Journals(ctx, targets, n, after), s.Cloud), n, after), ctx.Err()
 		}}
 	}
 	return journalSource{ask: func(ctx context.Context, n int, after map[string]uint64) ([]web.Journal, error) {

@@ -6,6 +6,7 @@ package cloud
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -137,7 +138,8 @@ func Degrades(f status.Finding) bool {
 // which are in the order of the spec. An empty cloud is taken from them.
 func Merge(now time.Time, cloud string, answers []Answer) Cloud {
 	m := &merger{now: now, cloud: cloud, answers: answers}
-	m.out = Cloud{Schema: 1, Time: now, Cloud: m.cloudName(), Controllers: m.controllers(), VIPs: []VIP{}, Services: []Service{}, Findings: []status.Finding{}}
+	m.partStrangers()
+	m.out = Cloud{Schema: 1, Time: now, Cloud: m.cloud, Controllers: m.controllers(), VIPs: []VIP{}, Services: []Service{}, Findings: []status.Finding{}}
 	m.mergeVIPs()
 	m.mergeServices()
 	m.findBlind()
@@ -160,6 +162,9 @@ type merger struct {
 	cloud   string
 	answers []Answer
 	out     Cloud
+	// strangers are the answers of agents of other clouds, by the names of the controllers at
+	// whose addresses they are. They stand in answers as ones without a Snapshot.
+	strangers map[string]Answer
 	// seeing are the Snapshots whose HAProxy can tell the state of services,
 	// that of the VIP's holder first.
 	seeing []*status.Snapshot
@@ -185,13 +190,48 @@ func rank(s status.Severity) int {
 	return slices.Index([]status.Severity{status.Error, status.Warning, status.Info}, s)
 }
 
+// cloudName gives the name of the cloud: the one that most agents have in use where none was
+// given, and of two as many the first.
 func (m *merger) cloudName() string {
+	if m.cloud != "" {
+		return m.cloud
+	}
+	count := map[string]int{}
 	for _, s := range m.snapshots() {
-		if m.cloud == "" {
-			return s.Cloud
+		count[s.Cloud]++
+	}
+	name := ""
+	for _, s := range m.snapshots() {
+		if s.Cloud != "" && count[s.Cloud] > count[name] || name == "" {
+			name = s.Cloud
 		}
 	}
-	return m.cloud
+	return name
+}
+
+// partStrangers takes the word of agents of other clouds out of the picture: what one holds and
+// serves is of that cloud.
+func (m *merger) partStrangers() {
+	m.cloud = m.cloudName()
+	m.answers, m.strangers = slices.Clone(m.answers), map[string]Answer{}
+	for i, a := range m.answers {
+		if own := a.Of(m.cloud); own.Snapshot == nil && a.Snapshot != nil {
+			m.answers[i], m.strangers[a.Name] = own, a
+		}
+	}
+}
+
+// Of gives a as it counts for a cloud: without its Snapshot, and with the reason, where an agent
+// of another cloud gave it. One that does not say of which it is, as it has no spec yet, is
+// believed; so is every one where cloud is empty.
+func (a Answer) Of(cloud string) Answer {
+	if a.Snapshot == nil || cloud == "" || a.Snapshot.Cloud == "" || a.Snapshot.Cloud == cloud {
+		return a
+	}
+	return Answer{
+		Name: a.Name, Address: a.Address, Reached: true, Received: a.Received, Took: a.Took,
+		Error: fmt.Sprintf("the agent there belongs to cloud %q, not %q", a.Snapshot.Cloud, cloud),
+	}
 }
 
 // snapshots gives those there are, in the order of the answers, each under the
@@ -311,13 +351,9 @@ func (m *merger) mergeServices() {
 	m.seeing = m.whoSees()
 	for _, s := range m.seeing {
 		for _, service := range s.Services {
-			i := slices.IndexFunc(m.out.Services, func(have Service) bool { return have.Name == service.Name })
-			if i < 0 {
-				i = len(m.out.Services)
-				m.out.Services = append(m.out.Services, Service{Name: service.Name, Type: service.Type, Port: service.Port, Hosts: []Host{}})
+			if !slices.ContainsFunc(m.out.Services, func(have Service) bool { return have.Name == service.Name }) {
+				m.out.Services = append(m.out.Services, m.mergeService(service))
 			}
-			m.out.Services[i].LastResort = m.out.Services[i].LastResort || service.LastResort && s == m.seeing[0]
-			m.out.Services[i].addView(s, m.asDrained(service))
 		}
 	}
 	for i := range m.out.Services {
@@ -329,24 +365,55 @@ func (m *merger) mergeServices() {
 	}
 }
 
+// mergeService gives one service as all see it. Of several holders the one whom its clients
+// reach is believed first.
+func (m *merger) mergeService(service status.Service) Service {
+	out := Service{Name: service.Name, Type: service.Type, Port: service.Port, Hosts: []Host{}}
+	held := func(s *status.Snapshot) int {
+		if slices.ContainsFunc(m.out.VIPs, func(v VIP) bool { return v.Holder == s.Controller && service.On(v.Name) }) {
+			return 0
+		}
+		return 1
+	}
+	seeing := slices.Clone(m.seeing)
+	slices.SortStableFunc(seeing, func(a, b *status.Snapshot) int {
+		return cmp.Or(cmp.Compare(m.trust(a)/unfit, m.trust(b)/unfit), cmp.Compare(held(a), held(b)))
+	})
+	for i, s := range seeing {
+		for _, one := range s.Services {
+			if one.Name == service.Name {
+				out.LastResort = out.LastResort || one.LastResort && i == 0
+				out.addView(s, m.asDrained(one))
+			}
+		}
+	}
+	return out
+}
+
+// unfit is the trust in an HAProxy that does not answer.
+const unfit = 2
+
+// trust says how far a Snapshot is believed, 0 the most: of a holder with a running HAProxy, of
+// another controller with one, of the rest.
+func (m *merger) trust(s *status.Snapshot) int {
+	holds := slices.ContainsFunc(m.out.VIPs, func(v VIP) bool { return v.Holder == s.Controller })
+	switch running := s.HAProxy.State == status.HAProxyRunning; {
+	case running && holds:
+		return 0
+	case running:
+		return 1
+	}
+	return unfit
+}
+
 // whoSees gives the Snapshots in the order in which they are believed: of a
 // holder with a running HAProxy, of others with one, and of the rest. What an
 // HAProxy that does not answer says of hosts is not believed at all.
 func (m *merger) whoSees() []*status.Snapshot {
-	trust := func(s *status.Snapshot) int {
-		holds := slices.ContainsFunc(m.out.VIPs, func(v VIP) bool { return v.Holder == s.Controller })
-		switch running := s.HAProxy.State == status.HAProxyRunning; {
-		case running && holds:
-			return 0
-		case running:
-			return 1
-		}
-		return 2
-	}
 	all := m.snapshots()
-	slices.SortStableFunc(all, func(a, b *status.Snapshot) int { return cmp.Compare(trust(a), trust(b)) })
+	slices.SortStableFunc(all, func(a, b *status.Snapshot) int { return cmp.Compare(m.trust(a), m.trust(b)) })
 	for i, s := range all {
-		if trust(s) == 2 {
+		if m.trust(s) == unfit {
 			all[i] = blind(s)
 		}
 	}

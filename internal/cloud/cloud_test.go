@@ -291,9 +291,20 @@ func TestMergeFindings(t *testing.T) {
 			[]string{"controller ctl2: its agent stands still: what it says is 30s old; systemctl restart holdfast there; HAProxy goes on serving meanwhile"},
 		},
 		{
-			"the wrong controller at an address", func(a []Answer) { a[1].Snapshot.Controller = "ctl1"; a[1].Snapshot.Cloud = "codfw1" }, false,
+			"the wrong controller at an address", func(a []Answer) { a[1].Snapshot.Controller = "ctl1" }, false,
+			[]string{`controller ctl2: the agent at 10.0.0.2:9470 says that it is controller "ctl1"; start it with --controller ctl2, or correct the address in the spec`},
+		},
+		{
+			"the agent of another cloud at an address, which holds a VIP of the same name and lacks a service", func(a []Answer) {
+				other := a[1].Snapshot
+				other.Controller, other.Cloud, other.Config.Digest = "ctl1", "codfw1", "other"
+				other.VIPs[0].State, other.VIPs[0].Present, other.VIPs[0].Since = status.Active, true, now.Add(-time.Second)
+				other.HAProxy.State = status.HAProxyDown
+				for _, host := range []string{"ctl1", "ctl2", "ctl3"} {
+					check(a[1], "nova", host, status.Down, "connect timed out")
+				}
+			}, false,
 			[]string{
-				`controller ctl2: the agent at 10.0.0.2:9470 says that it is controller "ctl1"; start it with --controller ctl2, or correct the address in the spec`,
 				`controller ctl2: the agent at 10.0.0.2:9470 belongs to cloud "codfw1", not "eqiad1"; correct the address in the spec, or the spec on that controller`,
 			},
 		},
@@ -389,6 +400,51 @@ func TestMergePrefersTheHolder(t *testing.T) {
 	}
 	if v := got.Services[0].Hosts[0].Views; v != nil {
 		t.Errorf("views of a host that all see alike: %v", v)
+	}
+}
+
+// TestMergeOfAnotherCloud proves that an agent of another cloud is no holder, whoever asks.
+func TestMergeOfAnotherCloud(t *testing.T) {
+	for _, asked := range []string{"", "eqiad1"} {
+		answers := cloudOf(3)
+		answers[0].Snapshot.Cloud = "codfw1" // the first, and it holds the VIP
+		answers[1].Snapshot.VIPs[0].Holder, answers[2].Snapshot.VIPs[0].Holder = "", ""
+		got := Merge(now, asked, answers)
+		if got.Cloud != "eqiad1" || len(got.VIPs[0].Holders) != 0 || got.VIPs[0].Holder != "" || got.Controllers[0].Reachable || got.Controllers[0].Snapshot != nil ||
+			got.Controllers[0].Error != `the agent there belongs to cloud "codfw1", not "eqiad1"` {
+			t.Errorf("asked for %q: cloud %q, VIP %+v, controller %+v", asked, got.Cloud, got.VIPs[0], got.Controllers[0])
+		}
+		if answers[0].Snapshot == nil {
+			t.Error("Merge has changed what it was given")
+		}
+	}
+	answers := cloudOf(2)
+	answers[1].Snapshot.Cloud = "" // it has no spec yet
+	if got := Merge(now, "", answers); !got.Controllers[1].Reachable {
+		t.Errorf("one without a spec is %+v", got.Controllers[1])
+	}
+}
+
+// TestMergePrefersTheHolderOfItsVIP: with several VIPs a service is as the holder of one that it
+// listens on sees it, for that is whom its clients reach.
+func TestMergePrefersTheHolderOfItsVIP(t *testing.T) {
+	for vip, want := range map[string]status.ServiceState{"api": status.Down, "inside": status.Up} {
+		answers := cloudOf(3)
+		for i, a := range answers {
+			second := a.Snapshot.VIPs[0]
+			second.Name, second.State, second.Holder = "inside", status.Backup, "ctl2"
+			if i == 1 {
+				second.State, second.Present = status.Active, true
+			}
+			a.Snapshot.VIPs = append(a.Snapshot.VIPs, second)
+			a.Snapshot.Services[1].VIPs = []string{vip}
+		}
+		for _, host := range []string{"ctl1", "ctl2", "ctl3"} {
+			check(answers[0], "nova", host, status.Down, "connect timed out")
+		}
+		if got := Merge(now, "", answers).Services[1].State; got != want {
+			t.Errorf("of nova on VIP %s it is said that it is %s, want %s", vip, got, want)
+		}
 	}
 }
 

@@ -53,6 +53,10 @@ func oneLine(s string) string {
 func (m *merger) findControllers() {
 	reachable := 0
 	for _, a := range m.answers {
+		if stranger, is := m.strangers[a.Name]; is {
+			m.findStranger(stranger)
+			continue
+		}
 		if a.Snapshot == nil {
 			m.findUnreachable(a)
 			continue
@@ -177,11 +181,17 @@ func (m *merger) findImpostor(a Answer) {
 			fmt.Sprintf("the agent at %s says that it is controller %q", a.Address, got),
 			"start it with --controller "+a.Name+", or correct the address in the spec", m.alsoImpostor(a))
 	}
-	if got := a.Snapshot.Cloud; got != m.out.Cloud {
-		m.find(status.Error, status.CodeWrongController, "controller "+a.Name,
-			fmt.Sprintf("the agent at %s belongs to cloud %q, not %q", a.Address, got, m.out.Cloud),
-			"correct the address in the spec, or the spec on that controller", m.alsoImpostor(a))
+}
+
+// findStranger tells of an agent of another cloud at the address of a controller: whatever it
+// holds is not this cloud's, and the controller itself is not seen.
+func (m *merger) findStranger(a Answer) {
+	text := fmt.Sprintf("the agent at %s belongs to cloud %q, not %q", a.Address, a.Snapshot.Cloud, m.out.Cloud)
+	if held := m.heldBy(a.Name); len(held) > 0 {
+		text += "; by adverts from there others take it for the holder of VIP " + status.List(held)
 	}
+	m.find(status.Error, status.CodeWrongController, "controller "+a.Name, text,
+		"correct the address in the spec, or the spec on that controller", m.alsoImpostor(a))
 }
 
 func (m *merger) alsoImpostor(a Answer) also {

@@ -139,7 +139,7 @@ func (m *Moves) sayLast(tell func(string), why error) {
 // under way: what may be otherwise a moment later.
 func refused(err error) bool {
 	e, ok := errors.AsType[*peer.Error](err)
-	return ok && e.Refusal != "" || errors.Is(err, errMoving)
+	return ok && e.Refusal != "" || errors.Is(err, peer.ErrLater)
 }
 
 // finish waits until nothing is left of what was handed over, or says what is.

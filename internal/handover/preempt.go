@@ -22,12 +22,16 @@ const (
 	// should take its VIP back.
 	preemptInterval = 500 * time.Millisecond
 	// preemptDelay is how long it must be well before that: long enough for its
-	// HAProxy to have checked every host.
+	// HAProxy to have checked every host. Each one after the first of the order
+	// waits that much longer, so that of several that are preferred to the holder
+	// the first asks first, and the others have nothing left to ask for.
 	preemptDelay = 5 * time.Second
 	// preemptPause is how long it waits after it was refused, and, so that a
 	// controller that keeps failing does not take the VIP each time, after it
 	// has lost the VIP itself.
 	preemptPause = time.Minute
+	// preemptRetry is how long it waits where the holder had another move under way.
+	preemptRetry = 2 * time.Second
 	// wordless is how many times in a row the holder's agent may not answer
 	// before the VIP is taken by VRRP alone: then it is no holdfast.
 	wordless = 3
@@ -83,7 +87,7 @@ func (m *Moves) preempt(ctx context.Context, v VIP, p *preemption, now time.Time
 	if p.well.IsZero() {
 		p.well = now
 	}
-	if now.Sub(p.well) < preemptDelay || now.Before(p.next) || m.rest(name, now) > 0 {
+	if now.Sub(p.well) < m.turn(v.VIP) || now.Before(p.next) || m.rest(name, now) > 0 {
 		return
 	}
 	if lost := m.lostByReturn(ctx, s.Holder); lost != nil {
@@ -105,6 +109,8 @@ func (m *Moves) preempt(ctx context.Context, v VIP, p *preemption, now time.Time
 				m.opt.Log.Warn("taking the vip back by VRRP alone, which resets open connections", "vip", name, "reason", err)
 			}
 		}
+	case errors.Is(err, peer.ErrLater):
+		p.next = now.Add(preemptRetry)
 	default:
 		p.next = now.Add(preemptPause)
 		m.opt.Log.Info("the vip is not taken back", "vip", name, "from", s.Holder, "reason", err)
@@ -121,6 +127,13 @@ func (m *Moves) lostByReturn(ctx context.Context, holder string) error {
 		return errors.New(lag.String())
 	}
 	return lostBy(views[holder], own)
+}
+
+// turn gives how long this controller is to be well before it asks for v.
+func (m *Moves) turn(v spec.VIP) time.Duration {
+	s := m.opt.Spec()
+	before := slices.IndexFunc(s.Prefers(v, s.Controllers), func(c spec.Controller) bool { return c.Name == m.opt.Controller })
+	return time.Duration(1+max(0, before)) * preemptDelay
 }
 
 // preferredTo reports whether the spec has this controller before the holder of v, and

@@ -1,9 +1,11 @@
 package handover
 
 import (
+	"errors"
 	"testing"
 	"time"
 
+	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
 	"holdfast/internal/vrrp/link"
@@ -33,6 +35,41 @@ func TestPreferredTo(t *testing.T) {
 				t.Errorf("got %v", got)
 			}
 		})
+	}
+}
+
+// TestTurn has who of several that are preferred to a holder asks first.
+func TestTurn(t *testing.T) {
+	two := spec.VIP{Prefer: []string{"ctl2", "ctl3", "ctl1"}}
+	for _, tt := range []struct {
+		self string
+		vip  spec.VIP
+		want time.Duration
+	}{
+		{"ctl1", spec.VIP{}, preemptDelay},
+		{"ctl2", spec.VIP{}, 2 * preemptDelay},
+		{"ctl2", two, preemptDelay},
+		{"ctl3", two, 2 * preemptDelay},
+	} {
+		if got := newController(t, tt.self).turn(tt.vip); got != tt.want {
+			t.Errorf("%s asks for a vip of %v after %v, want %v", tt.self, tt.vip.Prefer, got, tt.want)
+		}
+	}
+}
+
+// TestMovingIsForMoments has a refusal that the asker need not take for a minute's answer.
+func TestMovingIsForMoments(t *testing.T) {
+	a := newController(t, "ctl1")
+	done, err := a.begin("api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.begin("other"); !errors.Is(err, peer.ErrLater) || err.Error() != "a handover of vip api is under way; try again when it is done" {
+		t.Errorf("a second move while one is under way: %v", err)
+	}
+	done()
+	if _, err := a.begin("other"); err != nil {
+		t.Error(err)
 	}
 }
 

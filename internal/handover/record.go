@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/file"
+	"holdfast/internal/peer"
 	"holdfast/internal/status"
 	"holdfast/internal/tick"
 	"holdfast/internal/vip"
@@ -85,8 +86,14 @@ func bootClock() (time.Duration, error) {
 	return time.Duration(now.Nano()), nil
 }
 
-// errMoving begins what is said of a move that has to wait for another one.
-var errMoving = errors.New("a handover")
+// A movingError is of a move that has to wait for that of vip.
+type movingError struct{ vip string }
+
+func (e movingError) Error() string {
+	return fmt.Sprintf("a handover of vip %s is under way; try again when it is done", e.vip)
+}
+
+func (e movingError) Unwrap() error { return peer.ErrLater }
 
 // begin reserves the right to move a VIP: one move at a time. The function it
 // gives ends that.
@@ -94,7 +101,7 @@ func (m *Moves) begin(vip string) (func(), error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.busy != "" {
-		return nil, fmt.Errorf("%w of vip %s is under way; try again when it is done", errMoving, m.busy)
+		return nil, movingError{m.busy}
 	}
 	m.busy = vip
 	return func() {

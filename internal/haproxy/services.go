@@ -23,7 +23,7 @@ func Services(s *spec.Spec, rows []output.Row, now time.Time) []status.Service {
 	}
 	out := make([]status.Service, 0, len(s.Services))
 	for _, svc := range s.Services {
-		one := status.Service{Name: svc.Name, Type: svc.Type, Port: svc.Port}
+		one := status.Service{Name: svc.Name, Type: svc.Type, Port: svc.Port, VIPs: svc.VIPs}
 		for _, h := range svc.Hosts {
 			told := host(s, svc, h, found[[2]string{BackendName(svc), ServerName(h)}], now)
 			told.Sessions = 0

@@ -41,11 +41,6 @@ func near(a, b uint64) bool {
 // longest time without an answer.
 func TestCostsAgreeWithClients(t *testing.T) {
 	c := newCloud(t, "costs", upgradable)
-	t.Cleanup(func() {
-		if t.Failed() {
-			c.logs()
-		}
-	})
 	c.await("every HAProxy to have checked every host", c.well)
 	other := func() string { return c.others(c.holder())[0] }
 	for _, step := range []struct {

@@ -31,11 +31,6 @@ type drainCloud struct{ *cloud }
 func newDrainCloud(t *testing.T, name string) *drainCloud {
 	t.Helper()
 	c := &drainCloud{newCloud(t, name, drainSpec)}
-	t.Cleanup(func() {
-		if t.Failed() {
-			c.logs()
-		}
-	})
 	c.await("a whole lab", c.whole)
 	c.await("every HAProxy to find all up", func() error { return c.everyHost(func(string) status.ServiceState { return status.Up }) })
 	return c

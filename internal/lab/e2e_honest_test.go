@@ -110,11 +110,6 @@ func asErrors(texts []string) []error {
 // controller at once, under load: first of one socket, then of both, then of all.
 func TestLostSocketsMoveNothing(t *testing.T) {
 	c := newCloud(t, "lost", upgradable)
-	t.Cleanup(func() {
-		if t.Failed() {
-			c.logs()
-		}
-	})
 	c.await("a whole lab", c.whole)
 	steps := []struct {
 		name string
@@ -184,11 +179,6 @@ services:
 // notices nothing. Then the service goes on whose port HAProxy was asked.
 func TestReloadThatSwitchesTLSMovesNothing(t *testing.T) {
 	c := newCloud(t, "tls", twoVIPs)
-	t.Cleanup(func() {
-		if t.Failed() {
-			c.logs()
-		}
-	})
 	c.await("a whole lab", c.whole)
 	with := "    tls: {certificate: " + filepath.Join(string(c.dir), "api.pem") + "}\n"
 	secure := strings.Replace(twoVIPs, "    tls: {certificate: /etc/holdfast/tls/not-on-this-machine.pem}\n", with, 1)

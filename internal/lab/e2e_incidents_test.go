@@ -52,11 +52,6 @@ func (c *cloud) one(node string, since time.Time, kind, state string) (found inc
 // ends, on every controller alike.
 func TestIncidents(t *testing.T) {
 	c := newCloud(t, "incidents", upgradable) // of its own: it moves the VIP more than a fabric likes
-	t.Cleanup(func() {
-		if t.Failed() {
-			c.logs()
-		}
-	})
 	c.await("every HAProxy to have checked every host", c.well)
 	lost := c.holder()
 	others := c.others(lost)

@@ -34,11 +34,6 @@ func TestKey(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	c := newCloudOf(t, "key", withAuthentication(spec.ReceiveOnly), lab.UpOptions{KeyFile: key})
-	t.Cleanup(func() {
-		if t.Failed() {
-			c.logs()
-		}
-	})
 	c.await("holdfast to call the lab well", c.well)
 	keyOf := filepath.Join(string(c.dir), "key")
 	first, err := os.ReadFile(keyOf)

@@ -50,11 +50,6 @@ func (c *cloud) reloads(node string) string {
 // other: no request fails.
 func TestSpecChangesUnderLoad(t *testing.T) {
 	c := newCloud(t, "change", upgradable)
-	t.Cleanup(func() {
-		if t.Failed() {
-			c.logs()
-		}
-	})
 	hosts := func(weight int, names ...string) string {
 		var all []string
 		for _, n := range names {
@@ -90,11 +85,6 @@ func TestSpecChangesUnderLoad(t *testing.T) {
 // a check that nothing passes. Each goes back; the other service never notices.
 func TestSpecThatBreaksAServiceIsTakenBack(t *testing.T) {
 	c := newCloud(t, "back", upgradable)
-	t.Cleanup(func() {
-		if t.Failed() {
-			c.logs()
-		}
-	})
 	// A service counts as taken down only where a check had found it up before.
 	c.await("every HAProxy to have checked every host", c.well)
 	bad := strings.Replace(upgradable, "nova: {}", "nova: {check: {expect: 299}}", 1)

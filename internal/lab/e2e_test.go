@@ -171,7 +171,13 @@ func newCloudOf(t *testing.T, name, yaml string, opt lab.UpOptions) *cloud {
 			t.Errorf("%s is still there", l.Dir)
 		}
 	})
-	return &cloud{t, l.Dir, binary}
+	c := &cloud{t, l.Dir, binary}
+	t.Cleanup(func() { // before it is gone
+		if t.Failed() {
+			c.logs()
+		}
+	})
+	return c
 }
 
 // await waits until check finds nothing wrong.

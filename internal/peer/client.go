@@ -74,13 +74,22 @@ type reply struct {
 // parts gives what the claim of r is about.
 func (r reply) parts() [][]byte { return [][]byte{[]byte(r.Error), r.Body} }
 
+// A refusal is the body of a reply with an error, where there is more to say.
+type refusal struct {
+	Later bool `json:"later"` // it was an ErrLater
+}
+
 // An Error says why another agent did not do what it was asked for.
 type Error struct {
 	Controller string
 	Address    netip.AddrPort
 	Refusal    string // in the words of that agent; empty when it did not answer
-	Err        error  // of the connection; nil for a refusal
+	Err        error  // of the connection; ErrLater, or nil, for a refusal
 }
+
+// ErrLater marks what a Handler refuses for moments only, since it does something else
+// first: who asks again soon may get another answer. It is told over the line.
+var ErrLater = errors.New("try again in a moment")
 
 func (e *Error) Error() string {
 	if e.Refusal != "" {
@@ -148,7 +157,12 @@ func (c *Client) Ask(ctx context.Context, controller, command string, req, resp 
 		return &Error{Controller: controller, Address: to, Err: err}
 	}
 	if answer.Error != "" {
-		return &Error{Controller: controller, Address: to, Refusal: answer.Error}
+		refused := &Error{Controller: controller, Address: to, Refusal: answer.Error}
+		var more refusal
+		if json.Unmarshal(answer.Body, &more) == nil && more.Later {
+			refused.Err = ErrLater
+		}
+		return refused
 	}
 	if resp == nil {
 		return nil
@@ -188,6 +202,7 @@ func (c *Client) converse(ctx context.Context, self netip.Addr, to netip.AddrPor
 		return reply{}, WordlessError{ended(ctx, err)}
 	}
 	c.near.note(controller, answer.TTL == farthest)
+	onSocket(conn, hearAll) //nolint:errcheck // it only ends sooner
 	return answer, nil
 }
 

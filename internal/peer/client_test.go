@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -66,6 +67,9 @@ func TestChannel(t *testing.T) {
 		},
 		"count":  Handle(func(_ context.Context, _ string, n int) (any, error) { return n + 1, nil }),
 		"refuse": func(context.Context, string, json.RawMessage) (any, error) { return nil, errors.New("not now") },
+		"wait": func(context.Context, string, json.RawMessage) (any, error) {
+			return nil, fmt.Errorf("something else is under way: %w", ErrLater)
+		},
 	}))
 	for _, body := range []string{"short", big} {
 		var got struct{ From, Body string }
@@ -82,10 +86,11 @@ func TestChannel(t *testing.T) {
 	}
 	for command, want := range map[string]string{
 		"refuse": "ctl2: not now",
+		"wait":   "ctl2: something else is under way: try again in a moment",
 		"count":  "ctl2: the request is not understood: json: cannot unmarshal string into Go value of type int",
 		"fly":    `ctl2: holdfast test has no command "fly" for other controllers; upgrade it`,
 	} {
-		if err := c.Ask(t.Context(), "ctl2", command, "now", nil); err == nil || err.Error() != want || Unanswered(err) {
+		if err := c.Ask(t.Context(), "ctl2", command, "now", nil); err == nil || err.Error() != want || Unanswered(err) || errors.Is(err, ErrLater) != (command == "wait") {
 			t.Errorf("%s: refused with %v, want %s", command, err, want)
 		}
 	}

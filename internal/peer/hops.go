@@ -37,13 +37,21 @@ func sendFar(fd int, v6 bool) error {
 }
 
 // hearNear has the kernel drop what comes to a socket with less than a TTL of 255.
-func hearNear(fd int, v6 bool) error {
-	err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, farthest)
+func hearNear(fd int, v6 bool) error { return hearFrom(fd, v6, farthest) }
+
+// hearAll undoes hearNear, for a connection that is to end: the kernel acknowledges the
+// end of one that it has closed with a TTL of its own, and whoever did not hear that
+// would say the end again for minutes, on a port that nothing else can then ask from.
+func hearAll(fd int, v6 bool) error { return hearFrom(fd, v6, 0) }
+
+// hearFrom sets the least TTL that a socket takes.
+func hearFrom(fd int, v6 bool, ttl int) error {
+	err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, ttl)
 	if v6 {
-		err = errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT, farthest))
+		err = errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT, ttl))
 	}
 	if err != nil {
-		return fmt.Errorf("set the least TTL of a socket to %d: %w", farthest, err)
+		return fmt.Errorf("set the least TTL of a socket to %d: %w", ttl, err)
 	}
 	return nil
 }

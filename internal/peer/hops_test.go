@@ -209,6 +209,38 @@ func TestNear(t *testing.T) {
 	}
 }
 
+// TestAskedBeforeTheAgentServes has what comes while systemd alone has the port: it is
+// answered so that an agent which takes nothing from farther away hears it.
+func TestAskedBeforeTheAgentServes(t *testing.T) {
+	listener, err := listen("127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := asker(netip.MustParseAddrPort(listener.Addr().String()))
+	c.near.note("ctl2", true)
+	asked := make(chan error)
+	done := 0
+	go func() { asked <- c.Ask(t.Context(), "ctl2", "count", 1, nil) }()
+	raw, err := listener.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Until its connection waits in the backlog.
+	if err := raw.Control(func(fd uintptr) {
+		if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000); n != 1 {
+			t.Errorf("nobody asked: %d, %v", n, err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(Options{Handlers: count(&done), Log: slog.New(slog.DiscardHandler)})
+	s.Allow(map[netip.Addr]string{netip.MustParseAddr("127.0.0.1"): "ctl1"})
+	go s.Serve(t.Context(), listener) //nolint:errcheck // it has none
+	if err := <-asked; err != nil || done != 1 {
+		t.Errorf("done %d times: %v", done, err)
+	}
+}
+
 // TestOldIsAskedAgain proves that what is known of an agent of an earlier release ages, and
 // of one of this one does not.
 func TestOldIsAskedAgain(t *testing.T) {

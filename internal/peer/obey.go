@@ -22,6 +22,14 @@ type caller struct {
 	ttl  int // that its connection arrived with; 0: not known
 }
 
+// inside gives the connection that is bounded in conn.
+func inside(conn net.Conn) net.Conn {
+	if limited, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		return limited.NetConn()
+	}
+	return conn
+}
+
 // nearer gives the TTL with which conn arrived and has the kernel drop, from now on, what
 // comes from farther away than that, where it came from this network.
 func (s *Server) nearer(conn net.Conn) int {
@@ -29,9 +37,11 @@ func (s *Server) nearer(conn net.Conn) int {
 	if err != nil || from.Port() > lastPrivileged {
 		return 0 // an HAProxy's, which sends as it likes
 	}
-	inner := conn
-	if limited, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		inner = limited.NetConn()
+	inner := inside(conn)
+	// Made before this agent had the listener, by systemd or an agent before this one, it
+	// has the TTL that the kernel likes, and who asks would hear nothing.
+	if err := onSocket(inner, sendFar); err != nil {
+		s.opt.Log.Debug("what another agent is answered is not kept to this network", "error", err)
 	}
 	ttl := arrived(inner)
 	if ttl == farthest {
@@ -61,6 +71,7 @@ func (s *Server) control(ctx context.Context, conn net.Conn, ttl int, r io.Reade
 	if err != nil {
 		return
 	}
+	defer onSocket(inside(conn), hearAll) //nolint:errcheck // it only ends sooner
 	answer := s.obey(ctx, s.caller(from, ttl), json.NewDecoder(io.LimitReader(r, 2*maxControl)), say)
 	if err := say(answer); err != nil {
 		s.opt.Log.Warn("another agent was not answered", "remote", conn.RemoteAddr(), "error", err)
@@ -97,7 +108,11 @@ func (s *Server) obey(ctx context.Context, from caller, requests *json.Decoder, 
 func carryOut(ctx context.Context, from string, do Handler, req request) reply {
 	answer, err := do(ctx, from, req.Body)
 	if err != nil {
-		return reply{Error: strings.ToValidUTF8(err.Error(), "?")}
+		refused := reply{Error: strings.ToValidUTF8(err.Error(), "?")}
+		if errors.Is(err, ErrLater) {
+			refused.Body = json.RawMessage(`{"later":true}`)
+		}
+		return refused
 	}
 	body, err := json.Marshal(answer)
 	if err != nil {

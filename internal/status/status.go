@@ -336,10 +336,21 @@ type Service struct {
 	Type  string       `json:"type"`
 	Port  int          `json:"port"`
 	State ServiceState `json:"state"`
-	Hosts []Host       `json:"hosts"`
+	// VIPs has the names of those that it listens on; empty: all.
+	VIPs  []string `json:"vips,omitempty"`
+	Hosts []Host   `json:"hosts"`
 	// LastResort is set while no host passes its check and those that accept a
 	// connection serve all the same.
 	LastResort bool `json:"last_resort,omitempty"`
+}
+
+// On reports whether s listens on the VIP of that name.
+func (s Service) On(vip string) bool { return len(s.VIPs) == 0 || slices.Contains(s.VIPs, vip) }
+
+// HeldBy reports whether a controller with these VIPs holds one that s listens on: whether
+// clients reach s by its HAProxy.
+func (s Service) HeldBy(vips []VIP) bool {
+	return slices.ContainsFunc(vips, func(v VIP) bool { return v.State == Active && s.On(v.Name) })
 }
 
 // Host tells of one host of a service.

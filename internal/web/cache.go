@@ -42,10 +42,12 @@ type cache[T any] struct {
 	made time.Time
 	view T
 	next chan struct{} // closed when the view that is being made is there; nil when none is
+	from time.Time     // when that began
 }
 
 // get gives a view that is not older than the cache's age. With ctx's end it gives the
-// last there was.
+// last there was; also while one is made that has had its time and stands still, as
+// what a disk or a kernel keeps.
 func (c *cache[T]) get(ctx context.Context) T {
 	wait := c.refresh()
 	if wait != nil {
@@ -60,13 +62,16 @@ func (c *cache[T]) get(ctx context.Context) T {
 }
 
 // refresh starts to make a view when the last is too old, and gives what to
-// wait for; nil when it is not.
+// wait for; nil when there is nothing to wait for.
 func (c *cache[T]) refresh() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.next == nil && c.now().Sub(c.made) >= c.age {
-		c.next = make(chan struct{})
+		c.next, c.from = make(chan struct{}), c.now()
 		go c.make()
+	}
+	if c.next != nil && c.now().Sub(c.from) > lookTimeout {
+		return nil
 	}
 	return c.next
 }
@@ -112,10 +117,20 @@ func (s *Server) look(ctx context.Context) view { return s.lookFor(ctx, lookTime
 func (s *Server) viewOf(answers []cloud.Answer, journals []Journal) view {
 	now := s.opt.Now()
 	return view{
-		cloud:     cloud.Merge(now, "", answers),
+		cloud:     cloud.Merge(now, s.ownCloud(answers), answers),
 		events:    newestFirst(journals, pageEvents),
 		incidents: Group(journals, now.Add(-s.opt.ClockAhead())),
 	}
+}
+
+// ownCloud gives the name of this controller's cloud; "" while it has no spec.
+func (s *Server) ownCloud(answers []cloud.Answer) string {
+	for _, a := range answers {
+		if a.Name == s.opt.Self && a.Snapshot != nil {
+			return a.Snapshot.Cloud
+		}
+	}
+	return ""
 }
 
 // apart gives this controller's own address, and the others of targets.
@@ -137,7 +152,8 @@ func (s *Server) Journals(ctx context.Context, n int) []Journal {
 }
 
 func (s *Server) journals(ctx context.Context, own netip.Addr, others []Target, n int) []Journal {
-	return append([]Journal{{Controller: s.opt.Self, Events: s.opt.Events(n), ClockAhead: s.opt.ClockAhead()}}, journalsFrom(ctx, own, s.opt.Asker, others, n, nil)...)
+	all := append([]Journal{{Controller: s.opt.Self, Events: s.opt.Events(n), ClockAhead: s.opt.ClockAhead()}}, journalsFrom(ctx, own, s.opt.Asker, others, n, nil)...)
+	return OfCloud(all, s.opt.Snapshot().Cloud)
 }
 
 // inOrder gives the answers in the order of targets, with this controller's own.

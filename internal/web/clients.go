@@ -2,7 +2,9 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -36,24 +38,35 @@ func lookAt(h History, span string) func() (traffic.History, error) {
 	return nil
 }
 
-// serveClients tells what clients got of this controller's HAProxy.
+// serveClients tells what clients got of this controller's HAProxy. The disk that keeps it may
+// stand still: it is read before the turn, by one for all who ask, and nobody else waits.
 func (s *Server) serveClients(w http.ResponseWriter, r *http.Request) {
 	if s.opt.History == nil {
 		http.NotFound(w, r)
 		return
 	}
-	span := r.URL.Query().Get("span")
-	look := lookAt(s.opt.History, cmp.Or(span, "hour"))
-	if look == nil {
+	span := cmp.Or(r.URL.Query().Get("span"), "hour")
+	kept := s.past.of(span)
+	if kept == nil {
 		writeError(w, Wrong("span is %q, want hour, day or month", span))
 		return
 	}
-	history, err := look()
-	if err != nil {
-		writeError(w, err)
+	ctx, cancel := context.WithTimeout(r.Context(), lookTimeout)
+	defer cancel()
+	told := kept.get(ctx)
+	s.inTurn(s.signed(func(w http.ResponseWriter, _ *http.Request) { s.writePast(w, told) }))(w, r)
+}
+
+// writePast answers what clients got.
+func (s *Server) writePast(w http.ResponseWriter, told past) {
+	if told.err == nil && told.history == nil {
+		told.err = errors.New("what clients got is not read yet: the disk that keeps it stands still")
+	}
+	if told.err != nil {
+		writeError(w, told.err)
 		return
 	}
-	body, err := json.Marshal(Clients{Schema: 1, Controller: s.opt.Self, History: history}) // not indented: it is long
+	body, err := json.Marshal(Clients{Schema: 1, Controller: s.opt.Self, History: *told.history}) // not indented: it is long
 	if err != nil {
 		writeError(w, fmt.Errorf("encode the answer: %w", err))
 		return

@@ -87,6 +87,8 @@ type Journal struct {
 	Controller string         `json:"controller"`
 	Events     []status.Event `json:"events"`          // oldest first
 	Error      string         `json:"error,omitempty"` // why it told nothing, in words
+	// Cloud is the one of which the controller said that it is; "" where it did not.
+	Cloud string `json:"cloud,omitempty"`
 	// ClockAhead is how far its clock is ahead of the middle one now.
 	ClockAhead time.Duration `json:"clock_ahead_ns,omitempty"`
 }
@@ -106,13 +108,25 @@ func journalsFrom(ctx context.Context, source netip.Addr, by *Asker, targets []T
 	for i, t := range targets {
 		all.Go(func() {
 			answer, err := askEvents(ctx, client, by, t, n, after[t.Name])
-			if found[i] = (Journal{Controller: t.Name, Events: answer.Events, ClockAhead: answer.ClockAhead}); err != nil {
+			if found[i] = (Journal{Controller: t.Name, Events: answer.Events, ClockAhead: answer.ClockAhead, Cloud: answer.Cloud}); err != nil {
 				found[i].Events, found[i].Error = []status.Event{}, err.Error()
 			}
 		})
 	}
 	all.Wait()
 	return found
+}
+
+// OfCloud gives journals as they count for a cloud: those of agents of other clouds, at the
+// addresses of its controllers, tell nothing. Who does not say of which it is is believed.
+func OfCloud(journals []Journal, cloud string) []Journal {
+	out := slices.Clone(journals)
+	for i, j := range out {
+		if cloud != "" && j.Cloud != "" && j.Cloud != cloud {
+			out[i] = Journal{Controller: j.Controller, Events: []status.Event{}, Error: fmt.Sprintf("the agent there belongs to cloud %q, not %q", j.Cloud, cloud), Cloud: j.Cloud}
+		}
+	}
+	return out
 }
 
 func askEvents(ctx context.Context, client *http.Client, by *Asker, t Target, n int, after uint64) (Events, error) {
@@ -275,7 +289,8 @@ func decodeSnapshot(body []byte) (*status.Snapshot, error) {
 type Events struct {
 	Schema     int            `json:"schema"` // always 1
 	Controller string         `json:"controller"`
-	Events     []status.Event `json:"events"` // oldest first
+	Cloud      string         `json:"cloud,omitempty"` // of the spec in use; empty while there is none
+	Events     []status.Event `json:"events"`          // oldest first
 	// ClockAhead is how far its clock is ahead of the middle one now.
 	ClockAhead time.Duration `json:"clock_ahead_ns,omitempty"`
 }

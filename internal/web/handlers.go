@@ -34,7 +34,7 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := eventsAnswer(s.opt.Self, Newer(s.opt.Events(n), after))
-	answer.ClockAhead = s.opt.ClockAhead()
+	answer.ClockAhead, answer.Cloud = s.opt.ClockAhead(), s.opt.Snapshot().Cloud
 	writeJSON(w, http.StatusOK, answer)
 }
 

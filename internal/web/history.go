@@ -16,9 +16,11 @@ import (
 )
 
 const (
-	// hourAge and dayAge are how old what clients got in the last hour and day may be.
-	hourAge = 10 * time.Second
-	dayAge  = time.Minute
+	// hourAge, dayAge and monthAge are how old what clients got in the last hour, day and
+	// month may be.
+	hourAge  = 10 * time.Second
+	dayAge   = time.Minute
+	monthAge = time.Minute
 	// pictured is how many services have pictures, those with the most requests.
 	pictured = 12
 	// A picture has so many columns, each of as many steps of a history, and is so high.
@@ -29,62 +31,82 @@ const (
 // pasts are what clients got, by the word of each controller that tells.
 type pasts struct{ hour, day []traffic.History }
 
-// A pastCache keeps what one controller tells of what clients got.
-type pastCache struct{ hour, day cache[*traffic.History] }
+// A past is what clients got, as one controller told it last.
+type past struct {
+	history *traffic.History // nil: it never told
+	err     error            // why it does not tell now
+}
 
-func newPastCache(now func() time.Time, broke func(why any), ask func(ctx context.Context, span string) *traffic.History) *pastCache {
+// A pastCache keeps what one controller tells of what clients got. The month is for who asks
+// for it: it is in no picture.
+type pastCache struct{ hour, day, month cache[past] }
+
+// askPastFunc gives what is told of a span; neither a history nor an error where nothing is kept.
+type askPastFunc func(ctx context.Context, span string) (*traffic.History, error)
+
+func newPastCache(now func() time.Time, broke func(why any), ask askPastFunc) *pastCache {
 	p := &pastCache{}
-	// What one told stays when it tells nothing: it may be what clients got before it died.
-	known := func(span string) func(context.Context) *traffic.History {
+	for span, age := range map[string]time.Duration{"hour": hourAge, "day": dayAge, "month": monthAge} {
+		// What one told stays when it tells nothing: it may be what clients got before it died.
 		var last *traffic.History
-		return func(ctx context.Context) *traffic.History {
-			if h := ask(ctx, span); h != nil {
+		c := p.of(span)
+		c.age, c.now, c.broke = age, now, broke
+		c.load = func(ctx context.Context) past {
+			h, err := ask(ctx, span)
+			if h != nil {
 				last = h
 			}
-			return last
+			return past{last, err}
 		}
 	}
-	p.hour.age, p.hour.now, p.hour.broke, p.hour.load = hourAge, now, broke, known("hour")
-	p.day.age, p.day.now, p.day.broke, p.day.load = dayAge, now, broke, known("day")
 	return p
+}
+
+// of gives what keeps a span: hour, day or month; nil for any other.
+func (p *pastCache) of(span string) *cache[past] {
+	switch span {
+	case "hour":
+		return &p.hour
+	case "day":
+		return &p.day
+	case "month":
+		return &p.month
+	}
+	return nil
 }
 
 // addTo adds what is told within ctx to all.
 func (p *pastCache) addTo(ctx context.Context, all *pasts) {
-	if h := p.hour.get(ctx); h != nil {
+	if h := p.hour.get(ctx).history; h != nil {
 		all.hour = append(all.hour, *h)
 	}
-	if d := p.day.get(ctx); d != nil {
+	if d := p.day.get(ctx).history; d != nil {
 		all.day = append(all.day, *d)
 	}
 }
 
-// ownPast gives what this controller has kept; nil where it keeps nothing.
-func (s *Server) ownPast(_ context.Context, span string) *traffic.History {
+// ownPast gives what this controller has kept.
+func (s *Server) ownPast(_ context.Context, span string) (*traffic.History, error) {
 	if s.opt.History == nil {
-		return nil
+		return nil, nil
 	}
 	h, err := lookAt(s.opt.History, span)()
 	if err != nil {
 		s.opt.Log.Warn("what clients got cannot be shown", "error", err)
-		return nil
+		return nil, err
 	}
-	return &h
+	return &h, nil
 }
 
-// askPast asks for what another controller has kept; nil where it does not tell.
-func (o *other) askPast(ctx context.Context, own netip.Addr, by *Asker, span string) *traffic.History {
+// askPast asks for what another controller has kept.
+func (o *other) askPast(ctx context.Context, own netip.Addr, by *Asker, span string) (*traffic.History, error) {
 	client := newAsker(own)
 	defer client.CloseIdleConnections()
 	body, _, err := ask(ctx, client, by, o.target, "/clients", map[string][]string{"span": {span}})
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	h, err := decodePast(body)
-	if err != nil {
-		return nil
-	}
-	return h
+	return decodePast(body)
 }
 
 // decodePast reads what a controller answered, which may be anything.

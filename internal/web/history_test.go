@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/internal/incident"
+	"holdfast/internal/status"
 	"holdfast/internal/traffic"
 )
 
@@ -92,5 +93,41 @@ func TestPastsOfAll(t *testing.T) {
 	}
 	if len(v.pasts.hour) != 2 || len(v.pasts.day) != 2 {
 		t.Errorf("%d hours and %d days, want those of two controllers", len(v.pasts.hour), len(v.pasts.day))
+	}
+}
+
+// TestAgentOfAnotherCloud: one that answers at the address of a controller adds neither what it
+// holds, nor its events, nor what its clients got.
+func TestAgentOfAnotherCloud(t *testing.T) {
+	stranger := peer(t, demoName(1), func(w http.ResponseWriter, r *http.Request) {
+		snap := demoController(1, 3)
+		snap.Cloud = "codfw1"
+		for i := range snap.VIPs {
+			snap.VIPs[i].State = status.Active
+		}
+		switch r.URL.Path {
+		case "/clients":
+			writeJSON(w, 200, Clients{Schema: 1, History: demoPasts().hour[0]})
+		case "/status":
+			writeJSON(w, 200, snap)
+		default:
+			answer := eventsAnswer(demoName(1), demoEvents())
+			answer.Cloud = snap.Cloud
+			writeJSON(w, 200, answer)
+		}
+	})
+	s := demoServer(view{})
+	s.opt.History = steps{}
+	s.opt.Controllers = func() []Target { return []Target{{demoName(0), "127.0.0.1:9"}, stranger} }
+	s.opt.Events = func(int) []status.Event { return nil }
+	v := s.look(t.Context())
+	if len(v.pasts.hour) != 1 || len(v.events) != 0 || len(v.incidents) != 0 {
+		t.Errorf("%d hours, %d events, %d incidents", len(v.pasts.hour), len(v.events), len(v.incidents))
+	}
+	if c := v.cloud.Controllers[1]; c.Reachable || len(v.cloud.VIPs[0].Holders) != 1 || v.cloud.Cloud != "eqiad1" {
+		t.Errorf("cloud %s, %+v, held by %v", v.cloud.Cloud, c, v.cloud.VIPs[0].Holders)
+	}
+	if j := s.Journals(t.Context(), 10)[1]; len(j.Events) != 0 || j.Error != `the agent there belongs to cloud "codfw1", not "eqiad1"` {
+		t.Errorf("%d events, %q", len(j.Events), j.Error)
 	}
 }

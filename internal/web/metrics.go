@@ -50,7 +50,7 @@ type descriptions struct {
 	certificateEnd, certificateRefused                            *prometheus.Desc
 	serviceState, serviceHosts                                    *prometheus.Desc
 	hostUp, hostDrained, hostSince, hostSessions                  *prometheus.Desc
-	hostCondition, serviceLastResort                              *prometheus.Desc
+	hostCondition, serviceLastResort, serviceHeld                 *prometheus.Desc
 	pathRTT, pathLost                                             *prometheus.Desc
 	findings, finding, drained                                    *prometheus.Desc
 }
@@ -96,6 +96,7 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 
 		serviceState:      d("service_state", "1 for the state that the service is in as this HAProxy sees it, 0 for the others.", "service", "state"),
 		serviceHosts:      d("service_hosts", "Hosts of the service in each state as this HAProxy sees them.", "service", "state"),
+		serviceHeld:       d("service_held", "1 when this controller holds a VIP that the service listens on: when clients reach the service by its HAProxy.", "service"),
 		serviceLastResort: d("service_last_resort", "1 while no host passes its check and those that accept a connection serve all the same.", "service"),
 		hostCondition:     d("service_host_condition", "1 for what the evidence says of the host, 0 for the others; all 0 where nothing is known.", append(slices.Clip(host), "condition")...),
 
@@ -121,7 +122,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		d.haproxyInfo, d.haproxyState, d.haproxySince, d.haproxyRestarts, d.haproxyReloads, d.haproxyConnections,
 		d.vipState, d.vipSince, d.vipPresent, d.vipFinishing, d.vipPriority, d.vipHolder, d.vipTransitions, d.vipSendErrors, d.vipHeldUp, d.vipPutBack, d.vipClaims, d.advertsSent, d.advertsSeen, d.advertsDrop,
 		d.certificateEnd, d.certificateRefused,
-		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.hostCondition, d.serviceLastResort,
+		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.hostCondition, d.serviceLastResort, d.serviceHeld,
 		d.pathRTT, d.pathLost, d.drained, d.findings, d.finding,
 	} {
 		ch <- desc
@@ -140,6 +141,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.drains(out, s)
 	for _, service := range s.Services {
 		c.service(out, service)
+		out.gauge(c.desc.serviceHeld, one(service.HeldBy(s.VIPs)), service.Name)
 	}
 	for _, p := range s.Paths {
 		c.path(out, p)

@@ -90,7 +90,9 @@ func (s *Server) othersOf(own netip.Addr, targets []Target) []*other {
 		o := &other{target: t}
 		o.cache.age, o.cache.now, o.cache.broke = otherAge, s.opt.Now, s.broke
 		o.cache.load = func(ctx context.Context) told { return o.ask(ctx, own, s.opt.Asker) }
-		o.past = newPastCache(s.opt.Now, s.broke, func(ctx context.Context, span string) *traffic.History { return o.askPast(ctx, own, s.opt.Asker, span) })
+		o.past = newPastCache(s.opt.Now, s.broke, func(ctx context.Context, span string) (*traffic.History, error) {
+			return o.askPast(ctx, own, s.opt.Asker, span)
+		})
 		all = append(all, o)
 	}
 	s.others = all
@@ -126,7 +128,12 @@ func (s *Server) lookFor(ctx context.Context, wait time.Duration) view {
 		answers, journals = append(answers, t.answer), append(journals, t.journal)
 	}
 	answers = s.inOrder(targets, answers)
+	cloudName := s.ownCloud(answers)
+	journals = OfCloud(journals, cloudName)
 	for i, o := range kept {
+		if found[i].answer.Of(cloudName).Snapshot == nil && found[i].answer.Snapshot != nil {
+			clients[i+1] = pasts{} // what clients of another cloud got
+		}
 		if late[i] {
 			silence(answers, o.target.Name, wait)
 		}

@@ -114,7 +114,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /cloud", s.afterLook(s.inTurn(s.serveCloud)))
 	mux.HandleFunc("GET /events", s.inTurn(s.signed(s.serveEvents)))
 	mux.HandleFunc("GET /incidents", s.afterLook(s.inTurn(s.serveIncidents)))
-	mux.HandleFunc("GET /clients", s.inTurn(s.signed(s.serveClients)))
+	mux.HandleFunc("GET /clients", s.serveClients)
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /metrics", s.inTurn(s.metrics.ServeHTTP))
 	mux.HandleFunc("GET /assets/{name}", s.page.serveAsset)

@@ -209,6 +209,8 @@ func (b *bed) measure(ctx context.Context, system bench.System, p Point, capacit
 	if _, err := b.seen.read(); err != nil {
 		return Measure{}, err
 	}
+	told := b.agents()
+	told.read()
 	began := time.Now()
 	all, err := b.load(ctx, b.opt.Length, args...)
 	if err != nil {
@@ -227,7 +229,21 @@ func (b *bed) measure(ctx context.Context, system bench.System, p Point, capacit
 	m.Seen = arrived.requests
 	m.Checks = float64(arrived.checks) / took.Seconds() / float64(len(b.hosts()))
 	m.addCounts(before, after)
+	if m.Down > 0 && system == bench.Holdfast {
+		for _, why := range told.read() {
+			b.problem(fmt.Sprintf("%s: %s", p, why))
+		}
+	}
 	return m, nil
+}
+
+// agents gives what holdfast's agents have to say of hosts.
+func (b *bed) agents() *verdicts {
+	v := &verdicts{offsets: map[string]int64{}}
+	for _, c := range b.spec.Controllers {
+		v.offsets[b.lab.Dir.AgentLog(c.Name)] = 0
+	}
+	return v
 }
 
 // arrived gives what the hosts have written down when they have ended whatever

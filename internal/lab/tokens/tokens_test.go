@@ -56,6 +56,19 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
+// TestVerdict has what is told of a host that went out.
+func TestVerdict(t *testing.T) {
+	for line, want := range map[string]string{
+		`{"time":"2026-12-01T15:03:33Z","level":"WARN","msg":"keystone at ctl2 is taken out","controller":"ctl1","event":"host-taken-out","subject":"keystone/ctl2","cause":"it hangs"}`: "2026-12-01T15:03:33Z ctl1: keystone at ctl2 is taken out (it hangs)",
+		`{"time":"2026-12-01T15:03:33Z","msg":"vip api is active here","controller":"ctl1","event":"vip-active"}`:                                                                        "",
+		"panic: no JSON": "",
+	} {
+		if got := verdict([]byte(line)); got != want {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+}
+
 func TestSum(t *testing.T) {
 	start := time.Date(2026, 11, 29, 9, 0, 0, 0, time.UTC)
 	var all []Session

@@ -3,15 +3,18 @@ package tokens
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"holdfast/internal/haproxy/output"
 	"holdfast/internal/lab/peer"
+	"holdfast/internal/status"
 )
 
 // counts is what the HAProxys of a lab have counted since they were started.
@@ -95,6 +98,45 @@ func (l *logs) read() (arrivals, error) {
 		sum.count(data)
 	}
 	return sum, nil
+}
+
+// verdicts reads what agents write of hosts that they, or their HAProxys, take out: why a
+// host was marked down that was only late is what somebody who sees that wants to know.
+type verdicts struct{ offsets map[string]int64 }
+
+// read gives what was written since it was called last, a line each. What cannot be read
+// is left out: it would only explain.
+func (v *verdicts) read() []string {
+	var all []string
+	for path, offset := range v.offsets {
+		file, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		data, err := io.ReadAll(io.NewSectionReader(file, offset, 1<<40))
+		if errors.Join(err, file.Close()) != nil {
+			continue
+		}
+		data = data[:bytes.LastIndexByte(data, '\n')+1]
+		v.offsets[path] += int64(len(data))
+		for line := range bytes.Lines(data) {
+			if said := verdict(line); said != "" {
+				all = append(all, said)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// verdict gives what a line of an agent's log says of a host that went out, beginning
+// with the time; "" for what says something else.
+func verdict(line []byte) string {
+	var said struct{ Time, Msg, Controller, Event, Cause string }
+	if json.Unmarshal(line, &said) != nil || said.Event != status.EventHostDown && said.Event != status.EventHostTakenOut {
+		return ""
+	}
+	return fmt.Sprintf("%s %s: %s (%s)", said.Time, said.Controller, said.Msg, said.Cause)
 }
 
 // count counts the requests in lines of uwsgi's log:

@@ -49,16 +49,39 @@ type Options struct {
 type Keeper struct {
 	opt  Options
 	now  func() time.Time
-	said string // of Run alone: the trouble that was logged last
+	said trouble // of Run alone
 
-	reading sync.Mutex // held by the one who reads a file: a month takes some
+	// Each is held by the one who reads that file: a month takes some, and the disk that has
+	// it may stand still while the hour, which is in memory, does not.
+	readingHour, readingMonth sync.Mutex
+	// keepLong keeps a long stretch: with Run it waits for no disk. writeLong writes it.
+	keepLong, writeLong func(traffic.Frame) error
 }
 
 // New makes a Keeper. It touches nothing until Run.
-func New(opt Options) *Keeper { return &Keeper{opt: opt, now: time.Now} }
+func New(opt Options) *Keeper {
+	k := &Keeper{opt: opt, now: time.Now}
+	k.writeLong = func(f traffic.Frame) error { return write(filepath.Join(opt.StateDir, longFile), f, longs) }
+	k.keepLong = k.writeLong
+	return k
+}
 
-// Run keeps what comes about until ctx ends.
+// waiting is how many long stretches wait for a disk that stands still: an hour.
+const waiting = 12
+
+// Run keeps what comes about until ctx ends. A disk that stands still then keeps nobody: what
+// was to be written to it is lost.
 func (k *Keeper) Run(ctx context.Context) {
+	queue := make(chan traffic.Frame, waiting)
+	k.keepLong = func(f traffic.Frame) error {
+		select {
+		case queue <- f:
+			return nil
+		default:
+			return fmt.Errorf("keep what clients got: the disk with %s stands still", k.opt.StateDir)
+		}
+	}
+	go k.writeLongs(ctx, queue)
 	var going stretch
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -104,20 +127,40 @@ func (k *Keeper) keep(number int64, going *stretch) {
 	if (number+1)%perLong == 0 {
 		err = errors.Join(err, k.end(going))
 	}
-	switch {
-	case err != nil && err.Error() != k.said:
-		k.said = err.Error()
-		k.opt.Log.Warn("the history of what clients got cannot be written", "error", err)
-	case err == nil:
-		k.said = ""
-	}
+	k.said.say(k.opt.Log, err)
 }
 
 // end writes the long stretch that goes on.
 func (k *Keeper) end(going *stretch) error {
 	points := going.gathered.Take()
 	going.begun = false
-	return write(filepath.Join(k.opt.StateDir, longFile), traffic.Frame{Number: going.number, Points: points}, longs)
+	return k.keepLong(traffic.Frame{Number: going.number, Points: points})
+}
+
+// writeLongs writes what comes until ctx ends.
+func (k *Keeper) writeLongs(ctx context.Context, queue <-chan traffic.Frame) {
+	var t trouble
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-queue:
+			t.say(k.opt.Log, k.writeLong(f))
+		}
+	}
+}
+
+// A trouble is what was logged last, so that it is said once.
+type trouble string
+
+func (t *trouble) say(log *slog.Logger, err error) {
+	switch {
+	case err == nil:
+		*t = ""
+	case err.Error() != string(*t):
+		*t = trouble(err.Error())
+		log.Warn("the history of what clients got cannot be written", "error", err)
+	}
 }
 
 // write puts a frame into its place in a ring of that many. The place is what it replaces:
@@ -137,28 +180,29 @@ func write(path string, f traffic.Frame, frames int64) error {
 // Hour gives the last hour, by ten seconds.
 func (k *Keeper) Hour() (traffic.History, error) {
 	last := k.now().UnixNano() / int64(short)
-	frames, err := k.read(filepath.Join(k.opt.RunDir, shortFile))
+	frames, err := read(filepath.Join(k.opt.RunDir, shortFile), &k.readingHour)
 	return traffic.HistoryOf(frames, last-shorts, shorts, 1, short), err
 }
 
 // Day gives the last day, by five minutes.
 func (k *Keeper) Day() (traffic.History, error) {
 	last := k.now().UnixNano() / int64(long)
-	frames, err := k.read(filepath.Join(k.opt.StateDir, longFile))
+	frames, err := read(filepath.Join(k.opt.StateDir, longFile), &k.readingMonth)
 	return traffic.HistoryOf(frames, last-24*perHour, int(24*perHour), 1, long), err
 }
 
 // Month gives the last 30 days, by hours.
 func (k *Keeper) Month() (traffic.History, error) {
 	last := k.now().UnixNano() / int64(long) / perHour * perHour
-	frames, err := k.read(filepath.Join(k.opt.StateDir, longFile))
+	frames, err := read(filepath.Join(k.opt.StateDir, longFile), &k.readingMonth)
 	return traffic.HistoryOf(frames, last-30*24*perHour, 30*24, int(perHour), long), err
 }
 
-// read gives the frames of a file that are whole; none of one that is not there.
-func (k *Keeper) read(path string) (frames []traffic.Frame, err error) {
-	k.reading.Lock()
-	defer k.reading.Unlock()
+// read gives the frames of a file that are whole; none of one that is not there. One reads at
+// a time.
+func read(path string, one *sync.Mutex) (frames []traffic.Frame, err error) {
+	one.Lock()
+	defer one.Unlock()
 	file, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil

@@ -1,10 +1,12 @@
 package history
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"holdfast/internal/traffic"
@@ -150,4 +152,34 @@ func TestHistoryWithGaps(t *testing.T) {
 	if day, err = k.Day(); err != nil || sum(day.Services[0].Requests) != 890 {
 		t.Errorf("%d requests, want 890 (%v)", sum(day.Services[0].Requests), err)
 	}
+}
+
+// A disk that stands still keeps neither the hour, which is in memory, from being written and
+// read, nor an end of Run.
+func TestHistoryOfADiskThatStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := New(Options{RunDir: t.TempDir(), StateDir: t.TempDir(), Log: slog.New(slog.DiscardHandler), Point: func(int64) []traffic.Rate {
+			return []traffic.Rate{{Key: traffic.Key{Service: "nova"}, Requests: 10}}
+		}})
+		disk := make(chan struct{})
+		write := k.writeLong
+		k.writeLong = func(f traffic.Frame) error {
+			<-disk
+			return write(f)
+		}
+		k.readingMonth.Lock() // by one who waits for the disk
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			k.Run(ctx)
+			close(ended)
+		}()
+		time.Sleep(time.Hour + 6*long)
+		if h, err := k.Hour(); err != nil || len(h.Services) != 1 || sum(h.Services[0].Requests) < 3580 {
+			t.Errorf("%d requests in the hour, %v", sum(h.Services[0].Requests), err)
+		}
+		cancel()
+		<-ended
+		close(disk)
+	})
 }
