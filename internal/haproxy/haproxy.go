@@ -10,6 +10,7 @@ package haproxy
 
 import (
 	"hash/fnv"
+	"net/netip"
 	"path"
 	"strings"
 
@@ -48,6 +49,9 @@ const SystemCA = "/etc/ssl/certs/ca-certificates.crt"
 // Local is what the configuration takes from the host it is for. All else is
 // the same on every controller.
 type Local struct {
+	// Address is the controller's own, where HAProxy's page of statistics may be. The zero
+	// value: that is on the loopback then.
+	Address  netip.Addr
 	RunDir   string // of the sockets and the state file
 	StateDir string // where the agent keeps the configuration itself
 	// User and Group are what the worker runs as. Empty: as who starts it.

@@ -67,10 +67,10 @@ func Render(s *spec.Spec, l Local) *Config {
 	w := &writer{}
 	w.header(s, l)
 	w.global(s, l)
-	w.defaults(s, spec.HTTP)
+	w.defaults(s, spec.HTTP, l)
 	w.proxies(s, spec.HTTP, l)
 	if hasMode(s, spec.TCP) {
-		w.defaults(s, spec.TCP)
+		w.defaults(s, spec.TCP, l)
 		w.proxies(s, spec.TCP, l)
 	}
 	c := &Config{Sections: w.sections}
@@ -173,6 +173,7 @@ func (w *writer) global(s *spec.Spec, l Local) {
 	w.headerLimit(s)
 	w.uploads(s)
 	w.tlsDefaults(s)
+	w.rawAll(s.HAProxy.Global)
 }
 
 // noChroot says that workers stay where they are. Before 3.4 that is so where nothing
@@ -294,7 +295,7 @@ func (w *writer) writtenOut(mode spec.Mode) {
 }
 
 // defaults writes the defaults section of all proxies of mode.
-func (w *writer) defaults(s *spec.Spec, mode spec.Mode) {
+func (w *writer) defaults(s *spec.Spec, mode spec.Mode, l Local) {
 	w.section(defaultsSection, "")
 	w.line("mode", string(mode))
 	w.line("log global")
@@ -308,12 +309,16 @@ func (w *writer) defaults(s *spec.Spec, mode spec.Mode) {
 		w.httpTimeouts()
 		w.httpConnections()
 		w.httpErrors()
+		w.errorPages(s.ErrorPages, l.StateDir)
 	} else {
 		w.tcpTimeouts()
 	}
 	w.writtenOut(mode)
 	w.retries(mode)
 	w.checkTiming(s, mode)
+	if mode == spec.HTTP {
+		w.rawAll(s.HAProxy.Defaults)
+	}
 }
 
 func (w *writer) httpTimeouts() {

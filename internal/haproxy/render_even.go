@@ -58,8 +58,16 @@ func (w *writer) even(svc spec.Service) {
 	w.line("http-response set-var(" + late + ") var(" + late + "),mul(" + itoa(evenOf-1) + "),add(txn.late),div(" + itoa(evenOf) + ")")
 	w.line("http-response set-var("+slow+") date(0,ms) if { var("+late+") -m int gt", itoa(evenAll/2), "} !{ var("+slow+") -m found }")
 	w.line("http-response unset-var("+slow+") if { var("+late+") -m int lt", itoa(evenAll/4), "}")
+}
+
+// leadsEven leads the requests of a service that is busy or slow to the backend for that.
+func (w *writer) leadsEven(svc spec.Service) {
+	if !spreads(svc) {
+		return
+	}
+	hosts, name := "nbsrv("+EvenName(svc)+")", "proc."+variableName(BackendName(svc))
 	over := func(since string, ms int) string { return "{ date(0,ms),sub(" + since + ") gt " + itoa(ms) + " }" }
-	for _, when := range []string{over(busy, evenAfter), over(slow, evenSlowFor)} {
+	for _, when := range []string{over(name+"_busy", evenAfter), over(name+"_slow", evenSlowFor)} {
 		w.line("use_backend", EvenName(svc), "if", when, "{", hosts, "gt 1 }")
 	}
 }
@@ -72,11 +80,13 @@ func (w *writer) evenBackend(s *spec.Spec, svc spec.Service, ids map[string]int,
 		return
 	}
 	w.section(backendSection, EvenName(svc))
+	w.raw(backendRaw(s, svc), rawFirst)
 	w.balance(s, svc)
 	w.line("hash-balance-factor", itoa(evenWithin))
 	w.check(s, svc) // for a host that is added without a reload
 	w.backendTimeouts(svc.Timeout)
-	w.sendsOnce(EvenName(svc), svc)
+	w.sendsOnce(s, EvenName(svc), svc, l)
+	w.raw(backendRaw(s, svc), rawRules, rawLeads)
 	for _, h := range svc.Hosts {
 		w.server(svc, h, ids[h.Name], l, tracks(svc, h)...)
 	}

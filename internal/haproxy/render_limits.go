@@ -44,32 +44,49 @@ func limitOf(v spec.VIP, svc spec.Service) (spec.ClientLimit, string) {
 
 // clientRules says who may use svc on v, and how often. when is a condition that tells the
 // requests for svc from others that come to the frontend; empty where there are none.
-func (w *writer) clientRules(v spec.VIP, svc spec.Service, when string) {
-	w.lists("vip", svc, v.Access, "")
-	w.lists("service", svc, svc.Access, when)
-	w.limit(v, svc, when)
+func (w *writer) clientRules(s *spec.Spec, v spec.VIP, svc spec.Service, stateDir, when string) {
+	r := rules{writer: w, spec: s, svc: svc, stateDir: stateDir, when: when}
+	r.lists("vip", v.Access)
+	r.lists("service", svc.Access)
+	w.maintenance(svc, stateDir, when)
+	r.limit(v)
 	if modeOf(svc) == spec.HTTP {
-		w.logins(svc, when)
+		r.logins()
 	}
+}
+
+// rules are those for the clients of svc in one frontend.
+type rules struct {
+	*writer
+	spec           *spec.Spec
+	svc            spec.Service
+	stateDir, when string
 }
 
 // own names the addresses of the cloud itself, which lists and limits do not hold for.
 func (w *writer) own(s *spec.Spec, v spec.VIP, svc spec.Service) {
-	if v.Access.Any() || svc.Access.Any() || limits(v, svc) {
-		w.networks("own", singles(s.Own()))
+	if v.Access.Any() || svc.Access.Any() || limits(v, svc) || v.Behind.Any() {
+		w.networks(ownName, singles(s.Own()))
 	}
 }
 
 // lists turns away who may not, by lists that are the VIP's or the service's own.
-func (w *writer) lists(whose string, svc spec.Service, a spec.Access, when string) {
-	if len(a.Deny) > 0 {
-		w.networks(whose+"-deny", a.Deny)
-		w.denied(svc, joined(whose+"-deny", "!own", when))
+func (r rules) lists(whose string, a spec.Access) {
+	if r.list(whose+"-deny", a.Deny, a.DenyFile) {
+		r.denied(joined(whose+"-deny", "!own", r.when))
 	}
-	if len(a.Allow) > 0 {
-		w.networks(whose+"-allow", a.Allow)
-		w.denied(svc, joined("!"+whose+"-allow", "!own", when))
+	if r.list(whose+"-allow", a.Allow, a.AllowFile) {
+		r.denied(joined("!"+whose+"-allow", "!own", r.when))
 	}
+}
+
+// list writes an acl of a list or a file, and reports whether there is one.
+func (r rules) list(name string, all []netip.Prefix, file string) bool {
+	r.networks(name, all)
+	if file != "" {
+		r.line("acl", name, "src -f", word(FileCopy(r.stateDir, file)))
+	}
+	return len(all) > 0 || file != ""
 }
 
 // limits reports whether anything of a client of svc on v is counted.
@@ -102,61 +119,60 @@ func singles(all []netip.Addr) []netip.Prefix {
 	return out
 }
 
-// denied turns away who may not use svc.
-func (w *writer) denied(svc spec.Service, when string) {
-	if modeOf(svc) == spec.TCP {
-		w.line("tcp-request content reject if", when)
+// denied turns away who may not use the service.
+func (r rules) denied(when string) {
+	if modeOf(r.svc) == spec.TCP {
+		r.line("tcp-request content reject if", when)
 		return
 	}
-	w.line("http-request deny deny_status", itoa(codeDenied), "content-type application/json string",
-		word(errorBody(codeDenied, "Forbidden", "this address may not use "+svc.Name+" here")), "if", when)
+	r.line("http-request deny deny_status", itoa(codeDenied),
+		r.page(r.spec, r.svc, r.stateDir, codeDenied, "Forbidden", "this address may not use "+r.svc.Name+" here"), "if", when)
 }
 
-// limit bounds how often each client may ask svc on v. What is turned away is not
-// counted: who sends ten times as much gets its limit, and 429 for the rest.
-func (w *writer) limit(v spec.VIP, svc spec.Service, when string) {
-	l, table := limitOf(v, svc)
+// limit bounds how often each client may ask on v. What is turned away is not counted: who
+// sends ten times as much gets its limit, and 429 for the rest.
+func (r rules) limit(v spec.VIP) {
+	l, table := limitOf(v, r.svc)
 	if l.Requests.N == 0 {
 		return
 	}
-	own := "!own"
-	if modeOf(svc) == spec.TCP {
+	mine := joined("!own", r.when)
+	if modeOf(r.svc) == spec.TCP {
 		key := "src"
 		if hashed(l.Per) {
 			key = "src,sha1" // beside the VIP's other services, which have tokens
 		}
-		w.line("tcp-request content track-sc2", key, "table", table, "if", joined(own, when))
-		w.line("tcp-request content reject if { sc2_gpc0_rate ge", itoa(l.Requests.N), "}", joined(own, when))
-		w.line("tcp-request content sc-inc-gpc0(2) if", joined(own, when))
+		r.line("tcp-request content track-sc2", key, "table", table, "if", mine)
+		r.line("tcp-request content reject if { sc2_gpc0_rate ge", itoa(l.Requests.N), "}", mine)
+		r.line("tcp-request content sc-inc-gpc0(2) if", mine)
 		return
 	}
 	key := "src"
 	if hashed(l.Per) {
 		key = "var(txn.client)"
-		w.clientKey(l.Per, svc, joined(own, when))
+		r.clientKey(l.Per, mine)
 	}
-	w.line("http-request track-sc2", key, "table", table, "if", joined(own, when))
-	w.tooMany("deny deny_status", svc, l.Requests, "this is more than "+rateWords(l.Requests)+" of "+svc.Name,
-		joined("{ sc2_gpc0_rate ge "+itoa(l.Requests.N)+" }", own, when))
-	w.line("http-request sc-inc-gpc0(2) if", joined(own, when))
+	r.line("http-request track-sc2", key, "table", table, "if", mine)
+	r.tooMany("deny deny_status", l.Requests, "this is more than "+rateWords(l.Requests)+" of "+r.svc.Name, joined("{ sc2_gpc0_rate ge "+itoa(l.Requests.N)+" }", mine))
+	r.line("http-request sc-inc-gpc0(2) if", mine)
 }
 
 // clientKey says by what the requests of a client are counted: a hash of its token, which
 // a table does not keep, or the project in its path. One without is counted by its address.
-func (w *writer) clientKey(per spec.LimitPer, svc spec.Service, when string) {
+func (r rules) clientKey(per spec.LimitPer, mine string) {
 	if per == spec.PerToken {
-		w.line("http-request set-var(txn.client) req.fhdr(X-Auth-Token),sha1 if", joined("{ req.fhdr(X-Auth-Token) -m found }", when))
+		r.line("http-request set-var(txn.client) req.fhdr(X-Auth-Token),sha1 if", joined("{ req.fhdr(X-Auth-Token) -m found }", mine))
 	} else {
-		at := itoa(svc.ProjectSegment() + 1)
-		w.line("http-request set-var(txn.client) path,field("+at+",/),sha1 if", joined("{ path,field("+at+",/) -m len 8: }", when))
+		at := itoa(r.svc.ProjectSegment() + 1)
+		r.line("http-request set-var(txn.client) path,field("+at+",/),sha1 if", joined("{ path,field("+at+",/) -m len 8: }", mine))
 	}
-	w.line("http-request set-var(txn.client) src,sha1 if", joined("!{ var(txn.client) -m found }", when))
+	r.line("http-request set-var(txn.client) src,sha1 if", joined("!{ var(txn.client) -m found }", mine))
 }
 
 // tooMany answers 429, by one of two ways that the log tells apart.
-func (w *writer) tooMany(how string, svc spec.Service, r spec.Rate, text, when string) {
-	w.line("http-request", how, itoa(codeLimited), "content-type application/json string", word(errorBody(codeLimited, "Too Many Requests", text)),
-		"hdr Retry-After", itoa(int(r.Per/time.Second)), "if", when)
+func (r rules) tooMany(how string, of spec.Rate, text, when string) {
+	r.line("http-request", how, itoa(codeLimited), r.page(r.spec, r.svc, r.stateDir, codeLimited, "Too Many Requests", text),
+		"hdr Retry-After", itoa(int(of.Per/time.Second)), "if", when)
 }
 
 // rateWords says r as a text for clients: "50 requests a second".
@@ -171,19 +187,18 @@ func unitWord(r spec.Rate) string {
 // isLogin tells the requests for a token that want a password, or the signature of one.
 const isLogin = "{ method POST } { path_end /auth/tokens /v2.0/tokens /ec2tokens /s3tokens }"
 
-// logins bounds how often each address may fail to get a token from svc. Those that it has
-// go on.
-func (w *writer) logins(svc spec.Service, when string) {
-	r := svc.Clients.FailedLogins
-	if r.N == 0 {
+// logins bounds how often each address may fail to get a token. Those that it has go on.
+func (r rules) logins() {
+	l := r.svc.Clients.FailedLogins
+	if l.N == 0 {
 		return
 	}
-	table := BackendName(svc) + loginsSuffix
-	w.line("http-request set-var(txn.login) bool(true) if", joined(isLogin, "!own", when))
-	w.tooMany("return status", svc, r, fmt.Sprintf("more than %d logins failed in %s", r.N, unitWord(r)),
-		joined("{ var(txn.login) -m bool }", "{ src,table_gpc0_rate("+table+") ge "+itoa(r.N)+" }"))
-	w.line("http-response track-sc0 src table", table, "if { status 401 } { var(txn.login) -m bool }")
-	w.line("http-response sc-inc-gpc0(0) if { status 401 } { var(txn.login) -m bool }")
+	table := BackendName(r.svc) + loginsSuffix
+	r.line("http-request set-var(txn.login) bool(true) if", joined(isLogin, "!own", r.when))
+	r.tooMany("return status", l, fmt.Sprintf("more than %d logins failed in %s", l.N, unitWord(l)),
+		joined("{ var(txn.login) -m bool }", "{ src,table_gpc0_rate("+table+") ge "+itoa(l.N)+" }"))
+	r.line("http-response track-sc0 src table", table, "if { status 401 } { var(txn.login) -m bool }")
+	r.line("http-response sc-inc-gpc0(0) if { status 401 } { var(txn.login) -m bool }")
 }
 
 // connections bounds how many connections an address may have at once: whoever says
@@ -194,8 +209,15 @@ func (w *writer) connections(v spec.VIP, svc spec.Service) {
 	if l.Connections == 0 {
 		return
 	}
-	w.line("tcp-request connection track-sc2 src table", table, "if !own")
-	w.line("tcp-request connection reject if { sc2_conn_cur gt", itoa(l.Connections), "} !own")
+	when, others := "connection", "!own"
+	switch {
+	case v.Behind.Any() && v.Behind.ProxyProtocol:
+		when = "session" // when it is known whom the connection is for
+	case v.Behind.Any():
+		others += " !balancer" // its connections are of many clients
+	}
+	w.line("tcp-request "+when+" track-sc2 src table", table, "if", others)
+	w.line("tcp-request "+when+" reject if { sc2_conn_cur gt", itoa(l.Connections), "}", others)
 }
 
 // limitTables writes the tables in which clients are counted, of proxies of mode.

@@ -82,12 +82,14 @@ func (w *writer) redirects(s *spec.Spec, l Local) {
 			// No service has a ":" in its name.
 			w.section(frontendSection, strings.TrimSuffix(FrontendName(v, i, spec.Service{}), "-")+":redirect")
 			w.last().Bind = &Bind{Address: netip.AddrPortFrom(a.Addr().Unmap(), uint16(v.TLS.Redirect))}
+			w.own(s, v, spec.Service{})
+			w.behind(v, spec.Service{})
 			unless := ""
 			if v.TLS.ACME.IsValid() {
 				unless = " unless " + isChallenge
 			}
 			w.line("http-request redirect prefix", word("https://"+v.Hostname), "code 301"+unless)
-			w.closing(l)
+			w.closing(v, i, l)
 			if v.TLS.ACME.IsValid() {
 				w.line("use_backend", acmeName(v), "if", isChallenge)
 			}

@@ -43,6 +43,7 @@ func (c *checker) check() {
 	c.checkPlaces()
 	c.checkTLS()
 	c.checkLimits()
+	c.checkStats()
 	c.checkNames()
 	c.checkNotify()
 }
@@ -190,7 +191,7 @@ func (c *checker) build() *Spec {
 			HandoverLimit:  r.agent.handoverLimit.or(defaultHandoverLimit),
 			Authentication: Authentication(r.agent.authentication.or(string(ReceiveOnly))),
 		},
-		Log: Log{Target: r.log.target.v, Level: r.log.level.v, Off: r.log.off.v}, Notify: r.notify.build(),
+		Log: Log{Target: r.log.target.v, Level: r.log.level.v, Off: r.log.off.v}, Notify: r.notify.build(), HAProxy: r.haproxy, ErrorPages: r.errorPages, Stats: r.stats.build(),
 	}
 	s.Cloud = r.cloud.or(s.Region)
 	for _, h := range r.controllers.all {

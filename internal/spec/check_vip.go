@@ -250,6 +250,7 @@ func (v rawVIP) build(controllers []string, place int) VIP {
 		Device:    Device(v.device.or(string(Direct))),
 		Access:    v.access.build(),
 		Clients:   v.limit.build(),
+		Behind:    v.behind.build(),
 		VRRP: VRRP{
 			RouterID: v.vrrp.routerID.v,
 			Interval: v.vrrp.interval.or(100 * time.Millisecond),

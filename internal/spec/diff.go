@@ -199,7 +199,7 @@ func topValues(s *Spec) []pair {
 	if s.HeaderLimit > 0 {
 		headerLimit = strconv.Itoa(s.HeaderLimit>>10) + "k"
 	}
-	return append([]pair{
+	return slices.Concat([]pair{
 		{"cloud", s.Cloud},
 		{"region", s.Region},
 		{"release", orNone(s.Release)},
@@ -209,7 +209,7 @@ func topValues(s *Spec) []pair {
 		{"agent.handover_limit", span(s.Agent.HandoverLimit)},
 		{"agent.authentication", string(s.Agent.Authentication)},
 		{"log", logValue(s.Log)},
-	}, notifyValues(s.Notify)...)
+	}, rawValues(s.HAProxy), []pair{{"error_pages", pagesValue(s.ErrorPages)}}, statsValues(s.Stats), notifyValues(s.Notify))
 }
 
 func logValue(l Log) string {
@@ -240,7 +240,7 @@ func vipValues(v VIP) []pair {
 		{"vrrp.peers", string(v.VRRP.Peers)},
 		{"vrrp.checksum", string(v.VRRP.Checksum)},
 		{"vrrp.startup_delay", span(v.VRRP.StartupDelay)},
-	}, tlsValues(v.TLS), accessValues(v.Access), clientLimitValues(v.Clients))
+	}, tlsValues(v.TLS), accessValues(v.Access), clientLimitValues(v.Clients), behindValues(v.Behind))
 }
 
 func tlsValues(t *TLS) []pair {
@@ -280,7 +280,7 @@ func serviceValues(s Service) []pair {
 		{"server_name", orNone(s.TLS.ServerName)},
 		{"safe posts", orNone(strings.Join(s.SafePosts, ", "))},
 		{"X-Forwarded-For is kept", strconv.FormatBool(s.KeepForwarded)},
-	}, accessValues(s.Access), clientLimitValues(s.Clients), timeoutValues(s.Timeout))
+	}, accessValues(s.Access), clientLimitValues(s.Clients), rawValues(s.HAProxy), []pair{{"error_pages", pagesValue(s.ErrorPages)}, {"maintenance", maintenanceValue(s.Maintenance)}}, timeoutValues(s.Timeout))
 }
 
 func vipsValue(names []string) string {

@@ -6,5 +6,5 @@ import "slices"
 func Keys() []string {
 	return slices.Concat(keysOf(specFields()), keysOf(vipFields()), keysOf(vrrpFields()), keysOf(tlsFields()), keysOf(controllerFields()),
 		keysOf(serviceFields()), keysOf(serviceHostFields()), keysOf(checkFields()), keysOf(timeoutFields()), keysOf(agentFields()), keysOf(logFields()),
-		keysOf(serviceLimitFields()))
+		keysOf(serviceLimitFields()), keysOf(rawFields()), keysOf(behindFields()), keysOf(maintenanceFields()), keysOf(statsFields()))
 }

@@ -17,10 +17,15 @@ import (
 type Access struct {
 	Allow []netip.Prefix // masked; empty: everybody
 	Deny  []netip.Prefix // masked; who is on both lists may not
+	// AllowFile and DenyFile are paths of files, on every controller, that have such lists
+	// in the place of Allow and Deny; empty: none. See ParseList.
+	AllowFile, DenyFile string
 }
 
 // Any reports whether a says anything.
-func (a Access) Any() bool { return len(a.Allow) > 0 || len(a.Deny) > 0 }
+func (a Access) Any() bool {
+	return len(a.Allow) > 0 || len(a.Deny) > 0 || a.AllowFile != "" || a.DenyFile != ""
+}
 
 // A Rate is how often something may be in a time; the zero value: as often as one likes.
 type Rate struct {
@@ -81,20 +86,31 @@ type rawLimit struct {
 	per                    item[string]
 }
 
-type rawAccess struct{ allow, deny rawList[item[netip.Prefix]] }
+type rawAccess struct {
+	allow, deny         rawList[item[netip.Prefix]]
+	allowFile, denyFile item[string]
+}
 
 // accessFields are the keys of who may, for a T that has an Access.
 func accessFields[T any](of func(*T) *rawAccess) []field[T] {
 	return []field[T]{
 		{
-			"allow", false, "the addresses and networks that may, and nobody else", "[10.0.0.0/8]",
-			func(d *decoder, v value, t *T) { of(t).allow = d.networks(v) },
+			"allow", false, "the addresses and networks that may, and nobody else, or a file that has them", "[10.0.0.0/8]",
+			func(d *decoder, v value, t *T) { of(t).allow, of(t).allowFile = d.networksOrFile(v) },
 		},
 		{
-			"deny", false, "the addresses and networks that may not", "[192.0.2.66, 198.51.100.0/24]",
-			func(d *decoder, v value, t *T) { of(t).deny = d.networks(v) },
+			"deny", false, "the addresses and networks that may not, or a file that has them", "[192.0.2.66, 198.51.100.0/24]",
+			func(d *decoder, v value, t *T) { of(t).deny, of(t).denyFile = d.networksOrFile(v) },
 		},
 	}
+}
+
+// networksOrFile reads a list, or the path of a file that has one.
+func (d *decoder) networksOrFile(v value) (rawList[item[netip.Prefix]], item[string]) {
+	if v.node.Kind == yaml.ScalarNode && strings.HasPrefix(v.node.Value, "/") {
+		return rawList[item[netip.Prefix]]{}, d.filePath(v)
+	}
+	return d.networks(v), item[string]{}
 }
 
 // networks reads a list of addresses and networks; one by itself will do, too.
@@ -138,14 +154,15 @@ func (d *decoder) network(v value) item[netip.Prefix] {
 }
 
 func (a rawAccess) build() Access {
-	var out Access
-	for _, p := range a.allow.all {
-		out.Allow = append(out.Allow, p.v)
+	return Access{Allow: prefixes(a.allow), Deny: prefixes(a.deny), AllowFile: a.allowFile.v, DenyFile: a.denyFile.v}
+}
+
+func prefixes(l rawList[item[netip.Prefix]]) []netip.Prefix {
+	var all []netip.Prefix
+	for _, p := range l.all {
+		all = append(all, p.v)
 	}
-	for _, p := range a.deny.all {
-		out.Deny = append(out.Deny, p.v)
-	}
-	return out
+	return all
 }
 
 // serviceLimit reads the limit of a service: a number is of the hosts, a rate of each client.
@@ -319,7 +336,9 @@ func (s *Spec) Own() []netip.Addr {
 }
 
 func accessValues(a Access) []pair {
-	return []pair{{"allow", networksValue(a.Allow)}, {"deny", networksValue(a.Deny)}}
+	return []pair{
+		{"allow", networksValue(a.Allow)}, {"deny", networksValue(a.Deny)}, {"allow, by file", orNone(a.AllowFile)}, {"deny, by file", orNone(a.DenyFile)},
+	}
 }
 
 func networksValue(all []netip.Prefix) string {

@@ -24,6 +24,9 @@ type (
 		agent       rawAgent
 		log         rawLog
 		notify      rawNotify
+		haproxy     Raw
+		errorPages  []ErrorPage
+		stats       rawStats
 	}
 	rawLog struct {
 		target, level item[string]
@@ -45,6 +48,7 @@ type (
 		tls                   rawTLS
 		access                rawAccess
 		limit                 rawLimit
+		behind                rawBehind
 	}
 	rawTLS struct {
 		node             *yaml.Node // nil: none
@@ -78,6 +82,9 @@ type (
 		mode, affinity item[string]
 		access         rawAccess
 		limit          rawLimit
+		haproxy        Raw
+		errorPages     []ErrorPage
+		maintenance    rawMaintenance
 		check          rawCheck
 		timeout        rawTimeout
 		tls, ca        item[string]
@@ -166,6 +173,21 @@ func specFields() []field[rawSpec] {
 			func(d *decoder, v value, s *rawSpec) {
 				s.notify.node = v.node
 				mapping(d, v, notifyFields(), &s.notify)
+			},
+		},
+		{
+			"haproxy", false, "raw lines for HAProxy's configuration", `{global: ["tune.maxaccept 100"]}`,
+			func(d *decoder, v value, s *rawSpec) { mapping(d, v, rawFields(), &s.haproxy) },
+		},
+		{
+			"error_pages", false, "pages in the place of HAProxy's own answers", "{503: /etc/holdfast/pages/sorry.html}",
+			func(d *decoder, v value, s *rawSpec) { s.errorPages = d.pages(v) },
+		},
+		{
+			"stats", false, "where HAProxy's own page and exporter are", "{listen: 8404}",
+			func(d *decoder, v value, s *rawSpec) {
+				s.stats.node = v.node
+				mapping(d, v, statsFields(), &s.stats)
 			},
 		},
 	}
@@ -280,6 +302,13 @@ func vipFields() []field[rawVIP] {
 		{
 			"limit", false, "how many requests a client may send", "500/s",
 			func(d *decoder, v value, r *rawVIP) { r.limit = d.vipLimit(v) },
+		},
+		{
+			"behind", false, "another balancer in front of it", "{trusted: [10.64.30.5]}",
+			func(d *decoder, v value, r *rawVIP) {
+				r.behind.node = v.node
+				mapping(d, v, behindFields(), &r.behind)
+			},
 		},
 	}, accessFields(func(r *rawVIP) *rawAccess { return &r.access })...)
 }
@@ -507,6 +536,18 @@ func serviceFields() []field[rawService] {
 			func(d *decoder, v value, r *rawService) {
 				r.hosts = each(d, v, hostHint, func(e value) rawHost { return d.rawHost(e, serviceHostFields()) })
 			},
+		},
+		{
+			"haproxy", false, "raw lines for its part of HAProxy's configuration", `{backend: ["option forwardfor"]}`,
+			func(d *decoder, v value, r *rawService) { mapping(d, v, rawServiceFields(), &r.haproxy) },
+		},
+		{
+			"error_pages", false, "pages in the place of HAProxy's own answers", "{503: /etc/holdfast/pages/sorry.html}",
+			func(d *decoder, v value, r *rawService) { r.errorPages = d.pages(v) },
+		},
+		{
+			"maintenance", false, "true, or what clients get while it is closed", "{page: /etc/holdfast/pages/maintenance.html, retry_after: 10m}",
+			func(d *decoder, v value, r *rawService) { r.maintenance = d.maintenance(v) },
 		},
 	}, accessFields(func(r *rawService) *rawAccess { return &r.access })...)
 }

@@ -22,6 +22,9 @@ type Spec struct {
 	Agent       Agent
 	Log         Log
 	Notify      Notify
+	Stats       Stats
+	ErrorPages  []ErrorPage // of all http services, by code; see Page
+	HAProxy     Raw         // raw lines; those of Defaults, Frontend and Backend are of all http services
 	// Digest is the first 12 hex digits of the SHA-256 of the bytes parsed.
 	Digest string
 }
@@ -92,6 +95,7 @@ type VIP struct {
 	Access Access
 	// Clients is what it takes of each client for all of its services together.
 	Clients ClientLimit
+	Behind  Behind
 }
 
 // VRRP has the settings of a VIP's virtual router (RFC 9568).
@@ -211,8 +215,12 @@ type Service struct {
 	// Access and Clients say who may use it, and how often, beside what its VIPs say.
 	Access  Access
 	Clients ClientLimit
-	TLS     HostTLS
-	Hosts   []Host // at least one; the controllers, unless the file has others
+	HAProxy Raw // raw lines of its frontends and backends
+	// ErrorPages are its own, by code. See Spec.Page.
+	ErrorPages  []ErrorPage
+	Maintenance Maintenance
+	TLS         HostTLS
+	Hosts       []Host // at least one; the controllers, unless the file has others
 	// SafePosts has the paths whose POST may be repeated after it was sent,
 	// as the catalog says: "/v3/auth/tokens". "*" stands for any one segment.
 	SafePosts []string

@@ -33,6 +33,7 @@ const (
 	OtherCause
 	RateLimited  // its client sent more than its limit
 	FailedLogins // its client failed to get a token too often
+	Maintenance  // its service is closed
 	causes
 )
 
@@ -49,7 +50,7 @@ func Causes() []Cause {
 func (c Cause) String() string {
 	return [...]string{
 		"", "no-host", "not-connected", "connect-timeout", "queue-timeout", "no-answer", "answer-timeout",
-		"bad-answer", "bad-request", "request-timeout", "denied", "no-resource", "other", "rate-limited", "failed-logins",
+		"bad-answer", "bad-request", "request-timeout", "denied", "no-resource", "other", "rate-limited", "failed-logins", "maintenance",
 	}[c]
 }
 
@@ -109,8 +110,11 @@ func (r *Record) byHAProxy() (Outcome, Cause) {
 		if r.Bad || r.Status == 400 || r.Status == 414 || r.Status == 431 {
 			return Refused, BadRequest
 		}
-		if r.Status == 429 {
+		switch r.Status {
+		case 429:
 			return Refused, RateLimited
+		case 503:
+			return Refused, Maintenance
 		}
 		return Refused, Denied
 	case 'H':
@@ -177,8 +181,8 @@ func (r *Record) session() (Outcome, Cause) {
 // answer of 500 or more, or none that was whole. A client that gave up is counted by
 // itself.
 func (r *Record) Felt(o Outcome) bool {
-	if r.TCP && r.Term == [2]byte{'P', 'R'} {
-		return false // a rule of the spec turned it away, as one does with 403 and 429
+	if r.Term == [2]byte{'P', 'R'} && (r.TCP || r.Status == 503) {
+		return false // a rule of the spec turned it away, or its service is in maintenance
 	}
 	return o == Failed || o == Cut || o == Refused && (r.TCP || r.Status == 0 || r.Status >= 500)
 }

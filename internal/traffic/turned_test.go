@@ -31,6 +31,7 @@ func TestTurnedAway(t *testing.T) {
 	add("g", 429, "PR", 40)
 	add("f", 429, "LR", 7)
 	add("g", 403, "PR", 3)
+	add("g", 503, "PR", 3) // in maintenance: told, and no failure
 	book.AddLine(now, []byte(`192.0.2.1:43204 [01/Dec/2026:11:40:33.951] h h/<NOSRV> -1/-1/0 0 PR 1/1/0/0/0 0/0`))
 	turned.Add(now, book.Sums())
 	want := "540 over their client's limit (keystone 500, nova 40); 7 to log in, after too many that failed (keystone 7); 4 from addresses that may not (nova 3, mariadb 1)"
