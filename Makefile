@@ -20,7 +20,7 @@ TOOL     := $(GO) tool -modfile=tools.mod
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-openstack check race race-pure demo lab bench page sim graph lint fmt cover fuzz install deps clean
+.PHONY: help build test test-openstack test-package check race race-pure demo lab bench page sim graph lint fmt cover fuzz install uninstall stage deb rpm release deps clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,7 +64,7 @@ race: deps build ## Run every test under the race detector
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout=30m -exec=$(abspath $(ROOT)) -run='$(RUN)' ./...
 
 # What architecture_test.go calls pure. The tests of haproxy run HAProxy, and count its time.
-PURE     := auth status catalog spec cloud vrrp vrrp/sim conflict ether haproxy haproxy/output keystone importer dns dns/wire certificate health reach incident notify traffic
+PURE     := auth status catalog spec cloud vrrp vrrp/sim conflict ether haproxy haproxy/output keystone importer dns dns/wire certificate health reach incident notify traffic web/page
 SEEDS    := $$(grep -rl '^func Fuzz' --include=*_test.go internal | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 race-pure: ## The race detector on the pure packages, and on every parser's fuzz seeds
@@ -119,6 +119,45 @@ install: build ## Install binary, unit, man pages and completions
 	bin/holdfast completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/holdfast
 	bin/holdfast completion zsh > $(DESTDIR)$(ZSHDIR)/_holdfast
 	bin/holdfast completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/holdfast.fish
+
+uninstall: ## Take holdfast out of service here, and what "make install" put here away; the spec and state stay
+	[ -n "$(DESTDIR)" ] || packaging/leave.sh $(PREFIX)/bin/holdfast
+	rm -f $(DESTDIR)$(PREFIX)/bin/holdfast $(DESTDIR)$(UNITDIR)/holdfast.service $(DESTDIR)$(UNITDIR)/holdfast.socket \
+		$(DESTDIR)$(PREFIX)/lib/systemd/catalog/holdfast.catalog $(DESTDIR)$(PREFIX)/share/man/man8/holdfast.8 $(DESTDIR)$(PREFIX)/share/man/man8/holdfast-*.8 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/holdfast $(DESTDIR)$(ZSHDIR)/_holdfast $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/holdfast.fish
+	[ -n "$(DESTDIR)" ] || { systemctl daemon-reload; journalctl --update-catalog; } || true
+	@echo "left: $(DESTDIR)/etc/holdfast, $(DESTDIR)/etc/default/holdfast and $(DESTDIR)/var/lib/holdfast, which are yours"
+
+# Packages. A commit that is tagged vX.Y.Z is that release; any other one is before the next.
+ARCH     ?= $(shell $(GO) env GOARCH)
+COMMITTED := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+RELEASE  := $(shell sed -n 's/^const release = "\(.*\)"/\1/p' internal/cli/version.go)
+VERSION  ?= $(if $(filter v$(RELEASE),$(shell git tag --points-at HEAD 2>/dev/null)),$(RELEASE),$(RELEASE)~git$(shell date -u -d @$(COMMITTED) +%Y%m%d%H%M%S).$(shell git rev-parse --short=8 HEAD 2>/dev/null || echo unknown))
+DATE     := $(shell date -u -d @$(COMMITTED) +%Y-%m-%dT%H:%M:%SZ)
+# Tools of releases only, apart from those of the tests.
+SHIPTOOL := $(GO) tool -modfile=packaging/tools.mod
+# Whoever builds packages for others puts the own name there.
+MAINTAINER ?= $(shell git log -1 --format='%an <%ae>' 2>/dev/null)
+NFPM     := ARCH=$(ARCH) VERSION='$(VERSION)' MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH=$(COMMITTED) $(SHIPTOOL) nfpm package --config packaging/nfpm.yaml --target bin/package
+
+stage:
+	VERSION='$(VERSION)' DATE=$(DATE) MAINTAINER='$(MAINTAINER)' packaging/stage.sh
+
+deb: stage ## Build bin/package/holdfast_VERSION_ARCH.deb
+	$(NFPM) --packager deb
+
+rpm: stage ## Build bin/package/holdfast-VERSION.ARCH.rpm
+	$(NFPM) --packager rpm
+
+release: stage ## Build both packages, the SBOM (CycloneDX) and SHA256SUMS in bin/package
+	$(NFPM) --packager deb
+	$(NFPM) --packager rpm
+	install -m 755 bin/holdfast bin/package/holdfast
+	$(SHIPTOOL) cyclonedx-gomod bin -json -noserial -notimestamp -version '$(VERSION)' -output bin/package/holdfast.cdx.json bin/holdfast
+	cd bin/package && sha256sum holdfast holdfast.cdx.json *.deb *.rpm > SHA256SUMS && cat SHA256SUMS
+
+test-package: ## Try the packages in a clean Debian with systemd: as root, some minutes
+	test/package/run.sh
 
 deps: ## Install what tests and the lab need, through apt
 	@$(DEPS)

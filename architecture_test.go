@@ -51,19 +51,21 @@ var mayImport = map[string][]string{
 	"internal/certificate/keep": {
 		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status", "internal/tick",
 	},
-	"internal/spec":            {"internal/status", "internal/catalog"},
-	"internal/haproxy":         {"internal/haproxy/output", "internal/spec", "internal/catalog", "internal/status", "internal/health"},
-	"internal/haproxy/output":  {},
-	"internal/keystone":        {"internal/spec", "internal/catalog", "internal/status"},
-	"internal/keystone/admin":  {"internal/keystone", "internal/changelog", "internal/spec", "internal/catalog", "internal/status"},
-	"internal/importer":        {"internal/keystone", "internal/spec", "internal/catalog", "internal/status"},
-	"internal/dns":             {"internal/spec", "internal/status"},
-	"internal/dns/wire":        {"internal/dns"},
-	"internal/dns/zone":        {"internal/dns", "internal/dns/wire", "internal/changelog", "internal/status"},
-	"internal/vrrp/link":       {"internal/auth", "internal/vrrp", "internal/rtnl", "internal/status"},
-	"internal/haproxy/ports":   {},
-	"internal/haproxy/runtime": {"internal/haproxy", "internal/haproxy/output"},
-	"internal/haproxy/ours":    {"internal/haproxy"},
+	"internal/spec":             {"internal/status", "internal/catalog"},
+	"internal/haproxy":          {"internal/haproxy/output", "internal/spec", "internal/catalog", "internal/status", "internal/health"},
+	"internal/haproxy/output":   {},
+	"internal/keystone":         {"internal/spec", "internal/catalog", "internal/status"},
+	"internal/keystone/admin":   {"internal/keystone", "internal/changelog", "internal/spec", "internal/catalog", "internal/status"},
+	"internal/importer":         {"internal/keystone", "internal/spec", "internal/catalog", "internal/status"},
+	"internal/dns":              {"internal/spec", "internal/status"},
+	"internal/dns/wire":         {"internal/dns"},
+	"internal/dns/zone":         {"internal/dns", "internal/dns/wire", "internal/changelog", "internal/status"},
+	"internal/vrrp/link":        {"internal/auth", "internal/vrrp", "internal/rtnl", "internal/status", "internal/vrrp/link/nic", "internal/vrrp/link/thread"},
+	"internal/vrrp/link/thread": {},
+	"internal/vrrp/link/nic":    {},
+	"internal/haproxy/ports":    {},
+	"internal/haproxy/runtime":  {"internal/haproxy", "internal/haproxy/output"},
+	"internal/haproxy/ours":     {"internal/haproxy"},
 	"internal/haproxy/process": {
 		"internal/haproxy", "internal/haproxy/output", "internal/haproxy/ours", "internal/haproxy/ports", "internal/haproxy/runtime", "internal/pidfd", "internal/file", "internal/status", "internal/tick",
 	},
@@ -75,7 +77,8 @@ var mayImport = map[string][]string{
 	"internal/vip/move":      {"internal/ether", "internal/rtnl", "internal/sockdiag", "internal/vip", "internal/vip/conntrack"},
 	"internal/vip/conntrack": {"internal/rtnl"},
 	"internal/peer":          {"internal/auth", "internal/connlimit", "internal/spec"},
-	"internal/web":           {"internal/auth", "internal/cloud", "internal/incident", "internal/status", "internal/connlimit", "internal/traffic"},
+	"internal/web":           {"internal/auth", "internal/cloud", "internal/incident", "internal/status", "internal/connlimit", "internal/traffic", "internal/web/page"},
+	"internal/web/page":      {"internal/cloud", "internal/incident", "internal/status", "internal/traffic"},
 	"internal/vips":          {"internal/auth", "internal/conflict/watch", "internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
 	"internal/hearing":       {"internal/tick", "internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
 	"internal/splitbrain":    {"internal/peer", "internal/spec", "internal/tick", "internal/vrrp", "internal/vrrp/link"},
@@ -138,7 +141,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify", "internal/traffic"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify", "internal/traffic", "internal/web/page"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

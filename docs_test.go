@@ -23,12 +23,12 @@ func read(t *testing.T, path string) string {
 	return string(data)
 }
 
-// filesOf gives the repository's files whose name ends in one of endings.
+// filesOf gives the repository's files, but for what was built, whose name ends in one of endings.
 func filesOf(t *testing.T, endings ...string) []string {
 	t.Helper()
 	var all []string
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." {
+		if err == nil && d.IsDir() && (strings.HasPrefix(d.Name(), ".") && path != "." || path == "bin") {
 			return filepath.SkipDir
 		}
 		if err == nil && !d.IsDir() && slices.ContainsFunc(endings, func(e string) bool { return strings.HasSuffix(path, e) }) {

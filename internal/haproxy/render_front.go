@@ -87,7 +87,7 @@ func (w *writer) captures() {
 
 // behind believes the balancer in front of v, and nobody else: whom a connection, or a
 // request, is for.
-func (w *writer) behind(v spec.VIP, svc spec.Service) {
+func (w *writer) behind(v spec.VIP) {
 	if !v.Behind.Any() {
 		return
 	}
@@ -99,8 +99,8 @@ func (w *writer) behind(v spec.VIP, svc spec.Service) {
 
 // isBehind notes which connections are the balancer's. HAProxy before 2.5 has the address of
 // the request before for the next one of a connection, so it cannot be asked later.
-func (w *writer) isBehind(v spec.VIP, svc spec.Service) {
-	if byHeaders(v, svc) {
+func (w *writer) isBehind(v spec.VIP) {
+	if byHeaders(v) {
 		w.line("tcp-request session set-var(sess.balancer) bool(true) if balancer")
 	}
 }
@@ -110,44 +110,27 @@ func (w *writer) isBehind(v spec.VIP, svc spec.Service) {
 const isBalancer = "{ var(sess.balancer) -m bool }"
 
 // byHeaders reports whether the balancer in front of v says by headers whom a request is for.
-func byHeaders(v spec.VIP, svc spec.Service) bool {
-	return v.Behind.Any() && !v.Behind.ProxyProtocol && modeOf(svc) == spec.HTTP
-}
+func byHeaders(v spec.VIP) bool { return v.Behind.Any() && !v.Behind.ProxyProtocol }
 
 // claimsOfBalancer are those that a balancer in front does not set either.
 const claimsOfBalancer = "'^(x_forwarded[-_]|x-forwarded_|x[-_]real[-_]ip$|forwarded$)'"
 
-// forwarded says where a request comes from: what HAProxy sees, or what the balancer in front says.
-func (w *writer) forwarded(v spec.VIP, svc spec.Service, proto string) {
-	claimsOf := claims
-	if svc.KeepForwarded {
-		w.prose("X-Forwarded-For goes through: a part of OpenStack sets it, and means something else by it.")
-		claimsOf = claimsButFor
+// unlessSaid gives the condition under which a header is set: unless is one that is wanted
+// already, or empty; and not where the balancer in front of v has set it.
+func unlessSaid(v spec.VIP, header, unless string) string {
+	if byHeaders(v) {
+		unless = " !{ req.hdr(" + header + ") -m found }" + unless
 	}
-	if !byHeaders(v, svc) {
-		w.line("http-request del-header", claimsOf, "-m reg", anyClaim)
-		if !svc.KeepForwarded {
-			w.line("http-request set-header X-Forwarded-For %[src]")
-		}
-		w.line("http-request set-header X-Forwarded-Proto", proto)
-		w.line("http-request set-header X-Forwarded-Host %[req.hdr(Host)]")
-		w.line("http-request set-header X-Forwarded-Port %[dst_port]")
-		return
+	if unless == "" {
+		return ""
 	}
-	w.line("http-request del-header", claimsOf, "-m reg", anyClaim, "!"+isBalancer)
-	w.line("http-request del-header", claimsOfBalancer, "-m reg", anyClaim, isBalancer)
-	if !svc.KeepForwarded {
-		w.line("http-request set-header X-Forwarded-For %[src] unless { req.hdr(X-Forwarded-For) -m found }")
-	}
-	w.line("http-request set-header X-Forwarded-Proto", proto, "unless { req.hdr(X-Forwarded-Proto) -m found }")
-	w.line("http-request set-header X-Forwarded-Host %[req.hdr(Host)] unless { req.hdr(X-Forwarded-Host) -m found }")
-	w.line("http-request set-header X-Forwarded-Port %[dst_port] unless { req.hdr(X-Forwarded-Port) -m found }")
+	return " if" + unless
 }
 
 // clientOfBalancer takes the client that the balancer in front names, the last of those in
 // X-Forwarded-For: what is before it, clients can write.
-func (w *writer) clientOfBalancer(v spec.VIP, svc spec.Service) {
-	if byHeaders(v, svc) {
+func (w *writer) clientOfBalancer(v spec.VIP) {
+	if byHeaders(v) {
 		w.line("http-request set-src hdr_ip(X-Forwarded-For,-1) if", isBalancer, "{ req.hdr(X-Forwarded-For) -m found }")
 	}
 }

@@ -36,23 +36,64 @@ const (
 // limitOf gives what is taken of each client of svc on v, and the name of the table that
 // counts it: the service's own limit is in the place of the VIP's.
 func limitOf(v spec.VIP, svc spec.Service) (spec.ClientLimit, string) {
-	if l := svc.Clients; l.Requests.N > 0 || l.Connections > 0 {
-		return l, BackendName(svc) + limitSuffix
+	if hasOwnLimit(svc) {
+		return svc.Clients, BackendName(svc) + limitSuffix
 	}
-	return v.Clients, proxyName(v.Name) + vipSuffix + limitSuffix
+	return v.Clients, vipTable(v)
 }
+
+func vipTable(v spec.VIP) string { return proxyName(v.Name) + vipSuffix + limitSuffix }
 
 // clientRules says who may use svc on v, and how often. when is a condition that tells the
 // requests for svc from others that come to the frontend; empty where there are none.
 func (w *writer) clientRules(s *spec.Spec, v spec.VIP, svc spec.Service, stateDir, when string) {
 	r := rules{writer: w, spec: s, svc: svc, stateDir: stateDir, when: when}
-	r.lists("vip", v.Access)
-	r.lists("service", svc.Access)
+	name := "service"
+	if when != "" {
+		name = BackendName(svc)
+	}
+	r.lists(name, svc.Access)
 	w.maintenance(svc, stateDir, when)
-	r.limit(v)
+	if l, table := limitOf(v, svc); when == "" || hasOwnLimit(svc) {
+		r.limit(l, table)
+	}
 	if modeOf(svc) == spec.HTTP {
 		r.logins()
 	}
+}
+
+// vipLists says who may use v.
+func (w *writer) vipLists(s *spec.Spec, v spec.VIP, svc spec.Service, stateDir string) {
+	of := spec.Service{Name: v.Hostname, Mode: svc.Mode, ErrorPages: svc.ErrorPages}
+	rules{writer: w, spec: s, svc: of, stateDir: stateDir}.lists("vip", v.Access)
+}
+
+// publicRules says who may use which of services, which share a port of v, and how often.
+func (w *writer) publicRules(s *spec.Spec, v spec.VIP, services []spec.Service, stateDir string) {
+	var limited []string
+	for _, svc := range services {
+		if hasOwnLimit(svc) {
+			limited = append(limited, BackendName(svc))
+		}
+		if svc.Access.Any() || svc.Maintenance.On || svc.Clients.Any() {
+			w.clientRules(s, v, svc, stateDir, "{ var(txn.service) -m str "+BackendName(svc)+" }")
+		}
+	}
+	if v.Clients.Requests.N == 0 {
+		return
+	}
+	when := ""
+	if len(limited) > 0 {
+		w.acl("has-a-limit", "var(txn.service)", limited)
+		when = "!has-a-limit"
+	}
+	r := rules{writer: w, spec: s, svc: spec.Service{Name: v.Hostname}, stateDir: stateDir, when: when}
+	r.limit(v.Clients, vipTable(v))
+}
+
+// hasOwnLimit reports whether the limit of svc is in the place of that of its VIPs.
+func hasOwnLimit(svc spec.Service) bool {
+	return svc.Clients.Requests.N > 0 || svc.Clients.Connections > 0
 }
 
 // rules are those for the clients of svc in one frontend.
@@ -65,7 +106,16 @@ type rules struct {
 
 // own names the addresses of the cloud itself, which lists and limits do not hold for.
 func (w *writer) own(s *spec.Spec, v spec.VIP, svc spec.Service) {
-	if v.Access.Any() || svc.Access.Any() || limits(v, svc) || v.Behind.Any() {
+	w.ownOf(s, v, []spec.Service{svc})
+}
+
+// ownOf is own for a frontend of several services.
+func (w *writer) ownOf(s *spec.Spec, v spec.VIP, services []spec.Service) {
+	needed := v.Access.Any() || v.Clients.Any() || v.Behind.Any()
+	for _, svc := range services {
+		needed = needed || svc.Access.Any() || svc.Clients.Any()
+	}
+	if needed {
 		w.networks(ownName, singles(s.Own()))
 	}
 }
@@ -88,9 +138,6 @@ func (r rules) list(name string, all []netip.Prefix, file string) bool {
 	}
 	return len(all) > 0 || file != ""
 }
-
-// limits reports whether anything of a client of svc on v is counted.
-func limits(v spec.VIP, svc spec.Service) bool { return v.Clients.Any() || svc.Clients.Any() }
 
 // joined gives the conditions that are not empty, all of which must hold.
 func joined(conditions ...string) string {
@@ -129,10 +176,9 @@ func (r rules) denied(when string) {
 		r.page(r.spec, r.svc, r.stateDir, codeDenied, "Forbidden", "this address may not use "+r.svc.Name+" here"), "if", when)
 }
 
-// limit bounds how often each client may ask on v. What is turned away is not counted: who
-// sends ten times as much gets its limit, and 429 for the rest.
-func (r rules) limit(v spec.VIP) {
-	l, table := limitOf(v, r.svc)
+// limit bounds how often each client may ask, counted in a table. What is turned away is not
+// counted: who sends ten times as much gets its limit, and 429 for the rest.
+func (r rules) limit(l spec.ClientLimit, table string) {
 	if l.Requests.N == 0 {
 		return
 	}
@@ -206,6 +252,13 @@ func (r rules) logins() {
 // spare, so the requests of such a connection are counted in the same entry.
 func (w *writer) connections(v spec.VIP, svc spec.Service) {
 	l, table := limitOf(v, svc)
+	w.connectionsIn(v, l, table)
+}
+
+// connectionsOf is connections where it is not known yet for which service one is.
+func (w *writer) connectionsOf(v spec.VIP) { w.connectionsIn(v, v.Clients, vipTable(v)) }
+
+func (w *writer) connectionsIn(v spec.VIP, l spec.ClientLimit, table string) {
 	if l.Connections == 0 {
 		return
 	}

@@ -19,16 +19,20 @@ func (w *writer) proxies(s *spec.Spec, mode spec.Mode, l Local) {
 	for _, v := range s.VIPs {
 		for i := range v.Addresses {
 			for _, svc := range s.Services {
-				if modeOf(svc) == mode && svc.On(v) {
+				if modeOf(svc) == mode && svc.Listens(v) {
 					w.frontend(s, v, i, svc, l)
 				}
 			}
 		}
 	}
 	if mode == spec.HTTP {
+		w.publics(s, l)
 		w.redirects(s, l)
 	}
 	w.backendBanner(mode)
+	if mode == spec.HTTP {
+		w.busyServices(s)
+	}
 	for _, svc := range s.Services {
 		if modeOf(svc) == mode {
 			w.backend(s, svc, l)
@@ -70,12 +74,15 @@ func (w *writer) frontend(s *spec.Spec, v spec.VIP, i int, svc spec.Service, l L
 	if modeOf(svc) == spec.HTTP {
 		w.captures()
 	}
-	w.behind(v, svc)
+	w.behind(v)
 	w.connections(v, svc)
-	w.isBehind(v, svc)
+	if modeOf(svc) == spec.HTTP {
+		w.isBehind(v)
+	}
 	raw := frontendRaw(s, svc)
 	w.raw(raw, rawFirst)
 	if modeOf(svc) == spec.TCP {
+		w.vipLists(s, v, svc, l.StateDir)
 		w.clientRules(s, v, svc, l.StateDir, "")
 		w.raw(raw, rawRules)
 		w.raw(raw, rawLeads)
@@ -106,19 +113,56 @@ const (
 	anyClaim = "if { req.hdr_names -m sub forwarded real }"
 )
 
+// always is a condition that is always true.
+const always = "always"
+
 func (w *writer) frontendRules(s *spec.Spec, v spec.VIP, svc spec.Service, l Local) {
+	w.pings()
+	w.clientOfBalancer(v)
+	w.requestID()
+	w.vipLists(s, v, svc, l.StateDir)
+	w.clientRules(s, v, svc, l.StateDir, "")
+	keep := ""
+	if svc.KeepForwarded {
+		keep = always
+	}
+	w.forwarded(v, keep)
+	w.hsts(v)
+}
+
+// pings has HAProxy itself answer what asks it for a sign of life.
+func (w *writer) pings() {
+	ping := "if { path " + PingPath + " }"
+	w.line("http-request set-log-level silent", ping)
+	w.line(`http-request return status 200 content-type text/plain string "holdfast\n"`, ping)
+}
+
+// forwarded says where a request comes from. Where keep is true, X-Forwarded-For goes
+// through: always, or never where that is empty, or under that condition.
+func (w *writer) forwarded(v spec.VIP, keep string) {
 	proto := "http"
 	if v.TLS != nil {
 		proto = "https"
 	}
-	ping := "if { path " + PingPath + " }"
-	w.line("http-request set-log-level silent", ping)
-	w.line(`http-request return status 200 content-type text/plain string "holdfast\n"`, ping)
-	w.clientOfBalancer(v, svc)
-	w.requestID()
-	w.clientRules(s, v, svc, l.StateDir, "")
-	w.forwarded(v, svc, proto)
-	w.hsts(v)
+	and, unless, others := "", "", ""
+	if keep != always && keep != "" {
+		and, unless = " "+keep, " !"+keep
+	}
+	if byHeaders(v) { // what the balancer in front says stays
+		w.line("http-request del-header", claimsOfBalancer, "-m reg", anyClaim, isBalancer)
+		others = " !" + isBalancer
+	}
+	if keep != "" {
+		w.prose("X-Forwarded-For goes through: a part of OpenStack sets it, and means something else by it.")
+		w.line("http-request del-header", claimsButFor, "-m reg", anyClaim+and+others)
+	}
+	if keep != always {
+		w.line("http-request del-header", claims, "-m reg", anyClaim+unless+others)
+		w.line("http-request set-header X-Forwarded-For %[src]" + unlessSaid(v, "X-Forwarded-For", unless))
+	}
+	w.line("http-request set-header X-Forwarded-Proto", proto+unlessSaid(v, "X-Forwarded-Proto", ""))
+	w.line("http-request set-header X-Forwarded-Host %[req.hdr(Host)]" + unlessSaid(v, "X-Forwarded-Host", ""))
+	w.line("http-request set-header X-Forwarded-Port %[dst_port]" + unlessSaid(v, "X-Forwarded-Port", ""))
 }
 
 // closing has every answer on an address that is on the list end its
@@ -173,6 +217,7 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 		w.limited(s, svc, l)
 	default:
 		w.line("option allbackups")
+		w.tellsBusy(s, svc)
 		w.repeats(s, BackendName(svc), svc, l)
 	}
 	w.raw(backendRaw(s, svc), rawRules, rawLeads)
@@ -245,6 +290,7 @@ func (w *writer) onceBackend(s *spec.Spec, svc spec.Service, ids map[string]int,
 	w.line("option allbackups")
 	w.check(s, svc) // for a host that is added without a reload
 	w.backendTimeouts(svc.Timeout)
+	w.tellsBusy(s, svc)
 	w.sendsOnce(s, OnceName(svc), svc, l)
 	w.raw(backendRaw(s, svc), rawRules, rawLeads)
 	for _, h := range svc.Hosts {

@@ -269,6 +269,31 @@ func (c *checker) checkLimit(path string, l rawLimit) {
 	}
 }
 
+// checkShared finds what cannot be kept where services share a port.
+func (c *checker) checkSharedLimits() {
+	for _, s := range c.raw.services.all {
+		for _, i := range c.placesOf(s) {
+			v := c.raw.vips.all[i]
+			if v.public.node == nil || c.modeOf(s) == TCP {
+				continue
+			}
+			if len(s.haproxy.Frontend) > 0 {
+				c.report(status.Error, status.CodeBadRaw, s.haproxy.Frontend[0].Line, 1, fmt.Sprintf("service %s shares a port of VIP %s with others, and has no frontend of its own there", s.name.v, v.name.v),
+					fmt.Sprintf("write the lines under haproxy at the top of the spec, with the condition { var(txn.service) -m str %s }", s.name.v))
+				break
+			}
+			if v.limit.connections.ok && s.limit.requests.ok {
+				c.fail(status.CodeBadLimit, s.limit.requests.node, fmt.Sprintf("service %s counts requests by itself on a port that it shares, where VIP %s counts connections: HAProxy counts one of both", s.name.v, v.name.v), "remove connections of the VIP, or the limit of the service")
+				break
+			}
+			if s.limit.connections.ok {
+				c.fail(status.CodeBadLimit, s.limit.connections.node, fmt.Sprintf("service %s shares a port of VIP %s, where a connection is for no single service", s.name.v, v.name.v), "write connections under limit of the VIP")
+				break
+			}
+		}
+	}
+}
+
 // checkServiceLimit finds limits that go with other services only.
 func (c *checker) checkServiceLimit(s rawService) {
 	per := LimitPer(s.limit.per.or(""))

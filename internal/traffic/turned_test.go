@@ -14,7 +14,7 @@ import (
 // fault of the cloud, and counted in the finding for ten minutes.
 func TestTurnedAway(t *testing.T) {
 	book := traffic.NewBook()
-	book.Use(map[string]traffic.Key{"f": traffic.KeyOf("keystone", "api", nil), "g": traffic.KeyOf("nova", "api", nil), "h": traffic.KeyOf("mariadb", "api", nil)})
+	book.Use(map[string]traffic.Key{"p/nova": traffic.KeyOf("nova", "api", nil), "f": traffic.KeyOf("keystone", "api", nil), "g": traffic.KeyOf("nova", "api", nil), "h": traffic.KeyOf("mariadb", "api", nil)})
 	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 	var turned traffic.Turned
 	add := func(frontend string, code int, term string, n int) {
@@ -28,7 +28,10 @@ func TestTurnedAway(t *testing.T) {
 		t.Errorf("at the beginning: %v", f)
 	}
 	add("f", 429, "PR", 500)
-	add("g", 429, "PR", 40)
+	add("g", 429, "PR", 30)
+	for range 10 { // through a port that services share
+		book.AddLine(now, []byte(`192.0.2.1:43204 [01/Dec/2026:11:40:33.951] p~ p/<NOSRV> 0/-1/-1/-1/0 429 192 - - PR-- 1/1/0/0/0 0/0 {id|nova} {} "GET / HTTP/1.1"`))
+	}
 	add("f", 429, "LR", 7)
 	add("g", 403, "PR", 3)
 	add("g", 503, "PR", 3) // in maintenance: told, and no failure

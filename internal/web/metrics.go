@@ -41,7 +41,7 @@ type collector struct {
 // descriptions are the metrics there are; docs/json.md lists them.
 type descriptions struct {
 	info, started, taken                                          *prometheus.Desc
-	configInfo, configLoaded, configRejected                      *prometheus.Desc
+	configInfo, configLoaded, configRejected, configRaw           *prometheus.Desc
 	haproxyInfo, haproxyState, haproxySince                       *prometheus.Desc
 	haproxyRestarts, haproxyReloads, haproxyConnections           *prometheus.Desc
 	vipState, vipSince, vipPresent, vipPriority, vipHolder        *prometheus.Desc
@@ -67,6 +67,7 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 
 		configInfo:     d("config_info", "Always 1; the label is the digest of the spec in use.", "digest"),
 		configLoaded:   d("config_loaded_time_seconds", "When the spec in use was brought into force, in Unix time."),
+		configRaw:      d("config_raw_lines", "Lines of HAProxy's configuration that the spec in use has as they are."),
 		configRejected: d("config_rejected", "1 when the spec file as it is now was refused and the one before it is in use."),
 
 		haproxyInfo:        d("haproxy_info", "Always 1; the label is HAProxy's version.", "version"),
@@ -118,7 +119,7 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	d := c.desc
 	for _, desc := range []*prometheus.Desc{
-		d.info, d.started, d.taken, d.configInfo, d.configLoaded, d.configRejected,
+		d.info, d.started, d.taken, d.configInfo, d.configLoaded, d.configRejected, d.configRaw,
 		d.haproxyInfo, d.haproxyState, d.haproxySince, d.haproxyRestarts, d.haproxyReloads, d.haproxyConnections,
 		d.vipState, d.vipSince, d.vipPresent, d.vipFinishing, d.vipPriority, d.vipHolder, d.vipTransitions, d.vipSendErrors, d.vipHeldUp, d.vipPutBack, d.vipClaims, d.advertsSent, d.advertsSeen, d.advertsDrop,
 		d.certificateEnd, d.certificateRefused,
@@ -182,6 +183,7 @@ func (c *collector) agent(out emitter, s status.Snapshot) {
 	out.gauge(c.desc.configInfo, 1, s.Config.Digest)
 	out.time(c.desc.configLoaded, s.Config.Loaded)
 	out.gauge(c.desc.configRejected, one(len(s.Config.Rejected) > 0))
+	out.gauge(c.desc.configRaw, float64(s.Config.RawLines))
 	for _, severity := range []status.Severity{status.Error, status.Warning, status.Info} {
 		n := 0
 		for _, f := range s.Findings {
@@ -271,8 +273,15 @@ func (c *collector) vip(out emitter, v status.VIP) {
 		out.counter(c.desc.advertsDrop, float64(n), v.Name, reason)
 	}
 	if v.Certificate != nil {
-		out.time(c.desc.certificateEnd, v.Certificate.NotAfter, v.Name)
-		out.gauge(c.desc.certificateRefused, one(v.Certificate.Refused), v.Name)
+		end, refused := v.Certificate.NotAfter, v.Certificate.Refused
+		for _, more := range v.MoreCertificates {
+			if more.NotAfter.Before(end) {
+				end = more.NotAfter
+			}
+			refused = refused || more.Refused
+		}
+		out.time(c.desc.certificateEnd, end, v.Name)
+		out.gauge(c.desc.certificateRefused, one(refused), v.Name)
 	}
 }
 
@@ -284,11 +293,6 @@ func (c *collector) path(out emitter, p status.Path) {
 	if p.Sent > 0 {
 		out.gauge(c.desc.pathLost, float64(p.Lost)/float64(p.Sent), p.Host, p.Address)
 	}
-}
-
-// serviceStates are the states that a service, or a host of it, is shown with.
-func serviceStates() []status.ServiceState {
-	return []status.ServiceState{status.Up, status.Degraded, status.Down, status.Drain, status.Unknown}
 }
 
 func (c *collector) service(out emitter, s status.Service) {
@@ -304,7 +308,7 @@ func (c *collector) service(out emitter, s status.Service) {
 		}
 	}
 	out.gauge(c.desc.serviceLastResort, one(s.LastResort), s.Name)
-	for _, state := range serviceStates() {
+	for _, state := range status.ServiceStates() {
 		if state != status.Drain { // of a host only
 			out.gauge(c.desc.serviceState, one(s.State == state), s.Name, string(state))
 		}

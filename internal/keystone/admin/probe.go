@@ -160,11 +160,12 @@ func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, pl
 		if !ok {
 			return nil, fmt.Errorf("change %d is about what is not in the spec", c.N)
 		}
-		if !once("name "+vip.Hostname, func() Proof { return p.proveName(ctx, vip, addressesOf(s, vip)) }) {
+		place := vip.PlaceOf(svc, c.After.Interface)
+		if !once("name "+place.Name, func() Proof { return p.proveName(ctx, vip, place.Name, addressesOf(s, vip)) }) {
 			continue
 		}
 		if svc.Mode == spec.HTTP && svc.Check.Layer == 7 && svc.Check.Port == 0 { // who asks another port asks something else
-			at := keystone.Origin(vip, svc, "") + svc.Check.Path
+			at := strings.TrimSuffix(keystone.Origin(vip, svc, c.After.Interface, ""), place.Path) + place.ClientPath(svc.Check.Path)
 			once("check "+at, func() Proof { return p.proveHealth(ctx, svc, at) })
 		}
 		once("api "+keystone.ProbeURL(c.After.URL)+" "+c.After.ServiceType, func() Proof { return p.proveAPI(ctx, svc, c) })
@@ -200,12 +201,12 @@ func addressesOf(s *spec.Spec, vip spec.VIP) map[netip.Addr]bool {
 	return own
 }
 
-// proveName proves that the VIP's name leads to own, and to nobody else.
-func (p *Prober) proveName(ctx context.Context, vip spec.VIP, own map[netip.Addr]bool) Proof {
-	proof := Proof{Service: "vip " + vip.Name, Request: "look up " + vip.Hostname}
+// proveName proves that name, one of the VIP's, leads to own, and to nobody else.
+func (p *Prober) proveName(ctx context.Context, vip spec.VIP, name string, own map[netip.Addr]bool) Proof {
+	proof := Proof{Service: "vip " + vip.Name, Request: "look up " + name}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	addrs, err := p.lookup(ctx, vip.Hostname)
+	addrs, err := p.lookup(ctx, name)
 	if err != nil {
 		proof.Problem = reachText(err)
 		proof.Remedy = "see holdfast dns plan"
@@ -216,7 +217,7 @@ func (p *Prober) proveName(ctx context.Context, vip spec.VIP, own map[netip.Addr
 		a = a.Unmap()
 		names = append(names, a.String())
 		if !own[a] {
-			proof.Problem = fmt.Sprintf("%s resolves to %s, which is no address of the VIP", vip.Hostname, a)
+			proof.Problem = fmt.Sprintf("%s resolves to %s, which is no address of the VIP", name, a)
 			proof.Remedy = "see holdfast dns plan; a line in /etc/hosts counts too"
 		}
 	}

@@ -114,14 +114,14 @@ func (h *fakeHost) onThread(_ *Options, f func()) error {
 // A fakeBell is a bell in virtual time.
 type fakeBell chan struct{}
 
-func (b fakeBell) ring() {
+func (b fakeBell) Ring() {
 	select {
 	case b <- struct{}{}:
 	default:
 	}
 }
-func (b fakeBell) wait()  { <-b }
-func (b fakeBell) close() {}
+func (b fakeBell) Wait()  { <-b }
+func (b fakeBell) Close() {}
 
 func (h *fakeHost) greet(_ *Options, peer netip.Addr) error {
 	h.mu.Lock()

@@ -102,7 +102,7 @@ func (d *hand) ask(e errand) {
 		d.turn = e.turn
 	}
 	d.mu.Unlock()
-	d.bell.ring()
+	d.bell.Ring()
 }
 
 // giveUp says that the addresses are wanted no more: a Claim or Hold that the
@@ -135,7 +135,7 @@ func (d *hand) stop(patience time.Duration) bool {
 	d.mu.Lock()
 	d.quit = true
 	d.mu.Unlock()
-	d.bell.ring()
+	d.bell.Ring()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
@@ -145,7 +145,7 @@ func (d *hand) stop(patience time.Duration) bool {
 	d.cancel()
 	select {
 	case <-d.ended:
-		d.bell.close()
+		d.bell.Close()
 		return true
 	default:
 		return false // it still has the bell
@@ -163,7 +163,7 @@ func (d *hand) run(ctx context.Context) {
 			if quit {
 				return
 			}
-			d.bell.wait()
+			d.bell.Wait()
 		}
 	}
 }

@@ -52,11 +52,11 @@ type sight struct {
 	linkLocal netip.Addr
 }
 
-// A bell wakes another thread up: wait returns after a ring, also one before.
+// A bell wakes another thread up: Wait returns after a Ring, also one before.
 type bell interface {
-	ring()
-	wait()
-	close()
+	Ring()
+	Wait()
+	Close()
 }
 
 // A conn is the socket of one virtual router.

@@ -13,6 +13,8 @@ import (
 
 	"holdfast/internal/rtnl"
 	"holdfast/internal/vrrp"
+	"holdfast/internal/vrrp/link/nic"
+	"holdfast/internal/vrrp/link/thread"
 )
 
 // TestFailover lets two loops on two machines take the address from each other,
@@ -85,7 +87,7 @@ func (x *machine) sendRaw(t *testing.T, a vrrp.Advert, to netip.Addr, ttl int) {
 			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, ttl),
 			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_TTL, ttl),
 			unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Address: x.four.As4()}),
-			unix.Sendto(fd, b, 0, sockaddr(to)), unix.Close(fd))
+			unix.Sendto(fd, b, 0, nic.Sockaddr(to)), unix.Close(fd))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -286,15 +288,15 @@ func TestThreadIsGivenBack(t *testing.T) {
 		return a.Policy
 	}
 	before := policy()
-	var th thread
-	said := th.raise(false)
+	var th thread.Priority
+	said := th.Raise(false)
 	if said != "real-time" {
 		t.Skipf("real-time priority is not allowed here: %s", said)
 	}
 	if got := policy(); got != unix.SCHED_FIFO {
 		t.Errorf("policy %d, want SCHED_FIFO", got)
 	}
-	if err := th.restore(); err != nil {
+	if err := th.Restore(); err != nil {
 		t.Fatal(err)
 	}
 	if got := policy(); got != before {

@@ -1,4 +1,7 @@
-package link
+// Package thread has what a loop needs of its OS thread, so that it runs when it has to
+// on a host with every core busy: a priority, a second thread with the same one, and
+// what wakes one with no help from the Go runtime. It runs on Linux only.
+package thread
 
 import (
 	"encoding/binary"
@@ -10,18 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A thread is the scheduling of the OS thread of a loop.
-type thread struct {
+// A Priority is the scheduling of an OS thread that was raised. The zero value is of one
+// that was not.
+type Priority struct {
 	raised bool
 	before unix.SchedAttr
 }
 
-// raise gives the calling thread the lowest real-time priority, which is before
+// Raise gives the calling thread the lowest real-time priority, which is before
 // all that is not real-time, or where that is not allowed a high nice value; it
 // says which. It needs CAP_SYS_NICE or an RLIMIT_RTPRIO of 1 (in a systemd
 // unit, LimitRTPRIO=1). Threads and processes that this thread starts do not
-// inherit it.
-func (t *thread) raise(no bool) string {
+// inherit it. With no it leaves the thread as it is.
+func (t *Priority) Raise(no bool) string {
 	const usual = "as the process"
 	// An idle thread wakes up when it asked to, not 50µs later.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // cannot fail on Linux 2.6.28 or later
@@ -52,8 +56,8 @@ func (t *thread) raise(no bool) string {
 	return "nice -20"
 }
 
-// restore undoes raise, for the next goroutine on the thread.
-func (t *thread) restore() error {
+// Restore undoes Raise, for the next goroutine on the thread.
+func (t *Priority) Restore() error {
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // cannot fail, as above
 	if !t.raised {
 		return nil
@@ -72,9 +76,23 @@ func (t *thread) restore() error {
 	return nil
 }
 
-// onThread runs f in a goroutine on a thread of its own, which ends with it, at
-// the priority of the caller's and in its network namespace.
-func (h *linux) onThread(o *Options, f func()) error {
+// SpareProcessors gives the Go runtime some more of what it calls processors,
+// which a thread needs to run Go code, than a small host has cores. Else a
+// thread with real-time priority waits for one that a thread without it has,
+// while that waits for a core: 150ms on two busy cores, against 0.3ms (measured). With
+// eight, a crowd of five hundred at the page of a host that was busy besides took all of
+// them for up to 80ms.
+func SpareProcessors() {
+	const enough = 24
+	if runtime.GOMAXPROCS(0) < enough {
+		runtime.GOMAXPROCS(enough)
+	}
+}
+
+// Go runs f in a goroutine on a thread of its own, which ends with it, raised unless no
+// is true, and in the network namespace of the caller's thread. It returns when f begins,
+// or with the reason why that namespace cannot be joined.
+func Go(no bool, f func()) error {
 	// Without /proc it stays in the process's namespace, which is the loop's
 	// but for tests.
 	namespace, _ := openNamespace()
@@ -86,10 +104,9 @@ func (h *linux) onThread(o *Options, f func()) error {
 		if err != nil {
 			return
 		}
-		var t thread
-		t.raise(o.NoPriority)
+		var p Priority
+		p.Raise(no)
 		f()
-		_ = h.errands.Close() // a socket that was only read: there is nothing to lose
 	}()
 	return <-ready
 }
@@ -130,26 +147,31 @@ func joinNamespace(to *os.File) error {
 	return nil
 }
 
-// An eventBell is an eventfd(2): the kernel wakes the waiting thread itself.
-type eventBell int
+// A Bell wakes another thread up. It is an eventfd(2): the kernel wakes the waiting
+// thread itself.
+type Bell int
 
-func (h *linux) newBell() (bell, error) {
+// NewBell gives one that was not rung.
+func NewBell() (Bell, error) {
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("make an eventfd: %w", err)
+		return -1, fmt.Errorf("make an eventfd: %w", err)
 	}
-	return eventBell(fd), nil
+	return Bell(fd), nil
 }
 
-func (b eventBell) ring() {
-	// It fails only after close, and then nobody waits.
+// Ring has the next Wait, or the one under way, return.
+func (b Bell) Ring() {
+	// It fails only after Close, and then nobody waits.
 	_, _ = unix.Write(int(b), binary.NativeEndian.AppendUint64(nil, 1))
 }
 
-func (b eventBell) wait() {
+// Wait waits for a Ring.
+func (b Bell) Wait() {
 	var count [8]byte
 	// An interrupted wait is one that has returned early, which is allowed.
 	_, _ = unix.Read(int(b), count[:])
 }
 
-func (b eventBell) close() { _ = unix.Close(int(b)) } // nothing was written that could be lost
+// Close closes it. Nobody may use it afterwards.
+func (b Bell) Close() { _ = unix.Close(int(b)) } // nothing was written that could be lost
