@@ -84,6 +84,7 @@ func Render(s *spec.Spec, l Local) *Config {
 type writer struct {
 	sections []Section
 	begun    bool // the banner of the tables was written
+	hosts    int  // how many the service has whose backends are written
 }
 
 // section begins a section; a name that is "" is none.

@@ -4,7 +4,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"holdfast/internal/cloud"
 	"holdfast/internal/status"
@@ -52,6 +56,34 @@ func TestPastsOfAll(t *testing.T) {
 	}
 	if len(v.pasts.hour) != 2 || len(v.pasts.day) != 2 {
 		t.Errorf("%d hours and %d days, want those of two controllers", len(v.pasts.hour), len(v.pasts.day))
+	}
+}
+
+// TestPastOfOneThatIsLost: what clients got by a controller is shown on when it is lost, for that
+// is when somebody wants to know it.
+func TestPastOfOneThatIsLost(t *testing.T) {
+	var lost atomic.Bool
+	other := peer(t, demoName(1), func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case lost.Load():
+			http.Error(w, "gone", http.StatusBadGateway)
+		case r.URL.Path == "/clients":
+			writeJSON(w, 200, Clients{Schema: 1, History: demoPasts().hour[0]})
+		case r.URL.Path == "/status":
+			writeJSON(w, 200, demoController(1, 3))
+		default:
+			writeJSON(w, 200, eventsAnswer(demoName(1), nil))
+		}
+	})
+	s, now := demoServer(view{}), demoNow
+	s.opt.Now = func() time.Time { return now }
+	s.opt.Controllers = func() []Target { return []Target{{demoName(0), "127.0.0.1:9"}, other} }
+	first := s.look(t.Context()).pasts
+	lost.Store(true)
+	now = now.Add(2 * dayAge)
+	v := s.look(t.Context())
+	if v.cloud.Controllers[1].Reachable || len(first.hour) != 1 || !cmp.Equal(first, v.pasts, cmp.AllowUnexported(pasts{})) {
+		t.Errorf("%+v; %d hours and %d days are left of %d and %d", v.cloud.Controllers[1], len(v.pasts.hour), len(v.pasts.day), len(first.hour), len(first.day))
 	}
 }
 
