@@ -88,7 +88,9 @@ func (w *writer) public(s *spec.Spec, v spec.VIP, i int, services []spec.Service
 	w.vipLists(s, v, spec.Service{}, l.StateDir)
 	w.publicRules(s, v, services, l.StateDir)
 	w.forwarded(v, keepsForwarded(services))
-	w.line("http-request set-header X-Forwarded-Prefix %[var(txn.prefix)] if { var(txn.prefix) -m found }")
+	if slices.ContainsFunc(v.Public.Routes, func(r spec.Route) bool { return r.Strip }) {
+		w.line("http-request set-header X-Forwarded-Prefix %[var(txn.prefix)] if { var(txn.prefix) -m found }")
+	}
 	w.hsts(v)
 	w.closing(v, i, l)
 	w.raw(s.HAProxy.Frontend, rawRules, rawLeads)
@@ -136,7 +138,7 @@ func (w *writer) whichService(v spec.VIP, services []spec.Service) {
 	w.acl("of_this_vip", askedName, slices.Concat(lower(v.Hostnames()), addresses))
 	w.byPath(v, addresses)
 	w.byName(v, services)
-	w.answerError(404, "Not Found", "no service has this path", "if of_this_vip !{ var(txn.service) -m found }")
+	w.answerError(404, "Not Found", "no service has this path", "if !{ var(txn.service) -m found } of_this_vip")
 	w.answerError(421, "Misdirected Request", "no service has this name", "unless { var(txn.service) -m found }")
 }
 
@@ -242,12 +244,15 @@ func (w *writer) whichBackend(services []spec.Service) {
 			limited = append(limited, BackendName(svc))
 		}
 	}
+	if even {
+		w.line("http-request set-var(txn.was_busy) bool(true) if { var(txn.service),table_gpt0(" + busyTable + ") gt 0 }")
+	}
 	if len(limited) > 0 {
 		w.acl("limited", "var(txn.service)", limited)
 		w.line("use_backend %[var(txn.service)] if limited")
 	}
 	if even {
-		w.line("use_backend %[var(txn.service),concat(" + evenSuffix + ")] if { var(txn.service),table_gpt0(" + busyTable + ") gt 0 }")
+		w.line("use_backend %[var(txn.service),concat(" + evenSuffix + ")] if { var(txn.was_busy) -m found }")
 	}
 	w.line("use_backend %[var(txn.service),concat("+onceSuffix+")] unless", repeatable)
 	w.line("use_backend %[var(txn.service)]")
@@ -281,8 +286,8 @@ func (w *writer) tellsBusy(s *spec.Spec, svc spec.Service) {
 	for _, when := range evenWhen(svc) {
 		w.line("http-request set-var(txn.even) bool(true) if", when, shared)
 	}
-	is := "{ str(" + BackendName(svc) + "),table_gpt0(" + busyTable + ") gt 0 }"
-	w.line("http-request track-sc2 str("+BackendName(svc)+") table", busyTable, "if", shared, "{ var(txn.even) -m found } ||", shared, is)
-	w.line("http-request sc-set-gpt0(2) 1 if", shared, "{ var(txn.even) -m found }")
-	w.line("http-request sc-set-gpt0(2) 0 if", shared, "!{ var(txn.even) -m found }")
+	const busy, was = "{ var(txn.even) -m found }", "{ var(txn.was_busy) -m found }"
+	w.line("http-request track-sc2 str("+BackendName(svc)+") table", busyTable, "if", busy, "||", was)
+	w.line("http-request sc-set-gpt0(2) 1 if", busy)
+	w.line("http-request sc-set-gpt0(2) 0 if", was, "!"+busy)
 }
