@@ -233,7 +233,7 @@ func TestPurePackagesAreNamedAlike(t *testing.T) {
 	}
 	want := slices.Sorted(slices.Values(pure))
 	var got []string
-	for _, name := range strings.Fields(line[1]) {
+	for name := range strings.FieldsSeq(line[1]) {
 		got = append(got, "internal/"+name)
 	}
 	if slices.Sort(got); !slices.Equal(got, want) {

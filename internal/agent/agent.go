@@ -193,8 +193,15 @@ func New(opt Options) *Agent {
 	a.clients = listen.New(listen.Options{
 		Spec: a.currentSpec, MayTell: mayBeHAProxy(opt.HAProxyUser), Event: event,
 		Follow: func() (<-chan status.Event, func()) { return a.journal.Follow() }, SetFinding: a.setFinding,
-		Log: a.log.With("component", "clients"),
+		Lives: a.lives, Log: a.log.With("component", "clients"),
 	})
+	makeServers(a)
+	return a
+}
+
+// makeServers makes what answers: the page, other agents, and what clients got.
+func makeServers(a *Agent) {
+	opt := a.opt
 	a.history = history.New(history.Options{RunDir: opt.RunDir, StateDir: opt.StateDir, Point: a.clients.Point, Log: a.log.With("component", "clients")})
 	a.check = peer.NewServer(peer.Options{
 		Version: opt.Version, Answer: func(_, backend string) string { return a.drains.Answer(backend) }, Handlers: a.commands(), Peers: a.peers,
@@ -209,10 +216,9 @@ func New(opt Options) *Agent {
 		Clients:     a.clients.Account,
 		History:     a.history,
 		Alive:       a.alive,
-		Asker:       a.asker(),
+		Asker:       asker(a),
 		Log:         a.log.With("component", "web"),
 	})
-	return a
 }
 
 // absolute gives opt with every path absolute: HAProxy, which runs in "/", is
@@ -315,6 +321,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		{"who counts what clients get", a.clients.Run},
 		{"who keeps what clients got", a.history.Run},
 		{"who tells the service manager", func(ctx context.Context) { a.systemd.Notify(ctx, a.rollout.Tried(), a.alive) }},
+		{"who keeps the heap small", tendHeap},
 		{"who brings specs into force", a.rollout.Run},
 	} {
 		all.start(part.name, func() error { part.run(ctx); return nil })

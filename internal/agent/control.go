@@ -42,7 +42,7 @@ func (a *Agent) serveControl(ctx context.Context, control *web.ControlServer, so
 			}
 		}
 		_ = socket.Close() // nobody can reach it
-		<-ended            // that it was closed
+		<-ended            //nolint:errcheck // that it was closed
 		if socket = a.controlAgain(ctx, ticker); socket == nil {
 			return nil
 		}

@@ -144,7 +144,7 @@ func (a *Agent) policy() auth.Policy {
 }
 
 // asker asks other agents for their pages.
-func (a *Agent) asker() *web.Asker { return &web.Asker{Voice: a.keys.voice, Policy: a.policy} }
+func asker(a *Agent) *web.Asker { return &web.Asker{Voice: a.keys.voice, Policy: a.policy} }
 
 // authentication tells of the keys for the Snapshot; nil where there are none.
 func (a *Agent) authentication() *status.Authentication {
@@ -204,7 +204,7 @@ func (a *Agent) silentlyUnsigned(s *spec.Spec) []string {
 	for _, c := range s.Controllers {
 		for _, v := range a.vips.All() {
 			h, known := v.Loop.Hearing()[c.Address]
-			if known && h.Hears(unsignedFor) && !h.Signs && !(v.VRRP.Peers == spec.Multicast && c.Address.Is6()) {
+			if known && h.Hears(unsignedFor) && !h.Signs && (v.VRRP.Peers != spec.Multicast || !c.Address.Is6()) {
 				all = append(all, c.Name)
 				break
 			}

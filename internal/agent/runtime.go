@@ -1,31 +1,71 @@
 package agent
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"runtime/metrics"
 	"slices"
 	"strconv"
+	"time"
+
+	"holdfast/internal/tick"
 )
 
 const (
 	// sysmonSlack is by how much the Go runtime's monitor may sleep longer than it
 	// means to, in nanoseconds.
 	sysmonSlack = 10_000_000
-	// garbage is how much the heap may grow, in percent of what is in use, before the
-	// next collection. In use are some 3 MB, and each answer of HAProxy's to "show
-	// stat" is a part of that: with Go's 100, collections were a sixth of the
-	// processor time of an agent at rest.
-	garbage = 400
+	// headroom is how much is allocated between two collections, in octets: at rest ten
+	// seconds' worth. A collection takes more of the processor than so small a heap should:
+	// the runtime wakes a thread for each of the processors that it believes to have, which are
+	// many more than there are (see link/thread). With 8 MB an agent at rest took an eighth
+	// more. A share of what is in use, as Go has it, is either too little for one at rest (with
+	// Go's 100, collections were a sixth of its processor time) or too much after its start,
+	// when most is in use: with 400 the heap grew to 60 MB.
+	headroom = 16 << 20
+	// leastGarbage and mostGarbage bound it in percent of what is in use: a heap of many
+	// times the usual is not collected all the time.
+	leastGarbage, mostGarbage = 40, 400
+	// sweepInterval is how often it is seen how much is in use.
+	sweepInterval = 10 * time.Second
 )
 
 // tuneRuntime has Go's runtime take less of the processor, which is the services'.
-// What GOGC says goes before.
 func tuneRuntime() {
 	slowSysmon()
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
+}
+
+// tendHeap keeps the heap at what is in use and headroom, until ctx ends. What GOGC or
+// GOMEMLIMIT say goes before. What the start took, Go's runtime gives back to the kernel little
+// by little once it is above that.
+func tendHeap(ctx context.Context) {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return
 	}
+	percent := 100
+	debug.SetGCPercent(percent)
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for tick.Next(ctx, ticker) {
+		metrics.Read(live)
+		if live[0].Value.Kind() != metrics.KindUint64 {
+			return // a Go that does not tell
+		}
+		// Each change stops all goroutines for a moment.
+		if next := garbageOf(live[0].Value.Uint64()); next*4 < percent*3 || next*3 > percent*4 {
+			debug.SetGCPercent(next)
+			percent = next
+		}
+	}
+}
+
+// garbageOf gives how much the heap may grow before the next collection, in percent of what is
+// in use.
+func garbageOf(live uint64) int {
+	return int(max(leastGarbage, min(mostGarbage, headroom*100/max(live, 1))))
 }
 
 // slowSysmon lets the thread that watches over the Go scheduler wake up less often.

@@ -173,7 +173,7 @@ func (a *Agent) journals(ctx context.Context) (all []incident.Journal, silent []
 func (a *Agent) gather(ctx context.Context, controllers []string) []cloud.Answer {
 	s := a.currentSpec()
 	own, _ := s.Controller(a.opt.Controller)
-	answers := web.GatherFrom(ctx, own.Address, a.asker(), slices.DeleteFunc(a.controllers(), func(t web.Target) bool {
+	answers := web.GatherFrom(ctx, own.Address, asker(a), slices.DeleteFunc(a.controllers(), func(t web.Target) bool {
 		return !slices.Contains(controllers, t.Name)
 	}))
 	for i := range answers {

@@ -74,6 +74,13 @@ func (a *Agent) reach() reach.View {
 	return v
 }
 
+// lives reports whether the host of a controller has answered each handshake of the last seconds.
+func (a *Agent) lives(controller string) bool {
+	return slices.ContainsFunc(a.paths.List(), func(p status.Path) bool {
+		return p.Host == controller && p.Sent > 0 && p.Lost == 0 && p.Silent == 0
+	})
+}
+
 // setFinding records f under key, or that what was under key is over.
 func (a *Agent) setFinding(key string, f *status.Finding) {
 	a.mu.Lock()

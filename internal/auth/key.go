@@ -47,8 +47,9 @@ func (m Mode) String() string {
 		return "permissive"
 	case Strict:
 		return "strict"
+	default:
+		return "receive-only"
 	}
-	return "receive-only"
 }
 
 // ParseMode gives the mode that the spec calls name; false for none.

@@ -117,7 +117,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		k, err := Parse(data)
 		if err != nil {
-			for _, word := range strings.Fields(string(data)) {
+			for word := range strings.FieldsSeq(string(data)) {
 				if len(word) >= MinKey && strings.Contains(err.Error(), word) {
 					t.Errorf("%v has %s", err, word)
 				}

@@ -36,6 +36,7 @@ func (s *statusWriter) finding(f status.Finding) {
 		tone = tui.Warn
 	case status.Error:
 		word, tone = "ERROR", tui.Bad
+	case status.Info:
 	}
 	f.Severity = "" // said already
 	if s.v.less >= remedies && f.Command != "" {

@@ -55,7 +55,7 @@ func (s *statusWriter) services() {
 // countServices tells of services in one line.
 func (s *statusWriter) countServices() {
 	s.line("")
-	text := "services:"
+	var parts []string
 	for _, state := range []status.ServiceState{status.Down, status.Degraded, status.Unknown, status.Up} {
 		var names []string
 		for _, svc := range s.c.Services {
@@ -64,10 +64,10 @@ func (s *statusWriter) countServices() {
 			}
 		}
 		if len(names) > 0 {
-			text += fmt.Sprintf(" %d %s (%s),", len(names), stateCell(state).Text, status.Few(names))
+			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(names), stateCell(state).Text, status.Few(names)))
 		}
 	}
-	s.line(strings.TrimSuffix(text, ","))
+	s.line("services: " + strings.Join(parts, ", "))
 }
 
 func allUp(s cloud.Service) bool {

@@ -406,13 +406,13 @@ func (m watchModel) foot() []string {
 	case m.filtering:
 		return []string{tui.Cut("/"+tui.Printable(m.filter)+"_   Enter: keep it, Esc: all", w)}
 	case m.choice != nil:
-		text := m.choice.text
+		parts := []string{m.choice.text}
 		for _, o := range m.choice.options {
 			if o.name != "" {
-				text += "  " + o.key + ":" + o.name // no space, so that it stays on one line
+				parts = append(parts, o.key+":"+o.name) // no space, so that it stays on one line
 			}
 		}
-		return tui.Fold(tui.Printable(text), w, 2)
+		return tui.Fold(tui.Printable(strings.Join(parts, "  ")), w, 2)
 	case m.note != "":
 		return tui.Fold(tui.Printable(strings.TrimSpace(m.note)), w, 2)
 	case m.seen && m.trouble != nil:

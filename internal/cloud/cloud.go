@@ -63,7 +63,7 @@ type Cloud struct {
 	Findings []status.Finding `json:"findings"`
 }
 
-// A CloudController is one controller and what it said of itself.
+// A Controller is one controller and what it said of itself.
 type Controller struct {
 	Name      string `json:"name"`
 	Address   string `json:"address"` // address:port of its agent
@@ -73,7 +73,7 @@ type Controller struct {
 	Snapshot *status.Snapshot `json:"snapshot,omitempty"`
 }
 
-// A CloudVIP is one virtual IP as all controllers together see it.
+// A VIP is one virtual IP as all controllers together see it.
 type VIP struct {
 	Name      string   `json:"name"`
 	Addresses []string `json:"addresses"`
@@ -91,7 +91,7 @@ type VIP struct {
 	Prefer []string `json:"prefer,omitempty"`
 }
 
-// A CloudService is one service as the HAProxy of the VIP's holder sees it.
+// A Service is one service as the HAProxy of the VIP's holder sees it.
 type Service struct {
 	Name  string              `json:"name"`
 	Type  string              `json:"type"`
@@ -102,7 +102,7 @@ type Service struct {
 	LastResort bool `json:"last_resort,omitempty"`
 }
 
-// A CloudHost is one host of a service as the HAProxy of the VIP's holder sees it.
+// A Host is one host of a service as the HAProxy of the VIP's holder sees it.
 type Host struct {
 	Name    string              `json:"name"`
 	Address string              `json:"address"`

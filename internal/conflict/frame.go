@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"holdfast/internal/ether"
@@ -33,13 +34,11 @@ func (f Foreign) String() string {
 }
 
 func list(all []netip.Addr) string {
-	text := ""
-	for i, a := range all {
-		if i > 0 {
-			text += ", "
-		}
-		text += a.String()
+	var words []string
+	for _, a := range all {
+		words = append(words, a.String())
 	}
+	text := strings.Join(words, ", ")
 	if text == "" {
 		return "no address"
 	}

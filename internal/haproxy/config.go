@@ -167,20 +167,20 @@ func (s *Section) lines() []string {
 }
 
 func (b *Bind) text() string {
-	text := "bind " + b.Address.String() + " transparent"
+	words := []string{"bind", b.Address.String(), "transparent"}
 	if b.Certificate != "" {
-		text += " ssl crt " + word(b.Certificate)
+		words = append(words, "ssl", "crt", word(b.Certificate))
 	}
 	for _, file := range b.More {
-		text += " crt " + word(file)
+		words = append(words, "crt", word(file))
 	}
 	if b.TLS13 {
-		text += " ssl-min-ver TLSv1.3"
+		words = append(words, "ssl-min-ver", "TLSv1.3")
 	}
 	if b.HTTP2 {
-		text += " alpn h2,http/1.1"
+		words = append(words, "alpn", "h2,http/1.1")
 	}
-	return text
+	return strings.Join(words, " ")
 }
 
 func (s *ServerLine) write(b *bytes.Buffer) {

@@ -309,16 +309,16 @@ func (g *group) tellers() []string {
 
 // consequences says what came of what is in v: where VIPs went, what was degraded.
 func (g *group) consequences(v verdict) string {
-	text := ""
+	var text strings.Builder
 	if !v.saysMoves {
 		for _, m := range g.firstMoves() {
-			text += "; " + m.String()
+			text.WriteString("; " + m.String())
 		}
 	}
 	if downs := g.downs(); !v.saysDown && len(downs) > 0 {
-		text += "; " + services(downs, slices.Sorted(maps.Keys(downs))) + " degraded"
+		text.WriteString("; " + services(downs, slices.Sorted(maps.Keys(downs))) + " degraded")
 	}
-	return text
+	return text.String()
 }
 
 // firstMoves gives the first move of each VIP: where it went when it began.

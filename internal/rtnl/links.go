@@ -33,10 +33,10 @@ func (l Link) MAC() ether.MAC {
 }
 
 const (
-	// KindMacvlan is the Kind of a macvlan device, Private the Mode that keeps two
-	// of one parent apart (linux/if_link.h).
+	// KindMacvlan is the Kind of a macvlan device.
 	KindMacvlan = "macvlan"
-	Private     = 1
+	// Private is the Mode that keeps two of one parent apart (linux/if_link.h).
+	Private = 1
 
 	skipStats     = 1 << 3 // RTEXT_FILTER_SKIP_STATS: a smaller reply
 	withoutChange = 0

@@ -52,6 +52,7 @@ func (c Client) FailedShare() string {
 	return fmt.Sprintf("%.2f%%", share)
 }
 
+// PerSecond gives a rate in few characters: "1.2k/s", "0.3/s".
 func PerSecond(rate float64) string {
 	switch {
 	case rate >= 9_950:

@@ -135,6 +135,7 @@ func (b *Book) AddLine(at time.Time, line []byte) {
 		if s := b.byFrontend[string(r.Frontend)]; s != nil {
 			s.totals.Noise++
 		}
+	case OtherLine:
 	}
 }
 
@@ -184,6 +185,7 @@ func (t *Totals) add(r *Record, o Outcome, c Cause, felt bool) {
 		t.Cut++
 	case GaveUp:
 		t.GaveUp++
+	case Answered, Failed, Refused, Noise:
 	}
 	t.Retries += uint64(r.Retries)
 	if r.Retries > 0 {

@@ -299,3 +299,25 @@ func TestClockSetBack(t *testing.T) {
 		t.Errorf("%d requests in the last minute, want 600", requests)
 	}
 }
+
+// TestCostOfASilentAgent: where only the agent of the former holder fell silent, and its host
+// lived on, clients were served until the VIP was taken: the time of its silence is no gap.
+func TestCostOfASilentAgent(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0)
+	var c traffic.Costs
+	c.Note(status.Event{Kind: status.EventVIPActive, Subject: "vip api", Time: at.Add(400 * time.Millisecond), Cause: "no advert from ctl1 for 315ms"})
+	span, due := c.Due(at.Add(time.Minute), nothing)
+	if !due || span.Former != "ctl1" {
+		t.Fatalf("%+v", span)
+	}
+	b := newBook()
+	for i := range 100 {
+		b.AddLine(at.Add(410*time.Millisecond+time.Duration(i)*10*time.Millisecond), answered(5*time.Millisecond))
+	}
+	if got := b.CostOf(span).Gap; got < 300*time.Millisecond {
+		t.Errorf("of a host that was lost the gap is %v", got)
+	}
+	if got := b.CostOf(span.Served()).Gap; got > 50*time.Millisecond {
+		t.Errorf("of an agent that was silent the gap is %v", got)
+	}
+}

@@ -41,6 +41,8 @@ type Span struct {
 	// unset where it took none; TakenVIP is that VIP.
 	Lost, Taken time.Time
 	TakenVIP    string
+	// Former is the controller that fell silent before; "" where none did.
+	Former string
 	// VIP is the one that all of it is about; "" where it is about anything else, too.
 	VIP string
 }
@@ -81,7 +83,8 @@ func (c *Costs) Note(e status.Event) {
 		c.span.About = e
 	}
 	if e.Kind == status.EventVIPActive && c.span.Taken.IsZero() {
-		c.span.Lost, c.span.Taken, c.span.TakenVIP = begun.Add(-silence(e.Cause)), e.Time, vip
+		former, silent := silence(e.Cause)
+		c.span.Lost, c.span.Taken, c.span.TakenVIP, c.span.Former = begun.Add(-silent), e.Time, vip, former
 		c.span.From = minTime(c.span.From, c.span.Lost.Add(-lead))
 	}
 	c.last = e.Time
@@ -96,16 +99,25 @@ func vipOf(e status.Event) string {
 	return name
 }
 
-// silence gives for how long the holder before was not heard, by the cause of a VIP's move
+// silence gives which holder was not heard, and for how long, by the cause of a VIP's move
 // as VRRP says it: "no advert from ctl1 for 62ms".
-func silence(cause string) time.Duration {
+func silence(cause string) (former string, lasted time.Duration) {
 	rest, ok := strings.CutPrefix(cause, "no advert from ")
-	if _, text, found := strings.Cut(rest, " for "); ok && found {
+	if name, text, found := strings.Cut(rest, " for "); ok && found {
 		if d, err := time.ParseDuration(text); err == nil {
-			return max(d, 0)
+			return name, max(d, 0)
 		}
 	}
-	return 0
+	return "", 0
+}
+
+// Served gives s for a former holder whose host lived on, and only its agent was silent: until
+// the VIP was taken it had the address, and its HAProxy served.
+func (s Span) Served() Span {
+	if s.Former != "" {
+		s.Lost = s.Taken
+	}
+	return s
 }
 
 func minTime(a, b time.Time) time.Time {

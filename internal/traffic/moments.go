@@ -42,11 +42,7 @@ func (m *moments) reach(number int64) {
 	if number <= m.newest {
 		return
 	}
-	from := m.newest + 1
-	if from < number-momentsKept+1 {
-		from = number - momentsKept + 1
-	}
-	for n := from; n <= number; n++ {
+	for n := max(m.newest+1, number-momentsKept+1); n <= number; n++ {
 		m.ring[place(n)] = moment{}
 	}
 	m.newest = number

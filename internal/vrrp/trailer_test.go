@@ -2,6 +2,7 @@ package vrrp
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func TestSigned(t *testing.T) {
 		if err != nil || !bytes.Equal(rest, trailer) || got.Priority != 200 || src.Is4() != (form == MessageOnly) {
 			t.Errorf("%+v, %v, %x, %v", got, form, rest, err)
 		}
-		if _, err := got.Unmarshal(packet, src, dst); err != BadLength {
+		if _, err := got.Unmarshal(packet, src, dst); !errors.Is(err, BadLength) {
 			t.Errorf("who knows no trailer has %v", err)
 		}
 		// Each octet of the message counts for its checksum, and over IPv6 each of the trailer.
@@ -64,7 +65,7 @@ func TestSigned(t *testing.T) {
 		}
 		for _, n := range []int{1, 15, 27, 29} {
 			long := append(bytes.Clone(plain), make([]byte, n)...)
-			if _, rest, err := got.UnmarshalSigned(long, src, dst); err != BadLength && len(long) > maxPadded4 || rest != nil {
+			if _, rest, err := got.UnmarshalSigned(long, src, dst); !errors.Is(err, BadLength) && len(long) > maxPadded4 || rest != nil {
 				t.Errorf("%d octets after it: %x, %v", n, rest, err)
 			}
 		}
@@ -94,7 +95,7 @@ func FuzzUnmarshalSigned(f *testing.F) {
 			var a, b Advert
 			form, trailer, err := a.UnmarshalSigned(packet, src, dst)
 			if trailer == nil {
-				if plain, plainErr := b.Unmarshal(packet, src, dst); plain != form || plainErr != err {
+				if plain, plainErr := b.Unmarshal(packet, src, dst); plain != form || !errors.Is(plainErr, err) {
 					t.Errorf("%x: %v, %v; unsigned %v, %v", packet, form, err, plain, plainErr)
 				}
 				continue

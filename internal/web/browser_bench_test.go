@@ -63,15 +63,15 @@ func BenchmarkFaultIsShown(b *testing.B) {
 			})
 			url := start(b, live)
 			ctx := browser(b)
-			run(b, ctx, chromedp.Navigate(url), chromedp.WaitVisible("body.live"))
+			run(ctx, b, chromedp.Navigate(url), chromedp.WaitVisible("body.live"))
 			var took []float64
 			for b.Loop() {
 				nowOwn.Store(&own)
 				nowOther.Store(&holder)
-				see(b, ctx, fmt.Sprintf(`!document.querySelector("#map").textContent.replace(/\s+/g, " ").includes(%q)`, bb.shown))
+				see(ctx, b, fmt.Sprintf(`!document.querySelector("#map").textContent.replace(/\s+/g, " ").includes(%q)`, bb.shown))
 				time.Sleep(2*time.Second + rand.N(liveInterval)) // until nothing is late, and at any moment
 				seen := make(chan float64, 1)
-				go func() { seen <- shownAt(b, ctx, bb.shown) }()
+				go func() { seen <- shownAt(ctx, b, bb.shown) }()
 				time.Sleep(100 * time.Millisecond) // until it looks
 				begun := float64(time.Now().UnixMicro()) / 1000
 				nowOwn.Store(bb.own)
@@ -92,7 +92,7 @@ func renewed(s status.Snapshot) status.Snapshot {
 }
 
 // shownAt waits until the map has a text, and gives when that was, in ms.
-func shownAt(t testing.TB, ctx context.Context, text string) float64 {
+func shownAt(ctx context.Context, t testing.TB, text string) float64 {
 	at, err := chromedp.Run(ctx, chromedp.Evaluate[float64](strings.ReplaceAll(`new Promise((done) => {
 		const map = document.querySelector("#map");
 		const look = () => map.textContent.replace(/\s+/g, " ").includes(TEXT) && (done(performance.timeOrigin + performance.now()), true);

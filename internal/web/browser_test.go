@@ -43,7 +43,7 @@ func serveDemo(t *testing.T, v view) string {
 
 // see waits until an expression is true on the page, whatever page that is by then. How long
 // that takes is for the benchmark: what is not true after a minute never will be.
-func see(t testing.TB, ctx context.Context, expression string) {
+func see(ctx context.Context, t testing.TB, expression string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -60,7 +60,7 @@ func see(t testing.TB, ctx context.Context, expression string) {
 }
 
 // run has the browser do what steps say.
-func run(t testing.TB, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+func run(ctx context.Context, t testing.TB, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatal(err)
@@ -153,15 +153,15 @@ func TestPageInBrowser(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	run(t, ctx, chromedp.EmulateViewport(375, 700), chromedp.Navigate(st.url), chromedp.WaitVisible("body.live"))
-	see(t, ctx, `document.title.startsWith("✓")`)
-	run(t, ctx, chromedp.Click("#incidents summary"), chromedp.Focus("#controllers a"))
+	run(ctx, t, chromedp.EmulateViewport(375, 700), chromedp.Navigate(st.url), chromedp.WaitVisible("body.live"))
+	see(ctx, t, `document.title.startsWith("✓")`)
+	run(ctx, t, chromedp.Click("#incidents summary"), chromedp.Focus("#controllers a"))
 	lost := demoUnreachable()
 	st.view.Store(&lost)
-	see(t, ctx, `document.title.startsWith("▲") && document.querySelector("#map").textContent.includes("no answer")`)
-	see(t, ctx, `document.querySelectorAll("#incidents li")[1].querySelector("details").open`)
-	see(t, ctx, `document.activeElement.matches("#controllers a")`)
-	see(t, ctx, `document.documentElement.scrollWidth <= 375`)
+	see(ctx, t, `document.title.startsWith("▲") && document.querySelector("#map").textContent.includes("no answer")`)
+	see(ctx, t, `document.querySelectorAll("#incidents li")[1].querySelector("details").open`)
+	see(ctx, t, `document.activeElement.matches("#controllers a")`)
+	see(ctx, t, `document.documentElement.scrollWidth <= 375`)
 	if text := refused.Load(); text != nil {
 		t.Errorf("the browser says: %s", *text)
 	}
@@ -174,17 +174,17 @@ func TestSilence(t *testing.T) {
 	ctx := browser(t)
 	all := onStage(t, 0, 1, 2)
 	all[1].silent.Store(true)
-	run(t, ctx, chromedp.Navigate(all[0].url), chromedp.WaitVisible("body.live"))
+	run(ctx, t, chromedp.Navigate(all[0].url), chromedp.WaitVisible("body.live"))
 	all[0].silent.Store(true)
-	see(t, ctx, `document.body.classList.contains("stale")
+	see(ctx, t, `document.body.classList.contains("stale")
 		&& document.querySelector("#lost").textContent.includes("No word from cloudcontrol1003 since 10:42:07 UTC")
 		&& document.querySelector("#lost").textContent.includes("Trying cloudcontrol1004")`)
-	see(t, ctx, fmt.Sprintf(`location.href == %q && document.body.classList.contains("live")`, all[2].url))
-	see(t, ctx, `document.querySelector("#came").textContent.includes("No word from cloudcontrol1003 since 10:42:07 UTC: this is the view of cloudcontrol1005.")`)
+	see(ctx, t, fmt.Sprintf(`location.href == %q && document.body.classList.contains("live")`, all[2].url))
+	see(ctx, t, `document.querySelector("#came").textContent.includes("No word from cloudcontrol1003 since 10:42:07 UTC: this is the view of cloudcontrol1005.")`)
 	all[0].silent.Store(false)
-	see(t, ctx, `document.querySelector("#came-back").textContent == "cloudcontrol1003 answers again: go back"`)
-	run(t, ctx, chromedp.Click("#came-back"))
-	see(t, ctx, fmt.Sprintf(`location.href == %q && document.body.classList.contains("live")`, all[0].url))
+	see(ctx, t, `document.querySelector("#came-back").textContent == "cloudcontrol1003 answers again: go back"`)
+	run(ctx, t, chromedp.Click("#came-back"))
+	see(ctx, t, fmt.Sprintf(`location.href == %q && document.body.classList.contains("live")`, all[0].url))
 }
 
 // TestSilenceEnds proves that a page of which no other controller answers goes on when its
@@ -193,9 +193,9 @@ func TestSilenceEnds(t *testing.T) {
 	t.Parallel()
 	ctx := browser(t)
 	st := onStage(t, 0)[0]
-	run(t, ctx, chromedp.Navigate(st.url), chromedp.WaitVisible("body.live"))
+	run(ctx, t, chromedp.Navigate(st.url), chromedp.WaitVisible("body.live"))
 	st.silent.Store(true)
-	see(t, ctx, `document.body.classList.contains("stale") && document.querySelector("#lost-now").textContent == "Trying cloudcontrol1003 again…"`)
+	see(ctx, t, `document.body.classList.contains("stale") && document.querySelector("#lost-now").textContent == "Trying cloudcontrol1003 again…"`)
 	st.silent.Store(false)
-	see(t, ctx, `!document.body.classList.contains("stale") && document.querySelector("#lost").hidden`)
+	see(ctx, t, `!document.body.classList.contains("stale") && document.querySelector("#lost").hidden`)
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,7 +25,7 @@ type clientDescriptions struct {
 func newClientCollector(account func() traffic.Account) *clientCollector {
 	key := []string{"service", "vip", "interface"}
 	d := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("holdfast_client_"+name, help, append(key[:len(key):len(key)], labels...), nil)
+		return prometheus.NewDesc("holdfast_client_"+name, help, append(slices.Clip(key), labels...), nil)
 	}
 	return &clientCollector{account, clientDescriptions{
 		requests:     d("requests_total", "Requests that ended, by the class of the code that the client got; \"none\" where it got none, and for TCP sessions.", "code"),
@@ -76,7 +77,7 @@ func (c *clientCollector) Collect(ch chan<- prometheus.Metric) {
 // one tells of a service on a VIP. What was not seen of codes and causes has no series.
 func (c *clientCollector) one(out emitter, s *traffic.Sum) {
 	key := []string{s.Service, s.VIP, s.Interface}
-	with := func(label string) []string { return append(key[:len(key):len(key)], label) }
+	with := func(label string) []string { return append(slices.Clip(key), label) }
 	for class, n := range s.Codes {
 		if n > 0 || class == 2 || class == 5 {
 			out.counter(c.desc.requests, float64(n), with(traffic.ClassName(class))...)

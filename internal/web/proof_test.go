@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -91,9 +92,7 @@ func TestProofOfStatus(t *testing.T) {
 				if test.change != nil {
 					body = test.change(header, body)
 				}
-				for k, v := range header {
-					w.Header()[k] = v
-				}
+				maps.Copy(w.Header(), header)
 				w.WriteHeader(answer.Code)
 				_, _ = w.Write(body)
 			}))
@@ -114,9 +113,7 @@ func TestProofOfStatus(t *testing.T) {
 			}
 			// An answer that was recorded is none to another question.
 			replay := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				for k, v := range kept.header {
-					w.Header()[k] = v
-				}
+				maps.Copy(w.Header(), kept.header)
 				_, _ = w.Write(kept.body)
 			}))
 			defer replay.Close()

@@ -53,7 +53,7 @@ func TestShots(t *testing.T) {
 		t.Skip("for a person, with -shots DIRECTORY")
 	}
 	ctx := browser(t)
-	shootSilence(t, ctx)
+	shootSilence(ctx, t)
 	for _, name := range slices.Sorted(maps.Keys(allShots())) {
 		s := allShots()[name]
 		scheme := "light"
@@ -84,12 +84,12 @@ func TestShots(t *testing.T) {
 }
 
 // shootSilence takes the picture of a page whose controller says nothing any more.
-func shootSilence(t *testing.T, ctx context.Context) {
+func shootSilence(ctx context.Context, t *testing.T) {
 	all := onStage(t, 0, 1)
 	all[1].silent.Store(true)
-	run(t, ctx, chromedp.EmulateViewport(shotWidth, 400), chromedp.Navigate(all[0].url), chromedp.WaitVisible("body.live"))
+	run(ctx, t, chromedp.EmulateViewport(shotWidth, 400), chromedp.Navigate(all[0].url), chromedp.WaitVisible("body.live"))
 	all[0].silent.Store(true)
-	see(t, ctx, `document.querySelector("#lost").textContent.includes("Trying cloudcontrol1004")`)
+	see(ctx, t, `document.querySelector("#lost").textContent.includes("Trying cloudcontrol1004")`)
 	data, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func TestUnitsAreUnderstood(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The program and its page are not installed where this is tested.
-		text := strings.Replace(string(unit), "/usr/local/bin/holdfast", "/bin/true", -1)
+		text := strings.ReplaceAll(string(unit), "/usr/local/bin/holdfast", "/bin/true")
 		text = strings.Replace(text, "man:holdfast(8)", "man:true(1)", 1)
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -34,7 +34,7 @@ seven have it open, one has and never reads, and two ask for /metrics all the ti
   holdfast lab bench jitter --only holdfast --crowd 500 --length 30s`,
 		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, word := range strings.Split(intervals, ",") {
+			for word := range strings.SplitSeq(intervals, ",") {
 				d, err := time.ParseDuration(word)
 				if err != nil {
 					return app.Usagef("--intervals: %q is no time; write 20ms", word)

@@ -173,7 +173,11 @@ func (r record) text(name string) string {
 
 // count gives a column's number, 0 for none and for what is no number.
 func (r record) count(name string) uint64 {
-	n, err := strconv.ParseUint(r.text(name), 10, 63)
+	text := r.text(name)
+	if text == "" { // as most are; the error would be made several thousand times a second
+		return 0
+	}
+	n, err := strconv.ParseUint(text, 10, 63)
 	if err != nil {
 		return 0
 	}

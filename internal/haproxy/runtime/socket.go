@@ -21,30 +21,37 @@ import (
 type Socket struct {
 	Path string
 
-	buffers sync.Pool // of *bytes.Buffer: replies of some 100 kB come several times a second
-
-	mu    sync.Mutex // guards following
-	held  *os.File   // what the name led to; nil: it was never reached
-	lost  error      // why the name led to nobody, when it was last tried; nil: it did not
-	since time.Time  // it has been so
-	mute  time.Time  // since when nothing comes of it, though HAProxy serves; zero: it answers
+	mu    sync.Mutex    // guards following
+	held  *os.File      // what the name led to; nil: it was never reached
+	lost  error         // why the name led to nobody, when it was last tried; nil: it did not
+	since time.Time     // it has been so
+	spare *bytes.Buffer // of the last reply, for the next: some have 500 kB, and come several times a second
+	mute  time.Time     // since when nothing comes of it, though HAProxy serves; zero: it answers
 }
 
 // buffer gives an empty one to read into.
 func (s *Socket) buffer() *bytes.Buffer {
-	if b, ok := s.buffers.Get().(*bytes.Buffer); ok {
-		return b
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.spare
+	if s.spare = nil; b == nil {
+		b = &bytes.Buffer{}
 	}
-	return &bytes.Buffer{}
+	return b
 }
 
 // mostKept is how large a buffer may be that is kept for the next reply.
-const mostKept = 1 << 20
+const mostKept = 2 << 20
 
 func (s *Socket) keep(b *bytes.Buffer) {
-	if b.Cap() <= mostKept {
-		b.Reset()
-		s.buffers.Put(b)
+	if b.Cap() > mostKept {
+		return
+	}
+	b.Reset()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.spare == nil || s.spare.Cap() < b.Cap() {
+		s.spare = b
 	}
 }
 

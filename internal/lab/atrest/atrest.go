@@ -20,8 +20,10 @@ import (
 
 // What is measured where Options say nothing: the cloud by which a release is judged.
 const (
-	DefaultVIPs, DefaultServices, DefaultControllers = 3, 30, 5
-	DefaultLength                                    = 20 * time.Second
+	DefaultVIPs        = 3
+	DefaultServices    = 30
+	DefaultControllers = 5
+	DefaultLength      = 20 * time.Second
 
 	settle  = 15 * time.Second // from when a cloud is up until it is at rest
 	upTime  = 3 * time.Minute

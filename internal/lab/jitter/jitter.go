@@ -211,6 +211,7 @@ func measureOne(ctx context.Context, dir lab.Dir, by load, opt Options) (m measu
 		if end, err = invite(ctx, dir, own, addresses()[holder], opt, m.Crowd); err != nil {
 			return m, err
 		}
+	case idle:
 	}
 	listening, cancel := context.WithTimeout(ctx, opt.Length+grace)
 	defer cancel()

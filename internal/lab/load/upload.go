@@ -39,7 +39,7 @@ func (s shot) send(conn *conn, body *pieces) (Record, error) {
 	r.Status, r.Host = resp.StatusCode, resp.Header.Get("X-Served-By")
 	if r.Status >= http.StatusBadRequest {
 		_ = conn.Close() //nolint:errcheck // as above
-		<-sent           // that it was cut
+		<-sent           //nolint:errcheck // that it was cut
 		return r, statusError(r.Status)
 	}
 	return r, errors.Join(err, <-sent)

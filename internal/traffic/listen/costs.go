@@ -48,6 +48,9 @@ func (l *Listener) costAt(costs *traffic.Costs, now time.Time) (status.Event, bo
 	if !due {
 		return status.Event{}, false
 	}
+	if l.opt.Lives != nil && l.opt.Lives(span.Former) {
+		span = span.Served()
+	}
 	return traffic.CostEvent(span.About, l.book.CostOf(span))
 }
 

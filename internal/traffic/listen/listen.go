@@ -39,6 +39,9 @@ type Options struct {
 	// what ends that.
 	Event  func(status.Event)
 	Follow func() (<-chan status.Event, func())
+	// Lives reports whether the host of a controller has answered all that it was asked in the
+	// last seconds, whatever its agent does; false where that is not known. Nil: it is not.
+	Lives func(controller string) bool
 	// SetFinding records what is so under key, nil for no more.
 	SetFinding func(key string, f *status.Finding)
 	Log        *slog.Logger

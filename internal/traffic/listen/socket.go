@@ -92,8 +92,9 @@ func (s *socket) read(wait bool) (int, error) {
 		return int(n), nil
 	case unix.EAGAIN, unix.EINTR:
 		return 0, nil
+	default:
+		return 0, os.NewSyscallError("recvmmsg", errno)
 	}
-	return 0, os.NewSyscallError("recvmmsg", errno)
 }
 
 // message gives one that was read: where it is from, what it says, and what the kernel says

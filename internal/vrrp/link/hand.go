@@ -192,8 +192,9 @@ func (d *hand) do(ctx context.Context, e errand) result {
 		return d.look(e)
 	case doClaim, doHold:
 		return d.have(ctx, e)
+	default:
+		return result{errand: e, err: d.work(ctx, e)}
 	}
-	return result{errand: e, err: d.work(ctx, e)}
 }
 
 // have does a Claim or a Hold, unless it was given up.

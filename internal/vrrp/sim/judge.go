@@ -264,7 +264,7 @@ func (w *world) whole() bool {
 	for i, a := range w.nodes {
 		part := w.part(i)
 		for k, b := range w.nodes {
-			if i != k && part>>k&1 != 0 && !(w.listens(a, b) && w.listens(b, a)) {
+			if i != k && part>>k&1 != 0 && (!w.listens(a, b) || !w.listens(b, a)) {
 				return false
 			}
 		}
@@ -355,7 +355,7 @@ func (j *judge) kept(w *world) {
 }
 
 // promoted counts a takeover.
-func (j *judge) promoted(w *world, n *node, why vrrp.CauseKind) {
+func (j *judge) promoted(why vrrp.CauseKind) {
 	if !j.quiet {
 		return
 	}

@@ -86,6 +86,7 @@ func (n *node) forged(priority uint8) *signed {
 		later := auth.NewSigner(n.w.keys, virtualRouter(), 0, n.signer.Last())
 		later.Next(n.clock().Add(time.Hour))
 		s.trailer = later.Append(nil, other, n.addr)
+	default:
 	}
 	return s
 }

@@ -497,7 +497,7 @@ func (n *node) step(e vrrp.Event) {
 	}
 	if out.State != before {
 		n.poked = true
-		n.w.transition(n, before, out)
+		n.w.transition(n, out)
 		if out.State != vrrp.Active {
 			n.dropHolding()
 			n.rounds.Stop()

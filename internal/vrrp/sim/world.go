@@ -405,10 +405,10 @@ func (w *world) gained(n *node) {
 }
 
 // transition notes that the state of a node changed.
-func (w *world) transition(n *node, before vrrp.State, out vrrp.Output) {
+func (w *world) transition(n *node, out vrrp.Output) {
 	if out.State == vrrp.Active {
 		n.cause = out.Cause.Kind
-		w.judge.promoted(w, n, out.Cause.Kind)
+		w.judge.promoted(out.Cause.Kind)
 	}
 	if w.lab.Trace {
 		w.note(n, fmt.Sprintf("%v: %v", out.State, out.Cause))

@@ -209,8 +209,9 @@ func urgencyOf(f status.Finding) string {
 		return "act now"
 	case status.ActSoon:
 		return "act soon"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // linkTo gives the URL of the page at address, address:port; "" where that is none.
