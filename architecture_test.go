@@ -46,7 +46,7 @@ var mayImport = map[string][]string{
 	"internal/notify":          {"internal/incident", "internal/status"},
 	"internal/traffic":         {"internal/status"},
 	"internal/traffic/history": {"internal/traffic"},
-	"internal/traffic/listen":  {"internal/haproxy", "internal/spec", "internal/status", "internal/traffic"},
+	"internal/traffic/listen":  {"internal/haproxy", "internal/spec", "internal/status", "internal/tick", "internal/traffic"},
 	"internal/notify/tell":     {"internal/file", "internal/incident", "internal/notify", "internal/peer", "internal/spec", "internal/status", "internal/tick"},
 	"internal/vrrp":            {},
 	"internal/vrrp/sim":        {"internal/auth", "internal/conflict", "internal/ether", "internal/vrrp"},

@@ -549,6 +549,9 @@ func (m *merger) briefOf(f status.Finding, controller string) string {
 		status.CodeVIPMovesOften:   "VIP moves often",
 		status.CodeHeadersTooLarge: "requests refused for their headers",
 		status.CodeRequestsRefused: "requests refused",
+		status.CodeClientsLimited:  "clients turned away by limits",
+		status.CodeRawLines:        "raw lines of HAProxy in force",
+		status.CodeMaintenance:     "services in maintenance",
 	}[f.Code]; words != "" {
 		return strings.ReplaceAll(words, "%1", controller)
 	}

@@ -42,6 +42,9 @@ func (c *checker) check() {
 	c.checkPorts()
 	c.checkPlaces()
 	c.checkTLS()
+	c.checkLimits()
+	c.checkSharedLimits()
+	c.checkStats()
 	c.checkPublic()
 	c.checkNames()
 	c.checkNotify()
@@ -191,7 +194,7 @@ func (c *checker) build() *Spec {
 			HandoverLimit:  r.agent.handoverLimit.or(defaultHandoverLimit),
 			Authentication: Authentication(r.agent.authentication.or(string(ReceiveOnly))),
 		},
-		Log: Log{Target: r.log.target.v, Level: r.log.level.v, Off: r.log.off.v}, Notify: r.notify.build(),
+		Log: Log{Target: r.log.target.v, Level: r.log.level.v, Off: r.log.off.v}, Notify: r.notify.build(), HAProxy: r.haproxy, ErrorPages: r.errorPages, Stats: r.stats.build(),
 	}
 	s.Cloud = r.cloud.or(s.Region)
 	for _, h := range r.controllers.all {

@@ -253,6 +253,9 @@ func (v rawVIP) build(controllers []string, place int) VIP {
 		Hostname:  v.hostname.v,
 		Interface: v.iface.v,
 		Device:    Device(v.device.or(string(Direct))),
+		Access:    v.access.build(),
+		Clients:   v.limit.build(),
+		Behind:    v.behind.build(),
 	}
 	if v.byBGP() {
 		vip.Announce, vip.Order = AnnounceBGP, Order(v.order.or(string(OrderEqual)))

@@ -26,6 +26,9 @@ type (
 		log         rawLog
 		notify      rawNotify
 		bgp         rawBGP
+		haproxy     Raw
+		errorPages  []ErrorPage
+		stats       rawStats
 	}
 	rawLog struct {
 		target, level item[string]
@@ -46,6 +49,9 @@ type (
 		prefer                rawList[item[string]]
 		vrrp                  rawVRRP
 		tls                   rawTLS
+		access                rawAccess
+		limit                 rawLimit
+		behind                rawBehind
 		public                rawPublic
 	}
 	rawTLS struct {
@@ -80,7 +86,11 @@ type (
 		typ, path      item[string]
 		port, hostPort item[int]
 		mode, affinity item[string]
-		limit          item[int]
+		access         rawAccess
+		limit          rawLimit
+		haproxy        Raw
+		errorPages     []ErrorPage
+		maintenance    rawMaintenance
 		check          rawCheck
 		timeout        rawTimeout
 		tls, ca        item[string]
@@ -94,7 +104,7 @@ type (
 		expect       item[[]CodeRange]
 	}
 	rawTimeout struct {
-		client, server, connect, tunnel, check, queue item[time.Duration]
+		client, server, connect, tunnel, check, queue, request item[time.Duration]
 	}
 	// rawList is a list, or the mapping of the services. It is absent (no node),
 	// or of another kind and reported (a node, not ok), or ok.
@@ -178,6 +188,21 @@ func specFields() []field[rawSpec] {
 				mapping(d, v, bgpFields(), &s.bgp)
 			},
 		},
+		{
+			"haproxy", false, "raw lines for HAProxy's configuration", `{global: ["tune.maxaccept 100"]}`,
+			func(d *decoder, v value, s *rawSpec) { mapping(d, v, rawFields(), &s.haproxy) },
+		},
+		{
+			"error_pages", false, "pages in the place of HAProxy's own answers", "{503: /etc/holdfast/pages/sorry.html}",
+			func(d *decoder, v value, s *rawSpec) { s.errorPages = d.pages(v) },
+		},
+		{
+			"stats", false, "where HAProxy's own page and exporter are", "{listen: 8404}",
+			func(d *decoder, v value, s *rawSpec) {
+				s.stats.node = v.node
+				mapping(d, v, statsFields(), &s.stats)
+			},
+		},
 	}
 }
 
@@ -259,7 +284,7 @@ func says(n *yaml.Node, key, is string, depth int) bool {
 
 // vipFields are those of a VIP; routed says that it has a virtual router.
 func vipFields(routed bool) []field[rawVIP] {
-	return []field[rawVIP]{
+	return append([]field[rawVIP]{
 		{
 			"name", true, "a name for the VIP", "api",
 			func(d *decoder, v value, r *rawVIP) { r.name = d.name(v) },
@@ -324,7 +349,18 @@ func vipFields(routed bool) []field[rawVIP] {
 			"public", false, "name or path: how services are told apart that share one port", "name",
 			func(d *decoder, v value, r *rawVIP) { r.public = d.rawPublic(v) },
 		},
-	}
+		{
+			"limit", false, "how many requests a client may send", "500/s",
+			func(d *decoder, v value, r *rawVIP) { r.limit = d.vipLimit(v) },
+		},
+		{
+			"behind", false, "another balancer in front of it", "{trusted: [10.64.30.5]}",
+			func(d *decoder, v value, r *rawVIP) {
+				r.behind.node = v.node
+				mapping(d, v, behindFields(), &r.behind)
+			},
+		},
+	}, accessFields(func(r *rawVIP) *rawAccess { return &r.access })...)
 }
 
 // endpointInterfaces are the interfaces of Keystone's catalog.
@@ -496,7 +532,7 @@ func (d *decoder) serviceName(v value) item[string] {
 }
 
 func serviceFields() []field[rawService] {
-	return []field[rawService]{
+	return append([]field[rawService]{
 		{
 			"type", false, "its type in the Keystone catalog", "identity",
 			func(d *decoder, v value, r *rawService) { r.typ = d.name(v) },
@@ -524,8 +560,8 @@ func serviceFields() []field[rawService] {
 			},
 		},
 		{
-			"limit", false, "how many requests a host gets at once", "16",
-			func(d *decoder, v value, r *rawService) { r.limit = d.integer(v, maxLimit, status.CodeBadLimit) },
+			"limit", false, "how many requests a host gets at once, or a client may send in a time", "50/s",
+			func(d *decoder, v value, r *rawService) { r.limit = d.serviceLimit(v) },
 		},
 		{
 			"check", false, "how its health is checked", "{path: /healthcheck, expect: 200}",
@@ -561,7 +597,19 @@ func serviceFields() []field[rawService] {
 				r.hosts = each(d, v, hostHint, func(e value) rawHost { return d.rawHost(e, serviceHostFields()) })
 			},
 		},
-	}
+		{
+			"haproxy", false, "raw lines for its part of HAProxy's configuration", `{backend: ["option forwardfor"]}`,
+			func(d *decoder, v value, r *rawService) { mapping(d, v, rawServiceFields(), &r.haproxy) },
+		},
+		{
+			"error_pages", false, "pages in the place of HAProxy's own answers", "{503: /etc/holdfast/pages/sorry.html}",
+			func(d *decoder, v value, r *rawService) { r.errorPages = d.pages(v) },
+		},
+		{
+			"maintenance", false, "true, or what clients get while it is closed", "{page: /etc/holdfast/pages/maintenance.html, retry_after: 10m}",
+			func(d *decoder, v value, r *rawService) { r.maintenance = d.maintenance(v) },
+		},
+	}, accessFields(func(r *rawService) *rawAccess { return &r.access })...)
 }
 
 func checkFields() []field[rawCheck] {
@@ -613,5 +661,6 @@ func timeoutFields() []field[rawTimeout] {
 		one("tunnel", "how long a websocket may be silent", func(r *rawTimeout) *item[time.Duration] { return &r.tunnel }),
 		one("check", "how long a check may take", func(r *rawTimeout) *item[time.Duration] { return &r.check }),
 		one("queue", "how long a request may wait for a host", func(r *rawTimeout) *item[time.Duration] { return &r.queue }),
+		one("request", "how long a client may take to send the headers of a request", func(r *rawTimeout) *item[time.Duration] { return &r.request }),
 	}
 }

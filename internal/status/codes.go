@@ -40,6 +40,10 @@ const (
 	CodePageCrowded            = "page-crowded"
 	CodeHeadersTooLarge        = "headers-too-large"
 	CodeRequestsRefused        = "requests-refused"
+	CodeClientsLimited         = "clients-limited"
+	CodeRawLines               = "raw-lines"
+	CodeFileRefused            = "file-refused"
+	CodeMaintenance            = "maintenance"
 	CodeHAProxyReplaced        = "haproxy-replaced"
 	CodeHAProxyLibraryReplaced = "haproxy-library-replaced"
 	CodeHAProxyAsRoot          = "haproxy-as-root"
@@ -100,6 +104,7 @@ const (
 	CodeBadWebhook        = "bad-webhook"
 	CodeBadCommand        = "bad-command"
 	CodeBadPort           = "bad-port"
+	CodeBadRaw            = "bad-raw"
 	CodeBadRouterID       = "bad-router-id"
 	CodeBadSize           = "bad-size"
 	CodeBadWeight         = "bad-weight"
@@ -245,9 +250,9 @@ func FindingCodes() []FindingCode {
 	// Of what an agent reports of itself.
 	add(Error, CodeNotInForce, CodeConfigRolledBack, CodeConfigNotApplied, CodeUnknownController, CodeOutOfFiles, CodeKeyUnusable,
 		CodeVIPConflict, CodeForeignRouter)
-	add(Warning, CodeBGPSessionDown, CodeDrainUnknown, CodeDrainNotKept, CodePageCrowded, CodeHeadersTooLarge, CodeHAProxyAsRoot, CodeHAProxySocketLost,
+	add(Warning, CodeBGPSessionDown, CodeFileRefused, CodeDrainUnknown, CodeDrainNotKept, CodePageCrowded, CodeHeadersTooLarge, CodeHAProxyAsRoot, CodeHAProxySocketLost,
 		CodeConntrackFull, CodeAdvertsBlocked, CodeDetourBlocked, CodeLastGoodNotKept, CodeDiskFull, CodeNotListening, CodeNotifyFails, CodeRequestsUnproven)
-	add(Info, CodeRequestsRefused, CodeHAProxyReplaced, CodeHAProxyLibraryReplaced, CodeVIPMovesOften, CodeNotAuthenticated)
+	add(Info, CodeRequestsRefused, CodeClientsLimited, CodeRawLines, CodeMaintenance, CodeHAProxyReplaced, CodeHAProxyLibraryReplaced, CodeVIPMovesOften, CodeNotAuthenticated)
 	// Of a certificate.
 	add(Error, CodeCertificateNotLive)
 	add(Warning, CodeCertificateExpires, CodeCertificateSuperfluous)
@@ -256,7 +261,7 @@ func FindingCodes() []FindingCode {
 		CodeCertificateNotYetValid, CodeCertificateUnreadable, CodeCertificateUsage, CodeCertificateWeak)
 	// Of a spec.
 	add(Error, CodeAffinityMode, CodeBadASN, CodeBadCommunity, CodeBadPeer, CodeBadAddress, CodeBadCommand, CodeBadWebhook, CodeBadDuration, CodeBadExpect, CodeBadHostname, CodeBadInterface, CodeBadInterval, CodeBadLimit,
-		CodeBadLog, CodeBadName, CodeBadPath, CodeBadPort, CodeBadRouterID, CodeBadSize, CodeBadWeight, CodeDuplicateAddress, CodeDuplicateKey,
+		CodeBadLog, CodeBadName, CodeBadPath, CodeBadPort, CodeBadRaw, CodeBadRouterID, CodeBadSize, CodeBadWeight, CodeDuplicateAddress, CodeDuplicateKey,
 		CodeDuplicateName, CodeDuplicatePort, CodeDuplicateRouterID, CodeEmpty, CodeEncoding, CodeInternal, CodeMissingKey, CodeNoAddress,
 		CodeNoHost, CodeNoPeer, CodeNotFilledIn, CodeOwnAddress, CodePortClash, CodeRedirectPort, CodeRedirectTarget, CodeSeveralDocuments,
 		CodeSyntax, CodeTooLarge, CodeUnknownKey, CodeUnknownRelease, CodeUnknownService, CodeUnknownValue, CodeUnknownVIP)

@@ -173,6 +173,8 @@ type Config struct {
 	// a service down, and would go back to the one before it; unset when that
 	// is over.
 	TrialUntil time.Time `json:"trial_until,omitzero"`
+	// RawLines is how many lines of HAProxy's configuration the spec in use has as they are.
+	RawLines int `json:"raw_lines,omitempty"`
 }
 
 // HAProxyState is the condition of the HAProxy process of a controller.

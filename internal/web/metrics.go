@@ -41,7 +41,7 @@ type collector struct {
 // descriptions are the metrics there are; docs/json.md lists them.
 type descriptions struct {
 	info, started, taken                                          *prometheus.Desc
-	configInfo, configLoaded, configRejected                      *prometheus.Desc
+	configInfo, configLoaded, configRejected, configRaw           *prometheus.Desc
 	haproxyInfo, haproxyState, haproxySince                       *prometheus.Desc
 	haproxyRestarts, haproxyReloads, haproxyConnections           *prometheus.Desc
 	vipState, vipSince, vipPresent, vipPriority, vipHolder        *prometheus.Desc
@@ -68,6 +68,7 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 
 		configInfo:     d("config_info", "Always 1; the label is the digest of the spec in use.", "digest"),
 		configLoaded:   d("config_loaded_time_seconds", "When the spec in use was brought into force, in Unix time."),
+		configRaw:      d("config_raw_lines", "Lines of HAProxy's configuration that the spec in use has as they are."),
 		configRejected: d("config_rejected", "1 when the spec file as it is now was refused and the one before it is in use."),
 
 		haproxyInfo:        d("haproxy_info", "Always 1; the label is HAProxy's version.", "version"),
@@ -124,7 +125,7 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	d := c.desc
 	for _, desc := range []*prometheus.Desc{
-		d.info, d.started, d.taken, d.configInfo, d.configLoaded, d.configRejected,
+		d.info, d.started, d.taken, d.configInfo, d.configLoaded, d.configRejected, d.configRaw,
 		d.haproxyInfo, d.haproxyState, d.haproxySince, d.haproxyRestarts, d.haproxyReloads, d.haproxyConnections,
 		d.vipState, d.vipSince, d.vipPresent, d.vipFinishing, d.vipPriority, d.vipHolder, d.vipTransitions, d.vipSendErrors, d.vipHeldUp, d.vipPutBack, d.vipClaims, d.vipAnnounced, d.bgpUp, d.bgpSince, d.bgpRoutes, d.bgpBFD, d.advertsSent, d.advertsSeen, d.advertsDrop,
 		d.certificateEnd, d.certificateRefused,
@@ -191,6 +192,7 @@ func (c *collector) agent(out emitter, s status.Snapshot) {
 	out.gauge(c.desc.configInfo, 1, s.Config.Digest)
 	out.time(c.desc.configLoaded, s.Config.Loaded)
 	out.gauge(c.desc.configRejected, one(len(s.Config.Rejected) > 0))
+	out.gauge(c.desc.configRaw, float64(s.Config.RawLines))
 	for _, severity := range []status.Severity{status.Error, status.Warning, status.Info} {
 		n := 0
 		for _, f := range s.Findings {
