@@ -17,6 +17,7 @@ func (a commands) all() []*cobra.Command {
 		changecmd.DNS(a.App),
 		a.renderCommand(),
 		a.agentCommand(),
+		a.doctorCommand(),
 		a.statusCommand(),
 		a.eventsCommand(),
 		a.reloadCommand(),

@@ -101,7 +101,7 @@ at() {
 # shellcheck disable=SC2317 # until_true calls it
 booted() { at "$1" systemctl is-system-running 2>/dev/null | grep -Eq 'running|degraded'; }
 for n in "${names[@]}"; do
-	until_true 120 booted "$n" || { tail -5 "$work/$n.console"; bad "$n does not boot"; exit 1; }
+	until_true 300 booted "$n" || { tail -5 "$work/$n.console"; at "$n" systemctl is-system-running || true; bad "$n does not boot"; exit 1; }
 done
 ok "systemd runs in ${#names[@]} containers: $(at a systemctl --version | head -n 1)"
 
