@@ -10,6 +10,7 @@ import (
 // all gives every command, in the order of "holdfast --help".
 func (a commands) all() []*cobra.Command {
 	return []*cobra.Command{
+		a.initCommand(),
 		a.importCommand(),
 		a.validateCommand(),
 		a.diffCommand(),

@@ -143,7 +143,7 @@ check "six services answer at the VIP" answers
 # shellcheck disable=SC2317
 activated() {
 	at c systemctl stop holdfast && at c systemctl enable --quiet --now holdfast.socket &&
-		at c ss -Hltnp 'sport = :9470' | grep systemd && at c curl -s -m 30 -o /dev/null http://10.77.0.13:9470/ && at c systemctl is-active holdfast
+		at c ss -Hltnp 'sport = :9470' | grep systemd && at c curl -s -m 30 -o /dev/null http://10.77.0.13:9470/ && until_true 60 at c systemctl is-active --quiet holdfast
 }
 check "socket activation: systemd has the ports, and who connects starts the agent" activated
 until_true 90 all_well || bad "status is not well after that"
