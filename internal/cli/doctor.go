@@ -76,11 +76,13 @@ spec is bad. Without root's rights it sees less, and says so.`,
 	flags.BoolVar(&opt.listen, "listen", false, "listen for the other controllers' doctors, in the place of the agent")
 	flags.StringVar(&opt.to, "to", "", "try all ways to the controller `NAME`, which listens")
 	flags.DurationVar(&opt.during, "for", 0, "how long to listen: to the network, 3s by default; with --listen until all others were heard, 10m at most")
-	cmd.MarkFlagsMutuallyExclusive("listen", "to")
 	return a.WithRunDir(cmd)
 }
 
 func (a commands) doctor(ctx context.Context, opt doctorFlags) error {
+	if opt.listen && opt.to != "" {
+		return app.Usagef("--listen and --to are for two controllers, one each; leave one of them out")
+	}
 	s, err := a.LoadSpec()
 	if err != nil {
 		return err
