@@ -97,8 +97,9 @@ func (l *looker) kernel(context.Context) {
 	if unix.Uname(&name) == nil {
 		l.facts.Kernel = unix.ByteSliceToString(name.Release[:])
 	}
+	// In a container, or a lab's node, that directory may be the host's: what systemd manages is then not here.
 	_, err := os.Stat(l.path("run/systemd/system"))
-	l.facts.Systemd = err == nil
+	l.facts.Systemd = err == nil && (l.opt.Root != "" || l.read("proc/1/comm") == "systemd")
 }
 
 // sysctls reads those that are judged. Those below net are of this network namespace.
@@ -251,6 +252,9 @@ func (l *looker) certificates(context.Context) {
 
 // fernet looks for keys where Keystone is installed on this host. Containers have their own.
 func (l *looker) fernet(context.Context) {
+	if !l.facts.Systemd {
+		return // a container, whose /etc may be that of another host
+	}
 	keys, err := os.ReadDir(l.path("etc/keystone/fernet-keys"))
 	switch {
 	case err != nil:

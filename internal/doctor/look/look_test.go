@@ -61,7 +61,7 @@ func TestManagers(t *testing.T) {
 				}
 			}
 			s := testSpec(t)
-			l := &looker{opt: Options{Spec: s, Controller: s.Controllers[0], Root: root}, facts: doctor.Facts{Links: []doctor.Link{{Name: "eno1"}}}}
+			l := &looker{opt: Options{Spec: s, Controller: s.Controllers[0], Root: root}, facts: doctor.Facts{Systemd: true, Links: []doctor.Link{{Name: "eno1"}}}}
 			l.managers(t.Context())
 			if !slices.Equal(l.facts.Managers, tc.want) {
 				t.Errorf("got %+v, want %+v", l.facts.Managers, tc.want)

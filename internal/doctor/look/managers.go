@@ -14,6 +14,9 @@ import (
 
 // managers reads what configures the devices.
 func (l *looker) managers(context.Context) {
+	if !l.facts.Systemd {
+		return // a container, whose devices others configure
+	}
 	all := slices.Concat(l.netplan(), l.networkd(), l.networkManager(), l.cloudInit())
 	slices.SortStableFunc(all, func(a, b doctor.Manager) int { return strings.Compare(a.Name+a.Link, b.Name+b.Link) })
 	l.facts.Managers = all
