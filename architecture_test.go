@@ -62,8 +62,9 @@ var mayImport = map[string][]string{
 	"internal/dns":              {"internal/spec", "internal/status"},
 	"internal/dns/wire":         {"internal/dns"},
 	"internal/dns/zone":         {"internal/dns", "internal/dns/wire", "internal/changelog", "internal/status"},
-	"internal/vrrp/link":        {"internal/auth", "internal/vrrp", "internal/rtnl", "internal/status", "internal/vrrp/link/thread"},
+	"internal/vrrp/link":        {"internal/auth", "internal/vrrp", "internal/rtnl", "internal/status", "internal/vrrp/link/nic", "internal/vrrp/link/thread"},
 	"internal/vrrp/link/thread": {},
+	"internal/vrrp/link/nic":    {},
 	"internal/haproxy/ports":    {},
 	"internal/haproxy/runtime":  {"internal/haproxy", "internal/haproxy/output"},
 	"internal/haproxy/ours":     {"internal/haproxy"},
@@ -78,7 +79,8 @@ var mayImport = map[string][]string{
 	"internal/vip/move":      {"internal/ether", "internal/rtnl", "internal/sockdiag", "internal/vip", "internal/vip/conntrack"},
 	"internal/vip/conntrack": {"internal/rtnl"},
 	"internal/peer":          {"internal/auth", "internal/connlimit", "internal/spec"},
-	"internal/web":           {"internal/auth", "internal/cloud", "internal/incident", "internal/status", "internal/connlimit", "internal/traffic"},
+	"internal/web":           {"internal/auth", "internal/cloud", "internal/incident", "internal/status", "internal/connlimit", "internal/traffic", "internal/web/page"},
+	"internal/web/page":      {"internal/cloud", "internal/incident", "internal/status", "internal/traffic"},
 	"internal/vips":          {"internal/auth", "internal/conflict/watch", "internal/haproxy/process", "internal/spec", "internal/status", "internal/systemd", "internal/vip", "internal/vrrp", "internal/vrrp/link"},
 	"internal/hearing":       {"internal/tick", "internal/peer", "internal/spec", "internal/status", "internal/vrrp/link"},
 	"internal/splitbrain":    {"internal/peer", "internal/spec", "internal/tick", "internal/vrrp", "internal/vrrp/link"},
@@ -141,7 +143,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/doctor", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify", "internal/traffic"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/doctor", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify", "internal/traffic", "internal/web/page"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

@@ -32,7 +32,9 @@ func (a *Agent) Snapshot() status.Snapshot {
 		snap.Cloud = is.Spec.Cloud
 	}
 	for _, v := range a.vips.Status() {
-		v.Certificate = a.certificates.Describe(v.Name)
+		if all := a.certificates.Describe(v.Name); len(all) > 0 {
+			v.Certificate, v.MoreCertificates = &all[0], all[1:]
+		}
 		v.Giving, v.Taking = a.moves.Status(v.Name)
 		snap.VIPs = append(snap.VIPs, v)
 	}

@@ -56,10 +56,10 @@ type Bundle struct {
 func (b *Bundle) Fingerprint() string { return fmt.Sprintf("%X", sha1.Sum(b.Leaf.Raw)) } //nolint:gosec // no secret hangs on it
 
 // Check reads src and says all that is wrong with it at time now for clients
-// that come to hostname. An error among the findings is a reason not to use it.
+// that come to each of names. An error among the findings is a reason not to use it.
 // The bundle is nil when it cannot be used at all; with an error it can be, but
 // clients would complain.
-func Check(src Source, hostname string, now time.Time) (*Bundle, []status.Finding) {
+func Check(src Source, names []string, now time.Time) (*Bundle, []status.Finding) {
 	r := &report{}
 	certs := r.certificates(src)
 	key := r.key(src)
@@ -78,7 +78,7 @@ func Check(src Source, hostname string, now time.Time) (*Bundle, []status.Findin
 		return nil, r.findings
 	}
 	r.chain(src, b, now)
-	r.name(src, b.Leaf, hostname)
+	r.name(src, b.Leaf, names)
 	r.usage(src, b.Leaf)
 	r.findings = append(r.findings, Validity(src.File, b, now)...)
 	return b, r.findings

@@ -260,7 +260,7 @@ func TestCheck(t *testing.T) {
 				src.Roots = x509.NewCertPool()
 				src.Roots.AddCert(test.roots.cert)
 			}
-			got, findings := certificate.Check(src, host, now())
+			got, findings := certificate.Check(src, []string{host}, now())
 			var codes, texts []string
 			for _, f := range findings {
 				codes = append(codes, f.Code)
@@ -278,7 +278,7 @@ func TestCheck(t *testing.T) {
 			if got == nil {
 				return
 			}
-			again, more := certificate.Check(certificate.Source{File: "/c.pem", Data: got.PEM, Roots: src.Roots}, host, now())
+			again, more := certificate.Check(certificate.Source{File: "/c.pem", Data: got.PEM, Roots: src.Roots}, []string{host}, now())
 			if again == nil || !bytes.Equal(again.PEM, got.PEM) || len(more) != len(findings) || bytes.Contains(got.PEM, []byte("\n\n")) {
 				t.Errorf("what was made of it reads otherwise: %v", more)
 			}
@@ -290,7 +290,7 @@ func TestValidityFollowsTheClock(t *testing.T) {
 	b, findings := certificate.Check(certificate.Source{File: "/c.pem", Data: func() []byte {
 		i := issue(t, host, nil, newKey(t), nil)
 		return append(certs(i), keyOf(t, i)...)
-	}()}, host, now())
+	}()}, []string{host}, now())
 	if status.Worst(findings) == status.Error {
 		t.Fatal(findings)
 	}
@@ -319,7 +319,7 @@ func FuzzCheck(f *testing.F) {
 		if len(key) > 0 {
 			src.KeyFile, src.Key = "/k.pem", key
 		}
-		if b, findings := certificate.Check(src, host, now()); b == nil && status.Worst(findings) != status.Error {
+		if b, findings := certificate.Check(src, []string{host}, now()); b == nil && status.Worst(findings) != status.Error {
 			t.Errorf("no bundle, and no error: %v", findings)
 		}
 	})
@@ -333,7 +333,7 @@ func TestRSAPSS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, findings := certificate.Check(certificate.Source{File: "/c.pem", Data: data}, host, at)
+	b, findings := certificate.Check(certificate.Source{File: "/c.pem", Data: data}, []string{host}, at)
 	if b == nil || len(findings) > 0 {
 		t.Fatal(findings)
 	}
@@ -342,11 +342,11 @@ func TestRSAPSS(t *testing.T) {
 	}
 	block, rest := pem.Decode(data)
 	block.Bytes[len(block.Bytes)-1] ^= 1 // of the signature
-	_, findings = certificate.Check(certificate.Source{File: "/c.pem", Data: append(pem.EncodeToMemory(block), rest...)}, host, at)
+	_, findings = certificate.Check(certificate.Source{File: "/c.pem", Data: append(pem.EncodeToMemory(block), rest...)}, []string{host}, at)
 	if len(findings) != 1 || findings[0].Code != "certificate-chain" {
 		t.Errorf("with a signature that is none: %v", findings)
 	}
-	_, findings = certificate.Check(certificate.Source{File: "/c.pem", Data: data, KeyFile: "/k.pem", Key: keyOf(t, issue(t, host, nil, newKey(t), nil))}, host, at)
+	_, findings = certificate.Check(certificate.Source{File: "/c.pem", Data: data, KeyFile: "/k.pem", Key: keyOf(t, issue(t, host, nil, newKey(t), nil))}, []string{host}, at)
 	if len(findings) != 1 || findings[0].Code != "certificate-key" {
 		t.Errorf("with the key of another: %v", findings)
 	}
@@ -360,7 +360,7 @@ func TestEnd(t *testing.T) {
 		c.NotBefore, c.NotAfter = now().AddDate(-1, 0, 0), now().AddDate(0, 0, 5)
 	})
 	leaf := issue(t, host, mid, newKey(t), nil)
-	b, findings := certificate.Check(certificate.Source{File: "/c.pem", Data: slices.Concat(certs(leaf, mid, cross), keyOf(t, leaf))}, host, now())
+	b, findings := certificate.Check(certificate.Source{File: "/c.pem", Data: slices.Concat(certs(leaf, mid, cross), keyOf(t, leaf))}, []string{host}, now())
 	if len(findings) > 0 {
 		t.Errorf("a certificate that is not needed ends in 5 days: %v", findings)
 	}
@@ -368,7 +368,7 @@ func TestEnd(t *testing.T) {
 		t.Errorf("it ends %v, want the end of the intermediate, %v", b.End(), mid.cert.NotAfter)
 	}
 	first := issue(t, host, mid, newKey(t), func(c *x509.Certificate) { c.NotAfter = now().AddDate(0, 1, 0) })
-	b, _ = certificate.Check(certificate.Source{File: "/c.pem", Data: slices.Concat(certs(first, mid, cross), keyOf(t, first))}, host, now())
+	b, _ = certificate.Check(certificate.Source{File: "/c.pem", Data: slices.Concat(certs(first, mid, cross), keyOf(t, first))}, []string{host}, now())
 	if b == nil || !b.End().Equal(first.cert.NotAfter) {
 		t.Errorf("it ends %v, want its own end, %v", b.End(), first.cert.NotAfter)
 	}

@@ -35,7 +35,7 @@ func ExampleCheck() {
 	_, findings := certificate.Check(certificate.Source{
 		File: "api.pem", Data: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		KeyFile: "api.key", Key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
-	}, "api.example.org", day)
+	}, []string{"api.example.org"}, day)
 	for _, f := range findings {
 		fmt.Println(f)
 	}

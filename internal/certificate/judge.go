@@ -114,20 +114,31 @@ func (r *report) outOfOrder(src Source, certs []*x509.Certificate, i int) {
 	}
 }
 
-// name says whether leaf is for hostname.
-func (r *report) name(src Source, leaf *x509.Certificate, hostname string) {
-	if leaf.VerifyHostname(hostname) == nil {
+// name says whether leaf is for each of hostnames.
+func (r *report) name(src Source, leaf *x509.Certificate, hostnames []string) {
+	missing := slices.DeleteFunc(slices.Clone(hostnames), func(name string) bool { return leaf.VerifyHostname(name) == nil })
+	if len(missing) == 0 {
 		return
 	}
 	names := slices.Clone(leaf.DNSNames)
 	for _, a := range leaf.IPAddresses {
 		names = append(names, a.String())
 	}
-	text := "the certificate is not for " + hostname + " but for " + strings.Join(names, ", ")
+	lacks := someOf(missing)
+	text := "the certificate is not for " + lacks + " but for " + strings.Join(names, ", ")
 	if len(names) == 0 {
 		text = fmt.Sprintf("the certificate is for no name (%s has no subject alternative name)", leaf.Subject)
 	}
-	r.fail(status.CodeCertificateName, src.File, text, "have one made with "+hostname+" among its subject alternative names")
+	r.fail(status.CodeCertificateName, src.File, text, "have one made with "+lacks+" among its subject alternative names")
+}
+
+// someOf names the first few of all.
+func someOf(all []string) string {
+	const few = 4
+	if len(all) > few+1 {
+		return strings.Join(all[:few], ", ") + fmt.Sprintf(" and %d more", len(all)-few)
+	}
+	return strings.Join(all, ", ")
 }
 
 // usage says whether leaf may be a server's.

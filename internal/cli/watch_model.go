@@ -98,7 +98,15 @@ func (m watchModel) ask() tea.Cmd {
 	return func() tea.Msg { return happenedMsg(m.do.incidents(m.ctx)) }
 }
 
+// Update takes a message. A page that has become shorter, or a screen larger, is not scrolled
+// beyond its end.
 func (m watchModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	next, cmd := m.updated(msg)
+	next.scrolled = next.within(next.scrolled)
+	return next, cmd
+}
+
+func (m watchModel) updated(msg tea.Msg) (watchModel, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.view.width, m.view.height = msg.Width, msg.Height
@@ -125,7 +133,7 @@ func (m watchModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 }
 
 // pressed does what a key says.
-func (m watchModel) pressed(msg tea.KeyPressMsg) (tea.Model, tea.Cmd) {
+func (m watchModel) pressed(msg tea.KeyPressMsg) (watchModel, tea.Cmd) {
 	key := msg.String()
 	switch {
 	case key == "ctrl+c":
@@ -142,13 +150,16 @@ func (m watchModel) pressed(msg tea.KeyPressMsg) (tea.Model, tea.Cmd) {
 	case "q":
 		return m, tea.Quit
 	case "esc":
-		m.page, m.filter, m.scrolled = pageStatus, "", 0
+		m.back()
 	case "?":
-		m.page = other(m.page, pageHelp)
+		m.page, m.scrolled = other(m.page, pageHelp), 0
 	case "e":
 		m.page, m.scrolled = other(m.page, pageEvents), 0
 	case "/":
-		m.page, m.filtering, m.filter = pageStatus, true, ""
+		m.filtering, m.filter, m.scrolled = true, "", 0
+		if m.page == pageHelp {
+			m.page = pageStatus
+		}
 	case "d":
 		m.askDrain()
 	case "h":
@@ -157,6 +168,14 @@ func (m watchModel) pressed(msg tea.KeyPressMsg) (tea.Model, tea.Cmd) {
 		m.scroll(key)
 	}
 	return m, nil
+}
+
+// back ends the filter or, where there is none, goes to the status.
+func (m *watchModel) back() {
+	if m.filter == "" {
+		m.page = pageStatus
+	}
+	m.filter, m.scrolled = "", 0
 }
 
 // other gives to, or, where that is shown, the status.
@@ -169,7 +188,30 @@ func other(is, to page) page {
 
 func (m *watchModel) scroll(key string) {
 	by := map[string]int{"down": 1, "j": 1, "up": -1, "k": -1, "pgdown": m.view.height - 2, "space": m.view.height - 2, "pgup": 2 - m.view.height}[key]
-	m.scrolled = max(0, m.scrolled+by)
+	m.scrolled = m.within(m.scrolled + by)
+}
+
+// within gives the line nearest to line that the page can be scrolled to.
+func (m watchModel) within(line int) int {
+	v := m.view
+	v.height = m.room()
+	return max(0, min(line, len(m.long(v))-v.height))
+}
+
+// room is how many lines a page has.
+func (m watchModel) room() int { return max(1, m.view.height-len(m.foot())) }
+
+// long gives all lines of a page that may be longer than the screen; none of the status, which
+// leaves out what has no room.
+func (m watchModel) long(v viewport) []string {
+	switch m.page {
+	case pageHelp:
+		return strings.Split(watchHelp, "\n")
+	case pageEvents:
+		return m.events(v)
+	case pageStatus:
+	}
+	return nil
 }
 
 // typed takes a key of the filter.
@@ -190,7 +232,7 @@ func (m watchModel) typed(msg tea.KeyPressMsg) watchModel {
 }
 
 // chosen takes the answer to a choice; any other key is no.
-func (m watchModel) chosen(key string) (tea.Model, tea.Cmd) {
+func (m watchModel) chosen(key string) (watchModel, tea.Cmd) {
 	options := m.choice.options
 	m.choice = nil
 	for _, o := range options {
@@ -297,7 +339,7 @@ func (m watchModel) lines() []string {
 		return nil
 	}
 	foot := m.foot()
-	v.height = max(1, v.height-len(foot))
+	v.height = m.room()
 	lines := m.body(v)
 	lines = lines[:min(len(lines), v.height)]
 	for len(lines) < v.height {
@@ -308,10 +350,8 @@ func (m watchModel) lines() []string {
 
 func (m watchModel) body(v viewport) []string {
 	switch {
-	case m.page == pageHelp:
-		return m.shown(strings.Split(watchHelp, "\n"), v)
-	case m.page == pageEvents:
-		return m.shown(m.events(v), v)
+	case m.page != pageStatus:
+		return m.shown(m.long(v), v)
 	case !m.seen && m.trouble != nil:
 		return tui.Fold(tui.Printable(m.trouble.Error()), v.width, 0)
 	case !m.seen:
@@ -322,7 +362,7 @@ func (m watchModel) body(v viewport) []string {
 
 // shown gives the part of lines that is scrolled to.
 func (m watchModel) shown(lines []string, v viewport) []string {
-	lines = lines[min(m.scrolled, max(0, len(lines)-v.height)):]
+	lines = lines[min(m.scrolled, len(lines)):]
 	for i, line := range lines {
 		lines[i] = tui.Cut(line, v.width)
 	}
@@ -331,8 +371,11 @@ func (m watchModel) shown(lines []string, v viewport) []string {
 
 // events gives the incidents, the newest first.
 func (m watchModel) events(v viewport) []string {
-	newest := slices.Clone(m.happened)
+	newest := filter(m.happened, func(i incident.Incident) bool { return tells(i, m.filter) })
 	slices.Reverse(newest)
+	if len(newest) == 0 && m.filter != "" {
+		return tui.Fold("no incident has "+tui.Printable(fmt.Sprintf("%q", m.filter))+" in it", v.width, 6)
+	}
 	var lines []string
 	for line := range strings.Lines(incidentsText(newest)) {
 		lines = append(lines, tui.Fold(strings.TrimSuffix(line, "\n"), v.width, 6)...)
@@ -345,7 +388,8 @@ const watchHelp = `Keys
   d  drain a controller, or put it back; asks before it does
   h  hand a VIP over to another controller; asks before it does
   e  what happened: incidents, the newest first, and back
-  /  only what has a word in it; Esc ends that
+  /  only what has a word in it, of the status or of what happened; Esc
+     ends that
   ?  this, and back
   q  end; so does Ctrl-C
 
@@ -381,14 +425,24 @@ func (m watchModel) foot() []string {
 	return []string{tui.Paint(tui.Cut(tui.Printable(keys), w), tui.Dim, m.view.colour)}
 }
 
+// hasWord reports whether one of texts has word in it, in capitals or not.
+func hasWord(word string, texts ...string) bool {
+	return strings.Contains(strings.ToLower(strings.Join(texts, "\n")), strings.ToLower(word))
+}
+
+// tells reports whether an incident, or a line of it, has a word in it.
+func tells(i incident.Incident, word string) bool {
+	return hasWord(word, i.ID, string(i.Kind), string(i.State), i.By, i.Subject, i.Text, i.Cause) || slices.ContainsFunc(i.Events, func(e status.Event) bool {
+		return hasWord(word, e.Controller, string(e.Kind), e.Subject, e.Text, e.Cause, e.By)
+	})
+}
+
 // filtered gives c with only the findings, controllers, VIPs and services that have a word in them.
 func filtered(c cloud.Cloud, word string) cloud.Cloud {
 	if word == "" {
 		return c
 	}
-	has := func(texts ...string) bool {
-		return strings.Contains(strings.ToLower(strings.Join(texts, "\n")), strings.ToLower(word))
-	}
+	has := func(texts ...string) bool { return hasWord(word, texts...) }
 	c.Findings = filter(c.Findings, func(f status.Finding) bool { return has(f.Subject, f.Text, f.Code, string(f.Severity)) })
 	c.Controllers = filter(c.Controllers, func(c cloud.Controller) bool { return has(c.Name, c.Address) })
 	c.Services = filter(c.Services, func(s cloud.Service) bool {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -184,4 +185,58 @@ func TestWatchSaysWhenItIsOld(t *testing.T) {
 	w := newWatchTest(t)
 	w.tell(lookedMsg{err: errors.New("the agent is gone")})
 	w.wants("DEGRADED", "this is of 10:42:07: the agent is gone")
+}
+
+// incidentsOf gives n incidents of a line each.
+func incidentsOf(n int) []incident.Incident {
+	var all []incident.Incident
+	for i := range n {
+		all = append(all, incident.Incident{State: incident.Over, Begin: past(time.Hour), End: past(time.Hour - time.Second), Text: fmt.Sprintf("incident %03d", i)})
+	}
+	return all
+}
+
+// TestWatchScrollsToTheEnd: keys pressed beyond the end need not be taken back one by one.
+func TestWatchScrollsToTheEnd(t *testing.T) {
+	w := newWatchTest(t)
+	w.tell(happenedMsg(incidentsOf(60)))
+	w.press("e" + strings.Repeat(" down", 200))
+	w.wants("incident 000")
+	at := w.text()
+	w.press("down")
+	if w.text() != at {
+		t.Error("it scrolls beyond the end")
+	}
+	w.press("k")
+	if strings.Contains(w.text(), "incident 000") {
+		t.Errorf("one up does not move it:\n%s", w.text())
+	}
+	w.tell(happenedMsg(incidentsOf(30))) // less is left to show
+	w.tell(tea.WindowSizeMsg{Width: 80, Height: 70})
+	w.wants("incident 029", "incident 000")
+	w.press("j j ? j j j j j ?") // neither the status nor the help is scrolled by what others were
+	w.press("?")
+	w.wants("Keys")
+	if w.m.scrolled != 0 {
+		t.Errorf("scrolled to %d, and all of it fits", w.m.scrolled)
+	}
+}
+
+// TestWatchFiltersEvents shows only incidents that have a word in them.
+func TestWatchFiltersEvents(t *testing.T) {
+	w := newWatchTest(t)
+	all := incidentsOf(40)
+	all[3].Events = []status.Event{{Controller: "cloudcontrol1009", Text: "HAProxy is down"}}
+	w.tell(happenedMsg(all))
+	w.press("e down down / C O N T R O L 1 0 0 9 enter")
+	w.wants("incident 003", `only what has "CONTROL1009", Esc: all`)
+	if strings.Contains(w.text(), "incident 004") {
+		t.Errorf("it shows what does not have the word:\n%s", w.text())
+	}
+	w.press("/ n o t h i n g enter")
+	w.wants(`no incident has "nothing" in it`)
+	w.press("esc")
+	w.wants("incident 039")
+	w.press("esc")
+	w.wants("DEGRADED")
 }

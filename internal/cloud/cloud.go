@@ -150,6 +150,7 @@ func Merge(now time.Time, cloud string, answers []Answer) Cloud {
 	m.findVIPs()
 	m.findServices()
 	m.findWorthKnowing()
+	m.findBlocked()
 	m.takeReported()
 	m.forgetAgreement()
 	m.complete()

@@ -481,7 +481,7 @@ func (m *merger) takeReported() {
 	var all []reported
 	for _, s := range m.snapshots() {
 		for _, f := range s.Findings {
-			if madeByMerge(f.Code) {
+			if madeByMerge(f.Code) || m.isTold(s.Controller, f) {
 				continue
 			}
 			i := slices.IndexFunc(all, func(r reported) bool { return alike(r.finding, f) })

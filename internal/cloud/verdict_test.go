@@ -143,3 +143,31 @@ func TestActionsFollowWhoHolds(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestWhichReporterIsNamed: of several that report the same the one that clients feel is named,
+// and looked at; where none holds a VIP the first.
+func TestWhichReporterIsNamed(t *testing.T) {
+	for holder, want := range map[int]string{0: "ctl1", 2: "ctl3", -1: "ctl2"} {
+		answers := cloudOf(3)
+		for i, a := range answers {
+			a.Snapshot.VIPs[0].State, a.Snapshot.VIPs[0].Holder = status.Backup, ""
+			if i == holder {
+				a.Snapshot.VIPs[0].State = status.Active
+			}
+			if i > 0 || holder == 0 {
+				a.Snapshot.Findings = []status.Finding{{Severity: status.Warning, Code: status.CodeConntrackFull, Text: "the table is full", Since: now}}
+			}
+		}
+		for _, f := range Merge(now, "", answers).Findings {
+			if f.Code != status.CodeConntrackFull {
+				continue
+			}
+			if f.Brief != "table of connections of "+want+" full" || !strings.Contains(f.Command, want) {
+				t.Errorf("%d holds it: %q, %q; want %s", holder, f.Brief, f.Command, want)
+			}
+			if act := status.ActSoon; holder < 0 && f.Action != act || holder >= 0 && f.Action == act {
+				t.Errorf("%d holds it: act %s", holder, f.Action)
+			}
+		}
+	}
+}

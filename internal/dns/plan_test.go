@@ -238,3 +238,19 @@ func checkASCII(t *testing.T, text string) {
 		}
 	}
 }
+
+// A VIP whose services have names wants them all to lead to it.
+func TestWantsNamesOfServices(t *testing.T) {
+	s := &spec.Spec{VIPs: []spec.VIP{
+		{
+			Name: "public", Hostname: "cloud.example.org", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/24")},
+			Public: &spec.Public{Routes: []spec.Route{{Service: "glance", Name: "cloud.example.org", Path: "/image"}, {Service: "nova", Name: "nova.example.org"}}},
+		},
+		{Name: "internal", Hostname: "internal.example.org", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.10/24")}},
+	}}
+	wants, err := dns.Wants(s, []string{"public"})
+	if err != nil || len(wants) != 2 || wants[0].Hostname != "cloud.example.org" || wants[1].Hostname != "nova.example.org" ||
+		wants[1].Apart || wants[1].Addresses[0] != netip.MustParseAddr("192.0.2.10") {
+		t.Errorf("%+v, %v", wants, err)
+	}
+}

@@ -31,19 +31,9 @@ func Wants(s *spec.Spec, only []string) ([]Want, error) {
 		if len(only) > 0 && !slices.ContainsFunc(only, func(name string) bool { return name == v.Name || shares(s, name, v) }) {
 			continue
 		}
-		host := Canonical(v.Hostname)
-		i := slices.IndexFunc(wants, func(w Want) bool { return w.Hostname == host })
-		if i < 0 {
-			i = len(wants)
-			wants = append(wants, Want{Hostname: host})
+		for _, name := range v.Hostnames() {
+			wants = wanted(wants, s, v, Canonical(name))
 		}
-		w := &wants[i]
-		w.Apart = w.Apart || len(w.VIPs) > 0 && !shares(s, w.VIPs[0], v)
-		w.VIPs = append(w.VIPs, v.Name)
-		for _, a := range v.Addresses {
-			w.Addresses = append(w.Addresses, a.Addr().Unmap())
-		}
-		w.Addresses = SortedAddrs(w.Addresses)
 	}
 	for _, name := range only {
 		if !slices.Contains(names, name) {
@@ -51,6 +41,23 @@ func Wants(s *spec.Spec, only []string) ([]Want, error) {
 		}
 	}
 	return wants, nil
+}
+
+// wanted adds to wants that host leads to v, too.
+func wanted(wants []Want, s *spec.Spec, v spec.VIP, host string) []Want {
+	i := slices.IndexFunc(wants, func(w Want) bool { return w.Hostname == host })
+	if i < 0 {
+		i = len(wants)
+		wants = append(wants, Want{Hostname: host})
+	}
+	w := &wants[i]
+	w.Apart = w.Apart || len(w.VIPs) > 0 && !shares(s, w.VIPs[0], v)
+	w.VIPs = append(w.VIPs, v.Name)
+	for _, a := range v.Addresses {
+		w.Addresses = append(w.Addresses, a.Addr().Unmap())
+	}
+	w.Addresses = SortedAddrs(w.Addresses)
+	return wants
 }
 
 // shares reports whether the VIP called name and v are reached by one hostname for the

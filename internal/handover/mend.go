@@ -253,6 +253,7 @@ func (m *Moves) blockedDetour(ctx context.Context, v spec.VIP, to string) string
 		m.logged(err)
 		return ""
 	}
+	all := clients
 	for range failedProofs {
 		missing, err := m.proof(ctx, v, to, clients)
 		if err != nil {
@@ -265,7 +266,21 @@ func (m *Moves) blockedDetour(ctx context.Context, v spec.VIP, to string) string
 		}
 		clients = missing
 	}
-	return m.blocks(v.Name, to, clients)
+	// Of some, others keep theirs; proveGiving resets those of the clients that it finds cut off.
+	return verdict(all, clients, func() string { return m.blocks(v.Name, to, clients) })
+}
+
+// verdict gives why connections cannot go on by a detour of which it was proved that nothing
+// arrives from the missing ones of all clients: what blocks says, which it calls if there are any.
+// Empty where segments of others do arrive.
+func verdict(all, missing []netip.Addr, blocks func() string) string {
+	if len(missing) == 0 {
+		return ""
+	}
+	if why := blocks(); len(missing) == len(all) {
+		return why
+	}
+	return ""
 }
 
 // proveGiving proves it while a move lasts.
@@ -281,6 +296,7 @@ func (m *Moves) proveGiving(ctx context.Context, name string, g *giving) {
 	if err != nil || len(clients) == 0 || !there {
 		return
 	}
+	all := clients
 	for failed < failedProofs {
 		missing, err := m.proof(ctx, v.VIP, g.To, clients)
 		switch {
@@ -294,7 +310,24 @@ func (m *Moves) proveGiving(ctx context.Context, name string, g *giving) {
 		clients = missing
 		failed++
 	}
-	why = m.blocks(name, g.To, clients)
+	if why = verdict(all, clients, func() string { return m.blocks(name, g.To, clients) }); why == "" {
+		failed = 0
+		m.cutOff(ctx, name, g, clients)
+	}
+}
+
+// cutOff resets the connections of clients from which nothing arrives any more since a VIP was
+// given away, while those of others go on: one who waits for no answer to what does not arrive
+// would stand still until its own timeout.
+func (m *Moves) cutOff(ctx context.Context, name string, g *giving, clients []netip.Addr) {
+	cut, err := g.copy.Cut(ctx, clients)
+	m.logged(err)
+	if cut > 0 {
+		m.opt.Event(status.Event{
+			Kind: status.EventHandoverCut, Subject: "vip " + name,
+			Text: fmt.Sprintf("%d connections of vip %s reset after its handover to %s: nothing from %s arrives by it; those of other clients go on", cut, name, g.To, someAddresses(clients)),
+		})
+	}
 }
 
 // blocked is of a controller whose detour did not get through, and for which
@@ -313,7 +346,7 @@ func (m *Moves) blocks(vip, to string, clients []netip.Addr) string {
 	why := fmt.Sprintf("what %s sends on for clients does not arrive at %s, as from %s", to, m.opt.Controller, someAddresses(clients))
 	m.opt.Report(status.CodeDetourBlocked, status.CodeDetourBlocked+" "+to, &status.Finding{
 		Severity: status.Warning, Code: status.CodeDetourBlocked, Subject: "vip " + vip,
-		Text:   "planned moves to " + to + " reset open connections: " + why,
+		Text:   "planned moves to " + to + " reset open connections of such clients: " + why,
 		Remedy: "let frames of " + to + " pass that have clients' addresses as their source: source guard of switches, forged transmits and MAC spoofing filters of hypervisors, port security of a cloud below",
 	})
 	return why

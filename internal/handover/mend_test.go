@@ -53,3 +53,17 @@ func TestBlockedFinding(t *testing.T) {
 	}
 	c.passes("ctl3") // nothing was
 }
+
+// TestSomeAreBlocked: what is proved of two clients, one of which nothing comes from, ends neither
+// a move that lasts nor one before it begins; where nothing comes from both it does.
+func TestSomeAreBlocked(t *testing.T) {
+	far := []netip.Addr{netip.MustParseAddr("127.0.0.8"), netip.MustParseAddr("127.0.0.9")}
+	for name, test := range map[string]struct {
+		missing int
+		blocked bool
+	}{"none": {0, false}, "one": {1, false}, "both": {2, true}} {
+		if why := verdict(far, far[:test.missing], func() string { return "nothing arrives" }); (why != "") != test.blocked {
+			t.Errorf("%s: %q", name, why)
+		}
+	}
+}

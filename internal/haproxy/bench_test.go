@@ -49,6 +49,7 @@ type bench struct {
 	hosts map[string]*standIn
 	edit  func(cfg []byte) []byte // of the configuration, before HAProxy has it; nil: none
 	pem   []byte                  // the VIP's certificate; nil: one is made
+	more  [][]byte                // its others
 }
 
 // newBench makes a bench with service "api" on hosts of these names.
@@ -110,6 +111,9 @@ func (b *bench) start(vip int) *balancer {
 			data = selfSigned(b.t)
 		}
 		write(b.t, haproxy.CertificateFile(x.run, s.VIPs[0].Name), data)
+		for i := range s.VIPs[0].TLS.More {
+			write(b.t, haproxy.CertificateFile(x.run, haproxy.CertificateName(s.VIPs[0], i+1)), b.more[i])
+		}
 	}
 	cmd := exec.Command("haproxy", "-db", "-f", cfg)
 	var said bytes.Buffer

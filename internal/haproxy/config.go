@@ -40,6 +40,7 @@ type Section struct {
 type Bind struct {
 	Address     netip.AddrPort `json:"address"`
 	Certificate string         `json:"certificate,omitempty"` // a file; empty: no TLS
+	More        []string       `json:"more,omitempty"`        // files of further certificates
 	TLS13       bool           `json:"tls13,omitempty"`       // and no earlier TLS
 	HTTP2       bool           `json:"http2,omitempty"`       // beside HTTP/1.1
 }
@@ -148,6 +149,9 @@ func (b *Bind) text() string {
 	text := "bind " + b.Address.String() + " transparent"
 	if b.Certificate != "" {
 		text += " ssl crt " + word(b.Certificate)
+	}
+	for _, file := range b.More {
+		text += " crt " + word(file)
 	}
 	if b.TLS13 {
 		text += " ssl-min-ver TLSv1.3"

@@ -42,6 +42,15 @@ func CertificateFile(stateDir, vip string) string {
 	return path.Join(stateDir, "tls", proxyName(vip)+".pem")
 }
 
+// CertificateName gives the name that CertificateFile is to be asked for with for the i-th
+// certificate of v, from 0. No VIP has a ":" in its name.
+func CertificateName(v spec.VIP, i int) string {
+	if i == 0 {
+		return v.Name
+	}
+	return v.Name + ":" + itoa(i+1)
+}
+
 // SystemCA is where Debian and Ubuntu have the authorities that the system trusts.
 const SystemCA = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -81,6 +90,8 @@ func FrontendName(v spec.VIP, i int, s spec.Service) string {
 
 // A Frontend is a frontend of a service, and what it is for.
 type Frontend struct {
+	// Name is that of HAProxy; of one that many services share, it has "/" and the name of
+	// the service's backend behind it.
 	Name    string
 	VIP     spec.VIP
 	Service spec.Service
@@ -93,8 +104,11 @@ func Frontends(s *spec.Spec) []Frontend {
 	for _, v := range s.VIPs {
 		for i := range v.Addresses {
 			for _, svc := range s.Services {
-				if svc.On(v) {
+				if svc.Listens(v) {
 					all = append(all, Frontend{FrontendName(v, i, svc), v, svc})
+				}
+				if _, routed := v.Route(svc); routed {
+					all = append(all, Frontend{PublicName(v, i) + "/" + BackendName(svc), v, svc})
 				}
 			}
 		}

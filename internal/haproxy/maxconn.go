@@ -37,9 +37,12 @@ func listeners(s *spec.Spec) int {
 	n := 0
 	for _, v := range s.VIPs {
 		for _, svc := range s.Services {
-			if svc.On(v) {
+			if svc.Listens(v) {
 				n += len(v.Addresses)
 			}
+		}
+		if len(publicServices(s, v)) > 0 {
+			n += len(v.Addresses)
 		}
 		if v.TLS != nil && v.TLS.Redirect != 0 {
 			n += len(v.Addresses)

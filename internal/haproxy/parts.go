@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"fmt"
 	"strings"
 
 	"holdfast/internal/spec"
@@ -23,6 +24,13 @@ func Parts(c *Config, s *spec.Spec) map[string]string {
 		}
 	}
 	parts := map[string]string{}
+	for _, v := range s.VIPs {
+		for _, svc := range s.Services {
+			if r, routed := v.Route(svc); routed { // the frontend is of many
+				parts[svc.Name] += fmt.Sprintf("%s: %d %+v %d\n", v.Name, v.Public.Port, r, len(v.Certificates()))
+			}
+		}
+	}
 	for _, x := range c.proper() {
 		name, ok := service[x.head()]
 		switch {

@@ -110,6 +110,16 @@ func CheckRequest(s *spec.Spec, svc spec.Service) []byte {
 		checkMethod(svc), svc.Check.Path, CheckHost(s))
 }
 
+// ClientRequest gives what a client sends to ask svc for its health at a place on a VIP, or,
+// where that is asked of another port or not by HTTP, for anything.
+func ClientRequest(svc spec.Service, at spec.Place) []byte {
+	method, path := "GET", "/"
+	if svc.Check.Layer == 7 && svc.Check.Port == 0 {
+		method, path = checkMethod(svc), svc.Check.Path
+	}
+	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: holdfast\r\nConnection: close\r\n\r\n", method, at.ClientPath(path), at.Name)
+}
+
 // DrainCommands gives the runtime commands that have HAProxy take the hosts of services
 // at an address as states say: "ready", "drain" or "maint", by the services' names. They are
 // for each server that asks an agent; the others follow these.

@@ -201,6 +201,9 @@ func servicesOfFrontends(s *spec.Spec) map[string]string {
 	out := map[string]string{}
 	for _, v := range s.VIPs {
 		for i := range v.Addresses {
+			if len(publicServices(s, v)) > 0 {
+				out[PublicName(v, i)] = "port " + itoa(v.Public.Port) + " of VIP " + v.Name
+			}
 			for _, svc := range s.Services {
 				if modeOf(svc) == spec.HTTP {
 					out[FrontendName(v, i, svc)] = svc.Name

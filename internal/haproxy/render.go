@@ -21,8 +21,10 @@ const (
 	// defaultConnect leaves room for one segment that is lost: the kernel
 	// sends it again after a second.
 	defaultConnect = 1500 * time.Millisecond
-	fastInterval   = 50 * time.Millisecond
-	downInterval   = time.Second
+	// usualClient is how long a client of HTTP may be silent.
+	usualClient  = 60 * time.Second
+	fastInterval = 50 * time.Millisecond
+	downInterval = time.Second
 	// checkPatience is how many times its own time a check waits for an answer.
 	checkPatience = 5
 	// Every controller's HAProxy checks every host, so the interval grows with
@@ -311,7 +313,7 @@ func (w *writer) httpTimeouts() {
 	w.line("timeout http-request 10s")
 	w.line("timeout http-keep-alive 10s")
 	w.line("timeout queue 10s")
-	w.line("timeout client 60s")
+	w.line("timeout client 60s") // usualClient
 	w.line("timeout client-fin 10s")
 	w.line("timeout server 60s")
 	w.line("timeout server-fin 10s")

@@ -1,6 +1,10 @@
 package haproxy
 
-import "holdfast/internal/spec"
+import (
+	"strings"
+
+	"holdfast/internal/spec"
+)
 
 // Few clients, each with a host of its own, may fill one host's queue while others
 // have nothing to do; and of requests that take long two at once are enough: services
@@ -42,26 +46,67 @@ func (w *writer) even(svc spec.Service) {
 	if !spreads(svc) {
 		return
 	}
+	w.seesBusy(svc, "")
+	for _, when := range evenWhen(svc) {
+		w.line("use_backend", EvenName(svc), "if", when)
+	}
+}
+
+// seesBusy keeps account of whether svc is busy or slow, of requests for which the condition
+// only is true; empty: of all. Where a backend does so, a request is one of those under way itself.
+func (w *writer) seesBusy(svc spec.Service, only string) {
+	given := func(conditions ...string) string {
+		if only != "" {
+			conditions = append(conditions, only)
+		}
+		if len(conditions) == 0 {
+			return ""
+		}
+		return " if " + strings.Join(conditions, " ")
+	}
+	own := ""
+	if only != "" {
+		own = ",add(1)"
+	}
 	add := ""
 	for _, backend := range []string{BackendName(svc), OnceName(svc), EvenName(svc)} {
-		w.line("http-request set-var(txn.busy) be_conn(" + backend + ")" + add)
+		w.line("http-request set-var(txn.busy) be_conn(" + backend + ")" + add + given())
 		add = ",add(txn.busy)"
 	}
-	hosts, name := "nbsrv("+EvenName(svc)+")", "proc."+variableName(BackendName(svc))
-	busy, slow, late := name+"_busy", name+"_slow", name+"_late"
-	w.line("http-request set-var("+busy+") date(0,ms) if {", hosts+",mul("+itoa(evenFrom)+"),sub(txn.busy) le 0 } !{ var("+busy+") -m found }")
-	w.line("http-request unset-var("+busy+") if {", hosts+",mul("+itoa(evenUntil)+"),sub(txn.busy) gt 0 }")
-	w.line("http-request set-var(txn.from) date(0,ms)")
-	w.line("http-response set-var(txn.late) int(0)")
-	w.line("http-response set-var(txn.late) int("+itoa(evenAll)+") if { date(0,ms),sub(txn.from) gt", itoa(evenSlow), "}")
-	w.line("http-response set-var(" + late + ") int(0) unless { var(" + late + ") -m found }")
-	w.line("http-response set-var(" + late + ") var(" + late + "),mul(" + itoa(evenOf-1) + "),add(txn.late),div(" + itoa(evenOf) + ")")
-	w.line("http-response set-var("+slow+") date(0,ms) if { var("+late+") -m int gt", itoa(evenAll/2), "} !{ var("+slow+") -m found }")
-	w.line("http-response unset-var("+slow+") if { var("+late+") -m int lt", itoa(evenAll/4), "}")
-	over := func(since string, ms int) string { return "{ date(0,ms),sub(" + since + ") gt " + itoa(ms) + " }" }
-	for _, when := range []string{over(busy, evenAfter), over(slow, evenSlowFor)} {
-		w.line("use_backend", EvenName(svc), "if", when, "{", hosts, "gt 1 }")
+	hosts := hostsUp(svc)
+	busy, slow, late := evenVariables(svc)
+	w.line("http-request set-var(" + busy + ") date(0,ms)" + given("{ "+hosts+",mul("+itoa(evenFrom)+")"+own+",sub(txn.busy) le 0 }", "!{ var("+busy+") -m found }"))
+	w.line("http-request unset-var(" + busy + ")" + given("{ "+hosts+",mul("+itoa(evenUntil)+")"+own+",sub(txn.busy) gt 0 }"))
+	w.line("http-request set-var(txn.from) date(0,ms)" + given())
+	w.line("http-response set-var(txn.late) int(0)" + given())
+	w.line("http-response set-var(txn.late) int(" + itoa(evenAll) + ")" + given("{ date(0,ms),sub(txn.from) gt "+itoa(evenSlow)+" }"))
+	if only == "" {
+		w.line("http-response set-var(" + late + ") int(0) unless { var(" + late + ") -m found }")
+	} else {
+		w.line("http-response set-var(" + late + ") int(0)" + given("!{ var("+late+") -m found }"))
 	}
+	w.line("http-response set-var(" + late + ") var(" + late + "),mul(" + itoa(evenOf-1) + "),add(txn.late),div(" + itoa(evenOf) + ")" + given())
+	w.line("http-response set-var(" + slow + ") date(0,ms)" + given("{ var("+late+") -m int gt "+itoa(evenAll/2)+" }", "!{ var("+slow+") -m found }"))
+	w.line("http-response unset-var(" + slow + ")" + given("{ var("+late+") -m int lt "+itoa(evenAll/4)+" }"))
+}
+
+// hostsUp gives how many hosts of svc are usable, as HAProxy counts them.
+func hostsUp(svc spec.Service) string { return "nbsrv(" + EvenName(svc) + ")" }
+
+// evenVariables name since when svc is busy, since when it is slow, and which part of
+// its answers is.
+func evenVariables(svc spec.Service) (busy, slow, late string) {
+	name := "proc." + variableName(BackendName(svc))
+	return name + "_busy", name + "_slow", name + "_late"
+}
+
+// evenWhen gives the conditions, each of which is enough, under which svc is busy or slow.
+func evenWhen(svc spec.Service) []string {
+	busy, slow, _ := evenVariables(svc)
+	over := func(since string, ms int) string {
+		return "{ date(0,ms),sub(" + since + ") gt " + itoa(ms) + " } { " + hostsUp(svc) + " gt 1 }"
+	}
+	return []string{over(busy, evenAfter), over(slow, evenSlowFor)}
 }
 
 // evenBackend writes the backend of svc for while it is busy or slow. All requests go
@@ -76,6 +121,7 @@ func (w *writer) evenBackend(s *spec.Spec, svc spec.Service, ids map[string]int,
 	w.line("hash-balance-factor", itoa(evenWithin))
 	w.check(s, svc) // for a host that is added without a reload
 	w.backendTimeouts(svc.Timeout)
+	w.tellsBusy(s, svc)
 	w.sendsOnce(EvenName(svc), svc)
 	for _, h := range svc.Hosts {
 		w.server(svc, h, ids[h.Name], l, tracks(svc, h)...)

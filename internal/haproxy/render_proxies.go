@@ -19,16 +19,20 @@ func (w *writer) proxies(s *spec.Spec, mode spec.Mode, l Local) {
 	for _, v := range s.VIPs {
 		for i := range v.Addresses {
 			for _, svc := range s.Services {
-				if modeOf(svc) == mode && svc.On(v) {
+				if modeOf(svc) == mode && svc.Listens(v) {
 					w.frontend(v, i, svc, l)
 				}
 			}
 		}
 	}
 	if mode == spec.HTTP {
+		w.publics(s, l)
 		w.redirects(s, l)
 	}
 	w.backendBanner(mode)
+	if mode == spec.HTTP {
+		w.busyServices(s)
+	}
 	for _, svc := range s.Services {
 		if modeOf(svc) == mode {
 			w.backend(s, svc, l)
@@ -84,25 +88,52 @@ const (
 	anyClaim = "if { req.hdr_names -m sub forwarded real }"
 )
 
+// always is a condition that is always true.
+const always = "always"
+
 func (w *writer) frontendRules(v spec.VIP, svc spec.Service) {
+	w.pings()
+	keep := ""
+	if svc.KeepForwarded {
+		keep = always
+	}
+	w.forwarded(v, keep)
+	w.hsts(v)
+}
+
+// pings has HAProxy itself answer what asks it for a sign of life.
+func (w *writer) pings() {
+	ping := "if { path " + PingPath + " }"
+	w.line("http-request set-log-level silent", ping)
+	w.line(`http-request return status 200 content-type text/plain string "holdfast\n"`, ping)
+}
+
+// forwarded says where a request comes from. Where keep is true, X-Forwarded-For goes
+// through: always, or never where that is empty, or under that condition.
+func (w *writer) forwarded(v spec.VIP, keep string) {
 	proto := "http"
 	if v.TLS != nil {
 		proto = "https"
 	}
-	ping := "if { path " + PingPath + " }"
-	w.line("http-request set-log-level silent", ping)
-	w.line(`http-request return status 200 content-type text/plain string "holdfast\n"`, ping)
-	if svc.KeepForwarded {
+	and, unless := "", ""
+	if keep != always && keep != "" {
+		and, unless = " "+keep, " !"+keep
+	}
+	if keep != "" {
 		w.prose("X-Forwarded-For goes through: a part of OpenStack sets it, and means something else by it.")
-		w.line("http-request del-header", claimsButFor, "-m reg", anyClaim)
-	} else {
-		w.line("http-request del-header", claims, "-m reg", anyClaim)
-		w.line("http-request set-header X-Forwarded-For %[src]")
+		w.line("http-request del-header", claimsButFor, "-m reg", anyClaim+and)
+	}
+	if keep != always {
+		w.line("http-request del-header", claims, "-m reg", anyClaim+unless)
+		when := ""
+		if unless != "" {
+			when = " if" + unless
+		}
+		w.line("http-request set-header X-Forwarded-For %[src]" + when)
 	}
 	w.line("http-request set-header X-Forwarded-Proto", proto)
 	w.line("http-request set-header X-Forwarded-Host %[req.hdr(Host)]")
 	w.line("http-request set-header X-Forwarded-Port %[dst_port]")
-	w.hsts(v)
 }
 
 // closing has every answer on an address that is on the list end its
@@ -151,6 +182,7 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 		w.limited(svc)
 	default:
 		w.line("option allbackups")
+		w.tellsBusy(s, svc)
 		w.repeats(BackendName(svc), svc)
 	}
 	ids := serverIDs(svc.Hosts)
@@ -221,6 +253,7 @@ func (w *writer) onceBackend(s *spec.Spec, svc spec.Service, ids map[string]int,
 	w.line("option allbackups")
 	w.check(s, svc) // for a host that is added without a reload
 	w.backendTimeouts(svc.Timeout)
+	w.tellsBusy(s, svc)
 	w.sendsOnce(OnceName(svc), svc)
 	for _, h := range svc.Hosts {
 		w.server(svc, h, ids[h.Name], l, tracks(svc, h)...)

@@ -53,10 +53,21 @@ func (w *writer) tlsDefaults(s *spec.Spec) {
 // agent's copy of the one that the spec names: one that was checked.
 func bindOf(v spec.VIP, i int, svc spec.Service, stateDir string) *Bind {
 	b := &Bind{Address: netip.AddrPortFrom(v.Addresses[i].Addr().Unmap(), uint16(svc.Port))}
-	if v.TLS != nil {
-		b.Certificate, b.TLS13, b.HTTP2 = CertificateFile(stateDir, v.Name), v.TLS.MinVersion == "1.3", modeOf(svc) == spec.HTTP
-	}
+	b.secure(v, stateDir)
+	b.HTTP2 = v.TLS != nil && modeOf(svc) == spec.HTTP
 	return b
+}
+
+// secure has b end TLS as v does.
+func (b *Bind) secure(v spec.VIP, stateDir string) {
+	for i := range v.Certificates() {
+		if file := CertificateFile(stateDir, CertificateName(v, i)); i == 0 {
+			b.Certificate = file
+		} else {
+			b.More = append(b.More, file)
+		}
+	}
+	b.TLS13 = v.TLS != nil && v.TLS.MinVersion == "1.3"
 }
 
 // hsts tells browsers to come to v by TLS only, with every answer, HAProxy's own too.
@@ -86,6 +97,7 @@ func (w *writer) redirects(s *spec.Spec, l Local) {
 			if v.TLS.ACME.IsValid() {
 				unless = " unless " + isChallenge
 			}
+			w.redirectNames(v, unless)
 			w.line("http-request redirect prefix", word("https://"+v.Hostname), "code 301"+unless)
 			w.closing(l)
 			if v.TLS.ACME.IsValid() {
@@ -93,6 +105,17 @@ func (w *writer) redirects(s *spec.Spec, l Local) {
 			}
 		}
 	}
+}
+
+// redirectNames leads who asked for another name of v there.
+func (w *writer) redirectNames(v spec.VIP, unless string) {
+	names := lower(v.Hostnames())[1:]
+	if len(names) == 0 {
+		return
+	}
+	w.askedName()
+	w.acl("of_this_vip", askedName, names)
+	w.line("http-request redirect prefix https://%[" + askedName + "] code 301 if of_this_vip" + strings.Replace(unless, " unless {", " !{", 1))
 }
 
 // isChallenge tells the requests by which an authority of ACME sees that who asks

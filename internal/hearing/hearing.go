@@ -308,6 +308,9 @@ func (h *Hearing) forget(s *spec.Spec) {
 	}
 }
 
+// The words of these two are taken apart by package cloud (blockageOf), which tells once what
+// several agents find of one filter.
+
 func notHeardHere(from string, vips []string) *status.Finding {
 	if len(vips) == 0 {
 		return nil

@@ -102,7 +102,7 @@ func (m matcher) byNameAndPort(e Record, at Location) string {
 // port and that path.
 func (m matcher) wrong(i int, at Location) string {
 	own := m.spec.Services[i]
-	if at.Port == 0 || isPortOf(own, at.Port) || at.Implicit {
+	if at.Port == 0 || isPortOf(own, at.Port) || at.Implicit || m.shared(at) {
 		return ""
 	}
 	for j, other := range m.spec.Services {
@@ -119,6 +119,14 @@ func (m matcher) wrong(i int, at Location) string {
 		}
 	}
 	return ""
+}
+
+// shared reports whether at is a port of a VIP that many services share, so that it says
+// nothing of which is meant.
+func (m matcher) shared(at Location) bool {
+	return slices.ContainsFunc(m.spec.VIPs, func(v spec.VIP) bool {
+		return v.Public != nil && v.Public.Port == at.Port && slices.ContainsFunc(v.Hostnames(), func(n string) bool { return strings.EqualFold(n, at.Host) })
+	})
 }
 
 // samePath compares paths, with every template like every other.

@@ -64,7 +64,7 @@ func (p *planner) create(i int, iface string) Record {
 	after := Record{
 		Region: p.spec.Region, Interface: iface, Enabled: true,
 		ServiceID: home.ID, ServiceName: cmp.Or(home.Name, svc.Name), ServiceType: cmp.Or(home.Type, svc.Types[0]),
-		URL: Origin(vip, svc, "") + p.usualTail(i, home.Type),
+		URL: Origin(vip, svc, iface, "") + p.usualTail(i, home.Type),
 	}
 	p.change(Create, svc, nil, after, "there is none")
 	return after
@@ -131,10 +131,12 @@ func truth(b bool) int {
 // usualTail gives the path for a new endpoint: that of its siblings of the same
 // type, else that of the spec.
 func (p *planner) usualTail(i int, typ string) string {
+	svc := p.spec.Services[i]
 	for _, iface := range InterfaceNames() {
 		for _, r := range p.members[slot{i, iface}] {
 			if (r.Verdict == Fits || r.Verdict == Moves) && strings.EqualFold(r.ServiceType, typ) {
-				return TailOf(r.URL)
+				vip, _ := VIPFor(p.spec, svc, iface)
+				return withoutPrefix(TailOf(r.URL), vip.PlaceOf(svc, iface).Path, svc.Path)
 			}
 		}
 	}

@@ -101,6 +101,7 @@ func MakePlan(state State, s *spec.Spec, cat catalog.Catalog, opt PlanOptions) P
 		p.planServices()
 	}
 	p.sayUnanswered()
+	p.sayNewPorts()
 	return p.finish()
 }
 
@@ -205,7 +206,7 @@ func (p *planner) setTarget(row *Row, svc spec.Service, wrong string) {
 		p.sayNoVIP(row, svc)
 		return
 	}
-	url, err := target(vip, svc, row.URL)
+	url, err := target(vip, svc, row.Interface, row.URL)
 	switch {
 	case err != nil:
 		row.Verdict = BadURL

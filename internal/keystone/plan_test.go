@@ -259,7 +259,46 @@ func TestTarget(t *testing.T) {
 		{withTLS, "http://openstack.example.org:8774/v2.1", "https://openstack.example.org:8774/v2.1"},
 		{withTLS, "http://ctl1:8774/a?b=c", "https://openstack.example.org:8774/a?b=c"},
 	} {
-		got, err := target(tt.vip, nova, tt.url)
+		got, err := target(tt.vip, nova, "public", tt.url)
+		if err != nil || got != tt.want {
+			t.Errorf("%s: got %q, %v, want %q", tt.url, got, err, tt.want)
+		}
+	}
+}
+
+// Where services share a port, URLs have their names, or their paths once.
+func TestTargetOfSharedPort(t *testing.T) {
+	nova := spec.Service{Name: "nova", Port: 8774, Mode: spec.HTTP, Path: "/v2.1"}
+	rgw := spec.Service{Name: "rgw", Port: 7480, Mode: spec.HTTP, Path: "/swift/v1"}
+	vip := spec.VIP{Name: "api", Hostname: "cloud.example.org", Endpoints: []string{"public", "internal"}, TLS: &spec.TLS{}, Public: &spec.Public{Port: 443, Ports: true}}
+	with := func(port int, routes ...spec.Route) spec.VIP {
+		v := vip
+		public := *vip.Public
+		public.Port, public.Routes = port, routes
+		v.Public = &public
+		return v
+	}
+	byName := spec.Route{Service: "nova", Name: "nova.example.org"}
+	byPath := spec.Route{Service: "nova", Name: "cloud.example.org", Path: "/compute", Strip: true}
+	for _, tt := range []struct {
+		vip   spec.VIP
+		svc   spec.Service
+		iface string
+		url   string
+		want  string
+	}{
+		{with(443, byName), nova, "public", "http://ctl1:8774/v2.1/%(project_id)s", "https://nova.example.org/v2.1/%(project_id)s"},
+		{with(443, byName), nova, "internal", "http://ctl1:8774/v2.1", "https://cloud.example.org:8774/v2.1"},
+		{with(443, byName), nova, "public", "https://Nova.example.org:443/v2.1", "https://Nova.example.org:443/v2.1"},
+		{with(8443, byName), nova, "public", "http://ctl1:8774/v2.1", "https://nova.example.org:8443/v2.1"},
+		{with(443, byPath), nova, "public", "http://ctl1:8774/v2.1", "https://cloud.example.org/compute/v2.1"},
+		{with(443, byPath), nova, "public", "http://ctl1/compute/v2.1/", "https://cloud.example.org/compute/v2.1/"},
+		{with(443, byPath), nova, "public", "https://cloud.example.org/compute/v2.1", "https://cloud.example.org/compute/v2.1"},
+		{with(443, byPath), nova, "public", "https://cloud.example.org/computers", "https://cloud.example.org/compute/computers"},
+		{with(443, spec.Route{Service: "rgw", Name: "cloud.example.org", Path: "/swift", Strip: true}), rgw, "public", "http://ctl1:7480/swift/v1", "https://cloud.example.org/swift/swift/v1"},
+		{with(443, spec.Route{Service: "rgw", Name: "cloud.example.org", Path: "/swift", Strip: true}), rgw, "public", "https://cloud.example.org/swift/swift/v1", "https://cloud.example.org/swift/swift/v1"},
+	} {
+		got, err := target(tt.vip, tt.svc, tt.iface, tt.url)
 		if err != nil || got != tt.want {
 			t.Errorf("%s: got %q, %v, want %q", tt.url, got, err, tt.want)
 		}

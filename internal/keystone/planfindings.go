@@ -2,6 +2,7 @@ package keystone
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -128,7 +129,7 @@ func (p *planner) isVIP(at Location, v spec.VIP) bool {
 			}
 		}
 	}
-	return at.Host == strings.ToLower(v.Hostname)
+	return slices.ContainsFunc(v.Hostnames(), func(name string) bool { return at.Host == strings.ToLower(name) })
 }
 
 // reason says in short why r is to change.
@@ -138,18 +139,24 @@ func (p *planner) reason(r *Row, svc spec.Service) string {
 	if err != nil {
 		return err.Error()
 	}
+	to := vip.PlaceOf(svc, r.Interface)
 	var why []string
 	switch who := p.whose(at, svc); {
 	case who != "":
 		why = append(why, "names "+who)
-	case at.Host == strings.ToLower(vip.Hostname):
+	case at.Host == strings.ToLower(to.Name):
+	case slices.ContainsFunc(vip.Hostnames(), func(name string) bool { return at.Host == strings.ToLower(name) }):
+		why = append(why, "has the name "+at.Host+", not "+to.Name)
 	case p.isVIP(at, vip):
 		why = append(why, "names the VIP's address")
 	default:
 		why = append(why, "does not point at the VIP")
 	}
-	if at.Port != svc.Port && at.Port != 0 {
-		why = append(why, fmt.Sprintf("has port %d, not %d", at.Port, svc.Port))
+	if at.Port != to.Port && at.Port != 0 {
+		why = append(why, fmt.Sprintf("has port %d, not %d", at.Port, to.Port))
+	}
+	if to.Path != "" && withoutPrefix(at.Path, to.Path, svc.Path) == at.Path {
+		why = append(why, "is not below "+to.Path)
 	}
 	if !strings.HasPrefix(r.Target, at.Scheme+"://") {
 		why = append(why, "is "+at.Scheme)
@@ -206,4 +213,68 @@ func (p *planner) sayUnanswered() {
 			})
 		}
 	}
+}
+
+// sayNewPorts tells of each port that clients of an interface did not need before: what is
+// between them and the VIP may not let them to it.
+func (p *planner) sayNewPorts() {
+	type port struct {
+		number int
+		host   string
+	}
+	before, after := map[string]map[int]bool{}, map[string]map[port][]string{}
+	add := func(iface, url, service string) {
+		if at, err := Locate(url); err == nil && at.Port != 0 {
+			key := port{at.Port, at.Host}
+			if after[iface] == nil {
+				after[iface] = map[port][]string{}
+			}
+			if !slices.Contains(after[iface][key], service) {
+				after[iface][key] = append(after[iface][key], service)
+			}
+		}
+	}
+	for _, r := range p.rows {
+		if at, err := Locate(r.URL); err == nil && r.Enabled {
+			if before[r.Interface] == nil {
+				before[r.Interface] = map[int]bool{}
+			}
+			before[r.Interface][at.Port] = true
+		}
+	}
+	for _, c := range p.changes {
+		if c.Op == Update || c.Op == Create {
+			add(c.After.Interface, c.After.URL, c.Service)
+		}
+	}
+	for _, iface := range InterfaceNames() {
+		byNumber := map[int][]port{}
+		for at := range after[iface] {
+			if !before[iface][at.number] {
+				byNumber[at.number] = append(byNumber[at.number], at)
+			}
+		}
+		for _, number := range slices.Sorted(maps.Keys(byNumber)) {
+			var services, hosts []string
+			for _, at := range byNumber[number] {
+				services, hosts = append(services, after[iface][at]...), append(hosts, at.host)
+			}
+			slices.Sort(services)
+			slices.Sort(hosts)
+			p.say(status.Finding{
+				Severity: status.Info, Code: status.CodeNewPort, Subject: fmt.Sprintf("port %d", number),
+				Text:   fmt.Sprintf("clients of the %s interface did not need port %d before; %s will be there, at %s", iface, number, someOf(slices.Compact(services)), someOf(slices.Compact(hosts))),
+				Remedy: "see that nothing between them and the VIP closes it",
+			})
+		}
+	}
+}
+
+// someOf names the first few of all.
+func someOf(all []string) string {
+	const few = 4
+	if len(all) > few+1 {
+		return strings.Join(all[:few], ", ") + fmt.Sprintf(" and %d more", len(all)-few)
+	}
+	return strings.Join(all, ", ")
 }

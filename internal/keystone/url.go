@@ -17,31 +17,51 @@ func VIPFor(s *spec.Spec, svc spec.Service, iface string) (spec.VIP, bool) {
 	return s.VIPs[i], true
 }
 
-// Origin gives scheme, host and port of svc behind v, as clients are to see
-// them. What is not HTTP keeps the scheme that it has.
-func Origin(v spec.VIP, svc spec.Service, scheme string) string {
+// Origin gives scheme, host and port of svc behind v, as clients of iface are to see
+// them, and the path before the service's own, if there is one. What is not HTTP keeps the
+// scheme that it has.
+func Origin(v spec.VIP, svc spec.Service, iface, scheme string) string {
+	usual := 80
 	switch {
 	case svc.Mode == spec.TCP && scheme != "":
 	case v.TLS != nil:
-		scheme = "https"
+		scheme, usual = "https", 443
 	default:
 		scheme = "http"
 	}
-	return fmt.Sprintf("%s://%s:%d", scheme, v.Hostname, svc.Port)
+	at := v.PlaceOf(svc, iface)
+	if _, routed := v.Route(svc); routed && at.Port == v.Public.Port && at.Port == usual {
+		return scheme + "://" + at.Name + at.Path
+	}
+	return fmt.Sprintf("%s://%s:%d%s", scheme, at.Name, at.Port, at.Path)
 }
 
 // target gives the URL that an endpoint of svc behind v is to have instead of
-// current. All that follows the authority stays as it is, to the letter.
-func target(v spec.VIP, svc spec.Service, current string) (string, error) {
+// current. All that follows the authority stays as it is, to the letter; but for the path of
+// the service on v, which it has once.
+func target(v spec.VIP, svc spec.Service, iface, current string) (string, error) {
 	at, err := Locate(current)
 	if err != nil {
 		return "", err
 	}
-	want := Origin(v, svc, at.Scheme)
-	if at.Host != "" && want == at.Origin() {
+	want := Origin(v, svc, iface, at.Scheme)
+	tail := withoutPrefix(TailOf(current), v.PlaceOf(svc, iface).Path, svc.Path)
+	if to, err := Locate(want); err == nil && at.Host != "" && to.Origin() == at.Origin() && to.Path+tail == TailOf(current) {
 		return current, nil // the same in other words: a port left out, capitals
 	}
-	return want + TailOf(current), nil
+	return want + tail, nil
+}
+
+// withoutPrefix gives tail without prefix, the path before the service's own, which is path.
+func withoutPrefix(tail, prefix, path string) string {
+	rest, found := strings.CutPrefix(tail, prefix)
+	switch {
+	case prefix == "" || !found || rest != "" && !strings.HasPrefix(rest, "/"):
+		return tail
+	case strings.HasPrefix(path+"/", prefix+"/") && !strings.HasPrefix(rest+"/", prefix+"/"):
+		return tail // it is the service's own, as rgw's /swift
+	}
+	return rest
 }
 
 // TailOf gives what follows the authority of url: path, templates, query.

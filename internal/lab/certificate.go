@@ -77,7 +77,7 @@ func makeCertificate(path string, v spec.VIP) error {
 		NotAfter:     now.AddDate(1, 0, 0),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:     []string{v.Hostname},
+		DNSNames:     v.Hostnames(),
 	}
 	for _, a := range v.Addresses {
 		template.IPAddresses = append(template.IPAddresses, net.IP(a.Addr().AsSlice()))

@@ -279,7 +279,7 @@ func (p *plan) hostsFile() string {
 	b.WriteString("# made by holdfast lab\n127.0.0.1 localhost\n::1 localhost\n")
 	for _, v := range p.spec.VIPs {
 		for _, a := range v.Addresses {
-			fmt.Fprintf(&b, "%s %s\n", a.Addr(), v.Hostname)
+			fmt.Fprintf(&b, "%s %s\n", a.Addr(), strings.Join(v.Hostnames(), " "))
 		}
 	}
 	for _, n := range p.nodes {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -35,6 +36,8 @@ type probe struct {
 	service spec.Service
 	addr    netip.AddrPort
 	tls     bool
+	name    string // that is asked for; empty: the address
+	path    string
 }
 
 func (p probe) String() string { return fmt.Sprintf("%s at %s", p.service.Name, p.addr) }
@@ -44,8 +47,12 @@ func probes(s *spec.Spec) []probe {
 	for _, v := range s.VIPs {
 		for _, a := range v.Addresses {
 			for _, service := range s.Services {
-				addr := netip.AddrPortFrom(a.Addr(), uint16(service.Port))
-				all = append(all, probe{service, addr, v.TLS != nil})
+				at := v.PlaceOf(service, "public")
+				one := probe{service: service, addr: netip.AddrPortFrom(a.Addr(), uint16(at.Port)), tls: v.TLS != nil, path: at.Path + "/"}
+				if _, shared := v.Route(service); shared {
+					one.name = at.Name
+				}
+				all = append(all, one)
 			}
 		}
 	}
@@ -115,7 +122,7 @@ func (p probe) try(ctx context.Context) error {
 		err = conn.SetDeadline(deadline)
 	}
 	if p.tls {
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // the lab made the certificate itself
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: p.name}) // the lab made the certificate itself
 	}
 	if err == nil {
 		err = p.talk(conn)
@@ -131,7 +138,7 @@ func (p probe) talk(conn net.Conn) error {
 		_, err := bufio.NewReader(conn).ReadString('\n')
 		return err
 	}
-	if _, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", p.addr); err != nil {
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", p.path, cmp.Or(p.name, p.addr.String())); err != nil {
 		return err
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -35,23 +35,31 @@ func (r *Rollout) waysTo(s *spec.Spec, names []string) map[string][]client.Reque
 		if !slices.Contains(names, svc.Name) {
 			continue
 		}
-		request := haproxy.CheckRequest(s, svc)
-		if request == nil || svc.Check.Port != 0 { // who asks another port asks something else
-			request = fmt.Appendf(nil, "GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: holdfast\r\nConnection: close\r\n\r\n", haproxy.CheckHost(s))
-		}
 		isHTTP := svc.Mode == spec.HTTP
 		for _, v := range s.VIPs {
 			if !held[v.Name] || !svc.On(v) {
 				continue
 			}
-			for _, at := range v.Addrs() {
-				ways[svc.Name] = append(ways[svc.Name], client.Request{
-					At: netip.AddrPortFrom(at, uint16(svc.Port)), TLS: isHTTP && v.TLS != nil, Host: v.Hostname, HTTP: isHTTP, Text: request,
-				})
+			for _, place := range placesOn(v, svc) {
+				request := haproxy.ClientRequest(svc, place)
+				for _, at := range v.Addrs() {
+					ways[svc.Name] = append(ways[svc.Name], client.Request{
+						At: netip.AddrPortFrom(at, uint16(place.Port)), TLS: isHTTP && v.TLS != nil, Host: place.Name, HTTP: isHTTP, Text: request,
+					})
+				}
 			}
 		}
 	}
 	return ways
+}
+
+// placesOn gives where clients find svc on v: at its own port, at one that it shares, or at both.
+func placesOn(v spec.VIP, svc spec.Service) []spec.Place {
+	places := []spec.Place{v.PlaceOf(svc, "")}
+	if shared := v.PlaceOf(svc, "public"); shared != places[0] {
+		places = append(places, shared)
+	}
+	return places
 }
 
 // answering gives those of names that answer through every VIP held here, with s

@@ -42,6 +42,7 @@ func (c *checker) check() {
 	c.checkPorts()
 	c.checkPlaces()
 	c.checkTLS()
+	c.checkPublic()
 	c.checkNames()
 	c.checkNotify()
 }
@@ -196,7 +197,9 @@ func (c *checker) build() *Spec {
 		s.Controllers = append(s.Controllers, Controller{Name: h.name.v, Address: h.address.v, Interface: h.iface.v})
 	}
 	for i, v := range r.vips.all {
-		s.VIPs = append(s.VIPs, v.build(s.ControllerNames(), i))
+		vip := v.build(s.ControllerNames(), i)
+		vip.Public = c.public(i, v)
+		s.VIPs = append(s.VIPs, vip)
 	}
 	for _, raw := range r.services.all {
 		s.Services = append(s.Services, c.buildService(raw, s))

@@ -19,7 +19,7 @@ func (c *checker) checkPlaces() {
 		c.checkShared(s)
 		for _, i := range c.placesOf(s) {
 			used[i] = true
-			c.checkPublic(s, c.raw.vips.all[i])
+			c.checkPublicAddress(s, c.raw.vips.all[i])
 		}
 	}
 	if len(used) == 0 {
@@ -79,9 +79,9 @@ func (c *checker) checkShared(s rawService) {
 	}
 }
 
-// checkPublic warns of a service that only the cloud itself asks on v, where v is
+// checkPublicAddress warns of a service that only the cloud itself asks on v, where v is
 // for everybody.
-func (c *checker) checkPublic(s rawService, v rawVIP) {
+func (c *checker) checkPublicAddress(s rawService, v rawVIP) {
 	port, _ := c.portOf(s)
 	if port == 0 || !c.internal(s) || !v.serves("public") {
 		return

@@ -21,10 +21,11 @@ func (c *checker) checkTLS() {
 	for i, v := range c.raw.vips.all {
 		ports := map[int]rawService{}
 		for _, s := range c.raw.services.all {
-			if p, _ := c.portOf(s); p != 0 && slices.Contains(c.placesOf(s), i) {
+			if p, _ := c.portOf(s); p != 0 && slices.Contains(c.placesOf(s), i) && c.listens(v, s) {
 				ports[p] = s
 			}
 		}
+		c.checkCertificates(v)
 		c.checkRedirect(v, ports)
 		c.checkACME(v)
 	}
@@ -61,6 +62,9 @@ func (c *checker) checkRedirect(v rawVIP, ports map[int]rawService) {
 		c.fail(status.CodePortClash, r.node, fmt.Sprintf("port %d of %s.tls.redirect is the agents' own", r.v, v.at.path), "write another port")
 		return
 	}
+	if v.public.node != nil && c.publicPort(v) == securePort {
+		return
+	}
 	if s, is := ports[securePort]; !is || c.modeOf(s) != HTTP {
 		c.fail(status.CodeRedirectTarget, r.node, fmt.Sprintf("%s.tls.redirect leads to https on port %d, and no http service has that", v.at.path, securePort), fmt.Sprintf(`give the service that it is for "port: %d", or remove redirect`, securePort))
 	}
@@ -77,4 +81,24 @@ func (c *checker) checkACME(v rawVIP) {
 	case r.v != plainPort:
 		c.warn(status.CodeACMERedirect, a.node, fmt.Sprintf("authorities come to port %d, and %s.tls.redirect is on port %d", plainPort, v.at.path, r.v), `write "redirect: true", unless something leads there from port 80`)
 	}
+}
+
+// checkCertificates finds a file of a certificate that is there twice.
+func (c *checker) checkCertificates(v rawVIP) {
+	files := uses[string]{}
+	files.take(v.tls.certificate)
+	for _, m := range v.tls.more.all {
+		if first := files.take(m.certificate); first != nil {
+			c.fail(status.CodeDuplicateName, m.certificate.node, fmt.Sprintf("the certificate %s is here a second time, first in line %d", m.certificate.v, first.Line), "remove one of the two")
+		}
+	}
+}
+
+// listens reports whether s, which is on v, has a port of its own there.
+func (c *checker) listens(v rawVIP, s rawService) bool {
+	if !c.routed(v, s) {
+		return true
+	}
+	port, _ := c.portOf(s)
+	return v.public.ports.or(v.serves("internal") || v.serves("admin")) && port != c.publicPort(v)
 }

@@ -278,6 +278,9 @@ func (v rawVIP) build(controllers []string, place int) VIP {
 			Redirect:    v.tls.redirect.v,
 			ACME:        v.tls.acme.v,
 		}
+		for _, m := range v.tls.more.all {
+			vip.TLS.More = append(vip.TLS.More, CertificateFiles{Certificate: m.certificate.v, Key: m.key.v})
+		}
 	}
 	return vip
 }

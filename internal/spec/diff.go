@@ -228,7 +228,7 @@ func vipValues(v VIP) []pair {
 	for i, a := range v.Addresses {
 		addresses[i] = a.String()
 	}
-	return append([]pair{
+	return slices.Concat([]pair{
 		{"addresses", "[" + strings.Join(addresses, ", ") + "]"},
 		{"hostname", v.Hostname},
 		{"interface", orNone(v.Interface)},
@@ -240,7 +240,37 @@ func vipValues(v VIP) []pair {
 		{"vrrp.peers", string(v.VRRP.Peers)},
 		{"vrrp.checksum", string(v.VRRP.Checksum)},
 		{"vrrp.startup_delay", span(v.VRRP.StartupDelay)},
-	}, tlsValues(v.TLS)...)
+	}, tlsValues(v.TLS), publicValues(v.Public))
+}
+
+func publicValues(p *Public) []pair {
+	if p == nil {
+		return []pair{{"public", none}, {"public.domain", none}, {"public.ports", none}, {"public.services", none}}
+	}
+	routes := make([]string, len(p.Routes))
+	for i, r := range p.Routes {
+		routes[i] = r.Service + " " + r.Name + r.Path
+		if r.Path != "" && !r.Strip {
+			routes[i] += " (kept)"
+		}
+	}
+	return []pair{
+		{"public", fmt.Sprintf("by %s on port %d", p.By, p.Port)},
+		{"public.domain", orNone(p.Domain)},
+		{"public.ports", strconv.FormatBool(p.Ports)},
+		{"public.services", "[" + strings.Join(routes, ", ") + "]"},
+	}
+}
+
+func moreValue(files []CertificateFiles) string {
+	words := make([]string, len(files))
+	for i, f := range files {
+		words[i] = f.Certificate
+		if f.Key != "" {
+			words[i] += " with " + f.Key
+		}
+	}
+	return orNone(strings.Join(words, ", "))
 }
 
 func tlsValues(t *TLS) []pair {
@@ -257,6 +287,7 @@ func tlsValues(t *TLS) []pair {
 	return []pair{
 		{"tls.certificate", orNone(t.Certificate)},
 		{"tls.key", orNone(t.Key)},
+		{"tls.more", moreValue(t.More)},
 		{"tls.min_version", orNone(t.MinVersion)},
 		{"tls.hsts", span(t.HSTS)},
 		{"tls.redirect", redirect},

@@ -60,6 +60,11 @@ func TestDiff(t *testing.T) {
 		},
 		{"who is to have the vip", "vrrp: {router_id: 51}", "vrrp: {router_id: 51}, prefer: [ctl2]", []string{"changed vip api|prefer|ctl1, ctl2|ctl2, ctl1"}},
 		{"the vip", "router_id: 51", "router_id: 52, interval: 20ms", []string{"changed vip api|vrrp.router_id|51|52", "changed vip api|vrrp.interval|100ms|20ms"}},
+		{"a port for all", "vrrp: {router_id: 51}", "vrrp: {router_id: 51}, endpoints: [public], tls: {certificate: /a.pem, more: [{certificate: /b.pem, key: /b.key}]}, public: {by: name, services: {glance: /image, designate: {path: /dns, strip: false}}}", []string{
+			"changed vip api|endpoints|[public, internal, admin]|[public]", "changed vip api|tls.certificate|none|/a.pem", "changed vip api|tls.more|none|/b.pem with /b.key",
+			"changed vip api|tls.min_version|none|1.2", "changed vip api|public|none|by name on port 443", "changed vip api|public.domain|none|example.org", "changed vip api|public.ports|none|false",
+			"changed vip api|public.services|none|[glance api.example.org/image, designate api.example.org/dns (kept), keystone keystone.example.org]",
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
@@ -77,7 +82,8 @@ func TestDiff(t *testing.T) {
 func TestDiffSeesEveryValue(t *testing.T) {
 	whole := func() *spec.Spec {
 		s := mustParse(t, read(t, "testdata/design.yaml"))
-		s.VIPs[0].TLS = &spec.TLS{Certificate: "/a"}
+		s.VIPs[0].TLS = &spec.TLS{Certificate: "/a", More: []spec.CertificateFiles{{Certificate: "/b", Key: "/c"}}}
+		s.VIPs[0].Public = &spec.Public{By: spec.ByName, Routes: []spec.Route{{Service: "nova", Name: "a", Path: "/b"}}}
 		return s
 	}
 	n := 0

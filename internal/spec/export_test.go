@@ -4,6 +4,6 @@ import "slices"
 
 // Keys gives every key that the file may have.
 func Keys() []string {
-	return slices.Concat(keysOf(specFields()), keysOf(vipFields()), keysOf(vrrpFields()), keysOf(tlsFields()), keysOf(controllerFields()),
+	return slices.Concat(keysOf(specFields()), keysOf(vipFields()), keysOf(vrrpFields()), keysOf(tlsFields()), keysOf(certificateFields()), keysOf(publicFields()), keysOf(routeFields()), keysOf(controllerFields()),
 		keysOf(serviceFields()), keysOf(serviceHostFields()), keysOf(checkFields()), keysOf(timeoutFields()), keysOf(agentFields()), keysOf(logFields()))
 }

@@ -43,10 +43,12 @@ type (
 		prefer                rawList[item[string]]
 		vrrp                  rawVRRP
 		tls                   rawTLS
+		public                rawPublic
 	}
 	rawTLS struct {
 		node             *yaml.Node // nil: none
 		certificate, key item[string]
+		more             rawList[rawCertificate]
 		minVersion       item[string]
 		hsts             item[time.Duration]
 		redirect         item[int]
@@ -274,6 +276,10 @@ func vipFields() []field[rawVIP] {
 				mapping(d, v, tlsFields(), &r.tls)
 			},
 		},
+		{
+			"public", false, "name or path: how services are told apart that share one port", "name",
+			func(d *decoder, v value, r *rawVIP) { r.public = d.rawPublic(v) },
+		},
 	}
 }
 
@@ -320,6 +326,16 @@ func tlsFields() []field[rawTLS] {
 		{
 			"key", false, "the file of the key, when it has one of its own", "/etc/holdfast/tls/api.key",
 			func(d *decoder, v value, r *rawTLS) { r.key = d.filePath(v) },
+		},
+		{
+			"more", false, "a list of further certificates", "[{certificate: /etc/holdfast/tls/nova.pem}]",
+			func(d *decoder, v value, r *rawTLS) {
+				r.more = each(d, v, `write a mapping, as in "{certificate: /etc/holdfast/tls/nova.pem}"`, func(e value) rawCertificate {
+					var raw rawCertificate
+					mapping(d, e, certificateFields(), &raw)
+					return raw
+				})
+			},
 		},
 		{
 			"min_version", false, "1.2 or 1.3", "1.3",

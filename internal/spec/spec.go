@@ -87,7 +87,8 @@ type VIP struct {
 	// it. The file names some, or none; see preference.
 	Prefer []string
 	VRRP   VRRP
-	TLS    *TLS // nil: plain
+	TLS    *TLS    // nil: plain
+	Public *Public // nil: each service has its own port
 }
 
 // VRRP has the settings of a VIP's virtual router (RFC 9568).
@@ -129,6 +130,9 @@ const (
 type TLS struct {
 	Certificate string // path of a PEM file: certificate, chain, and key unless Key has it
 	Key         string // path of a PEM file with the key; empty: it is in Certificate
+	// More has further certificates: for other names, or with another kind of key for the
+	// same ones. A client gets one that is for the name that it asks for.
+	More []CertificateFiles
 	// MinVersion is the oldest version of TLS that clients may speak: "1.2" or "1.3".
 	MinVersion string
 	// HSTS is how long browsers are told to come by TLS only (RFC 6797), in

@@ -127,6 +127,7 @@ const (
 	CodeOwnAddress        = "own-address"
 	CodePortClash         = "port-clash"
 	CodePublicAddress     = "public-address"
+	CodePublicRoute       = "public-route"
 	CodeRedirectPort      = "redirect-port"
 	CodeRedirectTarget    = "redirect-target"
 	CodeSeveralDocuments  = "several-documents"
@@ -149,6 +150,7 @@ const (
 	CodeLosesTLS         = "loses-tls"
 	CodeNoAnswer         = "no-answer"
 	CodeNoRegion         = "no-region"
+	CodeNewPort          = "new-port"
 	CodeNoTLS            = "no-tls"
 	CodeNotFillable      = "not-fillable"
 	CodeNotTheVIP        = "not-the-vip"
@@ -256,11 +258,12 @@ func FindingCodes() []FindingCode {
 	add(Warning, CodeAddressForm, CodeExpectFailure, CodeLoopback, CodeOneController, CodeOneHost, CodePublicAddress,
 		CodeTwoAddresses)
 	add("", CodeACMERedirect, CodeCheckLayer, CodeDuplicateEndpoint, CodeDuplicateHostname, CodeHostTLS, CodeNoController, CodeNoEndpoint, CodeNoService, CodeNoVIP,
-		CodeOutsideNetwork, CodeTooMany, CodeWrongType)
+		CodeOutsideNetwork, CodePublicRoute, CodeTooMany, CodeWrongType)
 	// Of the catalog of Keystone.
 	add(Error, CodeUnknownRegion)
 	add(Warning, CodeAmbiguous, CodeDisabledService, CodeLosesTLS, CodeNoAnswer, CodeNoRegion, CodeNoTLS, CodeNotFillable, CodeNotTheVIP,
 		CodeSeveralEndpoints, CodeSingleController)
+	add(Info, CodeNewPort)
 	add("", CodeBadURL, CodeDisabledEndpoint)
 	// Of an endpoint listing.
 	add(Error, CodeBadCSV, CodeBadJSON, CodeNoEndpoints, CodeNoListing, CodeNoServiceColumn, CodeNoURLColumn, CodeNotEndpointList,

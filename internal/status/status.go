@@ -245,6 +245,9 @@ type VIP struct {
 	Claims uint64 `json:"claims,omitempty"`
 	// Certificate is what clients of the VIP get to see; nil without TLS.
 	Certificate *Certificate `json:"certificate,omitempty"`
+	// MoreCertificates has its others, in the order of the spec, for clients that ask for
+	// another name or cannot do with its kind of key.
+	MoreCertificates []Certificate `json:"more_certificates,omitempty"`
 	// Giving is set while this controller, which has handed the VIP over,
 	// finishes the connections that it had.
 	Giving *Giving `json:"giving,omitempty"`
@@ -326,6 +329,9 @@ const (
 	Dead    Condition = "dead"    // refuses, resets, or cannot be reached
 	Failing Condition = "failing" // answers its check, or its clients, with failures
 )
+
+// ServiceStates are the states that a service, or a host of it, is shown with.
+func ServiceStates() []ServiceState { return []ServiceState{Up, Degraded, Down, Drain, Unknown} }
 
 // Conditions gives all of them, the best first.
 func Conditions() []Condition { return []Condition{Well, Late, Failing, Hung, Dead} }

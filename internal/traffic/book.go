@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 	"strings"
@@ -69,6 +70,7 @@ func (t *Totals) Requests() uint64 {
 type Book struct {
 	series     []*series
 	byFrontend map[string]*series
+	name       []byte // room for a key of it
 	// moments has what became of all requests of the last minutes by VIP, for what a fault cost.
 	moments map[string]*moments
 }
@@ -88,7 +90,8 @@ func NewBook() *Book {
 	return &Book{byFrontend: map[string]*series{}, moments: map[string]*moments{}}
 }
 
-// Use has b count by these, a frontend's name each. What is kept of keys that go on stays,
+// Use has b count by these, a frontend's name each; of a frontend that many services share,
+// with "/" and the name of the service's backend behind it. What is kept of keys that go on stays,
 // that of others is dropped.
 func (b *Book) Use(frontends map[string]Key) {
 	byKey := map[Key]*series{}
@@ -135,9 +138,19 @@ func (b *Book) AddLine(at time.Time, line []byte) {
 	}
 }
 
+// of gives what r belongs to; nil for nothing.
+func (b *Book) of(r *Record) *series {
+	if s := b.byFrontend[string(r.Frontend)]; s != nil {
+		return s
+	}
+	service, _, _ := bytes.Cut(r.Backend, []byte(":")) // a service has several backends
+	b.name = append(append(append(b.name[:0], r.Frontend...), '/'), service...)
+	return b.byFrontend[string(b.name)]
+}
+
 // Add counts r, which ended at that time.
 func (b *Book) Add(at time.Time, r *Record) {
-	s := b.byFrontend[string(r.Frontend)]
+	s := b.of(r)
 	if s == nil {
 		return // of HAProxy's own, as those that lead to https
 	}

@@ -124,6 +124,34 @@ func TestParseAllocatesNothing(t *testing.T) {
 	}
 }
 
+// Of a frontend that many services share a request is that of the service whose backend had
+// it; what HAProxy answered itself is nobody's.
+func TestSharedFrontend(t *testing.T) {
+	book := traffic.NewBook()
+	book.Use(map[string]traffic.Key{
+		"api-v4:public/nova":   {Service: "nova", VIP: "api", Interface: "public"},
+		"api-v4:public/glance": {Service: "glance", VIP: "api", Interface: "public"},
+	})
+	at := time.Unix(1_800_000_000, 0)
+	line := func(backend, server string) []byte {
+		return []byte("1.2.3.4:5 [01/Jan/2026:00:00:00.000] api-v4:public~ " + backend + "/" + server + ` 0/0/0/1/1 200 1 - - ---- 1/1/1/1/0 0/0 "GET / HTTP/1.1"`)
+	}
+	for _, l := range [][]byte{line("nova", "a"), line("nova:once", "a"), line("glance:even", "b"), line("api-v4:public", "<NOSRV>")} {
+		book.AddLine(at, l)
+	}
+	counts := map[string]uint64{}
+	for _, s := range book.Sums() {
+		counts[s.Service] = s.Requests()
+	}
+	if counts["nova"] != 2 || counts["glance"] != 1 {
+		t.Errorf("counted %v", counts)
+	}
+	long := line("nova:once", "a")
+	if n := testing.AllocsPerRun(100, func() { book.AddLine(at, long) }); n > 0 {
+		t.Errorf("%v allocations a line", n)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, line := range []string{good, local, refused, tls, handshake, tcp, tcpCut, gaveUp, serverDown, half} {
 		f.Add([]byte(line))

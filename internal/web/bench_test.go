@@ -7,6 +7,7 @@ import (
 
 	"holdfast/internal/cloud"
 	"holdfast/internal/status"
+	"holdfast/internal/web/page"
 )
 
 // bigCloud gives the answers of three controllers with 100 services on 50 hosts
@@ -43,7 +44,7 @@ func BenchmarkPage(b *testing.B) {
 	v := viewOf(bigCloud(), nil)
 	s := demoServer(v)
 	for b.Loop() {
-		if got, err := s.fragmentsOf(v); err != nil || len(got) != len(parts()) {
+		if got, err := s.fragmentsOf(v); err != nil || len(got) != len(page.Parts()) {
 			b.Fatal("not all of the page", err)
 		}
 	}

@@ -139,7 +139,7 @@ func FuzzDecodeSnapshot(f *testing.F) {
 			t.Errorf("what was accepted cannot be passed on: %v", err)
 		}
 		s := demoServer(view{})
-		html, err := s.page.render("page.html", s.model(view{cloud: merged}))
+		html, err := s.page.Render("page.html", s.model(view{cloud: merged}))
 		if err != nil {
 			t.Errorf("what was accepted cannot be shown: %v", err)
 		}
@@ -166,7 +166,7 @@ func FuzzDecodeEvents(f *testing.F) {
 		s := demoServer(view{})
 		m := s.model(view{events: newestFirst([]Journal{{Events: answer.Events}}, pageEvents), incidents: incidents})
 		for _, part := range []string{"events", "incidents"} {
-			if _, err := s.page.render(part, m); err != nil {
+			if _, err := s.page.Render(part, m); err != nil {
 				t.Error(err)
 			}
 		}

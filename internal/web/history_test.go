@@ -4,54 +4,17 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"holdfast/internal/incident"
+	"github.com/google/go-cmp/cmp"
+
+	"holdfast/internal/cloud"
 	"holdfast/internal/status"
 	"holdfast/internal/traffic"
+	"holdfast/internal/web/page"
 )
-
-// TestPictures draws what two controllers tell of an hour in which the VIP moved between them.
-func TestPictures(t *testing.T) {
-	history := func(service string, first, n int, requests, failed uint64) traffic.History {
-		h := traffic.History{Step: 10 * time.Second, From: demoNow.Add(-time.Hour), Known: make([]bool, 360)}
-		s := traffic.ServiceHistory{Service: service, Requests: make([]uint64, 360), Failed: make([]uint64, 360)}
-		for i := first; i < first+n; i++ {
-			h.Known[i], s.Requests[i], s.Failed[i] = true, requests, failed
-		}
-		h.Services = []traffic.ServiceHistory{s}
-		return h
-	}
-	p := pasts{hour: []traffic.History{history("nova", 0, 180, 100, 0), history("nova", 180, 170, 200, 50), history("idle", 0, 360, 0, 0)}}
-	p.hour[2].Known = make([]bool, 360)
-	incidents := []incident.Incident{
-		{State: incident.Over, Begin: demoNow.Add(-30 * time.Minute), End: demoNow.Add(-29 * time.Minute), Text: "ctl1 is lost"},
-		{State: incident.Open, Begin: demoNow.Add(-2 * time.Hour), Planned: true, Text: "drained"},
-		{State: incident.Over, Begin: demoNow.Add(-3 * time.Hour), End: demoNow.Add(-2 * time.Hour), Text: "long ago"},
-	}
-	rows := picturesOf(demoNow, p, incidents)
-	if len(rows) != 1 || rows[0].Service != "nova" || rows[0].Day.Words != "no request" {
-		t.Fatalf("%+v", rows)
-	}
-	got := rows[0].Hour
-	if got.Words != "up to 20/s, 8500 of 52000 failed" {
-		t.Errorf("words %q", got.Words)
-	}
-	// Half of the height for the first 36 columns, the whole for 34, and nothing.
-	if path := got.Area; !strings.HasPrefix(path, "M0 30L0 16H1L1 16H2") || !strings.Contains(path, "L35 16H36L36 2H37") || !strings.HasSuffix(path, "L69 2H70L70 30H71L71 30H72L72 30Z") {
-		t.Errorf("path %s", path)
-	}
-	if want := (bar{36, 23, 1, 7}); len(got.Fails) != 34 || got.Fails[0] != want {
-		t.Errorf("failures %v", got.Fails)
-	}
-	if !slices.Equal(got.Gaps, []bar{{70, 0, 2, 30}}) {
-		t.Errorf("gaps %v", got.Gaps)
-	}
-	if want := []mark{{bar{36, 0, 1, 30}, toneBad, "ctl1 is lost"}, {bar{0, 0, 72, 30}, toneInfo, "drained"}}; !slices.Equal(got.Marks, want) {
-		t.Errorf("marks %v, want %v", got.Marks, want)
-	}
-}
 
 // TestDecodePast proves that no answer of another controller harms.
 func TestDecodePast(t *testing.T) {
@@ -67,7 +30,7 @@ func TestDecodePast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	picturesOf(demoNow, pasts{[]traffic.History{*h, *h}, []traffic.History{*h}}, nil)
+	page.ModelOf(page.View{Cloud: cloud.Cloud{Time: demoNow}, Hours: []traffic.History{*h, *h}, Days: []traffic.History{*h}})
 }
 
 // TestPastsOfAll proves that pictures are of what all controllers tell.
@@ -93,6 +56,34 @@ func TestPastsOfAll(t *testing.T) {
 	}
 	if len(v.pasts.hour) != 2 || len(v.pasts.day) != 2 {
 		t.Errorf("%d hours and %d days, want those of two controllers", len(v.pasts.hour), len(v.pasts.day))
+	}
+}
+
+// TestPastOfOneThatIsLost: what clients got by a controller is shown on when it is lost, for that
+// is when somebody wants to know it.
+func TestPastOfOneThatIsLost(t *testing.T) {
+	var lost atomic.Bool
+	other := peer(t, demoName(1), func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case lost.Load():
+			http.Error(w, "gone", http.StatusBadGateway)
+		case r.URL.Path == "/clients":
+			writeJSON(w, 200, Clients{Schema: 1, History: demoPasts().hour[0]})
+		case r.URL.Path == "/status":
+			writeJSON(w, 200, demoController(1, 3))
+		default:
+			writeJSON(w, 200, eventsAnswer(demoName(1), nil))
+		}
+	})
+	s, now := demoServer(view{}), demoNow
+	s.opt.Now = func() time.Time { return now }
+	s.opt.Controllers = func() []Target { return []Target{{demoName(0), "127.0.0.1:9"}, other} }
+	first := s.look(t.Context()).pasts
+	lost.Store(true)
+	now = now.Add(2 * dayAge)
+	v := s.look(t.Context())
+	if v.cloud.Controllers[1].Reachable || len(first.hour) != 1 || !cmp.Equal(first, v.pasts, cmp.AllowUnexported(pasts{})) {
+		t.Errorf("%+v; %d hours and %d days are left of %d and %d", v.cloud.Controllers[1], len(v.pasts.hour), len(v.pasts.day), len(first.hour), len(first.day))
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"holdfast/internal/web/page"
 )
 
 const (
@@ -165,10 +167,10 @@ func (l *live) now(shard int) ([]*fragment, <-chan struct{}) {
 
 // fragmentsOf gives the parts of the page of v.
 func (s *Server) fragmentsOf(v view) ([]*fragment, error) {
-	m := s.model(v).steady()
+	m := s.model(v).Steady()
 	var all []*fragment
-	for _, name := range parts() {
-		html, err := s.page.render(name, m)
+	for _, name := range page.Parts() {
+		html, err := s.page.Render(name, m)
 		if err != nil {
 			return nil, err
 		}

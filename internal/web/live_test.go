@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"holdfast/internal/status"
+	"holdfast/internal/web/page"
 )
 
 // A sink takes an answer in memory.
@@ -98,7 +99,7 @@ func TestOneLookForAllStreams(t *testing.T) {
 			t.Fatal("a slot was not given back")
 		}
 		synctest.Wait()
-		if all, _ := s.live.now(0); len(all) != len(parts()) {
+		if all, _ := s.live.now(0); len(all) != len(page.Parts()) {
 			t.Errorf("%d parts for who comes later", len(all))
 		}
 		again()
@@ -111,7 +112,7 @@ func TestSameFragments(t *testing.T) {
 	s := demoServer(view{})
 	ctx := t.Context()
 	sent := map[string]*fragment{}
-	for i, want := range []int{len(parts()), 0} {
+	for i, want := range []int{len(page.Parts()), 0} {
 		all, err := s.fragmentsOf(demoDegraded())
 		if err != nil {
 			t.Fatal(err)

@@ -271,8 +271,15 @@ func (c *collector) vip(out emitter, v status.VIP) {
 		out.counter(c.desc.advertsDrop, float64(n), v.Name, reason)
 	}
 	if v.Certificate != nil {
-		out.time(c.desc.certificateEnd, v.Certificate.NotAfter, v.Name)
-		out.gauge(c.desc.certificateRefused, one(v.Certificate.Refused), v.Name)
+		end, refused := v.Certificate.NotAfter, v.Certificate.Refused
+		for _, more := range v.MoreCertificates {
+			if more.NotAfter.Before(end) {
+				end = more.NotAfter
+			}
+			refused = refused || more.Refused
+		}
+		out.time(c.desc.certificateEnd, end, v.Name)
+		out.gauge(c.desc.certificateRefused, one(refused), v.Name)
 	}
 }
 
@@ -284,11 +291,6 @@ func (c *collector) path(out emitter, p status.Path) {
 	if p.Sent > 0 {
 		out.gauge(c.desc.pathLost, float64(p.Lost)/float64(p.Sent), p.Host, p.Address)
 	}
-}
-
-// serviceStates are the states that a service, or a host of it, is shown with.
-func serviceStates() []status.ServiceState {
-	return []status.ServiceState{status.Up, status.Degraded, status.Down, status.Drain, status.Unknown}
 }
 
 func (c *collector) service(out emitter, s status.Service) {
@@ -304,7 +306,7 @@ func (c *collector) service(out emitter, s status.Service) {
 		}
 	}
 	out.gauge(c.desc.serviceLastResort, one(s.LastResort), s.Name)
-	for _, state := range serviceStates() {
+	for _, state := range status.ServiceStates() {
 		if state != status.Drain { // of a host only
 			out.gauge(c.desc.serviceState, one(s.State == state), s.Name, string(state))
 		}

@@ -12,6 +12,7 @@ import (
 
 	"holdfast/internal/cloud"
 	"holdfast/internal/status"
+	"holdfast/internal/web/page"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -40,7 +41,7 @@ func TestPage(t *testing.T) {
 			s := demoServer(v)
 			m := s.model(v)
 			m.Stamp = "STAMP"
-			html, err := s.page.render("page.html", m)
+			html, err := s.page.Render("page.html", m)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +57,7 @@ func TestPageOfManyHosts(t *testing.T) {
 	demoHost(a, "nova", demoName(6), status.Down, 0, "connection refused")
 	v := view{cloud: cloud.Merge(demoNow, "", a)}
 	s := demoServer(v)
-	html, err := s.page.render("services", s.model(v))
+	html, err := s.page.Render("services", s.model(v))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func TestPageEscapes(t *testing.T) {
 	a[1].Snapshot, a[1].Error, a[1].Address = nil, hostile, "javascript:alert(1)"
 	v := viewOf(a, []status.Event{{Controller: hostile, Text: hostile, Cause: hostile, Subject: hostile}})
 	server := demoServer(v)
-	html, err := server.page.render("page.html", server.model(v))
+	html, err := server.page.Render("page.html", server.model(v))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func TestPageEscapes(t *testing.T) {
 // and has all that its script fills.
 func TestPageIsSelfContained(t *testing.T) {
 	for _, name := range []string{"page.html", "style.css", "live.js"} {
-		data, err := assets.ReadFile("assets/" + name)
+		data, err := os.ReadFile("page/assets/" + name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,11 +108,11 @@ func TestPageIsSelfContained(t *testing.T) {
 		}
 	}
 	s := demoServer(view{})
-	html, err := s.page.render("page.html", s.model(view{}))
+	html, err := s.page.Render("page.html", s.model(view{}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	missing := slices.DeleteFunc(parts(), func(id string) bool { return strings.Contains(string(html), `id="`+id+`"`) })
+	missing := slices.DeleteFunc(page.Parts(), func(id string) bool { return strings.Contains(string(html), `id="`+id+`"`) })
 	if len(missing) > 0 {
 		t.Errorf("the page has no element for %v", missing)
 	}

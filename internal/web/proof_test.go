@@ -76,7 +76,7 @@ func TestProofOfStatus(t *testing.T) {
 			}
 			s := New(Options{Self: self, Asker: test.answers, Log: slog.New(slog.DiscardHandler), Snapshot: func() status.Snapshot {
 				return status.Snapshot{Schema: 1, Controller: self, HAProxy: status.HAProxy{State: status.HAProxyRunning}}
-			}, Events: func(int) []status.Event { return []status.Event{{Kind: status.EventAgentStarted}} }})
+			}, Events: func(int) []status.Event { return []status.Event{{Kind: status.EventAgentStarted}} }, History: steps{}})
 			var kept struct {
 				header http.Header
 				body   []byte
@@ -106,6 +106,11 @@ func TestProofOfStatus(t *testing.T) {
 			events := journalsFrom(t.Context(), netip.Addr{}, test.asks, targets, 10, nil)[0].Events
 			if test.change == nil && (len(events) == 1) != (test.want == "") {
 				t.Errorf("%d events", len(events))
+			}
+			o := &other{target: targets[0]}
+			past, err := o.askPast(t.Context(), netip.Addr{}, test.asks, "hour")
+			if test.change == nil && (past != nil) != (test.want == "") || err != nil && test.change == nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("what clients got: %v, %v; want %q", past, err, test.want)
 			}
 			// An answer that was recorded is none to another question.
 			replay := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -19,6 +19,7 @@ import (
 
 	"holdfast/internal/cloud"
 	"holdfast/internal/status"
+	"holdfast/internal/web/page"
 )
 
 // listen gives a listener on loopback.
@@ -242,10 +243,10 @@ func TestStream(t *testing.T) {
 	healthy := demoViews()["healthy"]
 	views <- healthy
 	var ids []string
-	for range parts() {
+	for range page.Parts() {
 		ids = append(ids, nextEvent(t, lines).ID)
 	}
-	if diff := cmp.Diff(parts(), ids); diff != "" {
+	if diff := cmp.Diff(page.Parts(), ids); diff != "" {
 		t.Errorf("first fragments (-want +got):\n%s", diff)
 	}
 	later := healthy

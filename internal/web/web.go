@@ -24,6 +24,7 @@ import (
 	"holdfast/internal/connlimit"
 	"holdfast/internal/status"
 	"holdfast/internal/traffic"
+	"holdfast/internal/web/page"
 )
 
 // Bounds of what a client may take of the agent.
@@ -69,7 +70,7 @@ type Server struct {
 	opt     Options
 	metrics http.Handler
 	views   cache[view]
-	page    page
+	page    page.Page
 	live    live
 	crowd   crowd
 	past    *pastCache    // of this controller
@@ -97,7 +98,7 @@ func New(opt Options) *Server {
 	if opt.Controllers == nil {
 		opt.Controllers = func() []Target { return nil }
 	}
-	s := &Server{opt: opt, page: newPage(), turns: make(chan struct{}, turns), sends: make(chan struct{}, turns)}
+	s := &Server{opt: opt, page: page.New(), turns: make(chan struct{}, turns), sends: make(chan struct{}, turns)}
 	s.views.age, s.views.now, s.views.load, s.views.broke = viewAge, opt.Now, s.look, s.broke
 	s.past = newPastCache(opt.Now, s.broke, s.ownPast)
 	s.live.look = func(ctx context.Context) view { return s.lookFor(ctx, patience) }
@@ -117,7 +118,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /clients", s.serveClients)
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /metrics", s.inTurn(s.metrics.ServeHTTP))
-	mux.HandleFunc("GET /assets/{name}", s.page.serveAsset)
+	mux.HandleFunc("GET /assets/{name}", serveAsset)
 	return secured(mux)
 }
 

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -118,25 +119,22 @@ func (k *Keeper) Prepare(s *spec.Spec, first bool) ([]status.Event, error) {
 	next := maps.Clone(k.held)
 	k.mu.Unlock()
 	var events []status.Event
-	for _, v := range s.VIPs {
-		if v.TLS == nil {
-			continue
-		}
-		h, err := k.choose(v, first)
+	for _, o := range slots(s) {
+		h, err := k.choose(o, first)
 		if err != nil {
 			return nil, err
 		}
-		before := k.of(v.Name)
+		before := k.of(o.key)
 		if h.refused && (before == nil || before.read != h.read) {
-			events = append(events, refusal(v, h))
+			events = append(events, refusal(o, h))
 		}
-		if err := k.keep(v, h); err != nil {
+		if err := k.keep(o, h); err != nil {
 			return nil, err
 		}
 		if h.changed.IsZero() && before != nil && !before.changed.IsZero() && before.served == "" {
 			h.changed = before.changed // HAProxy was not given it yet
 		}
-		next[v.Name] = h
+		next[o.key] = h
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -144,44 +142,48 @@ func (k *Keeper) Prepare(s *spec.Spec, first bool) ([]status.Event, error) {
 	return events, nil
 }
 
-// choose says which certificate v gets.
-func (k *Keeper) choose(v spec.VIP, first bool) (*held, error) {
-	now := k.judge(v)
-	h := &held{file: v.TLS.Certificate, bundle: now.bundle, read: now.digest}
+// choose says which certificate o gets.
+func (k *Keeper) choose(o slot, first bool) (*held, error) {
+	others := map[string]*certificate.Bundle(nil)
+	if len(o.vip.Certificates()) > 1 {
+		others = k.read(o.vip)
+	}
+	now := k.judgeAmong(o, others)
+	h := &held{file: o.files.Certificate, bundle: now.bundle, read: now.digest}
 	if now.good() {
 		return h, nil
 	}
 	h.problems = status.Errors(now.findings)
-	own := v
-	own.TLS = &spec.TLS{Certificate: k.path(v)}
-	switch last := k.judge(own); {
+	own := o
+	own.files = spec.CertificateFiles{Certificate: k.path(o)}
+	switch last := k.judgeAmong(own, others); {
 	case last.good(), first && last.bundle != nil:
 		h.bundle, h.refused = last.bundle, true
 		return h, nil
 	case first && now.bundle != nil:
 		return h, nil
 	}
-	return nil, &unusableError{v.TLS.Certificate, h.problems}
+	return nil, &unusableError{o.files.Certificate, h.problems}
 }
 
-// path is where the copy of the certificate of v is.
-func (k *Keeper) path(v spec.VIP) string { return haproxy.CertificateFile(k.opt.StateDir, v.Name) }
+// path is where the copy of the certificate o is.
+func (k *Keeper) path(o slot) string { return haproxy.CertificateFile(k.opt.StateDir, o.key) }
 
 // keep makes the copy of what h has, if it is another one than is there.
-func (k *Keeper) keep(v spec.VIP, h *held) error {
-	path := k.path(v)
+func (k *Keeper) keep(o slot, h *held) error {
+	path := k.path(o)
 	is, err := readSmall(path)
 	if err == nil && bytes.Equal(is, h.bundle.PEM) {
 		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		k.opt.Log.Warn("the copy of a certificate cannot be read; making it anew", "vip", v.Name, "error", err)
+		k.opt.Log.Warn("the copy of a certificate cannot be read; making it anew", "vip", o.vip.Name, "error", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("keep the certificate of vip %s: %w", v.Name, err)
+		return fmt.Errorf("keep the certificate of vip %s: %w", o.vip.Name, err)
 	}
 	if err := file.Write(path, h.bundle.PEM, 0o600); err != nil {
-		return fmt.Errorf("keep the certificate of vip %s: %w", v.Name, err)
+		return fmt.Errorf("keep the certificate of vip %s: %w", o.vip.Name, err)
 	}
 	h.changed = k.now()
 	return nil
@@ -191,31 +193,31 @@ func (k *Keeper) keep(v spec.VIP, h *held) error {
 // two files are not changed at one time, and a large one is not written at once.
 const settle = time.Second
 
-// look reads the files of v again, and holds what is new and good, for HAProxy
+// look reads the files of o again, and holds what is new and good, for HAProxy
 // to be given. It gives what is to be journaled.
-func (k *Keeper) look(v spec.VIP) []status.Event {
+func (k *Keeper) look(o slot) []status.Event {
 	k.work.Lock()
 	defer k.work.Unlock()
-	h := k.of(v.Name)
+	h := k.of(o.key)
 	if h == nil {
 		return nil
 	}
-	j := k.judge(v)
+	j := k.judgeAmong(o, k.holds(o.vip))
 	if j.digest == h.read {
 		return nil
 	}
 	if !j.good() {
-		return k.doubt(v, h, j)
+		return k.doubt(o, h, j)
 	}
-	next := &held{file: v.TLS.Certificate, bundle: j.bundle, read: j.digest, changed: h.changed, served: h.served}
+	next := &held{file: o.files.Certificate, bundle: j.bundle, read: j.digest, changed: h.changed, served: h.served}
 	if !bytes.Equal(j.bundle.PEM, h.bundle.PEM) {
 		next.served = ""
-		if err := k.keep(v, next); err != nil {
+		if err := k.keep(o, next); err != nil {
 			next.trouble = err.Error()
 		}
 		next.changed = k.now()
 	}
-	k.set(v.Name, next)
+	k.set(o.key, next)
 	return nil
 }
 
@@ -238,9 +240,9 @@ func (k *Keeper) Sweep(s *spec.Spec) {
 	k.work.Lock()
 	defer k.work.Unlock()
 	next, kept := map[string]*held{}, map[string]bool{}
-	for _, v := range s.VIPs {
-		if h := k.of(v.Name); v.TLS != nil && h != nil {
-			next[v.Name], kept[k.path(v)] = h, true
+	for _, o := range slots(s) {
+		if h := k.of(o.key); h != nil {
+			next[o.key], kept[k.path(o)] = h, true
 		}
 	}
 	k.mu.Lock()
@@ -261,20 +263,20 @@ func (k *Keeper) Sweep(s *spec.Spec) {
 	}
 }
 
-// Describe gives what a Snapshot tells of the certificate of vip; nil for none.
-func (k *Keeper) Describe(vip string) *status.Certificate {
-	h := k.of(vip)
-	if h == nil {
-		return nil
-	}
-	leaf := h.bundle.Leaf
-	names := slices.Clone(leaf.DNSNames)
-	for _, a := range leaf.IPAddresses {
-		names = append(names, a.String())
-	}
-	return &status.Certificate{
-		File: h.file, Names: append([]string{}, names...), Issuer: leaf.Issuer.String(), NotBefore: leaf.NotBefore, NotAfter: h.bundle.End(),
-		Fingerprint: fmt.Sprintf("%x", sha256.Sum256(leaf.Raw)), Refused: h.refused,
+// Describe gives what a Snapshot tells of the certificates of vip, the first of the spec
+// first; nil for none.
+func (k *Keeper) Describe(vip string) []status.Certificate {
+	var all []status.Certificate
+	for i := 0; ; i++ {
+		h := k.of(haproxy.CertificateName(spec.VIP{Name: vip}, i))
+		if h == nil {
+			return all
+		}
+		leaf := h.bundle.Leaf
+		all = append(all, status.Certificate{
+			File: h.file, Names: namesOf(leaf), Issuer: leaf.Issuer.String(), NotBefore: leaf.NotBefore, NotAfter: h.bundle.End(),
+			Fingerprint: fmt.Sprintf("%x", sha256.Sum256(leaf.Raw)), Refused: h.refused,
+		})
 	}
 }
 
@@ -300,7 +302,8 @@ func (k *Keeper) Findings() []status.Finding {
 			found = append(found, status.Finding{Severity: status.Error, Code: status.CodeCertificateNotLive, Text: "the new certificate is not in use yet: " + h.trouble, Remedy: "the agent tries again every second"})
 		}
 		for _, f := range found {
-			f.Subject = "vip " + vip // those that look alike on several controllers are told once
+			name, _, _ := strings.Cut(vip, ":")
+			f.Subject = "vip " + name // those that look alike on several controllers are told once
 			out = append(out, f)
 		}
 	}

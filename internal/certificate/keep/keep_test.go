@@ -57,7 +57,7 @@ func (b *bench) put(p certificatetest.Pair) {
 // want looks, and wants so many events and that certificate.
 func (b *bench) want(events int, serial int64) {
 	b.t.Helper()
-	if got := b.look(b.vip); len(got) != events {
+	if got := b.look(slotsOf(b.vip)[0]); len(got) != events {
 		b.t.Errorf("%d events, want %d: %v", len(got), events, got)
 	}
 	if got := b.of("api").bundle.Leaf.SerialNumber.Int64(); got != serial {
@@ -91,12 +91,12 @@ func TestBadContentIsSaidOnceItSettles(t *testing.T) {
 	b.clock = b.clock.Add(settle)
 	b.want(1, 1)
 	b.want(0, 1)
-	if f := b.Findings(); len(f) != 1 || !b.Describe("api").Refused {
+	if f := b.Findings(); len(f) != 1 || !b.Describe("api")[0].Refused {
 		t.Errorf("found %v", f)
 	}
 	certificatetest.Put(t, b.vip.TLS.Key, first.Key)
 	b.want(0, 1)
-	if f := b.Findings(); len(f) != 0 || b.Describe("api").Refused {
+	if f := b.Findings(); len(f) != 0 || b.Describe("api")[0].Refused {
 		t.Errorf("found %v of the file as it was", f)
 	}
 }
@@ -127,7 +127,7 @@ func TestRenewalWithAnExpiredCrossSignedCertificate(t *testing.T) {
 	if f := b.Findings(); len(f) != 1 || f[0].Code != "certificate-superfluous" || f[0].Severity != status.Warning {
 		t.Errorf("found %v", f)
 	}
-	if end := b.Describe("api").NotAfter; !end.After(b.clock) {
+	if end := b.Describe("api")[0].NotAfter; !end.After(b.clock) {
 		t.Errorf("it is said to have ended on %v", end)
 	}
 }
@@ -161,7 +161,7 @@ func TestCopiesOfGoneVIPsAreRemoved(t *testing.T) {
 	if _, err := os.Stat(old); !os.IsNotExist(err) {
 		t.Errorf("the copy of a VIP that is gone: %v", err)
 	}
-	if _, err := os.Stat(b.path(b.vip)); err != nil {
+	if _, err := os.Stat(b.path(slotsOf(b.vip)[0])); err != nil {
 		t.Error(err)
 	}
 	b.Sweep(&spec.Spec{})

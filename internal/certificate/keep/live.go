@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"holdfast/internal/haproxy/process"
-	"holdfast/internal/spec"
 	"holdfast/internal/status"
 	"holdfast/internal/tick"
 )
@@ -41,53 +40,50 @@ func (k *Keeper) Watch(ctx context.Context) {
 		if s == nil {
 			continue
 		}
-		for _, v := range s.VIPs {
-			if v.TLS == nil {
-				continue
-			}
-			for _, e := range k.look(v) {
+		for _, o := range slots(s) {
+			for _, e := range k.look(o) {
 				k.opt.Event(e)
 			}
-			if k.now().Before(retry[v.Name]) {
+			if k.now().Before(retry[o.key]) {
 				continue
 			}
-			if err := k.serve(ctx, v); err != nil {
-				retry[v.Name] = k.now().Add(retryPause)
+			if err := k.serve(ctx, o); err != nil {
+				retry[o.key] = k.now().Add(retryPause)
 			}
 		}
 	}
 }
 
-// serve sees to it that HAProxy serves the certificate held for v.
-func (k *Keeper) serve(ctx context.Context, v spec.VIP) error {
+// serve sees to it that HAProxy serves the certificate held for o.
+func (k *Keeper) serve(ctx context.Context, o slot) error {
 	k.work.Lock()
 	defer k.work.Unlock()
-	h, is := k.of(v.Name), k.opt.HAProxy.State()
+	h, is := k.of(o.key), k.opt.HAProxy.State()
 	by := servedBy(is)
 	if h == nil || is.State != status.HAProxyRunning || h.served == by {
 		return nil
 	}
 	next := *h
-	how, err := k.give(ctx, v, &next)
+	how, err := k.give(ctx, o, &next)
 	if ctx.Err() != nil {
 		return nil
 	}
 	if err != nil {
 		if h.trouble != err.Error() {
-			k.opt.Log.Error("the new certificate is not in use", "vip", v.Name, "error", err)
+			k.opt.Log.Error("the new certificate is not in use", "vip", o.vip.Name, "error", err)
 		}
 		next.trouble = err.Error()
-		k.set(v.Name, &next)
+		k.set(o.key, &next)
 		return err
 	}
 	took := k.now().Sub(next.changed)
 	next.trouble, next.changed, next.reloaded = "", time.Time{}, false
 	next.served = servedBy(k.opt.HAProxy.State()) // it may have been reloaded for this
-	k.set(v.Name, &next)
+	k.set(o.key, &next)
 	if how != "" {
 		k.opt.Event(status.Event{
-			Kind: status.EventCertificateChanged, Subject: "vip " + v.Name, Took: took, Cause: h.file + " changed",
-			Text: fmt.Sprintf("vip %s has a new certificate for %s, valid until %s, %s", v.Name, strings.Join(h.bundle.Leaf.DNSNames, ", "), h.bundle.End().Format(time.DateOnly), how),
+			Kind: status.EventCertificateChanged, Subject: "vip " + o.vip.Name, Took: took, Cause: h.file + " changed",
+			Text: fmt.Sprintf("vip %s has a new certificate for %s, valid until %s, %s", o.vip.Name, strings.Join(h.bundle.Leaf.DNSNames, ", "), h.bundle.End().Format(time.DateOnly), how),
 		})
 	}
 	return nil
@@ -97,13 +93,13 @@ func (k *Keeper) serve(ctx context.Context, v spec.VIP) error {
 // reloaded, is to be asked again what it serves.
 func servedBy(h status.HAProxy) string { return fmt.Sprint(h.PID, h.Reloads, h.Restarts) }
 
-// give gives HAProxy the certificate that h holds for v, unless it serves that, and
+// give gives HAProxy the certificate that h holds for o, unless it serves that, and
 // notes in h what it had to do. It says how it did, and nothing where nothing had to
 // be done.
-func (k *Keeper) give(ctx context.Context, v spec.VIP, h *held) (string, error) {
+func (k *Keeper) give(ctx context.Context, o slot, h *held) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	file, print := k.path(v), h.bundle.Fingerprint()
+	file, print := k.path(o), h.bundle.Fingerprint()
 	if h.changed.IsZero() {
 		serves, err := k.opt.HAProxy.ServesCertificate(ctx, file)
 		if err != nil || serves == print {
@@ -124,7 +120,7 @@ func (k *Keeper) give(ctx context.Context, v spec.VIP, h *held) (string, error) 
 	// The file is in place: a reload reads it, whatever the runtime API has
 	// against it, such as its length. Once: reloads do not come for nothing.
 	h.reloaded = true
-	k.opt.Log.Warn("HAProxy is reloaded for a certificate", "vip", v.Name, "reason", err)
+	k.opt.Log.Warn("HAProxy is reloaded for a certificate", "vip", o.vip.Name, "reason", err)
 	reload, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*timeout)
 	defer stop()
 	if _, err := k.opt.HAProxy.Reload(reload); err != nil {

@@ -51,7 +51,7 @@ func (b *bench) print() string { return b.of("api").bundle.Fingerprint() }
 // often, in all.
 func (b *bench) serves(set, reloads int) {
 	b.t.Helper()
-	if err := b.serve(b.t.Context(), b.vip); err != nil {
+	if err := b.serve(b.t.Context(), slotsOf(b.vip)[0]); err != nil {
 		b.t.Error(err)
 	}
 	if b.haproxy.set != set || b.haproxy.reload != reloads || b.haproxy.serves != b.print() {
@@ -84,7 +84,7 @@ func TestNewCertificateIsGivenOnce(t *testing.T) {
 	b.haproxy.state.State = status.HAProxyDown
 	b.put(ca.Issue(3))
 	b.want(0, 3)
-	if err := b.serve(t.Context(), b.vip); err != nil || b.haproxy.set != 3 {
+	if err := b.serve(t.Context(), slotsOf(b.vip)[0]); err != nil || b.haproxy.set != 3 {
 		t.Errorf("a HAProxy that does not run is given one: %v", err)
 	}
 }
@@ -107,7 +107,7 @@ func TestReloadForACertificateIsTriedOnce(t *testing.T) {
 	b.put(ca.Issue(3))
 	b.want(0, 3)
 	for range 3 {
-		if err := b.serve(t.Context(), b.vip); err == nil || b.haproxy.reload != 2 {
+		if err := b.serve(t.Context(), slotsOf(b.vip)[0]); err == nil || b.haproxy.reload != 2 {
 			t.Errorf("%v after %d reloads", err, b.haproxy.reload)
 		}
 	}

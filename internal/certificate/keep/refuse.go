@@ -23,23 +23,23 @@ func (j judged) good() bool {
 	return j.bundle != nil && status.Worst(j.findings) != status.Error
 }
 
-// judge reads and checks the certificate of v.
-func (k *Keeper) judge(v spec.VIP) judged {
-	src := certificate.Source{File: v.TLS.Certificate, KeyFile: v.TLS.Key, Roots: k.roots()}
+// judge reads files and checks the certificate in them, which is to be for all of names.
+func (k *Keeper) judge(files spec.CertificateFiles, names []string) judged {
+	src := certificate.Source{File: files.Certificate, KeyFile: files.Key, Roots: k.roots()}
 	var err, keyErr error
 	src.Data, err = readSmall(src.File)
 	if src.KeyFile != "" {
 		src.Key, keyErr = readSmall(src.KeyFile)
 	}
 	d := sha256.New()
-	fmt.Fprintf(d, "%s %q %q %v", v.Hostname, src.Data, src.Key, errors.Join(err, keyErr)) // never fails
+	fmt.Fprintf(d, "%q %q %q %v", names, src.Data, src.Key, errors.Join(err, keyErr)) // never fails
 	j := judged{digest: digest(d.Sum(nil))}
 	if err = errors.Join(err, keyErr); err != nil {
 		text := strings.ReplaceAll(err.Error(), "\n", "; ")
 		j.findings = []status.Finding{{Severity: status.Error, Code: status.CodeCertificateUnreadable, Text: text, Remedy: "put it there, or correct its path in the spec"}}
 		return j
 	}
-	j.bundle, j.findings = certificate.Check(src, v.Hostname, k.now())
+	j.bundle, j.findings = certificate.Check(src, names, k.now())
 	return j
 }
 
@@ -57,25 +57,25 @@ func (e *unusableError) Error() string {
 }
 
 // doubt refuses what j found, once it has settled.
-func (k *Keeper) doubt(v spec.VIP, h *held, j judged) []status.Event {
+func (k *Keeper) doubt(o slot, h *held, j judged) []status.Event {
 	next := *h
 	if j.digest != h.doubt {
 		next.doubt, next.doubted = j.digest, k.now()
-		k.set(v.Name, &next)
+		k.set(o.key, &next)
 		return nil
 	}
 	if k.now().Sub(h.doubted) < settle {
 		return nil
 	}
 	next.read, next.problems, next.refused = j.digest, status.Errors(j.findings), true
-	k.set(v.Name, &next)
-	return []status.Event{refusal(v, &next)}
+	k.set(o.key, &next)
+	return []status.Event{refusal(o, &next)}
 }
 
-func refusal(v spec.VIP, h *held) status.Event {
+func refusal(o slot, h *held) status.Event {
 	return status.Event{
-		Kind: status.EventCertificateRefused, Subject: "vip " + v.Name, Cause: h.problems[0].Text,
-		Text: fmt.Sprintf("the certificate in %s is refused; vip %s goes on with the one before, valid until %s", h.file, v.Name, h.bundle.End().Format(time.DateOnly)),
+		Kind: status.EventCertificateRefused, Subject: "vip " + o.vip.Name, Cause: h.problems[0].Text,
+		Text: fmt.Sprintf("the certificate in %s is refused; vip %s goes on with the one before, valid until %s", h.file, o.vip.Name, h.bundle.End().Format(time.DateOnly)),
 	}
 }
 

@@ -226,28 +226,36 @@ func (l *looker) selinux(context.Context) {
 
 func (l *looker) certificates(context.Context) {
 	for _, v := range l.opt.Spec.VIPs {
-		if v.TLS == nil {
-			continue
+		all := v.Certificates()
+		names := v.Hostnames()
+		if len(all) > 1 {
+			names = nil // which of them is for which name the agent knows
 		}
-		c := doctor.Certificate{VIP: v.Name, File: v.TLS.Certificate}
-		src := certificate.Source{File: v.TLS.Certificate, KeyFile: v.TLS.Key}
-		var err error
-		src.Data, err = os.ReadFile(l.path(v.TLS.Certificate))
-		if err == nil && v.TLS.Key != "" {
-			src.Key, err = os.ReadFile(l.path(v.TLS.Key))
-		}
-		switch {
-		case errors.Is(err, os.ErrPermission) && !l.facts.Root:
-			continue // that is for root to see
-		case err != nil:
-			c.Findings = []status.Finding{{Severity: status.Error, Code: status.CodeCertificateUnreadable, Text: err.Error(), Remedy: "put the certificate, its chain and its key there"}}
-		default:
-			_, c.Findings = certificate.Check(src, v.Hostname, l.facts.Now)
-		}
-		if len(c.Findings) > 0 {
-			l.facts.Certificates = append(l.facts.Certificates, c)
+		for _, files := range all {
+			c := doctor.Certificate{VIP: v.Name, File: files.Certificate, Findings: l.certificate(files, names)}
+			if len(c.Findings) > 0 {
+				l.facts.Certificates = append(l.facts.Certificates, c)
+			}
 		}
 	}
+}
+
+// certificate judges one, which is to be for all of names.
+func (l *looker) certificate(files spec.CertificateFiles, names []string) []status.Finding {
+	src := certificate.Source{File: files.Certificate, KeyFile: files.Key}
+	var err error
+	src.Data, err = os.ReadFile(l.path(files.Certificate))
+	if err == nil && files.Key != "" {
+		src.Key, err = os.ReadFile(l.path(files.Key))
+	}
+	switch {
+	case errors.Is(err, os.ErrPermission) && !l.facts.Root:
+		return nil // that is for root to see
+	case err != nil:
+		return []status.Finding{{Severity: status.Error, Code: status.CodeCertificateUnreadable, Text: err.Error(), Remedy: "put the certificate, its chain and its key there"}}
+	}
+	_, findings := certificate.Check(src, names, l.facts.Now)
+	return findings
 }
 
 // fernet looks for keys where Keystone is installed on this host. Containers have their own.

@@ -36,7 +36,7 @@ type Pinger struct {
 func NewPinger(v spec.VIP, services []spec.Service) Pinger {
 	for _, s := range services {
 		if s.Mode == spec.HTTP && s.On(v) {
-			return Pinger{netip.AddrPortFrom(v.Addresses[0].Addr(), uint16(s.Port)), v.TLS != nil}
+			return Pinger{netip.AddrPortFrom(v.Addresses[0].Addr(), uint16(v.PlaceOf(s, "").Port)), v.TLS != nil}
 		}
 	}
 	return Pinger{}

@@ -4,7 +4,6 @@
 package output
 
 import (
-	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -76,15 +75,18 @@ type Row struct {
 // ParseStat reads the reply to "show stat". Columns are found by their names,
 // so new ones do no harm; pxname, svname and status must be there. A reply
 // that was cut short is an error.
-func ParseStat(reply []byte) ([]Row, error) {
-	body, ok := bytes.CutPrefix(reply, []byte("# "))
+func ParseStat(reply []byte) ([]Row, error) { return ParseStatText(string(reply)) }
+
+// ParseStatText is ParseStat of a string, which the rows share.
+func ParseStatText(reply string) ([]Row, error) {
+	body, ok := strings.CutPrefix(reply, "# ")
 	if !ok {
-		return nil, fmt.Errorf("show stat: no header line in %q", Excerpt(reply))
+		return nil, fmt.Errorf("show stat: no header line in %q", Excerpt([]byte(reply)))
 	}
-	if !bytes.HasSuffix(body, []byte("\n")) {
+	if !strings.HasSuffix(body, "\n") {
 		return nil, errors.New("show stat: the reply is cut short")
 	}
-	next := records(string(body))
+	next := records(body)
 	header, err := next()
 	if err != nil {
 		return nil, fmt.Errorf("show stat: header: %w", err)
@@ -94,7 +96,7 @@ func ParseStat(reply []byte) ([]Row, error) {
 		return nil, err
 	}
 	width := len(header)
-	rows := make([]Row, 0, bytes.Count(body, []byte("\n")))
+	rows := make([]Row, 0, strings.Count(body, "\n"))
 	for {
 		rec, err := next()
 		if errors.Is(err, io.EOF) {

@@ -123,14 +123,15 @@ func (s *Socket) Converse(ctx context.Context, request string) (string, error) {
 	if _, err := io.WriteString(conn, request); err != nil {
 		return "", because(ctx, err)
 	}
-	reply, err := io.ReadAll(io.LimitReader(conn, maxReply+1))
-	if err != nil {
+	buffer := s.buffer()
+	defer s.keep(buffer)
+	if _, err := buffer.ReadFrom(io.LimitReader(conn, maxReply+1)); err != nil {
 		return "", because(ctx, err)
 	}
-	if len(reply) > maxReply {
+	if buffer.Len() > maxReply {
 		return "", fmt.Errorf("the reply has more than %d bytes", maxReply)
 	}
-	return string(reply), nil
+	return buffer.String(), nil
 }
 
 // because gives the end of ctx, when that is what err comes from.
@@ -149,6 +150,9 @@ func complete(reply string) bool {
 // withoutSeverities takes the marks of "set severity-output" off the lines of
 // reply. One of an error (0 to 4, as in syslog) makes it an error.
 func withoutSeverities(command, reply string) (string, error) {
+	if !strings.HasPrefix(reply, "[") && !strings.Contains(reply, "\n[") {
+		return reply, nil // no line has one: most replies are long, and come several times a second
+	}
 	var b strings.Builder
 	b.Grow(len(reply))
 	for line := range strings.Lines(reply) {

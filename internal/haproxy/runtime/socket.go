@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,11 +21,31 @@ import (
 type Socket struct {
 	Path string
 
+	buffers sync.Pool // of *bytes.Buffer: replies of some 100 kB come several times a second
+
 	mu    sync.Mutex // guards following
 	held  *os.File   // what the name led to; nil: it was never reached
 	lost  error      // why the name led to nobody, when it was last tried; nil: it did not
 	since time.Time  // it has been so
 	mute  time.Time  // since when nothing comes of it, though HAProxy serves; zero: it answers
+}
+
+// buffer gives an empty one to read into.
+func (s *Socket) buffer() *bytes.Buffer {
+	if b, ok := s.buffers.Get().(*bytes.Buffer); ok {
+		return b
+	}
+	return &bytes.Buffer{}
+}
+
+// mostKept is how large a buffer may be that is kept for the next reply.
+const mostKept = 1 << 20
+
+func (s *Socket) keep(b *bytes.Buffer) {
+	if b.Cap() <= mostKept {
+		b.Reset()
+		s.buffers.Put(b)
+	}
 }
 
 // Dial connects to the socket.

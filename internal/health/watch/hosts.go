@@ -373,7 +373,7 @@ func (w *Watch) stat(ctx context.Context, kinds int, what string) ([]output.Row,
 	if err != nil {
 		return nil, fmt.Errorf("ask HAProxy for its %s: %w", what, err)
 	}
-	return output.ParseStat([]byte(reply))
+	return output.ParseStatText(reply)
 }
 
 // judged gives services with what is thought of those of their hosts that are

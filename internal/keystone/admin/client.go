@@ -65,7 +65,7 @@ func transportFor(auth Auth) (*http.Transport, error) {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		TLSClientConfig:     config,
-		DialContext:         (&net.Dialer{Timeout: requestTimeout / 4}).DialContext,
+		DialContext:         along((&net.Dialer{Timeout: requestTimeout / 4}).DialContext),
 		TLSHandshakeTimeout: requestTimeout / 4,
 		// A Keystone behind uwsgi closes idle connections without a word, and a
 		// POST that meets that is not sent again.

@@ -197,7 +197,7 @@ func (s *site) prober() *Prober {
 		s.t.Fatal(err)
 	}
 	p.client.Timeout = time.Minute // a busy machine is not what is tested
-	p.client.Transport.(*http.Transport).DialContext = nil
+	p.client.Transport.(*http.Transport).DialContext = along((&net.Dialer{}).DialContext)
 	return p
 }
 

@@ -44,7 +44,7 @@ func NewProber(auth Auth) (*Prober, error) {
 			Timeout: probeTimeout,
 			Transport: &http.Transport{
 				TLSClientConfig:   config,
-				DialContext:       (&net.Dialer{Timeout: probeTimeout / 2}).DialContext,
+				DialContext:       along((&net.Dialer{Timeout: probeTimeout / 2}).DialContext),
 				DisableKeepAlives: true,
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -139,10 +139,11 @@ type Proof struct {
 
 // Preflight proves that all services that plan points at a VIP answer there, by
 // the VIP's name, with their own APIs, and that the Keystone there is the one of
-// client. Proofs with a Problem are reasons not to apply.
+// client. Where several VIPs share the name, it proves that of each: its clients come to
+// one as to the other. Proofs with a Problem are reasons not to apply.
 func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, plan keystone.Plan) ([]Proof, error) {
 	var proofs []Proof
-	proved := map[string]bool{}
+	proved, reached := map[string]bool{}, map[string][]end{} // by hostname
 	once := func(key string, prove func() Proof) bool {
 		if ok, asked := proved[key]; asked {
 			return ok
@@ -160,17 +161,27 @@ func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, pl
 		if !ok {
 			return nil, fmt.Errorf("change %d is about what is not in the spec", c.N)
 		}
-		if !once("name "+vip.Hostname, func() Proof { return p.proveName(ctx, vip, addressesOf(s, vip)) }) {
+		at := vip.PlaceOf(svc, c.After.Interface)
+		if !once("name "+at.Name, func() (proof Proof) {
+			reached[at.Name], proof = p.proveName(ctx, vip, at.Name, sharing(s, vip))
+			return proof
+		}) {
 			continue
 		}
-		if svc.Mode == spec.HTTP && svc.Check.Layer == 7 && svc.Check.Port == 0 { // who asks another port asks something else
-			at := keystone.Origin(vip, svc, "") + svc.Check.Path
-			once("check "+at, func() Proof { return p.proveHealth(ctx, svc, at) })
-		}
-		once("api "+keystone.ProbeURL(c.After.URL)+" "+c.After.ServiceType, func() Proof { return p.proveAPI(ctx, svc, c) })
-		if slices.Contains(svc.Types, keystone.IdentityType) {
-			base := identityURL(c.After.URL)
-			once("token "+base, func() Proof { return proveToken(ctx, client, svc, base) })
+		for _, end := range reached[at.Name] {
+			ctx := end.on(ctx, at.Name)
+			onceAt := func(key string, prove func() Proof) {
+				once(key+" at "+end.vip, func() Proof { return end.name(prove()) })
+			}
+			if svc.Mode == spec.HTTP && svc.Check.Layer == 7 && svc.Check.Port == 0 { // who asks another port asks something else
+				url := strings.TrimSuffix(keystone.Origin(vip, svc, c.After.Interface, ""), at.Path) + at.ClientPath(svc.Check.Path)
+				onceAt("check "+url, func() Proof { return p.proveHealth(ctx, svc, url) })
+			}
+			onceAt("api "+keystone.ProbeURL(c.After.URL)+" "+c.After.ServiceType, func() Proof { return p.proveAPI(ctx, svc, c) })
+			if slices.Contains(svc.Types, keystone.IdentityType) {
+				base := identityURL(c.After.URL)
+				onceAt("token "+base, func() Proof { return proveToken(ctx, client, svc, base) })
+			}
 		}
 	}
 	return proofs, ctx.Err()
@@ -186,43 +197,80 @@ func placeOf(s *spec.Spec, c keystone.Change) (spec.Service, spec.VIP, bool) {
 	return s.Services[i], vip, ok
 }
 
-// addressesOf gives the addresses that the name of vip may lead to: its own, and those of
-// VIPs that share the name.
-func addressesOf(s *spec.Spec, vip spec.VIP) map[netip.Addr]bool {
-	own := map[netip.Addr]bool{}
+// sharing gives the VIPs to whose addresses the name of vip may lead: itself, and those that
+// share the name.
+func sharing(s *spec.Spec, vip spec.VIP) []spec.VIP {
+	var all []spec.VIP
 	for _, v := range s.VIPs {
-		for _, a := range v.Addresses {
-			if v.Name == vip.Name || v.SharesName(vip) {
-				own[a.Addr()] = true
-			}
+		if v.Name == vip.Name || v.SharesName(vip) {
+			all = append(all, v)
 		}
 	}
-	return own
+	return all
 }
 
-// proveName proves that the VIP's name leads to own, and to nobody else.
-func (p *Prober) proveName(ctx context.Context, vip spec.VIP, own map[netip.Addr]bool) Proof {
-	proof := Proof{Service: "vip " + vip.Name, Request: "look up " + vip.Hostname}
+// An end is where the clients of a hostname come to: one of the VIPs that share it.
+type end struct {
+	vip   string
+	addrs []netip.Addr // of the VIP that the name leads to
+	alone bool         // no other VIP has the name
+}
+
+// on has what is asked of host go to this end.
+func (at end) on(ctx context.Context, host string) context.Context {
+	if at.alone {
+		return ctx
+	}
+	return withWay(ctx, host, at.addrs)
+}
+
+// name says in proof which of several ends it is of.
+func (at end) name(proof Proof) Proof {
+	if !at.alone {
+		proof.Request += " at VIP " + at.vip
+	}
+	return proof
+}
+
+// proveName proves that name, one of vip's, leads to the VIPs that share it, and to nobody else. It
+// gives those that it leads to.
+func (p *Prober) proveName(ctx context.Context, vip spec.VIP, name string, shared []spec.VIP) ([]end, Proof) {
+	proof := Proof{Service: "vip " + vip.Name, Request: "look up " + name}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	addrs, err := p.lookup(ctx, vip.Hostname)
+	addrs, err := p.lookup(ctx, name)
 	if err != nil {
 		proof.Problem = reachText(err)
 		proof.Remedy = "see holdfast dns plan"
-		return proof
+		return nil, proof
 	}
+	places := make([]end, len(shared))
 	var names []string
 	for _, a := range addrs {
 		a = a.Unmap()
 		names = append(names, a.String())
-		if !own[a] {
-			proof.Problem = fmt.Sprintf("%s resolves to %s, which is no address of the VIP", vip.Hostname, a)
+		i := slices.IndexFunc(shared, func(v spec.VIP) bool {
+			return slices.ContainsFunc(v.Addresses, func(own netip.Prefix) bool { return own.Addr() == a })
+		})
+		if i < 0 {
+			proof.Problem = fmt.Sprintf("%s resolves to %s, which is no address of the VIP", name, a)
 			proof.Remedy = "see holdfast dns plan; a line in /etc/hosts counts too"
+			continue
 		}
+		places[i].addrs = append(places[i].addrs, a)
+	}
+	var missing []string
+	for i, v := range shared {
+		if places[i].vip, places[i].alone = v.Name, len(shared) == 1; len(places[i].addrs) == 0 {
+			missing = append(missing, v.Name)
+		}
+	}
+	if len(missing) > 0 && len(names) > 0 {
+		proof.Warning = fmt.Sprintf("it does not lead to VIP %s, which has the same hostname: no client comes there, and nothing is proved of it; see holdfast dns plan", strings.Join(missing, ", "))
 	}
 	slices.Sort(names)
 	proof.Says = strings.Join(names, ", ")
-	return proof
+	return slices.DeleteFunc(places, func(at end) bool { return len(at.addrs) == 0 }), proof
 }
 
 // proveHealth proves that HAProxy's own check would pass through the VIP.

@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -213,5 +215,92 @@ func TestFetch(t *testing.T) {
 	if len(got) != 6 || i < 0 || got[i].ServiceName != "proxy" || got[i].ServiceType != "proxy" || got[i].Row != i+1 || !got[i].Enabled ||
 		!strings.HasSuffix(got[i].URL, "/dynamicproxy-api/v1/$(tenant_id)s") {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestPreflightOfEachVIP: where several VIPs share the name, what is behind each is proved.
+func TestPreflightOfEachVIP(t *testing.T) {
+	s := newSite(t, "")
+	a := s.applier()
+	second := s.spec.VIPs[0]
+	second.Name, second.Addresses = "second", []netip.Prefix{netip.MustParsePrefix("127.0.0.3/8")}
+	s.spec.VIPs[0].Addresses = []netip.Prefix{netip.MustParsePrefix(vipAddr + "/8")}
+	s.spec.VIPs = append(s.spec.VIPs, second)
+	atSecond := map[string]*swapServer{}
+	for name, h := range map[string]http.Handler{"keystone": s.keystone, "glance": http.HandlerFunc(keystonetest.ImageAPI), "proxy": http.HandlerFunc(keystonetest.ProxyAPI)} {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.3:%d", s.ports[name]))
+		if err != nil {
+			t.Skip("the port is taken: ", err)
+		}
+		atSecond[name] = serve(t, l, h)
+	}
+	leadsTo := []string{vipAddr, "127.0.0.3"}
+	a.Prober.lookup = func(context.Context, string) (all []netip.Addr, err error) {
+		for _, text := range leadsTo {
+			all = append(all, netip.MustParseAddr(text))
+		}
+		return all, nil
+	}
+	plan := s.plan(a, keystone.PlanOptions{})
+	preflight := func() (problems, requests []string, warning string) {
+		proofs, err := a.Prober.Preflight(t.Context(), a.Client, s.spec, plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range proofs {
+			requests, warning = append(requests, p.Request), warning+p.Warning
+			if p.Problem != "" {
+				problems = append(problems, p.Request+": "+p.Problem)
+			}
+		}
+		return problems, requests, warning
+	}
+	problems, requests, _ := preflight()
+	if len(problems) > 0 || !slices.ContainsFunc(requests, func(r string) bool { return strings.HasSuffix(r, "/healthcheck at VIP second") }) ||
+		!slices.ContainsFunc(requests, func(r string) bool { return strings.HasSuffix(r, "/healthcheck at VIP api") }) {
+		t.Errorf("problems %q of %q", problems, requests)
+	}
+	atSecond["glance"].set(answer(503, ""))
+	atSecond["keystone"].set(keystonetest.New(keystonetest.Catalog{}, 1000))
+	problems, _, _ = preflight()
+	if text := strings.Join(problems, "\n"); !strings.Contains(text, "at VIP second: the health check saw 503") || !strings.Contains(text, "auth/tokens at VIP second: ") || strings.Contains(text, "at VIP api") {
+		t.Errorf("of the second VIP, whose services do not answer: %q", problems)
+	}
+	leadsTo = leadsTo[:1] // nobody comes there
+	if problems, _, warning := preflight(); len(problems) > 0 || !strings.Contains(warning, "does not lead to VIP second") {
+		t.Errorf("problems %q, warning %q", problems, warning)
+	}
+}
+
+// TestPreflightOfACheckWithAPortOfItsOwn: what is checked there is not what the VIP serves, so it
+// is asked of nobody; the API is.
+func TestPreflightOfACheckWithAPortOfItsOwn(t *testing.T) {
+	s := newSite(t, "")
+	a := s.applier()
+	for i := range s.spec.Services {
+		if s.spec.Services[i].Name == "glance" {
+			s.spec.Services[i].Check.Port = 9
+		}
+	}
+	s.vip["glance"].set(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthcheck" { // only at the other port
+			http.NotFound(w, r)
+			return
+		}
+		keystonetest.ImageAPI(w, r)
+	}))
+	proofs, err := a.Prober.Preflight(t.Context(), a.Client, s.spec, s.plan(a, keystone.PlanOptions{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := false
+	for _, p := range proofs {
+		if p.Problem != "" || p.Service == "glance" && strings.HasSuffix(p.Request, "/healthcheck") {
+			t.Errorf("%+v", p)
+		}
+		api = api || p.Service == "glance" && p.Says != ""
+	}
+	if !api {
+		t.Errorf("the API is not proved: %+v", proofs)
 	}
 }

@@ -26,9 +26,10 @@ func TargetsOf(s *spec.Spec) []Target {
 			if path == "" {
 				path = "/"
 			}
+			at := v.PlaceOf(service, "public")
 			all = append(all, Target{
 				Name: service.Name,
-				URL:  fmt.Sprintf("%s://%s:%d%s", scheme, v.Hostname, service.Port, path),
+				URL:  fmt.Sprintf("%s://%s:%d%s", scheme, at.Name, at.Port, at.Path+path),
 			})
 		}
 	}

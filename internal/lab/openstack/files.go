@@ -218,13 +218,14 @@ func (c *Cloud) service(name string) spec.Service {
 // clouds is the clouds.yaml of the lab's nodes.
 func (c *Cloud) clouds() string {
 	keystone := c.service("keystone")
-	at := map[string]string{"lab": "http://" + keystone.Hosts[0].Name, "vip": ""}
+	at := map[string]string{"lab": fmt.Sprintf("http://%s:%d", keystone.Hosts[0].Name, keystone.Port), "vip": ""}
 	for _, v := range c.opt.Spec.VIPs {
 		if slices.Contains(v.Endpoints, "public") {
-			at["vip"] = "http://" + v.Hostname
+			scheme, place := "http", v.PlaceOf(keystone, "public")
 			if v.TLS != nil {
-				at["vip"] = "https://" + v.Hostname
+				scheme = "https"
 			}
+			at["vip"] = fmt.Sprintf("%s://%s:%d%s", scheme, place.Name, place.Port, place.Path)
 		}
 	}
 	var b strings.Builder
@@ -235,7 +236,7 @@ func (c *Cloud) clouds() string {
 		}
 		fmt.Fprintf(&b, `  %s:
     auth:
-      auth_url: %s:%d/v3
+      auth_url: %s/v3
       username: admin
       password: %s
       project_name: admin
@@ -243,7 +244,7 @@ func (c *Cloud) clouds() string {
       project_domain_id: default
     region_name: %s
     verify: false
-`, name, at[name], keystone.Port, Password, c.opt.Spec.Region)
+`, name, at[name], Password, c.opt.Spec.Region)
 	}
 	return b.String()
 }

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -104,6 +105,9 @@ func haproxyConfig(k Kind, s *spec.Spec, socket string) (string, error) {
 	secure := ""
 	if slices.ContainsFunc(s.VIPs, func(v spec.VIP) bool { return v.TLS != nil }) {
 		secure = tlsSettings
+	}
+	if slices.ContainsFunc(s.VIPs, func(v spec.VIP) bool { return v.Public != nil }) {
+		return "", errors.New("a peer has a port for each service, and no public")
 	}
 	fmt.Fprintf(&b, globalOf(k), socket, MaxConn, portSocket, portAlive, secure)
 	for _, service := range s.Services {

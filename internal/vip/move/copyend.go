@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"holdfast/internal/rtnl"
@@ -121,10 +122,29 @@ func (c *Copy) awaitLocal(ctx context.Context) {
 
 // destroy destroys the connections that sockets lists.
 func (c *Copy) destroy(ctx context.Context) (n int, err error) {
+	return c.destroyThose(ctx, func(sockdiag.Socket) bool { return true })
+}
+
+// Cut resets the connections of these clients, and leaves those of all others. It gives how
+// many there were.
+func (c *Copy) Cut(ctx context.Context, clients []netip.Addr) (cut int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err = c.onKernel(func(*rtnl.Conn) error {
+		cut, err = c.destroyThose(ctx, func(s sockdiag.Socket) bool { return slices.Contains(clients, s.Remote.Addr().Unmap()) })
+		return err
+	})
+	if err != nil {
+		return cut, fmt.Errorf("reset connections of vip %s: %w", c.options.Name, err)
+	}
+	return cut, nil
+}
+
+func (c *Copy) destroyThose(ctx context.Context, are func(sockdiag.Socket) bool) (n int, err error) {
 	var k sockdiag.Conn
 	for _, p := range c.options.Addresses {
-		waits := func(s sockdiag.Socket) bool { return !s.TimesOut() }
-		destroyed, err := k.Destroy(ctx, sockdiag.Match{Local: netip.AddrPortFrom(p.Addr(), 0)}, waits)
+		wanted := func(s sockdiag.Socket) bool { return !s.TimesOut() && are(s) }
+		destroyed, err := k.Destroy(ctx, sockdiag.Match{Local: netip.AddrPortFrom(p.Addr(), 0)}, wanted)
 		n += destroyed
 		if err != nil {
 			return n, errors.Join(err, k.Close())

@@ -107,6 +107,15 @@ func TestProveDetour(t *testing.T) {
 	for _, s := range open {
 		l.answered(s, "giver") // nothing was done to the connections
 	}
+	l.in("giver", func() { // of one client's address, and not of the other's
+		if cut, err := c.Cut(t.Context(), clients[:1]); err != nil || cut != 1 {
+			t.Errorf("%d connections were reset, %v; want 1", cut, err)
+		}
+	})
+	if text, err := open[0].ask(); err == nil {
+		t.Errorf("the connection that was reset answers %q", text)
+	}
+	l.answered(open[1], "giver")
 	l.remove("taker", d)
 	l.end(c)
 }

@@ -11,6 +11,7 @@ import (
 
 	"holdfast/internal/rtnl"
 	"holdfast/internal/vrrp"
+	"holdfast/internal/vrrp/link/nic"
 )
 
 // Unicast adverts need the link-layer address of each peer. For a peer that has
@@ -105,7 +106,7 @@ func ping(from, to netip.Addr) error {
 	if err != nil {
 		return fmt.Errorf("open a raw socket: %w", err)
 	}
-	err = errors.Join(unix.Bind(fd, sockaddr(from)), unix.Sendto(fd, message, unix.MSG_DONTWAIT, sockaddr(to)), unix.Close(fd))
+	err = errors.Join(unix.Bind(fd, nic.Sockaddr(from)), unix.Sendto(fd, message, unix.MSG_DONTWAIT, nic.Sockaddr(to)), unix.Close(fd))
 	if err != nil {
 		return fmt.Errorf("ping %v: %w", to, err)
 	}

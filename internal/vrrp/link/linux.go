@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/rtnl"
+	"holdfast/internal/vrrp/link/nic"
 	"holdfast/internal/vrrp/link/thread"
 )
 
@@ -22,7 +23,7 @@ import (
 type linux struct {
 	waker   atomic.Pointer[os.File] // an eventfd(2)
 	links   int                     // netlink socket that tells of links
-	control int                     // socket for ioctl(2)
+	control *nic.Control            // nil when closed
 	socket  *socket                 // nil when closed
 	polls   [3]unix.PollFd
 	timeout unix.Timespec
@@ -32,7 +33,7 @@ type linux struct {
 	errands rtnl.Conn // of the hand's thread
 }
 
-func newLinux() *linux { return &linux{links: -1, control: -1} }
+func newLinux() *linux { return &linux{links: -1} }
 
 // enter locks the goroutine to its thread, which gets the priority, and opens
 // what wait needs.
@@ -53,9 +54,8 @@ func (h *linux) openDescriptors() error {
 		return fmt.Errorf("make an eventfd: %w", err)
 	}
 	h.waker.Store(os.NewFile(uintptr(event), "eventfd"))
-	h.control, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open a socket to ask for interfaces: %w", err)
+	if h.control, err = nic.Open(); err != nil {
+		return err
 	}
 	h.links, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -81,11 +81,13 @@ func (h *linux) leave() error {
 	if f := h.waker.Swap(nil); f != nil {
 		errs = append(errs, f.Close())
 	}
-	for _, fd := range []*int{&h.links, &h.control} {
-		if *fd >= 0 {
-			errs = append(errs, unix.Close(*fd))
-			*fd = -1
-		}
+	if h.links >= 0 {
+		errs = append(errs, unix.Close(h.links))
+		h.links = -1
+	}
+	if h.control != nil {
+		errs = append(errs, h.control.Close())
+		h.control = nil
 	}
 	errs = append(errs, h.routes.Close(), h.thread.Restore())
 	runtime.UnlockOSThread()
@@ -142,13 +144,13 @@ func (h *linux) drainLinks() {
 }
 
 func (h *linux) fault(o *Options) string {
-	if f := h.linkFault(o.Interface); f != "" {
+	if f := h.control.Fault(o.Interface); f != "" {
 		return f
 	}
 	if o.Multicast && o.Source.Is6() {
 		return "" // open looks for the link-local address
 	}
-	if !hasAddress(o.Source) {
+	if !nic.HasAddress(o.Source) {
 		return fmt.Sprintf("this host does not have the controller's address %v", o.Source)
 	}
 	if o.Multicast {
@@ -168,7 +170,7 @@ func (h *linux) pathFault(o *Options) string {
 		case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
 			f = fmt.Sprintf("this host has no route to another controller, such as %s", o.name(peer))
 		case err == nil:
-			f = h.indexFault(r.Device)
+			f = h.control.IndexFault(r.Device)
 		}
 		if f == "" {
 			return ""
@@ -180,48 +182,8 @@ func (h *linux) pathFault(o *Options) string {
 	return first
 }
 
-// indexFault says what is wrong with the interface with the index.
-func (h *linux) indexFault(index int) string {
-	req, err := unix.NewIfreq("")
-	if err != nil {
-		return ""
-	}
-	req.SetUint32(uint32(index))
-	if err := unix.IoctlIfreq(h.control, unix.SIOCGIFNAME, req); err != nil {
-		return "" // it went away just now: the next look finds another path
-	}
-	return h.linkFault(req.Name())
-}
-
-// linkFault says what is wrong with an interface.
-func (h *linux) linkFault(name string) string {
-	flags, err := h.linkFlags(name)
-	switch {
-	case errors.Is(err, unix.ENODEV):
-		return fmt.Sprintf("there is no interface %s", name)
-	case err != nil:
-		return fmt.Sprintf("cannot ask for the state of interface %s: %v", name, err)
-	case flags&unix.IFF_UP == 0:
-		return fmt.Sprintf("interface %s is down", name)
-	case flags&unix.IFF_RUNNING == 0:
-		return fmt.Sprintf("interface %s has no carrier", name)
-	}
-	return ""
-}
-
-func (h *linux) linkIndex(name string) (int, error) {
-	req, err := unix.NewIfreq(name)
-	if err != nil {
-		return 0, unix.ENODEV
-	}
-	if err := unix.IoctlIfreq(h.control, unix.SIOCGIFINDEX, req); err != nil {
-		return 0, err
-	}
-	return int(req.Uint32()), nil
-}
-
 func (h *linux) index(o *Options) int {
-	index, err := h.linkIndex(o.Interface)
+	index, err := h.control.Index(o.Interface)
 	if err != nil {
 		return 0
 	}
@@ -275,42 +237,6 @@ func linkLocal(k *rtnl.Conn, index int, virtual []netip.Addr) (netip.Addr, error
 }
 
 var errNoLinkLocal = errors.New("no link-local address to send adverts from (yet)")
-
-func (h *linux) linkFlags(name string) (uint16, error) {
-	req, err := unix.NewIfreq(name)
-	if err != nil {
-		return 0, unix.ENODEV // no interface can have such a name
-	}
-	if err := unix.IoctlIfreq(h.control, unix.SIOCGIFFLAGS, req); err != nil {
-		return 0, err
-	}
-	return req.Uint16(), nil
-}
-
-// hasAddress reports whether this host has the address, and not as a tentative
-// one: only then can a socket be bound to it.
-func hasAddress(a netip.Addr) bool {
-	// What else can go wrong, such as too many open files, says nothing of it.
-
-	family := unix.AF_INET
-	if a.Is6() {
-		family = unix.AF_INET6
-	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return true
-	}
-	err = errors.Join(unix.Bind(fd, sockaddr(a)), unix.Close(fd))
-	return !errors.Is(err, unix.EADDRNOTAVAIL)
-}
-
-// sockaddr gives a with port 0.
-func sockaddr(a netip.Addr) unix.Sockaddr {
-	if a.Is4() {
-		return &unix.SockaddrInet4{Addr: a.As4()}
-	}
-	return &unix.SockaddrInet6{Addr: a.As16()}
-}
 
 func (h *linux) open(o *Options) (conn, error) {
 	s, err := h.openSocket(o)

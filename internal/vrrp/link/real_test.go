@@ -13,6 +13,7 @@ import (
 
 	"holdfast/internal/rtnl"
 	"holdfast/internal/vrrp"
+	"holdfast/internal/vrrp/link/nic"
 	"holdfast/internal/vrrp/link/thread"
 )
 
@@ -86,7 +87,7 @@ func (x *machine) sendRaw(t *testing.T, a vrrp.Advert, to netip.Addr, ttl int) {
 			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, ttl),
 			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_TTL, ttl),
 			unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Address: x.four.As4()}),
-			unix.Sendto(fd, b, 0, sockaddr(to)), unix.Close(fd))
+			unix.Sendto(fd, b, 0, nic.Sockaddr(to)), unix.Close(fd))
 	})
 	if err != nil {
 		t.Fatal(err)

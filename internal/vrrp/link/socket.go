@@ -62,7 +62,7 @@ func (h *linux) configure(s *socket, o *Options) error {
 	index := 0
 	if o.Multicast {
 		var err error
-		if index, err = h.linkIndex(o.Interface); err != nil {
+		if index, err = h.control.Index(o.Interface); err != nil {
 			return fmt.Errorf("look for interface %s: %w", o.Interface, err)
 		}
 		if err := unix.BindToDevice(s.fd, o.Interface); err != nil {

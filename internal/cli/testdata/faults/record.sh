@@ -5,7 +5,9 @@
 #   record.sh HOLDFAST [NAME...]
 #
 # It needs what "holdfast lab up" needs, jq and curl. HOLDFAST is the binary. Without names it
-# does all, each in a lab of its own, within some fifteen minutes.
+# does all, each in a lab of its own, within some fifteen minutes. What is recorded is of so many
+# seconds after the fault, or of when status first has a finding of that code: a host whose table
+# of connections is full can tell so at times only.
 set -u
 holdfast=$1
 shift
@@ -49,7 +51,7 @@ haproxy-no-files  8  haproxy-no-files OTHER
 mac-change        5  mac-change HOLDER
 device-remade     6  device-remade OTHER
 address-stolen    8  address-stolen cloudservices1003
-conntrack-full   12  conntrack-full OTHER
+conntrack-full   conntrack-full  conntrack-full OTHER
 adverts-blocked  12  adverts-blocked HOLDER out
 source-guard      8  source-guard OTHER
 flush-rules       5  flush-rules OTHER
@@ -75,8 +77,19 @@ record() { # NAME WAIT COMMANDS
 		fault $one || return
 	done
 	IFS=' '
-	sleep "$wait"
-	node client holdfast status -o json >"$work/cloud"
+	case $wait in
+	*[!0-9]*)
+		for ((i = 0; i < 40; i++)); do
+			node client holdfast status -o json >"$work/cloud"
+			jq -e --arg code "$wait" 'any(.findings[]; .code == $code)' "$work/cloud" >/dev/null && break
+			sleep 0.3
+		done
+		;;
+	*)
+		sleep "$wait"
+		node client holdfast status -o json >"$work/cloud"
+		;;
+	esac
 	node client holdfast events --incidents --since "$since" -o json 2>/dev/null >"$work/incidents"
 	jq -n --arg fault "$commands" --slurpfile c "$work/cloud" --slurpfile i "$work/incidents" '
 		{fault: $fault, cloud: $c[0], incidents: ($i[0].incidents // [])}

@@ -1,4 +1,4 @@
-package web
+package page
 
 import (
 	"fmt"
@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"holdfast/internal/cloud"
+	"holdfast/internal/incident"
 	"holdfast/internal/status"
+	"holdfast/internal/traffic"
 )
 
 // maxColumns is the number of hosts up to which a table of services has a
@@ -36,8 +38,20 @@ func glyph(tone string) string {
 	return "◇"
 }
 
-// A model is what the page's templates show: words and tones, nothing to decide.
-type model struct {
+// A View is one look at the cloud, as a page is made of it.
+type View struct {
+	// Self is the controller whose page it is, and Version that of its agent.
+	Self, Version string
+	Cloud         cloud.Cloud
+	Events        []status.Event // of all controllers, newest first
+	// Incidents are of all controllers, oldest first.
+	Incidents []incident.Incident
+	// Hours and Days are what clients got in the last one, as each controller tells.
+	Hours, Days []traffic.History
+}
+
+// A Model is what the page's templates show: words and tones, nothing to decide.
+type Model struct {
 	Title, Stamp, Self, Version string
 	Cloud                       cloud.Cloud
 	Now                         time.Time
@@ -89,30 +103,31 @@ type eventRow struct {
 // moment writes t as short as it is still clear on the day of the page.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-func (s *Server) model(v view) model {
-	c := v.cloud
-	m := model{Self: s.opt.Self, Cloud: c, Now: c.Time, Version: s.opt.Snapshot().Version}
+// ModelOf says v in words.
+func ModelOf(v View) Model {
+	c := v.Cloud
+	m := Model{Self: v.Self, Cloud: c, Now: c.Time, Version: v.Version}
 	m.Verdict, m.Tone = c.Verdict.Text, toneOfCloud(c)
 	m.Title = fmt.Sprintf("%s %s: %s", glyph(m.Tone), c.Cloud, m.Verdict)
 	m.Calm = calm(c)
 	for _, f := range c.Findings {
 		m.Findings = append(m.Findings, findingOf(c.Time, f))
 	}
-	m.Map, m.Work, m.Incidents = topologyOf(c), workOf(c), incidentsOf(c.Time, v.incidents)
+	m.Map, m.Work, m.Incidents = topologyOf(c), workOf(c), incidentsOf(c.Time, v.Incidents)
 	for _, controller := range c.Controllers {
-		m.Controllers = append(m.Controllers, controllerOf(c, controller, s.opt.Self))
+		m.Controllers = append(m.Controllers, controllerOf(c, controller, v.Self))
 	}
 	m.Same = hideSame(m.Controllers)
-	m.Groups, m.Pictures = groupsOf(c), picturesOf(c.Time, v.pasts, v.incidents)
-	for _, e := range v.events {
+	m.Groups, m.Pictures = groupsOf(c), picturesOf(c.Time, v.Hours, v.Days, v.Incidents)
+	for _, e := range v.Events {
 		m.Events = append(m.Events, eventOf(c.Time, e))
 	}
 	return m
 }
 
-// steady gives m without ages: a stream's fragment is sent again when it
+// Steady gives m without ages: a stream's fragment is sent again when it
 // changes, and its ages are counted on by the page itself.
-func (m model) steady() model {
+func (m Model) Steady() Model {
 	m.Map.VIPs, m.Work, m.Incidents = slices.Clone(m.Map.VIPs), slices.Clone(m.Work), slices.Clone(m.Incidents)
 	m.Controllers, m.Groups, m.Findings = slices.Clone(m.Controllers), slices.Clone(m.Groups), slices.Clone(m.Findings)
 	for i := range m.Findings {

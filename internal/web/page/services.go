@@ -1,4 +1,4 @@
-package web
+package page
 
 import (
 	"fmt"
@@ -111,7 +111,7 @@ func cellOf(now time.Time, h cloud.Host) hostCell {
 // viewsOf says which controllers see h in which state; "" when all agree.
 func viewsOf(h cloud.Host) string {
 	var parts []string
-	for _, state := range serviceStates() {
+	for _, state := range status.ServiceStates() {
 		var who []string
 		for _, v := range h.Views {
 			if v.State == state {
