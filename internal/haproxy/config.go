@@ -93,6 +93,7 @@ func (c *Config) Bytes() []byte {
 // render makes the text.
 func (c *Config) render() []byte {
 	var b bytes.Buffer
+	b.Grow(c.size())
 	for i := range c.Sections {
 		s := &c.Sections[i]
 		if i > 0 {
@@ -117,6 +118,23 @@ func (c *Config) render() []byte {
 		}
 	}
 	return b.Bytes()
+}
+
+// size gives about how long the text is, so that it is not copied again and again as it grows.
+func (c *Config) size() int {
+	n := 0
+	for i := range c.Sections {
+		for _, l := range c.Sections[i].Lines {
+			n += len(l.Text) + 8
+		}
+		for _, one := range c.Sections[i].Servers {
+			n += len(one.Name) + 32
+			for _, x := range one.Settings {
+				n += len(x.Name) + len(x.Value) + 4
+			}
+		}
+	}
+	return n + n/8
 }
 
 // head gives the line at the margin.
@@ -163,7 +181,10 @@ func (b *Bind) text() string {
 }
 
 func (s *ServerLine) write(b *bytes.Buffer) {
-	b.WriteString("server " + s.Name + " " + s.At.String())
+	b.WriteString("server ")
+	b.WriteString(s.Name)
+	b.WriteByte(' ')
+	b.Write(s.At.AppendTo(b.AvailableBuffer()))
 	writeSettings(b, s.Settings)
 }
 

@@ -161,13 +161,21 @@ func ServerName(h spec.Host) string { return proxyName(h.Name) }
 // proxyName gives s with what HAProxy does not allow in the name of a proxy or
 // a server replaced by "_". Names from spec.Parse come out as they are.
 func proxyName(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', strings.ContainsRune("-_.:", r):
-			return r
+	for i := range len(s) {
+		if !isProxyChar(rune(s[i])) {
+			return strings.Map(func(r rune) rune {
+				if isProxyChar(r) {
+					return r
+				}
+				return '_'
+			}, s)
 		}
-		return '_'
-	}, s)
+	}
+	return s
+}
+
+func isProxyChar(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.' || r == ':'
 }
 
 // idBits is how many bits of a server's id reach the consistent hash: HAProxy

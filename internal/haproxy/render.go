@@ -81,7 +81,10 @@ func Render(s *spec.Spec, l Local) *Config {
 }
 
 // A writer collects the sections of a configuration, in their order.
-type writer struct{ sections []Section }
+type writer struct {
+	sections []Section
+	hosts    int // how many the service has whose backends are written
+}
 
 // section begins a section; a name that is "" is none.
 func (w *writer) section(kind, name string) {

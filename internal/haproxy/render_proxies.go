@@ -168,6 +168,7 @@ func (w *writer) backendBanner(mode spec.Mode) {
 }
 
 func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
+	w.hosts = len(svc.Hosts)
 	w.section(backendSection, BackendName(svc))
 	w.balance(s, svc)
 	w.check(s, svc)
@@ -187,9 +188,10 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	}
 	ids := serverIDs(svc.Hosts)
 	controllers := controllerAddresses(s)
+	interval := duration(agentCheckInterval(s))
 	agent := func(h spec.Host) []Setting {
 		if controllers[h.Address] {
-			return agentCheck(s, svc, h)
+			return agentCheck(s, svc, h, interval)
 		}
 		return nil
 	}
@@ -418,10 +420,10 @@ func (w *writer) backendTimeouts(t spec.Timeout) {
 	}
 }
 
-// agentCheck says how the agent of host h is asked about svc.
-func agentCheck(s *spec.Spec, svc spec.Service, h spec.Host) []Setting {
+// agentCheck says how the agent of host h is asked about svc, once in interval.
+func agentCheck(s *spec.Spec, svc spec.Service, h spec.Host, interval string) []Setting {
 	return settings("agent-check", "", "agent-addr", h.Address.Unmap().String(), "agent-port", itoa(s.Agent.CheckPort),
-		"agent-inter", duration(agentCheckInterval(s)), "agent-send", ServerName(h)+" "+BackendName(svc)+"\n")
+		"agent-inter", interval, "agent-send", ServerName(h)+" "+BackendName(svc)+"\n")
 }
 
 // tracks says that a server of another backend of svc is up, down or drained as that
@@ -452,6 +454,9 @@ func (w *writer) serverAs(name string, svc spec.Service, h spec.Host, id int, l 
 
 // serverLine writes the line of a server.
 func (w *writer) serverLine(name string, at netip.AddrPort, all []Setting) {
+	if w.last().Servers == nil {
+		w.last().Servers = make([]ServerLine, 0, 2*w.hosts)
+	}
 	w.last().Servers = append(w.last().Servers, ServerLine{Name: name, At: at, Settings: all})
 }
 

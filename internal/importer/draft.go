@@ -69,6 +69,7 @@ func Draft(endpoints []keystone.Endpoint, opt Options, cat catalog.Catalog) (Dra
 		return Drafted{}, err
 	}
 	d.group(d.distinct(rows))
+	d.findFronts()
 	d.settlePorts()
 	d.place()
 	if err := d.assignHosts(); err != nil {
@@ -100,6 +101,7 @@ type draft struct {
 	dropped  []*service // whose port is another one's
 	// controllerHosts are the hosts of URLs that mean the controllers.
 	controllerHosts []string
+	fronts          fronts
 }
 
 // row is an endpoint with its URL taken apart.

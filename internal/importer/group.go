@@ -22,6 +22,10 @@ type service struct {
 	port int // 0: to be filled in
 	// hostPort is where its hosts listen; 0: at port.
 	hostPort int
+	// route is the name, or the path, by which it is told from others on a port that they
+	// share; kept says that its hosts have that path themselves.
+	route string
+	kept  bool
 	// carries says which other services share its port on the same host.
 	carries   []string
 	elsewhere bool        // it does not run on the controllers

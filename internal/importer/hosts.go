@@ -24,7 +24,7 @@ func (d *draft) place() {
 		names := s.hostNames()
 		on := slices.ContainsFunc(names, d.isController)
 		s.elsewhere = len(names) > 0 && !on
-		d.sayHosts(s, names)
+		d.sayHosts(s, d.hostsOf(s))
 	}
 	d.sayStrangers()
 }
@@ -33,10 +33,10 @@ func (d *draft) guessControllers() []string {
 	count := map[string]int{}
 	var order []string
 	for _, s := range d.services {
-		if s.known && s.name == "keystone" && len(s.hostNames()) > 0 {
-			return s.hostNames()
+		if s.known && s.name == "keystone" && len(d.hostsOf(s)) > 0 {
+			return d.hostsOf(s)
 		}
-		for _, h := range s.hostNames() {
+		for _, h := range d.hostsOf(s) {
 			if count[h] == 0 {
 				order = append(order, h)
 			}
@@ -53,8 +53,11 @@ func (d *draft) guessControllers() []string {
 // isController reports whether host, of a URL, is one of the controllers or
 // stands for all of them. What is on a loopback address is on each.
 func (d *draft) isController(host string) bool {
-	return keystone.Location{Host: host}.Loopback() || host == strings.ToLower(d.opt.Hostname) || slices.Contains(d.controllerHosts, host) || d.isGiven(host)
+	return keystone.Location{Host: host}.Loopback() || host == strings.ToLower(d.opt.Hostname) || slices.Contains(d.controllerHosts, host) || d.isGiven(host) || d.isFront(host)
 }
+
+// hostsOf gives the hosts that the endpoints of s name, but for what stands in front of all.
+func (d *draft) hostsOf(s *service) []string { return slices.DeleteFunc(s.hostNames(), d.isFront) }
 
 // isGiven reports whether host is one of the controllers that the operator named.
 func (d *draft) isGiven(host string) bool {

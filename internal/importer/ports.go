@@ -14,6 +14,7 @@ func (d *draft) settlePorts() {
 	for _, s := range d.services {
 		d.choosePort(s)
 	}
+	d.sayBehind()
 	d.untangleWebPorts()
 	type holder struct {
 		*service
@@ -35,8 +36,11 @@ func (d *draft) settlePorts() {
 // ones there are.
 func (d *draft) choosePort(s *service) {
 	s.hostPort = d.usualBehind(s)
+	if s.route != "" && d.chooseBehindShared(s) {
+		return
+	}
 	for _, r := range s.rows {
-		if r.at.Port == 0 {
+		if r.at.Port == 0 || s.route != "" && r.at.Port == d.fronts.port {
 			continue
 		}
 		if s.port == 0 {
@@ -44,7 +48,7 @@ func (d *draft) choosePort(s *service) {
 			d.sayPath(s)
 			continue
 		}
-		if r.at.Port != s.port {
+		if r.at.Port != s.port && r.at.Port != s.hostPort {
 			d.say(status.Warning, r.Endpoint, status.CodeOtherPort,
 				fmt.Sprintf("the %s has port %d, but %d elsewhere", r.Label(), r.at.Port, s.port),
 				fmt.Sprintf("a service has one port; the spec has %d%s", s.port, s.hostPortWords()))
@@ -61,6 +65,41 @@ func (d *draft) choosePort(s *service) {
 	d.say(status.Warning, s.main().Endpoint, status.CodeTemplatePort, "the port of the "+s.main().Label()+" is a template", remedy)
 }
 
+// chooseBehindShared chooses the port of s, which shares one with others, where no endpoint
+// tells another, and reports whether it did.
+func (d *draft) chooseBehindShared(s *service) bool {
+	s.hostPort = 0
+	if s.hasInside(d.fronts.port) {
+		return false
+	}
+	s.port = s.entry.Port // 0 when the service is not known: to be filled in
+	if s.kept {
+		s.hostPort = d.fronts.port
+	}
+	return true
+}
+
+// sayBehind tells once of all services whose public endpoints have ports that no host
+// listens on.
+func (d *draft) sayBehind() {
+	var behind []*service
+	for _, s := range d.services {
+		if s.hostPort != 0 && s.route == "" {
+			behind = append(behind, s)
+		}
+	}
+	if len(behind) == 0 {
+		return
+	}
+	words := make([]string, len(behind))
+	for i, s := range behind {
+		words[i] = fmt.Sprintf("%s %d", s.name, s.port)
+	}
+	d.say(status.Warning, behind[0].main().Endpoint, status.CodeOtherPort,
+		"the public endpoints have other ports than the internal ones: "+strings.Join(words, ", "),
+		"a service has one port, here that; its hosts are taken to listen at the usual one (host_port), and clients of the other interfaces come to need the new one")
+}
+
 // usualBehind gives the usual port of s where its internal endpoint has it and the main one
 // has another: TripleO's public endpoints, and those of others with TLS in front, have a
 // port that no host listens on. 0 where that is not so.
@@ -71,7 +110,7 @@ func (d *draft) usualBehind(s *service) int {
 	}
 	main := slices.IndexFunc(s.rows, func(r row) bool { return r.at.Port != 0 })
 	inside := slices.ContainsFunc(s.rows, func(r row) bool { return r.Interface == "internal" && r.at.Port == usual })
-	if main < 0 || s.rows[main].at.Port == usual || !inside {
+	if main < 0 || s.route != "" || s.rows[main].at.Port == usual || !inside {
 		return 0
 	}
 	return usual
@@ -88,7 +127,8 @@ func (s *service) hostPortWords() string {
 // sayPath says which endpoints of s, of the main one's type, have another path.
 func (d *draft) sayPath(s *service) {
 	for _, r := range s.rows[1:] {
-		if r.at.Path != s.main().at.Path && r.ServiceType == s.main().ServiceType {
+		path := func(r row) string { return strings.TrimRight(d.behind(s, r.at.Path), "/") }
+		if path(r) != path(s.main()) && r.ServiceType == s.main().ServiceType {
 			d.say(status.Info, r.Endpoint, status.CodeOtherPath,
 				fmt.Sprintf("the %s has the path %q, not %q", r.Label(), r.at.Path, s.main().at.Path), "each endpoint keeps its path")
 		}
@@ -102,7 +142,7 @@ func (d *draft) untangleWebPorts() {
 	for _, web := range []int{80, 443} {
 		at := 0
 		for _, s := range d.services {
-			if s.port == web {
+			if s.port == web && s.route == "" {
 				at++
 			}
 		}
@@ -110,7 +150,7 @@ func (d *draft) untangleWebPorts() {
 			continue
 		}
 		for _, s := range d.services {
-			if s.port == web && s.entry.Port != web {
+			if s.port == web && s.route == "" && s.entry.Port != web {
 				d.standardPort(s)
 			}
 		}

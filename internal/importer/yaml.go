@@ -153,51 +153,87 @@ func cloudOf(hostname string) string {
 func (d *draft) writeVIP(w *writer) {
 	w.line("")
 	w.line("vips:")
-	w.line("  - name: api")
-	if len(d.opt.VIPs) == 0 {
-		w.line("    addresses: ["+w.mark("vips[0].addresses[0]", whatAddress)+"]", whatAddress)
-	} else {
+	for i, v := range d.vips() {
+		d.writeOneVIP(w, i, v)
+	}
+}
+
+func (d *draft) writeOneVIP(w *writer, i int, v vip) {
+	path := fmt.Sprintf("vips[%d]", i)
+	w.line("  - name: " + v.name)
+	today, isAddr := keystone.Location{Host: v.host}.Addr()
+	switch {
+	case len(v.addresses) > 0:
 		var list []string
-		for _, p := range d.opt.VIPs {
+		for _, p := range v.addresses {
 			list = append(list, scalar(p.String()))
 		}
 		w.line("    addresses: [" + strings.Join(list, ", ") + "]")
+	case isAddr && today.IsGlobalUnicast() && today.Zone() == "":
+		what := "what the endpoints name today; its network's prefix length belongs behind it: " + today.String() + "/24"
+		w.line("    addresses: [\""+today.String()+"/"+w.mark(path+".addresses[0]", what)+"\"]", what)
+	default:
+		w.line("    addresses: ["+w.mark(path+".addresses[0]", whatAddress)+"]", whatAddress)
 	}
-	value, comment := w.orMark(d.opt.Hostname, "vips[0].hostname", whatHostname)
+	hostname := v.hostname
+	if hostname == "" && v.host != "" && !isAddr && accepted("hostname", v.host) {
+		hostname = v.host
+	}
+	value, comment := w.orMark(hostname, path+".hostname", whatHostname)
 	w.line("    hostname: "+value, nonEmpty(comment)...)
-	value, comment = w.orMark(d.opt.Interface, "vips[0].interface", whatInterface)
+	value, comment = w.orMark(d.opt.Interface, path+".interface", whatInterface)
 	w.line("    interface: "+value, nonEmpty(comment)...)
-	if list := d.interfaces(); list != nil {
-		w.line("    endpoints: ["+strings.Join(list, ", ")+"]", "those that the listing has")
+	if v.endpoints != nil {
+		why := "those that the listing has"
+		if d.fronts.two() {
+			why = ""
+		}
+		w.line("    endpoints: ["+strings.Join(v.endpoints, ", ")+"]", nonEmpty(why)...)
 	}
 	if d.opt.RouterID != 0 {
-		w.line(fmt.Sprintf("    vrrp: {router_id: %d}", d.opt.RouterID))
+		w.line(fmt.Sprintf("    vrrp: {router_id: %d}", (d.opt.RouterID+i-1)%255+1))
 	} else {
-		w.line(fmt.Sprintf("    vrrp: {router_id: %d}", defaultRouterID), "1 to 255; no other VRRP on this network may have it")
+		w.line(fmt.Sprintf("    vrrp: {router_id: %d}", defaultRouterID+i), "1 to 255; no other VRRP on this network may have it")
 	}
-	d.writeTLS(w)
+	secure := d.writeTLS(w, path, v)
+	if v.public {
+		if lines := d.publicLines(secure); lines != nil {
+			w.line("    public:")
+			for _, l := range lines {
+				w.line(l)
+			}
+		}
+	}
 }
 
-// writeTLS asks for a certificate when clients are used to https.
-func (d *draft) writeTLS(w *writer) {
-	secure, plain := d.schemes()
+// writeTLS asks for a certificate when clients of v are used to https, and reports whether
+// they are.
+func (d *draft) writeTLS(w *writer, path string, v vip) bool {
+	secure, plain := d.schemes(v)
 	if secure == 0 {
-		return
+		return false
 	}
-	d.sayHTTPS(secure, plain)
+	d.sayHTTPS(v, secure, plain)
 	w.line("    tls:", "endpoints are https today; behind HAProxy the hosts must answer http, or the service needs mode: tcp")
-	w.line("      certificate: "+w.mark("vips[0].tls.certificate", whatCert), whatCert)
+	w.line("      certificate: "+w.mark(path+".tls.certificate", whatCert), whatCert)
+	return true
 }
 
-// sayHTTPS says what TLS on the VIP means for the endpoints.
-func (d *draft) sayHTTPS(secure, plain int) {
+// isSecure reports whether clients of r speak TLS.
+func isSecure(r row) bool { return r.at.Scheme == "https" || r.at.Scheme == "wss" }
+
+// sayHTTPS says what TLS on v means for the endpoints.
+func (d *draft) sayHTTPS(v vip, secure, plain int) {
 	severity, text := status.Info, status.Count(secure, "endpoint")+" with https, so the VIP has TLS"
+	if d.fronts.two() {
+		text = strings.Replace(text, "the VIP", "the VIP "+v.name, 1)
+	}
 	if plain > 0 {
 		severity, text = status.Warning, text+fmt.Sprintf("; it then is https for %s with http, too", status.Count(plain, "endpoint"))
 	}
 	for _, s := range d.services {
 		for _, r := range s.rows {
-			if r.at.Scheme == "https" {
+			if v.of(r) && isSecure(r) {
 				d.say(severity, r.Endpoint, status.CodeHTTPS, text, "remove tls from the spec where http is wanted")
 				return
 			}
@@ -205,13 +241,15 @@ func (d *draft) sayHTTPS(secure, plain int) {
 	}
 }
 
-// schemes counts the endpoints by scheme.
-func (d *draft) schemes() (secure, plain int) {
+// schemes counts the endpoints of v by scheme.
+func (d *draft) schemes(v vip) (secure, plain int) {
 	for _, s := range d.services {
 		for _, r := range s.rows {
-			if r.at.Scheme == "https" {
+			switch {
+			case !v.of(r):
+			case isSecure(r):
 				secure++
-			} else {
+			default:
 				plain++
 			}
 		}
@@ -314,7 +352,7 @@ func (d *draft) writeService(w *writer, i int, s *service) {
 	}
 	hosts := s.hosts
 	if len(hosts) == 0 && s.elsewhere {
-		hosts = listedHosts(s.hostNames())
+		hosts = listedHosts(d.hostsOf(s))
 		if len(hosts) == 0 {
 			hosts = []spec.Host{{}}
 		}
@@ -360,19 +398,44 @@ func (d *draft) fields(s *service) []field {
 		out = append(out, field{key: "port", value: strconv.Itoa(s.port)})
 	}
 	if s.hostPort != 0 {
-		out = append(out, field{key: "host_port", value: strconv.Itoa(s.hostPort), comment: "the usual one, which other endpoints of it have"})
+		why := "the usual one, which other endpoints of it have"
+		if s.kept {
+			why = "that of the web server in front, with all of its paths"
+		}
+		out = append(out, field{key: "host_port", value: strconv.Itoa(s.hostPort), comment: why})
 	}
 	// A URL without a path is the same as one with "/" (RFC 3986 section 6.2.3).
-	if path := cmp.Or(m.at.Path, "/"); path != cmp.Or(s.entry.Path, "/") {
+	if path := cmp.Or(d.behind(s, m.at.Path), "/"); strings.TrimRight(path, "/") != strings.TrimRight(s.entry.Path, "/") {
 		out = append(out, listed("path", path, whatPath))
 	}
+	if s.known && s.kept {
+		out = append(out, field{key: "check", value: d.keptCheck(s), comment: "the usual one, below its path"})
+	}
 	if !s.known {
+		path := m.at.Path
+		if !s.kept {
+			path = d.behind(s, path)
+		}
 		out = append(out, field{
-			key: "check", value: fmt.Sprintf(`{path: %s, expect: "200-499"}`, scalar(basePath(m.at.Path))),
+			key: "check", value: fmt.Sprintf(`{path: %s, expect: "200-499"}`, scalar(basePath(path))),
 			comment: "any answer but a 5xx; better: a path that needs no token, and its code",
 		})
 	}
 	return out
+}
+
+// keptCheck gives the usual check of s below the path that its hosts have.
+func (d *draft) keptCheck(s *service) string {
+	k := d.cat.CheckFor(s.entry, "")
+	codes := make([]string, len(k.Expect))
+	for i, r := range k.Expect {
+		codes[i] = r.String()
+	}
+	method := ""
+	if k.Method != "GET" {
+		method = "method: " + k.Method + ", "
+	}
+	return fmt.Sprintf(`{%spath: %s, expect: "%s"}`, method, scalar(s.route+k.Path), strings.Join(codes, ","))
 }
 
 // listed gives the field of a value that the listing has, to be filled in when
@@ -399,18 +462,21 @@ func accepted(key, value string) bool {
 		return true
 	}
 	service := map[string]string{"type": "t", "path": "/"}
-	region := "r"
-	if key == "region" {
+	region, hostname := "r", "api.example.org"
+	switch key {
+	case "region":
 		region = value
-	} else {
+	case "hostname":
+		hostname = value
+	default:
 		service[key] = value
 	}
 	_, findings := spec.Parse("", fmt.Appendf(nil, `
 region: %s
-vips: [{name: api, addresses: [192.0.2.10/24], hostname: api.example.org, interface: eth0, vrrp: {router_id: 1}}]
+vips: [{name: api, addresses: [192.0.2.10/24], hostname: %s, interface: eth0, vrrp: {router_id: 1}}]
 controllers: [{name: ctl1, address: 192.0.2.1}]
 services: {x: {type: %s, port: 1, path: %s}}
-`, scalar(region), scalar(service["type"]), scalar(service["path"])))
+`, scalar(region), scalar(hostname), scalar(service["type"]), scalar(service["path"])))
 	return status.Worst(findings) != status.Error
 }
 

@@ -3,6 +3,7 @@ package keystone
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -39,7 +40,7 @@ func (e Endpoint) Label() string {
 
 // A Location is an endpoint's URL in parts.
 type Location struct {
-	Scheme string // "http" or "https"
+	Scheme string // "http" or "https", of WebSockets "ws" or "wss"
 	// Host is a name or an address, without brackets, in lower case; "" where
 	// the URL has a template there.
 	Host string
@@ -59,7 +60,7 @@ func Locate(url string) (Location, error) {
 		return Location{}, fmt.Errorf("%q is no URL; it has no http:// or https://", url)
 	}
 	l := Location{Scheme: strings.ToLower(scheme)}
-	if l.Scheme != "http" && l.Scheme != "https" {
+	if !slices.Contains([]string{"http", "https", "ws", "wss"}, l.Scheme) {
 		return Location{}, fmt.Errorf("the scheme %q is neither http nor https", scheme)
 	}
 	if i := strings.IndexFunc(rest, func(r rune) bool { return r <= ' ' || r == 0x7f }); i >= 0 {
@@ -110,7 +111,7 @@ func (l *Location) setPort(text string) error {
 	case text == "":
 		l.Implicit = true
 		l.Port = 80
-		if l.Scheme == "https" {
+		if l.Scheme == "https" || l.Scheme == "wss" {
 			l.Port = 443
 		}
 		return nil

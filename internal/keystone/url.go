@@ -24,6 +24,10 @@ func Origin(v spec.VIP, svc spec.Service, iface, scheme string) string {
 	usual := 80
 	switch {
 	case svc.Mode == spec.TCP && scheme != "":
+	case (scheme == "ws" || scheme == "wss") && v.TLS != nil:
+		scheme, usual = "wss", 443
+	case scheme == "ws" || scheme == "wss":
+		scheme = "ws"
 	case v.TLS != nil:
 		scheme, usual = "https", 443
 	default:
@@ -79,14 +83,22 @@ func TailOf(url string) string {
 // ProbeURL gives the URL to ask for what has the URL url in the catalog.
 func ProbeURL(url string) string {
 	tail := TailOf(url)
-	return strings.TrimSuffix(url, tail) + probePath(tail)
+	return asHTTP(strings.TrimSuffix(url, tail)) + probePath(tail)
+}
+
+// asHTTP gives origin with the scheme by which what speaks WebSocket is asked for anything else.
+func asHTTP(origin string) string {
+	if rest, ok := strings.CutPrefix(origin, "ws"); ok && (strings.HasPrefix(rest, "://") || strings.HasPrefix(rest, "s://")) {
+		return "http" + rest
+	}
+	return origin
 }
 
 // DiscoveryURL gives the URL at which the API of what has the URL url in the
 // catalog lists its versions.
 func DiscoveryURL(url string) string {
 	tail := TailOf(url)
-	return strings.TrimSuffix(url, tail) + discoveryPath(probePath(tail))
+	return asHTTP(strings.TrimSuffix(url, tail)) + discoveryPath(probePath(tail))
 }
 
 // probePath gives the part of tail that can be asked for without knowing a

@@ -268,10 +268,10 @@ func FindingCodes() []FindingCode {
 	// Of an endpoint listing.
 	add(Error, CodeBadCSV, CodeBadJSON, CodeNoEndpoints, CodeNoListing, CodeNoServiceColumn, CodeNoURLColumn, CodeNotEndpointList,
 		CodeValueFormat)
-	add(Warning, CodeOddValue, CodeOtherPort, CodeOtherRegion, CodePortTaken, CodeSamePort, CodeSecondService, CodeSharedWebPort,
+	add(Warning, CodeOddValue, CodeOtherPort, CodeOtherRegion, CodePortTaken, CodeSamePort, CodeSecondService,
 		CodeTemplatePort, CodeTwoEndpoints, CodeUnreadableRow, CodeURLCut)
 	add(Info, CodeOtherPath, CodeSameService)
-	add("", CodeHTTPS, CodeNoHeadings, CodeSeveralHosts)
+	add("", CodeHTTPS, CodeNoHeadings, CodeSeveralHosts, CodeSharedWebPort)
 	// Of DNS.
 	add(Error, CodeBelowAlias, CodeKeyRefused, CodeMissingAddress, CodeNoName, CodeNoServer, CodeNoSuchFamily, CodeTwoVIPs, CodeUpdateRefused,
 		CodeWrongAddress, CodeZoneNotFound)
