@@ -56,6 +56,8 @@ type Check struct {
 	Method string // "GET" or "HEAD"; empty in layer 4
 	Path   string
 	Expect []CodeRange // accepted status codes, ascending
+	// Others are paths at which it is in other installations, as below a prefix.
+	Others []string
 }
 
 // Before is the check of the releases before Release.

@@ -81,7 +81,8 @@ func soundCheck(k catalog.Check) bool {
 		return k.Method == "" && k.Path == "" && k.Expect == nil
 	}
 	failing := func(r catalog.CodeRange) bool { return r.To >= 500 || r.From <= 404 && r.To >= 404 }
-	return k.Layer == 7 && (k.Method == "GET" || k.Method == "HEAD") && strings.HasPrefix(k.Path, "/") &&
+	other := func(p string) bool { return !strings.HasPrefix(p, "/") || p == k.Path }
+	return k.Layer == 7 && !slices.ContainsFunc(k.Others, other) && (k.Method == "GET" || k.Method == "HEAD") && strings.HasPrefix(k.Path, "/") &&
 		len(k.Expect) > 0 && !slices.ContainsFunc(k.Expect, failing)
 }
 
@@ -147,6 +148,10 @@ func TestChecks(t *testing.T) {
 		{"blazar", "", "GET / 200,300,401"},
 		{"serial", "", "HEAD / 405"},
 		{"rgw", "", "GET /swift/healthcheck 200"},
+		{"grafana", "", "GET /api/health 200"},
+		{"prometheus", "", "GET /-/healthy 200,401"},
+		{"opensearch", "", "GET / 200,401"},
+		{"proxysql", "", "  "},
 		{"mariadb", "", "  "},
 	} {
 		k := c.CheckFor(get(t, c, tt.service), tt.release)

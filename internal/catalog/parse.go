@@ -35,6 +35,7 @@ type (
 		Method string
 		Path   string
 		Expect string
+		Others []string
 	}
 	fileBefore struct {
 		Release string
@@ -119,7 +120,7 @@ func (c *Catalog) service(f fileService) (Service, error) {
 }
 
 func (f fileCheck) check() (Check, error) {
-	c := Check{Layer: f.Layer, Method: f.Method, Path: f.Path}
+	c := Check{Layer: f.Layer, Method: f.Method, Path: f.Path, Others: f.Others}
 	if c.Layer == 0 {
 		c.Layer = 7
 	}

@@ -215,3 +215,17 @@ func FuzzServerStates(f *testing.F) {
 		}
 	})
 }
+
+// Where there is nothing at the path of a check, the other usual one is named.
+func TestCheckWordsNameTheOtherPath(t *testing.T) {
+	svc := spec.Service{Name: "rgw", Check: spec.Check{Layer: 7, Path: "/swift/healthcheck", Expect: []spec.CodeRange{{From: 200, To: 200}}, Others: []string{"/healthcheck"}}}
+	for code, want := range map[int]string{
+		404: `GET /swift/healthcheck answered 404, want 200; in other installations it is at /healthcheck, as "check: {path: /healthcheck}" says`,
+		503: "GET /swift/healthcheck answered 503, want 200",
+	} {
+		row := rowOf("ctl1", "DOWN", "L7STS", code, "")
+		if got := haproxy.CheckWords(&spec.Spec{}, svc, &row); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -150,7 +150,7 @@ func CheckWords(s *spec.Spec, svc spec.Service, r *output.Row) string {
 	case "L7OK", "L7OKC":
 		return fmt.Sprintf("%s answered %d", request, r.CheckCode)
 	case "L7STS":
-		return fmt.Sprintf("%s answered %d, want %s", request, r.CheckCode, codes(svc.Check.Expect))
+		return fmt.Sprintf("%s answered %d, want %s", request, r.CheckCode, codes(svc.Check.Expect)) + elsewhere(svc, r.CheckCode)
 	case "L7TOUT":
 		return fmt.Sprintf("%s: no answer within %v", request, checkPatience*CheckTime(svc))
 	case "L7RSP":
@@ -163,6 +163,14 @@ func CheckWords(s *spec.Spec, svc spec.Service, r *output.Row) string {
 		return "HAProxy could not make the check" + because(r)
 	}
 	return strings.ToLower(r.CheckDesc) + because(r)
+}
+
+// elsewhere names the other usual paths of svc's check, where there is nothing at its own.
+func elsewhere(svc spec.Service, code int) string {
+	if code != 404 || len(svc.Check.Others) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(`; in other installations it is at %s, as "check: {path: %s}" says`, strings.Join(svc.Check.Others, " or "), svc.Check.Others[0])
 }
 
 // because gives what HAProxy adds to the status of a check.

@@ -189,6 +189,8 @@ func (c *checker) buildCheck(s rawService) Check {
 	built := Check{Layer: 7, Method: k.method.or(base.Method), Path: k.path.or(base.Path), Expect: base.Expect, Port: k.port.or(0)}
 	if built.Method != base.Method || built.Path != base.Path {
 		built.Expect = usualRequest().Expect
+	} else {
+		built.Others = base.Others
 	}
 	built.Expect = k.expect.or(built.Expect)
 	return built
@@ -212,7 +214,7 @@ func usualRequest() Check {
 }
 
 func ownCheck(k catalog.Check) Check {
-	own := Check{Layer: k.Layer, Method: k.Method, Path: k.Path}
+	own := Check{Layer: k.Layer, Method: k.Method, Path: k.Path, Others: k.Others}
 	for _, r := range k.Expect {
 		own.Expect = append(own.Expect, CodeRange(r))
 	}

@@ -229,6 +229,9 @@ type Check struct {
 	Expect []CodeRange
 	// Port is where the hosts are asked; 0: where they serve.
 	Port int
+	// Others are paths at which the same is in other installations, for who wonders why
+	// there is nothing at Path. Nothing is asked for there.
+	Others []string
 }
 
 // A CodeRange is a range of HTTP status codes, both ends included.
