@@ -92,7 +92,7 @@ func (b *bench) start(vip int) *balancer {
 	b.t.Helper()
 	s := *b.spec
 	s.VIPs = append([]spec.VIP(nil), s.VIPs...)
-	s.VIPs[0].Addresses = []netip.Prefix{netip.PrefixFrom(b.addr(vip), 24)}
+	s.VIPs[0].Addresses = append([]netip.Prefix{netip.PrefixFrom(b.addr(vip), 24)}, s.VIPs[0].Addresses[1:]...)
 	x := &balancer{bench: b, vip: b.addr(vip), run: b.t.TempDir()}
 	write(b.t, filepath.Join(x.run, haproxy.StateFile), []byte(haproxy.EmptyState))
 	write(b.t, filepath.Join(x.run, haproxy.ClosingList), nil)

@@ -182,11 +182,45 @@ func TestSharedPortLocation(t *testing.T) {
 		"https://idp.example.com/login":        "https://idp.example.com/login",
 		"//idp.example.com/login":              "//idp.example.com/login",
 		"login":                                "login",
+		"https://API.example.org:443/v2":       "https://API.example.org:443/other/one/v2",
+		fmt.Sprintf("https://%v/v2", x.vip):    fmt.Sprintf("https://%v/other/one/v2", x.vip),
 	} {
 		x.hosts["three"].set(func(s *standIn) { s.code, s.header = 302, http.Header{"Location": {location}} })
 		got, _ := x.asker("api.example.org", false).ask("GET", "api.example.org", "/other/one/x")
 		if got.Get("Location") != want {
 			t.Errorf("%s became %s, want %s", location, got.Get("Location"), want)
+		}
+	}
+}
+
+// What names an address of the VIP, or nothing, as HTTP/1.0 may, is as for its hostname.
+func TestSharedPortByAddress(t *testing.T) {
+	b := newPublicBench(t)
+	b.spec.VIPs[0].TLS = nil
+	b.spec.VIPs[0].Addresses = append(b.spec.VIPs[0].Addresses, netip.MustParsePrefix("::1/128"))
+	b.spec.VIPs[0].Public.Routes[1].Name = "api.example.org"
+	x := b.start(1)
+	x.hosts["three"].set(func(s *standIn) {
+		s.code, s.header = 302, http.Header{"Location": {"http://[::1]/v2"}}
+	})
+	for _, tt := range []struct{ head, path, want string }{
+		{"HTTP/1.0\r\n", "/other/one/x", "location: http://[::1]/other/one/v2"},
+		{"HTTP/1.0\r\nHost:\r\n", "/other/one/x", "302"},
+		{"HTTP/1.0\r\n", "/v1", "200"},
+		{"HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n", "/other/one/x", "302"},
+		{"HTTP/1.1\r\nHost: [::1]:443\r\nConnection: close\r\n", "/v1", "200"},
+		{"HTTP/1.1\r\nHost: [::2]:443\r\nConnection: close\r\n", "/v1", "421"},
+		{"HTTP/1.1\r\nHost: " + x.vip.String() + ":443\r\nConnection: close\r\n", "/v1", "200"},
+		{"HTTP/1.1\r\nHost: API.example.org:80\r\nConnection: close\r\n", "http://API.example.org/v1", "200"},
+	} {
+		conn, err := net.Dial("tcp", fmt.Sprintf("%v:%d", x.vip, x.spec.VIPs[0].Public.Port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET %s %s\r\n", tt.path, tt.head)
+		answer, err := io.ReadAll(conn)
+		if conn.Close(); err != nil || !strings.Contains(string(answer), tt.want) {
+			t.Errorf("%q of %s: %v %q, want %s", tt.head, tt.path, err, answer, tt.want)
 		}
 	}
 }

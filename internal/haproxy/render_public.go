@@ -76,7 +76,9 @@ func (w *writer) public(v spec.VIP, i int, services []spec.Service, l Local) {
 	w.pings()
 	w.whichService(v, services)
 	w.forwarded(v, keepsForwarded(services))
-	w.line("http-request set-header X-Forwarded-Prefix %[var(txn.prefix)] if { var(txn.prefix) -m found }")
+	if slices.ContainsFunc(v.Public.Routes, func(r spec.Route) bool { return r.Strip }) {
+		w.line("http-request set-header X-Forwarded-Prefix %[var(txn.prefix)] if { var(txn.prefix) -m found }")
+	}
 	w.hsts(v)
 	w.closing(l)
 	w.whichBackend(services)
@@ -122,18 +124,21 @@ func (w *writer) whichService(v spec.VIP, services []spec.Service) {
 	}
 	w.acl("of_this_vip", askedName, slices.Concat(lower(v.Hostnames()), addresses))
 	w.byPath(v, addresses)
-	w.byName(v, services)
-	w.answerError(404, "Not Found", "no service has this path", "if of_this_vip !{ var(txn.service) -m found }")
+	w.byName(v, services, addresses)
+	w.answerError(404, "Not Found", "no service has this path", "if !{ var(txn.service) -m found } of_this_vip")
 	w.answerError(421, "Misdirected Request", "no service has this name", "unless { var(txn.service) -m found }")
 }
 
 // askedName is the name that a request is for, after the lines of askedName.
 const askedName = "var(txn.name)"
 
-// askedName finds the name that a request is for: in lower case, without port and without
-// the dot that ends a name that is whole.
+// askedName finds the name that a request is for: in lower case, without port, without the
+// dot that ends a name that is whole, and without the brackets of an IPv6 address. A request
+// without a Host, as of HTTP/1.0, is for the address that it came to.
 func (w *writer) askedName() {
 	w.line("http-request set-var(txn.name) req.hdr(Host),field(1,:),lower")
+	w.line("http-request set-var(txn.name) req.hdr(Host),field(1,]),field(2,[),lower if { " + askedName + " -m beg [ }")
+	w.line("http-request set-var(txn.name) dst unless { " + askedName + " -m len gt 0 }")
 	w.line(`http-request set-var(txn.name) ` + askedName + `,regsub(\.$,) if { ` + askedName + ` -m end . }`)
 }
 
@@ -158,6 +163,28 @@ func (w *writer) answerError(code int, title, text, when string) {
 	w.line("http-request return status", itoa(code), "content-type application/json string", word(errorBody(code, title, text)), when)
 }
 
+// namesOf gives what a request for r names: its name, and the addresses of v where that is
+// the hostname of v.
+func namesOf(v spec.VIP, r spec.Route, addresses []string) []string {
+	if strings.EqualFold(r.Name, v.Hostname) {
+		return append([]string{r.Name}, addresses...)
+	}
+	return []string{r.Name}
+}
+
+// literals gives the names of r as they stand in a URL.
+func literals(v spec.VIP, r spec.Route) []string {
+	var addresses []string
+	for _, a := range v.Addrs() {
+		text := a.Unmap().String()
+		if a.Unmap().Is6() {
+			text = "[" + text + "]"
+		}
+		addresses = append(addresses, text)
+	}
+	return namesOf(v, r, addresses)
+}
+
 // byPath finds a service by the path of the request, the longest first, and takes that off
 // where the hosts do not have it.
 func (w *writer) byPath(v spec.VIP, addresses []string) {
@@ -170,33 +197,34 @@ func (w *writer) byPath(v spec.VIP, addresses []string) {
 			w.line("http-request set-var(txn.path) path,concat(/)")
 			first = false
 		}
-		names := []string{r.Name}
-		if strings.EqualFold(r.Name, v.Hostname) {
-			names = append(names, addresses...)
-		}
+		names := namesOf(v, r, addresses)
 		w.line("http-request set-var(txn.service) str("+proxyName(r.Service)+") if { var(txn.path) -m beg", r.Path+"/ } !{ var(txn.service) -m found } {", askedName, "-m str", strings.Join(names, " "), "}")
 	}
 	for _, r := range v.Public.Routes {
 		if r.Strip {
-			w.strip(r)
+			w.strip(r, literals(v, r))
 		}
 	}
 }
 
 // strip takes the path of r off a request, tells the service of it, and puts it on where the
 // service sends a client to another path of its own without having heard of that.
-func (w *writer) strip(r spec.Route) {
+func (w *writer) strip(r spec.Route, names []string) {
 	is := "{ var(txn.service) -m str " + proxyName(r.Service) + " }"
-	path, name := regexp.QuoteMeta(r.Path), regexp.QuoteMeta(r.Name)
+	path, quoted := regexp.QuoteMeta(r.Path), make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = regexp.QuoteMeta(name)
+	}
+	name := "(" + strings.Join(quoted, "|") + ")"
 	w.line("http-request set-var(txn.prefix) str("+r.Path+") if", is)
 	w.line("http-request replace-path", word("^"+path+"/*(.*)"), word(`/\1`), "if", is)
 	w.line("http-response replace-header Location", word("^(https?://[^/]+)?/(.*)"), word(`\1`+r.Path+`/\2`), "if", is,
-		"{ res.hdr(Location) -m reg", word("^(https?://"+name+"(:[0-9]+)?)?/([^/]|$)"), "} !{ res.hdr(Location) -m reg", word("^(https?://[^/]+)?"+path+"(/|$)"), "}")
+		"{ res.hdr(Location) -i -m reg", word("^(https?://"+name+`\.?(:[0-9]+)?)?/([^/]|$)`), "} !{ res.hdr(Location) -m reg", word("^(https?://[^/]+)?"+path+"(/|$)"), "}")
 }
 
 // byName finds a service by the name alone. Where that begins with the service's own, all
 // take one line: a line for each of a hundred services would take longer than all else.
-func (w *writer) byName(v spec.VIP, services []spec.Service) {
+func (w *writer) byName(v spec.VIP, services []spec.Service, addresses []string) {
 	unless := ""
 	if slices.ContainsFunc(v.Public.Routes, func(r spec.Route) bool { return r.Path != "" }) {
 		unless = " !{ var(txn.service) -m found }"
@@ -206,10 +234,10 @@ func (w *writer) byName(v spec.VIP, services []spec.Service) {
 		r, _ := v.Route(svc)
 		switch label, _, _ := strings.Cut(r.Name, "."); {
 		case r.Path != "":
-		case label == BackendName(svc):
+		case label == BackendName(svc) && !strings.EqualFold(r.Name, v.Hostname):
 			usual = append(usual, r.Name)
 		default:
-			names := []string{r.Name}
+			names := namesOf(v, r, addresses)
 			w.line("http-request set-var(txn.service) str("+BackendName(svc)+") if {", askedName, "-m str", strings.Join(names, " "), "}"+unless)
 		}
 	}
@@ -229,12 +257,15 @@ func (w *writer) whichBackend(services []spec.Service) {
 			limited = append(limited, BackendName(svc))
 		}
 	}
+	if even {
+		w.line("http-request set-var(txn.was_busy) bool(true) if { var(txn.service),table_gpt0(" + busyTable + ") gt 0 }")
+	}
 	if len(limited) > 0 {
 		w.acl("limited", "var(txn.service)", limited)
 		w.line("use_backend %[var(txn.service)] if limited")
 	}
 	if even {
-		w.line("use_backend %[var(txn.service),concat(" + evenSuffix + ")] if { var(txn.service),table_gpt0(" + busyTable + ") gt 0 }")
+		w.line("use_backend %[var(txn.service),concat(" + evenSuffix + ")] if { var(txn.was_busy) -m found }")
 	}
 	w.line("use_backend %[var(txn.service),concat("+onceSuffix+")] unless", repeatable)
 	w.line("use_backend %[var(txn.service)]")
@@ -268,8 +299,8 @@ func (w *writer) tellsBusy(s *spec.Spec, svc spec.Service) {
 	for _, when := range evenWhen(svc) {
 		w.line("http-request set-var(txn.even) bool(true) if", when, shared)
 	}
-	is := "{ str(" + BackendName(svc) + "),table_gpt0(" + busyTable + ") gt 0 }"
-	w.line("http-request track-sc2 str("+BackendName(svc)+") table", busyTable, "if", shared, "{ var(txn.even) -m found } ||", shared, is)
-	w.line("http-request sc-set-gpt0(2) 1 if", shared, "{ var(txn.even) -m found }")
-	w.line("http-request sc-set-gpt0(2) 0 if", shared, "!{ var(txn.even) -m found }")
+	const busy, was = "{ var(txn.even) -m found }", "{ var(txn.was_busy) -m found }"
+	w.line("http-request track-sc2 str("+BackendName(svc)+") table", busyTable, "if", busy, "||", was)
+	w.line("http-request sc-set-gpt0(2) 1 if", busy)
+	w.line("http-request sc-set-gpt0(2) 0 if", was, "!"+busy)
 }

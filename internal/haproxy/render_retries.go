@@ -45,6 +45,7 @@ func (w *writer) retryBudget(backend string, svc spec.Service) {
 	w.line("stick-table type ipv6 size 10k expire", itoa(spareTime)+"s", "store gpc0")
 	together := budgetOf(backend, svc)
 	add := ""
+	w.last().Lines = slices.Grow(w.last().Lines, 40+2*len(together)*len(svc.Hosts))
 	for _, one := range together {
 		for _, h := range svc.Hosts {
 			w.line(countsTries, "srv_sess_rate("+one+"/"+ServerName(h)+")"+add)
@@ -96,5 +97,10 @@ func budgetOf(backend string, svc spec.Service) []string {
 
 // variableName gives the name of a backend as part of that of a variable.
 func variableName(backend string) string {
-	return strings.NewReplacer("-", "_", ":", "_").Replace(backend)
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == ':' {
+			return '_'
+		}
+		return r
+	}, backend)
 }

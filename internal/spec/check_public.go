@@ -117,6 +117,12 @@ func (c *checker) routed(v rawVIP, s rawService) bool {
 		!slices.ContainsFunc(v.public.routes.all, func(r rawRoute) bool { return r.off && r.service == s.name.v })
 }
 
+// routedOn reports whether s is on v, which is in that place, and reached through the port
+// that services share there.
+func (c *checker) routedOn(place int, v rawVIP, s rawService) bool {
+	return s.name.ok && slices.Contains(c.placesOf(s), place) && c.routed(v, s)
+}
+
 // checkRoutes finds services that a request would not tell apart, and names that are
 // another's.
 func (c *checker) checkRoutes(place int, v rawVIP, taken map[string]takenName) {
@@ -145,12 +151,18 @@ func (c *checker) checkRoutes(place int, v rawVIP, taken map[string]takenName) {
 				c.fail(status.CodeBadHostname, at, fmt.Sprintf("%s, the name of service %s, is the name of a controller", r.Name, r.Service), "write a name of its own for the service, that maps to no host's address")
 			}
 		}
-		if other, is := taken[r.Name]; is && other.vip.at.node != v.at.node && !shares(other.vip, v) {
+		if other, is := taken[r.Name]; is && other.vip.at.node != v.at.node && !sameName(other.vip, v) {
 			c.fail(status.CodeDuplicateHostname, at, fmt.Sprintf("%s, the name of service %s on VIP %s, is one of VIP %s, too (line %d)", r.Name, r.Service, v.name.or("?"), other.vip.name.or("?"), other.node.Line), "write another name, or another domain: a name leads to one VIP")
 		} else if !is {
 			taken[r.Name] = takenName{v, at}
 		}
 	}
+}
+
+// sameName reports whether a and b have one hostname: whether they share it or DNS tells their
+// clients apart, the names of their services may be the same, too.
+func sameName(a, b rawVIP) bool {
+	return a.hostname.ok && b.hostname.ok && strings.EqualFold(a.hostname.v, b.hostname.v)
 }
 
 // routeNode gives where the file says how service is reached, or else that services share
@@ -212,7 +224,7 @@ func (c *checker) routesOf(place int, v rawVIP) []Route {
 	}
 	var all []Route
 	for _, s := range c.raw.services.all {
-		if s.name.ok && slices.Contains(c.placesOf(s), place) && c.routed(v, s) {
+		if c.routedOn(place, v, s) {
 			all = append(all, c.route(v, s, said[s.name.v]))
 		}
 	}

@@ -26,7 +26,7 @@ func (c *checker) checkTLS() {
 			}
 		}
 		c.checkCertificates(v)
-		c.checkRedirect(v, ports)
+		c.checkRedirect(i, v, ports)
 		c.checkACME(v)
 	}
 }
@@ -49,7 +49,7 @@ func (c *checker) checkHostTLS(s rawService) {
 }
 
 // checkRedirect finds a redirect whose port is taken, or that leads nowhere.
-func (c *checker) checkRedirect(v rawVIP, ports map[int]rawService) {
+func (c *checker) checkRedirect(place int, v rawVIP, ports map[int]rawService) {
 	r := v.tls.redirect
 	if !r.ok || r.v == 0 {
 		return
@@ -62,7 +62,7 @@ func (c *checker) checkRedirect(v rawVIP, ports map[int]rawService) {
 		c.fail(status.CodePortClash, r.node, fmt.Sprintf("port %d of %s.tls.redirect is the agents' own", r.v, v.at.path), "write another port")
 		return
 	}
-	if v.public.node != nil && c.publicPort(v) == securePort {
+	if c.publicPort(v) == securePort && slices.ContainsFunc(c.raw.services.all, func(s rawService) bool { return c.routedOn(place, v, s) }) {
 		return
 	}
 	if s, is := ports[securePort]; !is || c.modeOf(s) != HTTP {

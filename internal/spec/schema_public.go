@@ -83,7 +83,7 @@ func (d *decoder) rawRoute(key *yaml.Node, v value) rawRoute {
 	switch n := v.node; {
 	case n.Kind != yaml.ScalarNode || isNull(n):
 		mapping(d, v, routeFields(), &raw)
-	case n.Value == "off" || n.Tag == "!!bool" && strings.EqualFold(n.Value, "false"):
+	case strings.EqualFold(n.Value, "off") || n.Style == 0 && strings.EqualFold(n.Value, "no") || n.Tag == "!!bool" && strings.EqualFold(n.Value, "false"):
 		raw.off = true
 	case strings.HasPrefix(n.Value, "/"):
 		raw.path = d.prefix(v)
