@@ -99,10 +99,11 @@ func (m matcher) byNameAndPort(e Record, at Location) string {
 
 // wrong names the service that at is a URL of, when that is not service i: one
 // of the spec has that port, or one that the built-in catalog knows has that
-// port and that path.
+// port and that path. The usual port of a scheme says nothing, written or not: behind it there
+// are many, told apart by name or path.
 func (m matcher) wrong(i int, at Location) string {
 	own := m.spec.Services[i]
-	if at.Port == 0 || isPortOf(own, at.Port) || at.Implicit || m.shared(at) {
+	if at.Port == 0 || isPortOf(own, at.Port) || at.Usual() || m.shared(at) {
 		return ""
 	}
 	for j, other := range m.spec.Services {

@@ -109,11 +109,7 @@ func (l *Location) setPort(text string) error {
 	case IsTemplate(text):
 		return nil
 	case text == "":
-		l.Implicit = true
-		l.Port = 80
-		if l.Scheme == "https" || l.Scheme == "wss" {
-			l.Port = 443
-		}
+		l.Implicit, l.Port = true, usualPort(l.Scheme)
 		return nil
 	}
 	port, err := strconv.Atoi(text)
@@ -160,6 +156,18 @@ func (l Location) standard() string {
 
 // Origin gives l without its path: "http://ctl1:9292".
 func (l Location) Origin() string { return l.Scheme + "://" + l.standard() }
+
+// Usual reports whether l has the port that its scheme has by itself, written or not.
+func (l Location) Usual() bool {
+	return l.Port == usualPort(l.Scheme)
+}
+
+func usualPort(scheme string) int {
+	if scheme == "https" || scheme == "wss" {
+		return 443
+	}
+	return 80
+}
 
 // Addr gives l's host as an address, if it is one.
 func (l Location) Addr() (netip.Addr, bool) {

@@ -94,7 +94,9 @@ func checkScope(t *testing.T, plan Plan, s *spec.Spec) {
 		if at < 0 || !slices.Contains(s.Services[at].Types, strings.ToLower(c.After.ServiceType)) {
 			t.Errorf("change %d is of a service that the spec has not: %+v", c.N, c)
 		}
-		if c.Before != nil && TailOf(c.Before.URL) != TailOf(c.After.URL) {
+		vip, _ := VIPFor(s, s.Services[at], c.After.Interface)
+		prefix := vip.PlaceOf(s.Services[at], c.After.Interface).Path
+		if c.Before != nil && strings.TrimPrefix(TailOf(c.Before.URL), prefix) != strings.TrimPrefix(TailOf(c.After.URL), prefix) {
 			t.Errorf("change %d does not keep the path of %s: %s", c.N, c.Before.URL, c.After.URL)
 		}
 		if identity && c.After.ServiceType != IdentityType {
