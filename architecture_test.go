@@ -56,6 +56,8 @@ var mayImport = map[string][]string{
 	"internal/certificate/keep": {
 		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status", "internal/tick",
 	},
+	"internal/doctor":           {"internal/spec", "internal/status"},
+	"internal/doctor/look":      {"internal/certificate", "internal/conflict/watch", "internal/dns/zone", "internal/doctor", "internal/spec", "internal/status", "internal/web"},
 	"internal/spec":             {"internal/status", "internal/catalog"},
 	"internal/haproxy":          {"internal/haproxy/output", "internal/spec", "internal/catalog", "internal/status", "internal/health"},
 	"internal/haproxy/output":   {},
@@ -147,7 +149,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/bgp", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify", "internal/traffic", "internal/web/page"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/bgp", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/doctor", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify", "internal/traffic", "internal/web/page"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{
