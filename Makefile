@@ -138,10 +138,12 @@ DATE     := $(shell date -u -d @$(COMMITTED) +%Y-%m-%dT%H:%M:%SZ)
 SHIPTOOL := $(GO) tool -modfile=packaging/tools.mod
 # Whoever builds packages for others puts the own name there.
 MAINTAINER ?= $(shell git log -1 --format='%an <%ae>' 2>/dev/null)
-NFPM     := ARCH=$(ARCH) VERSION='$(VERSION)' MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH=$(COMMITTED) $(SHIPTOOL) nfpm package --config packaging/nfpm.yaml --target bin/package
+# By the environment: a name may have an apostrophe.
+stage deb rpm release: export MAINTAINER := $(MAINTAINER)
+NFPM     := ARCH=$(ARCH) VERSION='$(VERSION)' SOURCE_DATE_EPOCH=$(COMMITTED) $(SHIPTOOL) nfpm package --config packaging/nfpm.yaml --target bin/package
 
 stage:
-	VERSION='$(VERSION)' DATE=$(DATE) MAINTAINER='$(MAINTAINER)' packaging/stage.sh
+	VERSION='$(VERSION)' DATE=$(DATE) packaging/stage.sh
 
 deb: stage ## Build bin/package/holdfast_VERSION_ARCH.deb
 	$(NFPM) --packager deb

@@ -2,6 +2,9 @@ package cli
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -77,6 +80,31 @@ func TestHelpTellsOfTheEnvironment(t *testing.T) {
 		for _, want := range wants {
 			if !strings.Contains(out, "$"+want) {
 				t.Errorf("%s --help does not name $%s:\n%s", command, want, out)
+			}
+		}
+	}
+}
+
+// What the packages tell those who install them to do, they can.
+func TestPackagesNameCommandsThatThereAre(t *testing.T) {
+	var out bytes.Buffer
+	a := commands{&app.App{Stdio: Stdio{In: strings.NewReader(""), Out: &out, Err: &out}}}
+	have := map[string]bool{}
+	for _, c := range a.all() {
+		have[c.Name()] = true
+	}
+	scripts, err := filepath.Glob("../../packaging/scripts/*")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal(scripts, err)
+	}
+	for _, path := range scripts {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`"holdfast ([a-z]+)[ "]`).FindAllStringSubmatch(string(text), -1) {
+			if !have[m[1]] {
+				t.Errorf("%s names %s, and there is no such command", path, m[0])
 			}
 		}
 	}

@@ -332,3 +332,24 @@ func BenchmarkRenderPublic100x50(b *testing.B) {
 	}
 	b.ReportMetric(float64(n), "bytes")
 }
+
+// What is asked of a service where clients come is a path that they reach there.
+func TestClientRequest(t *testing.T) {
+	svc := spec.Service{Name: "heat", Check: spec.Check{Layer: 7, Method: "GET", Path: "/healthcheck"}}
+	for _, tt := range []struct {
+		at    spec.Place
+		check string
+		want  string
+	}{
+		{spec.Place{Name: "a"}, "/healthcheck", "/healthcheck"},
+		{spec.Place{Name: "a", Path: "/heat", Strip: true}, "/healthcheck", "/heat/healthcheck"},
+		{spec.Place{Name: "a", Path: "/heat"}, "/heat/healthcheck", "/heat/healthcheck"},
+		{spec.Place{Name: "a", Path: "/heat"}, "/healthcheck", "/heat/"},
+		{spec.Place{Name: "a", Path: "/heat"}, "/heater", "/heat/"},
+	} {
+		svc.Check.Path = tt.check
+		if got := string(haproxy.ClientRequest(svc, tt.at)); !strings.HasPrefix(got, "GET "+tt.want+" HTTP/1.1\r\nHost: a\r\n") {
+			t.Errorf("%+v with the check %s: %q, want %s", tt.at, tt.check, got, tt.want)
+		}
+	}
+}

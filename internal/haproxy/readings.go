@@ -111,11 +111,15 @@ func CheckRequest(s *spec.Spec, svc spec.Service) []byte {
 }
 
 // ClientRequest gives what a client sends to ask svc for its health at a place on a VIP, or,
-// where that is asked of another port or not by HTTP, for anything.
+// where that is asked of another port, not by HTTP, or at a path that clients do not reach,
+// for anything.
 func ClientRequest(svc spec.Service, at spec.Place) []byte {
 	method, path := "GET", "/"
-	if svc.Check.Layer == 7 && svc.Check.Port == 0 {
+	switch {
+	case svc.Check.Layer == 7 && svc.Check.Port == 0 && at.Reaches(svc.Check.Path):
 		method, path = checkMethod(svc), svc.Check.Path
+	case !at.Strip:
+		path = at.Path + "/"
 	}
 	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: holdfast\r\nConnection: close\r\n\r\n", method, at.ClientPath(path), at.Name)
 }

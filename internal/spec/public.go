@@ -84,6 +84,12 @@ func (p Place) OwnPath(path string) string {
 	return "/" + strings.TrimPrefix(strings.TrimPrefix(path, p.Path), "/")
 }
 
+// Reaches reports whether a client reaches what the host of a service at p has at path: where
+// the host sees all of the client's path, it has to begin with that of p.
+func (p Place) Reaches(path string) bool {
+	return p.Path == "" || p.Strip || strings.HasPrefix(path+"/", p.Path+"/")
+}
+
 // ClientPath gives the path by which a client reaches what the host of a service at p has
 // at path.
 func (p Place) ClientPath(path string) string {

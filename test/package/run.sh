@@ -205,6 +205,12 @@ check "six services answer at the VIP" answers
 check "haproxy.service is enabled as it was" sh -c "[ \"$(at "$a" systemctl is-enabled haproxy || true)\" = enabled ]"
 check "the spec, the settings and the state are left" at "$a" test -e /etc/holdfast/holdfast.yaml -a -e /etc/default/holdfast -a -d /var/lib/holdfast
 
+say "installed again after the removal"
+at a apt-get install -y -q --no-install-recommends /root/holdfast.deb >"$work/after" 2>&1 || { tail "$work/after"; bad "install after the removal"; }
+check "haproxy.service is disabled again" sh -c "[ \"$(at a systemctl is-enabled haproxy || true)\" = disabled ]"
+at a apt-get remove -y -q holdfast >>"$work/after" 2>&1 || { tail "$work/after"; bad "remove again"; }
+check "haproxy.service is enabled again" sh -c "[ \"$(at a systemctl is-enabled haproxy || true)\" = enabled ]"
+
 say "purge"
 at "$a" mkdir -p /var/lib/holdfast/endpoints && at "$a" touch /var/lib/holdfast/endpoints/journal
 at "$a" apt-get purge -y -q holdfast >"$work/purge" 2>&1 || { tail "$work/purge"; bad "apt-get purge"; }

@@ -173,7 +173,7 @@ func (p *Prober) Preflight(ctx context.Context, client *Client, s *spec.Spec, pl
 			onceAt := func(key string, prove func() Proof) {
 				once(key+" at "+end.vip, func() Proof { return end.name(prove()) })
 			}
-			if svc.Mode == spec.HTTP && svc.Check.Layer == 7 && svc.Check.Port == 0 { // who asks another port asks something else
+			if svc.Mode == spec.HTTP && svc.Check.Layer == 7 && svc.Check.Port == 0 && at.Reaches(svc.Check.Path) { // who asks another port asks something else
 				url := strings.TrimSuffix(keystone.Origin(vip, svc, c.After.Interface, ""), at.Path) + at.ClientPath(svc.Check.Path)
 				onceAt("check "+url, func() Proof { return p.proveHealth(ctx, svc, url) })
 			}

@@ -304,3 +304,42 @@ func TestPreflightOfACheckWithAPortOfItsOwn(t *testing.T) {
 		t.Errorf("the API is not proved: %+v", proofs)
 	}
 }
+
+// TestPreflightBelowAPathOfTheHosts: a health check that hosts have beside the path by which
+// clients come is not behind the VIP, so it is asked of nobody; one below that path is.
+func TestPreflightBelowAPathOfTheHosts(t *testing.T) {
+	s := newSite(t, "")
+	a := s.applier()
+	s.spec.VIPs[0].Public = &spec.Public{By: spec.ByPath, Port: s.ports["glance"], Routes: []spec.Route{{Service: "glance", Name: "localhost", Path: "/image"}}}
+	s.vip["glance"].set(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path = "/" + strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/image"), "/"); r.URL.Path == "/healthcheck" && !strings.HasPrefix(r.RequestURI, "/image/") {
+			http.NotFound(w, r)
+			return
+		}
+		keystonetest.ImageAPI(w, r)
+	}))
+	checked := func() (checked bool) {
+		proofs, err := a.Prober.Preflight(t.Context(), a.Client, s.spec, s.plan(a, keystone.PlanOptions{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range proofs {
+			if p.Problem != "" {
+				t.Errorf("%+v", p)
+			}
+			checked = checked || p.Service == "glance" && strings.HasSuffix(p.Request, "/healthcheck")
+		}
+		return checked
+	}
+	if checked() {
+		t.Error("the check was asked for where clients do not reach it")
+	}
+	for i := range s.spec.Services {
+		if s.spec.Services[i].Name == "glance" {
+			s.spec.Services[i].Check.Path = "/image/healthcheck"
+		}
+	}
+	if !checked() {
+		t.Error("the check was not asked for")
+	}
+}
