@@ -64,7 +64,7 @@ race: deps build ## Run every test under the race detector
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout=30m -exec=$(abspath $(ROOT)) -run='$(RUN)' ./...
 
 # What architecture_test.go calls pure. The tests of haproxy run HAProxy, and count its time.
-PURE     := auth status catalog spec cloud vrrp vrrp/sim conflict ether haproxy haproxy/output keystone importer dns dns/wire certificate health reach incident notify traffic web/page
+PURE     := auth status catalog spec bgp cloud vrrp vrrp/sim conflict ether haproxy haproxy/output keystone importer dns dns/wire doctor certificate health reach incident notify traffic web/page
 SEEDS    := $$(grep -rl '^func Fuzz' --include=*_test.go internal | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 race-pure: ## The race detector on the pure packages, and on every parser's fuzz seeds

@@ -35,13 +35,18 @@ var mayImport = map[string][]string{
 	"internal/reach":           {"internal/status"},
 	"internal/reach/handshake": {},
 	"internal/reach/paths":     {"internal/tick", "internal/reach", "internal/reach/handshake", "internal/spec", "internal/status"},
+	"internal/bgp":             {"internal/spec", "internal/status"},
+	"internal/bgp/speaker":     {"internal/bgp", "internal/spec"},
+	"internal/bgp/announcer": {
+		"internal/bgp", "internal/bgp/speaker", "internal/haproxy/process", "internal/rtnl", "internal/sockdiag", "internal/spec", "internal/status", "internal/systemd", "internal/vip",
+	},
 	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/incident":        {"internal/status"},
 	"internal/clocks":          {},
 	"internal/notify":          {"internal/incident", "internal/status"},
 	"internal/traffic":         {"internal/status"},
 	"internal/traffic/history": {"internal/traffic"},
-	"internal/traffic/listen":  {"internal/haproxy", "internal/spec", "internal/status", "internal/traffic"},
+	"internal/traffic/listen":  {"internal/haproxy", "internal/spec", "internal/status", "internal/tick", "internal/traffic"},
 	"internal/notify/tell":     {"internal/file", "internal/incident", "internal/notify", "internal/peer", "internal/spec", "internal/status", "internal/tick"},
 	"internal/vrrp":            {},
 	"internal/vrrp/sim":        {"internal/auth", "internal/conflict", "internal/ether", "internal/vrrp"},
@@ -51,6 +56,8 @@ var mayImport = map[string][]string{
 	"internal/certificate/keep": {
 		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status", "internal/tick",
 	},
+	"internal/doctor":           {"internal/spec", "internal/status"},
+	"internal/doctor/look":      {"internal/certificate", "internal/conflict/watch", "internal/dns/zone", "internal/doctor", "internal/spec", "internal/status", "internal/web"},
 	"internal/spec":             {"internal/status", "internal/catalog"},
 	"internal/haproxy":          {"internal/haproxy/output", "internal/spec", "internal/catalog", "internal/status", "internal/health"},
 	"internal/haproxy/output":   {},
@@ -88,7 +95,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/drain": {"internal/tick", "internal/spec", "internal/status", "internal/cloud", "internal/catalog", "internal/haproxy", "internal/web", "internal/peer", "internal/file"},
 	"internal/agent": {
-		"internal/auth", "internal/auth/keyfile", "internal/clocks", "internal/incident", "internal/notify/tell",
+		"internal/auth", "internal/auth/keyfile", "internal/bgp/announcer", "internal/clocks", "internal/incident", "internal/notify/tell",
 		"internal/spec", "internal/status", "internal/catalog", "internal/cloud", "internal/haproxy", "internal/haproxy/process", "internal/haproxy/client",
 		"internal/rollout", "internal/vrrp", "internal/vrrp/link", "internal/vip", "internal/vip/conntrack", "internal/web", "internal/certificate/keep",
 		"internal/health/watch", "internal/reach", "internal/reach/paths", "internal/hearing", "internal/journal", "internal/peer", "internal/drain", "internal/handover",
@@ -133,6 +140,7 @@ var mayImport = map[string][]string{
 	"internal/cli/tui":    {"internal/status"},
 	// For tests only.
 	"internal/netnstest":                   {},
+	"internal/bgp/bgptest":                 {"internal/netnstest"},
 	"internal/certificate/certificatetest": {},
 	"internal/keystone/keystonetest":       {},
 	"internal/dns/dnstest":                 {},
@@ -141,7 +149,7 @@ var mayImport = map[string][]string{
 }
 
 // pure packages have no I/O, no clock and no logger of their own.
-var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify", "internal/traffic", "internal/web/page"}
+var pure = []string{"internal/auth", "internal/status", "internal/catalog", "internal/spec", "internal/bgp", "internal/vrrp", "internal/vrrp/sim", "internal/conflict", "internal/ether", "internal/haproxy", "internal/haproxy/output", "internal/keystone", "internal/importer", "internal/dns", "internal/dns/wire", "internal/doctor", "internal/certificate", "internal/health", "internal/reach", "internal/cloud", "internal/incident", "internal/notify", "internal/traffic", "internal/web/page"}
 
 // notPure gives, for each package that no pure one imports, the reason.
 var notPure = map[string]string{

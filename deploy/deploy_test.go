@@ -123,7 +123,7 @@ func wantedSeverities(c status.FindingCode) []string {
 func camelCase(code string) string {
 	var b strings.Builder
 	for word := range strings.SplitSeq(code, "-") {
-		special := map[string]string{"vip": "VIP", "haproxy": "HAProxy"}
+		special := map[string]string{"vip": "VIP", "haproxy": "HAProxy", "bgp": "BGP"}
 		if word != "" {
 			b.WriteString(cmp.Or(special[word], strings.ToUpper(word[:1])+word[1:]))
 		}

@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 wanted=(
 	haproxy:haproxy       # the data plane
 	keepalived:keepalived # tests of interoperation, and the benchmark's other side
-	/usr/lib/frr/vrrpd:frr # tests of interoperation: another router of VRRP version 3
+	/usr/lib/frr/vrrpd:frr # tests of interoperation: another router of VRRP version 3, and a router of BGP
 	nft:nftables          # the rules of a planned move
 	conntrack:conntrack
 	ip:iproute2

@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/internal/bgp/announcer"
 	"holdfast/internal/certificate/keep"
 	"holdfast/internal/clocks"
 	"holdfast/internal/drain"
@@ -92,6 +93,8 @@ type Agent struct {
 	drains *drain.Drains
 	// vips has this controller's part in each VIP.
 	vips *vips.VIPs
+	// announcer has the VIPs that are announced by BGP.
+	announcer *announcer.Announcer
 	// moves has the planned moves of VIPs.
 	moves *handover.Moves
 	// paths has the ways to other hosts.
@@ -154,14 +157,18 @@ func New(opt Options) *Agent {
 		Taken:    func() { a.haproxy.Taken(); a.hosts.Taken(); a.split.Poke() },
 		GivenBy:  func(vip string) string { return a.moves.GivenBy(vip) },
 	})
+	a.announcer = announcer.New(announcer.Options{
+		Controller: opt.Controller, Log: a.log, HAProxy: a.haproxy.State, Changes: a.haproxy.Changes, Services: a.seenServices, Drained: a.drainedFor,
+		Event: event, Report: a.reportOne,
+	})
 	a.hosts = watch.New(watch.Options{
-		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: a.vips.Holds,
+		HAProxy: a.haproxy, Log: a.log, Spec: a.currentSpec, Holds: func() bool { return len(a.held()) > 0 },
 		Seen: a.seen, Event: event, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.rollout = rollout.New(rollout.Options{
 		File: opt.File, Controller: opt.Controller, StateDir: opt.StateDir, RunDir: opt.RunDir, HAProxyUser: opt.HAProxyUser,
 		Log: a.log, Reload: opt.Reload, HAProxy: a.haproxy, Servers: a.hosts.Servers,
-		VIPs: a.makeVIPs, Rekey: a.rekey, Held: a.vips.Held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
+		VIPs: a.makeVIPs, Rekey: a.rekey, Held: a.held, Certificates: a.certificates.Prepare, Sweep: a.certificates.Sweep, Applying: a.forcing.Store,
 		Event: event, SetFinding: a.setFinding, Report: a.report,
 	})
 	a.drains = drain.New(drain.Options{
@@ -180,7 +187,7 @@ func New(opt Options) *Agent {
 	a.moves = handover.New(handover.Options{
 		Controller: opt.Controller, RunDir: opt.RunDir, Log: a.log, HAProxy: a.haproxy, Spec: a.currentSpec, VIPs: a.parts,
 		Ask: a.peers.Ask, Gather: a.gather, Reach: a.reach, Drained: a.drains.Whole, Greet: a.hearing.Greet, Preempt: a.vips.SetPreempt,
-		Settle: a.vips.Settle, Event: event, SetFinding: a.setFinding, Report: a.reportOne,
+		Settle: a.vips.Settle, Closing: a.announcer.Closing, Event: event, SetFinding: a.setFinding, Report: a.reportOne,
 	})
 	a.split = splitbrain.New(splitbrain.Options{
 		Controller: opt.Controller, Log: a.log, Spec: a.currentSpec, VIPs: a.holdings, Ask: a.peers.Ask, GiveWay: a.moves.Concede,
@@ -308,6 +315,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 		run  func(context.Context)
 	}{
 		{"who watches HAProxy for VRRP", a.vips.Follow},
+		{"who announces vips by BGP", a.announcer.Run},
 		{"who watches certificates", a.certificates.Watch},
 		{"who watches hosts", a.hosts.Run},
 		{"who watches what is scarce", a.watchScarcity},
@@ -329,6 +337,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	err = all.wait(ctx)
 	a.pings.Keep(nil) // its connections end with it, not with the process
 	a.vips.End()
+	a.announcer.End()
 	a.journal.Add(status.Event{Kind: status.EventAgentEnded, Subject: "agent", Text: "agent ended; HAProxy stays as it is"})
 	return err
 }

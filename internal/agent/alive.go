@@ -16,5 +16,5 @@ const supervisorSilence = time.Minute
 // starts HAProxy again and who tells VRRP of its state, without which a VIP stays
 // where nothing answers.
 func (a *Agent) alive() error {
-	return errors.Join(systemd.StandsStill("HAProxy's supervisor", a.haproxy.Turned(), supervisorSilence), a.vips.Alive())
+	return errors.Join(systemd.StandsStill("HAProxy's supervisor", a.haproxy.Turned(), supervisorSilence), a.vips.Alive(), a.announcer.Alive())
 }

@@ -31,7 +31,8 @@ func (a *Agent) Snapshot() status.Snapshot {
 	if is.Spec != nil {
 		snap.Cloud = is.Spec.Cloud
 	}
-	for _, v := range a.vips.Status() {
+	snap.BGP = a.announcer.Sessions()
+	for _, v := range append(a.vips.Status(), a.announcer.Status()...) {
 		if all := a.certificates.Describe(v.Name); len(all) > 0 {
 			v.Certificate, v.MoreCertificates = &all[0], all[1:]
 		}

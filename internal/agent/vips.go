@@ -22,6 +22,10 @@ func (a *Agent) makeVIPs(s *spec.Spec) (use func(context.Context), err error) {
 		return nil, err
 	}
 	useVIPs, err := a.vips.Make(s)
+	if err != nil {
+		return nil, err
+	}
+	useAnnounced, err := a.announcer.Make(s)
 	return func(ctx context.Context) {
 		a.setFinding(status.CodeKeyUnusable, useKeys())
 		controllers := map[netip.Addr]string{}
@@ -30,6 +34,7 @@ func (a *Agent) makeVIPs(s *spec.Spec) (use func(context.Context), err error) {
 		}
 		a.check.Allow(controllers)
 		useVIPs(ctx)
+		useAnnounced()
 	}, err
 }
 
@@ -60,6 +65,29 @@ func (a *Agent) holdings() []splitbrain.VIP {
 	return all
 }
 
+// held gives the VIPs whose clients come to this controller, however they find it.
+func (a *Agent) held() []spec.VIP { return append(a.vips.Held(), a.announcer.Held()...) }
+
+// seenServices gives how the services fare, as they were seen last.
+func (a *Agent) seenServices() []status.Service {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.services
+}
+
+// drainedFor gives why this controller is out for maintenance; "" when it is not.
+func (a *Agent) drainedFor() string {
+	if !a.drains.Whole() {
+		return ""
+	}
+	for _, d := range a.drains.List() {
+		if d.Service == "" && d.Reason != "" {
+			return "drained: " + d.Reason
+		}
+	}
+	return "drained"
+}
+
 // lowering divides the VRRP priority of a controller that is to be the last to take a
 // VIP: below those of all that are not, in the order of preference all the same.
 const lowering = 10
@@ -86,7 +114,7 @@ func (a *Agent) probeVIPs(ctx context.Context) (process.Sign, error) {
 	var errs []error
 	s := a.currentSpec()
 	var held []client.Pinger
-	for _, v := range a.vips.Held() {
+	for _, v := range a.held() {
 		held = append(held, client.NewPinger(v, s.Services))
 	}
 	a.pings.Keep(held)

@@ -10,6 +10,7 @@ import (
 // all gives every command, in the order of "holdfast --help".
 func (a commands) all() []*cobra.Command {
 	return []*cobra.Command{
+		a.initCommand(),
 		a.importCommand(),
 		a.validateCommand(),
 		a.diffCommand(),
@@ -17,6 +18,7 @@ func (a commands) all() []*cobra.Command {
 		changecmd.DNS(a.App),
 		a.renderCommand(),
 		a.agentCommand(),
+		a.doctorCommand(),
 		a.statusCommand(),
 		a.eventsCommand(),
 		a.reloadCommand(),

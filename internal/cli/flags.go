@@ -66,10 +66,10 @@ func checkFlags(cmd *cobra.Command) error {
 }
 
 // checkFile refuses a spec that was named for a command and cannot be read, whether the
-// command reads it or not. An agent begins with the last good one where it has to, and
-// import says what is wrong with naming one.
+// command reads it or not. An agent begins with the last good one where it has to, import
+// says what is wrong with naming one, and init makes it.
 func checkFile(f *pflag.Flag, command string) error {
-	if f == nil || !f.Changed || f.Value.String() == "-" || command == "agent" || command == "import" {
+	if f == nil || !f.Changed || f.Value.String() == "-" || command == "agent" || command == "import" || command == "init" {
 		return nil
 	}
 	file, err := os.Open(f.Value.String())

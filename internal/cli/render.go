@@ -28,8 +28,8 @@ which the agent takes from its host, may differ.
 
 The agent has HAProxy check it before it is used, so there is no need to do so by
 hand. The server-state-file that it names is made by the agent: until there is one,
-"haproxy -c" warns of it. So are closing.list and the copies of certificates that it
-names: without them "haproxy -c" fails.`,
+"haproxy -c" warns of it. So are closing.list and the copies of certificates, pages and
+lists that it names: without them "haproxy -c" fails.`,
 		Example: `  holdfast render --controller ctl1
   diff <(holdfast render --controller ctl1) /var/lib/holdfast/haproxy.cfg`,
 		Args: app.NoArgs,
@@ -47,9 +47,11 @@ func (a commands) render(controller string, local haproxy.Local) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := s.Controller(controller); !ok {
+	c, ok := s.Controller(controller)
+	if !ok {
 		return app.UnknownController(s, controller)
 	}
+	local.Address = c.Address
 	cfg := haproxy.Render(s, local).Bytes()
 	if a.AsJSON() {
 		return a.PrintJSON(rendered{controller, string(cfg)})

@@ -140,6 +140,8 @@ func (s *statusWriter) holder(v cloud.VIP) tui.Cell {
 		all = append(all, s.names(h))
 	}
 	switch {
+	case v.Announce != "" && len(all) > 0:
+		return tui.Marked(strings.Join(all, ", "), tui.Good)
 	case len(all) > 1:
 		return tui.Marked("TWO: "+strings.Join(all, ", "), tui.Bad)
 	case v.Holder == "":
@@ -248,6 +250,9 @@ func vipStates(s *status.Snapshot) tui.Cell {
 	var all []string
 	for _, v := range s.VIPs {
 		word := string(v.State)
+		if v.Announce != "" {
+			word = string(v.Announced)
+		}
 		if len(s.VIPs) > 1 {
 			word = v.Name + ":" + word
 		}

@@ -78,7 +78,10 @@ type VIP struct {
 	Name      string   `json:"name"`
 	Addresses []string `json:"addresses"`
 	Hostname  string   `json:"hostname"`
-	// Holder is the controller that clients reach; empty when there is none.
+	// Announce is "bgp" where all controllers that are well announce it, and are its
+	// Holders; empty where one of them is to hold it.
+	Announce string `json:"announce,omitempty"`
+	// Holder is the controller that clients reach, or the first of several; empty when there is none.
 	// One that did not answer is named when another hears its adverts.
 	Holder string `json:"holder,omitempty"`
 	// Holders are all controllers that say of themselves that they hold it.
@@ -282,7 +285,7 @@ func (m *merger) mergeVIPs() {
 }
 
 func (m *merger) mergeVIP(v status.VIP) VIP {
-	out := VIP{Name: v.Name, Addresses: v.Addresses, Hostname: v.Hostname, Holders: []string{}, Prefer: v.Prefer}
+	out := VIP{Name: v.Name, Addresses: v.Addresses, Hostname: v.Hostname, Announce: v.Announce, Holders: []string{}, Prefer: v.Prefer}
 	claims := m.claims(v.Name)
 	for _, c := range claims {
 		out.Holders = append(out.Holders, c.controller)
@@ -292,6 +295,9 @@ func (m *merger) mergeVIP(v status.VIP) VIP {
 		return out
 	}
 	newest := slices.MaxFunc(claims, byStart)
+	if v.Announce != "" {
+		newest = claims[0]
+	}
 	out.Holder, out.Since, out.Reason = newest.controller, newest.vip.Since, newest.vip.Reason
 	return out
 }
@@ -309,7 +315,7 @@ func (m *merger) claims(vip string) []claim {
 			}
 		}
 	}
-	if len(all) < 2 {
+	if len(all) < 2 || all[0].vip.Announce != "" { // all that announce it have it
 		return all
 	}
 	last := slices.MaxFunc(all, byStart)

@@ -151,6 +151,7 @@ func commandsOfAgents() map[string]string {
 		status.CodePageCrowded:            "ssh %1 ss -tn",
 		status.CodeHeadersTooLarge:        "ssh %1 journalctl -t haproxy -g BADREQ -n 20",
 		status.CodeRequestsRefused:        "ssh %1 journalctl -t haproxy -g BADREQ -n 20",
+		status.CodeClientsLimited:         "ssh %1 journalctl -t haproxy -g NOSRV -n 20",
 		status.CodeHAProxyReplaced:        "ssh %1 systemctl reload holdfast",
 		status.CodeHAProxyLibraryReplaced: "ssh %1 systemctl reload holdfast",
 		status.CodeHAProxyAsRoot:          "ssh %1 systemctl cat holdfast",

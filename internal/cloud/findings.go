@@ -337,7 +337,7 @@ func (m *merger) haproxyWords(h status.HAProxy) string {
 func (m *merger) findVIPs() {
 	for _, v := range m.out.VIPs {
 		switch {
-		case len(v.Holders) > 1:
+		case len(v.Holders) > 1 && v.Announce == "":
 			m.find(status.Error, status.CodeVIPHeldTwice, "vip "+v.Name, "held by "+status.List(v.Holders)+" at once",
 				"they do not hear each other's adverts: let IP protocol 112 pass between them",
 				also{"VIP " + v.Name + " held twice", v.Since, command("ssh %1 timeout 5 tcpdump -ni %2 vrrp", v.Holders[0], m.wireOf(v.Holders[0]))})
@@ -549,6 +549,9 @@ func (m *merger) briefOf(f status.Finding, controller string) string {
 		status.CodeVIPMovesOften:   "VIP moves often",
 		status.CodeHeadersTooLarge: "requests refused for their headers",
 		status.CodeRequestsRefused: "requests refused",
+		status.CodeClientsLimited:  "clients turned away by limits",
+		status.CodeRawLines:        "raw lines of HAProxy in force",
+		status.CodeMaintenance:     "services in maintenance",
 	}[f.Code]; words != "" {
 		return strings.ReplaceAll(words, "%1", controller)
 	}

@@ -15,7 +15,7 @@ const togetherTime = 10 * time.Minute
 // findTogether tells of VIPs that are to lie on several controllers and have all been on
 // one for some time, while another one that is to have one of them is well.
 func (m *merger) findTogether() {
-	vips := m.out.VIPs
+	vips := slices.DeleteFunc(slices.Clone(m.out.VIPs), func(v VIP) bool { return v.Announce != "" })
 	if len(vips) < 2 {
 		return
 	}

@@ -14,6 +14,9 @@ func (m *Moves) closing() []netip.Addr {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var closing []netip.Addr
+	if m.opt.Closing != nil {
+		closing = m.opt.Closing()
+	}
 	for _, v := range vips {
 		if g := m.giving[v.Name]; g == nil || !g.closing {
 			continue

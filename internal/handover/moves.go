@@ -57,6 +57,8 @@ type Options struct {
 	Preempt func(vip string, preempt bool) bool
 	// Settle is called when GivesWay or Limps says something else than before.
 	Settle func()
+	// Closing gives addresses beside those of moves whose clients are to come anew; may be nil.
+	Closing func() []netip.Addr
 	// Event is told what has happened.
 	Event func(status.Event)
 	// SetFinding is told the finding under a key, nil when there is none. Report is told

@@ -63,7 +63,7 @@ func PlanChange(from, to *Config, w Worker) Change {
 		return Change{Reload: "HAProxy's servers are not as they were configured: " + why}
 	}
 	old, now := from.servers(), to.servers()
-	p := planner{old: byPath(old), now: byPath(now), worker: w}
+	p := planner{old: byPath(old), now: byPath(now), worker: w, rawDefaults: to.rawDefaults()}
 	p.plan(old, now)
 	if p.why != "" {
 		return Change{Reload: p.why}
@@ -78,6 +78,9 @@ func PlanChange(from, to *Config, w Worker) Change {
 type planner struct {
 	old, now map[string]server
 	worker   Worker
+	// rawDefaults has the backends whose servers get something by a raw line, which
+	// HAProxy gives to none that is added.
+	rawDefaults map[string]bool
 
 	why   string // a reload is needed
 	steps []Step
@@ -272,6 +275,9 @@ func (p *planner) argument(value string) string {
 
 // addable sees to it that the worker can have server s added.
 func (p *planner) addable(s server) {
+	if p.rawDefaults[s.backend] {
+		p.reload("host %s is new in %s, whose raw lines say something of all hosts", s.Name, s.service())
+	}
 	major, minor := version(p.worker.Version)
 	newer := func(a, b int) bool { return major > a || major == a && minor >= b }
 	if !newer(2, 6) {

@@ -51,6 +51,9 @@ type Line struct {
 	// Settings are what a default-server line says of the servers of its section,
 	// or of all sections after that of defaults. They follow the text.
 	Settings []Setting `json:"settings,omitempty"`
+	// Spec is the line of the spec that a raw line comes from; 0 of all others. It is
+	// not kept: of a configuration that was read it is not known.
+	Spec int `json:"-"`
 }
 
 // A ServerLine is a server of a backend.

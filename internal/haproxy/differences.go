@@ -113,7 +113,7 @@ func keys(all ...[]string) []string {
 func lineKey(line string) string {
 	words := strings.Fields(line)
 	switch words[0] {
-	case "timeout", "option", "http-check", "http-request", "http-response", "http-after-response", "stats":
+	case "timeout", "option", "http-check", "http-request", "http-response", "http-after-response", "tcp-request", "stats":
 		return strings.Join(words[:min(2, len(words))], " ")
 	}
 	return words[0]

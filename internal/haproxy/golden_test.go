@@ -83,6 +83,10 @@ func check(t *testing.T, cfg []byte) {
 	write(t, filepath.Join(dir, haproxy.StateFile), []byte(haproxy.EmptyState))
 	write(t, filepath.Join(dir, haproxy.ClosingList), nil)
 	text := strings.ReplaceAll(string(cfg), "/run/holdfast/", dir+"/")
+	write(t, filepath.Join(dir, "page"), []byte("sorry\n"))
+	write(t, filepath.Join(dir, "list"), []byte("192.0.2.66\n10.0.0.0/8\n"))
+	text = regexp.MustCompile(`(content-type .+) file \S+`).ReplaceAllString(text, "$1 file "+filepath.Join(dir, "page"))
+	text = regexp.MustCompile(` -f /var/lib/holdfast/files/\S+`).ReplaceAllString(text, " -f "+filepath.Join(dir, "list"))
 	if strings.Contains(text, " ssl ") {
 		write(t, filepath.Join(dir, "tls.pem"), selfSigned(t))
 		text = regexp.MustCompile(`(crt|ca-file) \S+`).ReplaceAllString(text, "$1 "+filepath.Join(dir, "tls.pem"))

@@ -10,6 +10,7 @@ package haproxy
 
 import (
 	"hash/fnv"
+	"net/netip"
 	"path"
 	"strings"
 
@@ -57,6 +58,9 @@ const SystemCA = "/etc/ssl/certs/ca-certificates.crt"
 // Local is what the configuration takes from the host it is for. All else is
 // the same on every controller.
 type Local struct {
+	// Address is the controller's own, where HAProxy's page of statistics may be. The zero
+	// value: that is on the loopback then.
+	Address  netip.Addr
 	RunDir   string // of the sockets and the state file
 	StateDir string // where the agent keeps the configuration itself
 	// User and Group are what the worker runs as. Empty: as who starts it.
@@ -148,8 +152,10 @@ const (
 
 // serviceOfBackend gives the service's own backend, of any of its backends.
 func serviceOfBackend(name string) string {
-	name = strings.TrimSuffix(strings.TrimSuffix(name, onceSuffix), acceptsSuffix)
-	return strings.TrimSuffix(name, evenSuffix)
+	for _, suffix := range []string{onceSuffix, acceptsSuffix, evenSuffix, limitSuffix, loginsSuffix} {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	return name
 }
 
 // hostOfServer gives the name of the host of a server, which may be one of last resort.

@@ -35,6 +35,9 @@ func MaxConn(s *spec.Spec, nofile uint64) int {
 // listeners counts the bind lines of s.
 func listeners(s *spec.Spec) int {
 	n := 0
+	if s.Stats.On() {
+		n++
+	}
 	for _, v := range s.VIPs {
 		for _, svc := range s.Services {
 			if svc.Listens(v) {

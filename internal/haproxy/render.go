@@ -69,10 +69,10 @@ func Render(s *spec.Spec, l Local) *Config {
 	w := &writer{}
 	w.header(s, l)
 	w.global(s, l)
-	w.defaults(s, spec.HTTP)
+	w.defaults(s, spec.HTTP, l)
 	w.proxies(s, spec.HTTP, l)
 	if hasMode(s, spec.TCP) {
-		w.defaults(s, spec.TCP)
+		w.defaults(s, spec.TCP, l)
 		w.proxies(s, spec.TCP, l)
 	}
 	c := &Config{Sections: w.sections}
@@ -83,7 +83,8 @@ func Render(s *spec.Spec, l Local) *Config {
 // A writer collects the sections of a configuration, in their order.
 type writer struct {
 	sections []Section
-	hosts    int // how many the service has whose backends are written
+	begun    bool // the banner of the tables was written
+	hosts    int  // how many the service has whose backends are written
 }
 
 // section begins a section; a name that is "" is none.
@@ -175,6 +176,7 @@ func (w *writer) global(s *spec.Spec, l Local) {
 	w.headerLimit(s)
 	w.uploads(s)
 	w.tlsDefaults(s)
+	w.rawAll(s.HAProxy.Global)
 }
 
 // noChroot says that workers stay where they are. Before 3.4 that is so where nothing
@@ -261,6 +263,10 @@ func (w *writer) headerLimit(s *spec.Spec) {
 // hear that it was read: what is under way at 1 Gbit/s and 50 ms of round trip.
 const h2Window = 6 << 20
 
+// h2Glitches is how much of a connection by HTTP/2 may be unusual before it is cut off
+// (configuration manual 3.2): browsers and libraries have some in a day.
+const h2Glitches = 1000
+
 // uploads has uploads by HTTP/2 go as fast as others over a distance: by itself
 // HAProxy lets 64 KiB of each be under way, 1.3 MB/s at 50 ms.
 func (w *writer) uploads(s *spec.Spec) {
@@ -273,6 +279,11 @@ func (w *writer) uploads(s *spec.Spec) {
 	w.line(".endif")
 	w.line(".if version_atleast(3.1)")
 	w.line("tune.h2.fe.rxbuf", itoa(h2Window))
+	w.line(".endif")
+	w.comment("Who plays with the protocol by HTTP/2, as with floods of resets, of settings or of headers that go on and",
+		"on, is cut off. Earlier versions know some of that by themselves, and have nothing to set.")
+	w.line(".if version_atleast(3.0)")
+	w.line("tune.h2.fe.glitches-threshold", itoa(h2Glitches))
 	w.line(".endif")
 }
 
@@ -287,7 +298,7 @@ func (w *writer) writtenOut(mode spec.Mode) {
 }
 
 // defaults writes the defaults section of all proxies of mode.
-func (w *writer) defaults(s *spec.Spec, mode spec.Mode) {
+func (w *writer) defaults(s *spec.Spec, mode spec.Mode, l Local) {
 	w.section(defaultsSection, "")
 	w.line("mode", string(mode))
 	w.line("log global")
@@ -301,12 +312,16 @@ func (w *writer) defaults(s *spec.Spec, mode spec.Mode) {
 		w.httpTimeouts()
 		w.httpConnections()
 		w.httpErrors()
+		w.errorPages(s.ErrorPages, l.StateDir)
 	} else {
 		w.tcpTimeouts()
 	}
 	w.writtenOut(mode)
 	w.retries(mode)
 	w.checkTiming(s, mode)
+	if mode == spec.HTTP {
+		w.rawAll(s.HAProxy.Defaults)
+	}
 }
 
 func (w *writer) httpTimeouts() {

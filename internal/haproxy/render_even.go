@@ -47,6 +47,13 @@ func (w *writer) even(svc spec.Service) {
 		return
 	}
 	w.seesBusy(svc, "")
+}
+
+// leadsEven leads the requests of a service that is busy or slow to the backend for that.
+func (w *writer) leadsEven(svc spec.Service) {
+	if !spreads(svc) {
+		return
+	}
 	for _, when := range evenWhen(svc) {
 		w.line("use_backend", EvenName(svc), "if", when)
 	}
@@ -117,12 +124,14 @@ func (w *writer) evenBackend(s *spec.Spec, svc spec.Service, ids map[string]int,
 		return
 	}
 	w.section(backendSection, EvenName(svc))
+	w.raw(backendRaw(s, svc), rawFirst)
 	w.balance(s, svc)
 	w.line("hash-balance-factor", itoa(evenWithin))
 	w.check(s, svc) // for a host that is added without a reload
 	w.backendTimeouts(svc.Timeout)
 	w.tellsBusy(s, svc)
-	w.sendsOnce(EvenName(svc), svc)
+	w.sendsOnce(s, EvenName(svc), svc, l)
+	w.raw(backendRaw(s, svc), rawRules, rawLeads)
 	for _, h := range svc.Hosts {
 		w.server(svc, h, ids[h.Name], l, tracks(svc, h)...)
 	}

@@ -20,7 +20,7 @@ func (w *writer) proxies(s *spec.Spec, mode spec.Mode, l Local) {
 		for i := range v.Addresses {
 			for _, svc := range s.Services {
 				if modeOf(svc) == mode && svc.Listens(v) {
-					w.frontend(v, i, svc, l)
+					w.frontend(s, v, i, svc, l)
 				}
 			}
 		}
@@ -39,7 +39,9 @@ func (w *writer) proxies(s *spec.Spec, mode spec.Mode, l Local) {
 		}
 	}
 	if mode == spec.HTTP {
+		w.stats(s, l)
 		w.challenges(s)
+		w.limitTables(s)
 	}
 }
 
@@ -59,16 +61,39 @@ func (w *writer) frontendBanner(mode spec.Mode) {
 }
 
 // frontend writes the frontend of svc on the i-th address of v.
-func (w *writer) frontend(v spec.VIP, i int, svc spec.Service, l Local) {
+func (w *writer) frontend(s *spec.Spec, v spec.VIP, i int, svc spec.Service, l Local) {
 	w.section(frontendSection, FrontendName(v, i, svc))
 	w.last().Bind = bindOf(v, i, svc, l.StateDir)
 	if svc.Timeout.Client > 0 {
 		w.line("timeout client", duration(svc.Timeout.Client))
 	}
+	if svc.Timeout.Request > 0 && modeOf(svc) == spec.HTTP {
+		w.line("timeout http-request", duration(svc.Timeout.Request))
+	}
+	w.own(s, v, svc)
 	if modeOf(svc) == spec.HTTP {
-		w.frontendRules(v, svc)
-		w.closing(l)
+		w.captures()
+	}
+	w.behind(v)
+	w.connections(v, svc)
+	if modeOf(svc) == spec.HTTP {
+		w.isBehind(v)
+	}
+	raw := frontendRaw(s, svc)
+	w.raw(raw, rawFirst)
+	if modeOf(svc) == spec.TCP {
+		w.vipLists(s, v, svc, l.StateDir)
+		w.clientRules(s, v, svc, l.StateDir, "")
+		w.raw(raw, rawRules)
+		w.raw(raw, rawLeads)
+	} else {
+		w.errorPages(svc.ErrorPages, l.StateDir)
+		w.frontendRules(s, v, svc, l)
+		w.closing(v, i, l)
 		w.even(svc)
+		w.raw(raw, rawRules)
+		w.raw(raw, rawLeads)
+		w.leadsEven(svc)
 		if svc.Limit == 0 {
 			w.line("use_backend", OnceName(svc), "unless", repeatable)
 		}
@@ -91,8 +116,12 @@ const (
 // always is a condition that is always true.
 const always = "always"
 
-func (w *writer) frontendRules(v spec.VIP, svc spec.Service) {
+func (w *writer) frontendRules(s *spec.Spec, v spec.VIP, svc spec.Service, l Local) {
 	w.pings()
+	w.clientOfBalancer(v)
+	w.requestID()
+	w.vipLists(s, v, svc, l.StateDir)
+	w.clientRules(s, v, svc, l.StateDir, "")
 	keep := ""
 	if svc.KeepForwarded {
 		keep = always
@@ -115,32 +144,37 @@ func (w *writer) forwarded(v spec.VIP, keep string) {
 	if v.TLS != nil {
 		proto = "https"
 	}
-	and, unless := "", ""
+	and, unless, others := "", "", ""
 	if keep != always && keep != "" {
 		and, unless = " "+keep, " !"+keep
 	}
+	if byHeaders(v) { // what the balancer in front says stays
+		w.line("http-request del-header", claimsOfBalancer, "-m reg", anyClaim, isBalancer)
+		others = " !" + isBalancer
+	}
 	if keep != "" {
 		w.prose("X-Forwarded-For goes through: a part of OpenStack sets it, and means something else by it.")
-		w.line("http-request del-header", claimsButFor, "-m reg", anyClaim+and)
+		w.line("http-request del-header", claimsButFor, "-m reg", anyClaim+and+others)
 	}
 	if keep != always {
-		w.line("http-request del-header", claims, "-m reg", anyClaim+unless)
-		when := ""
-		if unless != "" {
-			when = " if" + unless
-		}
-		w.line("http-request set-header X-Forwarded-For %[src]" + when)
+		w.line("http-request del-header", claims, "-m reg", anyClaim+unless+others)
+		w.line("http-request set-header X-Forwarded-For %[src]" + unlessSaid(v, "X-Forwarded-For", unless))
 	}
-	w.line("http-request set-header X-Forwarded-Proto", proto)
-	w.line("http-request set-header X-Forwarded-Host %[req.hdr(Host)]")
-	w.line("http-request set-header X-Forwarded-Port %[dst_port]")
+	w.line("http-request set-header X-Forwarded-Proto", proto+unlessSaid(v, "X-Forwarded-Proto", ""))
+	w.line("http-request set-header X-Forwarded-Host %[req.hdr(Host)]" + unlessSaid(v, "X-Forwarded-Host", ""))
+	w.line("http-request set-header X-Forwarded-Port %[dst_port]" + unlessSaid(v, "X-Forwarded-Port", ""))
 }
 
 // closing has every answer on an address that is on the list end its
 // connection: those of HAProxy itself, too. HTTP/2 has no such header, and
-// HAProxy sends no GOAWAY for it (2.6; haproxy/haproxy#969): see H2Addresses.
-func (w *writer) closing(l Local) {
-	w.line("http-after-response set-header Connection close if { dst -f", word(path.Join(l.RunDir, ClosingList)), "} { status ge 200 }")
+// HAProxy sends no GOAWAY for it (2.6; haproxy/haproxy#969): see H2Addresses. Behind a
+// balancer that speaks the PROXY protocol dst is what that says, and not the VIP's address.
+func (w *writer) closing(v spec.VIP, i int, l Local) {
+	dst := "dst"
+	if v.Behind.Any() && v.Behind.ProxyProtocol {
+		dst = "str(" + v.Addresses[i].Addr().Unmap().String() + ") -m ip"
+	}
+	w.line("http-after-response set-header Connection close if {", dst, "-f", word(path.Join(l.RunDir, ClosingList)), "} { status ge 200 }")
 }
 
 func (w *writer) backendBanner(mode spec.Mode) {
@@ -170,6 +204,7 @@ func (w *writer) backendBanner(mode spec.Mode) {
 func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 	w.hosts = len(svc.Hosts)
 	w.section(backendSection, BackendName(svc))
+	w.raw(backendRaw(s, svc), rawFirst)
 	w.balance(s, svc)
 	w.check(s, svc)
 	w.backendTimeouts(svc.Timeout)
@@ -180,12 +215,13 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 		w.defaultServer("on-marked-down", "shutdown-sessions")
 	case modeOf(svc) != spec.HTTP:
 	case svc.Limit > 0:
-		w.limited(svc)
+		w.limited(s, svc, l)
 	default:
 		w.line("option allbackups")
 		w.tellsBusy(s, svc)
-		w.repeats(BackendName(svc), svc)
+		w.repeats(s, BackendName(svc), svc, l)
 	}
+	w.raw(backendRaw(s, svc), rawRules, rawLeads)
 	ids := serverIDs(svc.Hosts)
 	controllers := controllerAddresses(s)
 	interval := duration(agentCheckInterval(s))
@@ -210,14 +246,14 @@ func (w *writer) backend(s *spec.Spec, svc spec.Service, l Local) {
 
 // limited says how the one backend of a service with a limit goes: HAProxy counts
 // what a host has by its server, and so all requests go through one.
-func (w *writer) limited(svc spec.Service) {
+func (w *writer) limited(s *spec.Spec, svc spec.Service, l Local) {
 	w.comment("A host gets its limit of requests at once, and the others wait here. No client waits in the queue of one",
 		"host while another has nothing to do: its own host may have a quarter more than its share.")
 	if sticky(svc) {
 		w.line("hash-balance-factor 125")
 	}
 	w.line("option allbackups")
-	w.sendsOnce(BackendName(svc), svc)
+	w.sendsOnce(s, BackendName(svc), svc, l)
 }
 
 // lastResort writes the servers that get the requests of svc while none of its
@@ -251,12 +287,14 @@ const repeatable = "{ method GET HEAD OPTIONS } !{ req.fhdr(Content-Length) -m f
 // onceBackend writes the backend of the requests of svc that are not repeatable.
 func (w *writer) onceBackend(s *spec.Spec, svc spec.Service, ids map[string]int, l Local) {
 	w.section(backendSection, OnceName(svc))
+	w.raw(backendRaw(s, svc), rawFirst)
 	w.balance(s, svc)
 	w.line("option allbackups")
 	w.check(s, svc) // for a host that is added without a reload
 	w.backendTimeouts(svc.Timeout)
 	w.tellsBusy(s, svc)
-	w.sendsOnce(OnceName(svc), svc)
+	w.sendsOnce(s, OnceName(svc), svc, l)
+	w.raw(backendRaw(s, svc), rawRules, rawLeads)
 	for _, h := range svc.Hosts {
 		w.server(svc, h, ids[h.Name], l, tracks(svc, h)...)
 	}
@@ -265,21 +303,21 @@ func (w *writer) onceBackend(s *spec.Spec, svc spec.Service, ids map[string]int,
 
 // repeats says how backend, one of svc's, sends requests that are safe to repeat:
 // on any connection that there is, since one that meets its end is sent again.
-func (w *writer) repeats(backend string, svc spec.Service) {
+func (w *writer) repeats(s *spec.Spec, backend string, svc spec.Service, l Local) {
 	w.line("http-reuse always")
-	w.noHost(svc)
+	w.noHost(s, svc, l)
 	w.retryBudget(backend, svc)
 }
 
 // sendsOnce says how backend, one of svc's, sends requests that must not be lost on
 // a connection that its host is about to close: on a new one each.
-func (w *writer) sendsOnce(backend string, svc spec.Service) {
+func (w *writer) sendsOnce(s *spec.Spec, backend string, svc spec.Service, l Local) {
 	w.line("option http-server-close")
 	w.line("http-reuse never")
 	w.line("http-request track-sc1 src table", AcceptsName(svc))
 	w.line("http-request sc-inc-gpc0(1)")
 	w.line("http-response sc-inc-gpc1(1)")
-	w.backendRules(svc)
+	w.backendRules(s, svc, l)
 	w.retryBudget(backend, svc)
 }
 
@@ -380,20 +418,25 @@ func codes(ranges []spec.CodeRange) string {
 
 // backendRules says what is retried of the requests that are not repeatable by
 // themselves, and what a client gets when there is no host.
-func (w *writer) backendRules(svc spec.Service) {
+func (w *writer) backendRules(s *spec.Spec, svc spec.Service, l Local) {
 	unless := "{ method GET HEAD OPTIONS }"
 	if len(svc.SafePosts) > 0 {
 		unless += " || { method POST } { path -m reg " + safePosts(svc.SafePosts) + " }"
 	}
 	w.line("http-request set-var(txn.single) bool(true) unless", unless)
 	w.line("http-request disable-l7-retry if { var(txn.single) -m bool }")
-	w.noHost(svc)
+	w.noHost(s, svc, l)
 }
 
-// noHost says what a client gets when there is no host.
-func (w *writer) noHost(svc spec.Service) {
+// noHost says what a client gets when there is no host, and the other pages of the spec.
+func (w *writer) noHost(s *spec.Spec, svc spec.Service, l Local) {
 	// Not "http-request return … if { nbsrv eq 0 }": nbsrv is 0 in a worker
 	// that finishes what it has after a reload.
+	w.errorPages(svc.ErrorPages, l.StateDir)
+	if file := s.Page(svc, 503); file != "" {
+		w.line("http-error status 503", pageFile(file, l.StateDir), "hdr Retry-After", itoa(retryAfter))
+		return
+	}
 	w.httpError(503, "Service Unavailable", "no host of "+svc.Name+" accepted the request; it was not carried out")
 }
 

@@ -58,13 +58,13 @@ func (w *writer) publics(s *spec.Spec, l Local) {
 			first = false
 		}
 		for i := range v.Addresses {
-			w.public(v, i, services, l)
+			w.public(s, v, i, services, l)
 		}
 	}
 }
 
 // public writes the frontend of services on the port of the i-th address of v that they share.
-func (w *writer) public(v spec.VIP, i int, services []spec.Service, l Local) {
+func (w *writer) public(s *spec.Spec, v spec.VIP, i int, services []spec.Service, l Local) {
 	w.section(frontendSection, PublicName(v, i))
 	b := &Bind{Address: netip.AddrPortFrom(v.Addresses[i].Addr().Unmap(), uint16(v.Public.Port))}
 	b.secure(v, l.StateDir)
@@ -73,14 +73,27 @@ func (w *writer) public(v spec.VIP, i int, services []spec.Service, l Local) {
 	if t := longest(services); t > 0 {
 		w.line("timeout client", duration(t))
 	}
+	w.ownOf(s, v, services)
+	w.captures()
+	w.line("declare capture request len 100")
+	w.behind(v)
+	w.connectionsOf(v)
+	w.isBehind(v)
+	w.raw(s.HAProxy.Frontend, rawFirst)
 	w.pings()
+	w.clientOfBalancer(v)
+	w.requestID()
 	w.whichService(v, services)
+	w.line("http-request capture var(txn.service) id 1")
+	w.vipLists(s, v, spec.Service{}, l.StateDir)
+	w.publicRules(s, v, services, l.StateDir)
 	w.forwarded(v, keepsForwarded(services))
 	if slices.ContainsFunc(v.Public.Routes, func(r spec.Route) bool { return r.Strip }) {
 		w.line("http-request set-header X-Forwarded-Prefix %[var(txn.prefix)] if { var(txn.prefix) -m found }")
 	}
 	w.hsts(v)
-	w.closing(l)
+	w.closing(v, i, l)
+	w.raw(s.HAProxy.Frontend, rawRules, rawLeads)
 	w.whichBackend(services)
 }
 

@@ -93,13 +93,17 @@ func (w *writer) redirects(s *spec.Spec, l Local) {
 			// No service has a ":" in its name.
 			w.section(frontendSection, strings.TrimSuffix(FrontendName(v, i, spec.Service{}), "-")+":redirect")
 			w.last().Bind = &Bind{Address: netip.AddrPortFrom(a.Addr().Unmap(), uint16(v.TLS.Redirect))}
+			if v.Behind.Any() {
+				w.networks(ownName, singles(s.Own()))
+			}
+			w.behind(v)
 			unless := ""
 			if v.TLS.ACME.IsValid() {
 				unless = " unless " + isChallenge
 			}
 			w.redirectNames(v, unless)
 			w.line("http-request redirect prefix", word("https://"+v.Hostname), "code 301"+unless)
-			w.closing(l)
+			w.closing(v, i, l)
 			if v.TLS.ACME.IsValid() {
 				w.line("use_backend", acmeName(v), "if", isChallenge)
 			}

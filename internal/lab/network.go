@@ -104,6 +104,9 @@ func (b *box) prepare(n *nodePlan) error {
 		for _, conf := range []string{"all", "default"} {
 			writeSysctl("net/ipv6/conf/"+conf+"/accept_dad", "0")
 			writeSysctl("net/ipv6/conf/"+conf+"/accept_ra", "0")
+			if n.role == roleRouter {
+				beRouter()
+			}
 			if len(n.links) > 1 {
 				writeSysctl("net/ipv4/conf/"+conf+"/arp_ignore", "1")
 			}
@@ -151,6 +154,12 @@ func (b *box) addRoutes(link linkPlan) error {
 		route := &netlink.Route{LinkIndex: inside.Attrs().Index, Dst: ipNet(dst), Scope: netlink.SCOPE_LINK}
 		if err := b.nl.RouteAdd(route); err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("add a route to %s: %w", dst, err)
+		}
+	}
+	for _, dst := range link.behind {
+		route := &netlink.Route{LinkIndex: inside.Attrs().Index, Dst: ipNet(dst), Gw: link.gateway.AsSlice()}
+		if err := b.nl.RouteAdd(route); err != nil {
+			return fmt.Errorf("add a route to %s by %s: %w", dst, link.gateway, err)
 		}
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 
 	"holdfast/internal/lab/busy"
 	"holdfast/internal/lab/openstack"
+	"holdfast/internal/spec"
 )
 
 // A node is one host of the lab while the lab runs: switched on, it has a box.
@@ -29,6 +30,7 @@ type node struct {
 	workers string           // of every stand-in from its start on, as "8x100ms"; empty: enough
 	real    *openstack.Cloud // nil: all services are stand-ins
 	wire    *lossyWire
+	spec    *spec.Spec
 	slow    slowFaults
 	gate    gate     // of its log
 	disk    *os.Root // of its own, since it was full
@@ -39,6 +41,7 @@ type node struct {
 	box       *box       // nil: powered off
 	unplugged bool
 	peer      string // the kind of peer that runs in the place of the agent
+	routes    bool   // FRR was started since the node was powered on
 	agent     *unit  // nil where there is none
 	services  []*standin
 	stop      context.CancelFunc
@@ -140,6 +143,10 @@ func (n *node) launch(ctx context.Context) error {
 		}
 		n.services = append(n.services, s)
 	}
+	if n.plan.role == roleRouter && !n.routes {
+		n.routes = true
+		return n.launchRouter(n.spec)
+	}
 	if n.plan.role != roleController {
 		return nil
 	}
@@ -204,7 +211,7 @@ func (n *node) powerOff() error {
 		<-s.proc.done
 	}
 	err = errors.Join(err, removePorts(n.index, len(n.plan.links)), n.box.destroy(), n.keepDisk())
-	n.box, n.agent, n.services, n.unplugged = nil, nil, nil, false
+	n.box, n.agent, n.services, n.unplugged, n.routes = nil, nil, nil, false, false
 	return err
 }
 

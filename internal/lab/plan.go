@@ -30,6 +30,7 @@ const (
 	roleController role = "controller"
 	roleHost       role = "host" // of services only
 	roleClient     role = "client"
+	roleRouter     role = "router" // of a lab whose VIPs are announced by BGP
 )
 
 // A plan is what the nodes of a spec look like.
@@ -51,6 +52,9 @@ type linkPlan struct {
 	name      string
 	addresses []netip.Prefix
 	routes    []netip.Prefix // on-link
+	// behind are those that gateway leads to.
+	behind  []netip.Prefix
+	gateway netip.Addr
 }
 
 // A serviceAt is one host of a service.
@@ -64,6 +68,7 @@ type planner struct {
 	spec     *spec.Spec
 	networks []netip.Prefix // of the VIPs, masked, each once
 	used     map[netip.Addr]bool
+	router   netip.Addr // zero: there is none
 	nodes    []nodePlan
 }
 
@@ -73,8 +78,12 @@ func newPlan(s *spec.Spec) (*plan, error) {
 	if n := len(s.Controllers); n < minControllers || n > maxControllers {
 		return nil, fmt.Errorf("the spec has %d controllers; a lab takes %d to %d", n, minControllers, maxControllers)
 	}
+	if err := checkRouter(s); err != nil {
+		return nil, err
+	}
 	p := &planner{spec: s, used: map[netip.Addr]bool{}}
 	p.collectAddresses()
+	p.addRouter()
 	for _, c := range s.Controllers {
 		p.addController(c)
 	}
@@ -82,6 +91,9 @@ func newPlan(s *spec.Spec) (*plan, error) {
 		for _, h := range service.Hosts {
 			p.addHost(service, h)
 		}
+	}
+	if p.router.IsValid() {
+		p.nodes = append(p.nodes, p.routerNode())
 	}
 	p.addClient()
 	p.addRoutes()
@@ -92,6 +104,9 @@ func (p *planner) collectAddresses() {
 	for _, v := range p.spec.VIPs {
 		for _, a := range v.Addresses {
 			p.used[a.Addr()] = true
+			if v.Announce == spec.AnnounceBGP {
+				continue // routers lead there
+			}
 			if !slices.Contains(p.networks, a.Masked()) {
 				p.networks = append(p.networks, a.Masked())
 			}
@@ -111,7 +126,11 @@ func (p *planner) collectAddresses() {
 // address in the network of each VIP: its own, or one that the lab picks.
 func (p *planner) addController(c spec.Controller) {
 	n := nodePlan{name: c.Name, role: roleController}
-	for _, v := range p.spec.VIPs {
+	wired := slices.DeleteFunc(slices.Clone(p.spec.VIPs), func(v spec.VIP) bool { return v.Announce == spec.AnnounceBGP })
+	if len(wired) == 0 {
+		n.link(cmp.Or(c.Interface, "eth0"))
+	}
+	for _, v := range wired {
 		link := n.link(cmp.Or(p.spec.Interface(v, c), "eth0"))
 		for _, a := range v.Addresses {
 			if a.Contains(c.Address) && !n.has(c.Address) {
@@ -122,7 +141,7 @@ func (p *planner) addController(c spec.Controller) {
 	if !n.has(c.Address) {
 		n.links[0].addresses = append(n.links[0].addresses, p.withPrefix(c.Address))
 	}
-	for _, v := range p.spec.VIPs {
+	for _, v := range wired {
 		p.joinNetworks(n.link(cmp.Or(p.spec.Interface(v, c), "eth0")), v.Addresses, &n)
 	}
 	p.nodes = append(p.nodes, n)
@@ -181,9 +200,14 @@ func (p *planner) addRoutes() {
 			all = append(all, host(a.Addr()))
 		}
 	}
+	var behind []netip.Prefix
 	for _, v := range p.spec.VIPs {
 		for _, a := range v.Addresses {
-			all = append(all, host(a.Addr()))
+			if v.Announce == spec.AnnounceBGP {
+				behind = append(behind, host(a.Addr()))
+			} else {
+				all = append(all, host(a.Addr()))
+			}
 		}
 	}
 	for i := range p.nodes {
@@ -193,6 +217,9 @@ func (p *planner) addRoutes() {
 		}
 		n.addRoute(v4)
 		n.addRoute(v6)
+		if n.role != roleRouter && n.role != roleController {
+			n.links[0].behind, n.links[0].gateway = behind, p.router
+		}
 	}
 }
 

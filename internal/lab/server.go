@@ -130,7 +130,7 @@ func (s *server) prepare() error {
 	}
 	for i, p := range s.plan.nodes {
 		s.nodes = append(s.nodes, &node{
-			plan: p, index: i + 1, dir: s.dir, log: s.log, holder: s.holder, peer: s.setup.Peer, workers: s.setup.Workers, wire: &s.wire,
+			plan: p, index: i + 1, dir: s.dir, log: s.log, holder: s.holder, peer: s.setup.Peer, workers: s.setup.Workers, wire: &s.wire, spec: parsed,
 		})
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"holdfast/internal/haproxy"
 	"holdfast/internal/haproxy/process"
@@ -48,6 +49,40 @@ func (r *Rollout) firstSpec() (candidate, error) {
 	return candidate{spec: s, data: data, first: true}, nil
 }
 
+// rawFinding says how many raw lines s has; nil for none.
+func rawFinding(s *spec.Spec) *status.Finding {
+	n := s.RawCount()
+	if n == 0 {
+		return nil
+	}
+	words := fmt.Sprintf("%d raw lines of HAProxy's configuration are", n)
+	if n == 1 {
+		words = "one raw line of HAProxy's configuration is"
+	}
+	return &status.Finding{
+		Severity: status.Info, Code: status.CodeRawLines, Subject: "spec",
+		Text:   words + " in force, which HAProxy has checked and holdfast does not understand",
+		Remedy: "where the spec has a key for the same by now, write that instead",
+	}
+}
+
+// maintenanceFinding says which services of s are closed; nil for none.
+func maintenanceFinding(s *spec.Spec) *status.Finding {
+	var names []string
+	for _, svc := range s.Services {
+		if svc.Maintenance.On {
+			names = append(names, svc.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return &status.Finding{
+		Severity: status.Info, Code: status.CodeMaintenance, Subject: "spec",
+		Text: "in maintenance, as the spec says: " + strings.Join(names, ", "), Remedy: "remove maintenance from the spec when the work is done",
+	}
+}
+
 // force brings c into force in the order that docs/architecture.md has: it was parsed;
 // it is rendered and checked by HAProxy, and only then is anything live touched.
 // What could fail for the VIPs has been made before that.
@@ -59,6 +94,9 @@ func (r *Rollout) force(ctx context.Context, c candidate) (process.Result, error
 	local, err := r.local(c.spec)
 	if err != nil {
 		return process.Result{}, err
+	}
+	if err := r.keepFiles(c.spec, c.first); err != nil {
+		return process.Result{}, fmt.Errorf("a file that the spec names: %w", err)
 	}
 	events, err := r.opt.Certificates(c.spec, c.first)
 	if err != nil {
@@ -75,6 +113,8 @@ func (r *Rollout) force(ctx context.Context, c candidate) (process.Result, error
 	}
 	r.use(c)
 	r.opt.SetFinding(status.CodeHAProxyAsRoot, rootFinding(r.opt.HAProxyUser, os.Geteuid(), onlyUser()))
+	r.opt.SetFinding(status.CodeRawLines, rawFinding(c.spec))
+	r.opt.SetFinding(status.CodeMaintenance, maintenanceFinding(c.spec))
 	useVIPs(ctx)
 	return applied, nil
 }

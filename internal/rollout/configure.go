@@ -211,6 +211,7 @@ func (r *Rollout) settle(next candidate) {
 	r.good = candidate{spec: next.spec, data: next.data}
 	r.setTrialUntil(time.Time{})
 	r.opt.Sweep(next.spec)
+	r.sweepFiles(next.spec)
 	r.keep(next.data)
 	if len(next.rejected) == 0 {
 		r.forgetTrial()

@@ -31,6 +31,9 @@ func (e *noUserError) Error() string {
 // HAProxy must not run here.
 func (r *Rollout) local(s *spec.Spec) (haproxy.Local, error) {
 	l := haproxy.Local{RunDir: r.opt.RunDir, StateDir: r.opt.StateDir, CA: systemCA()}
+	if c, ok := s.Controller(r.opt.Controller); ok {
+		l.Address = c.Address
+	}
 	var err error
 	if l.User, l.Group, err = userFor(r.opt.HAProxyUser, os.Geteuid(), onlyUser()); err != nil {
 		return l, err

@@ -141,6 +141,7 @@ func (r *Rollout) Recall() (*spec.Spec, error) {
 func (r *Rollout) Run(ctx context.Context) {
 	var watch sync.WaitGroup
 	watch.Go(func() { r.watchProgram(ctx) })
+	watch.Go(func() { r.watchFiles(ctx) })
 	defer watch.Wait()
 	r.recallGood()
 	r.again(ctx, r.first)
@@ -207,5 +208,5 @@ func (r *Rollout) use(c candidate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.spec, r.text = c.spec, c.data
-	r.config = status.Config{File: r.opt.File, Digest: c.spec.Digest, Loaded: time.Now(), Rejected: c.rejected}
+	r.config = status.Config{File: r.opt.File, Digest: c.spec.Digest, Loaded: time.Now(), Rejected: c.rejected, RawLines: c.spec.RawCount()}
 }

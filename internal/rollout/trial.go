@@ -72,7 +72,9 @@ func (r *Rollout) newTrial(ctx context.Context, next candidate) *trial {
 	}
 	slices.Sort(t.healthy)
 	t.healthy = slices.Compact(t.healthy)
-	changed := r.changedServices(r.good.spec, next.spec)
+	changed := slices.DeleteFunc(r.changedServices(r.good.spec, next.spec), func(name string) bool {
+		return slices.ContainsFunc(next.spec.Services, func(s spec.Service) bool { return s.Name == name && s.Maintenance.On })
+	})
 	t.watched = slices.DeleteFunc(slices.Clone(t.healthy), func(s string) bool { return !slices.Contains(changed, s) })
 	if len(t.watched) == 0 {
 		return nil

@@ -42,9 +42,13 @@ func (c *checker) check() {
 	c.checkPorts()
 	c.checkPlaces()
 	c.checkTLS()
+	c.checkLimits()
+	c.checkSharedLimits()
+	c.checkStats()
 	c.checkPublic()
 	c.checkNames()
 	c.checkNotify()
+	c.checkBGP()
 }
 
 func (c *checker) checkRelease() {
@@ -190,12 +194,13 @@ func (c *checker) build() *Spec {
 			HandoverLimit:  r.agent.handoverLimit.or(defaultHandoverLimit),
 			Authentication: Authentication(r.agent.authentication.or(string(ReceiveOnly))),
 		},
-		Log: Log{Target: r.log.target.v, Level: r.log.level.v, Off: r.log.off.v}, Notify: r.notify.build(),
+		Log: Log{Target: r.log.target.v, Level: r.log.level.v, Off: r.log.off.v}, Notify: r.notify.build(), HAProxy: r.haproxy, ErrorPages: r.errorPages, Stats: r.stats.build(),
 	}
 	s.Cloud = r.cloud.or(s.Region)
 	for _, h := range r.controllers.all {
 		s.Controllers = append(s.Controllers, Controller{Name: h.name.v, Address: h.address.v, Interface: h.iface.v})
 	}
+	s.BGP = r.bgp.build(s.Controllers)
 	for i, v := range r.vips.all {
 		vip := v.build(s.ControllerNames(), i)
 		vip.Public = c.public(i, v)

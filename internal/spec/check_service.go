@@ -129,7 +129,12 @@ func (c *checker) buildService(raw rawService, s *Spec) Service {
 		Timeout:       raw.timeout.build(known.Timeout),
 		Check:         c.buildCheck(raw),
 		Affinity:      c.affinityOf(raw),
-		Limit:         raw.limit.or(0),
+		Limit:         raw.limit.hosts.or(0),
+		Access:        raw.access.build(),
+		Clients:       raw.limit.build(),
+		HAProxy:       raw.haproxy,
+		ErrorPages:    raw.errorPages,
+		Maintenance:   raw.maintenance.build(),
 		VIPs:          c.vipNames(raw),
 		KeepForwarded: known.KeepForwarded,
 		TLS:           HostTLS{Mode: Reencryption(raw.tls.v), CA: raw.ca.v, ServerName: raw.serverName.v},
@@ -230,5 +235,6 @@ func (t rawTimeout) build(known catalog.Timeout) Timeout {
 		Tunnel:  t.tunnel.or(known.Tunnel),
 		Check:   t.check.or(known.Check),
 		Queue:   t.queue.or(known.Queue),
+		Request: t.request.or(0),
 	}
 }

@@ -139,7 +139,7 @@ func (v rawVIP) served() []item[string] {
 
 // checkInterface finds a VIP that some controller would not know where to activate.
 func (c *checker) checkInterface(v rawVIP) {
-	if v.iface.given() || v.at.node.Kind != yaml.MappingNode {
+	if v.iface.given() || v.byBGP() || v.announce.given() && !v.announce.ok || v.at.node.Kind != yaml.MappingNode {
 		return
 	}
 	i := slices.IndexFunc(c.raw.controllers.all, func(h rawHost) bool { return !h.iface.given() })
@@ -169,7 +169,9 @@ func (c *checker) checkAddresses(v rawVIP) {
 	for _, a := range v.addresses.all {
 		if a.ok {
 			c.checkOwn(a)
-			c.checkNetwork(v, a)
+			if !v.byBGP() { // routers lead there
+				c.checkNetwork(v, a)
+			}
 		}
 	}
 }
@@ -220,6 +222,9 @@ func (c *checker) checkNetwork(v rawVIP, a item[netip.Prefix]) {
 // go over IPv4 or IPv6 as the VIP's addresses do, and a controller has one address.
 // Multicast is no way around that: each controller sends from its address.
 func (c *checker) checkPeers(v rawVIP) {
+	if v.byBGP() {
+		return
+	}
 	hosts := c.raw.controllers.all
 	bad := func(h rawHost) bool { return !h.address.ok }
 	wrong := func(a item[netip.Prefix]) bool { return !a.ok }
@@ -248,15 +253,15 @@ func (v rawVIP) build(controllers []string, place int) VIP {
 		Hostname:  v.hostname.v,
 		Interface: v.iface.v,
 		Device:    Device(v.device.or(string(Direct))),
-		VRRP: VRRP{
-			RouterID: v.vrrp.routerID.v,
-			Interval: v.vrrp.interval.or(100 * time.Millisecond),
-			Preempt:  v.vrrp.preempt.v,
-			Peers:    Peers(v.vrrp.peers.or(string(Unicast))),
-			Checksum: Checksum(v.vrrp.checksum.or(string(ChecksumRFC))),
-
-			StartupDelay: v.vrrp.startupDelay.or(DefaultStartupDelay),
-		},
+		Access:    v.access.build(),
+		Clients:   v.limit.build(),
+		Behind:    v.behind.build(),
+	}
+	if v.byBGP() {
+		vip.Announce, vip.Order = AnnounceBGP, Order(v.order.or(string(OrderEqual)))
+		vip.Interface = v.iface.or(loopback)
+	} else {
+		vip.Announce, vip.VRRP = AnnounceVRRP, v.vrrp.build()
 	}
 	var named []string
 	for _, name := range v.prefer.all {
@@ -283,4 +288,19 @@ func (v rawVIP) build(controllers []string, place int) VIP {
 		}
 	}
 	return vip
+}
+
+// loopback is where a VIP is that is announced by BGP, and so on no network.
+const loopback = "lo"
+
+func (v rawVRRP) build() VRRP {
+	return VRRP{
+		RouterID: v.routerID.v,
+		Interval: v.interval.or(100 * time.Millisecond),
+		Preempt:  v.preempt.v,
+		Peers:    Peers(v.peers.or(string(Unicast))),
+		Checksum: Checksum(v.checksum.or(string(ChecksumRFC))),
+
+		StartupDelay: v.startupDelay.or(DefaultStartupDelay),
+	}
 }

@@ -199,7 +199,7 @@ func topValues(s *Spec) []pair {
 	if s.HeaderLimit > 0 {
 		headerLimit = strconv.Itoa(s.HeaderLimit>>10) + "k"
 	}
-	return append([]pair{
+	return slices.Concat([]pair{
 		{"cloud", s.Cloud},
 		{"region", s.Region},
 		{"release", orNone(s.Release)},
@@ -209,7 +209,7 @@ func topValues(s *Spec) []pair {
 		{"agent.handover_limit", span(s.Agent.HandoverLimit)},
 		{"agent.authentication", string(s.Agent.Authentication)},
 		{"log", logValue(s.Log)},
-	}, notifyValues(s.Notify)...)
+	}, rawValues(s.HAProxy), []pair{{"error_pages", pagesValue(s.ErrorPages)}}, statsValues(s.Stats), notifyValues(s.Notify), bgpValues(s.BGP))
 }
 
 func logValue(l Log) string {
@@ -232,17 +232,18 @@ func vipValues(v VIP) []pair {
 		{"addresses", "[" + strings.Join(addresses, ", ") + "]"},
 		{"hostname", v.Hostname},
 		{"interface", orNone(v.Interface)},
-		{"vrrp.router_id", strconv.Itoa(v.VRRP.RouterID)},
+		{"vrrp.router_id", routerValue(v.VRRP.RouterID)},
 		{"device", string(v.Device)},
+		{"announce", string(v.Announce)},
+		{"order", orNone(string(v.Order))},
 		{"endpoints", "[" + strings.Join(v.Endpoints, ", ") + "]"},
 		{"vrrp.interval", span(v.VRRP.Interval)},
 		{"vrrp.preempt", strconv.FormatBool(v.VRRP.Preempt)},
-		{"vrrp.peers", string(v.VRRP.Peers)},
-		{"vrrp.checksum", string(v.VRRP.Checksum)},
+		{"vrrp.peers", orNone(string(v.VRRP.Peers))},
+		{"vrrp.checksum", orNone(string(v.VRRP.Checksum))},
 		{"vrrp.startup_delay", span(v.VRRP.StartupDelay)},
-	}, tlsValues(v.TLS), publicValues(v.Public))
+	}, tlsValues(v.TLS), publicValues(v.Public), accessValues(v.Access), clientLimitValues(v.Clients), behindValues(v.Behind))
 }
-
 func publicValues(p *Public) []pair {
 	if p == nil {
 		return []pair{{"public", none}, {"public.domain", none}, {"public.ports", none}, {"public.services", none}}
@@ -273,6 +274,13 @@ func moreValue(files []CertificateFiles) string {
 	return orNone(strings.Join(words, ", "))
 }
 
+func routerValue(id int) string {
+	if id == 0 {
+		return none
+	}
+	return strconv.Itoa(id)
+}
+
 func tlsValues(t *TLS) []pair {
 	if t == nil {
 		t = &TLS{}
@@ -296,7 +304,7 @@ func tlsValues(t *TLS) []pair {
 }
 
 func serviceValues(s Service) []pair {
-	return append([]pair{
+	return slices.Concat([]pair{
 		{"port", strconv.Itoa(s.Port)},
 		{"host_port", portValue(s.HostPort)},
 		{"type", orNone(strings.Join(s.Types, ", "))},
@@ -311,7 +319,7 @@ func serviceValues(s Service) []pair {
 		{"server_name", orNone(s.TLS.ServerName)},
 		{"safe posts", orNone(strings.Join(s.SafePosts, ", "))},
 		{"X-Forwarded-For is kept", strconv.FormatBool(s.KeepForwarded)},
-	}, timeoutValues(s.Timeout)...)
+	}, accessValues(s.Access), clientLimitValues(s.Clients), rawValues(s.HAProxy), []pair{{"error_pages", pagesValue(s.ErrorPages)}, {"maintenance", maintenanceValue(s.Maintenance)}}, timeoutValues(s.Timeout))
 }
 
 func vipsValue(names []string) string {
@@ -336,6 +344,7 @@ func timeoutValues(t Timeout) []pair {
 		{"timeout.tunnel", span(t.Tunnel)},
 		{"timeout.check", span(t.Check)},
 		{"timeout.queue", span(t.Queue)},
+		{"timeout.request", span(t.Request)},
 	}
 }
 

@@ -52,6 +52,7 @@ func TestDesignExample(t *testing.T) {
 		Name:      "api",
 		Addresses: []netip.Prefix{netip.MustParsePrefix("10.64.20.10/24")},
 		Hostname:  "openstack.eqiad1.wikimediacloud.org",
+		Announce:  spec.AnnounceVRRP,
 		Interface: "eno1",
 		Device:    spec.Direct,
 		Endpoints: []string{"public", "internal", "admin"},
@@ -286,8 +287,11 @@ func checkConsistent(t *testing.T, s *spec.Spec) {
 		}
 		addrs[c.Address] = true
 	}
+	if b := s.BGP; len(s.Announced()) > 0 && (b == nil || b.Engine == spec.EngineEmbedded && (b.ASN == 0 || len(b.Peers) == 0 || b.HoldTime == 0 || len(b.RouterIDs) < len(s.Controllers))) {
+		t.Errorf("odd bgp %+v", b)
+	}
 	for _, v := range s.VIPs {
-		if len(v.Addresses) == 0 || v.Hostname == "" || v.VRRP.RouterID < 1 || v.VRRP.Interval < 10*time.Millisecond {
+		if len(v.Addresses) == 0 || v.Hostname == "" || v.Announce == spec.AnnounceVRRP && (v.VRRP.RouterID < 1 || v.VRRP.Interval < 10*time.Millisecond) {
 			t.Errorf("odd VIP %+v", v)
 		}
 		for _, p := range v.Addresses {

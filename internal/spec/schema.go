@@ -2,6 +2,7 @@ package spec
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"holdfast/internal/status"
@@ -24,6 +25,10 @@ type (
 		agent       rawAgent
 		log         rawLog
 		notify      rawNotify
+		bgp         rawBGP
+		haproxy     Raw
+		errorPages  []ErrorPage
+		stats       rawStats
 	}
 	rawLog struct {
 		target, level item[string]
@@ -39,10 +44,14 @@ type (
 		name, hostname, iface item[string]
 		addresses             rawList[item[netip.Prefix]]
 		device                item[string]
+		announce, order       item[string]
 		endpoints             rawList[item[string]]
 		prefer                rawList[item[string]]
 		vrrp                  rawVRRP
 		tls                   rawTLS
+		access                rawAccess
+		limit                 rawLimit
+		behind                rawBehind
 		public                rawPublic
 	}
 	rawTLS struct {
@@ -55,6 +64,7 @@ type (
 		acme             item[netip.AddrPort]
 	}
 	rawVRRP struct {
+		node            *yaml.Node // nil: none
 		routerID        item[int]
 		interval        item[time.Duration]
 		preempt         item[bool]
@@ -76,7 +86,11 @@ type (
 		typ, path      item[string]
 		port, hostPort item[int]
 		mode, affinity item[string]
-		limit          item[int]
+		access         rawAccess
+		limit          rawLimit
+		haproxy        Raw
+		errorPages     []ErrorPage
+		maintenance    rawMaintenance
 		check          rawCheck
 		timeout        rawTimeout
 		tls, ca        item[string]
@@ -90,7 +104,7 @@ type (
 		expect       item[[]CodeRange]
 	}
 	rawTimeout struct {
-		client, server, connect, tunnel, check, queue item[time.Duration]
+		client, server, connect, tunnel, check, queue, request item[time.Duration]
 	}
 	// rawList is a list, or the mapping of the services. It is absent (no node),
 	// or of another kind and reported (a node, not ok), or ok.
@@ -167,6 +181,28 @@ func specFields() []field[rawSpec] {
 				mapping(d, v, notifyFields(), &s.notify)
 			},
 		},
+		{
+			"bgp", false, "how VIPs are announced by BGP", "{asn: 64710, peers: [{address: 10.64.20.1, asn: 64800}]}",
+			func(d *decoder, v value, s *rawSpec) {
+				s.bgp.node = v.node
+				mapping(d, v, bgpFields(), &s.bgp)
+			},
+		},
+		{
+			"haproxy", false, "raw lines for HAProxy's configuration", `{global: ["tune.maxaccept 100"]}`,
+			func(d *decoder, v value, s *rawSpec) { mapping(d, v, rawFields(), &s.haproxy) },
+		},
+		{
+			"error_pages", false, "pages in the place of HAProxy's own answers", "{503: /etc/holdfast/pages/sorry.html}",
+			func(d *decoder, v value, s *rawSpec) { s.errorPages = d.pages(v) },
+		},
+		{
+			"stats", false, "where HAProxy's own page and exporter are", "{listen: 8404}",
+			func(d *decoder, v value, s *rawSpec) {
+				s.stats.node = v.node
+				mapping(d, v, statsFields(), &s.stats)
+			},
+		},
 	}
 }
 
@@ -225,12 +261,30 @@ func agentFields() []field[rawAgent] {
 
 func (d *decoder) rawVIP(v value) rawVIP {
 	raw := rawVIP{at: v}
-	mapping(d, v, vipFields(), &raw)
+	mapping(d, v, vipFields(!says(v.node, "announce", string(AnnounceBGP), 0)), &raw)
 	return raw
 }
 
-func vipFields() []field[rawVIP] {
-	return []field[rawVIP]{
+// says reports whether the mapping n, or one that is merged into it, has key with the value is.
+func says(n *yaml.Node, key, is string, depth int) bool {
+	switch {
+	case depth > 8:
+	case n.Kind == yaml.SequenceNode:
+		return slices.ContainsFunc(n.Content, func(part *yaml.Node) bool { return says(follow(part), key, is, depth+1) })
+	case n.Kind == yaml.MappingNode:
+		for pair := range slices.Chunk(n.Content, 2) {
+			value := follow(pair[1])
+			if pair[0].Value == key && value.Value == is || pair[0].Tag == "!!merge" && says(value, key, is, depth+1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// vipFields are those of a VIP; routed says that it has a virtual router.
+func vipFields(routed bool) []field[rawVIP] {
+	return append([]field[rawVIP]{
 		{
 			"name", true, "a name for the VIP", "api",
 			func(d *decoder, v value, r *rawVIP) { r.name = d.name(v) },
@@ -266,8 +320,23 @@ func vipFields() []field[rawVIP] {
 			},
 		},
 		{
-			"vrrp", true, "the settings of its virtual router", "{router_id: 51}",
-			func(d *decoder, v value, r *rawVIP) { mapping(d, v, vrrpFields(), &r.vrrp) },
+			"announce", false, "vrrp or bgp", "vrrp",
+			func(d *decoder, v value, r *rawVIP) {
+				r.announce = d.choice(v, string(AnnounceVRRP), string(AnnounceBGP))
+			},
+		},
+		{
+			"order", false, "equal, med or prepend", "equal",
+			func(d *decoder, v value, r *rawVIP) {
+				r.order = d.choice(v, string(OrderEqual), string(OrderMED), string(OrderPrepend))
+			},
+		},
+		{
+			"vrrp", routed, "the settings of its virtual router", "{router_id: 51}",
+			func(d *decoder, v value, r *rawVIP) {
+				r.vrrp.node = v.node
+				mapping(d, v, vrrpFields(), &r.vrrp)
+			},
 		},
 		{
 			"tls", false, "how TLS is terminated", "{certificate: /etc/holdfast/tls/api.pem}",
@@ -280,7 +349,18 @@ func vipFields() []field[rawVIP] {
 			"public", false, "name or path: how services are told apart that share one port", "name",
 			func(d *decoder, v value, r *rawVIP) { r.public = d.rawPublic(v) },
 		},
-	}
+		{
+			"limit", false, "how many requests a client may send", "500/s",
+			func(d *decoder, v value, r *rawVIP) { r.limit = d.vipLimit(v) },
+		},
+		{
+			"behind", false, "another balancer in front of it", "{trusted: [10.64.30.5]}",
+			func(d *decoder, v value, r *rawVIP) {
+				r.behind.node = v.node
+				mapping(d, v, behindFields(), &r.behind)
+			},
+		},
+	}, accessFields(func(r *rawVIP) *rawAccess { return &r.access })...)
 }
 
 // endpointInterfaces are the interfaces of Keystone's catalog.
@@ -452,7 +532,7 @@ func (d *decoder) serviceName(v value) item[string] {
 }
 
 func serviceFields() []field[rawService] {
-	return []field[rawService]{
+	return append([]field[rawService]{
 		{
 			"type", false, "its type in the Keystone catalog", "identity",
 			func(d *decoder, v value, r *rawService) { r.typ = d.name(v) },
@@ -480,8 +560,8 @@ func serviceFields() []field[rawService] {
 			},
 		},
 		{
-			"limit", false, "how many requests a host gets at once", "16",
-			func(d *decoder, v value, r *rawService) { r.limit = d.integer(v, maxLimit, status.CodeBadLimit) },
+			"limit", false, "how many requests a host gets at once, or a client may send in a time", "50/s",
+			func(d *decoder, v value, r *rawService) { r.limit = d.serviceLimit(v) },
 		},
 		{
 			"check", false, "how its health is checked", "{path: /healthcheck, expect: 200}",
@@ -517,7 +597,19 @@ func serviceFields() []field[rawService] {
 				r.hosts = each(d, v, hostHint, func(e value) rawHost { return d.rawHost(e, serviceHostFields()) })
 			},
 		},
-	}
+		{
+			"haproxy", false, "raw lines for its part of HAProxy's configuration", `{backend: ["option forwardfor"]}`,
+			func(d *decoder, v value, r *rawService) { mapping(d, v, rawServiceFields(), &r.haproxy) },
+		},
+		{
+			"error_pages", false, "pages in the place of HAProxy's own answers", "{503: /etc/holdfast/pages/sorry.html}",
+			func(d *decoder, v value, r *rawService) { r.errorPages = d.pages(v) },
+		},
+		{
+			"maintenance", false, "true, or what clients get while it is closed", "{page: /etc/holdfast/pages/maintenance.html, retry_after: 10m}",
+			func(d *decoder, v value, r *rawService) { r.maintenance = d.maintenance(v) },
+		},
+	}, accessFields(func(r *rawService) *rawAccess { return &r.access })...)
 }
 
 func checkFields() []field[rawCheck] {
@@ -569,5 +661,6 @@ func timeoutFields() []field[rawTimeout] {
 		one("tunnel", "how long a websocket may be silent", func(r *rawTimeout) *item[time.Duration] { return &r.tunnel }),
 		one("check", "how long a check may take", func(r *rawTimeout) *item[time.Duration] { return &r.check }),
 		one("queue", "how long a request may wait for a host", func(r *rawTimeout) *item[time.Duration] { return &r.queue }),
+		one("request", "how long a client may take to send the headers of a request", func(r *rawTimeout) *item[time.Duration] { return &r.request }),
 	}
 }

@@ -22,6 +22,10 @@ type Spec struct {
 	Agent       Agent
 	Log         Log
 	Notify      Notify
+	BGP         *BGP // nil where no VIP is announced by it, as a rule
+	Stats       Stats
+	ErrorPages  []ErrorPage // of all http services, by code; see Page
+	HAProxy     Raw         // raw lines; those of Defaults, Frontend and Backend are of all http services
 	// Digest is the first 12 hex digits of the SHA-256 of the bytes parsed.
 	Digest string
 }
@@ -80,15 +84,22 @@ type VIP struct {
 	Name      string
 	Addresses []netip.Prefix // at least one; the address with the prefix length of its network
 	Hostname  string
+	Announce  Announce
+	Order     Order  // of the controllers, where Announce is AnnounceBGP
 	Interface string // the usual one; see Spec.Interface
 	Device    Device
 	Endpoints []string // subset of public, internal, admin
 	// Prefer has the names of all controllers, in the order in which they are to have
 	// it. The file names some, or none; see preference.
 	Prefer []string
-	VRRP   VRRP
+	VRRP   VRRP    // zero where it is announced by BGP
 	TLS    *TLS    // nil: plain
 	Public *Public // nil: each service has its own port
+	// Access says who may use its services.
+	Access Access
+	// Clients is what it takes of each client for all of its services together.
+	Clients ClientLimit
+	Behind  Behind
 }
 
 // VRRP has the settings of a VIP's virtual router (RFC 9568).
@@ -208,8 +219,15 @@ type Service struct {
 	// once; the others wait in HAProxy, for Timeout.Queue at most. 0: no limit.
 	Limit   int
 	Timeout Timeout
-	TLS     HostTLS
-	Hosts   []Host // at least one; the controllers, unless the file has others
+	// Access and Clients say who may use it, and how often, beside what its VIPs say.
+	Access  Access
+	Clients ClientLimit
+	HAProxy Raw // raw lines of its frontends and backends
+	// ErrorPages are its own, by code. See Spec.Page.
+	ErrorPages  []ErrorPage
+	Maintenance Maintenance
+	TLS         HostTLS
+	Hosts       []Host // at least one; the controllers, unless the file has others
 	// SafePosts has the paths whose POST may be repeated after it was sent,
 	// as the catalog says: "/v3/auth/tokens". "*" stands for any one segment.
 	SafePosts []string
@@ -246,6 +264,7 @@ type Timeout struct {
 	Tunnel  time.Duration
 	Check   time.Duration
 	Queue   time.Duration
+	Request time.Duration // for the headers of a request, of mode http
 }
 
 // A Host is where a service runs.
@@ -289,7 +308,7 @@ func (v VIP) Addrs() []netip.Addr {
 
 // Interface gives the interface on which c activates v.
 func (s *Spec) Interface(v VIP, c Controller) string {
-	if c.Interface != "" {
+	if c.Interface != "" && v.Announce != AnnounceBGP {
 		return c.Interface
 	}
 	return v.Interface

@@ -45,13 +45,13 @@ func actions() map[string]Action {
 		CodeServiceLastResort, CodeVIPConflict, CodeConntrackFull, CodeOutOfFiles)
 	add(ActSoon, CodeBadLink, CodeBlind, CodeControllerUnreachable, CodeWrongController, CodeAgentStalled, CodeClockDiffers,
 		CodeSpecRejected, CodeSpecDiffers, CodeHAProxyNotRunning, CodeServiceLate, CodeHostDown, CodeHostDisagreement)
-	add(ActSoon, CodeDrainUnknown, CodeDrainNotKept, CodePageCrowded, CodeHeadersTooLarge, CodeHAProxyReplaced,
+	add(ActSoon, CodeBGPSessionDown, CodeFileRefused, CodeDrainUnknown, CodeDrainNotKept, CodePageCrowded, CodeHeadersTooLarge, CodeHAProxyReplaced,
 		CodeHAProxyLibraryReplaced, CodeHAProxyAsRoot, CodeHAProxySocketLost, CodeAdvertsBlocked, CodeNotifyFails,
 		CodeDetourBlocked, CodeForeignRouter, CodeConfigRolledBack, CodeConfigNotApplied, CodeUnknownController,
 		CodeLastGoodNotKept, CodeDiskFull, CodeNotListening, CodeKeyUnusable, CodeRequestsUnproven)
 	add(ActSoon, CodeNotInForce, CodeCertificateChain, CodeCertificateExpired, CodeCertificateNotYetValid, CodeCertificateExpires, CodeCertificateFormat, CodeCertificateKey, CodeCertificateName,
 		CodeCertificateNotLive, CodeCertificateSuperfluous, CodeCertificateUnreadable, CodeCertificateUsage, CodeCertificateWeak)
 	add(ActNone, CodeServiceUnknown, CodeDrained, CodeHandover, CodeAdvertsRejected, CodeVersionsDiffer, CodeVIPMovesOften, CodeVIPsTogether, CodeHashesDiffer,
-		CodeRequestsRefused, CodeNotAuthenticated, CodeCertificateAlone, CodeCertificateSelfSigned)
+		CodeRequestsRefused, CodeClientsLimited, CodeRawLines, CodeMaintenance, CodeNotAuthenticated, CodeCertificateAlone, CodeCertificateSelfSigned)
 	return all
 }

@@ -31,6 +31,7 @@ const (
 	CodeAdvertsRejected       = "adverts-rejected"
 	CodeVersionsDiffer        = "versions-differ"
 	CodeHashesDiffer          = "hashes-differ"
+	CodeBGPSessionDown        = "bgp-session-down"
 	CodeVIPsTogether          = "vips-together"
 
 	// Of what an agent reports of itself.
@@ -39,6 +40,10 @@ const (
 	CodePageCrowded            = "page-crowded"
 	CodeHeadersTooLarge        = "headers-too-large"
 	CodeRequestsRefused        = "requests-refused"
+	CodeClientsLimited         = "clients-limited"
+	CodeRawLines               = "raw-lines"
+	CodeFileRefused            = "file-refused"
+	CodeMaintenance            = "maintenance"
 	CodeHAProxyReplaced        = "haproxy-replaced"
 	CodeHAProxyLibraryReplaced = "haproxy-library-replaced"
 	CodeHAProxyAsRoot          = "haproxy-as-root"
@@ -90,11 +95,16 @@ const (
 	CodeBadInterval       = "bad-interval"
 	CodeBadLimit          = "bad-limit"
 	CodeBadLog            = "bad-log"
+	CodeBadAnnounce       = "bad-announce"
+	CodeBadASN            = "bad-asn"
+	CodeBadCommunity      = "bad-community"
 	CodeBadName           = "bad-name"
 	CodeBadPath           = "bad-path"
+	CodeBadPeer           = "bad-peer"
 	CodeBadWebhook        = "bad-webhook"
 	CodeBadCommand        = "bad-command"
 	CodeBadPort           = "bad-port"
+	CodeBadRaw            = "bad-raw"
 	CodeBadRouterID       = "bad-router-id"
 	CodeBadSize           = "bad-size"
 	CodeBadWeight         = "bad-weight"
@@ -240,9 +250,9 @@ func FindingCodes() []FindingCode {
 	// Of what an agent reports of itself.
 	add(Error, CodeNotInForce, CodeConfigRolledBack, CodeConfigNotApplied, CodeUnknownController, CodeOutOfFiles, CodeKeyUnusable,
 		CodeVIPConflict, CodeForeignRouter)
-	add(Warning, CodeDrainUnknown, CodeDrainNotKept, CodePageCrowded, CodeHeadersTooLarge, CodeHAProxyAsRoot, CodeHAProxySocketLost,
+	add(Warning, CodeBGPSessionDown, CodeFileRefused, CodeDrainUnknown, CodeDrainNotKept, CodePageCrowded, CodeHeadersTooLarge, CodeHAProxyAsRoot, CodeHAProxySocketLost,
 		CodeConntrackFull, CodeAdvertsBlocked, CodeDetourBlocked, CodeLastGoodNotKept, CodeDiskFull, CodeNotListening, CodeNotifyFails, CodeRequestsUnproven)
-	add(Info, CodeRequestsRefused, CodeHAProxyReplaced, CodeHAProxyLibraryReplaced, CodeVIPMovesOften, CodeNotAuthenticated)
+	add(Info, CodeRequestsRefused, CodeClientsLimited, CodeRawLines, CodeMaintenance, CodeHAProxyReplaced, CodeHAProxyLibraryReplaced, CodeVIPMovesOften, CodeNotAuthenticated)
 	// Of a certificate.
 	add(Error, CodeCertificateNotLive)
 	add(Warning, CodeCertificateExpires, CodeCertificateSuperfluous)
@@ -250,14 +260,14 @@ func FindingCodes() []FindingCode {
 	add("", CodeCertificateChain, CodeCertificateExpired, CodeCertificateFormat, CodeCertificateKey, CodeCertificateName,
 		CodeCertificateNotYetValid, CodeCertificateUnreadable, CodeCertificateUsage, CodeCertificateWeak)
 	// Of a spec.
-	add(Error, CodeAffinityMode, CodeBadAddress, CodeBadCommand, CodeBadWebhook, CodeBadDuration, CodeBadExpect, CodeBadHostname, CodeBadInterface, CodeBadInterval, CodeBadLimit,
-		CodeBadLog, CodeBadName, CodeBadPath, CodeBadPort, CodeBadRouterID, CodeBadSize, CodeBadWeight, CodeDuplicateAddress, CodeDuplicateKey,
+	add(Error, CodeAffinityMode, CodeBadASN, CodeBadCommunity, CodeBadPeer, CodeBadAddress, CodeBadCommand, CodeBadWebhook, CodeBadDuration, CodeBadExpect, CodeBadHostname, CodeBadInterface, CodeBadInterval, CodeBadLimit,
+		CodeBadLog, CodeBadName, CodeBadPath, CodeBadPort, CodeBadRaw, CodeBadRouterID, CodeBadSize, CodeBadWeight, CodeDuplicateAddress, CodeDuplicateKey,
 		CodeDuplicateName, CodeDuplicatePort, CodeDuplicateRouterID, CodeEmpty, CodeEncoding, CodeInternal, CodeMissingKey, CodeNoAddress,
 		CodeNoHost, CodeNoPeer, CodeNotFilledIn, CodeOwnAddress, CodePortClash, CodeRedirectPort, CodeRedirectTarget, CodeSeveralDocuments,
 		CodeSyntax, CodeTooLarge, CodeUnknownKey, CodeUnknownRelease, CodeUnknownService, CodeUnknownValue, CodeUnknownVIP)
 	add(Warning, CodeAddressForm, CodeExpectFailure, CodeLoopback, CodeOneController, CodeOneHost, CodePublicAddress,
 		CodeTwoAddresses)
-	add("", CodeACMERedirect, CodeCheckLayer, CodeDuplicateEndpoint, CodeDuplicateHostname, CodeHostTLS, CodeNoController, CodeNoEndpoint, CodeNoService, CodeNoVIP,
+	add("", CodeACMERedirect, CodeBadAnnounce, CodeCheckLayer, CodeDuplicateEndpoint, CodeDuplicateHostname, CodeHostTLS, CodeNoController, CodeNoEndpoint, CodeNoService, CodeNoVIP,
 		CodeOutsideNetwork, CodePublicRoute, CodeTooMany, CodeWrongType)
 	// Of the catalog of Keystone.
 	add(Error, CodeUnknownRegion)

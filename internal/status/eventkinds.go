@@ -49,6 +49,11 @@ const (
 	EventCertificateChanged   = "certificate-changed"
 	EventCertificateRefused   = "certificate-refused"
 	EventCost                 = "cost"
+	EventBGPAnnounced         = "bgp-announced"
+	EventBGPDraining          = "bgp-draining"
+	EventBGPWithdrawn         = "bgp-withdrawn"
+	EventBGPSessionUp         = "bgp-session-up"
+	EventBGPSessionLost       = "bgp-session-lost"
 )
 
 // An EventKind is a kind of event, and what it says.
@@ -99,5 +104,10 @@ func EventKinds() []EventKind {
 		{EventCertificateChanged, "HAProxy has the new certificate"},
 		{EventCertificateRefused, "a new certificate is not taken"},
 		{EventCost, "what clients felt of a fault or a move"},
+		{EventBGPAnnounced, "routers are told of the VIP"},
+		{EventBGPDraining, "routers are told to prefer other controllers for it"},
+		{EventBGPWithdrawn, "routers are not told of it any more"},
+		{EventBGPSessionUp, "the session with a router is up"},
+		{EventBGPSessionLost, "the session with a router is not up any more"},
 	}
 }

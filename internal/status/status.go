@@ -141,6 +141,8 @@ type Snapshot struct {
 	// Clients has what clients got of this controller's HAProxy in the last minute, by
 	// service and VIP; those without a request are left out.
 	Clients []Client `json:"clients,omitempty"`
+	// BGP has the sessions with routers; empty where nothing is announced to any.
+	BGP []BGPSession `json:"bgp,omitempty"`
 	// Authentication has what is done with the controllers' key; nil where there is none.
 	Authentication *Authentication `json:"authentication,omitempty"`
 }
@@ -171,6 +173,8 @@ type Config struct {
 	// a service down, and would go back to the one before it; unset when that
 	// is over.
 	TrialUntil time.Time `json:"trial_until,omitzero"`
+	// RawLines is how many lines of HAProxy's configuration the spec in use has as they are.
+	RawLines int `json:"raw_lines,omitempty"`
 }
 
 // HAProxyState is the condition of the HAProxy process of a controller.
@@ -209,13 +213,43 @@ const (
 	Active     VIPState = "active"
 )
 
+// AnnouncedState is what a controller does with a VIP that is announced by BGP.
+type AnnouncedState string
+
+// The states of an announced VIP.
+const (
+	Withdrawn AnnouncedState = "withdrawn" // no router is told of it
+	Resuming  AnnouncedState = "resuming"  // routers keep what an agent before this one told
+	Announced AnnouncedState = "announced"
+	Draining  AnnouncedState = "draining"  // routers are told to prefer other controllers
+	Lingering AnnouncedState = "lingering" // the route is gone, the address not yet
+)
+
+// A BGPSession is how the session with one router fares.
+type BGPSession struct {
+	Peer string `json:"peer"` // its address
+	ASN  uint32 `json:"asn"`
+	// State is that of RFC 4271 section 8.2.2, in small letters: "active", "established".
+	State       string    `json:"state"`
+	Established bool      `json:"established"`
+	Since       time.Time `json:"since,omitzero"` // when it was established, or ended
+	Routes      int       `json:"routes"`         // that the router was told
+	BFD         string    `json:"bfd,omitempty"`  // "up", "down"; empty: there is none
+	Reason      string    `json:"reason,omitempty"`
+}
+
 // VIP tells of one virtual IP as one controller sees it.
 type VIP struct {
 	Name      string   `json:"name"`
 	Addresses []string `json:"addresses"` // with prefix length
 	Hostname  string   `json:"hostname"`
 	Interface string   `json:"interface"`
-	State     VIPState `json:"state"`
+	// Announce is "bgp" for a VIP that is announced by BGP, and empty for one of VRRP.
+	// Announced is what becomes of the former; its State is Active where routers are told of it,
+	// and Initialize elsewhere.
+	Announce  string         `json:"announce,omitempty"`
+	Announced AnnouncedState `json:"announced,omitempty"`
+	State     VIPState       `json:"state"`
 	// Since is when State began, Reason what made it begin.
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason,omitempty"`

@@ -145,6 +145,9 @@ func (b *Book) of(r *Record) *series {
 		return s
 	}
 	service, _, _ := bytes.Cut(r.Backend, []byte(":")) // a service has several backends
+	if bytes.Equal(r.Backend, r.Frontend) {
+		service = r.Asked // it came to no backend: a rule turned it away
+	}
 	b.name = append(append(append(b.name[:0], r.Frontend...), '/'), service...)
 	return b.byFrontend[string(b.name)]
 }

@@ -28,9 +28,12 @@ const (
 	BadAnswer            // what the host answered is no HTTP
 	BadRequest           // what the client sent is no HTTP, or too long
 	RequestTimeout       // the client did not send all of its request in time
-	Denied               // by a rule
+	Denied               // by a rule: by its address
 	NoResource           // HAProxy lacks memory, sockets or ports
 	OtherCause
+	RateLimited  // its client sent more than its limit
+	FailedLogins // its client failed to get a token too often
+	Maintenance  // its service is closed
 	causes
 )
 
@@ -47,7 +50,7 @@ func Causes() []Cause {
 func (c Cause) String() string {
 	return [...]string{
 		"", "no-host", "not-connected", "connect-timeout", "queue-timeout", "no-answer", "answer-timeout",
-		"bad-answer", "bad-request", "request-timeout", "denied", "no-resource", "other",
+		"bad-answer", "bad-request", "request-timeout", "denied", "no-resource", "other", "rate-limited", "failed-logins", "maintenance",
 	}[c]
 }
 
@@ -90,6 +93,8 @@ func (r *Record) Outcome() (Outcome, Cause) {
 // whole says what became of one that has ended as it should.
 func (r *Record) whole() (Outcome, Cause) {
 	switch {
+	case r.Status == 429 && r.NoServer():
+		return Refused, FailedLogins
 	case r.Status >= 500 && r.NoServer():
 		return Refused, OtherCause
 	case r.Status >= 500:
@@ -104,6 +109,12 @@ func (r *Record) byHAProxy() (Outcome, Cause) {
 	case 'R', 'T':
 		if r.Bad || r.Status == 400 || r.Status == 414 || r.Status == 431 {
 			return Refused, BadRequest
+		}
+		switch r.Status {
+		case 429:
+			return Refused, RateLimited
+		case 503:
+			return Refused, Maintenance
 		}
 		return Refused, Denied
 	case 'H':
@@ -158,6 +169,8 @@ func (r *Record) session() (Outcome, Cause) {
 			return GaveUp, NoCause
 		}
 		return r.byHost()
+	case who == 'P' && phase == 'R':
+		return Refused, Denied
 	case who == 'P' || who == 'I':
 		return Refused, OtherCause
 	}
@@ -168,5 +181,8 @@ func (r *Record) session() (Outcome, Cause) {
 // answer of 500 or more, or none that was whole. A client that gave up is counted by
 // itself.
 func (r *Record) Felt(o Outcome) bool {
+	if r.Term == [2]byte{'P', 'R'} && (r.TCP || r.Status == 503) {
+		return false // a rule of the spec turned it away, or its service is in maintenance
+	}
 	return o == Failed || o == Cut || o == Refused && (r.TCP || r.Status == 0 || r.Status >= 500)
 }

@@ -87,8 +87,23 @@ func request(r *Record, c cursor, timers []byte) Line {
 	}
 	r.retries(c.field())
 	c.field() // queues
+	r.Asked = captured(c)
 	r.Bad = bytes.HasSuffix(c.rest, []byte(`"<BADREQ>"`))
 	return RequestLine
+}
+
+// captured reads the second of what was captured of the request, "{id|service} {id of the
+// answer}": the service that was asked for, where a frontend is of many; nil for none.
+func captured(c cursor) []byte {
+	if len(c.rest) == 0 || c.rest[0] != '{' {
+		return nil
+	}
+	all, _, closed := bytes.Cut(c.field()[1:], []byte("}"))
+	_, second, more := bytes.Cut(all, []byte("|"))
+	if !closed || !more {
+		return nil
+	}
+	return second
 }
 
 // session reads what follows the hosts: Tw/Tc/Tt, octets, the termination state, connections.

@@ -12,7 +12,9 @@ import "time"
 // names are parts of the line.
 type Record struct {
 	Frontend, Backend, Server []byte
-	TCP                       bool
+	// Asked is the service that was asked for, of a frontend that many share; nil: not said.
+	Asked []byte
+	TCP   bool
 	// Status is the code that the client got; 0 for none.
 	Status int
 	// The times, of HAProxy's TR, Tw, Tc, Tr and Ta (Tt of TCP), to a millisecond:

@@ -167,6 +167,9 @@ type view struct {
 func (v *VIPs) newOwners(s *spec.Spec) ([]*owner, error) {
 	var all []*owner
 	for _, one := range s.VIPs {
+		if one.Announce == spec.AnnounceBGP {
+			continue // package bgp/announcer has those
+		}
 		o, err := v.newOwner(s, one)
 		if err != nil {
 			return nil, fmt.Errorf("vip %s: %w", one.Name, err)

@@ -41,12 +41,13 @@ type collector struct {
 // descriptions are the metrics there are; docs/json.md lists them.
 type descriptions struct {
 	info, started, taken                                          *prometheus.Desc
-	configInfo, configLoaded, configRejected                      *prometheus.Desc
+	configInfo, configLoaded, configRejected, configRaw           *prometheus.Desc
 	haproxyInfo, haproxyState, haproxySince                       *prometheus.Desc
 	haproxyRestarts, haproxyReloads, haproxyConnections           *prometheus.Desc
 	vipState, vipSince, vipPresent, vipPriority, vipHolder        *prometheus.Desc
 	vipFinishing, vipSendErrors, vipHeldUp, vipPutBack, vipClaims *prometheus.Desc
 	vipTransitions, advertsSent, advertsSeen, advertsDrop         *prometheus.Desc
+	vipAnnounced, bgpUp, bgpSince, bgpRoutes, bgpBFD              *prometheus.Desc
 	certificateEnd, certificateRefused                            *prometheus.Desc
 	serviceState, serviceHosts                                    *prometheus.Desc
 	hostUp, hostDrained, hostSince, hostSessions                  *prometheus.Desc
@@ -67,6 +68,7 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 
 		configInfo:     d("config_info", "Always 1; the label is the digest of the spec in use.", "digest"),
 		configLoaded:   d("config_loaded_time_seconds", "When the spec in use was brought into force, in Unix time."),
+		configRaw:      d("config_raw_lines", "Lines of HAProxy's configuration that the spec in use has as they are."),
 		configRejected: d("config_rejected", "1 when the spec file as it is now was refused and the one before it is in use."),
 
 		haproxyInfo:        d("haproxy_info", "Always 1; the label is HAProxy's version.", "version"),
@@ -88,6 +90,11 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 		vipSendErrors:  d("vip_send_errors_total", "VRRP packets that could not be sent.", "vip"),
 		vipHeldUp:      d("vip_held_up_total", "How often the agent was held up for so long that another controller may have taken over.", "vip"),
 		vipPutBack:     d("vip_addresses_put_back_total", "Addresses of the VIP that somebody else had removed, and the agent put back.", "vip"),
+		vipAnnounced:   d("vip_announced", "1 for what becomes of the VIP here, 0 for the others; only of VIPs that are announced by BGP.", "vip", "state"),
+		bgpUp:          d("bgp_session_up", "1 when the BGP session with a router is established.", "peer"),
+		bgpSince:       d("bgp_session_since_time_seconds", "When the BGP session with a router was established, or ended, in Unix time.", "peer"),
+		bgpRoutes:      d("bgp_session_routes", "Routes that the router was told.", "peer"),
+		bgpBFD:         d("bgp_bfd_up", "1 when the BFD session with a router is up; only where there is BFD.", "peer"),
 		vipClaims:      d("vip_foreign_claims_total", "Frames (ARP, neighbour advertisements) in which another machine said that an address of the VIP is its own.", "vip"),
 		advertsDrop:    d("vip_adverts_rejected_total", "VRRP adverts received and dropped, by reason.", "vip", "reason"),
 
@@ -118,9 +125,9 @@ func newCollector(snapshot func() status.Snapshot) *collector {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	d := c.desc
 	for _, desc := range []*prometheus.Desc{
-		d.info, d.started, d.taken, d.configInfo, d.configLoaded, d.configRejected,
+		d.info, d.started, d.taken, d.configInfo, d.configLoaded, d.configRejected, d.configRaw,
 		d.haproxyInfo, d.haproxyState, d.haproxySince, d.haproxyRestarts, d.haproxyReloads, d.haproxyConnections,
-		d.vipState, d.vipSince, d.vipPresent, d.vipFinishing, d.vipPriority, d.vipHolder, d.vipTransitions, d.vipSendErrors, d.vipHeldUp, d.vipPutBack, d.vipClaims, d.advertsSent, d.advertsSeen, d.advertsDrop,
+		d.vipState, d.vipSince, d.vipPresent, d.vipFinishing, d.vipPriority, d.vipHolder, d.vipTransitions, d.vipSendErrors, d.vipHeldUp, d.vipPutBack, d.vipClaims, d.vipAnnounced, d.bgpUp, d.bgpSince, d.bgpRoutes, d.bgpBFD, d.advertsSent, d.advertsSeen, d.advertsDrop,
 		d.certificateEnd, d.certificateRefused,
 		d.serviceState, d.serviceHosts, d.hostUp, d.hostDrained, d.hostSince, d.hostSessions, d.hostCondition, d.serviceLastResort, d.serviceHeld,
 		d.pathRTT, d.pathLost, d.drained, d.findings, d.finding,
@@ -137,6 +144,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.haproxy(out, s.HAProxy)
 	for _, v := range s.VIPs {
 		c.vip(out, v)
+	}
+	for _, one := range s.BGP {
+		c.session(out, one)
 	}
 	c.drains(out, s)
 	for _, service := range s.Services {
@@ -182,6 +192,7 @@ func (c *collector) agent(out emitter, s status.Snapshot) {
 	out.gauge(c.desc.configInfo, 1, s.Config.Digest)
 	out.time(c.desc.configLoaded, s.Config.Loaded)
 	out.gauge(c.desc.configRejected, one(len(s.Config.Rejected) > 0))
+	out.gauge(c.desc.configRaw, float64(s.Config.RawLines))
 	for _, severity := range []status.Severity{status.Error, status.Warning, status.Info} {
 		n := 0
 		for _, f := range s.Findings {
@@ -246,6 +257,10 @@ func (c *collector) haproxy(out emitter, h status.HAProxy) {
 }
 
 func (c *collector) vip(out emitter, v status.VIP) {
+	if v.Announce != "" {
+		c.announced(out, v)
+		return
+	}
 	for _, state := range []status.VIPState{status.Initialize, status.Backup, status.Active} {
 		out.gauge(c.desc.vipState, one(v.State == state), v.Name, string(state))
 	}
@@ -270,6 +285,10 @@ func (c *collector) vip(out emitter, v status.VIP) {
 	for reason, n := range v.Rejected {
 		out.counter(c.desc.advertsDrop, float64(n), v.Name, reason)
 	}
+	c.certificate(out, v)
+}
+
+func (c *collector) certificate(out emitter, v status.VIP) {
 	if v.Certificate != nil {
 		end, refused := v.Certificate.NotAfter, v.Certificate.Refused
 		for _, more := range v.MoreCertificates {
@@ -280,6 +299,27 @@ func (c *collector) vip(out emitter, v status.VIP) {
 		}
 		out.time(c.desc.certificateEnd, end, v.Name)
 		out.gauge(c.desc.certificateRefused, one(refused), v.Name)
+	}
+}
+
+// announced tells of a VIP that is announced by BGP, which has no state of VRRP.
+func (c *collector) announced(out emitter, v status.VIP) {
+	for _, state := range []status.AnnouncedState{status.Withdrawn, status.Resuming, status.Announced, status.Draining, status.Lingering} {
+		out.gauge(c.desc.vipAnnounced, one(v.Announced == state), v.Name, string(state))
+	}
+	out.time(c.desc.vipSince, v.Since, v.Name)
+	out.gauge(c.desc.vipPresent, one(v.Present), v.Name)
+	out.counter(c.desc.vipPutBack, float64(v.PutBack), v.Name)
+	c.certificate(out, v)
+}
+
+// session tells of the BGP session with one router.
+func (c *collector) session(out emitter, s status.BGPSession) {
+	out.gauge(c.desc.bgpUp, one(s.Established), s.Peer)
+	out.time(c.desc.bgpSince, s.Since, s.Peer)
+	out.gauge(c.desc.bgpRoutes, float64(s.Routes), s.Peer)
+	if s.BFD != "" {
+		out.gauge(c.desc.bgpBFD, one(s.BFD == "up"), s.Peer)
 	}
 }
 

@@ -23,6 +23,11 @@ func TestMetrics(t *testing.T) {
 	snap.Drains = []status.Drained{{Service: "nova", Since: time.Unix(1790000000, 0)}}
 	snap.VIPs[0].Rejected = map[string]uint64{"source": 7}
 	snap.VIPs[0].Certificate = &status.Certificate{NotAfter: time.Unix(1800000000, 0), Refused: true}
+	snap.VIPs = append(snap.VIPs, status.VIP{Name: "routed", Announce: "bgp", Announced: status.Draining, State: status.Active, Since: time.Unix(1790000000, 0), Present: true})
+	snap.BGP = []status.BGPSession{
+		{Peer: "10.64.20.1", ASN: 64800, State: "established", Established: true, Since: time.Unix(1790000000, 0), Routes: 1, BFD: "up"},
+		{Peer: "fe80::1%eno1", ASN: 64800, State: "active"},
+	}
 	snap.Services[0].State, snap.Services[0].Hosts[1].State = status.Degraded, status.Down
 	snap.Services[1].Hosts[0].State = status.Drain
 	snap.Config.Rejected = []status.Finding{

@@ -22,6 +22,7 @@ import (
 
 func (a commands) upCommand() *cobra.Command {
 	var opt lab.UpOptions
+	bgp := false
 	cmd := &cobra.Command{
 		Use:   "up [-f FILE] [--name NAME] [--detach]",
 		Short: "Build the cloud of a spec and wait until every service answers",
@@ -33,10 +34,12 @@ removes. With --detach it returns, and the lab stays until "lab down".
 
 Without -f, and without ` + app.DefaultFile + `, it builds a sample: three
 controllers with keystone, glance, neutron and nova, designate and a service of
-its own on hosts of theirs.`,
+its own on hosts of theirs. With --bgp it builds another sample, whose virtual
+IP all three controllers announce to a router (FRR) by BGP. A spec whose virtual
+IPs are announced by BGP gets such a router in any case.`,
 		Args: app.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.specOf(cmd, &opt); err != nil {
+			if err := a.specOf(cmd, &opt, bgp); err != nil {
 				return err
 			}
 			return a.up(cmd.Context(), opt)
@@ -48,14 +51,22 @@ its own on hosts of theirs.`,
 	flags.StringSliceVar(&opt.OpenStack, "openstack", nil, "`SERVICES` that are real ones from Debian's packages, as in keystone,glance")
 	flags.StringVar(&opt.Workers, "workers", "", "of every stand-in, and how long each request holds one: `8x100ms`")
 	flags.StringVar(&opt.KeyFile, "key-file", "", "the controllers' keys, as holdfast key makes them")
+	flags.BoolVar(&bgp, "bgp", false, "a sample whose virtual IP is announced by BGP, with a router; needs root and FRR")
 	flags.DurationVar(&opt.Timeout, "timeout", time.Minute, "how long every service may take to answer")
 	return cmd
 }
 
 // specOf reads the spec that a lab is to be built from, and shows what is
 // wrong with it.
-func (a commands) specOf(cmd *cobra.Command, opt *lab.UpOptions) error {
+func (a commands) specOf(cmd *cobra.Command, opt *lab.UpOptions, bgp bool) error {
 	var err error
+	if bgp {
+		if cmd.Flags().Changed("file") {
+			return app.Usagef("--bgp builds a sample of its own; leave out -f or --bgp: a spec with announce: bgp gets a router anyway")
+		}
+		opt.File, opt.Data = "built-in sample", lab.SampleBGP()
+		return nil
+	}
 	opt.File = a.File
 	opt.Data, err = os.ReadFile(a.File)
 	if errors.Is(err, fs.ErrNotExist) && a.File == app.DefaultFile && !cmd.Flags().Changed("file") {

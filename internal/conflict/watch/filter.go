@@ -43,6 +43,7 @@ type sieve struct {
 	routerID  uint8
 	peers     []netip.Addr
 	multicast bool // the controllers' adverts are
+	everybody bool // instead of all that: whoever says that an address is his, and every advert
 }
 
 // program gives the sieve as a kernel filter.
@@ -54,6 +55,9 @@ func (s sieve) program() ([]unix.SockFilter, error) {
 		kind uint32
 		code []bpf.Instruction
 	}{{ether.ARP, s.arp()}, {ether.IPv4, s.ip4()}, {ether.IPv6, s.ip6()}} {
+		if s.everybody {
+			section.code = ofEverybody(section.kind)
+		}
 		code = append(code, when(section.kind, append(section.code, drop))...)
 	}
 	raw, err := bpf.Assemble(append(code, drop))
@@ -79,6 +83,19 @@ func when(value uint32, code []bpf.Instruction) []bpf.Instruction {
 // keepIf keeps the frame if what was loaded is value.
 func keepIf(value uint32) []bpf.Instruction {
 	return when(value, []bpf.Instruction{bpf.RetConstant{Val: whole}})
+}
+
+// ofEverybody keeps, of one kind of frame, what a sieve for everybody does.
+func ofEverybody(kind uint32) []bpf.Instruction {
+	switch kind {
+	case ether.IPv4:
+		return append([]bpf.Instruction{bpf.LoadAbsolute{Off: atProto4, Size: 1}}, keepIf(protocol)...)
+	case ether.IPv6:
+		code := append([]bpf.Instruction{bpf.LoadAbsolute{Off: atNext6, Size: 1}}, keepIf(protocol)...)
+		of := append([]bpf.Instruction{bpf.LoadAbsolute{Off: atICMPv6, Size: 1}}, keepIf(advertisement)...)
+		return append(code, when(ether.ICMPv6, append(of, bpf.RetConstant{}))...)
+	}
+	return []bpf.Instruction{bpf.RetConstant{Val: whole}}
 }
 
 func (s sieve) arp() []bpf.Instruction {

@@ -95,6 +95,17 @@ func (l Looker) Look(ctx context.Context, hostname string) dns.View {
 	return v
 }
 
+// AskResolvers asks each resolver for the addresses of hostname, and nobody else.
+func (l Looker) AskResolvers(ctx context.Context, hostname string) []dns.Resolver {
+	all := make([]dns.Resolver, len(l.Resolvers))
+	var wg sync.WaitGroup
+	for i, addr := range l.Resolvers {
+		wg.Go(func() { all[i] = l.askResolver(ctx, addr, hostname) })
+	}
+	wg.Wait()
+	return all
+}
+
 func (l Looker) askResolver(ctx context.Context, addr netip.AddrPort, hostname string) dns.Resolver {
 	r := dns.Resolver{Address: addr}
 	var wg sync.WaitGroup

@@ -26,6 +26,9 @@ type CheckError struct {
 	// Lines has the line of the configuration that each message is about;
 	// empty where it names none.
 	Lines []string
+	// Spec has the line of the spec that each message is about, where that has it as a
+	// raw line; 0 where not.
+	Spec []int
 }
 
 func (e *CheckError) Error() string {
@@ -40,7 +43,10 @@ func (e *CheckError) Error() string {
 			b.WriteString("; ")
 		}
 		b.WriteString(m.String())
-		if e.Lines[i] != "" {
+		switch {
+		case e.Lines[i] != "" && e.Spec[i] > 0:
+			fmt.Fprintf(&b, " (line %d of the spec: %s)", e.Spec[i], e.Lines[i])
+		case e.Lines[i] != "":
 			fmt.Fprintf(&b, " (%s)", e.Lines[i])
 		}
 	}
@@ -105,10 +111,10 @@ func (m *Manager) runCheck(ctx context.Context, file string) (string, error) {
 }
 
 func newCheckError(bad []output.Message, cfg *haproxy.Config) *CheckError {
-	e := &CheckError{Messages: bad, Lines: make([]string, len(bad))}
+	e := &CheckError{Messages: bad, Lines: make([]string, len(bad)), Spec: make([]int, len(bad))}
 	for i, m := range bad {
 		if m.Line > 0 {
-			e.Lines[i] = cfg.Line(m.Line)
+			e.Lines[i], e.Spec[i] = cfg.Line(m.Line), cfg.SpecLine(m.Line)
 		}
 	}
 	return e

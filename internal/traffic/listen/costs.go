@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdfast/internal/status"
+	"holdfast/internal/tick"
 	"holdfast/internal/traffic"
 )
 
@@ -82,4 +83,18 @@ func (l *Listener) Rates() []status.Client {
 	}
 	l.rates, l.ratesAt = traffic.Clients(l.book.Rates(now)), now
 	return l.rates
+}
+
+// turnedEvery is how often it is counted how many clients were turned away.
+const turnedEvery = 5 * time.Second
+
+// tellTurned says in the findings how many clients rules of the spec turned away.
+func (l *Listener) tellTurned(ctx context.Context) {
+	var turned traffic.Turned
+	ticker := time.NewTicker(turnedEvery)
+	defer ticker.Stop()
+	for tick.Next(ctx, ticker) {
+		turned.Add(time.Now(), l.Account().Sums)
+		l.opt.SetFinding(status.CodeClientsLimited, turned.Finding())
+	}
 }

@@ -70,6 +70,7 @@ func New(opt Options) *Listener {
 func (l *Listener) Run(ctx context.Context) {
 	var costs sync.WaitGroup
 	costs.Go(func() { l.tellCosts(ctx) })
+	costs.Go(func() { l.tellTurned(ctx) })
 	defer costs.Wait()
 	said := ""
 	for ctx.Err() == nil {

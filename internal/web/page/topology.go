@@ -146,6 +146,8 @@ func vipOf(c cloud.Cloud, v cloud.VIP) vipRow {
 		Holder: v.Holder, HeldWord: "held by", Reason: v.Reason, Tone: toneOK, Certificate: certificateOf(c, v),
 	}
 	switch {
+	case v.Announce != "" && len(v.Holders) > 0:
+		row.HeldWord, row.Holder = "announced by", strings.Join(v.Holders, ", ")
 	case len(v.Holders) > 1:
 		row.Tone, row.HeldWord, row.Holder = toneBad, fmt.Sprintf("held by %d at once:", len(v.Holders)), strings.Join(v.Holders, ", ")
 	case v.Holder == "":
@@ -236,6 +238,9 @@ func roleOf(c cloud.Controller, v cloud.VIP) (role note, waiting bool) {
 	switch {
 	case slices.Contains(v.Holders, c.Name):
 		tone := toneOK
+		if v.Announce != "" {
+			return note{"announces " + v.Name, toneOK}, false
+		}
 		if len(v.Holders) > 1 {
 			tone = toneBad
 		}
@@ -251,6 +256,9 @@ func roleOf(c cloud.Controller, v cloud.VIP) (role note, waiting bool) {
 		return note{"does not know " + v.Name, toneBad}, false
 	case own.State != status.Backup:
 		text := "cannot hold " + v.Name
+		if v.Announce != "" {
+			text = "does not announce " + v.Name
+		}
 		if own.Reason != "" {
 			text += ": " + own.Reason
 		}

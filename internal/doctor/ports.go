@@ -1,0 +1,109 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"holdfast/internal/spec"
+)
+
+type addr = netip.Addr
+
+// A setting is where a service's configuration says on which address it listens.
+type setting struct{ file, section, key, restart string }
+
+// bindSettings gives those of services that have one, by name in the catalog.
+func bindSettings() map[string]setting {
+	return map[string]setting{
+		"glance":        {"/etc/glance/glance-api.conf", "DEFAULT", "bind_host", "glance-api"},
+		"neutron":       {"/etc/neutron/neutron.conf", "DEFAULT", "bind_host", "neutron-server"},
+		"nova":          {"/etc/nova/nova.conf", "DEFAULT", "osapi_compute_listen", "nova-api"},
+		"nova-metadata": {"/etc/nova/nova.conf", "DEFAULT", "metadata_listen", "nova-api-metadata"},
+		"cinder":        {"/etc/cinder/cinder.conf", "DEFAULT", "osapi_volume_listen", "cinder-api"},
+		"heat":          {"/etc/heat/heat.conf", "heat_api", "bind_host", "heat-api"},
+		"heat-cfn":      {"/etc/heat/heat.conf", "heat_api_cfn", "bind_host", "heat-api-cfn"},
+		"octavia":       {"/etc/octavia/octavia.conf", "api_settings", "bind_host", "octavia-api"},
+		"manila":        {"/etc/manila/manila.conf", "DEFAULT", "osapi_share_listen", "manila-api"},
+		"magnum":        {"/etc/magnum/magnum.conf", "api", "host", "magnum-api"},
+		"barbican":      {"/etc/barbican/barbican.conf", "DEFAULT", "bind_host", "barbican-api"},
+		"designate":     {"/etc/designate/designate.conf", "service:api", "listen", "designate-api"},
+		"trove":         {"/etc/trove/trove.conf", "DEFAULT", "bind_host", "trove-api"},
+		"swift":         {"/etc/swift/proxy-server.conf", "DEFAULT", "bind_ip", "swift-proxy"},
+		"ironic":        {"/etc/ironic/ironic.conf", "api", "host_ip", "ironic-api"},
+	}
+}
+
+// bindCommand gives what makes s listen on the address at alone.
+func bindCommand(s spec.Service, l Listener, at addr) string {
+	if set, known := bindSettings()[s.Name]; known && !strings.Contains(l.Command, "apache") {
+		value := at.String()
+		if set.key == "listen" {
+			value = netip.AddrPortFrom(at, l.At.Port()).String()
+		}
+		return fmt.Sprintf("crudini --set %s %s %s %s && systemctl restart %s", set.file, set.section, set.key, value, set.restart)
+	}
+	if strings.Contains(l.Command, "apache") || strings.Contains(l.Command, "httpd") {
+		return fmt.Sprintf("grep -rnE 'Listen +%d' /etc/apache2 /etc/httpd    # each becomes: Listen %s", l.At.Port(), netip.AddrPortFrom(at, l.At.Port()))
+	}
+	return fmt.Sprintf("ss -Hltnp 'sport = :%d'    # then have it listen on %s", l.At.Port(), netip.AddrPortFrom(at, l.At.Port()))
+}
+
+func who(l Listener) string {
+	if l.PID == 0 {
+		return "a process that cannot be seen from here"
+	}
+	return fmt.Sprintf("%s (pid %d)", l.Command, l.PID)
+}
+
+func ports(r *report, f Facts) {
+	for _, s := range f.Spec.Services {
+		for _, v := range f.Spec.VIPs {
+			if s.On(v) {
+				portOf(r, f, s, v)
+			}
+		}
+	}
+	for _, p := range []int{f.Spec.Agent.Port, f.Spec.Agent.CheckPort} {
+		for _, l := range f.Listeners {
+			if int(l.At.Port()) == p && !l.Ours && (l.At.Addr().IsUnspecified() || l.At.Addr() == f.Controller.Address) && l.PID != 1 {
+				r.error(Finding{
+					Code: CodePortOfAgent, Subject: fmt.Sprintf("port %d", p), Text: who(l) + " has a port of the agent's",
+					Evidence: fmt.Sprintf("%v listens, %s", l.At, who(l)), Remedy: "stop it, or give the agent other ports (agent.port, agent.check_port in the spec)",
+					Command: fmt.Sprintf("ss -Hltnp 'sport = :%d'", p),
+				})
+			}
+		}
+	}
+}
+
+// portOf looks who keeps HAProxy from the port of s on v.
+func portOf(r *report, f Facts, s spec.Service, v spec.VIP) {
+	for _, a := range v.Addrs() {
+		i := slices.IndexFunc(f.Listeners, func(l Listener) bool {
+			here := l.At.Addr() == a || l.At.Addr().IsUnspecified() && (l.At.Addr().Is6() || a.Is4())
+			return int(l.At.Port()) == s.Port && here && !l.Ours
+		})
+		if i < 0 {
+			continue
+		}
+		l := f.Listeners[i]
+		subject := "service " + s.Name
+		if slices.ContainsFunc(r.findings, func(g Finding) bool { return g.Subject == subject && g.Code == CodePortEverywhere }) {
+			continue // another VIP has it, too
+		}
+		evidence := fmt.Sprintf("%v listens, %s", l.At, who(l))
+		if !l.At.Addr().IsUnspecified() {
+			r.error(Finding{
+				Code: CodePortOfVIP, Subject: subject, Text: fmt.Sprintf("%s listens on the VIP itself, port %d, which is HAProxy's", who(l), s.Port),
+				Evidence: evidence, Remedy: "stop it, or have it listen on the controller's own address", Command: bindCommand(s, l, f.Controller.Address),
+			})
+			continue
+		}
+		r.error(Finding{
+			Code: CodePortEverywhere, Subject: subject, Text: fmt.Sprintf("%s listens on every address, so HAProxy cannot have port %d of the VIP", who(l), s.Port),
+			Evidence: evidence, Remedy: "have it listen on the controller's own address, " + f.Controller.Address.String(), Command: bindCommand(s, l, f.Controller.Address),
+		})
+	}
+}
