@@ -353,3 +353,19 @@ func TestClientRequest(t *testing.T) {
 		}
 	}
 }
+
+// HAProxy reads 64 words of a line; a VIP may have more addresses, and services may be more.
+func TestSharedPortOfManyAddressesIsValid(t *testing.T) {
+	requireHAProxy(t)
+	s := large(70, 2)
+	v := &s.VIPs[0]
+	for i := range 70 {
+		v.Addresses = append(v.Addresses, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}), 16))
+	}
+	v.Public = &spec.Public{By: spec.ByPath, Port: 8999}
+	for i := range s.Services {
+		s.Services[i].KeepForwarded = true
+		v.Public.Routes = append(v.Public.Routes, spec.Route{Service: s.Services[i].Name, Name: v.Hostname, Path: "/" + s.Services[i].Name, Strip: true})
+	}
+	check(t, haproxy.Render(s, haproxy.Local{RunDir: "/run/holdfast"}).Bytes())
+}

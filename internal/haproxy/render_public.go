@@ -87,7 +87,7 @@ func (w *writer) public(s *spec.Spec, v spec.VIP, i int, services []spec.Service
 	w.line("http-request capture var(txn.service) id 1")
 	w.vipLists(s, v, spec.Service{}, l.StateDir)
 	w.publicRules(s, v, services, l.StateDir)
-	w.forwarded(v, keepsForwarded(services))
+	w.forwarded(v, w.keepsForwarded(services))
 	if slices.ContainsFunc(v.Public.Routes, func(r spec.Route) bool { return r.Strip }) {
 		w.line("http-request set-header X-Forwarded-Prefix %[var(txn.prefix)] if { var(txn.prefix) -m found }")
 	}
@@ -111,7 +111,7 @@ func longest(services []spec.Service) time.Duration {
 
 // keepsForwarded gives the condition under which X-Forwarded-For goes through; empty where it
 // never does.
-func keepsForwarded(services []spec.Service) string {
+func (w *writer) keepsForwarded(services []spec.Service) string {
 	var names []string
 	for _, svc := range services {
 		if svc.KeepForwarded {
@@ -121,7 +121,9 @@ func keepsForwarded(services []spec.Service) string {
 	if len(names) == 0 {
 		return ""
 	}
-	return "{ var(txn.service) -m str " + strings.Join(names, " ") + " }"
+	const acl = "keeps_forwarded"
+	w.acl(acl, "var(txn.service)", names)
+	return acl
 }
 
 // whichService finds the service that a request is for, by its name and path, and answers
@@ -136,8 +138,11 @@ func (w *writer) whichService(v spec.VIP, services []spec.Service) {
 		addresses[i] = a.Unmap().String()
 	}
 	w.acl("of_this_vip", askedName, slices.Concat(lower(v.Hostnames()), addresses))
-	w.byPath(v, addresses)
-	w.byName(v, services, addresses)
+	if slices.ContainsFunc(v.Public.Routes, func(r spec.Route) bool { return isHostname(v, r) }) {
+		w.acl(atHostname, askedName, slices.Concat(lower([]string{v.Hostname}), addresses))
+	}
+	w.byPath(v)
+	w.byName(v, services)
 	w.answerError(404, "Not Found", "no service has this path", "if !{ var(txn.service) -m found } of_this_vip")
 	w.answerError(421, "Misdirected Request", "no service has this name", "unless { var(txn.service) -m found }")
 }
@@ -176,31 +181,39 @@ func (w *writer) answerError(code int, title, text, when string) {
 	w.line("http-request return status", itoa(code), "content-type application/json string", word(errorBody(code, title, text)), when)
 }
 
-// namesOf gives what a request for r names: its name, and the addresses of v where that is
-// the hostname of v.
-func namesOf(v spec.VIP, r spec.Route, addresses []string) []string {
-	if strings.EqualFold(r.Name, v.Hostname) {
-		return append([]string{r.Name}, addresses...)
+// atHostname is an acl: a request for the hostname of the VIP, or one of its addresses.
+const atHostname = "at_hostname"
+
+func isHostname(v spec.VIP, r spec.Route) bool { return strings.EqualFold(r.Name, v.Hostname) }
+
+// isNamed gives the condition that a request is for the name of r.
+func isNamed(v spec.VIP, r spec.Route) string {
+	if isHostname(v, r) {
+		return atHostname
 	}
-	return []string{r.Name}
+	return "{ " + askedName + " -m str " + r.Name + " }"
 }
 
-// literals gives the names of r as they stand in a URL.
+// literals gives the names of r as they stand in a URL: with the addresses of v, where it has
+// the hostname of v.
 func literals(v spec.VIP, r spec.Route) []string {
-	var addresses []string
+	names := []string{r.Name}
+	if !isHostname(v, r) {
+		return names
+	}
 	for _, a := range v.Addrs() {
 		text := a.Unmap().String()
 		if a.Unmap().Is6() {
 			text = "[" + text + "]"
 		}
-		addresses = append(addresses, text)
+		names = append(names, text)
 	}
-	return namesOf(v, r, addresses)
+	return names
 }
 
 // byPath finds a service by the path of the request, the longest first, and takes that off
 // where the hosts do not have it.
-func (w *writer) byPath(v spec.VIP, addresses []string) {
+func (w *writer) byPath(v spec.VIP) {
 	first := true
 	for _, r := range v.Public.Routes {
 		if r.Path == "" {
@@ -210,8 +223,7 @@ func (w *writer) byPath(v spec.VIP, addresses []string) {
 			w.line("http-request set-var(txn.path) path,concat(/)")
 			first = false
 		}
-		names := namesOf(v, r, addresses)
-		w.line("http-request set-var(txn.service) str("+proxyName(r.Service)+") if { var(txn.path) -m beg", r.Path+"/ } !{ var(txn.service) -m found } {", askedName, "-m str", strings.Join(names, " "), "}")
+		w.line("http-request set-var(txn.service) str("+proxyName(r.Service)+") if { var(txn.path) -m beg", r.Path+"/ } !{ var(txn.service) -m found }", isNamed(v, r))
 	}
 	for _, r := range v.Public.Routes {
 		if r.Strip {
@@ -237,7 +249,7 @@ func (w *writer) strip(r spec.Route, names []string) {
 
 // byName finds a service by the name alone. Where that begins with the service's own, all
 // take one line: a line for each of a hundred services would take longer than all else.
-func (w *writer) byName(v spec.VIP, services []spec.Service, addresses []string) {
+func (w *writer) byName(v spec.VIP, services []spec.Service) {
 	unless := ""
 	if slices.ContainsFunc(v.Public.Routes, func(r spec.Route) bool { return r.Path != "" }) {
 		unless = " !{ var(txn.service) -m found }"
@@ -247,11 +259,10 @@ func (w *writer) byName(v spec.VIP, services []spec.Service, addresses []string)
 		r, _ := v.Route(svc)
 		switch label, _, _ := strings.Cut(r.Name, "."); {
 		case r.Path != "":
-		case label == BackendName(svc) && !strings.EqualFold(r.Name, v.Hostname):
+		case label == BackendName(svc) && !isHostname(v, r):
 			usual = append(usual, r.Name)
 		default:
-			names := namesOf(v, r, addresses)
-			w.line("http-request set-var(txn.service) str("+BackendName(svc)+") if {", askedName, "-m str", strings.Join(names, " "), "}"+unless)
+			w.line("http-request set-var(txn.service) str("+BackendName(svc)+") if", isNamed(v, r)+unless)
 		}
 	}
 	if len(usual) > 0 {
