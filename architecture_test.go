@@ -128,6 +128,10 @@ var mayImport = map[string][]string{
 	"internal/lab/bench":      {"internal/spec", "internal/haproxy/output", "internal/status", "internal/cloud", "internal/lab", "internal/lab/busy", "internal/lab/load", "internal/lab/peer"},
 	"internal/cli":            {"*"},
 	"internal/cli/app":        {"internal/cli/tui", "internal/web", "internal/spec", "internal/catalog"},
+	"internal/cli/speccmd": {
+		"internal/auth", "internal/auth/keyfile", "internal/catalog", "internal/cli/app", "internal/cli/osauth", "internal/cli/tui", "internal/doctor", "internal/doctor/look",
+		"internal/file", "internal/haproxy", "internal/importer", "internal/keystone", "internal/spec", "internal/status", "internal/web",
+	},
 	"internal/cli/labcmd": {
 		"internal/cli/app", "internal/cli/tui", "internal/haproxy", "internal/spec", "internal/status", "internal/lab", "internal/lab/bench",
 		"internal/lab/busy", "internal/lab/demo", "internal/lab/load", "internal/lab/atrest", "internal/lab/jitter", "internal/lab/peer", "internal/lab/standin", "internal/lab/throughput", "internal/lab/tokens",

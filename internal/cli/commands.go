@@ -5,20 +5,21 @@ import (
 
 	"holdfast/internal/cli/changecmd"
 	"holdfast/internal/cli/labcmd"
+	"holdfast/internal/cli/speccmd"
 )
 
 // all gives every command, in the order of "holdfast --help".
 func (a commands) all() []*cobra.Command {
 	return []*cobra.Command{
-		a.initCommand(),
-		a.importCommand(),
-		a.validateCommand(),
-		a.diffCommand(),
+		speccmd.Init(a.App),
+		speccmd.Import(a.App),
+		speccmd.Validate(a.App),
+		speccmd.Diff(a.App),
 		changecmd.Endpoints(a.App),
 		changecmd.DNS(a.App),
-		a.renderCommand(),
+		speccmd.Render(a.App),
 		a.agentCommand(),
-		a.doctorCommand(),
+		speccmd.Doctor(a.App),
 		a.statusCommand(),
 		a.eventsCommand(),
 		a.reloadCommand(),

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"reflect"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -112,33 +110,4 @@ func TestDiffOfWhatCannotBeRead(t *testing.T) {
 	if _, said, code := runDiff(t, dir, diffSpec); code != app.ExitFailed || !strings.Contains(said, "cannot read the spec in force") {
 		t.Errorf("exit code %d, %q on stderr", code, said)
 	}
-}
-
-func TestDiffIsInTheContract(t *testing.T) {
-	data, err := os.ReadFile("../../docs/json.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(data), "\n## Diff\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	var check func(reflect.Type)
-	check = func(of reflect.Type) {
-		for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
-			of = of.Elem()
-		}
-		if of.Kind() != reflect.Struct || of == reflect.TypeFor[status.Finding]() {
-			return
-		}
-		for f := range of.Fields() {
-			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			if name == "" {
-				continue
-			}
-			if !regexp.MustCompile("`" + name + "`").MatchString(section) {
-				t.Errorf("docs/json.md does not name the field %s of a diff", name)
-			}
-			check(f.Type)
-		}
-	}
-	check(reflect.TypeFor[diffAnswer]())
 }
