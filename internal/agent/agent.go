@@ -158,7 +158,7 @@ func New(opt Options) *Agent {
 		GivenBy:  func(vip string) string { return a.moves.GivenBy(vip) },
 	})
 	a.announcer = announcer.New(announcer.Options{
-		Controller: opt.Controller, Log: a.log, HAProxy: a.haproxy.State, Changes: a.haproxy.Changes, Services: a.seenServices, Drained: a.drainedFor,
+		Controller: opt.Controller, Log: a.log, HAProxy: a.haproxy.State, Changes: a.haproxy.Changes, Services: a.seenServices, Drained: func() string { return drainedFor(a.drains) },
 		Event: event, Report: a.reportOne,
 	})
 	a.hosts = watch.New(watch.Options{
@@ -293,7 +293,7 @@ func (a *Agent) runLocked(ctx context.Context) error {
 	if err := checkCapabilities(); err != nil {
 		return err
 	}
-	socket, err := web.ListenControl(a.controlSocket())
+	socket, err := web.ListenControl(controlSocket(a.opt.RunDir))
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 const controlInterval = time.Second
 
 // controlSocket is where the agent is asked.
-func (a *Agent) controlSocket() string { return filepath.Join(a.opt.RunDir, "agent.sock") }
+func controlSocket(runDir string) string { return filepath.Join(runDir, "agent.sock") }
 
 // serveControl answers on the control socket until ctx ends. One whose name
 // was taken away, with the run directory, is made anew; what was asked on it before
@@ -32,7 +32,7 @@ func (a *Agent) serveControl(ctx context.Context, control *web.ControlServer, so
 		ended := make(chan error, 1)
 		go func(l net.Listener) { ended <- control.Serve(ctx, l) }(socket)
 		for {
-			if _, err := os.Lstat(a.controlSocket()); errors.Is(err, os.ErrNotExist) && ctx.Err() == nil {
+			if _, err := os.Lstat(controlSocket(a.opt.RunDir)); errors.Is(err, os.ErrNotExist) && ctx.Err() == nil {
 				break
 			}
 			select {
@@ -52,9 +52,9 @@ func (a *Agent) serveControl(ctx context.Context, control *web.ControlServer, so
 // controlAgain makes the control socket anew, trying until it is there; nil when
 // ctx ended. The directory is for HAProxy's supervisor to make.
 func (a *Agent) controlAgain(ctx context.Context, ticker *time.Ticker) net.Listener {
-	a.log.Warn("the control socket's name was taken away; making it anew", "socket", a.controlSocket())
+	a.log.Warn("the control socket's name was taken away; making it anew", "socket", controlSocket(a.opt.RunDir))
 	for {
-		socket, err := web.ListenControl(a.controlSocket())
+		socket, err := web.ListenControl(controlSocket(a.opt.RunDir))
 		if err == nil {
 			a.setFinding("listen-control", nil)
 			a.log.Info("the control socket is there again")

@@ -12,6 +12,7 @@ import (
 	"holdfast/internal/auth/keyfile"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
+	"holdfast/internal/vips"
 	"holdfast/internal/web"
 )
 
@@ -177,7 +178,7 @@ func (a *Agent) findUnproven(s *spec.Spec) []status.Finding {
 		})
 	}
 	if p := a.policy(); p.Keys != nil && !p.Demands() {
-		all = append(all, notStrict(p.Mode, a.silentlyUnsigned(s)))
+		all = append(all, notStrict(p.Mode, silentlyUnsigned(s, a.vips.All())))
 	}
 	return all
 }
@@ -199,10 +200,10 @@ func notStrict(mode auth.Mode, unsigned []string) status.Finding {
 }
 
 // silentlyUnsigned gives the controllers that are heard here, and do not sign.
-func (a *Agent) silentlyUnsigned(s *spec.Spec) []string {
+func silentlyUnsigned(s *spec.Spec, parts []vips.VIP) []string {
 	var all []string
 	for _, c := range s.Controllers {
-		for _, v := range a.vips.All() {
+		for _, v := range parts {
 			h, known := v.Loop.Hearing()[c.Address]
 			if known && h.Hears(unsignedFor) && !h.Signs && (v.VRRP.Peers != spec.Multicast || !c.Address.Is6()) {
 				all = append(all, c.Name)

@@ -28,7 +28,8 @@ const listenRetry = time.Second
 // serve starts what answers: the control socket, the page, the agent-check.
 func (a *Agent) serve(ctx context.Context, all *tasks, socket net.Listener) {
 	// Another spec may have come while no agent ran.
-	a.sockets.Drop(a.pageAddress(), a.checkAddress())
+	page, check := addresses(a)
+	a.sockets.Drop(page(), check())
 	control := web.NewControlServer(controls{a}, a.log.With("component", "control"))
 	web.Handle(control, "/drain", controls{a}.Drain)
 	web.Handle(control, "/undrain", controls{a}.Undrain)
@@ -37,30 +38,26 @@ func (a *Agent) serve(ctx context.Context, all *tasks, socket net.Listener) {
 	web.Handle(control, "/plan", controls{a}.Plan)
 	all.start("the control socket", func() error { return a.serveControl(ctx, control, socket) })
 	all.start("the page", func() error {
-		a.listen(ctx, a.pageAddress, "page", a.web.Serve)
+		a.listen(ctx, page, "page", a.web.Serve)
 		return nil
 	})
 	all.start("the agent-check", func() error {
-		a.listen(ctx, a.checkAddress, "agent-check", a.check.Serve)
+		a.listen(ctx, check, "agent-check", a.check.Serve)
 		return nil
 	})
 }
 
-// pageAddress and checkAddress give where this controller's page is, and where HAProxys and
-// other agents ask.
-func (a *Agent) pageAddress() netip.AddrPort {
-	return a.ownAddress(func(p spec.Agent) int { return p.Port })
-}
-
-func (a *Agent) checkAddress() netip.AddrPort {
-	return a.ownAddress(func(p spec.Agent) int { return p.CheckPort })
-}
-
-// ownAddress gives this controller's address with a port, as the spec in force has them.
-func (a *Agent) ownAddress(port func(spec.Agent) int) netip.AddrPort {
-	s := a.currentSpec()
-	self, _ := s.Controller(a.opt.Controller)
-	return netip.AddrPortFrom(self.Address, uint16(port(s.Agent)))
+// addresses give where this controller's page is, and where HAProxys and other agents ask,
+// as the spec in force has them.
+func addresses(a *Agent) (page, check func() netip.AddrPort) {
+	own := func(port func(spec.Agent) int) func() netip.AddrPort {
+		return func() netip.AddrPort {
+			s := a.currentSpec()
+			self, _ := s.Controller(a.opt.Controller)
+			return netip.AddrPortFrom(self.Address, uint16(port(s.Agent)))
+		}
+	}
+	return own(func(p spec.Agent) int { return p.Port }), own(func(p spec.Agent) int { return p.CheckPort })
 }
 
 // listen serves at the address that at gives, until ctx ends; when a reload has made

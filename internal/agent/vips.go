@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"holdfast/internal/drain"
 	"holdfast/internal/handover"
 	"holdfast/internal/haproxy/client"
 	"holdfast/internal/haproxy/process"
@@ -76,11 +77,11 @@ func (a *Agent) seenServices() []status.Service {
 }
 
 // drainedFor gives why this controller is out for maintenance; "" when it is not.
-func (a *Agent) drainedFor() string {
-	if !a.drains.Whole() {
+func drainedFor(drains *drain.Drains) string {
+	if !drains.Whole() {
 		return ""
 	}
-	for _, d := range a.drains.List() {
+	for _, d := range drains.List() {
 		if d.Service == "" && d.Reason != "" {
 			return "drained: " + d.Reason
 		}
