@@ -158,6 +158,9 @@ func controllers(f Facts) string {
 // twice looks for VIPs that several controllers hold, which do not hear each other's adverts.
 func twice(r *report, f Facts) {
 	for _, v := range f.Spec.VIPs {
+		if v.Announce == spec.AnnounceBGP {
+			continue // all that are well have it
+		}
 		var who []string
 		for _, p := range f.Peers {
 			if p.Snapshot == nil {

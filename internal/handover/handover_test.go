@@ -282,3 +282,21 @@ func TestMovesAreKept(t *testing.T) {
 		t.Errorf("kept still: %+v, %v", kept, err)
 	}
 }
+
+// TestAnnouncedIsNotHandedOver has a VIP that is announced by BGP be refused for what it is.
+func TestAnnouncedIsNotHandedOver(t *testing.T) {
+	c := newController(t, "ctl1")
+	text := strings.Replace(testSpec, "controllers:", "  - {name: pub, addresses: [203.0.113.10/32], hostname: pub.example.org, announce: bgp, endpoints: [public]}\ncontrollers:", 1)
+	text = strings.Replace(text, "    interface: eno1\n", "    interface: eno1\n    endpoints: [internal, admin]\n", 1) + "bgp: {engine: external}\n"
+	s, findings := spec.Parse("test.yaml", []byte(text))
+	if s == nil {
+		t.Fatal(findings)
+	}
+	c.spec = s
+	if _, err := c.Move(t.Context(), web.HandoverRequest{VIP: "pub"}); err == nil || !strings.Contains(err.Error(), "vip pub is announced by BGP") || !strings.Contains(err.Error(), "drain") {
+		t.Errorf("it is refused as %v", err)
+	}
+	if _, err := c.Move(t.Context(), web.HandoverRequest{VIP: "other"}); err == nil || !strings.Contains(err.Error(), `no vip is called "other"`) {
+		t.Errorf("one that there is not is refused as %v", err)
+	}
+}
