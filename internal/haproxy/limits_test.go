@@ -104,6 +104,8 @@ func TestLists(t *testing.T) {
 	if r := x.do(b.addr(77), "GET", "/"); !strings.Contains(r.body, `"code": 403`) {
 		t.Error(r.body)
 	}
+	// What the holder of the VIP asks through it, as its services and its agent do, comes from the VIP's address.
+	wantCodes(t, "the holder itself", x.codes(1, x.vip, "GET", "/"), "map[200:1]")
 }
 
 // A client of a TCP service that is not let in, or connects too often, is cut off.
