@@ -83,6 +83,9 @@ func TestFailedLogins(t *testing.T) {
 	wantCodes(t, "failed logins", x.codes(6, b.addr(77), "POST", login), "map[401:3 429:3]")
 	wantCodes(t, "of another", x.codes(1, b.addr(78), "POST", login), "map[401:1]")
 	wantCodes(t, "of a host of the cloud", x.codes(6, b.addr(11), "POST", login), "map[401:6]")
+	for _, path := range []string{login + "/", "/v3/auth/token%73", "/v3//auth//tokens/.", "/v3/auth/x/../tokens", "/v2.0/tokens//", "/v3/ec2tokens/", "/v3/s3token%73"} {
+		wantCodes(t, "the same in other letters, "+path, x.codes(1, b.addr(77), "POST", path), "map[429:1]")
+	}
 	b.hosts["ctl1"].set(func(s *standIn) { s.code = 200 })
 	wantCodes(t, "with a token", x.codes(3, b.addr(77), "GET", "/v3/users"), "map[200:3]")
 	if r := x.do(b.addr(77), "POST", login); r.code != 429 || r.Get("Retry-After") != "3600" {

@@ -230,8 +230,10 @@ func unitWord(r spec.Rate) string {
 	return map[time.Duration]string{time.Second: "a second", time.Minute: "a minute", time.Hour: "an hour"}[r.Per]
 }
 
-// isLogin tells the requests for a token that want a password, or the signature of one.
-const isLogin = "{ method POST } { path_end /auth/tokens /v2.0/tokens /ec2tokens /s3tokens }"
+// isLogin tells the requests for a token that want a password, or the signature of one: to
+// /v3/auth/tokens, /v2.0/tokens, /v3/ec2tokens and /v3/s3tokens, in any letters that Keystone
+// or the server before it takes for these, as with "%73", a "/" more, or "..".
+const isLogin = "{ method POST } { path,url_dec -m sub tokens }"
 
 // logins bounds how often each address may fail to get a token. Those that it has go on.
 func (r rules) logins() {
