@@ -84,11 +84,11 @@ func readRegular(path string, limit int) ([]byte, error) {
 }
 
 // keepFiles makes the copies of the lists and pages of s, which HAProxy reads. One that is bad
-// has s refused, unless nothing is in force yet and there is a copy of before.
-func (r *Rollout) keepFiles(s *spec.Spec, first bool) error {
+// has s refused, unless s must come into force, as where nothing is yet, and there is a copy of before.
+func (r *Rollout) keepFiles(s *spec.Spec, must bool) error {
 	keep := func(path string, c fileContent, err error) error {
 		if err != nil {
-			if _, none := os.Stat(r.copyOf(path)); first && none == nil {
+			if _, none := os.Stat(r.copyOf(path)); must && none == nil {
 				r.tellFile(path, err)
 				return nil
 			}
