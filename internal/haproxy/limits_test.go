@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -185,4 +189,38 @@ func TestConnectionsOfOneClient(t *testing.T) {
 		return strings.Contains(string(x.ask("show table api:limit")), "conn_cur=0") || !strings.Contains(string(x.ask("show table api:limit")), "key=")
 	})
 	wantCodes(t, "when they are closed", x.codes(3, b.addr(77), "GET", "/"), "map[200:3]")
+}
+
+// No raw line may have an acl of a name that a frontend has: two of one name are one.
+func TestOwnACLsAreKnown(t *testing.T) {
+	files, err := filepath.Glob("testdata/render/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	found := map[string]bool{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^    acl (\S+) `).FindAllStringSubmatch(string(text), -1) {
+			found[m[1]] = true
+		}
+	}
+	for name := range found {
+		service, isList := strings.CutSuffix(name, "-deny")
+		if !isList {
+			service, isList = strings.CutSuffix(name, "-allow")
+		}
+		isList = isList && slices.Contains([]string{"keystone", "glance", "nova"}, service)
+		isRaw := name == "noisy"
+		if !isList && !isRaw && !spec.IsOwnACL(name) {
+			t.Errorf("spec.IsOwnACL does not know %s", name)
+		}
+	}
+	for _, name := range []string{"own", "balancer", "reader", "vip:deny", "service-deny"} {
+		if !found[name] {
+			t.Errorf("no golden file has %s", name)
+		}
+	}
 }
