@@ -40,10 +40,12 @@ func TestBehindABalancer(t *testing.T) {
 	b.spec.VIPs[0].Access = spec.Access{Deny: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}
 	b.service().Clients = spec.ClientLimit{Requests: spec.Rate{N: 3, Per: time.Hour}, Connections: 1}
 	x := b.start(1)
-	said := []string{"X-Forwarded-For", "6.6.6.6, " + client, "X-Forwarded-Proto", "https", "X-Forwarded-Host", "api.example.org", "Forwarded", "for=6.6.6.6", "X-Real-Ip", "6.6.6.6"}
+	said := []string{"X-Forwarded-For", "6.6.6.6, " + client, "X-Forwarded-Proto", "https", "X-Forwarded-Host", "api.example.org", "X-Forwarded-Port", "443",
+		"Forwarded", "for=6.6.6.6", "X-Real-Ip", "6.6.6.6", "X-Forwarded-Prefix", "/mine", "X-Forwarded-User", "admin", "X-Forwarded-Hosts", "x", "X-Forwarded-Fo", "x"}
 	x.do(balancer, "GET", "/", said...)
 	got := b.headers()
-	for name, want := range map[string]string{"X-Forwarded-For": "6.6.6.6, " + client, "X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.example.org", "Forwarded": "", "X-Real-Ip": ""} {
+	for name, want := range map[string]string{"X-Forwarded-For": "6.6.6.6, " + client, "X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.example.org",
+		"X-Forwarded-Port": "443", "Forwarded": "", "X-Real-Ip": "", "X-Forwarded-Prefix": "", "X-Forwarded-User": "", "X-Forwarded-Hosts": "", "X-Forwarded-Fo": ""} {
 		if got[name] != want {
 			t.Errorf("of the balancer %s: %q, want %q", name, got[name], want)
 		}

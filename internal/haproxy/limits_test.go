@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +87,9 @@ func TestFailedLogins(t *testing.T) {
 	wantCodes(t, "failed logins", x.codes(6, b.addr(77), "POST", login), "map[401:3 429:3]")
 	wantCodes(t, "of another", x.codes(1, b.addr(78), "POST", login), "map[401:1]")
 	wantCodes(t, "of a host of the cloud", x.codes(6, b.addr(11), "POST", login), "map[401:6]")
+	for _, path := range []string{login + "/", "/v3/auth/token%73", "/v3//auth//tokens/.", "/v3/auth/x/../tokens", "/v2.0/tokens//", "/v3/ec2tokens/", "/v3/s3token%73"} {
+		wantCodes(t, "the same in other letters, "+path, x.codes(1, b.addr(77), "POST", path), "map[429:1]")
+	}
 	b.hosts["ctl1"].set(func(s *standIn) { s.code = 200 })
 	wantCodes(t, "with a token", x.codes(3, b.addr(77), "GET", "/v3/users"), "map[200:3]")
 	if r := x.do(b.addr(77), "POST", login); r.code != 429 || r.Get("Retry-After") != "3600" {
@@ -104,6 +111,8 @@ func TestLists(t *testing.T) {
 	if r := x.do(b.addr(77), "GET", "/"); !strings.Contains(r.body, `"code": 403`) {
 		t.Error(r.body)
 	}
+	// What the holder of the VIP asks through it, as its services and its agent do, comes from the VIP's address.
+	wantCodes(t, "the holder itself", x.codes(1, x.vip, "GET", "/"), "map[200:1]")
 }
 
 // A client of a TCP service that is not let in, or connects too often, is cut off.
@@ -180,4 +189,38 @@ func TestConnectionsOfOneClient(t *testing.T) {
 		return strings.Contains(string(x.ask("show table api:limit")), "conn_cur=0") || !strings.Contains(string(x.ask("show table api:limit")), "key=")
 	})
 	wantCodes(t, "when they are closed", x.codes(3, b.addr(77), "GET", "/"), "map[200:3]")
+}
+
+// No raw line may have an acl of a name that a frontend has: two of one name are one.
+func TestOwnACLsAreKnown(t *testing.T) {
+	files, err := filepath.Glob("testdata/render/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	found := map[string]bool{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^    acl (\S+) `).FindAllStringSubmatch(string(text), -1) {
+			found[m[1]] = true
+		}
+	}
+	for name := range found {
+		service, isList := strings.CutSuffix(name, "-deny")
+		if !isList {
+			service, isList = strings.CutSuffix(name, "-allow")
+		}
+		isList = isList && slices.Contains([]string{"keystone", "glance", "nova"}, service)
+		isRaw := name == "noisy"
+		if !isList && !isRaw && !spec.IsOwnACL(name) {
+			t.Errorf("spec.IsOwnACL does not know %s", name)
+		}
+	}
+	for _, name := range []string{"own", "balancer", "reader", "vip:deny", "service-deny"} {
+		if !found[name] {
+			t.Errorf("no golden file has %s", name)
+		}
+	}
 }

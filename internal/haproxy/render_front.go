@@ -112,8 +112,10 @@ const isBalancer = "{ var(sess.balancer) -m bool }"
 // byHeaders reports whether the balancer in front of v says by headers whom a request is for.
 func byHeaders(v spec.VIP) bool { return v.Behind.Any() && !v.Behind.ProxyProtocol }
 
-// claimsOfBalancer are those that a balancer in front does not set either.
-const claimsOfBalancer = "'^(x_forwarded[-_]|x-forwarded_|x[-_]real[-_]ip$|forwarded$)'"
+// claimsOfBalancer are those that are not kept of a balancer in front either, since it hands
+// them on as clients write them: all but X-Forwarded-For, -Proto, -Host and -Port.
+const claimsOfBalancer = "'^(x_forwarded[-_]|x-forwarded_|x[-_]real[-_]ip$|forwarded$|x-forwarded-($|[^fhp]" +
+	"|f($|[^o]|o($|[^r]|r.))|h($|[^o]|o($|[^s]|s($|[^t]|t.)))|p($|[^or]|o($|[^r]|r($|[^t]|t.))|r($|[^o]|o($|[^t]|t($|[^o]|o.))))))'"
 
 // unlessSaid gives the condition under which a header is set: unless is one that is wanted
 // already, or empty; and not where the balancer in front of v has set it.

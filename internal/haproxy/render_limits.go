@@ -48,9 +48,9 @@ func vipTable(v spec.VIP) string { return proxyName(v.Name) + vipSuffix + limitS
 // requests for svc from others that come to the frontend; empty where there are none.
 func (w *writer) clientRules(s *spec.Spec, v spec.VIP, svc spec.Service, stateDir, when string) {
 	r := rules{writer: w, spec: s, svc: svc, stateDir: stateDir, when: when}
-	name := "service"
+	name := "service-"
 	if when != "" {
-		name = BackendName(svc)
+		name = BackendName(svc) + "-"
 	}
 	r.lists(name, svc.Access)
 	w.maintenance(svc, stateDir, when)
@@ -65,7 +65,7 @@ func (w *writer) clientRules(s *spec.Spec, v spec.VIP, svc spec.Service, stateDi
 // vipLists says who may use v.
 func (w *writer) vipLists(s *spec.Spec, v spec.VIP, svc spec.Service, stateDir string) {
 	of := spec.Service{Name: v.Hostname, Mode: svc.Mode, ErrorPages: svc.ErrorPages}
-	rules{writer: w, spec: s, svc: of, stateDir: stateDir}.lists("vip", v.Access)
+	rules{writer: w, spec: s, svc: of, stateDir: stateDir}.lists("vip:", v.Access) // as no service's can be called
 }
 
 // publicRules says who may use which of services, which share a port of v, and how often.
@@ -122,11 +122,11 @@ func (w *writer) ownOf(s *spec.Spec, v spec.VIP, services []spec.Service) {
 
 // lists turns away who may not, by lists that are the VIP's or the service's own.
 func (r rules) lists(whose string, a spec.Access) {
-	if r.list(whose+"-deny", a.Deny, a.DenyFile) {
-		r.denied(joined(whose+"-deny", "!own", r.when))
+	if r.list(whose+"deny", a.Deny, a.DenyFile) {
+		r.denied(joined(whose+"deny", "!own", r.when))
 	}
-	if r.list(whose+"-allow", a.Allow, a.AllowFile) {
-		r.denied(joined("!"+whose+"-allow", "!own", r.when))
+	if r.list(whose+"allow", a.Allow, a.AllowFile) {
+		r.denied(joined("!"+whose+"allow", "!own", r.when))
 	}
 }
 
@@ -230,8 +230,10 @@ func unitWord(r spec.Rate) string {
 	return map[time.Duration]string{time.Second: "a second", time.Minute: "a minute", time.Hour: "an hour"}[r.Per]
 }
 
-// isLogin tells the requests for a token that want a password, or the signature of one.
-const isLogin = "{ method POST } { path_end /auth/tokens /v2.0/tokens /ec2tokens /s3tokens }"
+// isLogin tells the requests for a token that want a password, or the signature of one: to
+// /v3/auth/tokens, /v2.0/tokens, /v3/ec2tokens and /v3/s3tokens, in any letters that Keystone
+// or the server before it takes for these, as with "%73", a "/" more, or "..".
+const isLogin = "{ method POST } { path,url_dec -m sub tokens }"
 
 // logins bounds how often each address may fail to get a token. Those that it has go on.
 func (r rules) logins() {

@@ -95,7 +95,8 @@ func (r *Rollout) force(ctx context.Context, c candidate) (process.Result, error
 	if err != nil {
 		return process.Result{}, err
 	}
-	if err := r.keepFiles(c.spec, c.first); err != nil {
+	// What served before serves on with the copies of then: it must come back whatever became of its files.
+	if err := r.keepFiles(c.spec, c.first || len(c.rejected) > 0); err != nil {
 		return process.Result{}, fmt.Errorf("a file that the spec names: %w", err)
 	}
 	events, err := r.opt.Certificates(c.spec, c.first)

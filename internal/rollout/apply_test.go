@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -47,5 +48,28 @@ func TestRefusedWithoutItsLines(t *testing.T) {
 	}
 	if !slices.ContainsFunc(findings, func(f status.Finding) bool { return strings.Contains(f.Line, "secret") }) {
 		t.Errorf("who reloads is told %#v, without the line", findings)
+	}
+}
+
+// TestGoesBackWithoutItsFiles takes the spec that served before although a list that it names
+// is gone: HAProxy has the copy. A new spec that names such a one is refused.
+func TestGoesBackWithoutItsFiles(t *testing.T) {
+	s, findings := spec.Parse("test.yaml", []byte(testSpec))
+	if s == nil {
+		t.Fatal(findings)
+	}
+	r, _ := newRollout(t.TempDir())
+	list := filepath.Join(r.opt.StateDir, "deny.list")
+	s.Services[0].Access.DenyFile = list
+	if err := r.writeCopy(list, fileContent{data: []byte("192.0.2.66/32\n")}); err != nil {
+		t.Fatal(err)
+	}
+	further := errors.New("as far as the certificates")
+	r.opt.Certificates = func(*spec.Spec, bool) ([]status.Event, error) { return nil, further }
+	if _, err := r.force(t.Context(), candidate{spec: s}); err == nil || errors.Is(err, further) {
+		t.Errorf("a new spec: %v", err)
+	}
+	if _, err := r.force(t.Context(), candidate{spec: s, rejected: []status.Finding{{Code: status.CodeConfigRolledBack}}}); !errors.Is(err, further) {
+		t.Errorf("going back: %v", err)
 	}
 }

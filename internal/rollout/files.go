@@ -84,11 +84,11 @@ func readRegular(path string, limit int) ([]byte, error) {
 }
 
 // keepFiles makes the copies of the lists and pages of s, which HAProxy reads. One that is bad
-// has s refused, unless nothing is in force yet and there is a copy of before.
-func (r *Rollout) keepFiles(s *spec.Spec, first bool) error {
+// has s refused, unless s must come into force, as where nothing is yet, and there is a copy of before.
+func (r *Rollout) keepFiles(s *spec.Spec, must bool) error {
 	keep := func(path string, c fileContent, err error) error {
 		if err != nil {
-			if _, none := os.Stat(r.copyOf(path)); first && none == nil {
+			if _, none := os.Stat(r.copyOf(path)); must && none == nil {
 				r.tellFile(path, err)
 				return nil
 			}
@@ -161,8 +161,9 @@ func (r *Rollout) sweepFiles(s *spec.Spec) {
 
 // A seenFile is a file of the spec as it was read last.
 type seenFile struct {
-	data string // of the content, or the error
-	used bool   // it is in use, or was refused
+	data  string // of the content, or the error
+	used  bool   // it is in use, or was refused
+	inUse string // of the content that HAProxy was given last
 }
 
 // watchFiles has lists and pages that changed used, until ctx ends: a list while HAProxy runs,
@@ -203,17 +204,27 @@ func (r *Rollout) lookAt(path string, seen map[string]seenFile, again bool, read
 		data = "error: " + err.Error()
 	}
 	was, known := seen[path]
+	if !known && !again {
+		// HAProxy has read the copy. Later the copy tells nothing of that: a spec that comes into
+		// force makes it anew, and need not have HAProxy read it.
+		if is, err := os.ReadFile(r.copyOf(path)); err == nil {
+			was.inUse = string(is)
+		}
+	}
 	switch {
 	case !known || was.data != data:
-		is, copyErr := os.ReadFile(r.copyOf(path))
-		seen[path] = seenFile{data, err == nil && copyErr == nil && string(is) == data && !again}
+		used := err == nil && data == was.inUse && !again
+		seen[path] = seenFile{data, used, was.inUse}
+		if used {
+			r.tellFile(path, nil)
+		}
 		return
 	case was.used && !(again && err == nil):
 		return
 	case err != nil:
 		r.tellFile(path, err)
 		r.log.Warn("a file of the spec cannot be used; what it had before stays", "error", err)
-		seen[path] = seenFile{data, true}
+		seen[path] = seenFile{data, true, was.inUse}
 		return
 	}
 	err = r.writeCopy(path, c)
@@ -223,6 +234,6 @@ func (r *Rollout) lookAt(path string, seen map[string]seenFile, again bool, read
 	r.tellFile(path, err)
 	if err == nil {
 		r.log.Info("a file of the spec changed, and is in use", "file", path)
-		seen[path] = seenFile{data, true}
+		seen[path] = seenFile{data, true, data}
 	}
 }

@@ -105,3 +105,49 @@ func TestListChanges(t *testing.T) {
 		}
 	})
 }
+
+// HAProxy gets a list that changed although a spec that came into force meanwhile has made the
+// copy anew, and one that is back as it was is no longer said to be bad.
+func TestListChangesWithTheSpec(t *testing.T) {
+	dir := t.TempDir()
+	list := filepath.Join(dir, "deny.list")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, b := newRollout(dir)
+	s := &spec.Spec{Services: []spec.Service{{Name: "nova", Access: spec.Access{DenyFile: list}}}}
+	seen, used := map[string]seenFile{}, []string{}
+	look := func() {
+		for range 3 {
+			r.lookAt(list, seen, false, func() (fileContent, error) { return readList(list) }, func(c fileContent) error {
+				used = append(used, string(c.data))
+				return nil
+			})
+		}
+	}
+	for _, text := range []string{"192.0.2.1/32\n", "192.0.2.2/32\n"} {
+		write(text)
+		if err := r.keepFiles(s, false); err != nil {
+			t.Fatal(err)
+		}
+		look()
+	}
+	if len(used) != 1 || used[0] != "192.0.2.2/32\n" {
+		t.Errorf("HAProxy, which has read the first, was given %q", used)
+	}
+	if err := os.Remove(list); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	if all := b.found(); len(all) != 1 || all[0].Code != status.CodeFileRefused {
+		t.Errorf("without the file: %+v", all)
+	}
+	write("192.0.2.2/32\n")
+	look()
+	if all := b.found(); len(all) != 0 || len(used) != 1 {
+		t.Errorf("when it is back: %+v, and HAProxy was given %q", all, used)
+	}
+}

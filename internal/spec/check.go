@@ -44,6 +44,7 @@ func (c *checker) check() {
 	c.checkTLS()
 	c.checkLimits()
 	c.checkSharedLimits()
+	c.checkRawACLs()
 	c.checkStats()
 	c.checkPublic()
 	c.checkNames()

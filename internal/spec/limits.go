@@ -338,8 +338,10 @@ func (l rawLimit) build() ClientLimit {
 	return out
 }
 
-// Own gives the addresses of the cloud itself, without doubles: of the controllers, and of
-// the hosts of services. What they ask each other goes through the VIPs, too.
+// Own gives the addresses of the cloud itself, without doubles: of the controllers, of the
+// hosts of services, and of the VIPs. What they ask each other goes through the VIPs, too,
+// and from the controller that holds a VIP it comes from that very address: Linux takes the
+// one that is asked where it is its own.
 func (s *Spec) Own() []netip.Addr {
 	seen := map[netip.Addr]bool{}
 	var all []netip.Addr
@@ -355,6 +357,11 @@ func (s *Spec) Own() []netip.Addr {
 	for _, svc := range s.Services {
 		for _, h := range svc.Hosts {
 			add(h.Address)
+		}
+	}
+	for _, v := range s.VIPs {
+		for _, a := range v.Addrs() {
+			add(a)
 		}
 	}
 	return all

@@ -120,7 +120,10 @@ func (d *decoder) columnAt(at int, n *yaml.Node) int {
 // rawProblem says why a line cannot stand in a section of HAProxy's configuration.
 func rawProblem(line string) (problem, remedy string) {
 	word, _, _ := strings.Cut(line, " ")
+	word = strings.NewReplacer(`"`, "", `'`, "", `\`, "").Replace(word) // HAProxy takes them off
 	switch {
+	case strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return "a line has a control character", "write it without; HAProxy reads no further than that"
 	case len(line) > maxRawLine:
 		return fmt.Sprintf("a line has %d characters", len(line)), fmt.Sprintf("write at most %d; HAProxy reads no longer ones", maxRawLine)
 	case strings.HasSuffix(line, `\`):
@@ -131,6 +134,32 @@ func rawProblem(line string) (problem, remedy string) {
 		return "default_backend is what the service itself is", "write use_backend, with a condition or without"
 	}
 	return "", ""
+}
+
+// IsOwnACL reports whether the frontends that are made of a spec may have an acl of that
+// name, beside those of the lists of services, "nova-deny" and "nova-allow".
+func IsOwnACL(name string) bool {
+	return slices.Contains([]string{
+		"own", "balancer", "reader", "vip:allow", "vip:deny", "service-allow", "service-deny", "limited", "has-a-limit",
+		"of_this_vip", "at_hostname", "named_as_service", "keeps_forwarded",
+	}, name)
+}
+
+// checkRawACLs finds acls that have the name of one that lists and limits go by: of two with
+// one name either is enough, so that "acl own" would let whoever it is true for pass.
+func (c *checker) checkRawACLs() {
+	lists := map[string]bool{}
+	all := slices.Clone(c.raw.haproxy.Frontend)
+	for _, s := range c.raw.services.all {
+		lists[s.name.v+"-allow"], lists[s.name.v+"-deny"] = true, true
+		all = append(all, s.haproxy.Frontend...)
+	}
+	for _, l := range all {
+		f := strings.Fields(strings.NewReplacer(`"`, "", `'`, "", `\`, "").Replace(l.Text))
+		if len(f) > 1 && f[0] == "acl" && (IsOwnACL(f[1]) || lists[f[1]]) {
+			c.report(status.Error, status.CodeBadRaw, l.Line, 1, fmt.Sprintf("acl %s has the name of one of holdfast's, and would make that true, too", f[1]), "give it another name")
+		}
+	}
 }
 
 func rawValues(r Raw) []pair {
