@@ -604,7 +604,10 @@ func (a *Announcer) tell(o *owner, was bgp.Decision) {
 	case bgp.Announced:
 		e.Kind, e.Text = status.EventBGPAnnounced, "vip "+o.vip.Name+" is announced from here"
 	case bgp.Draining:
-		e.Kind, e.Text = status.EventBGPDraining, "routers are told to prefer other controllers for vip "+o.vip.Name+"; its connections go on"
+		e.Kind, e.Text = status.EventBGPDraining, "routers are told to prefer other controllers for vip "+o.vip.Name
+		if a.spec.BGP.Engine == spec.EngineExternal {
+			e.Text = "the address of vip " + o.vip.Name + " is about to be taken away, and HAProxy asks its clients to come anew"
+		}
 	case bgp.Lingering, bgp.Withdrawn:
 		if was.State == bgp.Lingering {
 			return // that was told
