@@ -2,10 +2,22 @@ package agent
 
 import (
 	"net/http"
+	"os"
+	"strings"
 	"testing"
 
 	"holdfast/internal/status"
 )
+
+// awaitListener waits until somebody listens where HAProxy's log goes: what comes before
+// that nobody counts.
+func (h *host) awaitListener() {
+	h.t.Helper()
+	h.await("a listener for HAProxy's log", func() bool {
+		sockets, err := os.ReadFile("/proc/thread-self/net/udp")
+		return err == nil && strings.Contains(string(sockets), ":24FF ") // agent.check_port, 9471
+	})
+}
 
 // What clients get is counted by the log of the real HAProxy, and again by an agent that
 // adopts it. Nobody serves here: each request is refused.
@@ -29,9 +41,15 @@ func TestClientsAreCounted(t *testing.T) {
 		}
 		return requests, failed
 	}
+	h.awaitListener()
 	for range 5 {
 		ask()
 	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("counted: %+v", d.clients.Account())
+		}
+	}()
 	h.await("five requests are counted", func() bool {
 		requests, failed := counted()
 		return requests == 5 && failed == 5
@@ -53,6 +71,7 @@ func TestClientsAreCounted(t *testing.T) {
 	if !d.Snapshot().HAProxy.Adopted {
 		t.Fatal("HAProxy was started anew")
 	}
+	h.awaitListener()
 	for range 3 {
 		ask()
 	}

@@ -269,9 +269,14 @@ func (m *watchModel) askDrain() {
 	m.put(c)
 }
 
-// askVIP asks which VIP to hand over, where there are several.
+// askVIP asks which VIP to hand over, where there are several. One that is announced by BGP has
+// no holder.
 func (m *watchModel) askVIP() {
-	vips := m.cloud.VIPs
+	vips := slices.DeleteFunc(slices.Clone(m.cloud.VIPs), func(v cloud.VIP) bool { return v.Announce != "" })
+	if len(vips) == 0 && len(m.cloud.VIPs) > 0 {
+		m.note = "every VIP is announced by BGP, so there is nothing to hand over: drain a controller to send its clients away"
+		return
+	}
 	if len(vips) == 1 {
 		m.askTaker(vips[0])
 		return

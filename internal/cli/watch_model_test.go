@@ -93,6 +93,18 @@ func (w *watchTest) wants(words ...string) {
 	}
 }
 
+// TestWatchAnnounced offers no VIP that is announced by BGP to be handed over.
+func TestWatchAnnounced(t *testing.T) {
+	w := newWatchTest(t)
+	for i := range w.m.cloud.VIPs {
+		w.m.cloud.VIPs[i].Announce = "bgp"
+	}
+	w.press("h")
+	if w.wants("nothing to hand over"); w.m.choice != nil {
+		t.Errorf("it asks %+v", w.m.choice)
+	}
+}
+
 // TestWatchKeys presses what an operator would.
 func TestWatchKeys(t *testing.T) {
 	w := newWatchTest(t)

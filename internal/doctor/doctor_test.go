@@ -86,6 +86,28 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
+// TestAnnounced has a VIP that several controllers announce by BGP be no fault.
+func TestAnnounced(t *testing.T) {
+	f := healthy(t)
+	text := strings.Replace(strings.Replace(cloud, "interface: eno1, vrrp: {router_id: 51}", "announce: bgp", 1), `[10.0.0.10/24, "2001:db8::10/64"]`, "[10.0.0.10/32]", 1) +
+		"bgp: {engine: external}\n"
+	s, findings := spec.Parse("holdfast.yaml", []byte(text))
+	if s == nil {
+		t.Fatal(findings)
+	}
+	f.Spec, f.Routers, f.Names = s, nil, nil
+	for i := range f.Peers {
+		f.Peers[i].Snapshot.Config.Digest = s.Digest
+		f.Peers[i].Snapshot.VIPs = []status.VIP{{Name: "api", Announce: "bgp", State: status.Active, Present: true}}
+	}
+	if found := doctor.Examine(f); len(found) > 0 {
+		t.Errorf("%+v", found)
+	}
+	if found := doctor.Meeting(f, "b", []doctor.Way{{What: doctor.ProtocolVRRP, Reach: doctor.Silent}}); len(found) > 0 {
+		t.Errorf("without a VIP of VRRP: %+v", found)
+	}
+}
+
 // TestNothingKnown has a doctor that could see nothing find nothing.
 func TestNothingKnown(t *testing.T) {
 	h := healthy(t)

@@ -22,7 +22,7 @@ func Meeting(f Facts, to string, ways []Way) []Finding {
 	vrrp := false
 	for _, w := range ways {
 		switch {
-		case w.Reach != Silent && w.Reach != NoRoute:
+		case w.Reach != Silent && w.Reach != NoRoute, w.What == ProtocolVRRP && len(f.Spec.Announced()) == len(f.Spec.VIPs):
 		case w.What == ProtocolVRRP:
 			vrrp = true
 		default:

@@ -171,7 +171,7 @@ func controllers(f Facts) string {
 func twice(r *report, f Facts) {
 	for _, v := range f.Spec.VIPs {
 		if v.Announce == spec.AnnounceBGP {
-			continue // that all have at once
+			continue // all that are well have it
 		}
 		var who []string
 		for _, p := range f.Peers {

@@ -52,10 +52,25 @@ func (m *Moves) named(req web.HandoverRequest) ([]VIP, error) {
 			named = append(named, v)
 		}
 	}
-	if len(named) == 0 {
+	announced := announcedNames(s, req.VIP)
+	switch {
+	case len(named) == 0 && len(announced) > 0:
+		return nil, web.Wrong("vip %s is announced by BGP by every controller that is well, so there is nothing to hand over; to send clients away from one, drain it", strings.Join(announced, ", "))
+	case len(named) == 0:
 		return nil, web.Wrong("no vip is called %q; name one of %s", req.VIP, strings.Join(names, ", "))
 	}
 	return named, nil
+}
+
+// announcedNames gives the VIPs that are announced by BGP; only the one called name, if that is not empty.
+func announcedNames(s *spec.Spec, name string) []string {
+	var all []string
+	for _, v := range s.Announced() {
+		if name == "" || v.Name == name {
+			all = append(all, v.Name)
+		}
+	}
+	return all
 }
 
 // move moves v from whoever holds it.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast/internal/netnstest"
 	"holdfast/internal/peer"
 	"holdfast/internal/reach"
 	"holdfast/internal/spec"
@@ -280,5 +281,42 @@ func TestMovesAreKept(t *testing.T) {
 	}
 	if kept, err = next.read(); err != nil || len(kept.Settings) != 0 {
 		t.Errorf("kept still: %+v, %v", kept, err)
+	}
+}
+
+// withAnnounced gives the spec with a VIP that is announced by BGP, pub, beside the other.
+func withAnnounced(t *testing.T) *spec.Spec {
+	t.Helper()
+	text := strings.Replace(testSpec, "controllers:", "  - {name: pub, addresses: [203.0.113.10/32], hostname: pub.example.org, announce: bgp, endpoints: [public]}\ncontrollers:", 1)
+	text = strings.Replace(text, "    interface: eno1\n", "    interface: eno1\n    endpoints: [internal, admin]\n", 1) + "bgp: {engine: external}\n"
+	s, findings := spec.Parse("test.yaml", []byte(text))
+	if s == nil {
+		t.Fatal(findings)
+	}
+	return s
+}
+
+// TestResumeLeavesAnnounced has an agent that starts not take the address that the one before it
+// had on lo, and announced, for what is left of a handover.
+func TestResumeLeavesAnnounced(t *testing.T) {
+	netnstest.New(t).Enter()
+	netnstest.Run(t, "ip link set lo up")
+	netnstest.Run(t, "ip address add 203.0.113.10/32 dev lo")
+	netnstest.Run(t, "ip address add 192.0.2.10/32 dev lo")
+	newController(t, "ctl1").Resume(t.Context(), withAnnounced(t))
+	if on := netnstest.Run(t, "ip -4 -o address show dev lo scope global"); !strings.Contains(on, "203.0.113.10/32") || strings.Contains(on, "192.0.2.10") {
+		t.Errorf("lo has %s", on)
+	}
+}
+
+// TestAnnouncedIsNotHandedOver has a VIP that is announced by BGP be refused for what it is.
+func TestAnnouncedIsNotHandedOver(t *testing.T) {
+	c := newController(t, "ctl1")
+	c.spec = withAnnounced(t)
+	if _, err := c.Move(t.Context(), web.HandoverRequest{VIP: "pub"}); err == nil || !strings.Contains(err.Error(), "vip pub is announced by BGP") || !strings.Contains(err.Error(), "drain") {
+		t.Errorf("it is refused as %v", err)
+	}
+	if _, err := c.Move(t.Context(), web.HandoverRequest{VIP: "other"}); err == nil || !strings.Contains(err.Error(), `no vip is called "other"`) {
+		t.Errorf("one that there is not is refused as %v", err)
 	}
 }

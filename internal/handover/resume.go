@@ -25,6 +25,9 @@ func (m *Moves) Resume(ctx context.Context, s *spec.Spec) {
 		m.opt.Log.Warn("the rules of earlier handovers are not known", "error", err)
 	}
 	for _, v := range s.VIPs {
+		if v.Announce == spec.AnnounceBGP {
+			continue // it is not handed over, and what is on lo is the address itself
+		}
 		m.resumeGiving(ctx, s, v, kept.Giving[v.Name])
 		if slices.Contains(installed, v.Name) {
 			m.resumeTaking(s, v, kept.Taking[v.Name])

@@ -69,6 +69,33 @@ func TestGroup(t *testing.T) {
 		want   []Incident // Kind, Planned, State, Subject, Text, Duration and, as Events, their number
 	}{
 		{name: "nothing"},
+		{name: "a VIP is announced by BGP from the start", events: []status.Event{
+			at(0, "ctl1", status.EventBGPAnnounced, "vip api", "vip api is announced from here"),
+			at(time.Second, "ctl1", status.EventBGPSessionUp, "bgp 10.0.0.1", "the BGP session with 10.0.0.1 is up"),
+		}},
+		{name: "a VIP is withdrawn for want of hosts, and announced again", events: []status.Event{
+			because(at(0, "ctl1", status.EventBGPWithdrawn, "vip api", "vip api is not announced from here any more"), "no service has a host", 0),
+			at(time.Minute, "ctl1", status.EventBGPAnnounced, "vip api", "vip api is announced from here"),
+		}, want: []Incident{{
+			Kind: VIPUnfit, State: Over, Subject: "vip api", Duration: time.Minute, Text: "ctl1 does not announce vip api", Cause: "no service has a host", Events: make([]status.Event, 2),
+		}}},
+		{name: "a controller that announces is drained", events: []status.Event{
+			at(0, "ctl1", status.EventDrainBegun, "controller ctl1", "ctl1 is drained"),
+			at(ms, "ctl1", status.EventBGPDraining, "vip api", "routers are told to prefer other controllers for vip api"),
+			at(5*time.Second, "ctl1", status.EventBGPWithdrawn, "vip api", "vip api is not announced from here any more"),
+			at(time.Minute, "ctl1", status.EventDrainEnded, "controller ctl1", "ctl1 is back"),
+			at(time.Minute+ms, "ctl1", status.EventBGPAnnounced, "vip api", "vip api is announced from here"),
+		}, want: []Incident{{
+			Kind: Drain, Planned: true, State: Over, Subject: "controller ctl1", Duration: time.Minute + ms, Text: "ctl1 is drained", Events: make([]status.Event, 5),
+		}}},
+		{name: "a router is lost, and comes back", events: []status.Event{
+			at(0, "ctl1", status.EventBGPSessionLost, "bgp 10.0.0.1", "the BGP session with 10.0.0.1 is down"),
+			at(ms, "ctl1", status.CodeBGPSessionDown, "bgp 10.0.0.1", "the BGP session with router 10.0.0.1 is down"),
+			at(time.Minute, "ctl1", status.EventBGPSessionUp, "bgp 10.0.0.1", "the BGP session with 10.0.0.1 is up"),
+			at(time.Minute+ms, "ctl1", status.CodeBGPSessionDown, "bgp 10.0.0.1", "over: the BGP session with router 10.0.0.1 is down"),
+		}, want: []Incident{{
+			Kind: Kind(status.CodeBGPSessionDown), State: Over, Subject: "bgp 10.0.0.1", Duration: time.Minute, Text: "the BGP session with router 10.0.0.1 is down", Events: make([]status.Event, 3),
+		}}},
 		{name: "the holder's host is lost and comes back", events: lostHost(), want: []Incident{{
 			Kind: HostLost, State: Over, Subject: "controller ctl1", Duration: 45012*ms + 62*ms,
 			Text:   "ctl1 is lost; vip api moved from ctl1 to ctl2; glance, keystone and nova degraded",

@@ -109,7 +109,7 @@ func rank(kind string) int {
 	switch kind {
 	case status.EventDrainBegun, status.EventHAProxyDown, status.EventHAProxyHung, status.EventHAProxyFailed:
 		return 0
-	case status.EventVIPInitialize:
+	case status.EventVIPInitialize, status.EventBGPWithdrawn, status.EventBGPDraining:
 		return 1
 	case status.EventVIPActive:
 		return 2

@@ -51,6 +51,8 @@ func read(e status.Event, holder string) facts {
 		f.ofHAProxy(e)
 	case strings.HasPrefix(e.Kind, "vip-"):
 		f.ofVIP(e, holder)
+	case strings.HasPrefix(e.Kind, "bgp-") && e.Kind != status.CodeBGPSessionDown:
+		f.ofBGP(e)
 	case strings.HasPrefix(e.Kind, "handover"):
 		f.planned, f.fault = !e.Unasked, e.Unasked
 		f.line = !slices.Contains([]string{status.EventHandover, status.EventHandoverFailed, status.EventHandoverCut}, e.Kind)
@@ -143,6 +145,19 @@ func (f *facts) ofVIP(e status.Event, holder string) {
 		f.opens = "unfit " + f.vip
 	case status.EventVIPBackup:
 		f.toggle(false, "unfit "+f.vip)
+	}
+}
+
+// ofBGP reads what becomes of a VIP that is announced by BGP. That it is withdrawn is wanted
+// or not, as what brought it about. Of a session that stays down there is a finding.
+func (f *facts) ofBGP(e status.Event) {
+	switch e.Kind {
+	case status.EventBGPWithdrawn:
+		f.opens = "withdrawn " + f.vip
+	case status.EventBGPAnnounced:
+		f.toggle(false, "withdrawn "+f.vip)
+	default:
+		f.line = true
 	}
 }
 

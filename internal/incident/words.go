@@ -287,6 +287,8 @@ func (g *group) byFirst() verdict {
 		v.kind = Certificate
 	case e.Kind == status.EventVIPInitialize:
 		v.kind, v.text = VIPUnfit, fmt.Sprintf("%s cannot hold vip %s", e.Controller, e.vip)
+	case e.Kind == status.EventBGPWithdrawn:
+		v.kind, v.text = VIPUnfit, fmt.Sprintf("%s does not announce vip %s", e.Controller, e.vip)
 	case strings.HasPrefix(e.Kind, "haproxy-"):
 		v.text = cmp.Or(e.Text, e.Kind)
 	case e.fault && e.opens != "":

@@ -74,9 +74,11 @@ type Announcer struct {
 	wanted   bool            // one is
 	speaker  *speaker.Speaker
 	with     speaker.Options // of speaker
+	spoke    time.Time       // when it was started
 	sessions []speaker.Session
-	failed   string // why no speaker could be started, as was logged
-	had      bool   // an agent before this one left an address
+	failed   string    // why no speaker could be started, as was logged
+	tried    time.Time // when that was tried last
+	had      bool      // an agent before this one left an address
 }
 
 // An owner is this controller's part in one VIP.
@@ -86,7 +88,7 @@ type owner struct {
 	address *vip.Address
 	machine *bgp.Machine
 	claimed bool   // the kernel has been given the address
-	trouble string // why it could not, as was logged
+	trouble string // why it could not, or cannot now, as was logged
 	open    int    // connections, as counted last
 	counted time.Time
 	status  bgp.Decision
@@ -171,7 +173,8 @@ func readPassword(path string) (string, error) {
 }
 
 // reconcile puts the VIPs of made in the place of those that there are. One whose addresses
-// and place stay goes on.
+// and place stay goes on; where these change, what is known of it stays, and the addresses
+// that it goes on having stay too, with their connections.
 func (a *Announcer) reconcile(s *spec.Spec, made []*owner, next speaker.Options, wanted bool) {
 	now := time.Now()
 	a.mu.Lock()
@@ -185,18 +188,22 @@ func (a *Announcer) reconcile(s *spec.Spec, made []*owner, next speaker.Options,
 		} else {
 			o.begin(now, s, first)
 			a.had = a.had || o.machine.Decision().State == bgp.Resuming
+			if i := slices.IndexFunc(a.all, o.follows); i >= 0 {
+				o.machine, o.status = a.all[i].machine, a.all[i].status
+			}
 		}
 		o.machine.SetLimit(limitOf(s))
 		all = append(all, o)
 	}
 	gone := slices.DeleteFunc(slices.Clone(a.all), func(b *owner) bool { return slices.Contains(all, b) })
-	a.spec, a.all, a.next, a.wanted = s, all, next, wanted
+	a.spec, a.all, a.next, a.wanted, a.tried = s, all, next, wanted, time.Time{}
 	a.turned.Store(int64(time.Since(a.began)))
 	a.runs.Store(len(all) > 0)
 	a.settle(context.Background(), now)
 	for _, o := range gone { // behind its route
-		o.release(context.Background())
+		a.logged(o.giveUp(all), "take away the addresses of vip "+o.vip.Name)
 		a.logged(o.address.Close(), "close what vip "+o.vip.Name+" had")
+		a.opt.Report(status.CodeBGPSessionDown, "absent vip "+o.vip.Name, nil)
 	}
 	select {
 	case a.wake <- struct{}{}:
@@ -211,6 +218,47 @@ func limitOf(s *spec.Spec) time.Duration {
 		return bgp.SettleFor
 	}
 	return s.Agent.HandoverLimit
+}
+
+// follows reports whether o is what becomes of b: it has its name, or one of its addresses.
+func (o *owner) follows(b *owner) bool {
+	return o.vip.Name == b.vip.Name || slices.ContainsFunc(o.vip.Addrs(), func(at netip.Addr) bool { return slices.Contains(b.vip.Addrs(), at) })
+}
+
+// giveUp releases what o has, but what the owners of next have claimed: of that not one
+// connection is to end.
+func (o *owner) giveUp(next []*owner) error {
+	if !o.claimed {
+		return nil
+	}
+	o.claimed = false
+	var over, moved []netip.Prefix
+	for _, p := range o.lease.Addresses {
+		i := slices.IndexFunc(next, func(n *owner) bool { return n.claimed && slices.Contains(n.lease.Addresses, p) })
+		switch {
+		case i < 0:
+			over = append(over, p)
+		case next[i].lease.Interface != o.lease.Interface:
+			moved = append(moved, p)
+		}
+	}
+	var errs []error
+	for _, part := range []struct {
+		of  []netip.Prefix
+		end func(*vip.Address, context.Context) error
+	}{{over, (*vip.Address).Release}, {moved, (*vip.Address).Withdraw}} {
+		if len(part.of) == 0 {
+			continue
+		}
+		lease := o.lease
+		lease.Addresses = part.of
+		at, err := vip.New(lease)
+		if err == nil {
+			err = errors.Join(part.end(at, context.Background()), at.Close())
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 func sameLease(a, b vip.Options) bool {
@@ -343,12 +391,22 @@ func (a *Announcer) hold(ctx context.Context, o *owner) bool {
 	}
 	err := do(ctx)
 	if err == nil {
-		o.claimed, o.trouble = true, ""
+		o.claimed = true
+		if o.trouble != "" {
+			o.trouble = ""
+			a.opt.Report(status.CodeBGPSessionDown, "absent vip "+o.vip.Name, nil)
+		}
 		return true
 	}
 	if ctx.Err() == nil && err.Error() != o.trouble {
 		o.trouble = err.Error()
 		a.opt.Log.Error("the address of a vip cannot be had, so it is not announced", "vip", o.vip.Name, "error", err)
+		a.opt.Report(status.CodeBGPSessionDown, "absent vip "+o.vip.Name, &status.Finding{
+			Severity: status.Warning, Code: status.CodeBGPSessionDown, Subject: "vip " + o.vip.Name,
+			Text:   a.opt.Controller + " cannot have its address, so no router is told of it: " + o.trouble,
+			Remedy: "is there an interface " + o.vip.Interface + " on " + a.opt.Controller + ", and up? see journalctl -u holdfast there",
+			Brief:  "VIP " + o.vip.Name + " not on " + a.opt.Controller,
+		})
 	}
 	return false
 }
@@ -374,6 +432,10 @@ func (a *Announcer) speak(ctx context.Context, routes []bgp.Route, resuming bool
 		return
 	}
 	if a.speaker == nil {
+		if a.failed != "" && time.Since(a.tried) < lookInterval {
+			return
+		}
+		a.tried = time.Now()
 		opt := a.next
 		opt.Restarting = a.had
 		started, err := speaker.Start(ctx, opt, routes)
@@ -384,7 +446,8 @@ func (a *Announcer) speak(ctx context.Context, routes []bgp.Route, resuming bool
 			}
 			return
 		}
-		a.speaker, a.with, a.failed, a.had = started, a.next, "", false
+		a.speaker, a.with, a.spoke, a.failed, a.had = started, a.next, time.Now(), "", false
+		a.sessions = nil // they were those of the one before
 		return
 	}
 	a.logged(a.speaker.Announce(routes), "announce by BGP")
@@ -406,6 +469,7 @@ func (a *Announcer) look(ctx context.Context) {
 			return
 		}
 	}
+	a.reportMute()
 	was := a.sessions
 	a.sessions = is
 	for _, s := range is {
@@ -420,6 +484,35 @@ func (a *Announcer) look(ctx context.Context) {
 			a.opt.Report(status.CodeBGPSessionDown, keyOf(w), nil)
 		}
 	}
+}
+
+// reportMute tells whether BGP cannot be spoken at all.
+func (a *Announcer) reportMute() {
+	var f *status.Finding
+	if a.wanted && a.speaker == nil && a.failed != "" {
+		f = &status.Finding{
+			Severity: status.Warning, Code: status.CodeBGPSessionDown, Subject: "bgp",
+			Text: "nothing is announced by BGP from here: " + a.failed, Remedy: "see whether another daemon has the port: ss -Hlntup 'sport = 179'",
+			Brief: "BGP not spoken by " + a.opt.Controller,
+		}
+	}
+	a.opt.Report(status.CodeBGPSessionDown, "bgp", f)
+}
+
+// untold gives why no router is told of o, which is to be announced; empty: one is, as far as
+// is known. A speaker that was started just now has its time.
+func (a *Announcer) untold(o *owner) string {
+	switch {
+	case o.trouble != "":
+		return o.trouble
+	case !a.wanted:
+		return ""
+	case a.speaker == nil:
+		return a.failed
+	case time.Since(a.spoke) < patience || slices.ContainsFunc(a.sessions, func(s speaker.Session) bool { return s.Established }):
+		return ""
+	}
+	return "no router has a session with this controller"
 }
 
 func keyOf(s speaker.Session) string { return "bgp " + s.Peer.String() }
@@ -438,7 +531,7 @@ func (a *Announcer) tellSession(s, before speaker.Session) {
 	}
 	var f *status.Finding
 	switch {
-	case !s.Established && time.Since(a.began) > patience:
+	case !s.Established && time.Since(a.spoke) > patience:
 		f = &status.Finding{
 			Severity: status.Warning, Code: status.CodeBGPSessionDown, Subject: "bgp " + name,
 			Text:   "the BGP session with router " + name + " is down (" + s.State + ")" + because(s.Reason) + ": it sends nothing here",
@@ -533,8 +626,10 @@ func (a *Announcer) Status() []status.VIP {
 			Name: o.vip.Name, Hostname: o.vip.Hostname, Interface: o.vip.Interface, Announce: string(spec.AnnounceBGP), Announced: status.AnnouncedState(is.State),
 			State: status.Initialize, Since: is.Since, Reason: is.Reason, Prefer: o.vip.Prefer, Present: present && err == nil, PutBack: o.address.Stats().PutBack,
 		}
-		if is.Route {
+		if why := a.untold(o); is.Route && why == "" {
 			out.State, out.Holder = status.Active, a.opt.Controller
+		} else if is.Route {
+			out.Announced, out.Reason = status.Withdrawn, why
 		}
 		for _, p := range o.vip.Addresses {
 			out.Addresses = append(out.Addresses, p.String())

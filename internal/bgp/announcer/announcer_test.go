@@ -2,12 +2,15 @@ package announcer
 
 import (
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"holdfast/internal/netnstest"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -98,6 +101,115 @@ func TestNothingToDo(t *testing.T) {
 	a.began = time.Now().Add(-time.Hour)
 	if err := a.Alive(); err != nil {
 		t.Error(err)
+	}
+	a.End()
+}
+
+// well gives an announcer of ctl1 in a network namespace, where HAProxy and keystone are well.
+func well(t *testing.T) *Announcer {
+	t.Helper()
+	netnstest.New(t).Enter()
+	netnstest.Run(t, "ip link set lo up")
+	up := []status.Service{{Name: "keystone", Hosts: []status.Host{{State: status.Up}}}}
+	return New(Options{
+		Controller: "ctl1", Log: slog.New(slog.DiscardHandler), Drained: func() string { return "" },
+		HAProxy: func() status.HAProxy { return status.HAProxy{State: status.HAProxyRunning} }, Services: func() []status.Service { return up },
+		Event: func(status.Event) {}, Report: func(string, string, *status.Finding) {},
+	})
+}
+
+func use(t *testing.T, a *Announcer, text string) {
+	t.Helper()
+	take, err := a.Make(parse(t, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	take()
+}
+
+// TestReloadKeepsAddresses has a VIP that is changed keep the addresses that it goes on having,
+// and their connections.
+func TestReloadKeepsAddresses(t *testing.T) {
+	before := strings.Replace(text, text[strings.Index(text, "bgp: {asn"):], "bgp: {engine: external}\n", 1)
+	for name, change := range map[string][2]string{
+		"an address more":   {"[203.0.113.10/32]", "[203.0.113.10/32, 203.0.113.11/32]"},
+		"another name":      {"name: api", "name: apis"},
+		"another interface": {"announce: bgp", "announce: bgp, interface: other"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := well(t)
+			netnstest.Run(t, "ip link add other type veth peer name end")
+			netnstest.Run(t, "ip link set end up")
+			netnstest.Run(t, "ip link set other up")
+			use(t, a, before)
+			l, err := net.Listen("tcp", "203.0.113.10:5000")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			c, err := net.Dial("tcp", "203.0.113.10:5000")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			s, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			use(t, a, strings.Replace(before, change[0], change[1], 1))
+			if v := a.Status()[0]; v.Announced != status.Announced || !v.Present {
+				t.Errorf("after the reload: %+v", v)
+			}
+			if _, err := c.Write([]byte("a")); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.Read(make([]byte, 1)); err != nil {
+				t.Errorf("the connection has ended: %v", err)
+			}
+			if change[0] == "announce: bgp" {
+				if out := netnstest.Run(t, "ip -4 -o address show dev lo scope global"); out != "" {
+					t.Errorf("lo has still %s", out)
+				}
+			}
+			use(t, a, strings.Replace(strings.Replace(text, "announce: bgp", "interface: eno1, vrrp: {router_id: 7}", 1), "/32", "/24", 1))
+			if out := netnstest.Run(t, "ip -4 -o address show scope global"); out != "" {
+				t.Errorf("what is left without bgp: %s", out)
+			}
+			a.End()
+		})
+	}
+}
+
+// TestUntold has no VIP be said to be announced of which no router is told.
+func TestUntold(t *testing.T) {
+	found := map[string]string{}
+	a := well(t)
+	a.opt.Report = func(_, key string, f *status.Finding) {
+		if delete(found, key); f != nil {
+			found[key] = f.Code
+		}
+	}
+	use(t, a, strings.Replace(text, "announce: bgp", "announce: bgp, interface: none", 1))
+	if v := a.Status()[0]; v.Announced != status.Withdrawn || v.State == status.Active || v.Holder != "" || v.Reason == "" || len(found) != 1 {
+		t.Errorf("without the interface: %+v, found %v", v, found)
+	}
+	use(t, a, text)
+	if v := a.Status()[0]; v.Announced != status.Announced || v.State != status.Active || len(found) != 0 {
+		t.Errorf("at first: %+v, found %v", v, found)
+	}
+	a.spoke = time.Now().Add(-time.Hour)
+	a.look(t.Context())
+	if v := a.Status()[0]; v.Announced != status.Withdrawn || v.State == status.Active || v.Reason != "no router has a session with this controller" || len(found) != 1 {
+		t.Errorf("without a session: %+v, found %v", v, found)
+	}
+	a.next.RouterID = netip.Addr{} // in the place of a port that another daemon has
+	for range 20 {
+		a.settle(t.Context(), time.Now())
+	}
+	a.look(t.Context())
+	if v := a.Status()[0]; v.Announced != status.Withdrawn || v.State == status.Active || v.Reason == "" || found["bgp"] == "" {
+		t.Errorf("without a speaker: %+v, found %v", v, found)
 	}
 	a.End()
 }
