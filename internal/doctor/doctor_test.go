@@ -3,6 +3,8 @@ package doctor_test
 import (
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -149,7 +151,7 @@ var plants = []struct {
 	{doctor.CodeInterfaceDown, "down", func(f *doctor.Facts) { f.Links[1].Up = false }, status.Error, "up false", "ip link set eno1 up"},
 	{doctor.CodeNotThisHost, "", func(f *doctor.Facts) { f.Links[1].Addresses = []netip.Addr{ip("10.0.0.7")} }, status.Error, "10.0.0.7 on eno1", "ip -brief address"},
 	{doctor.CodeInterfacePort, "", func(f *doctor.Facts) { f.Links[1].Master, f.Links[1].MasterKind = "br-ex", "bridge" }, status.Error, "master br-ex", "interface: br-ex"},
-	{doctor.CodeInterfaceVRF, "", func(f *doctor.Facts) { f.Links[1].Master, f.Links[1].MasterKind = "mgmt", "vrf" }, status.Error, "mgmt", "nomaster"},
+	{doctor.CodeInterfaceVRF, "", func(f *doctor.Facts) { f.Links[1].Master, f.Links[1].MasterKind = "mgmt", "vrf" }, status.Error, "mgmt", "ip route show vrf mgmt"},
 	{doctor.CodeMTUAboveParent, "", func(f *doctor.Facts) {
 		f.Links[1].Kind, f.Links[1].Parent, f.Links[1].ParentMTU, f.Links[1].MTU = "vlan", "eno2", 1500, 9000
 	}, status.Error, "eno2 mtu 1500", "mtu 1500"},
@@ -200,8 +202,8 @@ var plants = []struct {
 		f.HAProxy.Said = strings.Replace(f.HAProxy.Said, "OpenSSL 3.0.17", "OpenSSL 1.1.1n", 1)
 	}, status.Error, "1.1.1n", "ldd"},
 	{doctor.CodeHAProxyUser, "", func(f *doctor.Facts) { f.HAProxy.User = doctor.No }, status.Error, "getent", "useradd"},
-	{doctor.CodeHAProxyUnit, "", func(f *doctor.Facts) { f.Programs = []doctor.Program{{Name: "haproxy", Enabled: true, Active: true}} }, status.Error, "active true", "systemctl disable --now haproxy"},
-	{doctor.CodeOtherManager, "", func(f *doctor.Facts) { f.Programs = []doctor.Program{{Name: "keepalived", Enabled: true}} }, status.Warning, "enabled true", "systemctl disable --now keepalived"},
+	{doctor.CodeHAProxyUnit, "", func(f *doctor.Facts) { f.Programs = []doctor.Program{{Name: "haproxy", Enabled: true, Active: true}} }, status.Error, "active true", "systemctl status haproxy"},
+	{doctor.CodeOtherManager, "", func(f *doctor.Facts) { f.Programs = []doctor.Program{{Name: "keepalived", Enabled: true}} }, status.Warning, "enabled true", "systemctl disable keepalived"},
 	{doctor.CodeSELinux, "", func(f *doctor.Facts) { f.SELinux, f.SELinuxAny = true, doctor.No }, status.Error, "haproxy_connect_any", "setsebool"},
 	{doctor.CodeCertificate, "", func(f *doctor.Facts) {
 		f.Certificates = []doctor.Certificate{{VIP: "api", File: "/c.pem", Findings: []status.Finding{{Severity: status.Error, Code: "certificate-expired", Text: "it has expired"}}}}
@@ -292,6 +294,118 @@ func TestDistributionsRepair(t *testing.T) {
 	f.HAProxy.Said = strings.Replace(f.HAProxy.Said, "2.8.1-1ubuntu1", "3.0.13", 1)
 	if found := doctor.Examine(f); len(found) > 0 {
 		t.Errorf("the first release without a bug has it: %+v", found)
+	}
+}
+
+// withSpec puts another text into the cloud of f.
+func withSpec(t *testing.T, f *doctor.Facts, old, text string) {
+	t.Helper()
+	s, findings := spec.Parse("holdfast.yaml", []byte(strings.Replace(cloud, old, text, 1)))
+	if s == nil {
+		t.Fatal(findings)
+	}
+	f.Spec, f.Controller = s, s.Controllers[0]
+	for i := range f.Peers {
+		f.Peers[i].Snapshot.Config.Digest = s.Digest
+	}
+}
+
+// What services share a port for is looked for there, and not at ports that HAProxy leaves alone.
+func TestSharedPorts(t *testing.T) {
+	f := healthy(t)
+	withSpec(t, &f, "tls: {certificate: /c.pem}", "tls: {certificate: /c.pem, redirect: 80}, public: {by: path, ports: false}")
+	f.Listeners = append(f.Listeners, doctor.Listener{At: at("0.0.0.0:9292"), PID: 77, Command: "glance-api"})
+	if found := doctor.Examine(f); len(found) > 0 {
+		t.Errorf("a port that HAProxy does not listen on: %+v", found)
+	}
+	f.Listeners = append(f.Listeners, doctor.Listener{At: at("[::]:443"), PID: 78, Command: "apache2"}, doctor.Listener{At: at("0.0.0.0:80"), PID: 78, Command: "apache2"})
+	found := doctor.Examine(f)
+	if len(found) != 2 || found[0].Code != doctor.CodePortEverywhere || !strings.Contains(found[0].Command, "Listen 10.0.0.1:443") || !strings.Contains(found[1].Command, "Listen 10.0.0.1:80") {
+		t.Errorf("the shared port, and that of plain HTTP: %+v", found)
+	}
+}
+
+// All controllers have an address that is announced by BGP.
+func TestAllHoldByBGP(t *testing.T) {
+	f := healthy(t)
+	f.Peers[1].Snapshot.VIPs[0] = status.VIP{Name: "api", State: status.Active, Present: true}
+	f.Spec.VIPs[0].Announce = spec.AnnounceBGP
+	if found := doctor.Examine(f); len(found) > 0 {
+		t.Errorf("%+v", found)
+	}
+}
+
+// A controller that answers on two interfaces has an address of hardware on each.
+func TestControllersWithTwoInterfaces(t *testing.T) {
+	f := healthy(t)
+	f.Spec.VIPs[0].Interface = "eno2"
+	f.Sysctls["net.ipv6.conf.eno2.disable_ipv6"] = "0"
+	f.Links = append(f.Links, doctor.Link{Name: "eno2", Up: true, Carrier: true, MTU: 1500})
+	f.Answers = slices.Concat(f.Answers[:2], []doctor.Answer{
+		{Address: ip("10.0.0.2"), MAC: "02:00:00:00:02:02", Link: "eno2"}, {Address: ip("10.0.0.10"), MAC: "02:00:00:00:02:02", Link: "eno2"},
+	})
+	if found := doctor.Examine(f); len(found) > 0 {
+		t.Errorf("%+v", found)
+	}
+}
+
+// A command does no more than its finding is about, and has nothing from another host.
+func TestCommandsAreSafe(t *testing.T) {
+	one := func(plant func(f *doctor.Facts)) doctor.Finding {
+		t.Helper()
+		f := healthy(t)
+		plant(&f)
+		found := doctor.Examine(f)
+		if len(found) != 1 {
+			t.Fatalf("%+v", found)
+		}
+		return found[0]
+	}
+	if g := one(func(f *doctor.Facts) {
+		f.Sysctls["net.ipv4.ip_local_port_range"], f.Sysctls["net.ipv4.ip_local_reserved_ports"] = "1024 60999", "35357,9470-9471"
+	}); !strings.Contains(g.Command, "ip_local_reserved_ports = 35357,9470-9471,5000,9292'") {
+		t.Errorf("what was reserved is to stay so: %s", g.Command)
+	}
+	if g := one(func(f *doctor.Facts) {
+		f.Spec.VIPs[0].Interface, f.Links[1].Name = "bond0.100", "bond0.100"
+		f.Answers[0].Link, f.Answers[1].Link, f.Answers[2].Link = "bond0.100", "bond0.100", "bond0.100"
+		f.Sysctls["net.ipv6.conf.bond0.100.disable_ipv6"] = "1"
+	}); !strings.Contains(g.Command, "net/ipv6/conf/bond0.100/disable_ipv6 = 0") {
+		t.Errorf("a VLAN has a dot in its name: %s", g.Command)
+	}
+	for _, p := range []string{"haproxy", "keepalived", "pacemaker"} {
+		if g := one(func(f *doctor.Facts) { f.Programs = []doctor.Program{{Name: p, Active: true, Enabled: true}} }); strings.Contains(g.Command, "disable") {
+			t.Errorf("what may serve the cloud is ended: %s", g.Command)
+		}
+	}
+	if g := one(func(f *doctor.Facts) {
+		f.Peers[1].Snapshot.Config = status.Config{Digest: "abcabcabcabc", File: "/etc/x; poweroff"}
+	}); strings.Contains(g.Command, "poweroff") {
+		t.Errorf("another host's words are in %s", g.Command)
+	}
+	if g := one(func(f *doctor.Facts) {
+		f.Peers[1].Snapshot.Findings = []status.Finding{{Severity: status.Error, Code: status.CodeDiskFull, Text: "full", Command: "poweroff"}}
+	}); g.Command != "ssh 10.0.0.3 holdfast status" {
+		t.Errorf("another host's command: %s", g.Command)
+	}
+}
+
+// The command that names a bridge in the place of its port leaves VLANs of that port alone.
+func TestInterfaceCommand(t *testing.T) {
+	f := healthy(t)
+	f.SpecFile = filepath.Join(t.TempDir(), "holdfast.yaml")
+	text := "vips: [{interface: eno1, x: y}, {interface: eno1.100}, {interface: eno1}]\ninterface: eno1\n"
+	if err := os.WriteFile(f.SpecFile, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.Links[1].Master, f.Links[1].MasterKind = "br-ex", "bridge"
+	command, _, _ := strings.Cut(doctor.Examine(f)[0].Command, " && ")
+	if out, err := exec.CommandContext(t.Context(), "sh", "-c", command).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v, %s", command, err, out)
+	}
+	want := "vips: [{interface: br-ex, x: y}, {interface: eno1.100}, {interface: br-ex}]\ninterface: br-ex\n"
+	if got, _ := os.ReadFile(f.SpecFile); string(got) != want {
+		t.Errorf("%s made\n%s", command, got)
 	}
 }
 

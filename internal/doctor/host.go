@@ -24,7 +24,7 @@ func kernel(r *report, f Facts) {
 	if f.Kernel != "" && older(f.Kernel, kernelWanted) {
 		r.error(Finding{
 			Code: CodeKernelOld, Subject: "kernel", Text: "Linux " + f.Kernel + " is too old",
-			Evidence: "uname -r: " + f.Kernel, Remedy: "use Linux " + kernelWanted + " or later", Command: "apt-get install --only-upgrade linux-image-amd64 && reboot",
+			Evidence: "uname -r: " + f.Kernel, Remedy: "use Linux " + kernelWanted + " or later; it counts from the next boot on, when this controller is drained", Command: "apt-get install --only-upgrade linux-image-amd64",
 		})
 	}
 }
@@ -109,7 +109,8 @@ func ephemeral(r *report, f Facts) {
 		r.warning(Finding{
 			Code: CodeEphemeralPorts, Subject: name, Text: "an outgoing connection of this host can take a port that a service, HAProxy or the agent is to listen on",
 			Evidence: fmt.Sprintf("%s = %d %d, and ports %s are used", name, low, high, strings.Join(within, ", ")),
-			Remedy:   "reserve these ports", Command: sysctlCommand(reserved, strings.Join(within, ",")),
+			// The parameter is the whole list: what is reserved already stays so.
+			Remedy: "reserve these ports", Command: sysctlCommand(reserved, strings.Join(slices.DeleteFunc(append([]string{f.Sysctls[reserved]}, within...), func(p string) bool { return p == "" }), ",")),
 		})
 	}
 }
@@ -121,6 +122,11 @@ func portsOf(f Facts) []int {
 		all = append(all, s.Port)
 		if s.HostPort != 0 {
 			all = append(all, s.HostPort)
+		}
+	}
+	for _, v := range f.Spec.VIPs {
+		for _, p := range wanted(f.Spec, v) {
+			all = append(all, p.port)
 		}
 	}
 	slices.Sort(all)
@@ -155,7 +161,7 @@ func ipv6(r *report, f Facts) {
 		if needs && f.Sysctls[name] == "1" {
 			r.error(Finding{
 				Code: CodeIPv6Off, Subject: "vip " + v.Name, Text: "IPv6 is switched off on " + link + ", where it is to have an IPv6 address",
-				Evidence: name + " = 1", Remedy: "switch it on", Command: sysctlCommand(name, "0"),
+				Evidence: name + " = 1", Remedy: "switch it on", Command: sysctlCommand("net/ipv6/conf/"+link+"/disable_ipv6", "0"), // sysctl takes a "." in a name for a "/"
 			})
 		}
 	}

@@ -100,14 +100,15 @@ func within(r *report, f Facts, l Link) {
 	if l.MasterKind == "vrf" {
 		r.error(Finding{
 			Code: CodeInterfaceVRF, Subject: l.Name, Text: "it is in the VRF " + l.Master + ", whose routes the agent and HAProxy do not use",
-			Evidence: fmt.Sprintf("ip link show %s: master %s, a vrf", l.Name, l.Master), Remedy: "take it out of the VRF, or name an interface that is in none", Command: "ip link set " + l.Name + " nomaster",
+			Evidence: fmt.Sprintf("ip link show %s: master %s, a vrf", l.Name, l.Master), Remedy: "take it out of the VRF, or name an interface that is in none", Command: "ip -d link show dev " + l.Name + "; ip route show vrf " + l.Master,
 		})
 		return
 	}
 	r.error(Finding{
 		Code: CodeInterfacePort, Subject: l.Name, Text: fmt.Sprintf("it is a port of the %s %s, and receives nothing for an address of its own", l.MasterKind, l.Master),
 		Evidence: fmt.Sprintf("ip link show %s: master %s", l.Name, l.Master), Remedy: "write interface: " + l.Master + " in the spec",
-		Command: fmt.Sprintf("sed -i 's/interface: %s\\b/interface: %s/' %s && holdfast validate", l.Name, l.Master, f.SpecFile),
+		// A name may go on after a "." or a "-", and is another one then: "bond0.100".
+		Command: fmt.Sprintf(`sed -i -E 's/interface: %s([^[:alnum:]_.:@-]|$)/interface: %s\1/g' %s && holdfast validate -f %s`, strings.ReplaceAll(l.Name, ".", `\.`), l.Master, f.SpecFile, f.SpecFile),
 	})
 }
 

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -14,6 +15,15 @@ import (
 // macOf gives who said that a is theirs.
 func macOf(f Facts, a addr) (Answer, bool) {
 	i := slices.IndexFunc(f.Answers, func(x Answer) bool { return x.Address == a })
+	if i < 0 {
+		return Answer{}, false
+	}
+	return f.Answers[i], true
+}
+
+// macOn is macOf for what was said on one interface.
+func macOn(f Facts, a addr, link string) (Answer, bool) {
+	i := slices.IndexFunc(f.Answers, func(x Answer) bool { return x.Address == a && x.Link == link })
 	if i < 0 {
 		return Answer{}, false
 	}
@@ -54,14 +64,15 @@ func ofController(f Facts, v spec.VIP, x Answer) bool {
 	if strings.EqualFold(x.MAC, fmt.Sprintf("00:00:5e:00:01:%02x", v.VRRP.RouterID)) || strings.EqualFold(x.MAC, fmt.Sprintf("00:00:5e:00:02:%02x", v.VRRP.RouterID)) {
 		return true
 	}
+	// A controller with several interfaces answers on each with the address of that.
 	for _, c := range f.Spec.Controllers {
-		if own, known := macOf(f, c.Address); known && own.MAC == x.MAC {
+		if own, known := macOn(f, c.Address, x.Link); known && own.MAC == x.MAC {
 			return true
 		}
 	}
 	// A controller that says it holds it, and did not answer for its own address.
 	return slices.ContainsFunc(f.Peers, func(p Peer) bool {
-		if _, known := macOf(f, p.Address); known || p.Snapshot == nil {
+		if _, known := macOn(f, p.Address, x.Link); known || p.Snapshot == nil {
 			return false
 		}
 		return slices.ContainsFunc(p.Snapshot.VIPs, func(s status.VIP) bool { return s.Name == v.Name && s.Present })
@@ -105,7 +116,8 @@ func peers(r *report, f Facts) {
 			})
 		}
 		if p.Snapshot != nil && p.Snapshot.Config.Digest != "" && p.Snapshot.Config.Digest != f.Spec.Digest {
-			command := fmt.Sprintf("scp %s %v:%s && ssh %v systemctl reload holdfast", f.SpecFile, p.Address, p.Snapshot.Config.File, p.Address)
+			// Nothing that another host says becomes part of a command for root here.
+			command := fmt.Sprintf("scp %s %v: && ssh %v    # there: put it in the place of its own, then: holdfast reload", f.SpecFile, p.Address, p.Address)
 			if p.Name == f.Controller.Name {
 				command = "holdfast diff; holdfast reload"
 			}
@@ -230,9 +242,10 @@ func agents(r *report, f Facts) {
 			if !slices.Contains(passed, g.Code) || g.Severity == status.Info {
 				continue
 			}
-			command := g.Command
-			if command == "" {
-				command = "holdfast status"
+			// What another host says is for that host, and no command for root here.
+			command := fmt.Sprintf("ssh %v holdfast status", p.Address)
+			if p.Name == f.Controller.Name {
+				command = cmp.Or(g.Command, "holdfast status")
 			}
 			remedy := g.Remedy
 			if remedy == "" {

@@ -58,11 +58,9 @@ func who(l Listener) string {
 }
 
 func ports(r *report, f Facts) {
-	for _, s := range f.Spec.Services {
-		for _, v := range f.Spec.VIPs {
-			if s.On(v) {
-				portOf(r, f, s, v)
-			}
+	for _, v := range f.Spec.VIPs {
+		for _, p := range wanted(f.Spec, v) {
+			portOf(r, f, p, v)
 		}
 	}
 	for _, p := range []int{f.Spec.Agent.Port, f.Spec.Agent.CheckPort} {
@@ -78,32 +76,59 @@ func ports(r *report, f Facts) {
 	}
 }
 
-// portOf looks who keeps HAProxy from the port of s on v.
-func portOf(r *report, f Facts, s spec.Service, v spec.VIP) {
+// A want is a port of a VIP on which HAProxy is to listen, and for whom.
+type want struct {
+	subject string // of a finding
+	service spec.Service
+	port    int
+}
+
+// wanted gives the ports of v: those of services, the one that services share, and the one
+// whose plain HTTP leads to https.
+func wanted(s *spec.Spec, v spec.VIP) []want {
+	var all []want
+	shared := false
+	for _, svc := range s.Services {
+		_, routed := v.Route(svc)
+		shared = shared || routed
+		if svc.Listens(v) {
+			all = append(all, want{"service " + svc.Name, svc, svc.Port})
+		}
+	}
+	if shared {
+		all = append(all, want{"vip " + v.Name, spec.Service{}, v.Public.Port})
+	}
+	if v.TLS != nil && v.TLS.Redirect != 0 {
+		all = append(all, want{"vip " + v.Name, spec.Service{}, v.TLS.Redirect})
+	}
+	return all
+}
+
+// portOf looks who keeps HAProxy from a port of v.
+func portOf(r *report, f Facts, p want, v spec.VIP) {
 	for _, a := range v.Addrs() {
 		i := slices.IndexFunc(f.Listeners, func(l Listener) bool {
 			here := l.At.Addr() == a || l.At.Addr().IsUnspecified() && (l.At.Addr().Is6() || a.Is4())
-			return int(l.At.Port()) == s.Port && here && !l.Ours
+			return int(l.At.Port()) == p.port && here && !l.Ours
 		})
 		if i < 0 {
 			continue
 		}
 		l := f.Listeners[i]
-		subject := "service " + s.Name
-		if slices.ContainsFunc(r.findings, func(g Finding) bool { return g.Subject == subject && g.Code == CodePortEverywhere }) {
-			continue // another VIP has it, too
+		subject, evidence := p.subject, fmt.Sprintf("%v listens, %s", l.At, who(l))
+		if slices.ContainsFunc(r.findings, func(g Finding) bool { return g.Code == CodePortEverywhere && g.Evidence == evidence }) {
+			continue // another VIP, or another address of this one, has it, too
 		}
-		evidence := fmt.Sprintf("%v listens, %s", l.At, who(l))
 		if !l.At.Addr().IsUnspecified() {
 			r.error(Finding{
-				Code: CodePortOfVIP, Subject: subject, Text: fmt.Sprintf("%s listens on the VIP itself, port %d, which is HAProxy's", who(l), s.Port),
-				Evidence: evidence, Remedy: "stop it, or have it listen on the controller's own address", Command: bindCommand(s, l, f.Controller.Address),
+				Code: CodePortOfVIP, Subject: subject, Text: fmt.Sprintf("%s listens on the VIP itself, port %d, which is HAProxy's", who(l), p.port),
+				Evidence: evidence, Remedy: "stop it, or have it listen on the controller's own address", Command: bindCommand(p.service, l, f.Controller.Address),
 			})
 			continue
 		}
 		r.error(Finding{
-			Code: CodePortEverywhere, Subject: subject, Text: fmt.Sprintf("%s listens on every address, so HAProxy cannot have port %d of the VIP", who(l), s.Port),
-			Evidence: evidence, Remedy: "have it listen on the controller's own address, " + f.Controller.Address.String(), Command: bindCommand(s, l, f.Controller.Address),
+			Code: CodePortEverywhere, Subject: subject, Text: fmt.Sprintf("%s listens on every address, so HAProxy cannot have port %d of the VIP", who(l), p.port),
+			Evidence: evidence, Remedy: "have it listen on the controller's own address, " + f.Controller.Address.String(), Command: bindCommand(p.service, l, f.Controller.Address),
 		})
 	}
 }

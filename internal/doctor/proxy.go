@@ -143,21 +143,22 @@ func major(library string) string {
 func programs(r *report, f Facts) {
 	for _, p := range f.Programs {
 		evidence := fmt.Sprintf("systemctl: %s.service enabled %v, active %v", p.Name, p.Enabled, p.Active)
-		severity := r.warning
+		// What runs may serve the cloud this moment: whether it may end, a person says.
+		severity, command := r.warning, "systemctl disable "+p.Name
 		if p.Active {
-			severity = r.error
+			severity, command = r.error, "systemctl status "+p.Name+"; ip -brief address; ss -Hltnp | grep "+p.Name
 		}
 		switch {
 		case !p.Active && !p.Enabled:
 		case p.Name == "haproxy":
 			severity(Finding{
 				Code: CodeHAProxyUnit, Subject: "haproxy.service", Text: "the distribution's own HAProxy runs, or starts at boot, and can have the ports that the agent's is to have",
-				Evidence: evidence, Remedy: "disable it, when nobody uses it any more", Command: "systemctl disable --now haproxy",
+				Evidence: evidence, Remedy: "disable it, when nobody uses it any more (systemctl disable --now haproxy)", Command: command,
 			})
 		default:
 			severity(Finding{
 				Code: CodeOtherManager, Subject: p.Name + ".service", Text: p.Name + " runs, or starts at boot, and may move the same address", Evidence: evidence,
-				Remedy: "take the address out of its configuration, or disable it; docs/runbooks/keepalived.md moves a cloud over", Command: "systemctl disable --now " + p.Name,
+				Remedy: "take the address out of its configuration, or disable it; docs/runbooks/keepalived.md moves a cloud over", Command: command,
 			})
 		}
 	}

@@ -2,6 +2,7 @@ package speccmd
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -141,50 +142,82 @@ type quiz struct {
 	in *bufio.Reader
 }
 
-// ask asks what no flag said.
+// ask asks what no flag said. An answer that no spec may have is asked for again at once.
 func (a commands) ask(f *initFlags, hostname string) error {
 	q := &quiz{a, bufio.NewReader(a.Stdio.In)}
-	if len(f.vips) == 0 {
-		err := q.until("Which free address, with its network's prefix length, is HAProxy to have (as 10.64.20.10/24)?", "", "--vip", func(answer string) error {
-			f.vips = words(answer)
-			_, err := initFlags{importFlags: importFlags{vips: f.vips}}.options(false)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if f.hostname == "" {
-		if err := q.until("Which DNS name is that address to have?", hostname, "--hostname", set(&f.hostname)); err != nil {
-			return err
-		}
-	}
-	if f.networkInterface == "" {
-		if err := q.until("On which network interface of the controllers?", "", "--interface", set(&f.networkInterface)); err != nil {
-			return err
-		}
-	}
-	if len(f.controllers) == 0 {
-		err := q.until("Which controllers, as NAME=ADDRESS, the preferred one first (as ctl1=10.64.20.13 ctl2=10.64.20.14)?", "", "--controller", func(answer string) error {
-			f.controllers = words(answer)
-			_, err := initFlags{importFlags: importFlags{controllers: f.controllers}}.options(false)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
 	known, err := catalog.Load()
 	if err != nil {
 		return err
 	}
-	if len(f.services) == 0 {
-		return q.until("Which services?", strings.Join(importer.UsualServices(), " "), "--service", func(answer string) error {
-			f.services = words(answer)
-			return knownServices(known, f.services)
-		})
+	all := []struct {
+		asked                   bool
+		question, offered, flag string
+		set                     func(f *initFlags, answer string)
+	}{
+		{
+			len(f.vips) == 0, "Which free address, with its network's prefix length, is HAProxy to have (as 10.64.20.10/24)?", "", "--vip",
+			func(f *initFlags, answer string) { f.vips = words(answer) },
+		},
+		{f.hostname == "", "Which DNS name is that address to have?", hostname, "--hostname", func(f *initFlags, answer string) { f.hostname = answer }},
+		{f.networkInterface == "", "On which network interface of the controllers?", "", "--interface", func(f *initFlags, answer string) { f.networkInterface = answer }},
+		{
+			len(f.controllers) == 0, "Which controllers, as NAME=ADDRESS, the preferred one first (as ctl1=10.64.20.13 ctl2=10.64.20.14)?", "", "--controller",
+			func(f *initFlags, answer string) { f.controllers = words(answer) },
+		},
+		{len(f.services) == 0, "Which services?", strings.Join(importer.UsualServices(), " "), "--service", func(f *initFlags, answer string) { f.services = words(answer) }},
 	}
-	return knownServices(known, f.services)
+	if err := knownServices(known, f.services); err != nil {
+		return err
+	}
+	for _, x := range all {
+		if !x.asked {
+			continue
+		}
+		if err := fits(*f); err != nil { // what flags say no answer mends
+			return app.Usagef("%w", err)
+		}
+		err := q.until(x.question, x.offered, x.flag, func(answer string) error {
+			next := *f
+			x.set(&next, answer)
+			if err := cmp.Or(knownServices(known, next.services), fits(next)); err != nil {
+				return err
+			}
+			*f = next
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fits says why no spec may be of what f has so far; something that would do stands in for
+// what was not answered yet.
+func fits(f initFlags) error {
+	vip, controller := "192.0.2.10/24", "stand-in=192.0.2.11"
+	if !slices.ContainsFunc(slices.Concat(f.vips, f.controllers), func(a string) bool { return !strings.Contains(a, ":") }) {
+		vip, controller = "2001:db8::10/64", "stand-in=2001:db8::11" // what there is has IPv6 alone
+	}
+	if len(f.vips) == 0 {
+		f.vips = []string{vip}
+	}
+	if len(f.controllers) == 0 {
+		f.controllers = []string{controller}
+	}
+	if len(f.services) == 0 {
+		f.services = importer.UsualServices()
+	}
+	f.hostname, f.networkInterface = cmp.Or(f.hostname, "stand-in.example.org"), cmp.Or(f.networkInterface, "eno1")
+	opt, err := f.options(f.routerID != 0)
+	if err != nil {
+		return err
+	}
+	s, findings := spec.Parse("the spec", importer.Fresh(opt, f.services))
+	if i := slices.IndexFunc(findings, func(g status.Finding) bool { return g.Severity == status.Error }); s == nil && i >= 0 {
+		return fmt.Errorf("%s; %s", findings[i].Text, findings[i].Remedy)
+	}
+	return nil
 }
 
 func knownServices(known catalog.Catalog, names []string) error {
@@ -204,13 +237,6 @@ func knownServices(known catalog.Catalog, names []string) error {
 
 func words(answer string) []string {
 	return strings.FieldsFunc(answer, func(r rune) bool { return r == ' ' || r == ',' || r == '\t' })
-}
-
-func set(to *string) func(string) error {
-	return func(answer string) error {
-		*to = answer
-		return nil
-	}
 }
 
 // until asks a question until take takes the answer; an empty one is offered, where there is one.

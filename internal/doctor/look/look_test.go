@@ -41,6 +41,10 @@ func TestManagers(t *testing.T) {
 		}, []doctor.Manager{{Name: "systemd-networkd", Link: "eno1", File: "/usr/lib/systemd/network/10-lan.network", Keeps: true}}},
 		{"netplan", map[string]string{"etc/netplan/50.yaml": "network: {version: 2, ethernets: {eno1: {dhcp4: false}}, bonds: {bond0: {critical: true}}}\n"},
 			[]doctor.Manager{{Name: "netplan", Link: "bond0", File: "/etc/netplan/50.yaml", Keeps: true}, {Name: "netplan", Link: "eno1", File: "/etc/netplan/50.yaml"}}},
+		{"netplan that keeps, by another file", map[string]string{
+			"etc/netplan/50.yaml": "network: {version: 2, renderer: networkd, ethernets: {eno1: {dhcp4: false}}}\n", "etc/netplan/70-netplan-set.yaml": "network: {ethernets: {eno1: {critical: true}}}\n",
+		}, []doctor.Manager{{Name: "netplan", Link: "eno1", File: "/etc/netplan/50.yaml", Keeps: true}}},
+		{"netplan by NetworkManager", map[string]string{"etc/netplan/01.yaml": "network: {renderer: NetworkManager}\n", "etc/netplan/50.yaml": "network: {ethernets: {eno1: {dhcp4: false}}}\n"}, nil},
 		{"netplan that is not YAML", map[string]string{"etc/netplan/50.yaml": "network: [\n"}, nil},
 		{"NetworkManager", map[string]string{"run/NetworkManager/x": ""}, []doctor.Manager{{Name: "NetworkManager", Link: "eno1", File: "/etc/NetworkManager/NetworkManager.conf"}}},
 		{"NetworkManager that keeps off", map[string]string{"run/NetworkManager/x": "", "etc/NetworkManager/conf.d/90.conf": "[keyfile]\nunmanaged-devices+=interface-name:hf-*\n"},

@@ -1,6 +1,7 @@
 package look
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"slices"
@@ -104,11 +105,13 @@ func unitSettings(text string) (match []string, keep string) {
 	return match, keep
 }
 
-// netplan reads which devices netplan configures by networkd, and whether it calls them critical.
+// netplan reads which devices netplan configures by networkd, and whether it calls them
+// critical: what its files say of one device is put together, the later ones before.
 func (l *looker) netplan() (all []doctor.Manager) {
 	type device struct {
-		Critical bool `yaml:"critical"`
+		Critical *bool `yaml:"critical"`
 	}
+	renderer := ""
 	for _, file := range l.glob("etc/netplan/*.yaml") {
 		var plan struct {
 			Network struct {
@@ -119,15 +122,26 @@ func (l *looker) netplan() (all []doctor.Manager) {
 				VLANs     map[string]device `yaml:"vlans"`
 			} `yaml:"network"`
 		}
-		if yaml.Unmarshal([]byte(l.read(file)), &plan) != nil || plan.Network.Renderer == "NetworkManager" {
+		if yaml.Unmarshal([]byte(l.read(file)), &plan) != nil {
 			continue
 		}
 		n := plan.Network
+		renderer = cmp.Or(n.Renderer, renderer)
 		for _, devices := range []map[string]device{n.Ethernets, n.Bonds, n.Bridges, n.VLANs} {
 			for name, d := range devices {
-				all = append(all, doctor.Manager{Name: "netplan", Link: name, File: file, Keeps: d.Critical})
+				i := slices.IndexFunc(all, func(m doctor.Manager) bool { return m.Link == name })
+				if i < 0 {
+					i = len(all)
+					all = append(all, doctor.Manager{Name: "netplan", Link: name, File: file})
+				}
+				if d.Critical != nil {
+					all[i].Keeps = *d.Critical
+				}
 			}
 		}
+	}
+	if renderer == "NetworkManager" {
+		return nil
 	}
 	return all
 }
