@@ -90,6 +90,11 @@ func (e *keyError) Findings() []status.Finding {
 // rekey brings the keys of the file into force where the spec stays what it is, and says
 // which they are now; "" where they stay, too.
 func (a *Agent) rekey() (string, error) {
+	useAnnounced, err := a.announcer.Make(a.currentSpec()) // the passwords of its peers
+	if err != nil {
+		return "", err
+	}
+	useAnnounced()
 	before := a.keys.inForce().keys
 	use, err := a.keys.read(a.currentSpec())
 	if err != nil {

@@ -20,6 +20,7 @@ type seen struct {
 	// services is nil when its HAProxy does not run: then it says nothing.
 	services []status.Service
 	drains   []status.Drained
+	vips     []status.VIP
 }
 
 // A look finds services that a drain would leave without a host. It
@@ -199,7 +200,7 @@ func checkService(s *spec.Spec, c spec.Controller, name string) error {
 // may says why services cannot be drained here, or, by force, gives what speaks
 // against it.
 func (d *Drains) may(ctx context.Context, s *spec.Spec, self spec.Controller, services []string, req web.DrainRequest) (notes []string, err error) {
-	whys, unseen := d.leftWithout(ctx, s, self, services)
+	whys, unseen := d.leftWithout(ctx, s, self, services, len(req.Services) == 0)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("nothing was drained: %w", err)
 	}
@@ -221,14 +222,45 @@ func (d *Drains) may(ctx context.Context, s *spec.Spec, self spec.Controller, se
 	return notes, nil
 }
 
-// leftWithout gives why services cannot be drained, those that are not yet; and
-// which controllers may be draining the same, for all that is known.
-func (d *Drains) leftWithout(ctx context.Context, s *spec.Spec, self spec.Controller, services []string) (whys, unseen []string) {
+// leftWithout gives why services cannot be drained, those that are not yet, and the whole
+// controller where it is to be; and which controllers may be draining the same, for all that is known.
+func (d *Drains) leftWithout(ctx context.Context, s *spec.Spec, self spec.Controller, services []string, whole bool) (whys, unseen []string) {
 	have := d.state.inForce()
 	fresh := slices.DeleteFunc(slices.Clone(services), func(name string) bool { return covers(have, name) })
-	if len(fresh) == 0 {
+	leaves := whole && !status.DrainedWhole(have) && len(s.Announced()) > 0
+	if len(fresh) == 0 && !leaves {
 		return nil, nil
 	}
 	all, unseen := d.lookAround(ctx, s)
-	return look{s, self, all}.without(fresh), unseen
+	l := look{s, self, all}
+	if len(fresh) > 0 {
+		whys = l.without(fresh)
+	}
+	if leaves {
+		whys = append(whys, l.unannounced()...)
+	}
+	return whys, unseen
+}
+
+// unannounced gives, for each VIP that self announces by BGP and nobody else would, why: unlike one
+// of VRRP it is withdrawn all the same.
+func (c look) unannounced() []string {
+	announces := func(s seen, v spec.VIP) bool {
+		return slices.ContainsFunc(s.vips, func(is status.VIP) bool { return is.Name == v.Name && is.Announced == status.Announced })
+	}
+	var whys []string
+	for _, v := range c.spec.Announced() {
+		here, other := false, false
+		for _, s := range c.all {
+			if s.controller == c.self.Name {
+				here = announces(s, v)
+			} else {
+				other = other || announces(s, v) && !status.DrainedWhole(s.drains)
+			}
+		}
+		if here && !other {
+			whys = append(whys, "vip "+v.Name+" would be announced by nobody: every other controller is drained, or does not announce it")
+		}
+	}
+	return whys
 }

@@ -96,6 +96,41 @@ func (b *bench) gather(_ context.Context, controllers []string) []cloud.Answer {
 	return all
 }
 
+// TestDrainLastAnnouncer has the last controller that announces a VIP by BGP be drained by force only.
+func TestDrainLastAnnouncer(t *testing.T) {
+	b := newBench(t)
+	b.spec = mustParse(t, `cloud: test
+vips: [{name: api, addresses: [203.0.113.10/32], hostname: api.example.org, announce: bgp}]
+controllers: [{name: ctl1, address: 127.0.71.1}, {name: ctl2, address: 127.0.71.2}]
+services: {keystone: {hosts: [{name: web1, address: 127.0.71.8}, {name: web2, address: 127.0.71.9}]}}
+bgp: {engine: external}
+`)
+	is := func(s status.AnnouncedState) []status.VIP {
+		return []status.VIP{{Name: "api", Announce: "bgp", Announced: s}}
+	}
+	b.opt.Snapshot = func() status.Snapshot { return status.Snapshot{Drains: b.List(), VIPs: is(status.Announced)} }
+	for _, c := range []struct {
+		other   status.AnnouncedState
+		drained []status.Drained
+		force   bool
+		refused string
+	}{
+		{other: status.Withdrawn, refused: "vip api would be announced by nobody"},
+		{other: status.Announced, drained: []status.Drained{{Reason: "theirs"}}, refused: "vip api would be announced by nobody"},
+		{other: status.Withdrawn, force: true},
+		{other: status.Announced},
+	} {
+		b.neighbour.VIPs, b.neighbour.Drains = is(c.other), c.drained
+		_, err := b.Drain(t.Context(), web.DrainRequest{Controller: "ctl1", Force: c.force})
+		if (err != nil) != (c.refused != "") || err != nil && !strings.Contains(err.Error(), c.refused) {
+			t.Errorf("beside one that is %s: %v", c.other, err)
+		}
+		if _, err := b.Undrain(t.Context(), web.DrainRequest{Controller: "ctl1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestDrainIntention proves that an agent tells what it is about to drain
 // before it looks at what others drain, and takes that back when it may not:
 // then of two agents at the same moment at least one sees the other.

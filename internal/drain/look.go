@@ -70,7 +70,7 @@ func (d *Drains) askTwice(ctx context.Context, s *spec.Spec) []cloud.Answer {
 }
 
 func seenBy(controller string, s *status.Snapshot) seen {
-	one := seen{controller: controller, drains: s.Drains}
+	one := seen{controller: controller, drains: s.Drains, vips: s.VIPs}
 	if s.HAProxy.State == status.HAProxyRunning {
 		one.services = s.Services
 	}

@@ -113,18 +113,39 @@ func (a *Announcer) Make(s *spec.Spec) (use func(), err error) {
 		made = append(made, o)
 	}
 	next, wanted := speaker.Options{}, len(made) > 0 && s.BGP.Engine == spec.EngineEmbedded
+	var unread error
 	if wanted {
-		if next, err = a.speakerOptions(s); err != nil {
+		if next, unread, err = a.speakerOptions(s); err != nil {
 			return nil, err
 		}
 	}
-	return func() { a.reconcile(s, made, next, wanted) }, nil
+	return func() {
+		a.reconcile(s, made, next, wanted)
+		a.opt.Report(status.CodeBGPSessionDown, "bgp password", unreadFinding(unread))
+	}, nil
 }
 
-// speakerOptions gives who speaks with whom, by s.
-func (a *Announcer) speakerOptions(s *spec.Spec) (speaker.Options, error) {
+// unreadFinding says which passwords could not be read; nil for none.
+func unreadFinding(unread error) *status.Finding {
+	if unread == nil {
+		return nil
+	}
+	return &status.Finding{
+		Severity: status.Warning, Code: status.CodeBGPSessionDown, Subject: "bgp",
+		Text:   "what is known from before is in force: " + strings.ReplaceAll(unread.Error(), "\n", "; "),
+		Remedy: "mend the file, and holdfast reload", Brief: "a BGP password cannot be read",
+	}
+}
+
+// speakerOptions gives who speaks with whom, by s. A password that cannot be read any more,
+// unread, keeps neither an agent from starting nor a spec from coming into force: its peer has
+// the one of before or, where an agent has just started, is left out.
+func (a *Announcer) speakerOptions(s *spec.Spec) (o speaker.Options, unread, err error) {
+	a.mu.Lock()
+	was, before := a.spec, a.next.Peers
+	a.mu.Unlock()
 	b := s.BGP
-	o := speaker.Options{
+	o = speaker.Options{
 		ASN: b.ASN, RouterID: b.RouterIDs[a.opt.Controller], BFD: b.BFD, GracefulRestart: b.GracefulRestart, HoldTime: b.HoldTime, Listen: b.Listen,
 		Log: a.opt.Log.With("component", "bgp"),
 	}
@@ -135,14 +156,30 @@ func (a *Announcer) speakerOptions(s *spec.Spec) (speaker.Options, error) {
 		one := speaker.Peer{BGPPeer: p}
 		one.Controllers = nil // so that a change of another's is none here
 		if p.PasswordFile != "" {
-			var err error
 			if one.Password, err = readPassword(p.PasswordFile); err != nil {
-				return o, fmt.Errorf("the password of the BGP peer %s: %w", p.Address, err)
+				err = fmt.Errorf("the password of the BGP peer %s: %w", p.Address, err)
+				if !hadPeer(was, p) {
+					return o, nil, err
+				}
+				unread = errors.Join(unread, err)
+				i := slices.IndexFunc(before, func(x speaker.Peer) bool { return x.Address == p.Address && x.PasswordFile == p.PasswordFile })
+				if i < 0 {
+					continue
+				}
+				one.Password = before[i].Password
 			}
 		}
 		o.Peers = append(o.Peers, one)
 	}
-	return o, nil
+	return o, unread, nil
+}
+
+// hadPeer reports whether was, the spec in force, has p with that file; nil: nobody knows, as the
+// agent has just started.
+func hadPeer(was *spec.Spec, p spec.BGPPeer) bool {
+	return was == nil || was.BGP != nil && slices.ContainsFunc(was.BGP.Peers, func(x spec.BGPPeer) bool {
+		return x.Address == p.Address && x.PasswordFile == p.PasswordFile
+	})
 }
 
 // readPassword reads the one line of a file that only its owner may read.
@@ -567,7 +604,10 @@ func (a *Announcer) tell(o *owner, was bgp.Decision) {
 	case bgp.Announced:
 		e.Kind, e.Text = status.EventBGPAnnounced, "vip "+o.vip.Name+" is announced from here"
 	case bgp.Draining:
-		e.Kind, e.Text = status.EventBGPDraining, "routers are told to prefer other controllers for vip "+o.vip.Name+"; its connections go on"
+		e.Kind, e.Text = status.EventBGPDraining, "routers are told to prefer other controllers for vip "+o.vip.Name
+		if a.spec.BGP.Engine == spec.EngineExternal {
+			e.Text = "the address of vip " + o.vip.Name + " is about to be taken away, and HAProxy asks its clients to come anew"
+		}
 	case bgp.Lingering, bgp.Withdrawn:
 		if was.State == bgp.Lingering {
 			return // that was told

@@ -66,7 +66,7 @@ func parse(t *testing.T, text string) *spec.Spec {
 // alone.
 func TestSpeakerIsKept(t *testing.T) {
 	a := New(Options{Controller: "ctl1", Log: slog.New(slog.DiscardHandler)})
-	before, err := a.speakerOptions(parse(t, text))
+	before, _, err := a.speakerOptions(parse(t, text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestSpeakerIsKept(t *testing.T) {
 	for change, same := range map[string]bool{
 		"10.64.20.2, asn: 64800": true, "10.64.20.1, asn: 64800": false, "asn: 64710": false,
 	} {
-		after, err := a.speakerOptions(parse(t, strings.Replace(text, change, strings.Replace(change, "64", "65", 1), 1)))
+		after, _, err := a.speakerOptions(parse(t, strings.Replace(text, change, strings.Replace(change, "64", "65", 1), 1)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ func TestSpeakerIsKept(t *testing.T) {
 
 // TestNothingToDo has an announcer without a VIP be well, and wait.
 func TestNothingToDo(t *testing.T) {
-	a := New(Options{Controller: "ctl1", Log: slog.New(slog.DiscardHandler), HAProxy: func() status.HAProxy { t.Error("it looks at HAProxy"); return status.HAProxy{} }})
+	a := New(Options{Controller: "ctl1", Log: slog.New(slog.DiscardHandler), Report: func(string, string, *status.Finding) {}, HAProxy: func() status.HAProxy { t.Error("it looks at HAProxy"); return status.HAProxy{} }})
 	use, err := a.Make(parse(t, strings.Replace(strings.Replace(text, "announce: bgp", "interface: eno1, vrrp: {router_id: 7}", 1), "/32", "/24", 1)))
 	if err != nil {
 		t.Fatal(err)
@@ -210,6 +210,42 @@ func TestUntold(t *testing.T) {
 	a.look(t.Context())
 	if v := a.Status()[0]; v.Announced != status.Withdrawn || v.State == status.Active || v.Reason == "" || found["bgp"] == "" {
 		t.Errorf("without a speaker: %+v, found %v", v, found)
+	}
+	a.End()
+}
+
+// TestUnreadPassword has a password file that is gone refuse a spec that is new, and keep neither an
+// agent from starting nor the VIPs that it has.
+func TestUnreadPassword(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	secret := strings.Replace(text, "10.64.20.1, asn: 64800", "10.64.20.1, asn: 64800, password_file: "+file, 1)
+	found := map[string]string{}
+	a := well(t)
+	a.opt.Report = func(_, key string, f *status.Finding) {
+		if delete(found, key); f != nil {
+			found[key] = f.Text
+		}
+	}
+	use(t, a, secret)
+	if len(a.with.Peers) > 0 || len(a.Held()) != 1 || !strings.Contains(found["bgp password"], "no such file") {
+		t.Errorf("at the start: peers %+v, found %q", a.with.Peers, found)
+	}
+	if err := os.WriteFile(file, []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	use(t, a, secret)
+	if len(a.with.Peers) != 1 || a.with.Peers[0].Password != "s3cret" || len(found) > 0 {
+		t.Errorf("when it is there: peers %+v, found %q", a.with.Peers, found)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	use(t, a, secret)
+	if len(a.with.Peers) != 1 || a.with.Peers[0].Password != "s3cret" || found["bgp password"] == "" || strings.Contains(found["bgp password"], "s3cret") {
+		t.Errorf("when it is gone: peers %+v, found %q", a.with.Peers, found)
+	}
+	if _, err := a.Make(parse(t, strings.Replace(secret, file, file+"2", 1))); err == nil || !strings.Contains(err.Error(), "password2") {
+		t.Errorf("a new file that is not there: %v", err)
 	}
 	a.End()
 }
