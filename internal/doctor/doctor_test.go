@@ -325,6 +325,23 @@ func TestSharedPorts(t *testing.T) {
 	}
 }
 
+// Without root's rights nobody sees whose a socket is: that of the agent's HAProxy is no
+// finding then. One on every address is never its.
+func TestPortsWithoutRoot(t *testing.T) {
+	f := healthy(t)
+	f.Root = false
+	for i := range f.Listeners {
+		f.Listeners[i].PID, f.Listeners[i].Command, f.Listeners[i].Ours = 0, "", false
+	}
+	if found := doctor.Examine(f); len(found) != 1 || found[0].Code != doctor.CodeNotRoot {
+		t.Errorf("%+v", found)
+	}
+	f.Listeners = append(f.Listeners, doctor.Listener{At: at("0.0.0.0:9292")})
+	if found := doctor.Examine(f); len(found) != 2 || found[0].Code != doctor.CodePortEverywhere {
+		t.Errorf("%+v", found)
+	}
+}
+
 // All controllers have an address that is announced by BGP.
 func TestAllHoldByBGP(t *testing.T) {
 	f := healthy(t)

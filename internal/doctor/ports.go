@@ -57,6 +57,10 @@ func who(l Listener) string {
 	return fmt.Sprintf("%s (pid %d)", l.Command, l.PID)
 }
 
+// mayBeOurs reports whether l is HAProxy's of an agent, or an agent's, or could be: whose a
+// socket is only root sees.
+func mayBeOurs(f Facts, l Listener) bool { return l.Ours || !f.Root && l.PID == 0 }
+
 func ports(r *report, f Facts) {
 	for _, v := range f.Spec.VIPs {
 		for _, p := range wanted(f.Spec, v) {
@@ -65,7 +69,7 @@ func ports(r *report, f Facts) {
 	}
 	for _, p := range []int{f.Spec.Agent.Port, f.Spec.Agent.CheckPort} {
 		for _, l := range f.Listeners {
-			if int(l.At.Port()) == p && !l.Ours && (l.At.Addr().IsUnspecified() || l.At.Addr() == f.Controller.Address) && l.PID != 1 {
+			if int(l.At.Port()) == p && !mayBeOurs(f, l) && (l.At.Addr().IsUnspecified() || l.At.Addr() == f.Controller.Address) && l.PID != 1 {
 				r.error(Finding{
 					Code: CodePortOfAgent, Subject: fmt.Sprintf("port %d", p), Text: who(l) + " has a port of the agent's",
 					Evidence: fmt.Sprintf("%v listens, %s", l.At, who(l)), Remedy: "stop it, or give the agent other ports (agent.port, agent.check_port in the spec)",
@@ -109,7 +113,7 @@ func portOf(r *report, f Facts, p want, v spec.VIP) {
 	for _, a := range v.Addrs() {
 		i := slices.IndexFunc(f.Listeners, func(l Listener) bool {
 			here := l.At.Addr() == a || l.At.Addr().IsUnspecified() && (l.At.Addr().Is6() || a.Is4())
-			return int(l.At.Port()) == p.port && here && !l.Ours
+			return int(l.At.Port()) == p.port && here && (!mayBeOurs(f, l) || l.At.Addr().IsUnspecified() && !l.Ours)
 		})
 		if i < 0 {
 			continue

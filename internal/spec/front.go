@@ -77,7 +77,7 @@ func (d *decoder) pages(v value) []ErrorPage {
 	var all []ErrorPage
 	for _, e := range entries {
 		code, err := strconv.Atoi(e.key.Value)
-		if err != nil || !slices.Contains(pageCodes(), code) {
+		if err != nil || strconv.Itoa(code) != e.key.Value || !slices.Contains(pageCodes(), code) {
 			words := make([]string, len(pageCodes()))
 			for i, c := range pageCodes() {
 				words[i] = strconv.Itoa(c)
@@ -266,6 +266,15 @@ func (c *checker) checkStats() {
 	if a := c.raw.agent; port == a.port.or(defaultPort) || port == a.checkPort.or(defaultCheckPort) {
 		c.fail(status.CodePortClash, l.node, fmt.Sprintf("stats.listen wants port %d, which the agents have", port), "write another port")
 		return
+	}
+	for _, v := range c.raw.vips.all {
+		if !slices.ContainsFunc(v.addresses.all, func(a item[netip.Prefix]) bool { return a.ok && a.v.Addr() == l.v.Addr() }) {
+			continue // HAProxy has the same port at another address
+		}
+		if v.public.node != nil && c.publicPort(v) == port || v.tls.node != nil && v.tls.redirect.ok && v.tls.redirect.v == port {
+			c.fail(status.CodePortClash, l.node, fmt.Sprintf("stats.listen wants port %d of VIP %s, which clients have", port, v.name.v), "write another port, or a port alone for the controllers' own addresses")
+			return
+		}
 	}
 	for _, s := range c.raw.services.all {
 		if p, _ := c.portOf(s); p == port || s.hostPort.or(0) == port {

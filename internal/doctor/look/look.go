@@ -6,6 +6,7 @@ package look
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -244,9 +245,9 @@ func (l *looker) certificates(context.Context) {
 func (l *looker) certificate(files spec.CertificateFiles, names []string) []status.Finding {
 	src := certificate.Source{File: files.Certificate, KeyFile: files.Key}
 	var err error
-	src.Data, err = os.ReadFile(l.path(files.Certificate))
+	src.Data, err = readRegular(l.path(files.Certificate))
 	if err == nil && files.Key != "" {
-		src.Key, err = os.ReadFile(l.path(files.Key))
+		src.Key, err = readRegular(l.path(files.Key))
 	}
 	switch {
 	case errors.Is(err, os.ErrPermission) && !l.facts.Root:
@@ -256,6 +257,18 @@ func (l *looker) certificate(files spec.CertificateFiles, names []string) []stat
 	}
 	_, findings := certificate.Check(src, names, l.facts.Now)
 	return findings
+}
+
+// readRegular reads a file: not a pipe, at which nobody may ever write.
+func readRegular(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
+	return os.ReadFile(path)
 }
 
 // fernet looks for keys where Keystone is installed on this host. Containers have their own.

@@ -7,8 +7,11 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/internal/doctor"
 	"holdfast/internal/spec"
+	"holdfast/internal/status"
 )
 
 func testSpec(t *testing.T) *spec.Spec {
@@ -118,5 +121,20 @@ func TestLookHere(t *testing.T) {
 	}
 	if f.HAProxy.Err == "" {
 		t.Error("there is a HAProxy where there is none")
+	}
+}
+
+// TestCertificateThatIsAPipe has the doctor wait for nobody.
+func TestCertificateThatIsAPipe(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "api.pem")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := testSpec(t)
+	s.VIPs[0].TLS = &spec.TLS{Certificate: pipe}
+	l := &looker{opt: Options{Spec: s, Controller: s.Controllers[0]}, facts: doctor.Facts{Root: true}}
+	l.certificates(t.Context())
+	if all := l.facts.Certificates; len(all) != 1 || len(all[0].Findings) != 1 || all[0].Findings[0].Code != status.CodeCertificateUnreadable {
+		t.Errorf("%+v", all)
 	}
 }
