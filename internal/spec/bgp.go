@@ -450,6 +450,15 @@ func (c *checker) checkRouterIDs(b rawBGP, known []string) {
 		}
 	}
 	c.checkNamed(named, "controller", status.CodeUnknownController, known)
+	for _, r := range b.routerIDs.all {
+		i := slices.IndexFunc(c.raw.controllers.all, func(h rawHost) bool {
+			return r.id.ok && h.name.ok && h.name.v != r.controller.v && !given[h.name.v] && h.address.ok && h.address.v == r.id.v
+		})
+		if i >= 0 {
+			other := c.raw.controllers.all[i]
+			c.fail(status.CodeDuplicateAddress, r.id.node, fmt.Sprintf("the BGP identifier %s is also that of controller %s, whose address it is (line %d)", r.id.v, other.name.v, other.address.node.Line), "write another one")
+		}
+	}
 	for _, h := range c.raw.controllers.all {
 		if h.name.ok && h.address.ok && h.address.v.Is6() && !given[h.name.v] {
 			c.fail(status.CodeMissingKey, b.node, fmt.Sprintf("controller %s has no BGP identifier: its address is IPv6, and an identifier is an IPv4 address", h.name.v), fmt.Sprintf(`write one that no other router of the network has, as in "router_id: {%s: 10.0.0.1}"`, h.name.v))
@@ -508,6 +517,11 @@ func (c *checker) checkPeer(b rawBGP, p rawPeer) {
 	for _, h := range c.raw.controllers.all {
 		if p.address.ok && h.address.ok && p.address.v == h.address.v {
 			c.fail(status.CodeBadPeer, p.address.node, fmt.Sprintf("%s.address %s is that of controller %s, and not a router's", p.at.path, p.address.v, h.called()), "write the address of the router")
+		}
+	}
+	for _, v := range c.raw.vips.all {
+		if p.address.ok && slices.ContainsFunc(v.addresses.all, func(a item[netip.Prefix]) bool { return a.ok && a.v.Addr() == p.address.v }) {
+			c.fail(status.CodeBadPeer, p.address.node, fmt.Sprintf("%s.address %s is that of VIP %s, and not a router's", p.at.path, p.address.v, v.name.or(v.at.path)), "write the address of the router")
 		}
 	}
 	if p.multihop.ok && p.multihop.v < 2 {

@@ -27,8 +27,8 @@ type Router struct {
 	Link string
 }
 
-// New starts one, whose bgpd is AS 64800 and is configured with config below that. It is 10.0.0.1
-// and fd00::1, and here, on a device of its own, is 10.0.0.2 and fd00::2.
+// New starts one, whose bgpd is AS 64800 and is configured with config below that. It is 10.0.0.1,
+// fd00::1 and fe80::1, and here, on a device of its own, is 10.0.0.2, fd00::2 and fe80::2.
 func New(t testing.TB, config string) *Router {
 	t.Helper()
 	if _, err := os.Stat(programs + "bgpd"); err != nil {
@@ -38,12 +38,13 @@ func New(t testing.TB, config string) *Router {
 	r.Link = fmt.Sprintf("r%d", time.Now().UnixNano()%1e9)
 	netnstest.Run(t, "ip link add "+r.Link+" type veth peer name peer netns "+r.ns.Path())
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", r.Link).Run() }) // the test's context has ended
-	for _, command := range []string{"ip link set %s up", "ip address add 10.0.0.2/24 dev %s", "ip address add fd00::2/64 dev %s nodad"} {
+	for _, command := range []string{"ip link set %s addrgenmode none", "ip link set %s up", "ip address add 10.0.0.2/24 dev %s", "ip address add fd00::2/64 dev %s nodad", "ip address add fe80::2/64 dev %s nodad"} {
 		netnstest.Run(t, fmt.Sprintf(command, r.Link))
 	}
 	r.ns.Run(`ip link set peer up
 		ip address add 10.0.0.1/24 dev peer
-		ip address add fd00::1/64 dev peer nodad`)
+		ip address add fd00::1/64 dev peer nodad
+		ip address add fe80::1/64 dev peer nodad`)
 	for name, text := range map[string]string{"zebra": "\n", "bfdd": "\n", "bgpd": "router bgp 64800\n bgp router-id 10.0.0.1\n no bgp ebgp-requires-policy\n" + config} {
 		if err := os.WriteFile(filepath.Join(r.dir, name+".conf"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -161,6 +161,52 @@ func TestIPv6(t *testing.T) {
 	}
 }
 
+// TestLinkLocal has a session between link-local addresses carry both, with BFD.
+func TestLinkLocal(t *testing.T) {
+	r := bgptest.New(t, ` neighbor fe80::2 remote-as 64710
+ neighbor fe80::2 interface peer
+ neighbor fe80::2 timers connect 1
+ neighbor fe80::2 bfd
+ neighbor fe80::2 capability extended-nexthop
+ address-family ipv6 unicast
+  neighbor fe80::2 activate
+ exit-address-family
+`)
+	s := start(t, speaker.Options{
+		GracefulRestart: 5 * time.Second, BFD: &spec.BFD{Interval: 300 * time.Millisecond, Multiplier: 3},
+		Peers: []speaker.Peer{{BGPPeer: spec.BGPPeer{Address: netip.MustParseAddr("fe80::1%" + r.Link), ASN: 64800, Port: 179}}},
+	}, route("2001:db8:f::10/128", 0, 0), route(vipAddress, 0, 0))
+	defer stop(t, s, false)
+	session(t, s, "the session to be told", func(one speaker.Session) bool { return one.Established && one.Told == 2 })
+	for _, prefix := range []string{"2001:db8:f::10/128", vipAddress} {
+		if p := r.Await("a route", prefix, any1); !p.Valid {
+			t.Errorf("it arrived as %+v", p)
+		}
+	}
+	session(t, s, "BFD to be up", func(one speaker.Session) bool { return one.BFDUp })
+}
+
+// TestPeerKeys has sessions that both ends protect, or that may go through other routers, come up.
+func TestPeerKeys(t *testing.T) {
+	for name, c := range map[string]struct {
+		router   string
+		peer     spec.BGPPeer
+		password string
+	}{
+		"ttl_security":  {"ttl-security hops 1", spec.BGPPeer{TTLSecurity: true}, ""},
+		"password_file": {"password s3cret", spec.BGPPeer{}, "s3cret"},
+		"multihop":      {"ebgp-multihop 2", spec.BGPPeer{Multihop: 2}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := bgptest.New(t, " neighbor 10.0.0.2 remote-as 64710\n neighbor 10.0.0.2 timers connect 1\n neighbor 10.0.0.2 "+c.router+"\n")
+			c.peer.Address, c.peer.ASN, c.peer.Port = netip.MustParseAddr("10.0.0.1"), 64800, 179
+			s := start(t, speaker.Options{GracefulRestart: 5 * time.Second, Peers: []speaker.Peer{{BGPPeer: c.peer, Password: c.password}}}, route(vipAddress, 0, 0))
+			defer stop(t, s, false)
+			r.Await("the route", vipAddress, any1)
+		})
+	}
+}
+
 const bfdNeighbour = ` neighbor 10.0.0.2 remote-as 64710
  neighbor 10.0.0.2 timers connect 1
  neighbor 10.0.0.2 bfd
