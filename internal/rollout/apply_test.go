@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/internal/haproxy/output"
+	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -48,6 +50,25 @@ func TestRefusedWithoutItsLines(t *testing.T) {
 	}
 	if !slices.ContainsFunc(findings, func(f status.Finding) bool { return strings.Contains(f.Line, "secret") }) {
 		t.Errorf("who reloads is told %#v, without the line", findings)
+	}
+}
+
+// TestRefusedWithoutRawLines does the same for what HAProxy says of a raw line, and keeps what
+// it says of others.
+func TestRefusedWithoutRawLines(t *testing.T) {
+	r, b := newRollout(t.TempDir())
+	err := fmt.Errorf("apply the configuration of HAProxy: %w", &process.CheckError{
+		Messages: []output.Message{{Severity: "ALERT", Line: 70, Text: "unknown keyword 'secret' in section 'frontend'"}, {Severity: "ALERT", Line: 80, Text: "no such user"}},
+		Lines:    []string{"secret", "user haproxy"}, Spec: []int{12, 0},
+	})
+	if got := r.reject(err, "test"); !strings.Contains(got.Error(), "(line 12 of the spec: secret)") {
+		t.Errorf("who reloads is told %v", got)
+	}
+	b.mu.Lock()
+	shown := fmt.Sprintf("%+v %+v", r.InForce().Config.Rejected, b.events)
+	b.mu.Unlock()
+	if strings.Contains(shown, "secret") || strings.Count(shown, "line 12 of the spec is refused; holdfast reload says why; ") != 2 || !strings.Contains(shown, "no such user") {
+		t.Errorf("everybody is shown %s", shown)
 	}
 }
 

@@ -180,7 +180,7 @@ func (r *Rollout) reject(err error, cause string) error {
 	r.mu.Unlock()
 	r.opt.Event(status.Event{
 		Kind: status.EventReloadRejected, Subject: "spec", Cause: cause,
-		Text: "the spec stays as it was: " + err.Error(),
+		Text: "the spec stays as it was: " + public(err),
 	})
 	return err
 }
@@ -237,10 +237,10 @@ func (r *Rollout) again(ctx context.Context, next candidate) {
 		remedy += "; until then this controller takes no vip"
 	}
 	r.tellNotInForce(&status.Finding{
-		Severity: status.Error, Code: status.CodeNotInForce, Subject: "controller " + r.opt.Controller, Text: err.Error(), Remedy: remedy,
+		Severity: status.Error, Code: status.CodeNotInForce, Subject: "controller " + r.opt.Controller, Text: public(err), Remedy: remedy,
 	})
 	if err.Error() != r.said {
-		r.opt.Event(status.Event{Kind: status.EventStartFailed, Subject: "haproxy", Text: err.Error()})
+		r.opt.Event(status.Event{Kind: status.EventStartFailed, Subject: "haproxy", Text: public(err)})
 	}
 	r.retry, r.said = &next, err.Error()
 }

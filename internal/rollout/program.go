@@ -51,7 +51,7 @@ func (r *Rollout) renew(ctx context.Context, was old, cause string) (string, err
 	if !now.isNew() { // what else was done has not brought it
 		if _, err := r.opt.HAProxy.Reload(ctx); err != nil {
 			err = fmt.Errorf("%s replaced, and the new one could not be taken into use: %w", was.subject(), err)
-			r.opt.Event(status.Event{Kind: status.EventHAProxyUpgradeFailed, Subject: "haproxy", Cause: cause, Text: err.Error()})
+			r.opt.Event(status.Event{Kind: status.EventHAProxyUpgradeFailed, Subject: "haproxy", Cause: cause, Text: public(err)})
 			return "", err
 		}
 	}

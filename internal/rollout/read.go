@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast/internal/haproxy/process"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -105,7 +106,15 @@ func asFindings(file string, err error) []status.Finding {
 		Severity: status.Error,
 		Code:     status.CodeConfigNotApplied,
 		Where:    status.Position{File: file},
-		Text:     err.Error(),
+		Text:     public(err),
 		Remedy:   "mend it and reload; the configuration before it stays in force",
 	}}
+}
+
+// public gives the text of err as everybody may read it: without raw lines of the file.
+func public(err error) string {
+	if check, is := errors.AsType[*process.CheckError](err); is {
+		return strings.Replace(err.Error(), check.Error(), check.Public(), 1)
+	}
+	return err.Error()
 }

@@ -31,7 +31,13 @@ type CheckError struct {
 	Spec []int
 }
 
-func (e *CheckError) Error() string {
+func (e *CheckError) Error() string { return e.text(true) }
+
+// Public is Error for everybody: without what HAProxy says of raw lines of the spec, which
+// may have a secret.
+func (e *CheckError) Public() string { return e.text(false) }
+
+func (e *CheckError) text(raw bool) string {
 	var b strings.Builder
 	b.WriteString("haproxy -c: ")
 	for i, m := range e.Messages {
@@ -41,6 +47,10 @@ func (e *CheckError) Error() string {
 		}
 		if i > 0 {
 			b.WriteString("; ")
+		}
+		if e.Spec[i] > 0 && !raw {
+			fmt.Fprintf(&b, "line %d of the spec is refused; holdfast reload says why", e.Spec[i])
+			continue
 		}
 		b.WriteString(m.String())
 		switch {
