@@ -155,6 +155,28 @@ func alter(t *testing.T, v reflect.Value) {
 	}
 }
 
+func TestRetakesOfAnnounced(t *testing.T) {
+	const text = `
+vips: [{name: api, addresses: [203.0.113.10/32], hostname: api.example.org, announce: bgp}]
+controllers: [{name: ctl1, address: 10.64.20.13}, {name: ctl2, address: 10.64.20.14}]
+services: {keystone: {}}
+bgp: {asn: 64710, peers: [{address: 10.64.20.1, asn: 64800}]}
+`
+	for _, tt := range []struct{ name, old, next, want string }{
+		{"a controller's address", "10.64.20.13", "10.64.20.15", "[]"},
+		{"an address more", "[203.0.113.10/32]", "[203.0.113.10/32, 203.0.113.11/32]", "[]"},
+		{"another interface", "announce: bgp", "announce: bgp, interface: vip0", "[]"},
+		{"another address", "203.0.113.10", "203.0.113.11", "[{api [ctl1 ctl2] false [its addresses]}]"},
+		{"by VRRP", "203.0.113.10/32], hostname: api.example.org, announce: bgp", "203.0.113.10/32], hostname: api.example.org, interface: eno1, vrrp: {router_id: 7}",
+			"[{api [ctl1 ctl2] false [its interface its router id]}]"},
+	} {
+		old, next := mustParse(t, text), mustParse(t, strings.Replace(text, tt.old, tt.next, 1))
+		if got := fmt.Sprint(spec.Retakes(old, next)); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestRetakes(t *testing.T) {
 	for _, tt := range []struct {
 		name, old, new, want string

@@ -32,7 +32,10 @@ func Retakes(old, next *Spec) []Retake {
 				continue
 			}
 			var why []string
-			if i >= 0 {
+			switch {
+			case i >= 0 && v.Announce == AnnounceBGP && next.VIPs[i].Announce == AnnounceBGP:
+				why = fewerAddresses(v, next.VIPs[i])
+			case i >= 0:
 				why = otherRouter(identity(old, v, c), identity(next, next.VIPs[i], after))
 			}
 			if len(why) > 0 || r.Gone {
@@ -49,6 +52,15 @@ func Retakes(old, next *Spec) []Retake {
 		}
 	}
 	return all
+}
+
+// fewerAddresses tells whether b lacks an address that a has: all else of a VIP that is announced
+// by BGP may change while it goes on.
+func fewerAddresses(a, b VIP) []string {
+	if slices.ContainsFunc(a.Addresses, func(p netip.Prefix) bool { return !slices.Contains(b.Addresses, p) }) {
+		return []string{"its addresses"}
+	}
+	return nil
 }
 
 // A routerIdentity is what makes a virtual router this one and no other.
