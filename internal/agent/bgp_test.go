@@ -183,3 +183,34 @@ func TestExternal(t *testing.T) {
 	}
 	h.await("the address is gone", func() bool { return !d.vip().Present })
 }
+
+// TestAnnounceAnotherWay has a reload take a VIP from VRRP to BGP, and back, with the same address.
+func TestAnnounceAnotherWay(t *testing.T) {
+	h := newHost(t)
+	byBGP := strings.Replace(testSpec, "[192.0.2.10/24]", "[192.0.2.10/32]", 1)
+	byBGP = strings.Replace(byBGP, "    interface: eno1\n    vrrp: {router_id: 7, interval: 20ms, startup_delay: 0s}\n", "    announce: bgp\n", 1) + "bgp: {engine: external}\n"
+	h.keystone()
+	d := h.start()
+	d.awaitActive()
+	for range 2 {
+		h.write(byBGP)
+		if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
+			t.Fatal(err)
+		}
+		d.awaitAnnounced(status.Announced)
+		h.await("the address is on lo only", func() bool { return d.vip().Present && !h.hasAddress() })
+		h.awaitAnswer("http://192.0.2.10:5000/v3", "200")
+		h.write(testSpec)
+		if _, err := d.rollout.Reload(t.Context(), "test"); err != nil {
+			t.Fatal(err)
+		}
+		d.awaitActive()
+		h.await("the address is on eno1 only", func() bool {
+			return h.hasAddress() && netnstest.Run(t, "ip -4 -o address show dev lo scope global") == ""
+		})
+		h.awaitAnswer("http://192.0.2.10:5000/v3", "200")
+	}
+	for _, f := range d.wrong() {
+		t.Errorf("found: %+v", f)
+	}
+}
