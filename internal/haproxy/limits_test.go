@@ -97,6 +97,21 @@ func TestFailedLogins(t *testing.T) {
 	}
 }
 
+// Who has an IPv6 address has a network of them, and cannot guess on with another one.
+func TestFailedLoginsByIPv6(t *testing.T) {
+	b := newBench(t, "ctl1")
+	balancer := b.addr(90)
+	b.spec.VIPs[0].Behind = spec.Behind{Trusted: []netip.Prefix{netip.PrefixFrom(balancer, 32)}}
+	b.service().Clients = spec.ClientLimit{FailedLogins: spec.Rate{N: 2, Per: time.Hour}}
+	x := b.start(1)
+	b.hosts["ctl1"].set(func(s *standIn) { s.code = 401 })
+	for i, want := range []string{"map[401:1]", "map[401:1]", "map[429:1]"} {
+		from := fmt.Sprintf("2001:db8:0:1::%d", i+1)
+		wantCodes(t, from, x.codes(1, balancer, "POST", "/v3/auth/tokens", "X-Forwarded-For", from), want)
+	}
+	wantCodes(t, "another network", x.codes(1, balancer, "POST", "/v3/auth/tokens", "X-Forwarded-For", "2001:db8:0:2::1"), "map[401:1]")
+}
+
 // Lists of the VIP and of the service: who is on one that denies, or not on one that allows,
 // gets 403; the cloud's own hosts always may.
 func TestLists(t *testing.T) {

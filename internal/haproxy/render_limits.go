@@ -235,6 +235,10 @@ func unitWord(r spec.Rate) string {
 // or the server before it takes for these, as with "%73", a "/" more, or "..".
 const isLogin = "{ method POST } { path,url_dec -m sub tokens }"
 
+// guesser is who fails to log in. Of IPv6 it is a network of 64 bits: whoever has one address has
+// that, and could take another one for each guess.
+const guesser = "src,ipmask(32,64)"
+
 // logins bounds how often each address may fail to get a token. Those that it has go on.
 func (r rules) logins() {
 	l := r.svc.Clients.FailedLogins
@@ -244,8 +248,8 @@ func (r rules) logins() {
 	table := BackendName(r.svc) + loginsSuffix
 	r.line("http-request set-var(txn.login) bool(true) if", joined(isLogin, "!own", r.when))
 	r.tooMany("return status", l, fmt.Sprintf("more than %d logins failed in %s", l.N, unitWord(l)),
-		joined("{ var(txn.login) -m bool }", "{ src,table_gpc0_rate("+table+") ge "+itoa(l.N)+" }"))
-	r.line("http-response track-sc0 src table", table, "if { status 401 } { var(txn.login) -m bool }")
+		joined("{ var(txn.login) -m bool }", "{ "+guesser+",table_gpc0_rate("+table+") ge "+itoa(l.N)+" }"))
+	r.line("http-response track-sc0", guesser, "table", table, "if { status 401 } { var(txn.login) -m bool }")
 	r.line("http-response sc-inc-gpc0(0) if { status 401 } { var(txn.login) -m bool }")
 }
 
