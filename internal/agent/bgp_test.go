@@ -112,7 +112,7 @@ func workersOf(t *testing.T, master int) []int {
 		t.Fatal(err)
 	}
 	var all []int
-	for _, field := range strings.Fields(string(data)) {
+	for field := range strings.FieldsSeq(string(data)) {
 		pid, err := strconv.Atoi(field)
 		if err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestNoBGP(t *testing.T) {
 	d := h.start()
 	d.awaitActive()
 	buf := make([]byte, 1<<20)
-	for _, one := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+	for one := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 		if strings.Contains(one, "osrg/gobgp") {
 			t.Errorf("a goroutine of BGP runs:\n%s", one)
 		}

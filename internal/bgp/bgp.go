@@ -214,6 +214,7 @@ func Routes(s *spec.Spec, v spec.VIP, controller string, d Decision) []Route {
 			r.MED = uint32(rank * medStep)
 		case spec.OrderPrepend:
 			r.Prepend = min(rank, mostPrepended)
+		case spec.OrderEqual:
 		}
 		all = append(all, r)
 	}

@@ -244,6 +244,7 @@ func vipValues(v VIP) []pair {
 		{"vrrp.startup_delay", span(v.VRRP.StartupDelay)},
 	}, tlsValues(v.TLS), publicValues(v.Public), accessValues(v.Access), clientLimitValues(v.Clients), behindValues(v.Behind))
 }
+
 func publicValues(p *Public) []pair {
 	if p == nil {
 		return []pair{{"public", none}, {"public.domain", none}, {"public.ports", none}, {"public.services", none}}

@@ -167,8 +167,10 @@ bgp: {asn: 64710, peers: [{address: 10.64.20.1, asn: 64800}]}
 		{"an address more", "[203.0.113.10/32]", "[203.0.113.10/32, 203.0.113.11/32]", "[]"},
 		{"another interface", "announce: bgp", "announce: bgp, interface: vip0", "[]"},
 		{"another address", "203.0.113.10", "203.0.113.11", "[{api [ctl1 ctl2] false [its addresses]}]"},
-		{"by VRRP", "203.0.113.10/32], hostname: api.example.org, announce: bgp", "203.0.113.10/32], hostname: api.example.org, interface: eno1, vrrp: {router_id: 7}",
-			"[{api [ctl1 ctl2] false [its interface its router id]}]"},
+		{
+			"by VRRP", "203.0.113.10/32], hostname: api.example.org, announce: bgp", "203.0.113.10/32], hostname: api.example.org, interface: eno1, vrrp: {router_id: 7}",
+			"[{api [ctl1 ctl2] false [its interface its router id]}]",
+		},
 	} {
 		old, next := mustParse(t, text), mustParse(t, strings.Replace(text, tt.old, tt.next, 1))
 		if got := fmt.Sprint(spec.Retakes(old, next)); got != tt.want {

@@ -164,8 +164,10 @@ func (c *checker) checkRawACLs() {
 
 func rawValues(r Raw) []pair {
 	return []pair{
-		{"haproxy.global", rawValue(r.Global)}, {"haproxy.defaults", rawValue(r.Defaults)},
-		{"haproxy.frontend", rawValue(r.Frontend)}, {"haproxy.backend", rawValue(r.Backend)},
+		{"haproxy.global", rawValue(r.Global)},
+		{"haproxy.defaults", rawValue(r.Defaults)},
+		{"haproxy.frontend", rawValue(r.Frontend)},
+		{"haproxy.backend", rawValue(r.Backend)},
 	}
 }
 

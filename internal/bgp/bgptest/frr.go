@@ -37,7 +37,7 @@ func New(t testing.TB, config string) *Router {
 	r := &Router{t: t, ns: netnstest.New(t), dir: directory(t)}
 	r.Link = fmt.Sprintf("r%d", time.Now().UnixNano()%1e9)
 	netnstest.Run(t, "ip link add "+r.Link+" type veth peer name peer netns "+r.ns.Path())
-	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", r.Link).Run() }) // the test's context has ended
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", r.Link).Run() }) //nolint:noctx // the test's context has ended
 	for _, command := range []string{"ip link set %s addrgenmode none", "ip link set %s up", "ip address add 10.0.0.2/24 dev %s", "ip address add fd00::2/64 dev %s nodad", "ip address add fe80::2/64 dev %s nodad"} {
 		netnstest.Run(t, fmt.Sprintf(command, r.Link))
 	}
@@ -142,7 +142,7 @@ func FRR(t testing.TB, config []byte) {
 
 // Ask gives what a show command says.
 func (r *Router) Ask(command string) (string, error) {
-	out, err := exec.Command("vtysh", "--vty_socket", r.dir, "-d", "bgpd", "-c", command).CombinedOutput()
+	out, err := exec.Command("vtysh", "--vty_socket", r.dir, "-d", "bgpd", "-c", command).CombinedOutput() //nolint:noctx // the test's context may have ended
 	return string(out), err
 }
 
@@ -196,7 +196,7 @@ func (r *Router) AwaitRoute(prefix string) {
 	r.t.Helper()
 	Wait(r.t, "a route to "+prefix, func() bool {
 		var out []byte
-		err := r.ns.Do(func() (err error) { out, err = exec.Command("ip", "route", "show", prefix).Output(); return err })
+		err := r.ns.Do(func() (err error) { out, err = exec.Command("ip", "route", "show", prefix).Output(); return err }) //nolint:noctx // it is short
 		return err == nil && len(out) > 0
 	})
 }
@@ -219,7 +219,7 @@ func (r *Router) Watch(prefix string) (end func() int) {
 			default:
 			}
 			if err := r.ns.Do(func() error {
-				out, err := exec.Command("ip", "route", "show", prefix).Output()
+				out, err := exec.Command("ip", "route", "show", prefix).Output() //nolint:noctx // it is short
 				if err == nil && len(out) == 0 {
 					missing++
 				}

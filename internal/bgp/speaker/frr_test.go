@@ -152,7 +152,8 @@ func TestIPv6(t *testing.T) {
 	hasHop := func(p bgptest.Path) bool {
 		return slices.ContainsFunc(p.Nexthops, func(h struct {
 			IP string `json:"ip"`
-		}) bool {
+		},
+		) bool {
 			return h.IP == "fd00::2"
 		})
 	}

@@ -327,6 +327,7 @@ func sessionWord(s api.PeerState_SessionState) string {
 		return "openconfirm"
 	case api.PeerState_SESSION_STATE_ESTABLISHED:
 		return "established"
+	case api.PeerState_SESSION_STATE_IDLE, api.PeerState_SESSION_STATE_UNSPECIFIED:
 	}
 	return "idle"
 }
