@@ -206,10 +206,10 @@ check "haproxy.service is enabled as it was" sh -c "[ \"$(at "$a" systemctl is-e
 check "the spec, the settings and the state are left" at "$a" test -e /etc/holdfast/holdfast.yaml -a -e /etc/default/holdfast -a -d /var/lib/holdfast
 
 say "installed again after the removal"
-at a apt-get install -y -q --no-install-recommends /root/holdfast.deb >"$work/after" 2>&1 || { tail "$work/after"; bad "install after the removal"; }
-check "haproxy.service is disabled again" sh -c "[ \"$(at a systemctl is-enabled haproxy || true)\" = disabled ]"
-at a apt-get remove -y -q holdfast >>"$work/after" 2>&1 || { tail "$work/after"; bad "remove again"; }
-check "haproxy.service is enabled again" sh -c "[ \"$(at a systemctl is-enabled haproxy || true)\" = enabled ]"
+at "$a" sh -c 'apt-get install -y -q --no-install-recommends /root/holdfast_*.deb' >"$work/after" 2>&1 || { tail "$work/after"; bad "install after the removal"; }
+check "haproxy.service is disabled again" sh -c "[ \"$(at "$a" systemctl is-enabled haproxy || true)\" = disabled ]"
+at "$a" apt-get remove -y -q holdfast >>"$work/after" 2>&1 || { tail "$work/after"; bad "remove again"; }
+check "haproxy.service is enabled again" sh -c "[ \"$(at "$a" systemctl is-enabled haproxy || true)\" = enabled ]"
 
 say "purge"
 at "$a" mkdir -p /var/lib/holdfast/endpoints && at "$a" touch /var/lib/holdfast/endpoints/journal
