@@ -40,6 +40,7 @@ func (l *liveAgent) Events(n int) []status.Event {
 	defer l.mu.Unlock()
 	return l.journal[max(0, len(l.journal)-n):]
 }
+
 func (l *liveAgent) add(e status.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -86,7 +86,7 @@ func link(r *report, f Facts, l Link) {
 			Command: fmt.Sprintf("ip link set %s mtu %d", l.Name, l.ParentMTU),
 		})
 	}
-	bond(r, f, l)
+	bond(r, l)
 	if l.LRO == Yes {
 		r.warning(Finding{
 			Code: CodeOffload, Subject: l.Name, Text: "it joins packets that it receives (LRO), and what is then sent on, as in a planned move, is too large",
@@ -112,7 +112,7 @@ func within(r *report, f Facts, l Link) {
 	})
 }
 
-func bond(r *report, f Facts, l Link) {
+func bond(r *report, l Link) {
 	if l.Kind != "bond" {
 		return
 	}

@@ -206,9 +206,9 @@ func clocks(r *report, f Facts) {
 		// It said its time at some moment between the question and the answer.
 		switch there := p.Clock; {
 		case there.Before(p.SentAt.Add(-clockOff)):
-			clockIsOff(r, f, p, p.SentAt.Sub(there), "behind")
+			clockIsOff(r, p, p.SentAt.Sub(there), "behind")
 		case there.After(p.GotAt.Add(clockOff)):
-			clockIsOff(r, f, p, there.Sub(p.GotAt), "ahead of")
+			clockIsOff(r, p, there.Sub(p.GotAt), "ahead of")
 		}
 	}
 	if !compared && f.Synchronized == No {
@@ -219,7 +219,7 @@ func clocks(r *report, f Facts) {
 	}
 }
 
-func clockIsOff(r *report, f Facts, p Peer, by time.Duration, how string) {
+func clockIsOff(r *report, p Peer, by time.Duration, how string) {
 	r.warning(Finding{
 		Code: CodeClockOff, Subject: "controller " + p.Name, Text: fmt.Sprintf("its clock is %s this host's by %s or more", how, status.Brief(by)),
 		Evidence: fmt.Sprintf("asked at %s, it says %s", p.SentAt.UTC().Format(time.RFC3339Nano), p.Clock.UTC().Format(time.RFC3339Nano)),
