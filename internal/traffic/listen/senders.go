@@ -42,7 +42,7 @@ type sender struct {
 }
 
 func newSenders(may func(uid uint32) bool) senders {
-	return senders{allowed: may, known: map[int]sender{}, every: lookEvery, read: func() ([]byte, error) { return os.ReadFile("/proc/net/udp") }}
+	return senders{allowed: may, known: map[int]sender{}, every: lookEvery, read: func() ([]byte, error) { return os.ReadFile("/proc/thread-self/net/udp") }}
 }
 
 // may reports whether from is a socket of a user that may be HAProxy.

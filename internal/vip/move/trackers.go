@@ -53,7 +53,7 @@ func compatNeedsNoTracking(name string) bool {
 // looked into.
 func trackedBy() (string, error) {
 	for _, name := range []string{"ip_tables_names", "ip6_tables_names"} {
-		text, err := os.ReadFile("/proc/net/" + name)
+		text, err := os.ReadFile("/proc/thread-self/net/" + name)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return "", fmt.Errorf("look for iptables: %w", err)
 		}
