@@ -124,21 +124,12 @@ func (r *report) name(src Source, leaf *x509.Certificate, hostnames []string) {
 	for _, a := range leaf.IPAddresses {
 		names = append(names, a.String())
 	}
-	lacks := someOf(missing)
+	lacks := status.Some(missing)
 	text := "the certificate is not for " + lacks + " but for " + strings.Join(names, ", ")
 	if len(names) == 0 {
 		text = fmt.Sprintf("the certificate is for no name (%s has no subject alternative name)", leaf.Subject)
 	}
 	r.fail(status.CodeCertificateName, src.File, text, "have one made with "+lacks+" among its subject alternative names")
-}
-
-// someOf names the first few of all.
-func someOf(all []string) string {
-	const few = 4
-	if len(all) > few+1 {
-		return strings.Join(all[:few], ", ") + fmt.Sprintf(" and %d more", len(all)-few)
-	}
-	return strings.Join(all, ", ")
 }
 
 // usage says whether leaf may be a server's.

@@ -263,18 +263,9 @@ func (p *planner) sayNewPorts() {
 			slices.Sort(hosts)
 			p.say(status.Finding{
 				Severity: status.Info, Code: status.CodeNewPort, Subject: fmt.Sprintf("port %d", number),
-				Text:   fmt.Sprintf("clients of the %s interface did not need port %d before; %s will be there, at %s", iface, number, someOf(slices.Compact(services)), someOf(slices.Compact(hosts))),
+				Text:   fmt.Sprintf("clients of the %s interface did not need port %d before; %s will be there, at %s", iface, number, status.Some(slices.Compact(services)), status.Some(slices.Compact(hosts))),
 				Remedy: "see that nothing between them and the VIP closes it",
 			})
 		}
 	}
-}
-
-// someOf names the first few of all.
-func someOf(all []string) string {
-	const few = 4
-	if len(all) > few+1 {
-		return strings.Join(all[:few], ", ") + fmt.Sprintf(" and %d more", len(all)-few)
-	}
-	return strings.Join(all, ", ")
 }

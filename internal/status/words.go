@@ -58,6 +58,15 @@ func Few(words []string) string {
 	return strings.Join(words, ", ")
 }
 
+// Some names the first four of words, and how many more there are; of five all.
+func Some(words []string) string {
+	const few = 4
+	if len(words) > few+1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(words[:few], ", "), len(words)-few)
+	}
+	return strings.Join(words, ", ")
+}
+
 // HostSubject gives the Subject of what is said of one host of a service.
 func HostSubject(service, host string) string { return "service " + service + " on " + host }
 
