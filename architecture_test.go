@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/bgp":             {"internal/spec", "internal/status"},
 	"internal/bgp/speaker":     {"internal/bgp", "internal/spec"},
 	"internal/bgp/announcer": {
-		"internal/bgp", "internal/bgp/speaker", "internal/haproxy/process", "internal/rtnl", "internal/sockdiag", "internal/spec", "internal/status", "internal/systemd", "internal/vip",
+		"internal/bgp", "internal/bgp/speaker", "internal/file", "internal/haproxy/process", "internal/rtnl", "internal/sockdiag", "internal/spec", "internal/status", "internal/systemd", "internal/vip",
 	},
 	"internal/cloud":           {"internal/reach", "internal/status"},
 	"internal/incident":        {"internal/status"},
@@ -57,7 +57,7 @@ var mayImport = map[string][]string{
 		"internal/certificate", "internal/file", "internal/haproxy", "internal/haproxy/process", "internal/spec", "internal/status", "internal/tick",
 	},
 	"internal/doctor":           {"internal/spec", "internal/status"},
-	"internal/doctor/look":      {"internal/certificate", "internal/conflict/watch", "internal/dns/zone", "internal/doctor", "internal/spec", "internal/status", "internal/web"},
+	"internal/doctor/look":      {"internal/certificate", "internal/conflict/watch", "internal/dns/zone", "internal/doctor", "internal/file", "internal/haproxy/ports", "internal/spec", "internal/status", "internal/web"},
 	"internal/spec":             {"internal/status", "internal/catalog"},
 	"internal/haproxy":          {"internal/haproxy/output", "internal/spec", "internal/catalog", "internal/status", "internal/health"},
 	"internal/haproxy/output":   {},

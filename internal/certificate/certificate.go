@@ -18,6 +18,9 @@ import (
 	"holdfast/internal/status"
 )
 
+// MaxFile is the largest file of a certificate or a key that is one, in octets.
+const MaxFile = 1 << 20
+
 // A Source is what the files of a certificate hold.
 type Source struct {
 	File string // of the certificate and its chain; for findings

@@ -1,16 +1,19 @@
 // Package file puts files on the disk for good. It makes one promise to all that
 // keep something: after a crash or a power cut the old bytes are there or the new
-// ones, never a part of either. It knows no format, and locks nothing: of two that
+// ones, never a part of either. And it reads what somebody else keeps, for whom a pipe
+// or a file of any size may be in its place. It knows no format, and locks nothing: of two that
 // write one file at the same time, either may be the last.
 package file
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Write puts data at path, with exactly mode. Whoever reads path meanwhile, or after a
@@ -40,6 +43,29 @@ func write(path string, data []byte, mode fs.FileMode, sync func(*os.File) error
 		return fmt.Errorf("write %s: keep its name: %w", path, err)
 	}
 	return nil
+}
+
+// ErrNotRegular is of what is no regular file.
+var ErrNotRegular = errors.New("it is no regular file")
+
+// Read gives what is in a regular file, and what the file system says of that: most octets and
+// one more at the most, so that who asks sees that there are more. It waits for nobody who may
+// write to a pipe. Errors: ErrNotRegular, with what the file system says; those of package os.
+func Read(path string, most int) ([]byte, fs.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, info, ErrNotRegular
+	}
+	data, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	return data, info, err
 }
 
 // SyncDir has the disk take the names in dir: of files that were made there, renamed

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -67,6 +68,29 @@ func TestWriteThatFailsLeavesNothing(t *testing.T) {
 	}
 	if err := Write(filepath.Join(dir, "none", "x"), nil, 0o600); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("where there is no directory: %v", err)
+	}
+}
+
+// TestRead reads what is a file, so much of it, and waits at no pipe.
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	path, pipe := filepath.Join(dir, "data"), filepath.Join(dir, "pipe")
+	if err := errors.Join(os.WriteFile(path, []byte("12345"), 0o640), syscall.Mkfifo(pipe, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for most, want := range map[int]string{3: "1234", 4: "12345", 5: "12345", 9: "12345"} {
+		data, info, err := Read(path, most)
+		if string(data) != want || err != nil || info.Size() != 5 || info.Mode() != 0o640 {
+			t.Errorf("at most %d: %q, %v, %v", most, data, info, err)
+		}
+	}
+	for _, other := range []string{pipe, dir} {
+		if data, _, err := Read(other, 9); !errors.Is(err, ErrNotRegular) || data != nil {
+			t.Errorf("%s: %q, %v", other, data, err)
+		}
+	}
+	if _, _, err := Read(filepath.Join(dir, "none"), 9); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what is not there: %v", err)
 	}
 }
 

@@ -3,7 +3,7 @@ package rollout
 import (
 	"bytes"
 	"context"
-	"errors"
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"os"
@@ -43,12 +43,43 @@ type fileContent struct {
 	list []netip.Prefix // of a list
 }
 
-// readList reads a list. The copy has one network a line, as HAProxy reads them.
-func readList(path string) (fileContent, error) {
-	text, err := readRegular(path, maxListFile)
-	if err != nil {
-		return fileContent{}, &fileError{path, err}
+// A namedFile is a file that the spec names: what may be in it, and what becomes of that.
+type namedFile struct {
+	path  string
+	limit int // in octets
+	parse func(path string, text []byte) (fileContent, error)
+}
+
+func listFile(path string) namedFile { return namedFile{path, maxListFile, parseList} }
+
+// pageFile is a page of s, which must fit one of HAProxy's buffers.
+func pageFile(path string, s *spec.Spec) namedFile {
+	return namedFile{path, haproxy.HeaderLimit(s) - pageRoom, func(_ string, text []byte) (fileContent, error) { return fileContent{data: text}, nil }}
+}
+
+// text reads the file.
+func (f namedFile) text() ([]byte, error) {
+	text, info, err := file.Read(f.path, f.limit)
+	if err == nil && len(text) > f.limit {
+		err = fmt.Errorf("it has %d bytes, and may have %d", info.Size(), f.limit)
 	}
+	if err != nil {
+		return nil, &fileError{f.path, err}
+	}
+	return text, nil
+}
+
+// content reads the file and what is in it.
+func (f namedFile) content() (fileContent, error) {
+	text, err := f.text()
+	if err != nil {
+		return fileContent{}, err
+	}
+	return f.parse(f.path, text)
+}
+
+// parseList reads a list. The copy has one network a line, as HAProxy reads them.
+func parseList(path string, text []byte) (fileContent, error) {
 	all, err := spec.ParseList(text)
 	if err != nil {
 		return fileContent{}, &fileError{path, err}
@@ -60,52 +91,28 @@ func readList(path string) (fileContent, error) {
 	return fileContent{b.Bytes(), all}, nil
 }
 
-// readPage reads a page, which must fit one of HAProxy's buffers.
-func readPage(path string, s *spec.Spec) (fileContent, error) {
-	limit := haproxy.HeaderLimit(s) - pageRoom
-	text, err := readRegular(path, limit)
-	if err != nil {
-		return fileContent{}, &fileError{path, err}
-	}
-	return fileContent{data: text}, nil
-}
-
-func readRegular(path string, limit int) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is no regular file")
-	case info.Size() > int64(limit):
-		return nil, fmt.Errorf("it has %d bytes, and may have %d", info.Size(), limit)
-	}
-	return os.ReadFile(path)
-}
-
 // keepFiles makes the copies of the lists and pages of s, which HAProxy reads. One that is bad
 // has s refused, unless s must come into force, as where nothing is yet, and there is a copy of before.
 func (r *Rollout) keepFiles(s *spec.Spec, must bool) error {
-	keep := func(path string, c fileContent, err error) error {
+	keep := func(f namedFile) error {
+		c, err := f.content()
 		if err != nil {
-			if _, none := os.Stat(r.copyOf(path)); must && none == nil {
-				r.tellFile(path, err)
+			if _, none := os.Stat(r.copyOf(f.path)); must && none == nil {
+				r.tellFile(f.path, err)
 				return nil
 			}
 			return err
 		}
-		r.tellFile(path, nil)
-		return r.writeCopy(path, c)
+		r.tellFile(f.path, nil)
+		return r.writeCopy(f.path, c)
 	}
 	for _, path := range s.Lists() {
-		c, err := readList(path)
-		if err := keep(path, c, err); err != nil {
+		if err := keep(listFile(path)); err != nil {
 			return err
 		}
 	}
 	for _, path := range s.Pages() {
-		c, err := readPage(path, s)
-		if err := keep(path, c, err); err != nil {
+		if err := keep(pageFile(path, s)); err != nil {
 			return err
 		}
 	}
@@ -161,9 +168,10 @@ func (r *Rollout) sweepFiles(s *spec.Spec) {
 
 // A seenFile is a file of the spec as it was read last.
 type seenFile struct {
-	data  string // of the content, or the error
-	used  bool   // it is in use, or was refused
-	inUse string // of the content that HAProxy was given last
+	text  [sha256.Size]byte // its digest; zero where it could not be read
+	data  string            // of the content, or the error
+	used  bool              // it is in use, or was refused
+	inUse string            // of the content that HAProxy was given last
 }
 
 // watchFiles has lists and pages that changed used, until ctx ends: a list while HAProxy runs,
@@ -181,13 +189,13 @@ func (r *Rollout) watchFiles(ctx context.Context) {
 		is := r.opt.HAProxy.State()
 		now := fmt.Sprint(is.PID, is.Reloads, is.Restarts)
 		for _, path := range s.Lists() {
-			r.lookAt(path, seen, now != by, func() (fileContent, error) { return readList(path) }, func(c fileContent) error {
+			r.lookAt(listFile(path), seen, now != by, func(c fileContent) error {
 				return r.opt.HAProxy.SetList(ctx, r.copyOf(path), c.list)
 			})
 		}
 		by = now
 		for _, path := range s.Pages() {
-			r.lookAt(path, seen, false, func() (fileContent, error) { return readPage(path, s) }, func(fileContent) error {
+			r.lookAt(pageFile(path, s), seen, false, func(fileContent) error {
 				_, err := r.opt.HAProxy.Reload(ctx)
 				return err
 			})
@@ -196,14 +204,26 @@ func (r *Rollout) watchFiles(ctx context.Context) {
 }
 
 // lookAt reads a file, and uses what is new and good when it was the same twice. again has it
-// used although it is as it was.
-func (r *Rollout) lookAt(path string, seen map[string]seenFile, again bool, read func() (fileContent, error), use func(fileContent) error) {
-	c, err := read()
+// used although it is as it was. What is as it was, and settled, is not parsed: a list may have
+// 100,000 lines, and is looked at every second.
+func (r *Rollout) lookAt(f namedFile, seen map[string]seenFile, again bool, use func(fileContent) error) {
+	path := f.path
+	was, known := seen[path]
+	text, err := f.text()
+	var digest [sha256.Size]byte
+	if err == nil {
+		if digest = sha256.Sum256(text); was.used && !again && was.text == digest {
+			return
+		}
+	}
+	var c fileContent
+	if err == nil {
+		c, err = f.parse(path, text)
+	}
 	data := string(c.data)
 	if err != nil {
 		data = "error: " + err.Error()
 	}
-	was, known := seen[path]
 	if !known && !again {
 		// HAProxy has read the copy. Later the copy tells nothing of that: a spec that comes into
 		// force makes it anew, and need not have HAProxy read it.
@@ -214,17 +234,18 @@ func (r *Rollout) lookAt(path string, seen map[string]seenFile, again bool, read
 	switch {
 	case !known || was.data != data:
 		used := err == nil && data == was.inUse && !again
-		seen[path] = seenFile{data, used, was.inUse}
+		seen[path] = seenFile{digest, data, used, was.inUse}
 		if used {
 			r.tellFile(path, nil)
 		}
 		return
 	case was.used && !(again && err == nil):
+		seen[path] = seenFile{digest, data, true, was.inUse} // the text of a list may change, and not what it says
 		return
 	case err != nil:
 		r.tellFile(path, err)
 		r.log.Warn("a file of the spec cannot be used; what it had before stays", "error", err)
-		seen[path] = seenFile{data, true, was.inUse}
+		seen[path] = seenFile{digest, data, true, was.inUse}
 		return
 	}
 	err = r.writeCopy(path, c)
@@ -234,6 +255,6 @@ func (r *Rollout) lookAt(path string, seen map[string]seenFile, again bool, read
 	r.tellFile(path, err)
 	if err == nil {
 		r.log.Info("a file of the spec changed, and is in use", "file", path)
-		seen[path] = seenFile{data, true, data}
+		seen[path] = seenFile{digest, data, true, data}
 	}
 }

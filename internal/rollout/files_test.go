@@ -122,7 +122,7 @@ func TestListChangesWithTheSpec(t *testing.T) {
 	seen, used := map[string]seenFile{}, []string{}
 	look := func() {
 		for range 3 {
-			r.lookAt(list, seen, false, func() (fileContent, error) { return readList(list) }, func(c fileContent) error {
+			r.lookAt(listFile(list), seen, false, func(c fileContent) error {
 				used = append(used, string(c.data))
 				return nil
 			})
@@ -149,5 +149,37 @@ func TestListChangesWithTheSpec(t *testing.T) {
 	look()
 	if all := b.found(); len(all) != 0 || len(used) != 1 {
 		t.Errorf("when it is back: %+v, and HAProxy was given %q", all, used)
+	}
+}
+
+// TestListIsParsedOnce has a list looked at again and again: it is parsed where its text changed,
+// and used where what it says did.
+func TestListIsParsedOnce(t *testing.T) {
+	dir := t.TempDir()
+	r, _ := newRollout(dir)
+	f := listFile(filepath.Join(dir, "deny.list"))
+	parsed, used := 0, 0
+	parse := f.parse
+	f.parse = func(path string, text []byte) (fileContent, error) { parsed++; return parse(path, text) }
+	seen := map[string]seenFile{}
+	for _, step := range []struct {
+		text         string
+		parsed, used int
+	}{
+		{"192.0.2.1\n", 2, 1}, // twice the same before it is used
+		{"192.0.2.1\n", 0, 0},
+		{"192.0.2.1 # why\n", 1, 0},
+		{"192.0.2.2\n", 2, 1},
+	} {
+		if err := os.WriteFile(f.path, []byte(step.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		parsed, used = 0, 0
+		for range 5 {
+			r.lookAt(f, seen, false, func(fileContent) error { used++; return nil })
+		}
+		if parsed != step.parsed || used != step.used {
+			t.Errorf("%q was parsed %d times and used %d times, want %d and %d", step.text, parsed, used, step.parsed, step.used)
+		}
 	}
 }

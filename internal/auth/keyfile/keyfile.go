@@ -45,22 +45,15 @@ func Find(named, credentials string) string {
 // Load reads the keys in the file path. The error is one line that names it, says what
 // is wrong and what to do, and has nothing of a key.
 func Load(path string) (*auth.Keys, error) {
-	// A pipe with nobody at its other end is not waited for.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, inWords(path, err)
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	info, err := f.Stat()
-	if err != nil {
+	data, info, err := file.Read(path, auth.MaxFile)
+	switch {
+	case errors.Is(err, file.ErrNotRegular):
+		return nil, fmt.Errorf("the file of keys %s is no file", path)
+	case err != nil:
 		return nil, inWords(path, err)
 	}
 	if err := private(path, info); err != nil {
 		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(f, auth.MaxFile+1))
-	if err != nil {
-		return nil, inWords(path, err)
 	}
 	keys, err := auth.Parse(data)
 	if err != nil {
@@ -72,9 +65,6 @@ func Load(path string) (*auth.Keys, error) {
 // private says who but its owner, root or who runs this, can read or write the file;
 // nil for nobody.
 func private(path string, info fs.FileInfo) error {
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("the file of keys %s is no file", path)
-	}
 	if s, ok := info.Sys().(*syscall.Stat_t); ok && s.Uid != 0 && int(s.Uid) != os.Geteuid() {
 		return fmt.Errorf("the file of keys %s belongs to user %d, who could change it: chown root:root %s", path, s.Uid, path)
 	}

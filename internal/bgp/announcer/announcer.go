@@ -8,10 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,10 +17,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"holdfast/internal/bgp"
 	"holdfast/internal/bgp/speaker"
+	"holdfast/internal/file"
 	"holdfast/internal/haproxy/process"
 	"holdfast/internal/rtnl"
 	"holdfast/internal/sockdiag"
@@ -184,23 +181,14 @@ func hadPeer(was *spec.Spec, p spec.BGPPeer) bool {
 
 // readPassword reads the one line of a file that only its owner may read.
 func readPassword(path string) (string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe is not waited for
-	if err != nil {
-		return "", fmt.Errorf("read it: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	info, err := f.Stat()
+	data, info, err := file.Read(path, maxPassword+1)
 	switch {
+	case errors.Is(err, file.ErrNotRegular):
+		return "", fmt.Errorf("%s is no file", path)
 	case err != nil:
 		return "", fmt.Errorf("read it: %w", err)
-	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("%s is no file", path)
 	case info.Mode().Perm()&0o077 != 0:
 		return "", fmt.Errorf("%s can be read by others: chmod 600 %s", path, path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxPassword+2))
-	if err != nil {
-		return "", fmt.Errorf("read it: %w", err)
 	}
 	password := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 	if password == "" || len(password) > maxPassword || strings.ContainsAny(password, "\n\x00") {

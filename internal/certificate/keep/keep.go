@@ -27,9 +27,6 @@ import (
 	"holdfast/internal/status"
 )
 
-// maxCertificate is the largest file of a certificate or a key that is read, in bytes.
-const maxCertificate = 1 << 20
-
 // Options is what a Keeper is made of.
 type Options struct {
 	StateDir string // the copies are in a folder of it
@@ -91,18 +88,16 @@ func New(opt Options) *Keeper {
 	})}
 }
 
-// readSmall reads a file, if it is one: to open a pipe could take for ever.
-func readSmall(file string) ([]byte, error) {
-	info, err := os.Stat(file)
+// readSmall reads a file, if it is one.
+func readSmall(path string) ([]byte, error) {
+	data, info, err := file.Read(path, certificate.MaxFile)
 	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no regular file", file)
-	case info.Size() > maxCertificate:
-		return nil, fmt.Errorf("%s has %d bytes, more than a certificate has", file, info.Size())
+	case errors.Is(err, file.ErrNotRegular):
+		return nil, fmt.Errorf("%s is no regular file", path)
+	case err == nil && len(data) > certificate.MaxFile:
+		return nil, fmt.Errorf("%s has %d bytes, more than a certificate has", path, info.Size())
 	}
-	return os.ReadFile(file)
+	return data, err
 }
 
 // Prepare sees to it that there is a copy for each VIP of s with TLS, so that

@@ -1,6 +1,7 @@
 package speccmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -99,7 +100,7 @@ func (a commands) doctor(ctx context.Context, opt doctorFlags) error {
 		err = a.doctorTries(ctx, s, own, opt, &d)
 	default:
 		facts := examine.Look(ctx, examine.Options{
-			Spec: s, SpecFile: a.SpecName(), Controller: own, HAProxy: opt.haproxy, StateDir: opt.stateDir, Local: a.Control().Snapshot, Hear: orElse(opt.during, hearFor),
+			Spec: s, SpecFile: a.SpecName(), Controller: own, HAProxy: opt.haproxy, StateDir: opt.stateDir, Local: a.Control().Snapshot, Hear: cmp.Or(opt.during, hearFor),
 		})
 		d.Findings = doctor.Examine(facts)
 	}
@@ -107,13 +108,6 @@ func (a commands) doctor(ctx context.Context, opt doctorFlags) error {
 		return err
 	}
 	return a.tellDiagnosis(d)
-}
-
-func orElse(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
 }
 
 // thisController gives the one of s called name; without a name the one whose name is the
@@ -166,7 +160,7 @@ func (a commands) doctorTries(ctx context.Context, s *spec.Spec, own spec.Contro
 
 // doctorListens waits until all others were heard by all ways, or the time is up.
 func (a commands) doctorListens(ctx context.Context, s *spec.Spec, own spec.Controller, opt doctorFlags, d *diagnosis) error {
-	ctx, stop := context.WithTimeout(ctx, orElse(opt.during, listenFor))
+	ctx, stop := context.WithTimeout(ctx, cmp.Or(opt.during, listenFor))
 	defer stop()
 	ways := []string{fmt.Sprintf("tcp %d", s.Agent.Port), fmt.Sprintf("tcp %d", s.Agent.CheckPort), doctor.ProtocolVRRP}
 	d.Met = map[string][]string{}

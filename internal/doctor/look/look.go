@@ -21,6 +21,7 @@ import (
 
 	"holdfast/internal/certificate"
 	"holdfast/internal/doctor"
+	"holdfast/internal/file"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
 )
@@ -245,9 +246,9 @@ func (l *looker) certificates(context.Context) {
 func (l *looker) certificate(files spec.CertificateFiles, names []string) []status.Finding {
 	src := certificate.Source{File: files.Certificate, KeyFile: files.Key}
 	var err error
-	src.Data, err = readRegular(l.path(files.Certificate))
+	src.Data, err = readPEM(l.path(files.Certificate))
 	if err == nil && files.Key != "" {
-		src.Key, err = readRegular(l.path(files.Key))
+		src.Key, err = readPEM(l.path(files.Key))
 	}
 	switch {
 	case errors.Is(err, os.ErrPermission) && !l.facts.Root:
@@ -259,16 +260,13 @@ func (l *looker) certificate(files spec.CertificateFiles, names []string) []stat
 	return findings
 }
 
-// readRegular reads a file: not a pipe, at which nobody may ever write.
-func readRegular(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
+// readPEM reads a certificate or a key.
+func readPEM(path string) ([]byte, error) {
+	data, _, err := file.Read(path, certificate.MaxFile)
+	if errors.Is(err, file.ErrNotRegular) {
+		err = fmt.Errorf("%s is no regular file", path)
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", path)
-	}
-	return os.ReadFile(path)
+	return data, err
 }
 
 // fernet looks for keys where Keystone is installed on this host. Containers have their own.

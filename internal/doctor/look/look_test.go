@@ -1,7 +1,6 @@
 package look
 
 import (
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,23 +73,6 @@ func TestManagers(t *testing.T) {
 				t.Errorf("got %+v, want %+v", l.facts.Managers, tc.want)
 			}
 		})
-	}
-}
-
-func TestAddress(t *testing.T) {
-	for text, want := range map[string]string{
-		"0100007F:1F90":                         "127.0.0.1:8080",
-		"00000000000000000000000000000000:2382": "[::]:9090",
-		"00000000:2382":                         "0.0.0.0:9090",
-	} {
-		if got, ok := address(text); !ok || got != netip.MustParseAddrPort(want) {
-			t.Errorf("%s: %v, %v, want %s", text, got, ok, want)
-		}
-	}
-	for _, bad := range []string{"", "0100007F", "01:1", "zz00007F:1F90", "0100007F:zz"} {
-		if got, ok := address(bad); ok {
-			t.Errorf("%q is %v", bad, got)
-		}
 	}
 }
 

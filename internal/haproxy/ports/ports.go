@@ -51,11 +51,11 @@ func (e *TakenError) Error() string {
 	return s
 }
 
-// A listener is a listening TCP socket of this network namespace.
-type listener struct {
-	at    netip.AddrPort
-	inode uint64
-	uid   int
+// A Listener is a listening TCP socket of a network namespace.
+type Listener struct {
+	At    netip.AddrPort
+	Inode uint64
+	UID   int
 }
 
 // Check finds what of binds cannot be bound, or is shared; ours are the
@@ -75,9 +75,9 @@ func Check(binds []netip.AddrPort, ours []int) error {
 	own, all := inodesOf(ours)
 	var conflicts []Conflict
 	for _, at := range binds {
-		exact := slices.IndexFunc(listeners, func(l listener) bool { return l.at == at })
+		exact := slices.IndexFunc(listeners, func(l Listener) bool { return l.At == at })
 		if exact >= 0 {
-			if !own[listeners[exact].inode] {
+			if !own[listeners[exact].Inode] {
 				conflicts = append(conflicts, conflictOf(at, listeners[exact]))
 			}
 			continue
@@ -102,19 +102,19 @@ func Check(binds []netip.AddrPort, ours []int) error {
 	return &TakenError{conflicts}
 }
 
-func conflictOf(at netip.AddrPort, l listener) Conflict {
-	return Conflict{Bind: at, Taken: l.at, UID: l.uid}
+func conflictOf(at netip.AddrPort, l Listener) Conflict {
+	return Conflict{Bind: at, Taken: l.At, UID: l.UID}
 }
 
-// wildcard finds the listener on all addresses that keeps at from being bound.
-func wildcard(listeners []listener, at netip.AddrPort) listener {
+// wildcard finds the Listener on all addresses that keeps at from being bound.
+func wildcard(listeners []Listener, at netip.AddrPort) Listener {
 	for _, l := range listeners {
-		sameFamily := l.at.Addr().Is4() == at.Addr().Is4()
-		if l.at.Port() == at.Port() && l.at.Addr().IsUnspecified() && (sameFamily || l.at.Addr().Is6()) {
+		sameFamily := l.At.Addr().Is4() == at.Addr().Is4()
+		if l.At.Port() == at.Port() && l.At.Addr().IsUnspecified() && (sameFamily || l.At.Addr().Is6()) {
 			return l
 		}
 	}
-	return listener{at: at, uid: -1}
+	return Listener{At: at, UID: -1}
 }
 
 // tryBind binds at to a socket with the options that HAProxy's have, and gives
@@ -142,8 +142,8 @@ func tryBind(at netip.AddrPort) error {
 }
 
 // readListeners reads the listening TCP sockets of this network namespace (proc(5)).
-func readListeners() ([]listener, error) {
-	var all []listener
+func readListeners() ([]Listener, error) {
+	var all []Listener
 	for _, file := range []string{"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"} {
 		data, err := os.ReadFile(file)
 		if errors.Is(err, os.ErrNotExist) { // no IPv6
@@ -152,16 +152,16 @@ func readListeners() ([]listener, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, parseListeners(string(data))...)
+		all = append(all, ParseListeners(string(data))...)
 	}
 	return all, nil
 }
 
-// parseListeners reads /proc/net/tcp or tcp6; lines that are not of a
+// ParseListeners reads the text of /proc/net/tcp or tcp6 (proc(5)); lines that are not of a
 // listening socket, or not readable, are passed over.
-func parseListeners(text string) []listener {
+func ParseListeners(text string) []Listener {
 	const listening = "0A"
-	var all []listener
+	var all []Listener
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		if len(f) < 10 || f[3] != listening {
@@ -171,7 +171,7 @@ func parseListeners(text string) []listener {
 		uid, err := strconv.Atoi(f[7])
 		inode, err2 := strconv.ParseUint(f[9], 10, 64)
 		if ok && err == nil && err2 == nil {
-			all = append(all, listener{at, inode, uid})
+			all = append(all, Listener{at, inode, uid})
 		}
 	}
 	return all
@@ -201,7 +201,7 @@ func procAddress(s string) (netip.AddrPort, bool) {
 func inodesOf(pids []int) (inodes map[uint64]bool, all bool) {
 	inodes, all = make(map[uint64]bool), true
 	for _, pid := range pids {
-		sockets, err := socketsOf("/proc/" + strconv.Itoa(pid))
+		sockets, err := SocketsOf("/proc/" + strconv.Itoa(pid))
 		all = all && err == nil
 		for _, inode := range sockets {
 			inodes[inode] = true
@@ -210,8 +210,9 @@ func inodesOf(pids []int) (inodes map[uint64]bool, all bool) {
 	return inodes, all
 }
 
-// socketsOf gives the inodes of the sockets of one process.
-func socketsOf(dir string) ([]uint64, error) {
+// SocketsOf gives the inodes of the sockets that the process with the directory dir of /proc
+// has open. The error is of one that has ended, or may not be looked into.
+func SocketsOf(dir string) ([]uint64, error) {
 	fds, err := os.ReadDir(dir + "/fd")
 	if err != nil {
 		return nil, err
@@ -231,12 +232,12 @@ func socketsOf(dir string) ([]uint64, error) {
 }
 
 // nameOwners fills in who has the sockets that conflicts are about.
-func nameOwners(conflicts []Conflict, listeners []listener) {
+func nameOwners(conflicts []Conflict, listeners []Listener) {
 	wanted := make(map[uint64][]*Conflict)
 	for i := range conflicts {
 		for _, l := range listeners {
-			if l.at == conflicts[i].Taken {
-				wanted[l.inode] = append(wanted[l.inode], &conflicts[i])
+			if l.At == conflicts[i].Taken {
+				wanted[l.Inode] = append(wanted[l.Inode], &conflicts[i])
 			}
 		}
 	}
@@ -245,7 +246,7 @@ func nameOwners(conflicts []Conflict, listeners []listener) {
 		return // the pattern is a good one
 	}
 	for _, dir := range dirs {
-		sockets, err := socketsOf(dir)
+		sockets, err := SocketsOf(dir)
 		if err != nil {
 			continue // it has ended, or may not be looked into
 		}

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/internal/file"
 	"holdfast/internal/notify"
 	"holdfast/internal/spec"
 	"holdfast/internal/status"
@@ -222,21 +223,14 @@ func execute(ctx context.Context, command []string, m notify.Message, body []byt
 	return nil
 }
 
-// readFile reads a small file; nil for none. It does not wait for who writes to a pipe.
+// readFile reads a small file; nil for none.
 func readFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, _, err := file.Read(path, 1<<20)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	switch info, err := f.Stat(); {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
+	case errors.Is(err, file.ErrNotRegular):
 		return nil, fmt.Errorf("%s is no file", path)
 	}
-	return io.ReadAll(io.LimitReader(f, 1<<20))
+	return data, err
 }
